@@ -1,0 +1,322 @@
+/**
+ * Every error Holdfast throws on purpose: a stable code to match on, what to answer over HTTP, whether trying again can
+ * help, and what the operator can do.
+ *
+ * Match on `code`, not on the class: two copies of the package in one process have different classes, and messages may
+ * change. Mistakes in calling code (a wrong type, a negative limit) are plain `TypeError` and `RangeError` instead.
+ */
+
+export interface HoldfastErrorOptions {
+  /** What caused this error. */
+  readonly cause?: unknown
+  /** What the reader can do about it, one sentence, where it differs from the class's own. */
+  readonly hint?: string | undefined
+  /** Whether the same call may succeed later, where it differs from the class's own. */
+  readonly retryable?: boolean | undefined
+  /** Facts for machines: ids, offsets, expected and actual values. Never secrets. */
+  readonly details?: Readonly<Record<string, unknown>> | undefined
+}
+
+interface ErrorTraits {
+  readonly code: string
+  readonly httpStatus: number
+  readonly retryable: boolean
+  readonly hint: string
+}
+
+/** The base of all of them. */
+export abstract class HoldfastError extends Error {
+  /** Never changes within a major version. */
+  readonly code: ErrorCode
+  readonly httpStatus: number
+  readonly hint: string
+  readonly retryable: boolean
+  readonly details: Readonly<Record<string, unknown>>
+
+  constructor(code: ErrorCode, message: string, options: HoldfastErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    const traits = ERROR_TRAITS[code]
+    this.name = new.target.name
+    this.code = code
+    this.httpStatus = traits.httpStatus
+    this.hint = options.hint ?? traits.hint
+    this.retryable = options.retryable ?? traits.retryable
+    this.details = Object.freeze({ ...options.details })
+  }
+
+  /** The error as data, for logs, job records and `--json`. Neither stack nor cause, which may hold what is not ours to print. */
+  toJSON(): { code: ErrorCode; message: string; hint: string; retryable: boolean; details: Readonly<Record<string, unknown>> } {
+    return { code: this.code, message: this.message, hint: this.hint, retryable: this.retryable, details: this.details }
+  }
+}
+
+const traits = <Code extends string>(code: Code, httpStatus: number, retryable: boolean, hint: string): ErrorTraits & { code: Code } => ({
+  code,
+  httpStatus,
+  retryable,
+  hint,
+})
+
+/** The table of codes; the README's table is tested against it. */
+export const ERROR_TRAITS = {
+  backup_aborted: traits('backup_aborted', 499, true, 'Nothing was published; start the backup again when it suits'),
+  backup_unsupported: traits('backup_unsupported', 501, false, 'Use a store or a runtime that has the capability named in the message'),
+  restore_corrupt: traits('restore_corrupt', 422, false, 'The target was left empty; restore another backup, or run "holdfast verify" to see what is damaged'),
+  restore_destination_not_empty: traits('restore_destination_not_empty', 409, false, 'Restore into an empty store, or use the orchestrated restore, which swaps the store in'),
+  schema_version_mismatch: traits('schema_version_mismatch', 409, false, 'Restore with the version of the server that wrote the backup, then upgrade'),
+  manifest_missing: traits('manifest_missing', 404, false, 'Run "holdfast list" to see which backups the destination has'),
+  manifest_version_unsupported: traits('manifest_version_unsupported', 422, false, 'Use a newer version of Holdfast to read this backup'),
+  manifest_invalid: traits('manifest_invalid', 422, false, 'Do not trust this backup; restore another one'),
+  backup_incomplete: traits('backup_incomplete', 422, false, 'Objects of this backup are missing or cut short; restore another one'),
+  checksum_mismatch: traits('checksum_mismatch', 422, false, 'The stored bytes are not those that were written; restore another backup and check the storage'),
+  duplicate_backup_id: traits('duplicate_backup_id', 409, false, 'A backup of this ID exists already and was left as it is; use a fresh ID'),
+  store_kind_mismatch: traits('store_kind_mismatch', 409, false, 'Restore into a store of the kind the backup was taken from'),
+  store_id_mismatch: traits('store_id_mismatch', 409, false, 'Check that this is the store you mean; to restore into it all the same, allow it by name (--allow-store-id)'),
+  store_not_drained: traits('store_not_drained', 409, true, 'Stop or drain what is using the store, then try again'),
+  store_unavailable: traits('store_unavailable', 503, false, 'Check the path and the permissions of the metadata store'),
+  restore_in_progress: traits('restore_in_progress', 503, true, 'Try again when the restore has ended'),
+  rollback_unavailable: traits('rollback_unavailable', 409, false, 'There is no kept previous engine; restore a backup instead'),
+  backup_already_running: traits('backup_already_running', 409, true, 'Wait for the running backup to end, or cancel it'),
+  destination_unreachable: traits('destination_unreachable', 503, true, 'Check that the destination is mounted or reachable, then try again'),
+  destination_permission_denied: traits('destination_permission_denied', 403, false, 'Give the process permission to the destination'),
+  destination_not_found: traits('destination_not_found', 404, false, 'Create the destination first, or correct its URL'),
+  destination_no_space: traits('destination_no_space', 507, true, 'Free space at the destination or delete old backups, then try again'),
+  destination_config_invalid: traits('destination_config_invalid', 400, false, 'Correct the destination URL or its options'),
+  destination_path_conflict: traits('destination_path_conflict', 409, false, 'Remove what stands in the way, or choose another path'),
+  catalog_unavailable: traits('catalog_unavailable', 503, true, 'Check that no other process has the catalog open and that its path is writable'),
+  entry_not_found: traits('entry_not_found', 404, false, 'Check the path or the inode'),
+  entry_exists: traits('entry_exists', 409, false, 'Choose another name or remove the entry first'),
+  not_a_directory: traits('not_a_directory', 409, false, 'Name a directory'),
+  is_a_directory: traits('is_a_directory', 409, false, 'Name a file'),
+  directory_not_empty: traits('directory_not_empty', 409, false, 'Remove what is in the directory first'),
+  lock_conflict: traits('lock_conflict', 423, true, 'Wait for the other lock to be released'),
+  record_invalid: traits('record_invalid', 422, false, 'A stored record cannot be decoded; nothing was skipped. Mend or remove it, then back up again'),
+  invalid_argument: traits('invalid_argument', 400, false, 'Correct the argument named in the message'),
+  internal: traits('internal', 500, false, 'This is a fault of Holdfast; report it with the code and the message'),
+} as const satisfies Record<string, ErrorTraits>
+
+export type ErrorCode = keyof typeof ERROR_TRAITS
+
+/** Every code there is, in the order of the table. */
+export const ERROR_CODES: readonly ErrorCode[] = Object.keys(ERROR_TRAITS) as ErrorCode[]
+
+/** Thrown when a backup was cancelled by its signal; nothing was published. */
+export class BackupAbortedError extends HoldfastError {
+  constructor(message = 'The backup was cancelled', options?: HoldfastErrorOptions) {
+    super('backup_aborted', message, options)
+  }
+}
+
+/** Thrown when a store, or the running Node, lacks a capability that the call needs. */
+export class BackupUnsupportedError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('backup_unsupported', message, options)
+  }
+}
+
+/** Thrown when a snapshot stream is not whole: damaged, truncated, out of order, or followed by more bytes. */
+export class RestoreCorruptError extends HoldfastError {
+  /** Byte offset of the first fault in the stream. */
+  readonly offset: number | undefined
+  /** Frame sequence number of the first fault; `undefined` in the preamble and after the trailer. */
+  readonly frame: number | undefined
+
+  constructor(message: string, options: HoldfastErrorOptions & { readonly offset?: number | undefined; readonly frame?: number | undefined } = {}) {
+    const { offset, frame } = options
+    super('restore_corrupt', message, { ...options, details: { ...options.details, offset, frame } })
+    this.offset = offset
+    this.frame = frame
+  }
+}
+
+/** Thrown when a restore finds its target populated; nothing was read and nothing changed. */
+export class RestoreDestinationNotEmptyError extends HoldfastError {
+  constructor(message = 'Cannot restore into a store that holds data', options?: HoldfastErrorOptions) {
+    super('restore_destination_not_empty', message, options)
+  }
+}
+
+/** Thrown when a snapshot's format or schema version is not the one this store reads; both are named. */
+export class SchemaVersionMismatchError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('schema_version_mismatch', message, options)
+  }
+}
+
+/** Thrown when a destination has no manifest of that ID: the backup was never published, or was deleted. */
+export class ManifestMissingError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('manifest_missing', message, options)
+  }
+}
+
+/** Thrown when a manifest is of a version this release does not read. */
+export class ManifestVersionUnsupportedError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('manifest_version_unsupported', message, options)
+  }
+}
+
+/** Thrown when a manifest is too large, is not JSON, or breaks the rules of its version. */
+export class ManifestInvalidError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('manifest_invalid', message, options)
+  }
+}
+
+/** Thrown when an object that the manifest names is missing or has another size. */
+export class BackupIncompleteError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('backup_incomplete', message, options)
+  }
+}
+
+/** Thrown when stored bytes, or what was restored from them, differ from the manifest's digest, count or set. */
+export class ChecksumMismatchError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('checksum_mismatch', message, options)
+  }
+}
+
+/** Thrown when a backup of the same ID is already at the destination. */
+export class DuplicateBackupIdError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('duplicate_backup_id', message, options)
+  }
+}
+
+/** Thrown when a backup was taken from another kind of store. */
+export class StoreKindMismatchError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('store_kind_mismatch', message, options)
+  }
+}
+
+/** Thrown when a backup was taken from another store than the one it is to replace. */
+export class StoreIdMismatchError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('store_id_mismatch', message, options)
+  }
+}
+
+/** Thrown when a store is still in use: another process has it open, or operations did not end within the drain window. */
+export class StoreNotDrainedError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('store_not_drained', message, options)
+  }
+}
+
+/** Thrown when a metadata store cannot be opened: it is missing, damaged, or out of reach. */
+export class StoreUnavailableError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('store_unavailable', message, options)
+  }
+}
+
+/** Thrown when a store is being restored: by a second restore, and by writes during the drain window. */
+export class RestoreInProgressError extends HoldfastError {
+  constructor(message = 'The store is being restored', options?: HoldfastErrorOptions) {
+    super('restore_in_progress', message, options)
+  }
+}
+
+/** Thrown when a store keeps no previous engine to roll back to. */
+export class RollbackUnavailableError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('rollback_unavailable', message, options)
+  }
+}
+
+/** Thrown when a backup of the same store is running already. */
+export class BackupAlreadyRunningError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('backup_already_running', message, options)
+  }
+}
+
+/** Thrown when a destination does not answer, or answers with an I/O error. */
+export class DestinationUnreachableError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('destination_unreachable', message, options)
+  }
+}
+
+/** Thrown when a destination refuses the process's credentials or permissions. */
+export class DestinationPermissionDeniedError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('destination_permission_denied', message, options)
+  }
+}
+
+/** Thrown when the root of a destination (directory, bucket) does not exist. */
+export class DestinationNotFoundError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('destination_not_found', message, options)
+  }
+}
+
+/** Thrown when a destination, or the disk a restore writes to, has no space, quota or inodes left. */
+export class DestinationNoSpaceError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('destination_no_space', message, options)
+  }
+}
+
+/** Thrown when a destination's URL or options cannot be used. */
+export class DestinationConfigInvalidError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('destination_config_invalid', message, options)
+  }
+}
+
+/** Thrown when something else stands where a destination keeps its backups: a file, a symbolic link, a foreign directory. */
+export class DestinationPathConflictError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('destination_path_conflict', message, options)
+  }
+}
+
+/** Thrown when the catalog cannot be opened, read or written. */
+export class CatalogUnavailableError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('catalog_unavailable', message, options)
+  }
+}
+
+/** The codes a metadata operation is refused with. */
+export type MetadataErrorCode = 'entry_not_found' | 'entry_exists' | 'not_a_directory' | 'is_a_directory' | 'directory_not_empty' | 'lock_conflict'
+
+/** Thrown when a metadata operation cannot be done in the state the tree is in; the code says why. */
+export class MetadataError extends HoldfastError {
+  declare readonly code: MetadataErrorCode
+
+  constructor(code: MetadataErrorCode, message: string, options?: HoldfastErrorOptions) {
+    super(code, message, options)
+  }
+}
+
+/** Thrown when a stored record cannot be decoded; a backup fails with it rather than skip the record. */
+export class RecordInvalidError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('record_invalid', message, options)
+  }
+}
+
+/** Thrown when input from outside (an ID, a URL, a name) breaks its rules. */
+export class InvalidArgumentError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('invalid_argument', message, options)
+  }
+}
+
+/** Thrown when Holdfast finds itself in a state it rules out. */
+export class InternalError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('internal', message, options)
+  }
+}
+
+/** Whether a value is one of these errors, of this copy of the package or of another. */
+export function isHoldfastError(value: unknown): value is HoldfastError {
+  return value instanceof Error && 'code' in value && typeof value.code === 'string' && Object.hasOwn(ERROR_TRAITS, value.code)
+}

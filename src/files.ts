@@ -1,0 +1,229 @@
+/**
+ * The one door to the file system for everything that must survive a crash: publish, delete, swap, journal, recovery.
+ * Tests drive it to kill, fail or cut the power at every step.
+ */
+import { constants } from 'node:fs'
+import { type FileHandle, lstat, mkdir, open, readdir, rename, rmdir, statfs, unlink } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+
+/** A file being written. */
+export interface WritableFile {
+  /** Writes all of the chunk, in as many calls as it takes. */
+  write(chunk: Uint8Array): Promise<void>
+  /** Makes what was written durable. After a failure the file must be abandoned: a second `fsync` may lie. */
+  sync(): Promise<void>
+  close(): Promise<void>
+}
+
+/** What is at a path. Links are never followed. */
+export interface FileInfo {
+  readonly type: 'file' | 'directory' | 'other'
+  readonly bytes: number
+  readonly modifiedAtMs: number
+}
+
+/** The file system as Holdfast uses it. Errors are Node's own, with `code`, `syscall` and `path`. */
+export interface Files {
+  /** Creates a file that must not exist (`EEXIST`), following no link, with mode 0600 whatever the umask. */
+  create(path: string): Promise<WritableFile>
+  /** The bytes from `startByte` on, following no link (`ELOOP`). Only regular files are read (`EINVAL` otherwise). */
+  read(path: string, options?: { readonly startByte?: number | undefined; readonly chunkBytes?: number | undefined }): AsyncIterable<Uint8Array>
+  /** `undefined` where nothing is. */
+  info(path: string): Promise<FileInfo | undefined>
+  /** Names in a directory, sorted; `ENOENT` where there is none. */
+  list(path: string): Promise<readonly string[]>
+  /** Creates one directory that must not exist (`EEXIST`), with mode 0700 whatever the umask. */
+  makeDirectory(path: string): Promise<void>
+  /** Replaces `to` when it is a file; refuses (`ENOTEMPTY`, `EEXIST`) when it is a directory that is not empty. */
+  rename(from: string, to: string): Promise<void>
+  removeFile(path: string): Promise<void>
+  removeDirectory(path: string): Promise<void>
+  /** Makes the names in a directory durable. */
+  syncDirectory(path: string): Promise<void>
+  /** Makes the content of a file that was written by others durable. */
+  syncFile(path: string): Promise<void>
+  /** Bytes that an ordinary user may still write to the file system of a path, and its type number (`statfs`). */
+  space(path: string): Promise<{ readonly freeBytes: number; readonly type: number }>
+}
+
+const READ_CHUNK_BYTES = 1024 * 1024
+const PRIVATE_FILE = 0o600
+const PRIVATE_DIRECTORY = 0o700
+
+/** The real file system. */
+export const nodeFiles: Files = {
+  async create(path) {
+    const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, PRIVATE_FILE)
+    try {
+      await handle.chmod(PRIVATE_FILE)
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+    return writableFile(handle)
+  },
+
+  async *read(path, options = {}) {
+    const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    try {
+      if (!(await handle.stat()).isFile()) throw systemError('EINVAL', 'read', path)
+      let position = options.startByte ?? 0
+      for (;;) {
+        const { bytesRead, buffer } = await handle.read({ buffer: Buffer.allocUnsafeSlow(options.chunkBytes ?? READ_CHUNK_BYTES), position })
+        if (bytesRead === 0) return
+        position += bytesRead
+        yield buffer.subarray(0, bytesRead)
+      }
+    } finally {
+      await handle.close()
+    }
+  },
+
+  async info(path) {
+    try {
+      const stats = await lstat(path)
+      const type = stats.isFile() ? 'file' : stats.isDirectory() ? 'directory' : 'other'
+      return { type, bytes: stats.size, modifiedAtMs: stats.mtimeMs }
+    } catch (error) {
+      if (isSystemError(error, 'ENOENT')) return undefined
+      throw error
+    }
+  },
+
+  async list(path) {
+    return (await readdir(path)).sort()
+  },
+
+  async makeDirectory(path) {
+    await mkdir(path, { mode: PRIVATE_DIRECTORY })
+    // The umask may have taken bits from the mode; chmod through a handle that follows no link.
+    const handle = await openDirectory(path)
+    try {
+      await handle.chmod(PRIVATE_DIRECTORY)
+    } finally {
+      await handle.close()
+    }
+  },
+
+  rename,
+  removeFile: unlink,
+  removeDirectory: rmdir,
+
+  async syncDirectory(path) {
+    const handle = await openDirectory(path)
+    try {
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+  },
+
+  async syncFile(path) {
+    const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
+    try {
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+  },
+
+  async space(path) {
+    const { bavail, bsize, type } = await statfs(path)
+    return { freeBytes: bavail * bsize, type }
+  },
+}
+
+/** Replaces a small file in one atomic, durable step: the old content or the new one, whole, after a crash at any instant. */
+export async function replaceFile(files: Files, path: string, content: Uint8Array): Promise<void> {
+  const temporary = `${path}.tmp`
+  await removeIfThere(files, temporary)
+  const file = await files.create(temporary)
+  try {
+    try {
+      await file.write(content)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await files.rename(temporary, path)
+  } catch (error) {
+    await removeIfThere(files, temporary).catch(() => undefined)
+    throw error
+  }
+  await files.syncDirectory(dirname(path))
+}
+
+/** Removes a file; nothing there is fine. */
+export async function removeIfThere(files: Files, path: string): Promise<void> {
+  try {
+    await files.removeFile(path)
+  } catch (error) {
+    if (!isSystemError(error, 'ENOENT')) throw error
+  }
+}
+
+/** Removes a directory and all in it, following no link; nothing there is fine. */
+export async function removeTree(files: Files, path: string): Promise<void> {
+  const info = await files.info(path)
+  if (info === undefined) return
+  if (info.type !== 'directory') return await removeIfThere(files, path)
+  for (const name of await files.list(path)) await removeTree(files, join(path, name))
+  await files.removeDirectory(path)
+}
+
+/** Makes a directory and all in it durable, innermost first. */
+export async function syncTree(files: Files, path: string): Promise<void> {
+  for (const name of await files.list(path)) {
+    const child = join(path, name)
+    const info = await files.info(child)
+    if (info?.type === 'directory') await syncTree(files, child)
+    else if (info?.type === 'file') await files.syncFile(child)
+  }
+  await files.syncDirectory(path)
+}
+
+/** Reads a small file whole; `undefined` where nothing is. Rejects with `EFBIG` above the limit, before reading on. */
+export async function readSmallFile(files: Files, path: string, maxBytes: number): Promise<Buffer | undefined> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  try {
+    for await (const chunk of files.read(path, { chunkBytes: 64 * 1024 })) {
+      bytes += chunk.byteLength
+      if (bytes > maxBytes) throw systemError('EFBIG', 'read', path)
+      chunks.push(chunk)
+    }
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT')) return undefined
+    throw error
+  }
+  return Buffer.concat(chunks)
+}
+
+/** Whether an error is the file system's, of one of these codes. */
+export function isSystemError(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' && (codes.length === 0 || codes.includes(error.code))
+}
+
+/** An error of the same form as Node's own. */
+export function systemError(code: string, syscall: string, path: string): NodeJS.ErrnoException {
+  return Object.assign(new Error(`${code}: ${syscall} "${path}"`), { code, syscall, path })
+}
+
+async function openDirectory(path: string): Promise<FileHandle> {
+  return await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+}
+
+function writableFile(handle: FileHandle): WritableFile {
+  return {
+    async write(chunk) {
+      // A short write is not an error to the kernel; the rest is written until it is, or until an error says why not.
+      for (let written = 0; written < chunk.byteLength; ) {
+        const { bytesWritten } = await handle.write(chunk, written)
+        if (bytesWritten === 0) throw systemError('EIO', 'write', 'a file that takes no more bytes')
+        written += bytesWritten
+      }
+    },
+    sync: () => handle.sync(),
+    close: () => handle.close(),
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * The metadata store of a storage server: shares, inodes, directory entries, payload references, block lists, pending
+ * uploads, byte-range locks and server settings. One contract, the same behaviour in Memory, LevelDB and Postgres.
+ *
+ * Every operation is atomic: its records change together or not at all. Names are compared byte for byte, in Unicode
+ * as they were given. Inode numbers are never used twice within a store.
+ */
+import type { Backupable } from '../backupable.ts'
+
+export const INODE_TYPES = ['file', 'directory', 'symlink', 'fifo', 'socket', 'block-device', 'character-device'] as const
+export type InodeType = (typeof INODE_TYPES)[number]
+
+/** An inode number, 1 and up; a safe integer. */
+export type InodeNumber = number
+
+/** One stretch of a file's content: `bytes` bytes, found at `offset` within a payload. */
+export interface Block {
+  readonly payloadId: string
+  readonly offset: number
+  readonly bytes: number
+}
+
+/** Where a file's bytes are: nowhere (empty), one payload, or a list of blocks in file order. */
+export type Content = { readonly payloadId: string } | { readonly blocks: readonly Block[] }
+
+/** What can be set on an inode. Times are nanoseconds since 1970, before it too. */
+export interface InodeAttributes {
+  /** Permission bits, 0 to 0o7777. */
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  /** Bytes of content; kept by the caller in step with the content. */
+  readonly size: number
+  readonly accessedAtNs: bigint
+  readonly modifiedAtNs: bigint
+  readonly changedAtNs: bigint
+  readonly createdAtNs: bigint
+  /** Extended attributes by name; values are bytes. */
+  readonly xattrs: ReadonlyMap<string, Uint8Array>
+}
+
+export interface Inode extends InodeAttributes {
+  readonly inode: InodeNumber
+  readonly type: InodeType
+  /** Directory entries that name it; for a directory 2 plus its subdirectories. */
+  readonly links: number
+  /** Of a symlink only. */
+  readonly symlinkTarget: string | undefined
+  /** The one payload of a small file; `undefined` for an empty file, for one with a block list, and for other types. */
+  readonly payloadId: string | undefined
+  /** How many blocks `blocks()` gives. */
+  readonly blockCount: number
+}
+
+export interface NewInode extends Partial<InodeAttributes> {
+  readonly type: InodeType
+  readonly symlinkTarget?: string | undefined
+  readonly content?: Content | undefined
+}
+
+export interface DirectoryEntry {
+  readonly name: string
+  readonly inode: InodeNumber
+  readonly type: InodeType
+}
+
+export interface DirectoryPage {
+  readonly entries: readonly DirectoryEntry[]
+  /** Give it as `after` to read on; `undefined` at the end. Stays good while entries come and go. */
+  readonly cursor: string | undefined
+}
+
+export interface Share {
+  readonly name: string
+  readonly root: InodeNumber
+  readonly createdAtMs: number
+  /** Free-form settings of the share, such as a description or a quota. */
+  readonly options: Readonly<Record<string, string>>
+}
+
+/** An upload that has not become a file yet; its payloads are referred to like a file's. */
+export interface PendingUpload {
+  readonly uploadId: string
+  readonly parent: InodeNumber
+  readonly name: string
+  readonly startedAtMs: number
+  readonly blocks: readonly Block[]
+}
+
+/** A lock on bytes `start` to `end` (exclusive; `undefined` for "to the end, however long it gets"). */
+export interface ByteRangeLock {
+  readonly inode: InodeNumber
+  /** Who holds it: any text the server uses to name a client. */
+  readonly owner: string
+  readonly kind: 'shared' | 'exclusive'
+  readonly start: number
+  readonly end: number | undefined
+}
+
+/** What `entry` and friends are called with: a directory and a name in it. */
+export interface Place {
+  readonly parent: InodeNumber
+  readonly name: string
+}
+
+export interface MetadataStore extends Backupable {
+  /** The version of the records' schema. */
+  readonly schemaVersion: number
+  /** Given at creation, kept through restores. */
+  readonly storeId: string
+
+  /** Creates a share with an empty root directory. `entry_exists` when the name is taken. */
+  createShare(name: string, options?: { readonly options?: Readonly<Record<string, string>>; readonly root?: Partial<InodeAttributes> }): Promise<Share>
+  share(name: string): Promise<Share | undefined>
+  /** All shares, by name. */
+  shares(): Promise<readonly Share[]>
+  /** `entry_not_found`; `directory_not_empty` when the root holds entries. */
+  removeShare(name: string): Promise<void>
+
+  inode(inode: InodeNumber): Promise<Inode | undefined>
+  lookup(place: Place): Promise<Inode | undefined>
+  /** Up to `limit` entries (1 to 10,000, @default 1,000) in name order, from after the cursor. */
+  readDirectory(directory: InodeNumber, options?: { readonly after?: string | undefined; readonly limit?: number | undefined }): Promise<DirectoryPage>
+  /** The block list of a file, in file order. */
+  blocks(inode: InodeNumber): AsyncIterable<Block>
+
+  /** Creates an inode and its entry. `entry_exists`, `entry_not_found` (no parent), `not_a_directory`. */
+  create(place: Place, inode: NewInode): Promise<Inode>
+  /** Adds an entry for an existing inode that is no directory. */
+  link(place: Place, inode: InodeNumber): Promise<Inode>
+  /** Removes an entry, and with its last entry the inode and its references. `directory_not_empty`. */
+  unlink(place: Place): Promise<void>
+  /** Moves an entry; replaces a file by a file and an empty directory by a directory. Never makes a directory its own descendant (`invalid_argument`). */
+  rename(from: Place, to: Place): Promise<void>
+  setAttributes(inode: InodeNumber, changes: Partial<InodeAttributes>): Promise<Inode>
+  /** Replaces a file's content and size, and the payload references with it; `undefined` empties it. */
+  setContent(inode: InodeNumber, content: Content | undefined, options: { readonly size: number; readonly modifiedAtNs?: bigint | undefined }): Promise<Inode>
+
+  /** Starts or replaces a pending upload. */
+  putUpload(upload: PendingUpload): Promise<void>
+  uploads(): AsyncIterable<PendingUpload>
+  /** Turns an upload into a file at its place (replacing none), in one step. */
+  completeUpload(uploadId: string, inode?: Partial<InodeAttributes>): Promise<Inode>
+  removeUpload(uploadId: string): Promise<void>
+
+  /** Takes a lock; `lock_conflict` when another owner's overlaps and either is exclusive. Replaces the owner's own on the same bytes. */
+  lock(lock: ByteRangeLock): Promise<void>
+  /** Gives bytes back; parts of the owner's locks outside of them stay. */
+  unlock(range: Omit<ByteRangeLock, 'kind'>): Promise<void>
+  locks(inode: InodeNumber): Promise<readonly ByteRangeLock[]>
+
+  setting(name: string): Promise<string | undefined>
+  setSetting(name: string, value: string | undefined): Promise<void>
+  settings(): Promise<ReadonlyMap<string, string>>
+
+  /** Sum of `size` over all regular files, each counted once. */
+  usedBytes(): Promise<number>
+  /** Every payload ID that anything in the store refers to, ascending, each once. */
+  payloadIds(): AsyncIterable<string>
+
+  /** Idempotent. */
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}

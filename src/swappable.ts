@@ -1,0 +1,87 @@
+/**
+ * Contract 3: what a metadata store must do to be replaced by a restored one while a server keeps its handle.
+ *
+ * A store that can be swapped is a home of engines: one of them is live, at most one is kept as the previous, and any
+ * other is a leftover. The restore orchestrator decides; the store only does these steps, each durable when it resolves.
+ */
+import type { Backupable, StoreKind } from './backupable.ts'
+
+/** A fresh, empty store beside the live one. Its ID is the one `openSide` was given. */
+export interface SideEngine extends Backupable {
+  /** The engine's name within its home. */
+  readonly engine: string
+  /** Makes every byte durable and closes the engine, so that it may be swapped in. */
+  seal(): Promise<void>
+  /** Closes the engine and removes it. Idempotent. */
+  discard(): Promise<void>
+}
+
+/** The engines of a home, by name. */
+export interface Engines {
+  /** The one in service; `undefined` where no store exists yet. */
+  readonly live: string | undefined
+  /** What `rollback` would make live again. */
+  readonly previous: string | undefined
+  /** All others: side engines of restores that did not end. */
+  readonly leftovers: readonly string[]
+}
+
+/**
+ * The durable intent of a swap. Written before the swap, cleared after the live check; found at start-up it decides
+ * whether the swap is completed or undone.
+ */
+export interface RestoreJournal {
+  readonly restoreId: string
+  readonly backupId: string
+  /** What was live before; `undefined` where there was no store. */
+  readonly from: string | undefined
+  /** The side engine to be made live. */
+  readonly to: string
+  readonly startedAtMs: number
+}
+
+export interface DrainOptions {
+  /** How long operations in flight may take to end. */
+  readonly timeoutMs: number
+}
+
+export interface Swappable {
+  readonly kind: StoreKind
+  readonly schemaVersion: number
+
+  /** The ID of the store, readable even when the live engine is damaged; `undefined` where no store exists yet. */
+  storeId(): Promise<string | undefined>
+  engines(): Promise<Engines>
+  /** Bytes that may still be written where side engines live; `undefined` where that cannot be told. */
+  freeBytes(): Promise<number | undefined>
+
+  /**
+   * Refuses new writes (`restore_in_progress`, retryable) and waits for those in flight. Reads go on. Rejects with
+   * `store_not_drained` when they do not end in time, and takes writes again.
+   */
+  drainWrites(options: DrainOptions): Promise<void>
+  /** Holds back every new operation and waits for those in flight; rejects like `drainWrites`, back in the state before. */
+  drain(options: DrainOptions): Promise<void>
+  /** Ends any drain: operations that were held back go on, against the engine that is live now. Idempotent. */
+  resume(): Promise<void>
+
+  /** Creates a fresh, empty engine named after `engine` (a ULID), with this store ID. Rejects when the name is taken. */
+  openSide(engine: string, options: { readonly storeId: string }): Promise<SideEngine>
+
+  /**
+   * Makes a sealed engine live, in one atomic step, and keeps `previous` (a name, or `undefined` for none) as the
+   * engine to roll back to. Called while drained; the handle serves the new engine after `resume`. Calling it again
+   * with the same engine changes nothing.
+   */
+  swap(engine: string, options: { readonly storeId: string; readonly previous: string | undefined }): Promise<void>
+  /** Undoes the first swap into a home that had no store: no engine is live afterwards. */
+  unswap(): Promise<void>
+  /** Reads through the store's own interface enough to know that the live engine serves. */
+  checkLive(): Promise<void>
+  /** Removes an engine that is neither live nor previous. Idempotent. */
+  removeEngine(engine: string): Promise<void>
+
+  readJournal(): Promise<RestoreJournal | undefined>
+  writeJournal(journal: RestoreJournal): Promise<void>
+  clearJournal(): Promise<void>
+}

@@ -1,0 +1,30 @@
+import { relative, resolve } from 'node:path'
+import { defineConfig } from 'vitest/config'
+
+const root = import.meta.dirname
+
+/**
+ * Tests import sources by their `.ts` paths and run what `npm run build` made of them: the very files that are
+ * published, which worker threads and child processes can load on every supported Node.
+ */
+const testTheBuild = {
+  name: 'test-the-build',
+  enforce: 'pre',
+  resolveId(specifier, importer) {
+    if (!importer || !specifier.startsWith('.') || !specifier.endsWith('.ts')) return null
+    const path = relative(root, resolve(importer, '..', specifier))
+    if (!/^(src|destinations)\//.test(path)) return null
+    return { id: resolve(root, 'dist', path.replace(/\.ts$/, '.js')), external: true }
+  },
+}
+
+export default defineConfig({
+  plugins: [testTheBuild],
+  test: {
+    include: ['test/**/*.test.ts'],
+    testTimeout: 120_000,
+    hookTimeout: 60_000,
+    pool: 'forks',
+    maxWorkers: 2,
+  },
+})
