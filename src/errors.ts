@@ -17,11 +17,90 @@ export interface HoldfastErrorOptions {
   readonly details?: Readonly<Record<string, unknown>> | undefined
 }
 
-interface ErrorTraits {
-  readonly code: string
+/** What is true of every error of a code, unless the error says otherwise. */
+export interface ErrorTraits {
   readonly httpStatus: number
+  /** Whether the same call may succeed later. */
   readonly retryable: boolean
+  /** What the reader can do about it, one sentence. */
   readonly hint: string
+}
+
+/** Every code there is; the README's table is tested against it. */
+export const ERROR_CODES = [
+  'backup_aborted',
+  'backup_unsupported',
+  'restore_corrupt',
+  'restore_destination_not_empty',
+  'schema_version_mismatch',
+  'manifest_missing',
+  'manifest_version_unsupported',
+  'manifest_invalid',
+  'backup_incomplete',
+  'checksum_mismatch',
+  'duplicate_backup_id',
+  'store_kind_mismatch',
+  'store_id_mismatch',
+  'store_not_drained',
+  'store_unavailable',
+  'restore_in_progress',
+  'rollback_unavailable',
+  'backup_already_running',
+  'destination_unreachable',
+  'destination_permission_denied',
+  'destination_not_found',
+  'destination_no_space',
+  'destination_config_invalid',
+  'destination_path_conflict',
+  'catalog_unavailable',
+  'entry_not_found',
+  'entry_exists',
+  'not_a_directory',
+  'is_a_directory',
+  'directory_not_empty',
+  'lock_conflict',
+  'record_invalid',
+  'invalid_argument',
+  'internal',
+] as const
+
+export type ErrorCode = (typeof ERROR_CODES)[number]
+
+export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
+  backup_aborted: { httpStatus: 499, retryable: true, hint: 'Nothing was published; start the backup again when it suits' },
+  backup_unsupported: { httpStatus: 501, retryable: false, hint: 'Use a store or a runtime that has the capability named in the message' },
+  restore_corrupt: { httpStatus: 422, retryable: false, hint: 'The target was left empty; restore another backup, or run "holdfast verify" to see what is damaged' },
+  restore_destination_not_empty: { httpStatus: 409, retryable: false, hint: 'Restore into an empty store, or use the orchestrated restore, which swaps the store in' },
+  schema_version_mismatch: { httpStatus: 409, retryable: false, hint: 'Restore with the version of the server that wrote the backup, then upgrade' },
+  manifest_missing: { httpStatus: 404, retryable: false, hint: 'Run "holdfast list" to see which backups the destination has' },
+  manifest_version_unsupported: { httpStatus: 422, retryable: false, hint: 'Use a newer version of Holdfast to read this backup' },
+  manifest_invalid: { httpStatus: 422, retryable: false, hint: 'Do not trust this backup; restore another one' },
+  backup_incomplete: { httpStatus: 422, retryable: false, hint: 'Objects of this backup are missing or cut short; restore another one' },
+  checksum_mismatch: { httpStatus: 422, retryable: false, hint: 'The stored bytes are not those that were written; restore another backup and check the storage' },
+  duplicate_backup_id: { httpStatus: 409, retryable: false, hint: 'A backup of this ID exists already and was left as it is; use a fresh ID' },
+  store_kind_mismatch: { httpStatus: 409, retryable: false, hint: 'Restore into a store of the kind the backup was taken from' },
+  store_id_mismatch: { httpStatus: 409, retryable: false, hint: 'Check that this is the store you mean; to restore into it all the same, allow it by name (--allow-store-id)' },
+  store_not_drained: { httpStatus: 409, retryable: true, hint: 'Stop or drain what is using the store, then try again' },
+  store_unavailable: { httpStatus: 503, retryable: false, hint: 'Check the path and the permissions of the metadata store' },
+  restore_in_progress: { httpStatus: 503, retryable: true, hint: 'Try again when the restore has ended' },
+  rollback_unavailable: { httpStatus: 409, retryable: false, hint: 'There is no kept previous engine; restore a backup instead' },
+  backup_already_running: { httpStatus: 409, retryable: true, hint: 'Wait for the running backup to end, or cancel it' },
+  destination_unreachable: { httpStatus: 503, retryable: true, hint: 'Check that the destination is mounted or reachable, then try again' },
+  destination_permission_denied: { httpStatus: 403, retryable: false, hint: 'Give the process permission to the destination' },
+  destination_not_found: { httpStatus: 404, retryable: false, hint: 'Create the destination first, or correct its URL' },
+  destination_no_space: { httpStatus: 507, retryable: true, hint: 'Free space at the destination or delete old backups, then try again' },
+  destination_config_invalid: { httpStatus: 400, retryable: false, hint: 'Correct the destination URL or its options' },
+  destination_path_conflict: { httpStatus: 409, retryable: false, hint: 'Remove what stands in the way, or choose another path' },
+  catalog_unavailable: { httpStatus: 503, retryable: true, hint: 'Check that no other process has the catalog open and that its path is writable' },
+  entry_not_found: { httpStatus: 404, retryable: false, hint: 'Check the path or the inode' },
+  entry_exists: { httpStatus: 409, retryable: false, hint: 'Choose another name or remove the entry first' },
+  not_a_directory: { httpStatus: 409, retryable: false, hint: 'Name a directory' },
+  is_a_directory: { httpStatus: 409, retryable: false, hint: 'Name a file' },
+  directory_not_empty: { httpStatus: 409, retryable: false, hint: 'Remove what is in the directory first' },
+  lock_conflict: { httpStatus: 423, retryable: true, hint: 'Wait for the other lock to be released' },
+  record_invalid: { httpStatus: 422, retryable: false, hint: 'A stored record cannot be decoded; nothing was skipped. Mend or remove it, then back up again' },
+  invalid_argument: { httpStatus: 400, retryable: false, hint: 'Correct the argument named in the message' },
+  internal: { httpStatus: 500, retryable: false, hint: 'This is a fault of Holdfast; report it with the code and the message' },
 }
 
 /** The base of all of them. */
@@ -49,56 +128,6 @@ export abstract class HoldfastError extends Error {
     return { code: this.code, message: this.message, hint: this.hint, retryable: this.retryable, details: this.details }
   }
 }
-
-const traits = <Code extends string>(code: Code, httpStatus: number, retryable: boolean, hint: string): ErrorTraits & { code: Code } => ({
-  code,
-  httpStatus,
-  retryable,
-  hint,
-})
-
-/** The table of codes; the README's table is tested against it. */
-export const ERROR_TRAITS = {
-  backup_aborted: traits('backup_aborted', 499, true, 'Nothing was published; start the backup again when it suits'),
-  backup_unsupported: traits('backup_unsupported', 501, false, 'Use a store or a runtime that has the capability named in the message'),
-  restore_corrupt: traits('restore_corrupt', 422, false, 'The target was left empty; restore another backup, or run "holdfast verify" to see what is damaged'),
-  restore_destination_not_empty: traits('restore_destination_not_empty', 409, false, 'Restore into an empty store, or use the orchestrated restore, which swaps the store in'),
-  schema_version_mismatch: traits('schema_version_mismatch', 409, false, 'Restore with the version of the server that wrote the backup, then upgrade'),
-  manifest_missing: traits('manifest_missing', 404, false, 'Run "holdfast list" to see which backups the destination has'),
-  manifest_version_unsupported: traits('manifest_version_unsupported', 422, false, 'Use a newer version of Holdfast to read this backup'),
-  manifest_invalid: traits('manifest_invalid', 422, false, 'Do not trust this backup; restore another one'),
-  backup_incomplete: traits('backup_incomplete', 422, false, 'Objects of this backup are missing or cut short; restore another one'),
-  checksum_mismatch: traits('checksum_mismatch', 422, false, 'The stored bytes are not those that were written; restore another backup and check the storage'),
-  duplicate_backup_id: traits('duplicate_backup_id', 409, false, 'A backup of this ID exists already and was left as it is; use a fresh ID'),
-  store_kind_mismatch: traits('store_kind_mismatch', 409, false, 'Restore into a store of the kind the backup was taken from'),
-  store_id_mismatch: traits('store_id_mismatch', 409, false, 'Check that this is the store you mean; to restore into it all the same, allow it by name (--allow-store-id)'),
-  store_not_drained: traits('store_not_drained', 409, true, 'Stop or drain what is using the store, then try again'),
-  store_unavailable: traits('store_unavailable', 503, false, 'Check the path and the permissions of the metadata store'),
-  restore_in_progress: traits('restore_in_progress', 503, true, 'Try again when the restore has ended'),
-  rollback_unavailable: traits('rollback_unavailable', 409, false, 'There is no kept previous engine; restore a backup instead'),
-  backup_already_running: traits('backup_already_running', 409, true, 'Wait for the running backup to end, or cancel it'),
-  destination_unreachable: traits('destination_unreachable', 503, true, 'Check that the destination is mounted or reachable, then try again'),
-  destination_permission_denied: traits('destination_permission_denied', 403, false, 'Give the process permission to the destination'),
-  destination_not_found: traits('destination_not_found', 404, false, 'Create the destination first, or correct its URL'),
-  destination_no_space: traits('destination_no_space', 507, true, 'Free space at the destination or delete old backups, then try again'),
-  destination_config_invalid: traits('destination_config_invalid', 400, false, 'Correct the destination URL or its options'),
-  destination_path_conflict: traits('destination_path_conflict', 409, false, 'Remove what stands in the way, or choose another path'),
-  catalog_unavailable: traits('catalog_unavailable', 503, true, 'Check that no other process has the catalog open and that its path is writable'),
-  entry_not_found: traits('entry_not_found', 404, false, 'Check the path or the inode'),
-  entry_exists: traits('entry_exists', 409, false, 'Choose another name or remove the entry first'),
-  not_a_directory: traits('not_a_directory', 409, false, 'Name a directory'),
-  is_a_directory: traits('is_a_directory', 409, false, 'Name a file'),
-  directory_not_empty: traits('directory_not_empty', 409, false, 'Remove what is in the directory first'),
-  lock_conflict: traits('lock_conflict', 423, true, 'Wait for the other lock to be released'),
-  record_invalid: traits('record_invalid', 422, false, 'A stored record cannot be decoded; nothing was skipped. Mend or remove it, then back up again'),
-  invalid_argument: traits('invalid_argument', 400, false, 'Correct the argument named in the message'),
-  internal: traits('internal', 500, false, 'This is a fault of Holdfast; report it with the code and the message'),
-} as const satisfies Record<string, ErrorTraits>
-
-export type ErrorCode = keyof typeof ERROR_TRAITS
-
-/** Every code there is, in the order of the table. */
-export const ERROR_CODES: readonly ErrorCode[] = Object.keys(ERROR_TRAITS) as ErrorCode[]
 
 /** Thrown when a backup was cancelled by its signal; nothing was published. */
 export class BackupAbortedError extends HoldfastError {
