@@ -91,7 +91,7 @@ export const nodeFiles: Files = {
   },
 
   async list(path) {
-    return (await readdir(path)).sort()
+    return (await readdir(path)).toSorted()
   },
 
   async makeDirectory(path) {
