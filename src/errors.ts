@@ -338,6 +338,18 @@ export class InvalidArgumentError extends HoldfastError {
   }
 }
 
+/**
+ * Thrown when a failure was followed by others while its traces were being removed. The code, hint and `retryable` are those of
+ * the first; the cause is an `AggregateError` of all, in order.
+ */
+export class CombinedError extends HoldfastError {
+  constructor(message: string, errors: readonly [unknown, ...unknown[]]) {
+    const first = errors[0]
+    const { code, hint, retryable, details } = isHoldfastError(first) ? first : { code: 'internal' as const }
+    super(code, message, { cause: new AggregateError(errors, message), hint, retryable, details })
+  }
+}
+
 /** Thrown when Holdfast finds itself in a state it rules out. */
 export class InternalError extends HoldfastError {
   constructor(message: string, options?: HoldfastErrorOptions) {

@@ -32,10 +32,11 @@ export interface Engines {
  */
 export interface RestoreJournal {
   readonly restoreId: string
-  readonly backupId: string
+  /** What was restored; `undefined` for a rollback. */
+  readonly backupId: string | undefined
   /** What was live before; `undefined` where there was no store. */
   readonly from: string | undefined
-  /** The side engine to be made live. */
+  /** The engine to be made live: a sealed side engine, or the previous one. */
   readonly to: string
   readonly startedAtMs: number
 }
@@ -50,7 +51,7 @@ export interface Swappable {
   readonly schemaVersion: number
 
   /** The ID of the store, readable even when the live engine is damaged; `undefined` where no store exists yet. */
-  storeId(): Promise<string | undefined>
+  readStoreId(): Promise<string | undefined>
   engines(): Promise<Engines>
   /** Bytes that may still be written where side engines live; `undefined` where that cannot be told. */
   freeBytes(): Promise<number | undefined>
@@ -71,14 +72,15 @@ export interface Swappable {
   /**
    * Makes a sealed engine live, in one atomic step, and keeps `previous` (a name, or `undefined` for none) as the
    * engine to roll back to. Called while drained; the handle serves the new engine after `resume`. Calling it again
-   * with the same engine changes nothing.
+   * with the same engines changes nothing. After a failure the handle serves no engine, for which one is live may be in
+   * doubt: call it again, with the engine before to undo it, until it resolves.
    */
   swap(engine: string, options: { readonly storeId: string; readonly previous: string | undefined }): Promise<void>
-  /** Undoes the first swap into a home that had no store: no engine is live afterwards. */
+  /** Undoes the first swap into a home that had no store: no engine is live or previous afterwards. Idempotent. */
   unswap(): Promise<void>
   /** Reads through the store's own interface enough to know that the live engine serves. */
   checkLive(): Promise<void>
-  /** Removes an engine that is neither live nor previous. Idempotent. */
+  /** Removes an engine that is neither live nor previous; `store_not_drained` while a backup still reads it. Idempotent. */
   removeEngine(engine: string): Promise<void>
 
   readJournal(): Promise<RestoreJournal | undefined>

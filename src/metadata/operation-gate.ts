@@ -1,0 +1,133 @@
+/** The gate in front of a live store: which operations may start, and how many are on their way. */
+import { RestoreInProgressError, StoreNotDrainedError } from '../errors.ts'
+
+export type OperationKind = 'read' | 'write'
+
+/** From letting everything through to holding everything back. */
+export const GATE_STATES = ['open', 'reads-only', 'closed'] as const
+export type GateState = (typeof GATE_STATES)[number]
+
+const ADMISSION: Readonly<Record<GateState, Readonly<Record<OperationKind, 'pass' | 'refuse' | 'wait'>>>> = {
+  open: { read: 'pass', write: 'pass' },
+  'reads-only': { read: 'pass', write: 'refuse' },
+  closed: { read: 'wait', write: 'wait' },
+}
+
+/** What must have ended before a state is reached. */
+const ENDED_IN: Readonly<Record<GateState, readonly OperationKind[]>> = {
+  open: [],
+  'reads-only': ['write'],
+  closed: ['read', 'write'],
+}
+
+/** What each state becomes; a gate that is closed further already stays so. */
+const NARROWED: Readonly<Record<GateState, Readonly<Record<'reads-only' | 'closed', GateState>>>> = {
+  open: { 'reads-only': 'reads-only', closed: 'closed' },
+  'reads-only': { 'reads-only': 'reads-only', closed: 'closed' },
+  closed: { 'reads-only': 'closed', closed: 'closed' },
+}
+
+export class OperationGate {
+  readonly #inFlight: Record<OperationKind, number> = { read: 0, write: 0 }
+  #state: GateState = 'open'
+  #watchers: (() => void)[] = []
+
+  get state(): GateState {
+    return this.#state
+  }
+
+  /** How many operations have started and not ended, iterations included. */
+  get inFlight(): number {
+    return this.#inFlight.read + this.#inFlight.write
+  }
+
+  /** Runs an operation: now, when the gate lets it, or `restore_in_progress`. */
+  async run<T>(kind: OperationKind, operation: () => Promise<T>): Promise<T> {
+    while (ADMISSION[this.#state][kind] !== 'pass') await this.pass(kind)
+    this.#inFlight[kind] += 1
+    try {
+      return await operation()
+    } finally {
+      this.#end(kind)
+    }
+  }
+
+  /** The same for an iteration, which is in flight from its first step until it ends or is left. */
+  async *iterate<T>(open: () => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+    while (ADMISSION[this.#state].read !== 'pass') await this.pass('read')
+    this.#inFlight.read += 1
+    try {
+      yield* open()
+    } finally {
+      this.#end('read')
+    }
+  }
+
+  /** Waits until an operation of this kind may start; rejects with `restore_in_progress` when it is refused. Counts nothing. */
+  async pass(kind: OperationKind): Promise<void> {
+    while (ADMISSION[this.#state][kind] === 'wait') await this.#change()
+    if (ADMISSION[this.#state][kind] === 'refuse') {
+      throw new RestoreInProgressError('Cannot write to the store: it is being restored')
+    }
+  }
+
+  /**
+   * Narrows the gate and waits for what it no longer lets through to end. Rejects with `store_not_drained` when that takes
+   * longer than `timeoutMs`, the gate back in the state before, and when the gate is opened meanwhile.
+   */
+  async narrow(to: 'reads-only' | 'closed', timeoutMs: number): Promise<void> {
+    const before = this.#state
+    const state = NARROWED[before][to]
+    this.#set(state)
+    const deadline = performance.now() + timeoutMs
+    while (ENDED_IN[to].some((kind) => this.#inFlight[kind] > 0)) {
+      const inTime = await this.#changeWithin(deadline - performance.now())
+      if (this.#state !== state) throw new StoreNotDrainedError('Cannot drain the store: it was resumed meanwhile')
+      if (inTime) continue
+      this.#set(before)
+      const { read, write } = this.#inFlight
+      throw new StoreNotDrainedError(`Cannot drain the store: ${read} reads and ${write} writes have not ended after ${timeoutMs} ms`, {
+        details: { reads: read, writes: write, timeoutMs },
+      })
+    }
+  }
+
+  /** Lets everything through again, what was held back first of all. Idempotent. */
+  open(): void {
+    this.#set('open')
+  }
+
+  #end(kind: OperationKind): void {
+    this.#inFlight[kind] -= 1
+    if (this.#state !== 'open') this.#notify()
+  }
+
+  #set(state: GateState): void {
+    this.#state = state
+    this.#notify()
+  }
+
+  #notify(): void {
+    const watchers = this.#watchers
+    this.#watchers = []
+    for (const wake of watchers) wake()
+  }
+
+  async #change(): Promise<void> {
+    await new Promise<void>((resolve) => this.#watchers.push(resolve))
+  }
+
+  /** Whether something changed within the time. */
+  async #changeWithin(timeoutMs: number): Promise<boolean> {
+    if (timeoutMs <= 0) return false
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<false>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs, false)
+    })
+    try {
+      return await Promise.race([late, this.#change().then(() => true as const)])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
