@@ -1,0 +1,293 @@
+/** The handle a server keeps: a metadata store whose engine may be replaced under it. */
+import type { BackupOptions, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../backupable.ts'
+import { StoreUnavailableError } from '../errors.ts'
+import type { PayloadIdSet } from '../payload-ids.ts'
+import type { DrainOptions, Engines, RestoreJournal, SideEngine, Swappable } from '../swappable.ts'
+import { checkServes } from './check-store.ts'
+import { EnginePins } from './engine-pins.ts'
+import type {
+  Block,
+  ByteRangeLock,
+  Content,
+  DirectoryPage,
+  Inode,
+  InodeAttributes,
+  InodeNumber,
+  MetadataStore,
+  NewInode,
+  PendingUpload,
+  Place,
+  Share,
+} from './metadata-store.ts'
+import { OperationGate } from './operation-gate.ts'
+
+/** Where the engines of a live store are. What it does to them is durable; who uses them is for the live store to know. */
+export interface EngineHome extends Swappable {
+  /** Opens an engine, or gives it when it is open. `store_unavailable` when it is missing or damaged. */
+  openEngine(engine: string): Promise<MetadataStore>
+  /** Closes an engine. Idempotent. */
+  closeEngine(engine: string): Promise<void>
+  /** Closes every engine and lets others have the home. Idempotent. */
+  close(): Promise<void>
+}
+
+interface ServingEngine {
+  readonly engine: string
+  readonly store: MetadataStore
+}
+
+/**
+ * A metadata store and its `Swappable` side in one. Operations go to the engine that is live when they start. During the drain window
+ * of a restore writes are refused with `restore_in_progress`; during the full stop every new operation waits, and then
+ * goes to the engine that is live after it, so readers never see a failure. An iteration is in flight from its first step until it
+ * ends or is left: one that is held open for longer than the drain window fails the restore, not the server.
+ *
+ * A backup does not hold up a restore, nor a restore a backup: it keeps its engine open until it is done, though another may have become
+ * live meanwhile, and so gives the store as it was when the backup began. One that begins in the full stop waits.
+ */
+export class LiveMetadataStore implements MetadataStore, Swappable {
+  readonly kind: StoreKind
+  readonly schemaVersion: number
+  readonly #home: EngineHome
+  readonly #gate = new OperationGate()
+  readonly #pins: EnginePins
+  #storeId: string
+  /** The engine that serves, or why none does. */
+  #live: ServingEngine | StoreUnavailableError
+  /** The engine that served last; it is closed when another serves. */
+  #served: string
+  #closed: Promise<void> | undefined
+
+  private constructor(home: EngineHome, storeId: string, live: ServingEngine) {
+    this.kind = home.kind
+    this.schemaVersion = home.schemaVersion
+    this.#home = home
+    this.#pins = new EnginePins((engine) => home.closeEngine(engine))
+    this.#storeId = storeId
+    this.#live = live
+    this.#served = live.engine
+  }
+
+  /** Opens the live engine of a home; the home is the store's from then on. `store_unavailable` when it has none or it does not open. */
+  static async open(home: EngineHome): Promise<LiveMetadataStore> {
+    const { live } = await home.engines()
+    const storeId = await home.readStoreId()
+    if (live === undefined || storeId === undefined) throw new StoreUnavailableError('Cannot open the store: there is none yet')
+    return new LiveMetadataStore(home, storeId, { engine: live, store: await home.openEngine(live) })
+  }
+
+  get storeId(): string {
+    return this.#storeId
+  }
+
+  createShare(name: string, options?: { readonly options?: Readonly<Record<string, string>>; readonly root?: Partial<InodeAttributes> }): Promise<Share> {
+    return this.#write((store) => store.createShare(name, options))
+  }
+
+  share(name: string): Promise<Share | undefined> {
+    return this.#read((store) => store.share(name))
+  }
+
+  shares(): Promise<readonly Share[]> {
+    return this.#read((store) => store.shares())
+  }
+
+  removeShare(name: string): Promise<void> {
+    return this.#write((store) => store.removeShare(name))
+  }
+
+  inode(inode: InodeNumber): Promise<Inode | undefined> {
+    return this.#read((store) => store.inode(inode))
+  }
+
+  lookup(place: Place): Promise<Inode | undefined> {
+    return this.#read((store) => store.lookup(place))
+  }
+
+  readDirectory(directory: InodeNumber, options?: { readonly after?: string | undefined; readonly limit?: number | undefined }): Promise<DirectoryPage> {
+    return this.#read((store) => store.readDirectory(directory, options))
+  }
+
+  blocks(inode: InodeNumber): AsyncIterable<Block> {
+    return this.#iterate((store) => store.blocks(inode))
+  }
+
+  create(place: Place, inode: NewInode): Promise<Inode> {
+    return this.#write((store) => store.create(place, inode))
+  }
+
+  link(place: Place, inode: InodeNumber): Promise<Inode> {
+    return this.#write((store) => store.link(place, inode))
+  }
+
+  unlink(place: Place): Promise<void> {
+    return this.#write((store) => store.unlink(place))
+  }
+
+  rename(from: Place, to: Place): Promise<void> {
+    return this.#write((store) => store.rename(from, to))
+  }
+
+  setAttributes(inode: InodeNumber, changes: Partial<InodeAttributes>): Promise<Inode> {
+    return this.#write((store) => store.setAttributes(inode, changes))
+  }
+
+  setContent(inode: InodeNumber, content: Content | undefined, options: { readonly size: number; readonly modifiedAtNs?: bigint | undefined }): Promise<Inode> {
+    return this.#write((store) => store.setContent(inode, content, options))
+  }
+
+  putUpload(upload: PendingUpload): Promise<void> {
+    return this.#write((store) => store.putUpload(upload))
+  }
+
+  uploads(): AsyncIterable<PendingUpload> {
+    return this.#iterate((store) => store.uploads())
+  }
+
+  completeUpload(uploadId: string, inode?: Partial<InodeAttributes>): Promise<Inode> {
+    return this.#write((store) => store.completeUpload(uploadId, inode))
+  }
+
+  removeUpload(uploadId: string): Promise<void> {
+    return this.#write((store) => store.removeUpload(uploadId))
+  }
+
+  lock(lock: ByteRangeLock): Promise<void> {
+    return this.#write((store) => store.lock(lock))
+  }
+
+  unlock(range: Omit<ByteRangeLock, 'kind'>): Promise<void> {
+    return this.#write((store) => store.unlock(range))
+  }
+
+  locks(inode: InodeNumber): Promise<readonly ByteRangeLock[]> {
+    return this.#read((store) => store.locks(inode))
+  }
+
+  setting(name: string): Promise<string | undefined> {
+    return this.#read((store) => store.setting(name))
+  }
+
+  setSetting(name: string, value: string | undefined): Promise<void> {
+    return this.#write((store) => store.setSetting(name, value))
+  }
+
+  settings(): Promise<ReadonlyMap<string, string>> {
+    return this.#read((store) => store.settings())
+  }
+
+  usedBytes(): Promise<number> {
+    return this.#read((store) => store.usedBytes())
+  }
+
+  payloadIds(): AsyncIterable<string> {
+    return this.#iterate((store) => store.payloadIds())
+  }
+
+  async backup(sink: SnapshotSink, options?: BackupOptions): Promise<PayloadIdSet> {
+    while (this.#gate.state === 'closed') await this.#gate.pass('read')
+    const { engine, store } = this.#serving()
+    return await this.#pins.hold(engine, () => store.backup(sink, options))
+  }
+
+  restore(source: SnapshotSource, options?: RestoreOptions): Promise<void> {
+    return this.#write((store) => store.restore(source, options))
+  }
+
+  /** Closes the store and its home; operations are refused from then on. Idempotent. */
+  close(): Promise<void> {
+    this.#live = new StoreUnavailableError('Cannot use the store: it was closed')
+    this.#gate.open()
+    this.#closed ??= this.#home.close()
+    return this.#closed
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  readStoreId(): Promise<string | undefined> {
+    return this.#home.readStoreId()
+  }
+
+  engines(): Promise<Engines> {
+    return this.#home.engines()
+  }
+
+  freeBytes(): Promise<number | undefined> {
+    return this.#home.freeBytes()
+  }
+
+  drainWrites(options: DrainOptions): Promise<void> {
+    return this.#gate.narrow('reads-only', options.timeoutMs)
+  }
+
+  drain(options: DrainOptions): Promise<void> {
+    return this.#gate.narrow('closed', options.timeoutMs)
+  }
+
+  resume(): Promise<void> {
+    this.#gate.open()
+    return Promise.resolve()
+  }
+
+  openSide(engine: string, options: { readonly storeId: string }): Promise<SideEngine> {
+    return this.#home.openSide(engine, options)
+  }
+
+  async swap(engine: string, options: { readonly storeId: string; readonly previous: string | undefined }): Promise<void> {
+    // From here to the end no engine serves: what is live on disk may be in doubt, and a write to the wrong one would be lost.
+    this.#live = new StoreUnavailableError('Cannot use the store: replacing its engine did not end; close it and open it again to recover')
+    await this.#home.swap(engine, options)
+    this.#pins.revive(engine)
+    const store = await this.#home.openEngine(engine)
+    this.#storeId = options.storeId
+    this.#live = { engine, store }
+    const before = this.#served
+    this.#served = engine
+    if (before !== engine) await this.#pins.retire(before)
+  }
+
+  async unswap(): Promise<void> {
+    await this.#home.unswap()
+    this.#live = new StoreUnavailableError('Cannot use the store: there is none')
+  }
+
+  async checkLive(): Promise<void> {
+    await checkServes(this.#serving().store)
+  }
+
+  async removeEngine(engine: string): Promise<void> {
+    await this.#pins.release(engine)
+    await this.#home.removeEngine(engine)
+  }
+
+  readJournal(): Promise<RestoreJournal | undefined> {
+    return this.#home.readJournal()
+  }
+
+  writeJournal(journal: RestoreJournal): Promise<void> {
+    return this.#home.writeJournal(journal)
+  }
+
+  clearJournal(): Promise<void> {
+    return this.#home.clearJournal()
+  }
+
+  #serving(): ServingEngine {
+    if ('store' in this.#live) return this.#live
+    throw new StoreUnavailableError(this.#live.message, { cause: this.#live })
+  }
+
+  #read<T>(operation: (store: MetadataStore) => Promise<T>): Promise<T> {
+    return this.#gate.run('read', () => operation(this.#serving().store))
+  }
+
+  #write<T>(operation: (store: MetadataStore) => Promise<T>): Promise<T> {
+    return this.#gate.run('write', () => operation(this.#serving().store))
+  }
+
+  #iterate<T>(open: (store: MetadataStore) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+    return this.#gate.iterate(() => open(this.#serving().store))
+  }
+}
