@@ -21,6 +21,11 @@ export interface DestinationOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+export interface PutOptions extends DestinationOptions {
+  /** Bytes the backup will need at least; a destination that knows it has fewer rejects with `destination_no_space` before taking any. */
+  readonly expectedBytes?: number | undefined
+}
+
 /** One backup on its way to a destination; nothing of it is listed before `publish`. */
 export interface BackupUpload {
   /**
@@ -73,7 +78,7 @@ export interface Destination {
   validate(options?: DestinationOptions): Promise<readonly DestinationWarning[]>
 
   /** Starts a backup. The root is created when missing, if the driver can. Rejects with `duplicate_backup_id` when the ID is listed already. */
-  put(backupId: string, options?: DestinationOptions): Promise<BackupUpload>
+  put(backupId: string, options?: PutOptions): Promise<BackupUpload>
 
   /** The manifest's bytes. Rejects with `manifest_missing` when the backup is not listed, `manifest_invalid` when it is larger than the limit. */
   manifest(backupId: string, options?: DestinationOptions): Promise<Uint8Array>

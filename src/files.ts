@@ -6,12 +6,18 @@ import { constants } from 'node:fs'
 import { type FileHandle, lstat, mkdir, open, readdir, rename, rmdir, statfs, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
-/** A file being written. */
+/** A file being written. Errors name the path it was created at. */
 export interface WritableFile {
   /** Writes all of the chunk, in as many calls as it takes. */
   write(chunk: Uint8Array): Promise<void>
-  /** Makes what was written durable. After a failure the file must be abandoned: a second `fsync` may lie. */
+  /**
+   * Sends what was written so far on its way to the disk (`fdatasync`), so that a later `sync` has less to wait for. May run
+   * beside `write`. Promises nothing about what is durable, but its failure is as final as that of `sync`.
+   */
+  flush(): Promise<void>
+  /** Makes what was written durable (`fsync`). After a failure the file must be abandoned: a second `fsync` may lie. */
   sync(): Promise<void>
+  /** Frees the handle. Idempotent. */
   close(): Promise<void>
 }
 
@@ -20,13 +26,26 @@ export interface FileInfo {
   readonly type: 'file' | 'directory' | 'other'
   readonly bytes: number
   readonly modifiedAtMs: number
+  /** Permission bits, such as 0o600; the sticky bit included. */
+  readonly mode: number
+  /** The user ID of the owner; 0 where the system has none. */
+  readonly ownerId: number
 }
 
-/** The file system as Holdfast uses it. Errors are Node's own, with `code`, `syscall` and `path`. */
+/**
+ * The file system as Holdfast uses it. Errors are Node's own, with `code`, `syscall` and `path`. `EINTR` never comes out of it: libuv
+ * repeats the call. `EMFILE`, `EAGAIN` and the like do come out: how to go on is for the caller to say.
+ *
+ * The last part of a path is never followed when it is a link. The parts before it are: Node has no `openat`, so who may
+ * replace a parent directory by a link may lead a call elsewhere. Keep the directories above private.
+ */
 export interface Files {
   /** Creates a file that must not exist (`EEXIST`), following no link, with mode 0600 whatever the umask. */
   create(path: string): Promise<WritableFile>
-  /** The bytes from `startByte` on, following no link (`ELOOP`). Only regular files are read (`EINVAL` otherwise). */
+  /**
+   * The bytes from `startByte` on, following no link (`ELOOP`). Only regular files are read (`EINVAL` otherwise). One chunk is
+   * read ahead while the caller works on the one before.
+   */
   read(path: string, options?: { readonly startByte?: number | undefined; readonly chunkBytes?: number | undefined }): AsyncIterable<Uint8Array>
   /** `undefined` where nothing is. */
   info(path: string): Promise<FileInfo | undefined>
@@ -42,11 +61,12 @@ export interface Files {
   syncDirectory(path: string): Promise<void>
   /** Makes the content of a file that was written by others durable. */
   syncFile(path: string): Promise<void>
-  /** Bytes that an ordinary user may still write to the file system of a path, and its type number (`statfs`). */
-  space(path: string): Promise<{ readonly freeBytes: number; readonly type: number }>
+  /** Bytes that an ordinary user may still write to the file system of a path, `undefined` where it does not tell, and its type number (`statfs`). */
+  space(path: string): Promise<{ readonly freeBytes: number | undefined; readonly type: number }>
 }
 
 const READ_CHUNK_BYTES = 1024 * 1024
+const FLUSH_BYTES = 32 * 1024 * 1024
 const PRIVATE_FILE = 0o600
 const PRIVATE_DIRECTORY = 0o700
 
@@ -55,24 +75,33 @@ export const nodeFiles: Files = {
   async create(path) {
     const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, PRIVATE_FILE)
     try {
-      await handle.chmod(PRIVATE_FILE)
+      await named(path, handle.chmod(PRIVATE_FILE))
     } catch (error) {
       await handle.close()
       throw error
     }
-    return writableFile(handle)
+    return writableFile(handle, path)
   },
 
-  async *read(path, options = {}) {
+  async *read(path, { startByte = 0, chunkBytes = READ_CHUNK_BYTES } = {}) {
+    // A FIFO would block the open without O_NONBLOCK; regular files do not know the flag.
     const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    const readAt = async (position: number): Promise<Buffer> => {
+      const { bytesRead, buffer } = await named(path, handle.read({ buffer: Buffer.allocUnsafeSlow(chunkBytes), position }))
+      return buffer.subarray(0, bytesRead)
+    }
     try {
-      if (!(await handle.stat()).isFile()) throw systemError('EINVAL', 'read', path)
-      let position = options.startByte ?? 0
+      if (!(await named(path, handle.stat())).isFile()) throw systemError('EINVAL', 'read', path)
+      let position = startByte
+      let ahead = readAt(position)
       for (;;) {
-        const { bytesRead, buffer } = await handle.read({ buffer: Buffer.allocUnsafeSlow(options.chunkBytes ?? READ_CHUNK_BYTES), position })
-        if (bytesRead === 0) return
-        position += bytesRead
-        yield buffer.subarray(0, bytesRead)
+        const chunk = await ahead
+        if (chunk.byteLength === 0) return
+        position += chunk.byteLength
+        ahead = readAt(position)
+        // Seen by the next turn; a caller that leaves before it must not leave an unhandled rejection behind.
+        ahead.catch(() => undefined)
+        yield chunk
       }
     } finally {
       await handle.close()
@@ -83,7 +112,7 @@ export const nodeFiles: Files = {
     try {
       const stats = await lstat(path)
       const type = stats.isFile() ? 'file' : stats.isDirectory() ? 'directory' : 'other'
-      return { type, bytes: stats.size, modifiedAtMs: stats.mtimeMs }
+      return { type, bytes: stats.size, modifiedAtMs: stats.mtimeMs, mode: stats.mode & 0o7777, ownerId: stats.uid }
     } catch (error) {
       if (isSystemError(error, 'ENOENT')) return undefined
       throw error
@@ -99,7 +128,7 @@ export const nodeFiles: Files = {
     // The umask may have taken bits from the mode; chmod through a handle that follows no link.
     const handle = await openDirectory(path)
     try {
-      await handle.chmod(PRIVATE_DIRECTORY)
+      await named(path, handle.chmod(PRIVATE_DIRECTORY))
     } finally {
       await handle.close()
     }
@@ -112,7 +141,7 @@ export const nodeFiles: Files = {
   async syncDirectory(path) {
     const handle = await openDirectory(path)
     try {
-      await handle.sync()
+      await named(path, handle.sync())
     } finally {
       await handle.close()
     }
@@ -121,19 +150,23 @@ export const nodeFiles: Files = {
   async syncFile(path) {
     const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
     try {
-      await handle.sync()
+      await named(path, handle.sync())
     } finally {
       await handle.close()
     }
   },
 
   async space(path) {
-    const { bavail, bsize, type } = await statfs(path)
-    return { freeBytes: bavail * bsize, type }
+    const { bavail, bsize, blocks, type } = await statfs(path)
+    // Some FUSE file systems answer with zeros.
+    return { freeBytes: blocks === 0 ? undefined : bavail * bsize, type }
   },
 }
 
-/** Replaces a small file in one atomic, durable step: the old content or the new one, whole, after a crash at any instant. */
+/**
+ * Replaces a small file in one atomic, durable step: the old content or the new one, whole, after a crash at any instant.
+ * When the last step fails, making the new name durable, the new content is there but a crash may still bring the old one back.
+ */
 export async function replaceFile(files: Files, path: string, content: Uint8Array): Promise<void> {
   const temporary = `${path}.tmp`
   await removeIfThere(files, temporary)
@@ -151,6 +184,48 @@ export async function replaceFile(files: Files, path: string, content: Uint8Arra
     throw error
   }
   await files.syncDirectory(dirname(path))
+}
+
+/**
+ * The same file, whose bytes are sent to the disk while more are written, one flush at a time, so that `sync` at the end
+ * is short. A flush that failed fails every later call: the kernel reports the loss of a page only once.
+ */
+export function writeBehind(file: WritableFile, flushBytes: number = FLUSH_BYTES): WritableFile {
+  let unflushed = 0
+  let flushing: Promise<void> | undefined
+  let failure: { readonly error: unknown } | undefined
+  const settled = async (): Promise<void> => {
+    await flushing
+    if (failure !== undefined) throw failure.error
+  }
+  const flush = (): Promise<void> =>
+    file.flush().catch((error: unknown) => {
+      failure = { error }
+    })
+  return {
+    async write(chunk) {
+      if (failure !== undefined) throw failure.error
+      await file.write(chunk)
+      unflushed += chunk.byteLength
+      if (unflushed < flushBytes) return
+      await settled()
+      unflushed = 0
+      flushing = flush()
+    },
+    async flush() {
+      await settled()
+      flushing = flush()
+      await settled()
+    },
+    async sync() {
+      await settled()
+      await file.sync()
+    },
+    async close() {
+      await flushing
+      await file.close()
+    },
+  }
 }
 
 /** Removes a file; nothing there is fine. */
@@ -213,17 +288,32 @@ async function openDirectory(path: string): Promise<FileHandle> {
   return await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
 }
 
-function writableFile(handle: FileHandle): WritableFile {
+function writableFile(handle: FileHandle, path: string): WritableFile {
+  let closed: Promise<void> | undefined
   return {
     async write(chunk) {
       // A short write is not an error to the kernel; the rest is written until it is, or until an error says why not.
       for (let written = 0; written < chunk.byteLength; ) {
-        const { bytesWritten } = await handle.write(chunk, written)
-        if (bytesWritten === 0) throw systemError('EIO', 'write', 'a file that takes no more bytes')
+        const { bytesWritten } = await named(path, handle.write(chunk, written))
+        if (bytesWritten === 0) throw systemError('EIO', 'write', path)
         written += bytesWritten
       }
     },
-    sync: () => handle.sync(),
-    close: () => handle.close(),
+    flush: () => named(path, handle.datasync()),
+    sync: () => named(path, handle.sync()),
+    close: () => (closed ??= named(path, handle.close())),
+  }
+}
+
+/** Errors of an open handle do not know their path; this adds it. */
+async function named<T>(path: string, result: Promise<T>): Promise<T> {
+  try {
+    return await result
+  } catch (error) {
+    if (isSystemError(error) && error.path === undefined) {
+      error.path = path
+      error.message += ` "${path}"`
+    }
+    throw error
   }
 }

@@ -1,0 +1,32 @@
+/** Destinations by URL. A new driver is one file and one line here. */
+import type { Destination } from '../src/destination.ts'
+import { DestinationConfigInvalidError } from '../src/errors.ts'
+
+/** Each loads its driver, and what that needs, only when a URL asks for it. */
+const DRIVERS: Readonly<Record<string, (url: string) => Promise<Destination>>> = {
+  file: async (url) => (await import('./fs.ts')).openFsDestination(url),
+}
+
+/** The URL schemes there are drivers for. */
+export const DESTINATION_SCHEMES: readonly string[] = Object.keys(DRIVERS)
+
+const SCHEME = /^([a-z][a-z0-9+.-]{0,15}):/i
+
+/**
+ * Makes the destination a URL names, such as `file:backups`. Nothing is read or written yet.
+ *
+ * Throws `destination_config_invalid` when the scheme is not known, naming those that are, or when the driver cannot use the
+ * rest. No message repeats the URL, which may hold credentials.
+ */
+export async function openDestination(url: string): Promise<Destination> {
+  const scheme = SCHEME.exec(url)?.[1]?.toLowerCase()
+  const known = DESTINATION_SCHEMES.map((name) => `"${name}:"`).join(', ')
+  if (scheme === undefined) {
+    throw new DestinationConfigInvalidError(`Cannot open the destination: its URL has no scheme; known are ${known}`, {
+      hint: 'For a directory write "file:PATH"',
+    })
+  }
+  const driver = Object.hasOwn(DRIVERS, scheme) ? DRIVERS[scheme] : undefined
+  if (driver === undefined) throw new DestinationConfigInvalidError(`Cannot open the destination: "${scheme}:" is not a known scheme; known are ${known}`)
+  return await driver(url)
+}
