@@ -1,0 +1,45 @@
+/** What becomes of an inode when it is made or changed, as pure functions. */
+import type { Inode, InodeAttributes, NewInode } from './metadata-store.ts'
+import { TIME_FIELDS } from './validate.ts'
+
+const NS_PER_MS = 1_000_000n
+const DIRECTORY_MODE = 0o755
+const SYMLINK_MODE = 0o777
+const OTHER_MODE = 0o644
+
+/** Milliseconds as the nanoseconds inodes have. */
+export function nsOfMs(timeMs: number): bigint {
+  return BigInt(Math.trunc(timeMs)) * NS_PER_MS
+}
+
+/** The attributes of a new inode: those that are given, and for the rest root's, now, and nothing in it. */
+export function newAttributes(inode: NewInode, nowNs: bigint): InodeAttributes {
+  const { type, symlinkTarget } = inode
+  const mode = type === 'directory' ? DIRECTORY_MODE : type === 'symlink' ? SYMLINK_MODE : OTHER_MODE
+  const defaults: InodeAttributes = {
+    mode,
+    uid: 0,
+    gid: 0,
+    size: symlinkTarget === undefined ? 0 : Buffer.byteLength(symlinkTarget),
+    accessedAtNs: nowNs,
+    modifiedAtNs: nowNs,
+    changedAtNs: nowNs,
+    createdAtNs: nowNs,
+    xattrs: new Map(),
+  }
+  return changedAttributes(defaults, inode)
+}
+
+/** The attributes with those that are given in place of the old. */
+export function changedAttributes(attributes: InodeAttributes, changes: Partial<InodeAttributes>): InodeAttributes {
+  const changed: Record<string, unknown> = {}
+  for (const field of ['mode', 'uid', 'gid', 'size', ...TIME_FIELDS, 'xattrs'] as const) {
+    changed[field] = changes[field] ?? attributes[field]
+  }
+  return changed as unknown as InodeAttributes
+}
+
+/** How many bytes an inode adds to those that a store uses. */
+export function usedBytesOf({ type, size }: Pick<Inode, 'type' | 'size'>): bigint {
+  return type === 'file' ? BigInt(size) : 0n
+}

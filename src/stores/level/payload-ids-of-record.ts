@@ -1,0 +1,14 @@
+/** Loaded by its URL in the worker thread that scans a store; so it imports as little as it can. */
+import { payloadIdOfReference } from './keys.ts'
+import { checkRecord } from './record-check.ts'
+
+/**
+ * The payload IDs that one record of a metadata store adds to a backup's set. Every record is checked (`record_invalid`),
+ * but only the reference index yields IDs: it has every ID that inodes, block lists and uploads refer to, in order.
+ */
+export function payloadIds(key: string, value: string): readonly string[] {
+  checkRecord(key, value)
+  return key.startsWith('references/') ? [payloadIdOfReference(key)] : NONE
+}
+
+const NONE: readonly string[] = []
