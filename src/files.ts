@@ -57,7 +57,7 @@ export interface Files {
   rename(from: string, to: string): Promise<void>
   removeFile(path: string): Promise<void>
   removeDirectory(path: string): Promise<void>
-  /** Makes the names in a directory durable. */
+  /** Makes the names in a directory durable. A link to a directory is followed here: nothing is changed or shown by it. */
   syncDirectory(path: string): Promise<void>
   /** Makes the content of a file that was written by others durable. */
   syncFile(path: string): Promise<void>
@@ -126,7 +126,7 @@ export const nodeFiles: Files = {
   async makeDirectory(path) {
     await mkdir(path, { mode: PRIVATE_DIRECTORY })
     // The umask may have taken bits from the mode; chmod through a handle that follows no link.
-    const handle = await openDirectory(path)
+    const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
     try {
       await named(path, handle.chmod(PRIVATE_DIRECTORY))
     } finally {
@@ -139,7 +139,7 @@ export const nodeFiles: Files = {
   removeDirectory: rmdir,
 
   async syncDirectory(path) {
-    const handle = await openDirectory(path)
+    const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY)
     try {
       await named(path, handle.sync())
     } finally {
@@ -282,10 +282,6 @@ export function isSystemError(error: unknown, ...codes: readonly string[]): erro
 /** An error of the same form as Node's own. */
 export function systemError(code: string, syscall: string, path: string): NodeJS.ErrnoException {
   return Object.assign(new Error(`${code}: ${syscall} "${path}"`), { code, syscall, path })
-}
-
-async function openDirectory(path: string): Promise<FileHandle> {
-  return await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
 }
 
 function writableFile(handle: FileHandle, path: string): WritableFile {
