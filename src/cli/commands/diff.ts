@@ -1,0 +1,60 @@
+import type { Command } from 'commander'
+import { StoreIdMismatchError } from '../../errors.ts'
+import { ID_HELP, withExamples, withOutputOptions, withSource } from '../command-options.ts'
+import { withDestination } from '../destinations.ts'
+import { Output, type OutputOptions } from '../output.ts'
+import type { Terminal } from '../terminal.ts'
+import { plural, printable } from '../text.ts'
+import { type Change, diffSnapshots, type SnapshotDiff } from '../tree/snapshot-diff.ts'
+import { openBackupRecords } from '../tree/snapshot-records.ts'
+
+type DiffOptions = OutputOptions & { readonly from: string }
+
+export function registerDiff(program: Command, terminal: Terminal): void {
+  const command = withOutputOptions(withSource(program.command('diff').description('what changed between two backups of one store')))
+    .argument('<id>', `the older backup: ${ID_HELP}`)
+    .argument('<id>', 'the newer backup, in the same way')
+  withExamples(
+    command,
+    [['diff 01JD3 latest --from file:/backups', 'what changed since then']],
+    `+ added, - removed, > renamed, M modified (with the fields that differ). Both streams are read twice, side by side; memory grows with
+the number of changes and of directories, not with that of files.`,
+  )
+  command.action((older: string, newer: string, options: DiffOptions) => diff([older, newer], options, terminal))
+}
+
+async function diff([olderId, newerId]: readonly [string, string], options: DiffOptions, terminal: Terminal): Promise<void> {
+  const output = new Output(terminal, options)
+  const { signal } = terminal
+  await withDestination(options.from, async (destination) => {
+    const older = await openBackupRecords(destination, olderId, { signal })
+    const newer = await openBackupRecords(destination, newerId, { signal })
+    if (older.manifest.storeId !== newer.manifest.storeId) {
+      throw new StoreIdMismatchError(`Cannot compare "${older.backupId}" with "${newer.backupId}": they are of different stores`, {
+        hint: 'Inode numbers mean nothing across stores; name two backups of one store',
+      })
+    }
+    const result = await diffSnapshots(older.open, newer.open)
+    await output.result({ from: older.backupId, to: newer.backupId, ...result }, () => describe(result))
+  })
+}
+
+function* describe({ changes, records }: SnapshotDiff): Iterable<string> {
+  for (const change of changes) yield lineOf(change)
+  const other = Object.entries(records).filter(([section]) => section !== 'entries' && section !== 'inodes' && section !== 'blocks')
+  for (const [section, { added, removed, changed }] of other) yield `${section}: ${added} added, ${removed} removed, ${changed} changed`
+  yield changes.length + other.length === 0 ? 'No differences.' : `${plural(changes.length, 'difference')} in the tree`
+}
+
+function lineOf({ change, path, from, fields }: Change): string {
+  switch (change) {
+    case 'added':
+      return `+ ${printable(path)}`
+    case 'removed':
+      return `- ${printable(path)}`
+    case 'renamed':
+      return `> ${printable(from ?? '')} -> ${printable(path)}`
+    case 'modified':
+      return `M ${printable(path)}  (${fields?.join(', ') ?? ''})`
+  }
+}

@@ -1,0 +1,78 @@
+import type { Command } from 'commander'
+import { InvalidArgumentError, MetadataError } from '../../errors.ts'
+import type { MetadataStore, Share } from '../../metadata/metadata-store.ts'
+import { withExamples, withOutputOptions, withStore } from '../command-options.ts'
+import { Output, type OutputOptions } from '../output.ts'
+import { openStore } from '../stores.ts'
+import type { Terminal } from '../terminal.ts'
+import { formatBytes, formatDuration, formatRate, plural, printable } from '../text.ts'
+import { type ExportCounts, exportTree } from '../tree/export-tree.ts'
+import { PayloadDirectory } from '../tree/payload-directory.ts'
+
+interface ExportCommandOptions extends OutputOptions {
+  readonly store: string
+  readonly payloads: string
+  readonly share?: string | undefined
+}
+
+export function registerExport(program: Command, terminal: Terminal): void {
+  const command = withOutputOptions(withStore(program.command('export').description('write a share back as a directory tree, byte for byte')))
+    .argument('<dir>', 'where to write it; must not exist yet, or be empty')
+    .requiredOption('--payloads <dir>', 'where "import" put the content')
+    .option('--share <name>', 'which share (default: the only one there is)')
+  withExamples(
+    command,
+    [['export ./photos-again --store level:./metadata --payloads ./payloads', 'write the tree back']],
+    `Content is checked against its digest while it is written. Modes, times (to the microsecond), symbolic and hard links are set; owners
+only when run as root. Sockets, fifos and devices are not made. A failed export leaves what it had written.`,
+  )
+  command.action((directory: string, options: ExportCommandOptions) => runExport(directory, options, terminal))
+}
+
+async function runExport(directory: string, options: ExportCommandOptions, terminal: Terminal): Promise<void> {
+  const output = new Output(terminal, options)
+  const payloads = await PayloadDirectory.open(options.payloads)
+  const store = await openStore(options.store)
+  const startedMs = performance.now()
+  const progress = output.progress('export')
+  try {
+    const share = await chooseShare(store, options.share)
+    const totalBytes = await store.usedBytes()
+    const counts = await exportTree({
+      directory,
+      store,
+      root: share.root,
+      payloads,
+      signal: terminal.signal,
+      onProgress: ({ bytes, files }) => progress.update({ bytes, totalBytes, count: files, noun: 'files' }),
+    })
+    progress.end()
+    const elapsedMs = performance.now() - startedMs
+    await warnOfGaps(counts, output)
+    await output.result({ share: share.name, directory, ...counts, elapsedMs: Math.round(elapsedMs) }, () => [
+      `Exported share "${printable(share.name)}" to ${printable(directory)}: ${plural(counts.files, 'file')} (${formatBytes(counts.bytes)}), ` +
+        `${plural(counts.directories, 'directory', 'directories')}, ${plural(counts.symlinks, 'symbolic link')}, ` +
+        `${plural(counts.hardLinks, 'hard link')} in ${formatDuration(elapsedMs)} (${formatRate(counts.bytes, elapsedMs)})`,
+    ])
+  } finally {
+    progress.end()
+    await store.close()
+  }
+}
+
+async function chooseShare(store: MetadataStore, name: string | undefined): Promise<Share> {
+  const shares = await store.shares()
+  const names = shares.slice(0, 10).map((share) => JSON.stringify(share.name)).join(', ')
+  const share = name === undefined && shares.length === 1 ? shares[0] : shares.find((candidate) => candidate.name === name)
+  if (share !== undefined) return share
+  if (shares.length === 0) throw new MetadataError('entry_not_found', 'Cannot export: the store has no share')
+  if (name === undefined) throw new InvalidArgumentError(`Cannot tell which share to export: the store has ${shares.length}`, { hint: `Name one with --share: ${names}` })
+  throw new MetadataError('entry_not_found', `Cannot export share ${JSON.stringify(name)}: the store has none of that name`, { hint: `It has: ${names}` })
+}
+
+async function warnOfGaps(counts: ExportCounts, output: Output): Promise<void> {
+  if (!counts.owners) await output.note('note: owners were not set, which only root can do')
+  if (counts.notMadeCount === 0) return
+  const listed = counts.notMade.map(printable).join(', ')
+  await output.warn(`${plural(counts.notMadeCount, 'socket, fifo or device was', 'sockets, fifos and devices were')} not made: ${listed}`)
+}

@@ -1,0 +1,78 @@
+import { basename, resolve } from 'node:path'
+import type { Command } from 'commander'
+import { InvalidArgumentError } from '../../errors.ts'
+import { isSystemError } from '../../files.ts'
+import { withExamples, withOutputOptions, withStore } from '../command-options.ts'
+import { Output, type OutputOptions } from '../output.ts'
+import { openStore, parseStoreUrl } from '../stores.ts'
+import type { Terminal } from '../terminal.ts'
+import { formatBytes, formatDuration, formatRate, plural, printable } from '../text.ts'
+import { type ImportCounts, importTree, refuseInside } from '../tree/import-tree.ts'
+import { PayloadDirectory } from '../tree/payload-directory.ts'
+
+interface ImportCommandOptions extends OutputOptions {
+  readonly store: string
+  readonly payloads?: string | undefined
+  readonly share?: string | undefined
+}
+
+export function registerImport(program: Command, terminal: Terminal): void {
+  const command = withOutputOptions(withStore(program.command('import').description('index a directory tree in a metadata store, as a new share')))
+    .argument('<dir>', 'the directory to index')
+    .option('--payloads <dir>', 'also copy the content there, as files named by their SHA-256; "export" needs them')
+    .option('--share <name>', "the share's name (default: the directory's name)")
+  withExamples(
+    command,
+    [
+      ['import ./photos --store level:./metadata --payloads ./payloads', 'index a tree and keep its content'],
+      ['import / --share root --store level:/srv/metadata', 'index names, attributes and content IDs only'],
+    ],
+    `Links are never followed. Hard links stay hard links; sockets, fifos and devices are recorded by type. Extended attributes are
+not read (Node cannot). Files over 4 MiB become lists of 4 MiB blocks. A failed or interrupted import removes its share again.`,
+  )
+  command.action((directory: string, options: ImportCommandOptions) => runImport(directory, options, terminal))
+}
+
+async function runImport(directory: string, options: ImportCommandOptions, terminal: Terminal): Promise<void> {
+  const output = new Output(terminal, options)
+  const share = options.share ?? basename(resolve(directory))
+  if (share === '') throw new InvalidArgumentError(`Cannot name a share after ${JSON.stringify(directory)}`, { hint: 'Name the share with --share' })
+  await refuseInside(directory, [parseStoreUrl(options.store).path, ...(options.payloads === undefined ? [] : [options.payloads])]).catch((error: unknown) => {
+    if (!isSystemError(error, 'ENOENT', 'ENOTDIR')) throw error
+    throw new InvalidArgumentError(`Cannot import ${JSON.stringify(directory)}: there is no such directory`, { cause: error, hint: 'Check the path' })
+  })
+  const payloads = options.payloads === undefined ? undefined : await PayloadDirectory.open(options.payloads, { create: true })
+  const store = await openStore(options.store, { create: true })
+  const startedMs = performance.now()
+  const progress = output.progress('import')
+  try {
+    const counts = await importTree({
+      directory,
+      store,
+      share,
+      payloads,
+      signal: terminal.signal,
+      onProgress: ({ bytes, files }) => progress.update({ bytes, count: files, noun: 'files' }),
+    })
+    progress.end()
+    const elapsedMs = performance.now() - startedMs
+    const document = { share, storeId: store.storeId, ...counts, elapsedMs: Math.round(elapsedMs) }
+    await output.result(document, () => describeImport(counts, { share, elapsedMs, payloads: options.payloads }))
+  } finally {
+    progress.end()
+    await store.close()
+  }
+}
+
+function describeImport(counts: ImportCounts, context: { readonly share: string; readonly elapsedMs: number; readonly payloads: string | undefined }): string[] {
+  const { files, directories, symlinks, hardLinks, others, vanished, bytes } = counts
+  const { share, elapsedMs, payloads } = context
+  const lines = [
+    `Imported share "${printable(share)}": ${plural(files, 'file')} (${formatBytes(bytes)}), ${plural(directories, 'directory', 'directories')}, ` +
+      `${plural(symlinks, 'symbolic link')}, ${plural(hardLinks, 'hard link')} in ${formatDuration(elapsedMs)} (${formatRate(bytes, elapsedMs)})`,
+  ]
+  if (payloads !== undefined) lines.push(`Payloads: ${plural(counts.newPayloads, 'new file')}, ${formatBytes(counts.newPayloadBytes)}, in ${printable(payloads)}`)
+  if (others > 0) lines.push(`${plural(others, 'socket, fifo or device', 'sockets, fifos and devices')} recorded by type`)
+  if (vanished > 0) lines.push(`${plural(vanished, 'entry', 'entries')} vanished during the import`)
+  return lines
+}

@@ -1,0 +1,72 @@
+import type { Command } from 'commander'
+import type { Destination } from '../../destination.ts'
+import { isHoldfastError, type HoldfastError } from '../../errors.ts'
+import { type Manifest, parseManifest } from '../../snapshot/manifest.ts'
+import { withExamples, withOutputOptions, withSource } from '../command-options.ts'
+import { withDestination } from '../destinations.ts'
+import { EXIT, exitCodeFor } from '../exit-codes.ts'
+import { Output, type OutputOptions } from '../output.ts'
+import { AlreadyReported, errorDocument } from '../report-error.ts'
+import type { Terminal } from '../terminal.ts'
+import { formatBytes, formatCount, formatLabels, formatTable, formatTime, printable } from '../text.ts'
+
+export function registerList(program: Command, terminal: Terminal): void {
+  const command = withOutputOptions(withSource(program.command('list').description('list the backups of a destination, oldest first')))
+  withExamples(command, [
+    ['list --from file:/backups', 'what there is'],
+    ['list --from file:/backups --json', 'the manifests, for scripts: { "backups": [...], "damaged": [...] }'],
+  ], 'A backup whose manifest cannot be read is shown as damaged, and the exit code is 3.')
+  command.action((options: OutputOptions & { from: string }) => list(options, terminal))
+}
+
+async function list(options: OutputOptions & { from: string }, terminal: Terminal): Promise<void> {
+  const output = new Output(terminal, options)
+  const { signal } = terminal
+  const backups: Manifest[] = []
+  const damaged: { backupId: string; error: HoldfastError }[] = []
+  await withDestination(options.from, async (destination) => {
+    for await (const backupId of destination.list({ signal })) {
+      const manifest = await readManifest(destination, { backupId, signal })
+      if (isHoldfastError(manifest)) damaged.push({ backupId, error: manifest })
+      else if (manifest !== undefined) backups.push(manifest)
+    }
+  })
+  const document = { backups, damaged: damaged.map(({ backupId, error }) => ({ backupId, error: errorDocument(error) })) }
+  await output.result(document, () => listing(backups, damaged))
+  const [first] = damaged
+  if (first !== undefined) throw output.json ? new AlreadyReported(first.error) : first.error
+}
+
+async function readManifest(destination: Destination, options: { readonly backupId: string; readonly signal: AbortSignal }): Promise<Manifest | HoldfastError | undefined> {
+  const { backupId, signal } = options
+  try {
+    return parseManifest(await destination.manifest(backupId, { signal }), backupId)
+  } catch (error) {
+    if (!isHoldfastError(error)) throw error
+    // Deleted while the list was read.
+    if (error.code === 'manifest_missing') return undefined
+    if (exitCodeFor(error.code) === EXIT.corrupt) return error
+    throw error
+  }
+}
+
+function listing(backups: readonly Manifest[], damaged: readonly { readonly backupId: string; readonly error: HoldfastError }[]): string[] {
+  if (backups.length + damaged.length === 0) return ['There are no backups yet.']
+  const rows = [...backups.map((manifest) => rowOf(manifest)), ...damaged.map(({ backupId, error }) => [backupId, `damaged: ${error.code}`])]
+  rows.sort(([a = ''], [b = '']) => (a < b ? -1 : 1))
+  return formatTable(['BACKUP', 'CREATED', 'STORE', 'KIND', 'RECORDS>', 'PAYLOADS>', 'SIZE>', 'LABELS'], rows)
+}
+
+function rowOf(manifest: Manifest): string[] {
+  const records = Object.values(manifest.records).reduce((sum, count) => sum + count, 0)
+  return [
+    manifest.backupId,
+    formatTime(manifest.createdAt),
+    printable(manifest.storeId),
+    printable(manifest.storeKind),
+    formatCount(records),
+    formatCount(manifest.payloadIds.count),
+    formatBytes(manifest.payload.bytes + manifest.payloadIds.bytes),
+    formatLabels(manifest.labels),
+  ]
+}

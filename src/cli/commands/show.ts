@@ -1,0 +1,46 @@
+import type { Command } from 'commander'
+import { type Manifest, parseManifest } from '../../snapshot/manifest.ts'
+import { chooseBackup } from '../backup-choice.ts'
+import { ID_HELP, withExamples, withOutputOptions, withSource } from '../command-options.ts'
+import { withDestination } from '../destinations.ts'
+import { Output, type OutputOptions } from '../output.ts'
+import type { Terminal } from '../terminal.ts'
+import { formatBytes, formatCount, formatLabels, formatPairs, formatTime, printable } from '../text.ts'
+
+type ShowOptions = OutputOptions & { readonly from: string }
+
+export function registerShow(program: Command, terminal: Terminal): void {
+  const command = withOutputOptions(withSource(program.command('show').description("print a backup's manifest").argument('<id>', ID_HELP)))
+  withExamples(command, [
+    ['show latest --from file:/backups', 'the newest backup'],
+    ['show 01JD --from file:/backups --json', 'the manifest of the one backup whose ID begins so'],
+  ])
+  command.action((id: string, options: ShowOptions) => show(id, options, terminal))
+}
+
+async function show(id: string, options: ShowOptions, terminal: Terminal): Promise<void> {
+  const { signal } = terminal
+  const manifest = await withDestination(options.from, async (destination) => {
+    const backupId = await chooseBackup(destination, id, { signal })
+    return parseManifest(await destination.manifest(backupId, { signal }), backupId)
+  })
+  await new Output(terminal, options).result(manifest, () => describeManifest(manifest))
+}
+
+/** A manifest for people, one fact per line. */
+export function describeManifest(manifest: Manifest): string[] {
+  const { payload, payloadIds, records } = manifest
+  return formatPairs([
+    ['backupId', manifest.backupId],
+    ['createdAt', formatTime(manifest.createdAt)],
+    ['store', `${printable(manifest.storeId)} (${printable(manifest.storeKind)}, schema version ${manifest.schemaVersion})`],
+    ['payload', `${formatBytes(payload.bytes)} (${formatCount(payload.bytes)} bytes), sha256 ${payload.sha256}`],
+    ['payloadIds', `${formatCount(payloadIds.count)} in ${formatBytes(payloadIds.bytes)}, sha256 ${payloadIds.sha256}`],
+    ...Object.entries(records).map(([section, count]): [string, string] => [`records.${printable(section)}`, formatCount(count)]),
+    ['compression', manifest.compression],
+    ['encryption', manifest.encryption === null ? 'none' : printable(JSON.stringify(manifest.encryption))],
+    ['labels', formatLabels(manifest.labels) || 'none'],
+    ['holdfastVersion', printable(manifest.holdfastVersion)],
+    ['manifestVersion', String(manifest.manifestVersion)],
+  ])
+}

@@ -1,0 +1,104 @@
+/** The command line: parses, runs one command, prints what failed, and returns the exit code. */
+import { Command, CommanderError } from 'commander'
+import { InvalidArgumentError } from '../errors.ts'
+import { registerBackup } from './commands/backup.ts'
+import { registerCatalog } from './commands/catalog.ts'
+import { registerDelete } from './commands/delete.ts'
+import { registerDiff } from './commands/diff.ts'
+import { registerExport } from './commands/export.ts'
+import { registerImport } from './commands/import.ts'
+import { registerJobs } from './commands/jobs.ts'
+import { registerList } from './commands/list.ts'
+import { registerLs } from './commands/ls.ts'
+import { registerRestore } from './commands/restore.ts'
+import { registerRollback } from './commands/rollback.ts'
+import { registerShow } from './commands/show.ts'
+import { registerVerify } from './commands/verify.ts'
+import { EXIT, exitCodeFor } from './exit-codes.ts'
+import { Interrupted } from './interrupt.ts'
+import { reportError } from './report-error.ts'
+import { type Terminal, writeText } from './terminal.ts'
+import { holdfastVersion } from './version.ts'
+
+const COMMANDS = [
+  registerImport,
+  registerExport,
+  registerBackup,
+  registerList,
+  registerShow,
+  registerVerify,
+  registerRestore,
+  registerRollback,
+  registerLs,
+  registerDiff,
+  registerDelete,
+  registerJobs,
+  registerCatalog,
+] as const
+
+/** Runs one command line (without `node` and the script) and resolves with the exit code. Never rejects, never exits the process. */
+export async function runCommandLine(words: readonly string[], terminal: Terminal): Promise<number> {
+  try {
+    await createProgram(terminal).parseAsync([...words], { from: 'user' })
+    return EXIT.done
+  } catch (thrown) {
+    if (thrown instanceof CommanderError && thrown.exitCode === 0) return EXIT.done
+    const failure = thrown instanceof CommanderError ? usageError(thrown, words) : thrown
+    const error = await reportError(terminal, failure, { json: words.includes('--json') })
+    const { reason } = terminal.signal as { reason: unknown }
+    if (terminal.signal.aborted && reason instanceof Interrupted) return reason.exitCode
+    return exitCodeFor(error.code)
+  }
+}
+
+/** The program with all its commands; parsing throws instead of exiting the process. */
+export function createProgram(terminal: Terminal): Command {
+  const program = new Command('holdfast')
+    .description("Back up, verify and restore a storage server's metadata")
+    .version(holdfastVersion(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print help for a command')
+    .showSuggestionAfterError(true)
+  program.addHelpText('after', OVERVIEW)
+  for (const register of COMMANDS) register(program, terminal)
+  // Commands made before inherit nothing of what is set later, so this is done for each of them.
+  for (const command of allCommands(program)) {
+    command.exitOverride().configureOutput({
+      writeOut: (text) => void writeText(terminal.stdout, text),
+      writeErr: (text) => void writeText(terminal.stderr, text),
+      outputError: () => undefined,
+    })
+  }
+  return program
+}
+
+const OVERVIEW = `
+URLs:
+  level:PATH   a LevelDB metadata store in the directory PATH
+  file:PATH    a directory of backups
+
+Examples:
+  # take a backup, look at it, and prove that it can be restored
+  holdfast backup --store level:/srv/metadata --to file:/backups
+  holdfast list --from file:/backups
+  holdfast verify latest --from file:/backups --level restore
+  # put it back
+  holdfast restore latest --from file:/backups --store level:/srv/metadata
+
+"holdfast COMMAND --help" has the details, examples and exit codes of a command.
+Set HOLDFAST_DEBUG=1 to see stack traces and causes.`
+
+function* allCommands(command: Command): Iterable<Command> {
+  yield command
+  for (const child of command.commands) yield* allCommands(child)
+}
+
+/** A mistake on the command line as one of Holdfast's errors: commander says `error: sentence`, over one or two lines. */
+function usageError(error: CommanderError, words: readonly string[]): InvalidArgumentError {
+  const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n')
+  const sentence = `${first.charAt(0).toUpperCase()}${first.slice(1)}`.replace(/\.$/, '')
+  const suggestion = rest.join(' ').replace(/^\(|\)$/g, '').trim()
+  const name = words.find((word) => !word.startsWith('-'))
+  const help = name === undefined || error.code === 'commander.unknownCommand' ? 'holdfast --help' : `holdfast ${name} --help`
+  const message = error.code === 'commander.help' ? 'A command is needed' : sentence
+  return new InvalidArgumentError(message, { cause: error, hint: `${suggestion === '' ? '' : `${suggestion} `}Run "${help}"` })
+}

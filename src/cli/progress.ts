@@ -1,0 +1,60 @@
+/** A progress line that is drawn over itself; only ever on a terminal. */
+import type { Terminal } from './terminal.ts'
+import { formatBytes, formatCount, formatRate } from './text.ts'
+
+export interface ProgressState {
+  readonly bytes?: number | undefined
+  /** Where it is known, a bar is drawn. */
+  readonly totalBytes?: number | undefined
+  /** A count and its noun, such as `records`. */
+  readonly count?: number | undefined
+  readonly noun?: string | undefined
+}
+
+export interface Progress {
+  update(state: ProgressState): void
+  /** Removes the line. Idempotent. */
+  end(): void
+}
+
+const REDRAW_MS = 100
+const BAR_WIDTH = 24
+const CLEAR_LINE = '\r\u001b[K'
+
+export const noProgress: Progress = { update: () => undefined, end: () => undefined }
+
+/** A progress line labelled with what is being done. */
+export function drawProgress(stderr: Terminal['stderr'], label: string): Progress {
+  const startedMs = performance.now()
+  let drawnMs = -Infinity
+  let drawn = false
+  return {
+    update(state) {
+      const nowMs = performance.now()
+      if (nowMs - drawnMs < REDRAW_MS) return
+      drawnMs = nowMs
+      drawn = true
+      const line = progressLine(label, state, nowMs - startedMs)
+      stderr.write(`${CLEAR_LINE}${line.slice(0, (stderr.columns ?? 80) - 1)}`)
+    },
+    end() {
+      if (drawn) stderr.write(CLEAR_LINE)
+      drawn = false
+    },
+  }
+}
+
+/** The text of the line: label, bar, bytes, counts, rate. */
+export function progressLine(label: string, state: ProgressState, elapsedMs: number): string {
+  const parts = [label]
+  const { bytes, totalBytes, count, noun } = state
+  if (bytes !== undefined && totalBytes !== undefined && totalBytes > 0) {
+    const share = Math.min(1, bytes / totalBytes)
+    const filled = Math.round(share * BAR_WIDTH)
+    parts.push(`[${'#'.repeat(filled)}${'.'.repeat(BAR_WIDTH - filled)}]`, `${Math.floor(share * 100)} %`)
+  }
+  if (bytes !== undefined) parts.push(formatBytes(bytes))
+  if (count !== undefined) parts.push(`${formatCount(count)} ${noun ?? ''}`.trimEnd())
+  if (bytes !== undefined && elapsedMs >= 500) parts.push(formatRate(bytes, elapsedMs))
+  return parts.join('  ')
+}

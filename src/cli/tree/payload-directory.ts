@@ -1,0 +1,134 @@
+/**
+ * Payloads as files in a directory, named by their content: payload `abcdef...` is the file `ab/cdef...`. A name never
+ * gets another content, so a payload that is there is never written again.
+ */
+import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { BackupIncompleteError, ChecksumMismatchError, InvalidArgumentError, MetadataError } from '../../errors.ts'
+import { type Files, isSystemError, nodeFiles, removeIfThere } from '../../files.ts'
+
+const PAYLOAD_ID = /^[0-9a-f]{64}$/
+
+/** The payload ID of some bytes: their SHA-256, in lower-case hex. */
+export function payloadIdOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+export class PayloadDirectory {
+  readonly path: string
+  readonly #files: Files
+  /** Payloads being written or known to be there, so that equal blocks are written once. */
+  readonly #writing = new Map<string, Promise<boolean>>()
+  readonly #directories = new Map<string, Promise<void>>()
+  #temporaries = 0
+
+  private constructor(path: string, files: Files) {
+    this.path = path
+    this.#files = files
+  }
+
+  /** Opens a payload directory; rejects with `entry_not_found` when it is missing and `create` is not set. */
+  static async open(path: string, options: { readonly create?: boolean | undefined; readonly files?: Files | undefined } = {}): Promise<PayloadDirectory> {
+    const files = options.files ?? nodeFiles
+    const info = await files.info(path)
+    if (info === undefined) {
+      if (options.create !== true) throw new MetadataError('entry_not_found', `Cannot open the payloads in ${JSON.stringify(path)}: there is no such directory`)
+      await files.makeDirectory(path)
+    } else if (info.type !== 'directory') {
+      throw new MetadataError('not_a_directory', `Cannot open the payloads in ${JSON.stringify(path)}: it is not a directory`)
+    }
+    return new PayloadDirectory(path, files)
+  }
+
+  /** Stores a payload durably, unless it is there already. Resolves with whether it was written. */
+  put(payloadId: string, bytes: Uint8Array): Promise<boolean> {
+    const known = this.#writing.get(payloadId)
+    if (known !== undefined) return known.then(() => false)
+    const writing = this.#write(payloadId, bytes)
+    this.#writing.set(payloadId, writing)
+    // What is written needs no further promise: its file says so.
+    return writing.finally(() => this.#writing.delete(payloadId))
+  }
+
+  /** Makes the names of all payloads written so far durable. */
+  async sync(): Promise<void> {
+    for (const directory of this.#directories.keys()) await this.#files.syncDirectory(join(this.path, directory))
+    await this.#files.syncDirectory(this.path)
+  }
+
+  /** A payload, whole; rejects when it is missing (`backup_incomplete`) or not what its ID says (`checksum_mismatch`). */
+  async read(payloadId: string): Promise<Uint8Array> {
+    const path = this.#pathOf(payloadId)
+    const bytes = await readWhole(path).catch((error: unknown) => {
+      if (!isSystemError(error, 'ENOENT')) throw error
+      throw new BackupIncompleteError(`Cannot read payload "${payloadId}": ${JSON.stringify(path)} is missing`, {
+        cause: error,
+        hint: 'Give the directory that the payloads were imported into; if it is the right one, the payload is lost',
+        details: { payloadId },
+      })
+    })
+    const actual = payloadIdOf(bytes)
+    if (actual !== payloadId) {
+      throw new ChecksumMismatchError(`Cannot use payload "${payloadId}": the SHA-256 of its file is ${actual}`, {
+        hint: 'The payload file is damaged; check the storage under the payload directory',
+        details: { payloadId, actual },
+      })
+    }
+    return bytes
+  }
+
+  async #write(payloadId: string, bytes: Uint8Array): Promise<boolean> {
+    const path = this.#pathOf(payloadId)
+    const existing = await this.#files.info(path)
+    if (existing?.type === 'file' && existing.bytes === bytes.byteLength) return false
+    await this.#ensureDirectory(payloadId.slice(0, 2))
+    this.#temporaries += 1
+    const temporary = `${path}.${process.pid}-${this.#temporaries}.tmp`
+    const file = await this.#files.create(temporary)
+    try {
+      try {
+        await file.write(bytes)
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      await this.#files.rename(temporary, path)
+    } catch (error) {
+      await removeIfThere(this.#files, temporary).catch(() => undefined)
+      throw error
+    }
+    return true
+  }
+
+  #ensureDirectory(name: string): Promise<void> {
+    const known = this.#directories.get(name)
+    if (known !== undefined) return known
+    const making = this.#files.makeDirectory(join(this.path, name)).catch((error: unknown) => {
+      if (!isSystemError(error, 'EEXIST')) throw error
+    })
+    this.#directories.set(name, making)
+    return making
+  }
+
+  #pathOf(payloadId: string): string {
+    if (!PAYLOAD_ID.test(payloadId)) {
+      throw new InvalidArgumentError(`Cannot find payload ${JSON.stringify(payloadId.slice(0, 80))} in a payload directory: it is not a SHA-256 in hex`, {
+        hint: 'Only payloads made by "holdfast import" are kept in payload directories',
+      })
+    }
+    return join(this.path, payloadId.slice(0, 2), payloadId.slice(2))
+  }
+}
+
+/** Reads a regular file into one buffer, following no link. */
+async function readWhole(path: string): Promise<Uint8Array> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  try {
+    if (!(await handle.stat()).isFile()) throw new BackupIncompleteError(`Cannot read ${JSON.stringify(path)}: it is not a regular file`)
+    return await handle.readFile()
+  } finally {
+    await handle.close()
+  }
+}

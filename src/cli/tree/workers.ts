@@ -1,0 +1,49 @@
+/** Work in parallel, bounded. */
+
+/**
+ * Calls `work` for every item, at most `limit` at a time. After the first failure nothing new is started; once all that
+ * was running has ended, the promise rejects with that failure.
+ */
+export async function forEachLimited<T>(items: Iterable<T>, limit: number, work: (item: T) => Promise<void>): Promise<void> {
+  const iterator = items[Symbol.iterator]()
+  const failures: unknown[] = []
+  const worker = async (): Promise<void> => {
+    while (failures.length === 0) {
+      const next = iterator.next()
+      if (next.done === true) return
+      try {
+        await work(next.value)
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: limit }, worker))
+  if (failures.length > 0) throw failures[0]
+}
+
+/**
+ * Calls `work` for `first` and for all that it hands to `add`, at most `limit` at a time, last added first: a tree is
+ * walked depth first, so that what waits stays small. Failures are treated as in `forEachLimited`.
+ */
+export async function drainStack<T>(first: T, limit: number, work: (item: T, add: (item: T) => void) => Promise<void>): Promise<void> {
+  const waiting = [first]
+  const failures: unknown[] = []
+  let running = 0
+  await new Promise<void>((resolve) => {
+    const startMore = (): void => {
+      while (running < limit && waiting.length > 0 && failures.length === 0) {
+        running += 1
+        void work(waiting.pop() as T, (item) => waiting.push(item))
+          .catch((error: unknown) => failures.push(error))
+          .finally(() => {
+            running -= 1
+            startMore()
+          })
+      }
+      if (running === 0) resolve()
+    }
+    startMore()
+  })
+  if (failures.length > 0) throw failures[0]
+}
