@@ -1,0 +1,83 @@
+/** Whether a backup can be restored into a store: found out before anything is touched. */
+import { checkBackupId } from '../backup-id.ts'
+import type { StoreKind } from '../backupable.ts'
+import type { Destination } from '../destination.ts'
+import {
+  BackupIncompleteError,
+  BackupUnsupportedError,
+  DestinationNoSpaceError,
+  SchemaVersionMismatchError,
+  StoreIdMismatchError,
+  StoreKindMismatchError,
+} from '../errors.ts'
+import { type Manifest, parseManifest } from '../snapshot/manifest.ts'
+import type { Engines, Swappable } from '../swappable.ts'
+
+export interface PrepareOptions {
+  readonly target: Swappable
+  readonly destination: Destination
+  readonly backupId: string
+  readonly allowStoreId?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface RestorePlan {
+  readonly manifest: Manifest
+  /** The ID that the store has afterwards: its own, or the backup's where there is no store yet. */
+  readonly storeId: string
+  readonly engines: Engines
+}
+
+/** Kinds whose records are the same, so that a backup of one restores into the other. */
+const ALIKE: ReadonlySet<StoreKind> = new Set(['memory', 'level'])
+
+/** An engine takes about the bytes of the stream, and while it is filled its log too. */
+const SPACE_FACTOR = 1.1
+
+export async function prepare({ target, destination, backupId, allowStoreId = false, signal }: PrepareOptions): Promise<RestorePlan> {
+  const manifest = parseManifest(await destination.manifest(checkBackupId(backupId), { signal }), backupId)
+  checkKind(manifest, target)
+  const targetId = await target.readStoreId()
+  if (targetId !== undefined && targetId !== manifest.storeId && !allowStoreId) {
+    throw new StoreIdMismatchError(`Cannot restore backup ${backupId}: it is of the store "${manifest.storeId}", and the target is "${targetId}"`, {
+      details: { expected: targetId, actual: manifest.storeId },
+    })
+  }
+  await checkObjects(manifest, destination, signal)
+  await checkSpace(manifest, target)
+  return { manifest, storeId: targetId ?? manifest.storeId, engines: await target.engines() }
+}
+
+function checkKind({ backupId, storeKind, schemaVersion, encryption }: Manifest, target: Swappable): void {
+  if (storeKind !== target.kind && !(ALIKE.has(storeKind) && ALIKE.has(target.kind))) {
+    throw new StoreKindMismatchError(`Cannot restore backup ${backupId}: it is of a store of kind "${storeKind}", and the target is of kind "${target.kind}"`, {
+      details: { expected: target.kind, actual: storeKind },
+    })
+  }
+  if (schemaVersion !== target.schemaVersion) {
+    throw new SchemaVersionMismatchError(`Cannot restore backup ${backupId}: its records are of schema version ${schemaVersion}, and the target has ${target.schemaVersion}`, {
+      details: { expected: target.schemaVersion, actual: schemaVersion },
+    })
+  }
+  if (encryption !== null) throw new BackupUnsupportedError(`Cannot restore backup ${backupId}: it is encrypted`)
+}
+
+async function checkObjects({ backupId, payload, payloadIds }: Manifest, destination: Destination, signal: AbortSignal | undefined): Promise<void> {
+  const { bytes } = await destination.stat(backupId, { signal })
+  for (const [object, expected] of [['payload', payload.bytes], ['payload-ids', payloadIds.bytes]] as const) {
+    const actual = bytes[object]
+    if (actual === expected) continue
+    const found = actual === undefined ? 'is missing' : `has ${actual} bytes`
+    throw new BackupIncompleteError(`Cannot restore backup ${backupId}: its ${object} ${found}, and the manifest says ${expected} bytes`, { details: { object, expected, actual } })
+  }
+}
+
+async function checkSpace({ backupId, payload }: Manifest, target: Swappable): Promise<void> {
+  const freeBytes = await target.freeBytes()
+  const neededBytes = Math.ceil(payload.bytes * SPACE_FACTOR)
+  if (freeBytes === undefined || freeBytes >= neededBytes) return
+  throw new DestinationNoSpaceError(`Cannot restore backup ${backupId}: the store's disk has ${freeBytes} bytes free, and about ${neededBytes} are needed`, {
+    hint: 'Free space on the disk of the store, then try again',
+    details: { freeBytes, neededBytes },
+  })
+}

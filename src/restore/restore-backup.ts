@@ -1,0 +1,166 @@
+/** The orchestrated restore: from a published backup to the live store of a server. */
+import { newBackupId } from '../backup-id.ts'
+import type { Destination } from '../destination.ts'
+import { CombinedError } from '../errors.ts'
+import type { SideEngine, Swappable } from '../swappable.ts'
+import { exclusively } from './exclusive.ts'
+import { type RestorePlan, prepare } from './prepare.ts'
+import { recoverInterrupted } from './recover.ts'
+import { checkPayloadIds, checkRestored, fillFromBackup } from './restored-content.ts'
+import { type RestoreProgress, StepRunner, type StepTime } from './steps.ts'
+import { swapIn } from './swap-in.ts'
+
+export interface RestoreBackupOptions {
+  /** The store to be replaced: a live handle, or a home without a server. */
+  readonly target: Swappable
+  readonly destination: Destination
+  readonly backupId: string
+  /** Whether a backup of another store may be restored; the target keeps its own ID. @default false */
+  readonly allowStoreId?: boolean | undefined
+  /** `none` where the server has stopped writing already; the full stop before the swap is made all the same. @default 'writes' */
+  readonly drain?: 'writes' | 'none' | undefined
+  /** How long operations in flight may take to end, of each drain. @default 30,000 */
+  readonly drainTimeoutMs?: number | undefined
+  /** Ends the restore until its full stop begins; it rejects with the signal's reason. Later it is not looked at. */
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((progress: RestoreProgress) => void) | undefined
+  /** The time in milliseconds since 1970. @default Date.now */
+  readonly clock?: (() => number) | undefined
+}
+
+export interface RestoreReport {
+  readonly restoreId: string
+  readonly backupId: string
+  readonly storeId: string
+  /** The engine that is live now. */
+  readonly live: string
+  /** The engine that was live before, kept for `rollback`; `undefined` where there was no store. */
+  readonly previous: string | undefined
+  readonly bytes: number
+  readonly records: Readonly<Record<string, number>>
+  readonly payloadIds: { readonly count: number; readonly digest: string }
+  readonly startedAtMs: number
+  readonly durationMs: number
+  /** How long every operation was held back, milliseconds. */
+  readonly stoppedMs: number
+  readonly steps: readonly StepTime[]
+  /** What did not go as it should and does no harm, such as an old engine that could not be removed. */
+  readonly warnings: readonly Error[]
+}
+
+const DRAIN_TIMEOUT_MS = 30_000
+
+/**
+ * Restores a backup into a store that may be in service.
+ *
+ * The backup is restored into an engine of its own and checked in full there, while reads go on; then, in a full stop of milliseconds, that
+ * engine is swapped in and the one before is kept for `rollback`. Until the swap nothing of the store changes: on every failure
+ * the side engine is removed and the store goes on as it was. A failure after it says which engine is live. The store is resumed in any case.
+ *
+ * Rejects with `restore_in_progress`; before anything is touched with `manifest_missing`, `manifest_invalid`,
+ * `manifest_version_unsupported`, `backup_incomplete`, `store_kind_mismatch`, `store_id_mismatch`, `schema_version_mismatch`,
+ * `destination_no_space`; then with `store_not_drained`, `restore_corrupt`, `checksum_mismatch`, `store_unavailable`, and what
+ * the destination rejects with.
+ */
+export async function restoreBackup(options: RestoreBackupOptions): Promise<RestoreReport> {
+  return await exclusively(options.target, () => restore(options))
+}
+
+async function restore(options: RestoreBackupOptions): Promise<RestoreReport> {
+  const { target, drain = 'writes', drainTimeoutMs = DRAIN_TIMEOUT_MS, signal, clock = Date.now } = options
+  signal?.throwIfAborted()
+  await recoverInterrupted(target, { drainTimeoutMs })
+  const startedAtMs = clock()
+  const startedAt = performance.now()
+  const restoreId = newBackupId(startedAtMs)
+  const steps = new StepRunner(options.onProgress)
+  const plan = await steps.run('prepare', () => prepare(options))
+  try {
+    if (drain === 'writes') await steps.run('drain-writes', () => target.drainWrites({ timeoutMs: drainTimeoutMs }))
+    const warnings = await replaceEngine(options, plan, { restoreId, startedAtMs, drainTimeoutMs, steps })
+    return report(plan, { restoreId, startedAtMs, durationMs: performance.now() - startedAt, steps, warnings })
+  } finally {
+    await steps.run('resume', () => target.resume())
+  }
+}
+
+interface Attempt {
+  readonly restoreId: string
+  readonly startedAtMs: number
+  readonly drainTimeoutMs: number
+  readonly steps: StepRunner
+}
+
+/** From the side engine to the swap; resolves with warnings. */
+async function replaceEngine(options: RestoreBackupOptions, plan: RestorePlan, attempt: Attempt): Promise<readonly Error[]> {
+  const { target, backupId } = options
+  const { restoreId, startedAtMs, drainTimeoutMs, steps } = attempt
+  const { live: from, previous } = plan.engines
+  const side = await steps.run('side-engine', () => target.openSide(restoreId, { storeId: plan.storeId }))
+  try {
+    await fill(side, options, plan, steps)
+  } catch (error) {
+    throw await discarded(side, error)
+  }
+  const journal = { restoreId, backupId, from, to: restoreId, startedAtMs }
+  const outcome = await swapIn(target, { journal, storeId: plan.storeId, previous, drainTimeoutMs }, steps)
+  if (!outcome.swapped) throw outcome.kept ? outcome.error : await discarded(side, outcome.error)
+  return [...outcome.warnings, ...(await removeOld(target, previous))]
+}
+
+/** Fills, checks and seals the side engine. */
+async function fill(side: SideEngine, { destination, signal }: RestoreBackupOptions, { manifest }: RestorePlan, steps: StepRunner): Promise<void> {
+  const source = { destination, manifest }
+  await steps.run('restore', async (onProgress) => {
+    await checkPayloadIds(source, { signal })
+    await fillFromBackup(side, source, { signal, onProgress })
+  })
+  await steps.run('check', (onProgress) => checkRestored(side, manifest, { signal, onProgress }))
+  await steps.run('seal', () => side.seal())
+  signal?.throwIfAborted()
+}
+
+/** Removes the side engine after a failure, and returns the failure. */
+async function discarded(side: SideEngine, error: unknown): Promise<unknown> {
+  try {
+    await side.discard()
+    return error
+  } catch (discarding) {
+    const text = `${messageOf(error)}; the live store is as it was, and the next start removes the side engine "${side.engine}", which could not be done now: ${messageOf(discarding)}`
+    return new CombinedError(text, [error, discarding])
+  }
+}
+
+/** Removes the engine that was kept until now; that it stays does no harm, for the next start sweeps it. */
+async function removeOld(target: Swappable, engine: string | undefined): Promise<readonly Error[]> {
+  if (engine === undefined) return []
+  try {
+    await target.removeEngine(engine)
+    return []
+  } catch (error) {
+    return [error as Error]
+  }
+}
+
+function report({ manifest, engines, storeId }: RestorePlan, done: Omit<Attempt, 'drainTimeoutMs'> & { readonly durationMs: number; readonly warnings: readonly Error[] }): RestoreReport {
+  const { restoreId, startedAtMs, durationMs, steps, warnings } = done
+  return {
+    restoreId,
+    backupId: manifest.backupId,
+    storeId,
+    live: restoreId,
+    previous: engines.live,
+    bytes: manifest.payload.bytes,
+    records: manifest.records,
+    payloadIds: { count: manifest.payloadIds.count, digest: manifest.payloadIds.digest },
+    startedAtMs,
+    durationMs,
+    stoppedMs: steps.total('drain', 'journal', 'swap', 'check-live', 'clear-journal'),
+    steps: steps.times,
+    warnings,
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

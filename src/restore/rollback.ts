@@ -1,0 +1,64 @@
+/** Going back to the engine before the last restore. */
+import { newBackupId } from '../backup-id.ts'
+import { RollbackUnavailableError } from '../errors.ts'
+import type { Swappable } from '../swappable.ts'
+import { exclusively } from './exclusive.ts'
+import { recoverInterrupted } from './recover.ts'
+import { type RestoreProgress, StepRunner, type StepTime } from './steps.ts'
+import { swapIn } from './swap-in.ts'
+
+export interface RollbackOptions {
+  readonly target: Swappable
+  /** How long operations in flight may take to end. @default 30,000 */
+  readonly drainTimeoutMs?: number | undefined
+  readonly onProgress?: ((progress: RestoreProgress) => void) | undefined
+  /** The time in milliseconds since 1970. @default Date.now */
+  readonly clock?: (() => number) | undefined
+}
+
+export interface RollbackReport {
+  readonly restoreId: string
+  readonly storeId: string
+  /** The engine that is live now. */
+  readonly live: string
+  /** The engine that was live before: another rollback makes it live again. */
+  readonly previous: string
+  /** How long every operation was held back, milliseconds. */
+  readonly stoppedMs: number
+  readonly steps: readonly StepTime[]
+  /** What did not go as it should and does no harm. */
+  readonly warnings: readonly Error[]
+}
+
+const DRAIN_TIMEOUT_MS = 30_000
+
+/**
+ * Makes the previous engine live again and keeps the live one as the previous, with the same journal as a restore: rolling back twice changes
+ * nothing. What was written since the restore is in the engine that is kept.
+ *
+ * Rejects with `rollback_unavailable` when no engine is kept, `restore_in_progress`, `store_not_drained`, and `store_unavailable` when
+ * the engine does not serve, swapped back by then.
+ */
+export async function rollback({ target, drainTimeoutMs = DRAIN_TIMEOUT_MS, onProgress, clock = Date.now }: RollbackOptions): Promise<RollbackReport> {
+  return await exclusively(target, async () => {
+    await recoverInterrupted(target, { drainTimeoutMs })
+    const steps = new StepRunner(onProgress)
+    const { live, previous } = await target.engines()
+    const storeId = await target.readStoreId()
+    if (live === undefined || previous === undefined || storeId === undefined) {
+      throw new RollbackUnavailableError('Cannot roll back: the store keeps no engine from before a restore')
+    }
+    const startedAtMs = clock()
+    const restoreId = newBackupId(startedAtMs)
+    const journal = { restoreId, backupId: undefined, from: live, to: previous, startedAtMs }
+    try {
+      await steps.run('drain-writes', () => target.drainWrites({ timeoutMs: drainTimeoutMs }))
+      const outcome = await swapIn(target, { journal, storeId, previous, drainTimeoutMs }, steps)
+      if (!outcome.swapped) throw outcome.error
+      const stoppedMs = steps.total('drain', 'journal', 'swap', 'check-live', 'clear-journal')
+      return { restoreId, storeId, live: previous, previous: live, stoppedMs, steps: steps.times, warnings: outcome.warnings }
+    } finally {
+      await steps.run('resume', () => target.resume())
+    }
+  })
+}

@@ -1,0 +1,61 @@
+/** The steps of a restore and of a rollback: their names, their progress, their times. */
+
+/** In order; a rollback has the steps from `drain-writes` that do not fill an engine. */
+export const RESTORE_STEPS = [
+  'prepare',
+  'drain-writes',
+  'side-engine',
+  'restore',
+  'check',
+  'seal',
+  'drain',
+  'journal',
+  'swap',
+  'check-live',
+  'clear-journal',
+  'resume',
+] as const
+export type RestoreStep = (typeof RESTORE_STEPS)[number]
+
+export interface RestoreProgress {
+  readonly step: RestoreStep
+  /** Bytes that the step has read: of the backup in `restore`, of the side engine in `check`; 0 in the others. */
+  readonly bytes: number
+  /** Bytes the step will read in all; 0 where it reads none. */
+  readonly totalBytes: number
+  readonly records: number
+}
+
+export interface StepTime {
+  readonly step: RestoreStep
+  readonly durationMs: number
+}
+
+/** Runs steps one after another, says so, and notes how long each took. */
+export class StepRunner {
+  readonly #onProgress: ((progress: RestoreProgress) => void) | undefined
+  readonly #times: StepTime[] = []
+
+  constructor(onProgress: ((progress: RestoreProgress) => void) | undefined) {
+    this.#onProgress = onProgress
+  }
+
+  async run<T>(step: RestoreStep, task: (report: (progress: Omit<RestoreProgress, 'step'>) => void) => Promise<T>): Promise<T> {
+    const startedAt = performance.now()
+    this.#onProgress?.({ step, bytes: 0, totalBytes: 0, records: 0 })
+    try {
+      return await task((progress) => this.#onProgress?.({ step, ...progress }))
+    } finally {
+      this.#times.push({ step, durationMs: performance.now() - startedAt })
+    }
+  }
+
+  get times(): readonly StepTime[] {
+    return [...this.#times]
+  }
+
+  /** Milliseconds that these steps took together. */
+  total(...steps: readonly RestoreStep[]): number {
+    return this.#times.filter(({ step }) => steps.includes(step)).reduce((sum, { durationMs }) => sum + durationMs, 0)
+  }
+}

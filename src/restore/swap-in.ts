@@ -1,0 +1,94 @@
+/** The full stop of a restore or rollback: journal, swap, check, and all of it undone when a step fails. */
+import { CombinedError } from '../errors.ts'
+import type { RestoreJournal, Swappable } from '../swappable.ts'
+import type { StepRunner } from './steps.ts'
+
+export interface SwapIn {
+  readonly journal: RestoreJournal
+  readonly storeId: string
+  /** What is the previous engine now, and stays it when the swap is undone. */
+  readonly previous: string | undefined
+  readonly drainTimeoutMs: number
+}
+
+/** What became of the engine that was to go live. */
+export type SwapOutcome = { readonly swapped: true; readonly warnings: readonly Error[] } | { readonly swapped: false; readonly error: unknown; readonly kept: boolean }
+
+/**
+ * Makes `journal.to` live. When it does not serve, the engine before is made live again and both are kept. Resolves with what came of it;
+ * the target is left drained.
+ */
+export async function swapIn(target: Swappable, swap: SwapIn, steps: StepRunner): Promise<SwapOutcome> {
+  const { journal, storeId, drainTimeoutMs } = swap
+  try {
+    await steps.run('drain', () => target.drain({ timeoutMs: drainTimeoutMs }))
+  } catch (error) {
+    return { swapped: false, error, kept: false }
+  }
+  try {
+    await steps.run('journal', () => target.writeJournal(journal))
+  } catch (error) {
+    return await afterJournal(target, error)
+  }
+  try {
+    await steps.run('swap', () => target.swap(journal.to, { storeId, previous: journal.from }))
+  } catch (error) {
+    return await undo(target, swap, { error, keep: false })
+  }
+  try {
+    await steps.run('check-live', () => target.checkLive())
+  } catch (error) {
+    return await undo(target, swap, { error, keep: true })
+  }
+  try {
+    await steps.run('clear-journal', () => target.clearJournal())
+    return { swapped: true, warnings: [] }
+  } catch (error) {
+    // The new engine is live, durable and checked; the next start finds that out from the journal and clears it.
+    return { swapped: true, warnings: [error as Error] }
+  }
+}
+
+/** Makes the engine of before live, or none where there was none. */
+export async function swapBack(target: Swappable, { from, storeId, previous }: { readonly from: string | undefined; readonly storeId: string; readonly previous: string | undefined }): Promise<void> {
+  if (from === undefined) await target.unswap()
+  else await target.swap(from, { storeId, previous })
+}
+
+/** The journal may or may not be there; the pointer is as it was. */
+async function afterJournal(target: Swappable, error: unknown): Promise<SwapOutcome> {
+  try {
+    await target.clearJournal()
+    return { swapped: false, error, kept: false }
+  } catch (clearing) {
+    const text = `${messageOf(error)}; nothing was swapped, and the next start clears the journal, which could not be done now: ${messageOf(clearing)}`
+    return { swapped: false, error: new CombinedError(text, [error, clearing]), kept: false }
+  }
+}
+
+async function undo(target: Swappable, { journal, storeId, previous }: SwapIn, { error, keep }: { readonly error: unknown; readonly keep: boolean }): Promise<SwapOutcome> {
+  const { from, to } = journal
+  const kept = keep && from !== undefined
+  try {
+    await swapBack(target, { from, storeId, previous: kept ? to : previous })
+  } catch (undoing) {
+    const text = `${messageOf(error)}; undoing the swap failed too: ${messageOf(undoing)}. Which of the engines ${nameOf(from)} and ${nameOf(to)} is live is open until the store is closed and opened again, which decides it`
+    return { swapped: false, error: new CombinedError(text, [error, undoing]), kept: true }
+  }
+  const state = from === undefined ? 'there is no store, as before' : `engine ${nameOf(from)} is live again${kept ? `, and ${nameOf(to)} is kept as the previous one` : ''}`
+  try {
+    await target.clearJournal()
+    return { swapped: false, error: new CombinedError(`${messageOf(error)}; the swap was undone: ${state}`, [error]), kept }
+  } catch (clearing) {
+    const text = `${messageOf(error)}; the swap was undone: ${state}; the next start clears the journal, which could not be done now: ${messageOf(clearing)}`
+    return { swapped: false, error: new CombinedError(text, [error, clearing]), kept }
+  }
+}
+
+function nameOf(engine: string | undefined): string {
+  return engine === undefined ? '(none)' : `"${engine}"`
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,47 @@
+/** How a home opens the LevelDB directories that are its engines. */
+import { ClassicLevel } from 'classic-level'
+import { StoreUnavailableError } from '../../errors.ts'
+import type { MetadataStore } from '../../metadata/metadata-store.ts'
+import { STORE_ID_KEY } from './keys.ts'
+import { LevelMetadataStore } from './level-metadata-store.ts'
+
+export interface LevelEngines {
+  /** Opens an engine that exists; rejects with the reason when it is missing, empty or damaged. */
+  open(directory: string): Promise<MetadataStore>
+  /** Creates an engine without records, made for being filled. */
+  create(directory: string, storeId: string): Promise<MetadataStore>
+}
+
+export interface LevelEnginesOptions {
+  /** Whether a mutation resolves only when it survives a power cut. @default true */
+  readonly durable?: boolean | undefined
+  /** The time in milliseconds since 1970. @default Date.now */
+  readonly clock?: (() => number) | undefined
+}
+
+/** What LevelDB gathers in memory before it writes a table; large where an engine is only filled. */
+const FILL_BUFFER_BYTES = 64 * 1024 * 1024
+
+/** Metadata stores in classic-level, opened so that worker threads can scan them. */
+export function levelEngines(options: LevelEnginesOptions): LevelEngines {
+  return {
+    async open(directory) {
+      const db = new ClassicLevel(directory, { createIfMissing: false, multithreading: true })
+      await db.open()
+      try {
+        // An empty database would be taken for one to make a store in; here it has lost its records.
+        if ((await db.get(STORE_ID_KEY)) === undefined) throw new StoreUnavailableError(`Cannot open "${directory}": it holds no metadata store`)
+        return await LevelMetadataStore.open(db, { kind: 'level', ...options })
+      } catch (error) {
+        await db.close()
+        throw error
+      }
+    },
+
+    async create(directory, storeId) {
+      const db = new ClassicLevel(directory, { errorIfExists: true, multithreading: true, writeBufferSize: FILL_BUFFER_BYTES })
+      // What is filled in is made durable as a whole when it is sealed.
+      return await LevelMetadataStore.open(db, { kind: 'level', ...options, storeId, durable: false })
+    },
+  }
+}

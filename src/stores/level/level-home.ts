@@ -1,0 +1,384 @@
+/** The directory of a LevelDB metadata store: a pointer to the live engine, the engines, a journal and a lock. */
+import { dirname, join, resolve } from 'node:path'
+import { newBackupId } from '../../backup-id.ts'
+import { CombinedError, InternalError, StoreUnavailableError } from '../../errors.ts'
+import { type Files, isSystemError, nodeFiles, readSmallFile, removeIfThere, removeTree, replaceFile, syncTree } from '../../files.ts'
+import { checkServes } from '../../metadata/check-store.ts'
+import type { EngineHome } from '../../metadata/live-metadata-store.ts'
+import type { MetadataStore } from '../../metadata/metadata-store.ts'
+import { recover } from '../../restore/recover.ts'
+import type { Engines, RestoreJournal, SideEngine } from '../../swappable.ts'
+import {
+  ADOPTED_ENGINE,
+  ENGINES_DIRECTORY,
+  type HomePointer,
+  JOURNAL_FILE,
+  LOCK_DIRECTORY,
+  MAX_HOME_FILE_BYTES,
+  POINTER_FILE,
+  encodeJournal,
+  encodePointer,
+  isEngineName,
+  parseJournal,
+  parsePointer,
+} from './home-files.ts'
+import { type HomeLock, lockHome } from './home-lock.ts'
+import { adoptedFiles, surveyHome } from './home-survey.ts'
+import { type LevelEngines, type LevelEnginesOptions, levelEngines } from './level-engines.ts'
+import { openFailure, stepFailure } from './open-failure.ts'
+import { SCHEMA_VERSION } from './records.ts'
+
+export interface LevelHomeOptions extends LevelEnginesOptions {
+  /** Whether a plain LevelDB directory, made without a home, may become one: its files stay where they are. @default false */
+  readonly adopt?: boolean | undefined
+  /** Called with what could not be cleaned up and does no harm. @default process.emitWarning */
+  readonly onWarning?: ((warning: Error) => void) | undefined
+  /** The file system. @default nodeFiles */
+  readonly files?: Files | undefined
+  /** How engines are opened. @default metadata stores in classic-level */
+  readonly engines?: LevelEngines | undefined
+}
+
+/**
+ * Opens the home at a path, for restoring into it or rolling it back without a server. The live engine may be damaged, and the path may
+ * not exist: it is made by the first restore. An interrupted restore is completed or undone, and what it left over is removed.
+ *
+ * `store_not_drained` when another process has the home open; `store_unavailable` when the path holds something else, is a
+ * link, has lost its pointer, or is a plain LevelDB that was not asked to be adopted.
+ */
+export async function openLevelHome(path: string, options: LevelHomeOptions = {}): Promise<LevelHome> {
+  const home = new LevelHome(path, options)
+  try {
+    await home.begin({ adopt: options.adopt ?? false })
+    return home
+  } catch (error) {
+    return await andAlso(error, () => home.close())
+  }
+}
+
+/** A home of LevelDB engines. As nobody is served through it, there is nothing to drain: see `LiveMetadataStore`. */
+export class LevelHome implements EngineHome {
+  readonly kind = 'level'
+  readonly schemaVersion: number = SCHEMA_VERSION
+  readonly path: string
+  readonly #files: Files
+  readonly #driver: LevelEngines
+  readonly #warn: (warning: Error) => void
+  readonly #open = new Map<string, Promise<MetadataStore>>()
+  #lock: HomeLock | undefined
+  /** Whether the last write of the pointer failed with an unknown outcome. */
+  #inDoubt = false
+  #closed: Promise<void> | undefined
+
+  constructor(path: string, options: LevelHomeOptions) {
+    this.path = resolve(path)
+    this.#files = options.files ?? nodeFiles
+    this.#driver = options.engines ?? levelEngines(options)
+    this.#warn = options.onWarning ?? ((warning) => process.emitWarning(warning))
+  }
+
+  /** Takes the home over: locks it, adopts it, recovers it, sweeps it. Called once, before anything else. */
+  async begin({ adopt }: { readonly adopt: boolean }): Promise<void> {
+    const found = await this.#step('open', () => surveyHome(this.#files, this.path))
+    if (found === 'absent') return
+    if (found === 'plain' && !adopt) {
+      throw new StoreUnavailableError(`Cannot open the store at "${this.path}": it is a LevelDB directory that is not managed yet`, {
+        hint: 'Adopt it by name (adopt): its files stay where they are, and a pointer is put beside them',
+      })
+    }
+    await this.#makeOwn()
+    if (found === 'plain') await this.#adopt()
+    await recover(this)
+    await this.#sweep()
+  }
+
+  /** Makes an empty store live in a home that has none. */
+  async createStore(storeId: string = newBackupId()): Promise<void> {
+    const engine = newBackupId()
+    const side = await this.openSide(engine, { storeId })
+    try {
+      await side.seal()
+      await this.swap(engine, { storeId, previous: undefined })
+    } catch (error) {
+      await andAlso(error, () => side.discard())
+    }
+  }
+
+  async readStoreId(): Promise<string | undefined> {
+    return (await this.#readPointer())?.storeId
+  }
+
+  async engines(): Promise<Engines> {
+    const pointer = await this.#readPointer()
+    const { engine: live, previous } = pointer ?? {}
+    const leftovers = pointer === undefined ? [] : (await this.#engineNames()).filter((name) => name !== live && name !== previous)
+    return { live, previous, leftovers }
+  }
+
+  async freeBytes(): Promise<number | undefined> {
+    return await this.#step('measure', async () => (await this.#files.space(await nearestDirectory(this.#files, this.path))).freeBytes)
+  }
+
+  async drainWrites(): Promise<void> {}
+
+  async drain(): Promise<void> {}
+
+  async resume(): Promise<void> {}
+
+  async openSide(engine: string, { storeId }: { readonly storeId: string }): Promise<SideEngine> {
+    const directory = this.#directoryOf(engine)
+    await this.#makeOwn()
+    if ((await this.#files.info(directory)) !== undefined) throw new InternalError(`Cannot create engine "${engine}": the name is taken`)
+    const store = await this.#createSide(engine, directory, storeId)
+    return {
+      engine,
+      kind: this.kind,
+      backup: (sink, options) => store.backup(sink, options),
+      restore: (source, options) => store.restore(source, options),
+      seal: () => this.#seal(engine),
+      discard: () => this.removeEngine(engine),
+    }
+  }
+
+  async swap(engine: string, { storeId, previous }: { readonly storeId: string; readonly previous: string | undefined }): Promise<void> {
+    await this.#point({ storeId, engine, previous })
+  }
+
+  async unswap(): Promise<void> {
+    await this.#point({})
+  }
+
+  async checkLive(): Promise<void> {
+    const { live } = await this.engines()
+    if (live === undefined) throw new StoreUnavailableError(`Cannot open the store at "${this.path}": there is none`)
+    const wasOpen = this.#open.has(live)
+    try {
+      await checkServes(await this.openEngine(live))
+    } finally {
+      if (!wasOpen) await this.closeEngine(live)
+    }
+  }
+
+  async removeEngine(engine: string): Promise<void> {
+    const { live, previous } = await this.engines()
+    if (engine === live || engine === previous) throw new InternalError(`Cannot remove engine "${engine}": it is kept`)
+    await this.closeEngine(engine)
+    await this.#step('remove', async () => {
+      if (engine !== ADOPTED_ENGINE) return await removeTree(this.#files, this.#directoryOf(engine))
+      for (const name of adoptedFiles(await this.#files.list(this.path))) await removeIfThere(this.#files, join(this.path, name))
+    })
+  }
+
+  async openEngine(engine: string): Promise<MetadataStore> {
+    return await this.#opened(engine, () => this.#openExisting(engine))
+  }
+
+  async closeEngine(engine: string): Promise<void> {
+    const opening = this.#open.get(engine)
+    if (opening === undefined) return
+    this.#open.delete(engine)
+    await (await opening).close()
+  }
+
+  async readJournal(): Promise<RestoreJournal | undefined> {
+    return await this.#readRecord(JOURNAL_FILE, parseJournal)
+  }
+
+  async writeJournal(journal: RestoreJournal): Promise<void> {
+    await this.#step('write the journal of', () => replaceFile(this.#files, join(this.path, JOURNAL_FILE), encodeJournal(journal)))
+  }
+
+  async clearJournal(): Promise<void> {
+    await this.#step('clear the journal of', async () => {
+      await removeIfThere(this.#files, join(this.path, JOURNAL_FILE))
+      await this.#files.syncDirectory(this.path)
+    })
+  }
+
+  /** Idempotent. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    const results = await Promise.allSettled([...this.#open.keys()].map((engine) => this.closeEngine(engine)))
+    await this.#lock?.close()
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
+  }
+
+  /** Makes the home where there is none, in steps that can be cut off anywhere, and locks it. */
+  async #makeOwn(): Promise<void> {
+    if (this.#lock !== undefined) return
+    await this.#step('make', () => makeDirectories(this.#files, this.path))
+    const lock = join(this.path, LOCK_DIRECTORY)
+    await this.#refuseLink(lock)
+    this.#lock = await lockHome(lock)
+    await this.#step('make', async () => {
+      const found = await surveyHome(this.#files, this.path)
+      if (found === 'absent') await replaceFile(this.#files, join(this.path, POINTER_FILE), encodePointer({}))
+      const engines = join(this.path, ENGINES_DIRECTORY)
+      await this.#refuseLink(engines)
+      await makeDirectories(this.#files, engines)
+      // A process that was killed may have left names that only the kernel knows; nothing may be built on those.
+      await this.#files.syncDirectory(this.path)
+    })
+  }
+
+  async #adopt(): Promise<void> {
+    const { storeId } = await this.openEngine(ADOPTED_ENGINE)
+    await this.closeEngine(ADOPTED_ENGINE)
+    await this.#point({ storeId, engine: ADOPTED_ENGINE })
+  }
+
+  async #sweep(): Promise<void> {
+    const { leftovers } = await this.engines()
+    for (const engine of leftovers) {
+      try {
+        await this.removeEngine(engine)
+      } catch (error) {
+        this.#warn(error instanceof Error ? error : new Error(String(error)))
+      }
+    }
+  }
+
+  /** Replaces the pointer where it says something else. */
+  async #point(pointer: HomePointer): Promise<void> {
+    const content = encodePointer(pointer)
+    parsePointer(content)
+    const before = await this.#readPointer()
+    if (!this.#inDoubt && before !== undefined && isSame(before, pointer)) return
+    try {
+      await this.#step('swap', () => replaceFile(this.#files, join(this.path, POINTER_FILE), content))
+      this.#inDoubt = false
+    } catch (error) {
+      this.#inDoubt ||= await this.#readPointer().then(
+        (now) => !isSame(now ?? {}, before ?? {}),
+        () => true,
+      )
+      throw error
+    }
+  }
+
+  async #createSide(engine: string, directory: string, storeId: string): Promise<MetadataStore> {
+    try {
+      await this.#step('make an engine of', () => this.#files.makeDirectory(directory))
+      return await this.#opened(engine, () => this.#driver.create(directory, storeId))
+    } catch (error) {
+      return await andAlso(error, () => this.removeEngine(engine))
+    }
+  }
+
+  async #openExisting(engine: string): Promise<MetadataStore> {
+    const directory = this.#directoryOf(engine)
+    const info = await this.#files.info(directory)
+    if (info?.type !== 'directory') throw new StoreUnavailableError(`Cannot open "${directory}": ${info === undefined ? 'it is missing' : 'it is not a directory'}`)
+    return await this.#driver.open(directory)
+  }
+
+  async #opened(engine: string, open: () => Promise<MetadataStore>): Promise<MetadataStore> {
+    if (this.#closed !== undefined) throw new StoreUnavailableError(`Cannot use the store at "${this.path}": it was closed`)
+    let opening = this.#open.get(engine)
+    if (opening === undefined) {
+      opening = open()
+      this.#open.set(engine, opening)
+    }
+    try {
+      return await opening
+    } catch (error) {
+      this.#open.delete(engine)
+      throw openFailure(this.#directoryOf(engine), error)
+    }
+  }
+
+  async #seal(engine: string): Promise<void> {
+    await this.closeEngine(engine)
+    // LevelDB moves what is left in its log into tables when it opens; done here, the opening in the full stop is short.
+    await this.openEngine(engine)
+    await this.closeEngine(engine)
+    await this.#step('seal an engine of', async () => {
+      await syncTree(this.#files, this.#directoryOf(engine))
+      await this.#files.syncDirectory(join(this.path, ENGINES_DIRECTORY))
+    })
+  }
+
+  #directoryOf(engine: string): string {
+    if (!isEngineName(engine)) throw new InternalError(`Cannot use ${JSON.stringify(engine)} as the name of an engine`)
+    return engine === ADOPTED_ENGINE ? this.path : join(this.path, ENGINES_DIRECTORY, engine)
+  }
+
+  async #engineNames(): Promise<readonly string[]> {
+    return await this.#step('list the engines of', async () => {
+      const directory = join(this.path, ENGINES_DIRECTORY)
+      const engines = (await this.#files.info(directory)) === undefined ? [] : (await this.#files.list(directory)).filter((name) => name !== ADOPTED_ENGINE && isEngineName(name))
+      const adopted = adoptedFiles(await this.#files.list(this.path)).length > 0
+      return adopted ? [ADOPTED_ENGINE, ...engines] : engines
+    })
+  }
+
+  async #readPointer(): Promise<HomePointer | undefined> {
+    return await this.#readRecord(POINTER_FILE, parsePointer)
+  }
+
+  async #readRecord<T>(name: string, parse: (bytes: Uint8Array) => T): Promise<T | undefined> {
+    const path = join(this.path, name)
+    try {
+      const bytes = await readSmallFile(this.#files, path, MAX_HOME_FILE_BYTES)
+      return bytes === undefined ? undefined : parse(bytes)
+    } catch (error) {
+      throw new StoreUnavailableError(`Cannot read "${path}": ${error instanceof Error ? error.message : String(error)}`, {
+        cause: error,
+        hint: `Put "${name}" back from a copy of this directory, or give the process permission to read it`,
+      })
+    }
+  }
+
+  async #refuseLink(path: string): Promise<void> {
+    const info = await this.#files.info(path)
+    if (info === undefined || info.type === 'directory') return
+    throw new StoreUnavailableError(`Cannot open the store at "${this.path}": "${path}" is not a directory`)
+  }
+
+  async #step<T>(verb: string, step: () => Promise<T>): Promise<T> {
+    try {
+      return await step()
+    } catch (error) {
+      throw stepFailure(verb, this.path, error)
+    }
+  }
+}
+
+/** Cleans up after an error and throws it, together with what goes wrong then. */
+async function andAlso(error: unknown, cleanUp: () => Promise<void>): Promise<never> {
+  try {
+    await cleanUp()
+  } catch (cleaning) {
+    throw new CombinedError(`${messageOf(error)}; and cleaning up after it failed: ${messageOf(cleaning)}`, [error, cleaning])
+  }
+  throw error
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+function isSame(a: HomePointer, b: HomePointer): boolean {
+  return a.storeId === b.storeId && a.engine === b.engine && a.previous === b.previous
+}
+
+/** Makes a directory and those above it, each durable; what is there is fine. */
+async function makeDirectories(files: Files, path: string): Promise<void> {
+  if ((await files.info(path)) !== undefined) return
+  await makeDirectories(files, dirname(path))
+  try {
+    await files.makeDirectory(path)
+  } catch (error) {
+    if (!isSystemError(error, 'EEXIST')) throw error
+  }
+  await files.syncDirectory(dirname(path))
+}
+
+async function nearestDirectory(files: Files, path: string): Promise<string> {
+  return (await files.info(path)) === undefined ? await nearestDirectory(files, dirname(path)) : path
+}

@@ -1,0 +1,29 @@
+/** Why a LevelDB did not open. */
+import { DestinationNoSpaceError, type HoldfastError, StoreNotDrainedError, StoreUnavailableError, isHoldfastError } from '../../errors.ts'
+import { isSystemError } from '../../files.ts'
+
+/** What an error of opening a LevelDB at a path means to its user. */
+export function openFailure(path: string, error: unknown): HoldfastError {
+  if (isHoldfastError(error)) return error
+  const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  if (codeOf(reason) === 'LEVEL_LOCKED') {
+    return new StoreNotDrainedError(`Cannot open "${path}": another process, or another handle of this one, has it open`, { cause: error })
+  }
+  const text = reason instanceof Error ? reason.message : String(reason)
+  return new StoreUnavailableError(`Cannot open "${path}": ${text}`, { cause: error, hint: hintFor(codeOf(reason)) })
+}
+
+function hintFor(code: unknown): string | undefined {
+  return code === 'LEVEL_CORRUPTION' ? 'The engine is damaged; restore a backup into the store' : undefined
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined
+}
+
+/** What an error of the file system in a step on a home means to its user. */
+export function stepFailure(verb: string, path: string, error: unknown): HoldfastError {
+  if (isHoldfastError(error)) return error
+  const message = `Cannot ${verb} the store at "${path}": ${error instanceof Error ? error.message : String(error)}`
+  return isSystemError(error, 'ENOSPC', 'EDQUOT') ? new DestinationNoSpaceError(message, { cause: error }) : new StoreUnavailableError(message, { cause: error })
+}
