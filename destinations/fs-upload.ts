@@ -20,6 +20,7 @@ export interface FsUploadPaths {
 
 export interface FsUploadOptions {
   readonly files: Files
+  readonly flushBytes?: number | undefined
   readonly backupId: string
   readonly signal?: AbortSignal | undefined
 }
@@ -29,6 +30,7 @@ type State = 'open' | 'publishing' | 'renamed' | 'published' | 'failed' | 'abort
 export class FsUpload implements BackupUpload {
   readonly #files: Files
   readonly #paths: FsUploadPaths
+  readonly #flushBytes: number | undefined
   readonly #backupId: string
   readonly #signal: AbortSignal | undefined
   readonly #open = new Map<BackupObject, WritableFile>()
@@ -40,6 +42,7 @@ export class FsUpload implements BackupUpload {
   constructor(paths: FsUploadPaths, options: FsUploadOptions) {
     this.#paths = paths
     this.#files = options.files
+    this.#flushBytes = options.flushBytes
     this.#backupId = options.backupId
     this.#signal = options.signal
   }
@@ -105,7 +108,7 @@ export class FsUpload implements BackupUpload {
     const opened = this.#open.get(object)
     if (opened !== undefined) return opened
     const path = this.#path(object)
-    const file = writeBehind(await onPath('create', path, () => this.#files.create(path)))
+    const file = writeBehind(await onPath('create', path, () => this.#files.create(path)), this.#flushBytes)
     this.#open.set(object, file)
     return file
   }

@@ -37,6 +37,8 @@ export interface FsDestinationOptions {
   readonly path: string
   /** The file system. @default the real one */
   readonly files?: Files | undefined
+  /** Bytes after which what was written is sent to the disk while more is written, so that `publish` waits for little. @default 33554432 (32 MiB) */
+  readonly flushBytes?: number | undefined
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000
@@ -51,11 +53,12 @@ const PROBE = new TextEncoder().encode('holdfast probe\n')
  * Errors name the operation and the path in their message and their `details`. Throws `destination_config_invalid` for a path that cannot be one.
  */
 export function fsDestination(options: FsDestinationOptions): Destination {
-  const { path, files = nodeFiles } = options
+  const { path, files = nodeFiles, flushBytes } = options
   if (typeof path !== 'string' || path === '' || path.includes('\0')) {
     throw new DestinationConfigInvalidError('Cannot use the path of a file destination: it is empty or holds a NUL character')
   }
-  return new FsDestination(resolve(path), files)
+  if (flushBytes !== undefined && !(flushBytes > 0)) throw new RangeError('flushBytes must be greater than 0')
+  return new FsDestination(resolve(path), files, flushBytes)
 }
 
 /**
@@ -74,11 +77,13 @@ class FsDestination implements Destination {
   readonly url: string
   readonly #root: string
   readonly #files: Files
+  readonly #flushBytes: number | undefined
 
-  constructor(root: string, files: Files) {
+  constructor(root: string, files: Files, flushBytes: number | undefined) {
     this.url = `file:${root}`
     this.#root = root
     this.#files = files
+    this.#flushBytes = flushBytes
   }
 
   async validate(options: DestinationOptions = {}): Promise<readonly DestinationWarning[]> {
@@ -113,7 +118,7 @@ class FsDestination implements Destination {
       if ((await this.#info(temporary))?.type !== 'directory') throw notADirectory(temporary, error)
       throw duplicate(backupId, temporary, error)
     }
-    return new FsUpload({ root: this.#root, temporary, published }, { files: this.#files, backupId, signal })
+    return new FsUpload({ root: this.#root, temporary, published }, { files: this.#files, flushBytes: this.#flushBytes, backupId, signal })
   }
 
   async manifest(backupId: string, options: DestinationOptions = {}): Promise<Uint8Array> {

@@ -13,6 +13,8 @@ import { testDestination } from '../conformance/destination.ts'
 import { seed, randomFrom } from '../support/seed.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
+const noWait = (): Promise<void> => Promise.resolve()
+
 /** Fails every third read or lookup, in all files at once. */
 function flakyFiles(): Files {
   let calls = 0
@@ -41,9 +43,8 @@ testDestination({
   runner: { describe, test },
   factory: async () => {
     const path = await mkdtemp(join(tmpdir(), 'holdfast-test-'))
-    const wait = (): Promise<void> => Promise.resolve()
     const open = (): Destination => {
-      const flaky = retryingDestination(fsDestination({ path, files: flakyFiles() }), { wait })
+      const flaky = retryingDestination(fsDestination({ path, files: flakyFiles() }), { wait: noWait })
       const steady = fsDestination({ path })
       // Passed through by the wrapper, so it must not meet the faults.
       return { ...flaky, sweep: (options) => steady.sweep(options), validate: (options) => steady.validate(options) }
@@ -148,7 +149,7 @@ describe('retryingDestination()', () => {
         throw systemError('EIO', 'read', at)
       },
     }
-    const destination = retryingDestination(fsDestination({ path, files }), { attempts: 3, wait: () => Promise.resolve() })
+    const destination = retryingDestination(fsDestination({ path, files }), { attempts: 3, wait: noWait })
     let bytes = 0
     const reading = (async () => {
       for await (const chunk of destination.open(backupId, 'payload')) bytes += chunk.byteLength
