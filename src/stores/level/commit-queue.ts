@@ -54,7 +54,7 @@ export class CommitQueue {
 
   async #enqueue(job: Omit<Job, 'settle'>): Promise<unknown> {
     return await new Promise((resolve, reject) => {
-      const settle = (outcome: Outcome): void => ('error' in outcome ? reject(outcome.error as Error) : resolve(outcome.value))
+      const settle = (outcome: Outcome): void => ('error' in outcome ? reject(outcome.error) : resolve(outcome.value))
       this.#waiting.push({ ...job, settle })
       this.#running ??= this.#drain()
     })

@@ -93,8 +93,12 @@ export async function countUsedBytes(transaction: Transaction, before: InodeReco
   if (by !== 0n) transaction.put(USED_BYTES_KEY, String((await readUsedBytes(transaction)) + by))
 }
 
-export function inodeOf(inode: InodeNumber, { parent: _, ...record }: InodeRecord): Inode {
-  return { inode, ...record }
+/** The inode of a record, without what is the store's own. */
+export function inodeOf(inode: InodeNumber, record: InodeRecord): Inode {
+  const { type, mode, uid, gid, size, links, xattrs, symlinkTarget, payloadId, blockCount } = record
+  const { accessedAtNs, modifiedAtNs, changedAtNs, createdAtNs } = record
+  const times = { accessedAtNs, modifiedAtNs, changedAtNs, createdAtNs }
+  return { inode, type, mode, uid, gid, size, ...times, xattrs, links, symlinkTarget, payloadId, blockCount }
 }
 
 export function quoted({ parent, name }: Place): string {

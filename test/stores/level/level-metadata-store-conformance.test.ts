@@ -1,0 +1,30 @@
+import { join } from 'node:path'
+import { ClassicLevel } from 'classic-level'
+import { MemoryLevel } from 'memory-level'
+import { describe, test } from 'vitest'
+import { LevelMetadataStore } from '../../../src/stores/level/level-metadata-store.ts'
+import { testMetadataStore } from '../../conformance/metadata-store.ts'
+import { tempDir } from '../../support/temp-dir.ts'
+
+const runner = { describe, test }
+
+testMetadataStore({
+  name: 'memory',
+  runner,
+  factory: () => LevelMetadataStore.open(new MemoryLevel(), { kind: 'memory' }),
+})
+
+testMetadataStore({
+  name: 'memory, ordered by UTF-16',
+  runner,
+  factory: () => LevelMetadataStore.open(new MemoryLevel({ storeEncoding: 'utf8' }), { kind: 'memory' }),
+})
+
+testMetadataStore({
+  name: 'level',
+  runner,
+  factory: async () => {
+    const db = new ClassicLevel(join(await tempDir(), 'db'), { multithreading: true })
+    return await LevelMetadataStore.open(db, { kind: 'level' })
+  },
+})
