@@ -3,6 +3,8 @@ import type { Terminal } from './terminal.ts'
 import { formatBytes, formatCount, formatRate } from './text.ts'
 
 export interface ProgressState {
+  /** Replaces the label the line began with. */
+  readonly label?: string | undefined
   readonly bytes?: number | undefined
   /** Where it is known, a bar is drawn. */
   readonly totalBytes?: number | undefined
@@ -46,7 +48,7 @@ export function drawProgress(stderr: Terminal['stderr'], label: string): Progres
 
 /** The text of the line: label, bar, bytes, counts, rate. */
 export function progressLine(label: string, state: ProgressState, elapsedMs: number): string {
-  const parts = [label]
+  const parts = [state.label ?? label]
   const { bytes, totalBytes, count, noun } = state
   if (bytes !== undefined && totalBytes !== undefined && totalBytes > 0) {
     const share = Math.min(1, bytes / totalBytes)

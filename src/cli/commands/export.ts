@@ -3,7 +3,7 @@ import { InvalidArgumentError, MetadataError } from '../../errors.ts'
 import type { MetadataStore, Share } from '../../metadata/metadata-store.ts'
 import { withExamples, withOutputOptions, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { openStore } from '../stores.ts'
+import { withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatDuration, formatRate, plural, printable } from '../text.ts'
 import { type ExportCounts, exportTree } from '../tree/export-tree.ts'
@@ -12,6 +12,7 @@ import { PayloadDirectory } from '../tree/payload-directory.ts'
 interface ExportCommandOptions extends OutputOptions {
   readonly store: string
   readonly payloads: string
+  readonly adopt?: boolean | undefined
   readonly share?: string | undefined
 }
 
@@ -32,32 +33,33 @@ only when run as root. Sockets, fifos and devices are not made. A failed export 
 async function runExport(directory: string, options: ExportCommandOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
   const payloads = await PayloadDirectory.open(options.payloads)
-  const store = await openStore(options.store)
   const startedMs = performance.now()
   const progress = output.progress('export')
-  try {
-    const share = await chooseShare(store, options.share)
-    const totalBytes = await store.usedBytes()
-    const counts = await exportTree({
-      directory,
-      store,
-      root: share.root,
-      payloads,
-      signal: terminal.signal,
-      onProgress: ({ bytes, files }) => progress.update({ bytes, totalBytes, count: files, noun: 'files' }),
-    })
-    progress.end()
-    const elapsedMs = performance.now() - startedMs
-    await warnOfGaps(counts, output)
-    await output.result({ share: share.name, directory, ...counts, elapsedMs: Math.round(elapsedMs) }, () => [
-      `Exported share "${printable(share.name)}" to ${printable(directory)}: ${plural(counts.files, 'file')} (${formatBytes(counts.bytes)}), ` +
-        `${plural(counts.directories, 'directory', 'directories')}, ${plural(counts.symlinks, 'symbolic link')}, ` +
-        `${plural(counts.hardLinks, 'hard link')} in ${formatDuration(elapsedMs)} (${formatRate(counts.bytes, elapsedMs)})`,
-    ])
-  } finally {
-    progress.end()
-    await store.close()
-  }
+  await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
+    try {
+      const share = await chooseShare(store, options.share)
+      const totalBytes = await store.usedBytes()
+      const onProgress = ({ bytes, files }: ExportCounts): void => progress.update({ bytes, totalBytes, count: files, noun: 'files' })
+      const counts = await exportTree({ directory, store, root: share.root, payloads, signal: terminal.signal, onProgress })
+      progress.end()
+      const elapsedMs = performance.now() - startedMs
+      await warnOfGaps(counts, output)
+      const document = { share: share.name, directory, ...counts, elapsedMs: Math.round(elapsedMs) }
+      await output.result(document, () => [describeExport(counts, { share: share.name, directory, elapsedMs })])
+    } finally {
+      progress.end()
+    }
+  })
+}
+
+function describeExport(counts: ExportCounts, context: { readonly share: string; readonly directory: string; readonly elapsedMs: number }): string {
+  const { files, directories, symlinks, hardLinks, bytes } = counts
+  const { share, directory, elapsedMs } = context
+  return (
+    `Exported share "${printable(share)}" to ${printable(directory)}: ${plural(files, 'file')} (${formatBytes(bytes)}), ` +
+    `${plural(directories, 'directory', 'directories')}, ${plural(symlinks, 'symbolic link')}, ${plural(hardLinks, 'hard link')} ` +
+    `in ${formatDuration(elapsedMs)} (${formatRate(bytes, elapsedMs)})`
+  )
 }
 
 async function chooseShare(store: MetadataStore, name: string | undefined): Promise<Share> {

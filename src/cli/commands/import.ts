@@ -4,7 +4,7 @@ import { InvalidArgumentError } from '../../errors.ts'
 import { isSystemError } from '../../files.ts'
 import { withExamples, withOutputOptions, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { openStore, parseStoreUrl } from '../stores.ts'
+import { parseStoreUrl, withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatDuration, formatRate, plural, printable } from '../text.ts'
 import { type ImportCounts, importTree, refuseInside } from '../tree/import-tree.ts'
@@ -13,6 +13,7 @@ import { PayloadDirectory } from '../tree/payload-directory.ts'
 interface ImportCommandOptions extends OutputOptions {
   readonly store: string
   readonly payloads?: string | undefined
+  readonly adopt?: boolean | undefined
   readonly share?: string | undefined
 }
 
@@ -42,26 +43,20 @@ async function runImport(directory: string, options: ImportCommandOptions, termi
     throw new InvalidArgumentError(`Cannot import ${JSON.stringify(directory)}: there is no such directory`, { cause: error, hint: 'Check the path' })
   })
   const payloads = options.payloads === undefined ? undefined : await PayloadDirectory.open(options.payloads, { create: true })
-  const store = await openStore(options.store, { create: true })
   const startedMs = performance.now()
   const progress = output.progress('import')
-  try {
-    const counts = await importTree({
-      directory,
-      store,
-      share,
-      payloads,
-      signal: terminal.signal,
-      onProgress: ({ bytes, files }) => progress.update({ bytes, count: files, noun: 'files' }),
-    })
-    progress.end()
-    const elapsedMs = performance.now() - startedMs
-    const document = { share, storeId: store.storeId, ...counts, elapsedMs: Math.round(elapsedMs) }
-    await output.result(document, () => describeImport(counts, { share, elapsedMs, payloads: options.payloads }))
-  } finally {
-    progress.end()
-    await store.close()
-  }
+  await withStoreOf(options.store, { create: true, adopt: options.adopt }, async (store) => {
+    try {
+      const onProgress = ({ bytes, files }: ImportCounts): void => progress.update({ bytes, count: files, noun: 'files' })
+      const counts = await importTree({ directory, store, share, payloads, signal: terminal.signal, onProgress })
+      progress.end()
+      const elapsedMs = performance.now() - startedMs
+      const document = { share, storeId: store.storeId, ...counts, elapsedMs: Math.round(elapsedMs) }
+      await output.result(document, () => describeImport(counts, { share, elapsedMs, payloads: options.payloads }))
+    } finally {
+      progress.end()
+    }
+  })
 }
 
 function describeImport(counts: ImportCounts, context: { readonly share: string; readonly elapsedMs: number; readonly payloads: string | undefined }): string[] {

@@ -1,0 +1,86 @@
+import type { Command } from 'commander'
+import { type Manifest, parseManifest } from '../../snapshot/manifest.ts'
+import { restoreBackup, type RestoreReport } from '../../restore/restore-backup.ts'
+import type { Swappable } from '../../swappable.ts'
+import { chooseBackup } from '../backup-choice.ts'
+import { ID_HELP, withExamples, withOutputOptions, withSource, withStore } from '../command-options.ts'
+import { withDestination } from '../destinations.ts'
+import { Output, type OutputOptions } from '../output.ts'
+import { withHome } from '../stores.ts'
+import type { Terminal } from '../terminal.ts'
+import { formatBytes, formatCount, formatDuration, formatRate, formatTime, plural, printable } from '../text.ts'
+
+interface RestoreOptions extends OutputOptions {
+  readonly from: string
+  readonly store: string
+  readonly adopt?: boolean | undefined
+  readonly allowStoreId?: boolean | undefined
+  readonly yes?: boolean | undefined
+}
+
+export function registerRestore(program: Command, terminal: Terminal): void {
+  const command = withOutputOptions(withStore(withSource(program.command('restore').description('replace a store by what a backup holds'))))
+    .argument('<id>', ID_HELP)
+    .option('--allow-store-id', 'restore the backup of another store; the store keeps its own ID')
+    .option('-y, --yes', 'do not ask')
+  withExamples(
+    command,
+    [
+      ['restore latest --from file:/backups --store level:/srv/metadata', 'say what would be replaced, ask, restore'],
+      ['restore 01JD3 --from file:/backups --store level:./copy --yes', 'into a new store, from a script'],
+    ],
+    `The backup is restored beside the store and checked in full before it takes its place, in one step. The store that was there before is
+kept: "holdfast rollback" brings it back. No other process may have the store open. The store may be damaged, or not exist yet.`,
+  )
+  command.action((id: string, options: RestoreOptions) => restore(id, options, terminal))
+}
+
+async function restore(id: string, options: RestoreOptions, terminal: Terminal): Promise<void> {
+  const output = new Output(terminal, options)
+  const { signal } = terminal
+  await withDestination(options.from, async (destination) => {
+    const backupId = await chooseBackup(destination, id, { signal })
+    const manifest = parseManifest(await destination.manifest(backupId, { signal }), backupId)
+    await withHome(options.store, { adopt: options.adopt }, async (target) => {
+      await describePlan(manifest, { target, store: options.store, output })
+      await output.confirm('Restore it?', options)
+      const progress = output.progress('restore')
+      try {
+        const report = await restoreBackup({
+          target,
+          destination,
+          backupId,
+          allowStoreId: options.allowStoreId,
+          signal,
+          onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `restore: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
+        })
+        progress.end()
+        for (const warning of report.warnings) await output.warn(printable(warning.message))
+        await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => describeReport(report, options.store))
+      } finally {
+        progress.end()
+      }
+    })
+  })
+}
+
+async function describePlan(manifest: Manifest, plan: { readonly target: Swappable; readonly store: string; readonly output: Output }): Promise<void> {
+  const { target, store, output } = plan
+  const records = Object.values(manifest.records).reduce((sum, count) => sum + count, 0)
+  await output.note(`Backup ${manifest.backupId} of ${formatTime(manifest.createdAt)}: store ${printable(manifest.storeId)}, ${plural(records, 'record')}, ${formatBytes(manifest.payload.bytes)}`)
+  const { live, previous } = await target.engines()
+  if (live === undefined) return await output.note(`There is no store at ${printable(store)} yet: it will be made`)
+  const storeId = await target.readStoreId()
+  await output.note(`It replaces everything in ${printable(store)} (store ${printable(storeId ?? 'unknown')}), which is kept for "holdfast rollback"`)
+  if (previous !== undefined) await output.note('The store that an earlier restore replaced, kept until now, will be removed')
+}
+
+function describeReport(report: RestoreReport, store: string): string[] {
+  const records = Object.values(report.records).reduce((sum, count) => sum + count, 0)
+  const { bytes, durationMs, previous, stoppedMs } = report
+  return [
+    `Restored ${report.backupId} into ${printable(store)}: ${plural(records, 'record')}, ${formatBytes(bytes)}, ${formatCount(report.payloadIds.count)} payload IDs ` +
+      `checked, in ${formatDuration(durationMs)} (${formatRate(bytes, durationMs)}); the swap took ${formatDuration(stoppedMs)}`,
+    previous === undefined ? 'There was no store before' : `The store as it was is kept; "holdfast rollback --store ${printable(store)}" brings it back`,
+  ]
+}

@@ -1,0 +1,32 @@
+import type { Command } from 'commander'
+import { rollback } from '../../restore/rollback.ts'
+import { withExamples, withOutputOptions, withStore } from '../command-options.ts'
+import { Output, type OutputOptions } from '../output.ts'
+import { withHome } from '../stores.ts'
+import type { Terminal } from '../terminal.ts'
+import { formatDuration, printable } from '../text.ts'
+
+type RollbackOptions = OutputOptions & { readonly store: string; readonly adopt?: boolean | undefined }
+
+export function registerRollback(program: Command, terminal: Terminal): void {
+  const command = withOutputOptions(withStore(program.command('rollback').description('bring back the store that the last restore replaced')))
+  withExamples(
+    command,
+    [['rollback --store level:/srv/metadata', 'undo the last restore']],
+    'What is live now is kept in turn: rolling back twice changes nothing.',
+  )
+  command.action((options: RollbackOptions) => runRollback(options, terminal))
+}
+
+async function runRollback(options: RollbackOptions, terminal: Terminal): Promise<void> {
+  const output = new Output(terminal, options)
+  await withHome(options.store, { adopt: options.adopt }, async (target) => {
+    terminal.signal.throwIfAborted()
+    const report = await rollback({ target })
+    for (const warning of report.warnings) await output.warn(printable(warning.message))
+    await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => [
+      `Rolled back ${printable(options.store)} to the store before its last restore, in ${formatDuration(report.stoppedMs)}`,
+      'What was live until now is kept; another rollback brings it back',
+    ])
+  })
+}

@@ -1,0 +1,74 @@
+/** Whether two directory trees are the same: by their own walk, independent of import and export. */
+import { createHash } from 'node:crypto'
+import { createReadStream, type BigIntStats } from 'node:fs'
+import { lstat, readdir, readlink } from 'node:fs/promises'
+import { join } from 'node:path'
+
+export interface TreeComparison {
+  /** Entries of the first tree, its root included. */
+  readonly entries: number
+  /** Bytes of content compared. */
+  readonly bytes: number
+  /** One line for each path that differs, and why. */
+  readonly differences: readonly string[]
+}
+
+/** Compares names, types, modes, link counts, link targets, modification times (to the microsecond) and content by SHA-256. */
+export async function compareTrees(first: string, second: string): Promise<TreeComparison> {
+  const total = { entries: 0, bytes: 0, differences: [] as string[] }
+  await compareEntry({ first, second, path: '.' }, total)
+  return total
+}
+
+interface Pair {
+  readonly first: string
+  readonly second: string
+  /** For the report. */
+  readonly path: string
+}
+
+type Total = { -readonly [K in keyof TreeComparison]: K extends 'differences' ? string[] : number }
+
+async function compareEntry(pair: Pair, total: Total): Promise<void> {
+  total.entries += 1
+  const [a, b] = await Promise.all([lstat(pair.first, { bigint: true }), lstat(pair.second, { bigint: true })])
+  const differences = differentFields(a, b)
+  if (differences.length > 0) total.differences.push(`${pair.path}: ${differences.join(', ')}`)
+  if (differences.includes('type')) return
+  if (a.isDirectory()) await compareDirectories(pair, total)
+  else if (a.isSymbolicLink()) {
+    const [target, otherTarget] = await Promise.all([readlink(pair.first), readlink(pair.second)])
+    if (target !== otherTarget) total.differences.push(`${pair.path}: link target`)
+  } else if (a.isFile()) {
+    total.bytes += Number(a.size)
+    const [digest, otherDigest] = await Promise.all([digestOf(pair.first), digestOf(pair.second)])
+    if (digest !== otherDigest) total.differences.push(`${pair.path}: content`)
+  }
+}
+
+async function compareDirectories({ first, second, path }: Pair, total: Total): Promise<void> {
+  const [names, otherNames] = await Promise.all([readdir(first), readdir(second)])
+  const others = new Set(otherNames)
+  for (const name of names) {
+    if (!others.delete(name)) total.differences.push(`${path}/${name}: missing in the second tree`)
+    else await compareEntry({ first: join(first, name), second: join(second, name), path: `${path}/${name}` }, total)
+  }
+  for (const name of others) total.differences.push(`${path}/${name}: only in the second tree`)
+}
+
+function differentFields(a: BigIntStats, b: BigIntStats): string[] {
+  const fields: string[] = []
+  const typeBits = 0o170000n
+  if ((a.mode & typeBits) !== (b.mode & typeBits)) return ['type']
+  if (a.mode !== b.mode) fields.push('mode')
+  if (!a.isDirectory() && a.nlink !== b.nlink) fields.push('hard links')
+  if (!a.isDirectory() && a.size !== b.size) fields.push('size')
+  if (a.mtimeNs / 1000n !== b.mtimeNs / 1000n) fields.push('modification time')
+  return fields
+}
+
+async function digestOf(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer)
+  return hash.digest('hex')
+}

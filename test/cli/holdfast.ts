@@ -1,0 +1,42 @@
+/** Runs the command line as a user does: in a process of its own. */
+import { spawn } from 'node:child_process'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+
+export const MAIN: string = resolve(import.meta.dirname, '../../dist/src/cli/main.js')
+
+export interface Outcome {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs one command; standard input is empty, as from a script. */
+export async function holdfast(words: readonly string[], options: { readonly cwd?: string; readonly env?: Record<string, string> } = {}): Promise<Outcome> {
+  const child = spawn(process.execPath, [MAIN, ...words], {
+    cwd: options.cwd,
+    env: { ...process.env, ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let [stdout, stderr] = ['', '']
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+  const code = await new Promise<number | null>((settle, fail) => child.once('error', fail).once('close', settle))
+  return { code, stdout, stderr }
+}
+
+/** Runs one command that must succeed, with `--json`, and gives its document. */
+export async function holdfastJson<T = Record<string, unknown>>(words: readonly string[], options: { readonly cwd?: string } = {}): Promise<T> {
+  const { code, stdout, stderr } = await holdfast([...words, '--json'], options)
+  if (code !== 0) throw new Error(`holdfast ${words.join(' ')} ended with ${code}: ${stdout}${stderr}`)
+  return JSON.parse(stdout) as T
+}
+
+/** Writes files, making the directories above them. */
+export async function writeTree(root: string, files: Readonly<Record<string, string | Uint8Array>>): Promise<void> {
+  await mkdir(root, { recursive: true })
+  for (const [path, content] of Object.entries(files)) {
+    await mkdir(dirname(join(root, path)), { recursive: true })
+    await writeFile(join(root, path), content)
+  }
+}
