@@ -1,7 +1,8 @@
 /** One process, and one handle in it, is the owner of a home. */
-import { readdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readdir, realpath, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
+import { StoreNotDrainedError } from '../../errors.ts'
 import { openFailure } from './open-failure.ts'
 
 export interface HomeLock {
@@ -9,25 +10,45 @@ export interface HomeLock {
 }
 
 /**
+ * Locks of this process, by real path. LevelDB must not be asked for one twice: a process gives up a lock of the kernel by
+ * closing any handle of the file, and that is what refusing the second would do to the first.
+ */
+const held = new Set<string>()
+
+/**
  * Takes the lock at a directory, making it when it is missing. It is an empty LevelDB, for its lock is the kernel's: it goes with
  * the process, however that ends. Rejects with `store_not_drained` when it is held.
  */
 export async function lockHome(directory: string): Promise<HomeLock> {
+  const path = join(await realpath(dirname(directory)), basename(directory))
+  if (held.has(path)) throw new StoreNotDrainedError(`Cannot open "${dirname(directory)}": this process has it open already`)
+  held.add(path)
+  try {
+    const db = await openOrMend(path)
+    return {
+      async close() {
+        await db.close()
+        held.delete(path)
+      },
+    }
+  } catch (error) {
+    held.delete(path)
+    throw openFailure(dirname(directory), error)
+  }
+}
+
+async function openOrMend(directory: string): Promise<HomeLock> {
   try {
     return await openLock(directory)
   } catch (error) {
     const failure = openFailure(directory, error)
-    if (failure.code === 'store_not_drained') throw failure
+    if (failure.code === 'store_not_drained') throw error
   }
   // The files beside the lock mean nothing; a power failure may have damaged them. The lock itself stays where it is.
   for (const name of await readdir(directory)) {
     if (name !== 'LOCK') await rm(join(directory, name), { recursive: true, force: true })
   }
-  try {
-    return await openLock(directory)
-  } catch (error) {
-    throw openFailure(directory, error)
-  }
+  return await openLock(directory)
 }
 
 async function openLock(directory: string): Promise<HomeLock> {

@@ -6,8 +6,8 @@ import { STORE_ID_KEY } from './keys.ts'
 import { LevelMetadataStore } from './level-metadata-store.ts'
 
 export interface LevelEngines {
-  /** Opens an engine that exists; rejects with the reason when it is missing, empty or damaged. */
-  open(directory: string): Promise<MetadataStore>
+  /** Opens an engine that exists; rejects with the reason when it is missing, empty, damaged, or of another store than the one named. */
+  open(directory: string, storeId: string | undefined): Promise<MetadataStore>
   /** Creates an engine without records, made for being filled. */
   create(directory: string, storeId: string): Promise<MetadataStore>
 }
@@ -25,13 +25,13 @@ const FILL_BUFFER_BYTES = 64 * 1024 * 1024
 /** Metadata stores in classic-level, opened so that worker threads can scan them. */
 export function levelEngines(options: LevelEnginesOptions): LevelEngines {
   return {
-    async open(directory) {
+    async open(directory, storeId) {
       const db = new ClassicLevel(directory, { createIfMissing: false, multithreading: true })
       await db.open()
       try {
         // An empty database would be taken for one to make a store in; here it has lost its records.
         if ((await db.get(STORE_ID_KEY)) === undefined) throw new StoreUnavailableError(`Cannot open "${directory}": it holds no metadata store`)
-        return await LevelMetadataStore.open(db, { kind: 'level', ...options })
+        return await LevelMetadataStore.open(db, { kind: 'level', ...options, storeId })
       } catch (error) {
         await db.close()
         throw error

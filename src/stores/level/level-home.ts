@@ -274,7 +274,7 @@ export class LevelHome implements EngineHome {
     const directory = this.#directoryOf(engine)
     const info = await this.#files.info(directory)
     if (info?.type !== 'directory') throw new StoreUnavailableError(`Cannot open "${directory}": ${info === undefined ? 'it is missing' : 'it is not a directory'}`)
-    return await this.#driver.open(directory)
+    return await this.#driver.open(directory, (await this.#readPointer())?.storeId)
   }
 
   async #opened(engine: string, open: () => Promise<MetadataStore>): Promise<MetadataStore> {

@@ -7,7 +7,7 @@ export function openFailure(path: string, error: unknown): HoldfastError {
   if (isHoldfastError(error)) return error
   const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
   if (codeOf(reason) === 'LEVEL_LOCKED') {
-    return new StoreNotDrainedError(`Cannot open "${path}": another process, or another handle of this one, has it open`, { cause: error })
+    return new StoreNotDrainedError(`Cannot open "${path}": another process has it open`, { cause: error })
   }
   const text = reason instanceof Error ? reason.message : String(reason)
   return new StoreUnavailableError(`Cannot open "${path}": ${text}`, { cause: error, hint: hintFor(codeOf(reason)) })
