@@ -3,7 +3,7 @@
  *
  * A step is one call of `Files` or of a file it created. Their order is the same in every run of the same scenario.
  */
-import { type Files, systemError, type WritableFile } from '../../src/files.ts'
+import { type Files, nodeFiles, systemError, type WritableFile } from '../../src/files.ts'
 
 export type Call = keyof Files | 'write' | 'flush' | 'sync' | 'close'
 
@@ -17,6 +17,9 @@ export interface Step {
   /** What a write writes. */
   readonly chunk?: Uint8Array | undefined
 }
+
+/** The calls that change nothing. */
+export const READ_ONLY_CALLS: readonly Call[] = ['read', 'info', 'list', 'space']
 
 /** Does a step, or does not, or does something else. A write may be given fewer bytes than it was asked for. */
 export type Intercept = <T>(step: Step, run: (chunk?: Uint8Array) => Promise<T>) => Promise<T>
@@ -56,6 +59,17 @@ export function interceptFiles(files: Files, intercept: Intercept): Files {
     syncFile: (path) => step('syncFile', path, () => files.syncFile(path)),
     space: (path) => step('space', path, () => files.space(path)),
   }
+}
+
+/** The real file system without its fsyncs, for tests of what is there, not of what is durable. */
+export const quickFiles: Files = {
+  ...nodeFiles,
+  create: async (path) => {
+    const file = await nodeFiles.create(path)
+    return { ...file, flush: async () => undefined, sync: async () => undefined }
+  },
+  syncDirectory: async () => undefined,
+  syncFile: async () => undefined,
 }
 
 export interface Fault {
