@@ -26,15 +26,25 @@ import * as records from './records.ts'
 
 /** Checks the key and the value of one record; throws `record_invalid`, with the key, for what no store writes. */
 export function checkRecord(key: string, value: string): void {
-  const rule = ruleOf(key)
-  if (rule !== undefined && rule.key.test(key) && rule.value.test(value)) return
+  if (isPlainRecord(key, value)) return
   let cause: unknown
   try {
-    if (rule?.isCanonical(key, value) === true) return
+    if (isCanonicalRecord(key, value)) return
   } catch (error) {
     cause = error
   }
   throw invalidRecord(key, cause)
+}
+
+/** Whether the expressions know the record; `false` says nothing. */
+export function isPlainRecord(key: string, value: string): boolean {
+  const rule = ruleOf(key)
+  return rule !== undefined && rule.key.test(key) && rule.value.test(value)
+}
+
+/** Whether the record is what encoding gives; may throw instead of saying no. */
+export function isCanonicalRecord(key: string, value: string): boolean {
+  return ruleOf(key)?.isCanonical(key, value) === true
 }
 
 /** Reads one record with its decoder; throws `record_invalid` for what no store writes. */
@@ -64,7 +74,7 @@ const KEY_NUMBER = String.raw`(?!0{16})0\d{15}`
 const NUMBER = String.raw`(?:0|[1-9]\d{0,14})`
 const POSITIVE = String.raw`[1-9]\d{0,14}`
 const ID = String.raw`(?:0|[1-9]\d{0,8})`
-const TIME = String.raw`"(?:0|-?[1-9]\d{0,17})"`
+const TIME = String.raw`"(?:-?(?:[1-8]\d{18}|[1-9]\d{0,17})|0)"`
 const MODE = String.raw`(?:0|[1-9]\d{0,2}|[1-3]\d{3}|40[0-8]\d|409[0-5])`
 /** A name with no escape and not one of "." and "..". */
 const NAME = String.raw`(?!\.{1,2}$)[ -.0-}]{1,255}`
@@ -181,9 +191,15 @@ const RULES: Readonly<Record<keys.SectionName, Rule>> = {
   },
 }
 
+/** Records mostly come in key order, so the section of the last one is tried first. */
+let last: readonly [prefix: string, rule: Rule] = ['entries/', RULES.entries]
+
 function ruleOf(key: string): Rule | undefined {
+  if (key.startsWith(last[0])) return last[1]
   const section = key.slice(0, key.indexOf('/'))
-  return Object.hasOwn(RULES, section) ? RULES[section as keys.SectionName] : undefined
+  if (!Object.hasOwn(RULES, section)) return undefined
+  last = [`${section}/`, RULES[section as keys.SectionName]]
+  return last[1]
 }
 
 function isInodeNumber(digits: string): boolean {
