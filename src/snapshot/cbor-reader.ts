@@ -1,0 +1,112 @@
+/**
+ * Reads the part of CBOR (RFC 8949) that snapshots are made of: whole numbers, byte and text strings, arrays and maps, all of
+ * definite length. A general decoder would let a damaged or forged frame allocate by a length it only claims; this
+ * one allocates what the bytes hold. Throws a `TypeError` that says what is wrong.
+ */
+import { isUtf8 } from 'node:buffer'
+
+export type Value = string | Uint8Array
+
+const UNSIGNED = 0
+const BYTES = 2
+const TEXT = 3
+const ARRAY = 4
+const MAP = 5
+const MAX_DEPTH = 8
+const REPLACEMENT = '\ufffd'
+
+export class CborReader {
+  readonly #bytes: Buffer
+  #position = 0
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  /** A whole number that JavaScript holds exactly. */
+  count(): number {
+    return this.#head(UNSIGNED, 'a number')
+  }
+
+  /** The number of items that follow. */
+  array(): number {
+    return this.#head(ARRAY, 'an array')
+  }
+
+  /** The number of pairs that follow. */
+  map(): number {
+    return this.#head(MAP, 'a map')
+  }
+
+  text(): string {
+    const value = this.value()
+    if (typeof value !== 'string') throw new TypeError('text is expected')
+    return value
+  }
+
+  /** A view of the bytes. */
+  bytes(): Uint8Array {
+    const value = this.value()
+    if (typeof value === 'string') throw new TypeError('bytes are expected')
+    return value
+  }
+
+  /** Text, or a view of bytes. */
+  value(): Value {
+    const major = this.#major()
+    if (major !== TEXT && major !== BYTES) throw new TypeError('text or bytes are expected')
+    const length = this.#argument()
+    const start = this.#position
+    const end = start + length
+    if (end > this.#bytes.byteLength) throw new TypeError('a string is longer than what holds it')
+    this.#position = end
+    if (major === BYTES) return this.#bytes.subarray(start, end)
+    const text = this.#bytes.toString('utf8', start, end)
+    if (text.includes(REPLACEMENT) && !isUtf8(this.#bytes.subarray(start, end))) throw new TypeError('a text is not valid UTF-8')
+    return text
+  }
+
+  /** Passes over one item of any of these types. */
+  skip(depth: number = MAX_DEPTH): void {
+    if (depth === 0) throw new TypeError('it is nested too deep')
+    const major = this.#major()
+    if (major === TEXT || major === BYTES) {
+      this.value()
+      return
+    }
+    if (major !== UNSIGNED && major !== ARRAY && major !== MAP) throw new TypeError(`there is no item of major type ${major}`)
+    const items = this.#argument() * (major === MAP ? 2 : 1)
+    if (major !== UNSIGNED) for (let item = 0; item < items; item++) this.skip(depth - 1)
+  }
+
+  /** Throws when bytes are left. */
+  end(): void {
+    if (this.#position !== this.#bytes.byteLength) throw new TypeError('bytes are left over')
+  }
+
+  #major(): number {
+    const initial = this.#bytes[this.#position]
+    if (initial === undefined) throw new TypeError('it ends too early')
+    return initial >> 5
+  }
+
+  #head(major: number, name: string): number {
+    if (this.#major() !== major) throw new TypeError(`${name} is expected`)
+    return this.#argument()
+  }
+
+  #argument(): number {
+    const additional = (this.#bytes[this.#position] ?? 0) & 31
+    const start = this.#position + 1
+    if (additional < 24) {
+      this.#position = start
+      return additional
+    }
+    const size = additional > 27 ? 0 : 1 << (additional - 24)
+    if (size === 0 || start + size > this.#bytes.byteLength) throw new TypeError('a length is not in its form')
+    this.#position = start + size
+    const argument = size === 8 ? Number(this.#bytes.readBigUInt64BE(start)) : this.#bytes.readUIntBE(start, size)
+    if (!Number.isSafeInteger(argument)) throw new TypeError('a number is beyond 2^53')
+    return argument
+  }
+}

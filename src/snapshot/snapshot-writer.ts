@@ -1,0 +1,120 @@
+/** Writes a framed stream, version 1. */
+import { type Hash, createHash } from 'node:crypto'
+import { crc32 } from 'node:zlib'
+import type { SnapshotSink, SnapshotSummary, StoreKind } from '../backupable.ts'
+import { InternalError } from '../errors.ts'
+import { type Compression, compressor } from './compression.ts'
+import { encodeHeader, encodeTrailer } from './control.ts'
+import { CODECS, CRC_BYTES, encodeFrameHeader, encodePreamble, FRAME_TYPES, MAX_RAW_BYTES, MAX_STORED_BYTES } from './frame.ts'
+import { encodeRecords, type StoredRecord } from './records.ts'
+
+export interface SnapshotWriterOptions {
+  readonly storeKind: StoreKind
+  readonly storeId: string
+  readonly schemaVersion: number
+  /** Names of the sections, in the order in which their frames will come. */
+  readonly sections: readonly string[]
+  /** When the read view was opened, milliseconds since 1970. */
+  readonly createdAtMs: number
+  /** @default 'none' */
+  readonly compression?: Compression | undefined
+}
+
+/**
+ * Turns records into a stream: `start`, then data section by section, then `finish`. One call at a time. Throws what the
+ * sink throws; the stream is worthless then.
+ */
+export class SnapshotWriter {
+  readonly #sink: SnapshotSink
+  readonly #options: SnapshotWriterOptions
+  readonly #compress: ((raw: Uint8Array) => Uint8Array) | undefined
+  readonly #hash: Hash = createHash('sha256')
+  readonly #counts: number[]
+  #crc = 0
+  #sequence = 0
+  #section = 0
+  #bytes = 0
+  #records = 0
+
+  constructor(sink: SnapshotSink, options: SnapshotWriterOptions) {
+    this.#sink = sink
+    this.#options = { ...options, sections: [...options.sections] }
+    this.#compress = compressor(options.compression ?? 'none')
+    this.#counts = options.sections.map(() => 0)
+  }
+
+  /** Bytes given to the sink so far. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Records written so far. */
+  get records(): number {
+    return this.#records
+  }
+
+  /** Writes preamble and header. */
+  async start(): Promise<void> {
+    const { bytes, crc } = encodePreamble()
+    this.#crc = crc
+    await this.#emit(bytes)
+    await this.#writeFrame({ type: FRAME_TYPES.header, codec: CODECS.none, section: 0, records: 0 }, encodeHeader(this.#options))
+  }
+
+  /** Writes one data frame of key-value records; none is no frame. Their encoded size is at most 64 MiB (`RangeError`). */
+  async writeRecords(section: number, records: readonly StoredRecord[]): Promise<void> {
+    if (records.length > 0) await this.writeRaw(section, encodeRecords(records), records.length)
+  }
+
+  /** Writes one data frame of a store's own form. `records` says how many records begin in it. */
+  async writeRaw(section: number, raw: Uint8Array, records: number): Promise<void> {
+    const counted = this.#counts[section]
+    if (counted === undefined || section < this.#section) throw new InternalError(`Cannot write section ${section} after section ${this.#section}`)
+    this.#section = section
+    this.#counts[section] = counted + records
+    this.#records += records
+    const codec = this.#compress === undefined ? CODECS.none : CODECS.zstd
+    await this.#writeFrame({ type: FRAME_TYPES.data, codec, section, records }, raw)
+  }
+
+  /** Writes the trailer and tells the sink what was written. */
+  async finish(payloadIds: { readonly count: number; readonly digest: string }): Promise<SnapshotSummary> {
+    const sha256 = this.#hash.copy().digest('hex')
+    const trailer = encodeTrailer({ frames: this.#sequence + 1, records: this.#counts, payloadIds, sha256 })
+    await this.#writeFrame({ type: FRAME_TYPES.trailer, codec: CODECS.none, section: 0, records: 0 }, trailer)
+    const { storeKind, storeId, schemaVersion, sections, createdAtMs } = this.#options
+    const summary: SnapshotSummary = {
+      storeKind,
+      storeId,
+      schemaVersion,
+      createdAtMs,
+      records: Object.fromEntries(sections.map((name, index) => [name, this.#counts[index] ?? 0])),
+      payloadIds: { count: payloadIds.count, digest: payloadIds.digest },
+      bytes: this.#bytes,
+      sha256: this.#hash.digest('hex'),
+    }
+    await this.#sink.finish(summary)
+    return summary
+  }
+
+  async #writeFrame(frame: { type: number; codec: number; section: number; records: number }, raw: Uint8Array): Promise<void> {
+    const stored = frame.codec === CODECS.zstd && this.#compress !== undefined ? this.#compress(raw) : raw
+    if (raw.byteLength > MAX_RAW_BYTES || stored.byteLength > MAX_STORED_BYTES) {
+      throw new RangeError(`A frame holds at most ${MAX_STORED_BYTES} bytes as stored and ${MAX_RAW_BYTES} raw; this one has ${stored.byteLength} and ${raw.byteLength}`)
+    }
+    const header = encodeFrameHeader({ ...frame, storedBytes: stored.byteLength, rawBytes: raw.byteLength, sequence: BigInt(this.#sequence) })
+    this.#sequence++
+    this.#crc = crc32(stored, crc32(header, this.#crc))
+    const tail = Buffer.allocUnsafe(CRC_BYTES)
+    tail.writeUInt32LE(this.#crc)
+    await this.#emit(header)
+    await this.#emit(stored)
+    await this.#emit(tail)
+  }
+
+  async #emit(bytes: Uint8Array): Promise<void> {
+    this.#hash.update(bytes)
+    this.#bytes += bytes.byteLength
+    await this.#sink.write(bytes)
+  }
+}
