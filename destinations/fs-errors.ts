@@ -17,6 +17,7 @@ type ErrorClass = new (message: string, options?: HoldfastErrorOptions) => Holdf
 const CLASS_BY_SYSTEM_CODE: Readonly<Record<string, ErrorClass>> = {
   ENOSPC: DestinationNoSpaceError,
   EDQUOT: DestinationNoSpaceError,
+  EFBIG: DestinationNoSpaceError,
   EACCES: DestinationPermissionDeniedError,
   EPERM: DestinationPermissionDeniedError,
   EROFS: DestinationPermissionDeniedError,

@@ -10,6 +10,7 @@ import type { Destination } from '../../src/destination.ts'
 import { isHoldfastError } from '../../src/errors.ts'
 import { type Files, nodeFiles, systemError } from '../../src/files.ts'
 import { BAD_BACKUP_IDS, testDestination } from '../conformance/destination.ts'
+import { interceptFiles } from '../support/faulty-files.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
@@ -85,8 +86,9 @@ describe('fsDestination()', () => {
     deepEqual(calls, [])
   })
 
-  test('refuses a path that cannot be one', () => {
+  test('refuses a path and options that cannot be', () => {
     throws(() => fsDestination({ path: '' }), { code: 'destination_config_invalid' })
+    for (const flushBytes of [0, -1, Number.NaN]) throws(() => fsDestination({ path: 'x', flushBytes }), RangeError)
     throws(() => fsDestination({ path: 'a\0b' }), { code: 'destination_config_invalid' })
   })
 
@@ -322,6 +324,7 @@ describe('fsDestination() errors', () => {
     ['ESTALE', 'destination_unreachable'],
     ['ENOSPC', 'destination_no_space'],
     ['EDQUOT', 'destination_no_space'],
+    ['EFBIG', 'destination_no_space'],
     ['EACCES', 'destination_permission_denied'],
     ['EPERM', 'destination_permission_denied'],
     ['EROFS', 'destination_permission_denied'],
@@ -345,6 +348,31 @@ describe('fsDestination() errors', () => {
     ok(error.message.includes(String(error.details['path'])) && error.message.includes(systemCode))
     ok(error.cause instanceof Error)
     await upload.abort()
+  })
+
+  test.each(['makeDirectory', 'create', 'write', 'sync', 'close', 'read', 'syncDirectory', 'removeFile', 'removeDirectory'])(
+    'validate() tries %s, and tells when it fails',
+    async (call) => {
+      const path = await tempDir()
+      const files = interceptFiles(nodeFiles, async (step, run) => {
+        if (step.call !== call) return await run()
+        if (call === 'close') await run()
+        throw systemError('EACCES', call, step.path)
+      })
+      await rejects(fsDestination({ path, files }).validate(), { code: 'destination_permission_denied' })
+    },
+  )
+
+  test('validate() does not trust a file system that reads back other bytes than were written', async () => {
+    const path = await tempDir()
+    const files: Files = {
+      ...nodeFiles,
+      async *read() {
+        yield encode('holdfast prob3\n')
+      },
+    }
+    await rejects(fsDestination({ path, files }).validate(), { code: 'destination_unreachable' })
+    deepEqual(await readdir(path), [])
   })
 
   test('put() refuses up front when fewer bytes are free than are expected', async () => {
