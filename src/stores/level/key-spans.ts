@@ -1,0 +1,115 @@
+/** Which part of a snapshot a key belongs to: the sections, the store's own records, and the gaps in between. */
+
+/** A key or a value: text, or bytes. */
+export type Value = string | Uint8Array
+
+/** Keys from `gte` on and before `lt`, in the order of their bytes; an end that is missing is open. */
+export interface KeyRange {
+  readonly gte?: Value | undefined
+  readonly lt?: Value | undefined
+}
+
+/** Records of one kind, as a range of keys. */
+export interface Section extends KeyRange {
+  /** Lower-case letters, digits and dashes. */
+  readonly name: string
+}
+
+/** What a span is when it is no section: the store's own records, or nobody's. */
+export const OWN_SPAN = -1
+export const FOREIGN_SPAN = -2
+
+/** Keys before `lt` that are in no span before it. */
+export interface KeySpan {
+  /** Index of the section; `OWN_SPAN` or `FOREIGN_SPAN` where there is none. */
+  readonly section: number
+  readonly name: string
+  readonly lt: Value | undefined
+}
+
+/** The spans of all keys there can be, in order. Throws `RangeError` when sections overlap or are out of order. */
+export function keySpans(sections: readonly Section[], ownKeys: KeyRange | undefined): readonly KeySpan[] {
+  const spans: KeySpan[] = []
+  const ranges = sections.map(({ name, gte, lt }, section) => ({ section, name, gte, lt }))
+  let end: Value | undefined = ''
+  for (const { section, name, gte = '', lt } of ownKeys === undefined ? ranges : carve(ranges, ownKeys)) {
+    if (end === undefined || compareKeys(gte, end) < 0 || (lt !== undefined && compareKeys(lt, gte) <= 0)) {
+      throw new RangeError(`Sections must be ranges of keys in ascending order that do not overlap; "${name}" is not`)
+    }
+    if (compareKeys(gte, end) > 0) spans.push({ section: FOREIGN_SPAN, name: '', lt: gte })
+    spans.push({ section, name, lt })
+    end = lt
+  }
+  if (end !== undefined) spans.push({ section: FOREIGN_SPAN, name: '', lt: undefined })
+  return spans
+}
+
+/** The ranges that hold data: all keys but the store's own. */
+export function dataRanges(ownKeys: KeyRange | undefined): readonly KeyRange[] {
+  if (ownKeys === undefined) return [{}]
+  const before = ownKeys.gte === undefined ? [] : [{ lt: ownKeys.gte }]
+  return ownKeys.lt === undefined ? before : [...before, { gte: ownKeys.lt }]
+}
+
+/** Finds the spans of keys that come in ascending order. */
+export class SpanCursor {
+  readonly #spans: readonly KeySpan[]
+  #at = 0
+
+  constructor(spans: readonly KeySpan[]) {
+    this.#spans = spans
+  }
+
+  /** The span of a key that is not less than the one asked for before. */
+  of(key: Value): KeySpan {
+    for (;;) {
+      const span = this.#spans[this.#at]
+      // The last span has no end.
+      if (span === undefined) throw new RangeError('The spans do not cover all keys')
+      if (span.lt === undefined || compareKeys(key, span.lt) < 0) return span
+      this.#at++
+    }
+  }
+}
+
+/** Compares keys as their bytes (text as UTF-8) are ordered. */
+export function compareKeys(left: Value, right: Value): number {
+  if (typeof left === 'string' && typeof right === 'string' && !(HIGH.test(left) && HIGH.test(right))) {
+    return left < right ? -1 : left > right ? 1 : 0
+  }
+  return Buffer.compare(keyBytes(left), keyBytes(right))
+}
+
+/** How a key is called in an error: its text, or its bytes in hexadecimal; long ones are cut. */
+export function nameOfKey(key: Value): string {
+  return typeof key === 'string' ? key.slice(0, NAMED_LENGTH) : `0x${keyBytes(key.subarray(0, NAMED_LENGTH)).toString('hex')}`
+}
+
+const NAMED_LENGTH = 300
+
+/** UTF-16 and UTF-8 order the same unless two texts differ in a surrogate and a character beyond it. */
+const HIGH = /[\ud800-\uffff]/
+
+function keyBytes(key: Value): Buffer {
+  return typeof key === 'string' ? Buffer.from(key) : Buffer.from(key.buffer, key.byteOffset, key.byteLength)
+}
+
+interface NamedRange extends KeyRange {
+  readonly section: number
+  readonly name: string
+}
+
+/** Puts the range of own keys among those of the sections, cutting in two the section that it lies in. */
+function carve(ranges: readonly NamedRange[], { gte: from = '', lt: to }: KeyRange): readonly NamedRange[] {
+  const own: NamedRange = { section: OWN_SPAN, name: 'own keys', gte: from, lt: to }
+  const around = ranges.flatMap((range) => {
+    const { gte = '', lt } = range
+    const startsWithin = compareKeys(from, gte) >= 0 && (lt === undefined || compareKeys(from, lt) < 0)
+    const endsWithin = to !== undefined && (lt === undefined || compareKeys(to, lt) <= 0)
+    if (!startsWithin || (to !== undefined && !endsWithin)) return [range]
+    const parts: NamedRange[] = [{ ...range, gte, lt: from }]
+    if (endsWithin) parts.push({ ...range, gte: to, lt })
+    return parts.filter((part) => part.lt === undefined || compareKeys(part.gte ?? '', part.lt) < 0)
+  })
+  return [...around, own].toSorted((left, right) => compareKeys(left.gte ?? '', right.gte ?? ''))
+}

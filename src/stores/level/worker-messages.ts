@@ -1,0 +1,64 @@
+/** What the calling thread and the worker threads of a level store say to each other. Chunks are transferred, not copied. */
+import type { SnapshotProgress, SnapshotSummary, StoreKind } from '../../backupable.ts'
+import type { TransferredError } from '../../error-transfer.ts'
+import type { PayloadIdSetState } from '../../payload-ids.ts'
+import type { KeyRange, Section } from './key-spans.ts'
+import type { RecordEncoding } from './scan.ts'
+
+/** Bytes of a stream that are gathered before they cross the thread. */
+export const CHUNK_BYTES: number = 1024 * 1024
+/** Chunks that may be on their way at once. */
+export const CHUNKS_IN_FLIGHT = 4
+
+/** How a worker opens the database, and what is where in it. */
+export interface WorkerStore {
+  /** The very text that the calling thread opened the database with: the binding finds the open handle by it. */
+  readonly location: string
+  readonly sections: readonly Section[]
+  readonly ownKeys: KeyRange | undefined
+}
+
+export interface SnapshotRequest extends WorkerStore {
+  readonly encoding: RecordEncoding
+  /** URL of the module that exports `payloadIds`. */
+  readonly payloadIdsModule: string
+  readonly storeKind: StoreKind
+  readonly storeId: string
+  readonly schemaVersion: number
+  readonly spillDirectory: string | undefined
+}
+
+export interface RestoreRequest extends WorkerStore {
+  readonly accepts: readonly StoreKind[]
+  readonly storeKind: StoreKind
+  readonly schemaVersion: number
+}
+
+/** To either worker. */
+export type ToWorker =
+  /** Of a snapshot: one more chunk may be sent. */
+  | { readonly type: 'credit' }
+  /** Of a restore: the next bytes of the stream. */
+  | { readonly type: 'chunk'; readonly bytes: Uint8Array }
+  /** Of a restore: the stream has ended. */
+  | { readonly type: 'end' }
+  /** Close everything and end; nothing more is expected. */
+  | { readonly type: 'stop' }
+
+
+/** From either worker: how it failed. Nothing comes after it. */
+export interface WorkerFailed {
+  readonly type: 'failed'
+  readonly error: TransferredError
+}
+
+export type FromSnapshotWorker =
+  | { readonly type: 'chunk'; readonly bytes: Uint8Array; readonly progress: SnapshotProgress }
+  /** All chunks were sent. The set is the calling thread's from here on. */
+  | { readonly type: 'done'; readonly summary: SnapshotSummary; readonly payloadIds: PayloadIdSetState }
+
+export type FromRestoreWorker =
+  /** A chunk was taken in: one more may be sent. */
+  | { readonly type: 'credit' }
+  | { readonly type: 'progress'; readonly progress: SnapshotProgress }
+  | { readonly type: 'done' }

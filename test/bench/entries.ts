@@ -1,0 +1,69 @@
+/** Entries like the inode records of a metadata store, about 330 bytes each, and databases full of them. */
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { ClassicLevel } from 'classic-level'
+import type { BenchContext } from './bench.ts'
+
+export type Entry = readonly [key: string, value: string]
+
+/** Ordered by key. The payload IDs are in no order at all. */
+export function entryOf(index: number): Entry {
+  const payloadId = createHash('sha256').update(`payload ${index}`).digest('hex')
+  const timeNs = 1_700_000_000_000_000_000n + BigInt(index) * 1_000_003n
+  return [
+    `inodes/${String(index + 1).padStart(16, '0')}`,
+    `{"type":"file","mode":420,"uid":1000,"gid":1000,"size":${(index * 7919) % 1_000_000},"links":1,"accessedAtNs":"${timeNs}"` +
+      `,"modifiedAtNs":"${timeNs}","changedAtNs":"${timeNs}","createdAtNs":"${timeNs}","payloadId":"${payloadId}"}`,
+  ]
+}
+
+/** The payload ID of an entry's value: what a careful embedder would write. */
+export function payloadIdOfValue(value: string): string {
+  const from = value.indexOf('"payloadId":"') + 13
+  if (from < 13) throw new TypeError('The value has no payload ID')
+  return value.slice(from, from + 64)
+}
+
+/** How the store's server opens it. */
+export const OPEN_OPTIONS = { multithreading: true } as const
+
+/** Makes a compacted database of so many entries once per run; gives its directory. */
+export async function filledDatabase({ directory }: Pick<BenchContext, 'directory'>, entries: number): Promise<string> {
+  const path = join(directory, `entries-${entries}`)
+  if (existsSync(path)) return path
+  await fill(path, entries, entryOf)
+  return path
+}
+
+/**
+ * The same number of records as a metadata store keeps them: for every two an inode and the reference to its payload, the
+ * references in the order of the payload IDs.
+ */
+export async function filledMetadataStore({ directory }: Pick<BenchContext, 'directory'>, entries: number): Promise<string> {
+  const path = join(directory, `metadata-${entries}`)
+  if (existsSync(path)) return path
+  const inodes = entries >> 1
+  await fill(path, entries, (index) => {
+    const inode = entryOf(index % inodes)
+    return index < inodes ? inode : [`references/${payloadIdOfValue(inode[1])} i${inode[0].slice(7)}`, '']
+  })
+  return path
+}
+
+const BATCH = 1000
+
+async function fill(path: string, entries: number, entryAt: (index: number) => Entry): Promise<void> {
+  const db = new ClassicLevel(path, { writeBufferSize: 64 * 1024 * 1024 })
+  try {
+    for (let from = 0; from < entries; from += BATCH) {
+      const batch = db.batch()
+      for (let index = from; index < Math.min(entries, from + BATCH); index++) batch.put(...entryAt(index))
+      await batch.write()
+    }
+    // As a database that has been in service for a while: everything in tables.
+    await db.compactRange('', '~')
+  } finally {
+    await db.close()
+  }
+}

@@ -1,0 +1,13 @@
+/** All rows, in the order they run. */
+import type { BenchRow } from '../bench.ts'
+import { backupRow } from './backup.ts'
+import { copyRow } from './copy.ts'
+import { foregroundRow } from './foreground.ts'
+import { memoryRow } from './memory.ts'
+import { openingRow } from './opening.ts'
+import { recipeRow } from './recipe.ts'
+import { restoreRow } from './restore.ts'
+import { scaleRow } from './scale.ts'
+import { verifyRow } from './verify.ts'
+
+export const ROWS: readonly BenchRow[] = [backupRow, recipeRow, restoreRow, foregroundRow, openingRow, memoryRow, scaleRow, verifyRow, copyRow]
