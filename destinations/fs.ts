@@ -104,6 +104,7 @@ class FsDestination implements Destination {
     checkBackupId(backupId)
     const { signal, expectedBytes = 0 } = options
     signal?.throwIfAborted()
+    if (!(expectedBytes >= 0)) throw new RangeError('expectedBytes must be 0 or greater')
     await this.#ensureRoot()
     const published = join(this.#root, backupId)
     const there = await this.#info(published)
@@ -208,8 +209,7 @@ class FsDestination implements Destination {
         kept.push(name)
         continue
       }
-      await removeBackupFiles(this.#files, path)
-      removed.push(name)
+      if (await this.#removeLeftover(path)) removed.push(name)
     }
     return { removed, kept }
   }
@@ -231,6 +231,20 @@ class FsDestination implements Destination {
     // An upload that is under way writes to its files long after it wrote to its directory.
     const times = await Promise.all(names.map(async (name) => (await this.#info(join(path, name)))?.modifiedAtMs ?? 0))
     return Math.max(info.modifiedAtMs, ...times)
+  }
+
+  /** Resolves with whether it was still there. */
+  async #removeLeftover(path: string): Promise<boolean> {
+    // Taken away under a name of our own first: an upload that is alive after all cannot then publish what is half removed.
+    const claimed = join(this.#root, newBackupId() + TEMPORARY_SUFFIX)
+    try {
+      await this.#files.rename(path, claimed)
+    } catch (error) {
+      if (isSystemError(error, 'ENOENT')) return false
+      throw pathError('remove', path, error)
+    }
+    await removeBackupFiles(this.#files, claimed)
+    return true
   }
 
   async #info(path: string): Promise<FileInfo | undefined> {

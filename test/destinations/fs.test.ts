@@ -462,6 +462,28 @@ describe('fsDestination() errors', () => {
     await rejects(collect(fsDestination({ path, files }).list()), { code: 'destination_permission_denied' })
   })
 
+  test.each(['rename', 'removeFile', 'removeDirectory'])('sweep() of an upload that publishes at its %s leaves it whole or unlisted', async (call) => {
+    for (let nth = 0; nth < 3; nth++) {
+      const path = await tempDir()
+      const backupId = newBackupId()
+      const upload = await fsDestination({ path }).put(backupId)
+      await upload.write('payload', encode('payload'))
+      let publishing: Promise<unknown> | undefined
+      let seen = 0
+      const files = interceptFiles(nodeFiles, async (step, run) => {
+        if (step.call === call && seen++ === nth) await (publishing ??= Promise.allSettled([upload.publish(MANIFEST)]))
+        return await run()
+      })
+      await fsDestination({ path, files }).sweep(FUTURE)
+      await publishing
+      const steady = fsDestination({ path })
+      for (const listed of await collect(steady.list())) deepEqual((await steady.stat(listed)).bytes, { payload: 7, 'payload-ids': 0 })
+      await upload.abort()
+      await steady.sweep(FUTURE)
+      deepEqual(await readdir(path), await collect(steady.list()))
+    }
+  })
+
   test('sweep() counts the age of an upload from the last write to any of its files', async () => {
     const path = await tempDir()
     const destination = fsDestination({ path })
