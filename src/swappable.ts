@@ -70,7 +70,7 @@ export interface Swappable {
   openSide(engine: string, options: { readonly storeId: string }): Promise<SideEngine>
 
   /**
-   * Makes a sealed engine live, in one atomic step, and keeps `previous` (a name, or `undefined` for none) as the
+   * Makes a sealed engine live, in one atomic step, whether or not it opens, and keeps `previous` (a name, or `undefined` for none) as the
    * engine to roll back to. Called while drained; the handle serves the new engine after `resume`. Calling it again
    * with the same engines changes nothing. After a failure the handle serves no engine, for which one is live may be in
    * doubt: call it again, with the engine before to undo it, until it resolves.

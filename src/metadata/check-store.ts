@@ -1,21 +1,29 @@
 /** Whether a store serves: what is asked of a live engine after it was swapped in. */
 import { StoreUnavailableError } from '../errors.ts'
-import type { MetadataStore } from './metadata-store.ts'
+import type { MetadataStore, Share } from './metadata-store.ts'
 
 const SHARES_TO_CHECK = 100
 const ENTRIES_TO_CHECK = 100
 
-/** Reads through the store's own interface: the settings, the shares, their roots, and the first entries of each with their inodes. */
+/**
+ * Reads through the store's own interface: the settings, the shares, their roots, and the first entries of each with their inodes.
+ * Rejects with `store_unavailable` when any of it fails.
+ */
 export async function checkServes(store: MetadataStore): Promise<void> {
-  await store.settings()
-  const shares = await store.shares()
-  for (const { name, root } of shares.slice(0, SHARES_TO_CHECK)) {
-    const inode = await store.inode(root)
-    if (inode?.type !== 'directory') throw new StoreUnavailableError(`Cannot serve the share ${JSON.stringify(name)}: its root ${root} is no directory`)
-    const { entries } = await store.readDirectory(root, { limit: ENTRIES_TO_CHECK })
-    for (const entry of entries) {
-      if ((await store.inode(entry.inode)) !== undefined) continue
-      throw new StoreUnavailableError(`Cannot serve the entry ${JSON.stringify(entry.name)} of the share ${JSON.stringify(name)}: its inode ${entry.inode} is missing`)
-    }
+  try {
+    await store.settings()
+    for (const share of (await store.shares()).slice(0, SHARES_TO_CHECK)) await checkShare(store, share)
+  } catch (error) {
+    throw new StoreUnavailableError(`Cannot serve the store: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+  }
+}
+
+async function checkShare(store: MetadataStore, { name, root }: Share): Promise<void> {
+  const inode = await store.inode(root)
+  if (inode?.type !== 'directory') throw new Error(`the root ${root} of the share ${JSON.stringify(name)} is no directory`)
+  const { entries } = await store.readDirectory(root, { limit: ENTRIES_TO_CHECK })
+  for (const entry of entries) {
+    if ((await store.inode(entry.inode)) !== undefined) continue
+    throw new Error(`the inode ${entry.inode} of ${JSON.stringify(entry.name)} in the share ${JSON.stringify(name)} is missing`)
   }
 }

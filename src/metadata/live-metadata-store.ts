@@ -54,8 +54,8 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
   #storeId: string
   /** The engine that serves, or why none does. */
   #live: ServingEngine | StoreUnavailableError
-  /** The engine that served last; it is closed when another serves. */
-  #served: string
+  /** Engines that were opened to serve; all but the one that does are closed after a swap, when operations go on again. */
+  readonly #served = new Set<string>()
   #closed: Promise<void> | undefined
 
   private constructor(home: EngineHome, storeId: string, live: ServingEngine) {
@@ -65,7 +65,7 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
     this.#pins = new EnginePins((engine) => home.closeEngine(engine))
     this.#storeId = storeId
     this.#live = live
-    this.#served = live.engine
+    this.#served.add(live.engine)
   }
 
   /** Opens the live engine of a home; the home is the store's from then on. `store_unavailable` when it has none or it does not open. */
@@ -226,9 +226,14 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
     return this.#gate.narrow('closed', options.timeoutMs)
   }
 
-  resume(): Promise<void> {
+  async resume(): Promise<void> {
     this.#gate.open()
-    return Promise.resolve()
+    const serving = 'engine' in this.#live ? this.#live.engine : undefined
+    for (const engine of this.#served) {
+      if (engine === serving) continue
+      this.#served.delete(engine)
+      await this.#pins.retire(engine)
+    }
   }
 
   openSide(engine: string, options: { readonly storeId: string }): Promise<SideEngine> {
@@ -240,12 +245,13 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
     this.#live = new StoreUnavailableError('Cannot use the store: replacing its engine did not end; close it and open it again to recover')
     await this.#home.swap(engine, options)
     this.#pins.revive(engine)
-    const store = await this.#home.openEngine(engine)
     this.#storeId = options.storeId
-    this.#live = { engine, store }
-    const before = this.#served
-    this.#served = engine
-    if (before !== engine) await this.#pins.retire(before)
+    // The swap is made, whether or not the engine opens: that is for the live check to say.
+    this.#live = await this.#home.openEngine(engine).then(
+      (store) => ({ engine, store }),
+      (error: unknown) => new StoreUnavailableError(`Cannot serve engine "${engine}": ${error instanceof Error ? error.message : String(error)}`, { cause: error }),
+    )
+    this.#served.add(engine)
   }
 
   async unswap(): Promise<void> {
@@ -276,7 +282,7 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
 
   #serving(): ServingEngine {
     if ('store' in this.#live) return this.#live
-    throw new StoreUnavailableError(this.#live.message, { cause: this.#live })
+    throw new StoreUnavailableError(this.#live.message, { cause: this.#live.cause })
   }
 
   #read<T>(operation: (store: MetadataStore) => Promise<T>): Promise<T> {

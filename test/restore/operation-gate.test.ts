@@ -1,21 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { GATE_STATES, OperationGate } from '../../src/metadata/operation-gate.ts'
+import { deferred } from '../support/deferred.ts'
 
 const SOON_MS = 20
 const LATE_MS = 30_000
-
-interface Deferred {
-  readonly promise: Promise<void>
-  readonly resolve: () => void
-}
-
-function deferred(): Deferred {
-  let resolve = (): void => {}
-  const promise = new Promise<void>((settle) => {
-    resolve = settle
-  })
-  return { promise, resolve }
-}
 
 async function isPending(promise: Promise<unknown>): Promise<boolean> {
   const pending = Symbol('pending')

@@ -31,7 +31,7 @@ export function levelEngines(options: LevelEnginesOptions): LevelEngines {
       try {
         // An empty database would be taken for one to make a store in; here it has lost its records.
         if ((await db.get(STORE_ID_KEY)) === undefined) throw new StoreUnavailableError(`Cannot open "${directory}": it holds no metadata store`)
-        return await LevelMetadataStore.open(db, { kind: 'level', ...options, storeId })
+        return await LevelMetadataStore.open(db, { kind: 'level', multithreading: true, ...options, storeId })
       } catch (error) {
         await db.close()
         throw error
@@ -41,7 +41,7 @@ export function levelEngines(options: LevelEnginesOptions): LevelEngines {
     async create(directory, storeId) {
       const db = new ClassicLevel(directory, { errorIfExists: true, multithreading: true, writeBufferSize: FILL_BUFFER_BYTES })
       // What is filled in is made durable as a whole when it is sealed.
-      return await LevelMetadataStore.open(db, { kind: 'level', ...options, storeId, durable: false })
+      return await LevelMetadataStore.open(db, { kind: 'level', multithreading: true, ...options, storeId, durable: false })
     },
   }
 }

@@ -65,6 +65,7 @@ export class LevelHome implements EngineHome {
   readonly #driver: LevelEngines
   readonly #warn: (warning: Error) => void
   readonly #open = new Map<string, Promise<MetadataStore>>()
+  readonly #closing = new Map<string, Promise<void>>()
   #lock: HomeLock | undefined
   /** Whether the last write of the pointer failed with an unknown outcome. */
   #inDoubt = false
@@ -175,9 +176,12 @@ export class LevelHome implements EngineHome {
 
   async closeEngine(engine: string): Promise<void> {
     const opening = this.#open.get(engine)
-    if (opening === undefined) return
-    this.#open.delete(engine)
-    await (await opening).close()
+    if (opening !== undefined) {
+      this.#open.delete(engine)
+      const closing = opening.then((store) => store.close()).finally(() => this.#closing.delete(engine))
+      this.#closing.set(engine, closing)
+    }
+    await this.#closing.get(engine)
   }
 
   async readJournal(): Promise<RestoreJournal | undefined> {
@@ -278,6 +282,7 @@ export class LevelHome implements EngineHome {
   }
 
   async #opened(engine: string, open: () => Promise<MetadataStore>): Promise<MetadataStore> {
+    await this.#closing.get(engine)?.catch(() => undefined)
     if (this.#closed !== undefined) throw new StoreUnavailableError(`Cannot use the store at "${this.path}": it was closed`)
     let opening = this.#open.get(engine)
     if (opening === undefined) {

@@ -59,7 +59,7 @@ class MemoryHome implements EngineHome {
 
   async openSide(engine: string, { storeId }: { readonly storeId: string }): Promise<SideEngine> {
     if (this.#engines.has(engine)) throw new InternalError(`Cannot create engine "${engine}": the name is taken`)
-    const db = new MemoryLevel({ keyEncoding: 'utf8', valueEncoding: 'utf8', storeEncoding: 'utf8' })
+    const db = new MemoryLevel({ keyEncoding: 'utf8', valueEncoding: 'utf8' })
     const store = await LevelMetadataStore.open(db, { kind: this.kind, storeId, clock: this.#clock })
     this.#engines.set(engine, store)
     return {

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { newBackupId } from '../../../src/backup-id.ts'
 import { encodeJournal, encodePointer, isEngineName, parseJournal, parsePointer } from '../../../src/stores/level/home-files.ts'

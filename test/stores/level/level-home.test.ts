@@ -41,6 +41,26 @@ async function using<T>(home: Promise<LevelHome>, task: (home: LevelHome) => Pro
   }
 }
 
+async function elsewhere(path: string): Promise<string> {
+  const target = join(await tempDir(), 'elsewhere')
+  await rename(path, target)
+  await symlink(target, path)
+  return target
+}
+
+async function hold(path: string): Promise<Child> {
+  const child = startChild(holder, [path])
+  onTestFinished(() => child.kill())
+  expect(await child.line()).toBe('open')
+  return child
+}
+
+async function plainStore(path: string): Promise<string> {
+  await using store = await LevelMetadataStore.open(new ClassicLevel(path), { kind: 'level', storeId: 'plain' })
+  await fillStore(store, { seed: 2, files: 5 })
+  return await dump(store)
+}
+
 /** Every path below a directory with the content of files, to show that nothing was touched. The lock's own files do not count. */
 async function snapshotOf(directory: string): Promise<Record<string, string>> {
   const found: Record<string, string> = {}
@@ -104,13 +124,6 @@ describe('openLevelStore', () => {
   })
 
   describe('links', () => {
-    async function elsewhere(path: string): Promise<string> {
-      const target = join(await tempDir(), 'elsewhere')
-      await rename(path, target)
-      await symlink(target, path)
-      return target
-    }
-
     it.each([
       ['the path itself', async (path: string) => path],
       ['the pointer', async (path: string) => join(path, 'holdfast.json')],
@@ -205,13 +218,6 @@ describe('openLevelStore', () => {
   })
 
   describe('lock', () => {
-    async function hold(path: string): Promise<Child> {
-      const child = startChild(holder, [path])
-      onTestFinished(() => child.kill())
-      expect(await child.line()).toBe('open')
-      return child
-    }
-
     it('refuses a second handle of this process', async () => {
       const path = await tempDir()
       await using first = await openLevelStore(path)
@@ -241,12 +247,6 @@ describe('openLevelStore', () => {
   })
 
   describe('adopt', () => {
-    async function plainStore(path: string): Promise<string> {
-      await using store = await LevelMetadataStore.open(new ClassicLevel(path), { kind: 'level', storeId: 'plain' })
-      await fillStore(store, { seed: 2, files: 5 })
-      return await dump(store)
-    }
-
     it('refuses a plain LevelDB directory that was not asked for, with a hint, and leaves it as it is', async () => {
       const path = await tempDir()
       await plainStore(path)

@@ -1,0 +1,95 @@
+/** Backups made by hand, whole or with something wrong with them. */
+import { createHash } from 'node:crypto'
+import { newBackupId } from '../../src/backup-id.ts'
+import type { Backupable, SnapshotSummary } from '../../src/backupable.ts'
+import type { Destination } from '../../src/destination.ts'
+import { type PayloadIdSet, PayloadIdSetBuilder, decodePayloadIds } from '../../src/payload-ids.ts'
+import { type Manifest, encodeManifest } from '../../src/snapshot/manifest.ts'
+
+export interface Backup {
+  readonly payload: Buffer
+  readonly payloadIds: Buffer
+  readonly manifest: Manifest
+}
+
+/** Takes a backup into memory. */
+export async function takeBackup(store: Backupable): Promise<Backup> {
+  const chunks: Uint8Array[] = []
+  let summary: SnapshotSummary | undefined
+  const set = await store.backup({
+    write: async (chunk) => void chunks.push(chunk),
+    finish: async (written) => {
+      summary = written
+    },
+  })
+  if (summary === undefined) throw new Error('The backup has no summary')
+  const [payload, payloadIds] = [Buffer.concat(chunks), await encoded(set)]
+  await set.close()
+  const manifest: Manifest = {
+    manifestVersion: 1,
+    backupId: newBackupId(),
+    createdAt: new Date(summary.createdAtMs).toISOString(),
+    storeId: summary.storeId,
+    storeKind: summary.storeKind,
+    schemaVersion: summary.schemaVersion,
+    payload: { bytes: payload.byteLength, sha256: sha256(payload) },
+    payloadIds: { count: set.size, bytes: payloadIds.byteLength, sha256: sha256(payloadIds), digest: set.digest },
+    records: summary.records,
+    encryption: null,
+    compression: 'none',
+    labels: {},
+    holdfastVersion: '0.1.0',
+  }
+  return { payload, payloadIds, manifest }
+}
+
+/** A `payload-ids` object of its own, and what a manifest says of it. */
+export async function payloadIdsOf(ids: Iterable<string>): Promise<{ readonly payloadIds: Buffer; readonly count: number; readonly digest: string }> {
+  const builder = new PayloadIdSetBuilder()
+  for (const id of ids) builder.add(id)
+  const set = await builder.finish()
+  const payloadIds = await encoded(set)
+  const { size: count, digest } = set
+  await set.close()
+  return { payloadIds, count, digest }
+}
+
+/** The IDs of a backup. */
+export async function idsOf(backup: Backup): Promise<readonly string[]> {
+  const ids: string[] = []
+  for await (const id of decodePayloadIds((async function* () {
+    yield backup.payloadIds
+  })())) ids.push(id)
+  return ids
+}
+
+async function encoded(set: PayloadIdSet): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of set.encoded()) chunks.push(Buffer.from(chunk))
+  return Buffer.concat(chunks)
+}
+
+/** Publishes it as it is; resolves with its ID. */
+export async function publish(destination: Destination, { payload, payloadIds, manifest }: Backup): Promise<string> {
+  const upload = await destination.put(manifest.backupId)
+  await upload.write('payload', payload)
+  await upload.write('payload-ids', payloadIds)
+  await upload.publish(encodeManifest(manifest))
+  return manifest.backupId
+}
+
+/** The same backup with other bytes, whose manifest vouches for them. */
+export function vouchedFor(backup: Backup, change: { readonly payload?: Buffer; readonly payloadIds?: Buffer; readonly manifest?: Partial<Manifest> }): Backup {
+  const { payload = backup.payload, payloadIds = backup.payloadIds } = change
+  const manifest = {
+    ...backup.manifest,
+    payload: { bytes: payload.byteLength, sha256: sha256(payload) },
+    payloadIds: { ...backup.manifest.payloadIds, bytes: payloadIds.byteLength, sha256: sha256(payloadIds) },
+    ...change.manifest,
+  }
+  return { payload, payloadIds, manifest }
+}
+
+export function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
