@@ -1,5 +1,5 @@
 /** Backups in a directory of a mounted file system. */
-import { dirname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { checkBackupId, isBackupId, newBackupId } from '../src/backup-id.ts'
 import {
@@ -17,15 +17,13 @@ import {
 import {
   BackupIncompleteError,
   DestinationConfigInvalidError,
-  DestinationNoSpaceError,
   DestinationNotFoundError,
-  DestinationPathConflictError,
-  DestinationUnreachableError,
   ManifestInvalidError,
   ManifestMissingError,
 } from '../src/errors.ts'
-import { type FileInfo, type Files, isSystemError, nodeFiles, readSmallFile } from '../src/files.ts'
+import { type Files, isSystemError, nodeFiles, readSmallFile } from '../src/files.ts'
 import { onPath, pathError } from './fs-errors.ts'
+import { FsRoot, notADirectory, notAFile, TEMPORARY_SUFFIX } from './fs-root.ts'
 import { BACKUP_FILES, duplicate, FsUpload, MANIFEST_FILE, removeBackupFiles, removePublished } from './fs-upload.ts'
 import { rootWarnings } from './fs-warnings.ts'
 
@@ -42,8 +40,6 @@ export interface FsDestinationOptions {
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000
-const TEMPORARY_SUFFIX = '.tmp'
-const PROBE = new TextEncoder().encode('holdfast probe\n')
 
 /**
  * A destination in a directory. Each backup is a directory named by its ID, written as `<ID>.tmp` and published by one rename;
@@ -75,13 +71,13 @@ export function openFsDestination(url: string, options: Omit<FsDestinationOption
 class FsDestination implements Destination {
   readonly scheme = 'file'
   readonly url: string
-  readonly #root: string
+  readonly #root: FsRoot
   readonly #files: Files
   readonly #flushBytes: number | undefined
 
   constructor(root: string, files: Files, flushBytes: number | undefined) {
     this.url = `file:${root}`
-    this.#root = root
+    this.#root = new FsRoot(root, files)
     this.#files = files
     this.#flushBytes = flushBytes
   }
@@ -89,14 +85,14 @@ class FsDestination implements Destination {
   async validate(options: DestinationOptions = {}): Promise<readonly DestinationWarning[]> {
     options.signal?.throwIfAborted()
     // A root that is still missing is made for the probe, so that what `put` will need is what is tried.
-    const created = await this.#ensureRoot()
+    const created = await this.#root.ensure()
     try {
-      await this.#probe()
-      const info = await this.#info(this.#root)
-      const { type } = await onPath('look at', this.#root, () => this.#files.space(this.#root))
-      return info === undefined ? [] : rootWarnings(this.#root, info, type)
+      await this.#root.probe()
+      const info = await this.#root.info(this.#root.path)
+      const { type } = await onPath('look at', this.#root.path, () => this.#files.space(this.#root.path))
+      return info === undefined ? [] : rootWarnings(this.#root.path, info, type)
     } finally {
-      for (const path of created.toReversed()) await this.#removeEmptyDirectory(path)
+      await this.#root.removeCreated(created)
     }
   }
 
@@ -105,21 +101,21 @@ class FsDestination implements Destination {
     const { signal, expectedBytes = 0 } = options
     signal?.throwIfAborted()
     if (!(expectedBytes >= 0)) throw new RangeError('expectedBytes must be 0 or greater')
-    await this.#ensureRoot()
-    const published = join(this.#root, backupId)
-    const there = await this.#info(published)
+    await this.#root.ensure()
+    const published = join(this.#root.path, backupId)
+    const there = await this.#root.info(published)
     if (there?.type === 'directory') throw duplicate(backupId, published)
     if (there !== undefined) throw notADirectory(published)
-    await this.#checkSpace(expectedBytes)
+    await this.#root.checkSpace(expectedBytes)
     const temporary = published + TEMPORARY_SUFFIX
     try {
       await this.#files.makeDirectory(temporary)
     } catch (error) {
       if (!isSystemError(error, 'EEXIST')) throw pathError('create', temporary, error)
-      if ((await this.#info(temporary))?.type !== 'directory') throw notADirectory(temporary, error)
+      if ((await this.#root.info(temporary))?.type !== 'directory') throw notADirectory(temporary, error)
       throw duplicate(backupId, temporary, error)
     }
-    return new FsUpload({ root: this.#root, temporary, published }, { files: this.#files, flushBytes: this.#flushBytes, backupId, signal })
+    return new FsUpload({ root: this.#root.path, temporary, published }, { files: this.#files, flushBytes: this.#flushBytes, backupId, signal })
   }
 
   async manifest(backupId: string, options: DestinationOptions = {}): Promise<Uint8Array> {
@@ -164,7 +160,7 @@ class FsDestination implements Destination {
     options.signal?.throwIfAborted()
     const directory = await this.#listed(backupId)
     const size = async (object: BackupObject): Promise<number | undefined> => {
-      const info = await this.#info(join(directory, object))
+      const info = await this.#root.info(join(directory, object))
       if (info !== undefined && info.type !== 'file') throw notAFile(join(directory, object))
       return info?.bytes
     }
@@ -172,37 +168,35 @@ class FsDestination implements Destination {
   }
 
   async *list(options: DestinationOptions = {}): AsyncIterable<string> {
-    await this.#checkRoot()
-    for (const name of await onPath('list', this.#root, () => this.#files.list(this.#root))) {
+    for (const name of await this.#root.list()) {
       options.signal?.throwIfAborted()
-      if (isBackupId(name) && (await this.#isListed(join(this.#root, name)))) yield name
+      if (isBackupId(name) && (await this.#isListed(join(this.#root.path, name)))) yield name
     }
   }
 
   async delete(backupId: string, options: DestinationOptions = {}): Promise<void> {
     checkBackupId(backupId)
     options.signal?.throwIfAborted()
-    await this.#checkRoot()
-    const directory = join(this.#root, backupId)
-    const there = await this.#info(directory)
+    await this.#root.check()
+    const directory = join(this.#root.path, backupId)
+    const there = await this.#root.info(directory)
     if (there !== undefined) {
       if (there.type !== 'directory') throw notADirectory(directory)
       await removePublished(this.#files, directory)
     }
     // Also when nothing was there: a delete before this one may have been cut off just here.
-    await onPath('sync', this.#root, () => this.#files.syncDirectory(this.#root))
+    await onPath('sync', this.#root.path, () => this.#files.syncDirectory(this.#root.path))
   }
 
   async sweep(options: SweepOptions = {}): Promise<SweepReport> {
     const { graceMs = DAY_MS, nowMs = Date.now(), signal } = options
     if (!(graceMs >= 0)) throw new RangeError('graceMs must be 0 or greater')
     if (!Number.isFinite(nowMs)) throw new RangeError('nowMs must be a time in milliseconds')
-    await this.#checkRoot()
     const removed: string[] = []
     const kept: string[] = []
-    for (const name of await onPath('list', this.#root, () => this.#files.list(this.#root))) {
+    for (const name of await this.#root.list()) {
       signal?.throwIfAborted()
-      const path = join(this.#root, name)
+      const path = join(this.#root.path, name)
       const modifiedAtMs = await this.#leftover(name, path)
       if (modifiedAtMs === undefined) continue
       if (nowMs - modifiedAtMs < graceMs) {
@@ -222,21 +216,21 @@ class FsDestination implements Destination {
   async #leftover(name: string, path: string): Promise<number | undefined> {
     const temporary = name.endsWith(TEMPORARY_SUFFIX)
     if (!isBackupId(temporary ? name.slice(0, -TEMPORARY_SUFFIX.length) : name)) return undefined
-    const info = await this.#info(path)
+    const info = await this.#root.info(path)
     if (info?.type !== 'directory') return undefined
-    if (!temporary && (await this.#info(join(path, MANIFEST_FILE))) !== undefined) return undefined
+    if (!temporary && (await this.#root.info(join(path, MANIFEST_FILE))) !== undefined) return undefined
     const names = await onPath('list', path, () => this.#files.list(path)).catch(orIfGone([]))
     // Not Holdfast's, then, whatever its name.
     if (names.some((name) => !BACKUP_FILES.includes(name))) return undefined
     // An upload that is under way writes to its files long after it wrote to its directory.
-    const times = await Promise.all(names.map(async (name) => (await this.#info(join(path, name)))?.modifiedAtMs ?? 0))
+    const times = await Promise.all(names.map(async (name) => (await this.#root.info(join(path, name)))?.modifiedAtMs ?? 0))
     return Math.max(info.modifiedAtMs, ...times)
   }
 
   /** Resolves with whether it was still there. */
   async #removeLeftover(path: string): Promise<boolean> {
     // Taken away under a name of our own first: an upload that is alive after all cannot then publish what is half removed.
-    const claimed = join(this.#root, newBackupId() + TEMPORARY_SUFFIX)
+    const claimed = join(this.#root.path, newBackupId() + TEMPORARY_SUFFIX)
     try {
       await this.#files.rename(path, claimed)
     } catch (error) {
@@ -247,105 +241,24 @@ class FsDestination implements Destination {
     return true
   }
 
-  async #info(path: string): Promise<FileInfo | undefined> {
-    return await onPath('look at', path, () => this.#files.info(path))
-  }
-
-  async #checkRoot(): Promise<void> {
-    const info = await this.#info(this.#root)
-    if (info === undefined) throw new DestinationNotFoundError(`Cannot find the destination "${this.#root}"`, { details: { path: this.#root } })
-    if (info.type !== 'directory') throw notADirectory(this.#root)
-  }
-
-  /** Creates the root when it is missing; resolves with the directories that were made, outermost first. */
-  async #ensureRoot(): Promise<readonly string[]> {
-    const info = await this.#info(this.#root)
-    if (info === undefined) {
-      const created = await this.#makeDirectories(this.#root)
-      await this.#checkRoot()
-      return created
-    }
-    if (info.type !== 'directory') throw notADirectory(this.#root)
-    return []
-  }
-
-  async #makeDirectories(path: string): Promise<readonly string[]> {
-    const parent = dirname(path)
-    let above: readonly string[] = []
-    try {
-      await this.#files.makeDirectory(path)
-    } catch (error) {
-      if (isSystemError(error, 'EEXIST')) return []
-      if (!isSystemError(error, 'ENOENT') || parent === path) throw pathError('create', path, error)
-      above = await this.#makeDirectories(parent)
-      await onPath('create', path, () => this.#files.makeDirectory(path))
-    }
-    await onPath('sync', parent, () => this.#files.syncDirectory(parent))
-    return [...above, path]
-  }
-
-  async #removeEmptyDirectory(path: string): Promise<void> {
-    await onPath('remove', path, async () => {
-      try {
-        await this.#files.removeDirectory(path)
-      } catch (error) {
-        // Another process has found it and uses it.
-        if (!isSystemError(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error
-      }
-    })
-  }
-
-  async #checkSpace(expectedBytes: number): Promise<void> {
-    const { freeBytes } = await onPath('look at', this.#root, () => this.#files.space(this.#root))
-    if (freeBytes === undefined || freeBytes >= expectedBytes) return
-    throw new DestinationNoSpaceError(`Cannot write to "${this.#root}": ${expectedBytes} bytes are needed at least, ${freeBytes} are free`, {
-      details: { operation: 'write', path: this.#root, neededBytes: expectedBytes, freeBytes },
-    })
-  }
-
-  /** Does all that a backup needs, under the name of an upload, so that a sweep removes what a crash leaves. */
-  async #probe(): Promise<void> {
-    const directory = join(this.#root, newBackupId() + TEMPORARY_SUFFIX)
-    await onPath('create', directory, () => this.#files.makeDirectory(directory))
-    try {
-      const path = join(directory, 'payload')
-      await onPath('write', path, async () => {
-        const file = await this.#files.create(path)
-        try {
-          await file.write(PROBE)
-          await file.sync()
-        } finally {
-          await file.close()
-        }
-      })
-      const read = await onPath('read', path, () => readSmallFile(this.#files, path, PROBE.byteLength))
-      if (read === undefined || !read.equals(PROBE)) {
-        throw new DestinationUnreachableError(`Cannot read "${path}" back: it holds other bytes than were written`)
-      }
-      await onPath('sync', directory, () => this.#files.syncDirectory(directory))
-    } finally {
-      await removeBackupFiles(this.#files, directory)
-    }
-  }
-
   /** The directory of a published backup. */
   async #listed(backupId: string): Promise<string> {
-    const directory = join(this.#root, backupId)
-    await this.#checkRoot()
-    const info = await this.#info(directory)
+    const directory = join(this.#root.path, backupId)
+    await this.#root.check()
+    const info = await this.#root.info(directory)
     if (info !== undefined && info.type !== 'directory') throw notADirectory(directory)
     const manifest = join(directory, MANIFEST_FILE)
-    const manifestInfo = info === undefined ? undefined : await this.#info(manifest)
+    const manifestInfo = info === undefined ? undefined : await this.#root.info(manifest)
     if (manifestInfo === undefined) {
-      throw new ManifestMissingError(`Cannot find backup ${backupId} at "${this.#root}"`, { details: { backupId, path: manifest } })
+      throw new ManifestMissingError(`Cannot find backup ${backupId} at "${this.#root.path}"`, { details: { backupId, path: manifest } })
     }
     if (manifestInfo.type !== 'file') throw notAFile(manifest)
     return directory
   }
 
   async #isListed(directory: string): Promise<boolean> {
-    if ((await this.#info(directory))?.type !== 'directory') return false
-    return (await this.#info(join(directory, MANIFEST_FILE)))?.type === 'file'
+    if ((await this.#root.info(directory))?.type !== 'directory') return false
+    return (await this.#root.info(join(directory, MANIFEST_FILE)))?.type === 'file'
   }
 }
 
@@ -357,14 +270,6 @@ function decodedPath(url: string): string {
   } catch (cause) {
     throw new DestinationConfigInvalidError('Cannot use the file URL of a destination: it must be file:PATH or file:///ABSOLUTE/PATH', { cause })
   }
-}
-
-function notADirectory(path: string, cause?: unknown): DestinationPathConflictError {
-  return new DestinationPathConflictError(`Cannot use "${path}": it is no directory (links are not followed)`, { cause, details: { path } })
-}
-
-function notAFile(path: string): DestinationPathConflictError {
-  return new DestinationPathConflictError(`Cannot use "${path}": it is no regular file (links are not followed)`, { details: { path } })
 }
 
 /** For a rejection of `destination_not_found`: another value where it is gone, the error where it is another. */

@@ -103,6 +103,12 @@ describe('fsDestination()', () => {
     await publish(destination)
     equal((await collect(destination.list())).length, 1)
   })
+
+  test('lets several uploads make the same missing root at once', async () => {
+    const path = join(await tempDir(), 'a', 'b', 'root')
+    const ids = await Promise.all(Array.from({ length: 10 }, () => publish(fsDestination({ path }))))
+    deepEqual(await collect(fsDestination({ path }).list()), ids.toSorted())
+  })
 })
 
 describe('fsDestination() and planted links', () => {
