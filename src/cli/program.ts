@@ -14,6 +14,7 @@ import { registerRestore } from './commands/restore.ts'
 import { registerRollback } from './commands/rollback.ts'
 import { registerShow } from './commands/show.ts'
 import { registerVerify } from './commands/verify.ts'
+import { withOutputOptions } from './command-options.ts'
 import { EXIT, exitCodeFor } from './exit-codes.ts'
 import { Interrupted } from './interrupt.ts'
 import { reportError } from './report-error.ts'
@@ -62,6 +63,7 @@ export function createProgram(terminal: Terminal): Command {
   for (const register of COMMANDS) register(program, terminal)
   // Commands made before inherit nothing of what is set later, so this is done for each of them.
   for (const command of allCommands(program)) {
+    if (command.commands.length === 0) withOutputOptions(command)
     command.exitOverride().configureOutput({
       writeOut: (text) => void writeText(terminal.stdout, text),
       writeErr: (text) => void writeText(terminal.stderr, text),

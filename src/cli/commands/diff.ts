@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { StoreIdMismatchError } from '../../errors.ts'
-import { ID_HELP, withExamples, withOutputOptions, withSource } from '../command-options.ts'
+import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
@@ -11,7 +11,7 @@ import { openBackupRecords } from '../tree/snapshot-records.ts'
 type DiffOptions = OutputOptions & { readonly from: string }
 
 export function registerDiff(program: Command, terminal: Terminal): void {
-  const command = withOutputOptions(withSource(program.command('diff').description('what changed between two backups of one store')))
+  const command = withSource(program.command('diff').description('what changed between two backups of one store'))
     .argument('<id>', `the older backup: ${ID_HELP}`)
     .argument('<id>', 'the newer backup, in the same way')
   withExamples(

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { InvalidArgumentError, MetadataError } from '../../errors.ts'
 import type { MetadataStore, Share } from '../../metadata/metadata-store.ts'
-import { withExamples, withOutputOptions, withStore } from '../command-options.ts'
+import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
@@ -17,7 +17,7 @@ interface ExportCommandOptions extends OutputOptions {
 }
 
 export function registerExport(program: Command, terminal: Terminal): void {
-  const command = withOutputOptions(withStore(program.command('export').description('write a share back as a directory tree, byte for byte')))
+  const command = withStore(program.command('export').description('write a share back as a directory tree, byte for byte'))
     .argument('<dir>', 'where to write it; must not exist yet, or be empty')
     .requiredOption('--payloads <dir>', 'where "import" put the content')
     .option('--share <name>', 'which share (default: the only one there is)')

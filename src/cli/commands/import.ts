@@ -2,7 +2,7 @@ import { basename, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { InvalidArgumentError } from '../../errors.ts'
 import { isSystemError } from '../../files.ts'
-import { withExamples, withOutputOptions, withStore } from '../command-options.ts'
+import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { parseStoreUrl, withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
@@ -18,7 +18,7 @@ interface ImportCommandOptions extends OutputOptions {
 }
 
 export function registerImport(program: Command, terminal: Terminal): void {
-  const command = withOutputOptions(withStore(program.command('import').description('index a directory tree in a metadata store, as a new share')))
+  const command = withStore(program.command('import').description('index a directory tree in a metadata store, as a new share'))
     .argument('<dir>', 'the directory to index')
     .option('--payloads <dir>', 'also copy the content there, as files named by their SHA-256; "export" needs them')
     .option('--share <name>', "the share's name (default: the directory's name)")
@@ -26,7 +26,7 @@ export function registerImport(program: Command, terminal: Terminal): void {
     command,
     [
       ['import ./photos --store level:./metadata --payloads ./payloads', 'index a tree and keep its content'],
-      ['import / --share root --store level:/srv/metadata', 'index names, attributes and content IDs only'],
+      ['import /srv/files --share files --store level:/srv/metadata', 'index names, attributes and content IDs only'],
     ],
     `Links are never followed. Hard links stay hard links; sockets, fifos and devices are recorded by type. Extended attributes are
 not read (Node cannot). Files over 4 MiB become lists of 4 MiB blocks. A failed or interrupted import removes its share again.`,

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import type { Destination } from '../../destination.ts'
 import { isHoldfastError, type HoldfastError } from '../../errors.ts'
 import { type Manifest, parseManifest } from '../../snapshot/manifest.ts'
-import { withExamples, withOutputOptions, withSource } from '../command-options.ts'
+import { withExamples, withSource } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { EXIT, exitCodeFor } from '../exit-codes.ts'
 import { Output, type OutputOptions } from '../output.ts'
@@ -11,7 +11,7 @@ import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatCount, formatLabels, formatTable, formatTime, printable } from '../text.ts'
 
 export function registerList(program: Command, terminal: Terminal): void {
-  const command = withOutputOptions(withSource(program.command('list').description('list the backups of a destination, oldest first')))
+  const command = withSource(program.command('list').description('list the backups of a destination, oldest first'))
   withExamples(command, [
     ['list --from file:/backups', 'what there is'],
     ['list --from file:/backups --json', 'the manifests, for scripts: { "backups": [...], "damaged": [...] }'],

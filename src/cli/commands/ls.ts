@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { withExamples, withOutputOptions, withSource, ID_HELP } from '../command-options.ts'
+import { withExamples, withSource, ID_HELP } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
@@ -10,7 +10,7 @@ import { listPath, listShares, type SnapshotEntry } from '../tree/snapshot-tree.
 type LsOptions = OutputOptions & { readonly from: string }
 
 export function registerLs(program: Command, terminal: Terminal): void {
-  const command = withOutputOptions(withSource(program.command('ls').description('look into a backup without restoring it')))
+  const command = withSource(program.command('ls').description('look into a backup without restoring it'))
     .argument('<id>', ID_HELP)
     .argument('[path]', 'share/directory/name; without it the shares are listed')
   withExamples(

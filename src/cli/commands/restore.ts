@@ -3,7 +3,7 @@ import { type Manifest, parseManifest } from '../../snapshot/manifest.ts'
 import { restoreBackup, type RestoreReport } from '../../restore/restore-backup.ts'
 import type { Swappable } from '../../swappable.ts'
 import { chooseBackup } from '../backup-choice.ts'
-import { ID_HELP, withExamples, withOutputOptions, withSource, withStore } from '../command-options.ts'
+import { ID_HELP, withExamples, withSource, withStore } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { withHome } from '../stores.ts'
@@ -19,7 +19,7 @@ interface RestoreOptions extends OutputOptions {
 }
 
 export function registerRestore(program: Command, terminal: Terminal): void {
-  const command = withOutputOptions(withStore(withSource(program.command('restore').description('replace a store by what a backup holds'))))
+  const command = withStore(withSource(program.command('restore').description('replace a store by what a backup holds')))
     .argument('<id>', ID_HELP)
     .option('--allow-store-id', 'restore the backup of another store; the store keeps its own ID')
     .option('-y, --yes', 'do not ask')

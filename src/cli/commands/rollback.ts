@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { rollback } from '../../restore/rollback.ts'
-import { withExamples, withOutputOptions, withStore } from '../command-options.ts'
+import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { withHome } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
@@ -9,7 +9,7 @@ import { formatDuration, printable } from '../text.ts'
 type RollbackOptions = OutputOptions & { readonly store: string; readonly adopt?: boolean | undefined }
 
 export function registerRollback(program: Command, terminal: Terminal): void {
-  const command = withOutputOptions(withStore(program.command('rollback').description('bring back the store that the last restore replaced')))
+  const command = withStore(program.command('rollback').description('bring back the store that the last restore replaced'))
   withExamples(
     command,
     [['rollback --store level:/srv/metadata', 'undo the last restore']],

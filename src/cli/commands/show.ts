@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { type Manifest, parseManifest } from '../../snapshot/manifest.ts'
 import { chooseBackup } from '../backup-choice.ts'
-import { ID_HELP, withExamples, withOutputOptions, withSource } from '../command-options.ts'
+import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
@@ -10,7 +10,7 @@ import { formatBytes, formatCount, formatLabels, formatPairs, formatTime, printa
 type ShowOptions = OutputOptions & { readonly from: string }
 
 export function registerShow(program: Command, terminal: Terminal): void {
-  const command = withOutputOptions(withSource(program.command('show').description("print a backup's manifest").argument('<id>', ID_HELP)))
+  const command = withSource(program.command('show').description("print a backup's manifest").argument('<id>', ID_HELP))
   withExamples(command, [
     ['show latest --from file:/backups', 'the newest backup'],
     ['show 01JD --from file:/backups --json', 'the manifest of the one backup whose ID begins so'],

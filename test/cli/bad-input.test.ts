@@ -1,0 +1,169 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { holdfast, holdfastJson, MAIN, type Outcome, writeTree } from './holdfast.ts'
+
+let base: string
+let backupId = ''
+
+beforeAll(async () => {
+  base = await mkdtemp(join(tmpdir(), 'holdfast-bad-'))
+  await writeTree(join(base, 'tree'), { file: 'x' })
+  await holdfastJson(['import', 'tree', '--store', 'level:store', '--payloads', 'payloads'], { cwd: base })
+  const backup = await holdfastJson<{ backupId: string }>(['backup', '--store', 'level:store', '--to', 'file:backups'], { cwd: base })
+  backupId = backup.backupId
+})
+
+afterAll(() => rm(base, { recursive: true, force: true }))
+
+function run(...words: string[]): Promise<Outcome> {
+  return holdfast(words, { cwd: base })
+}
+
+function expectError({ code, stdout, stderr }: Outcome, exitCode: number, errorCode: string, sentence: RegExp = /./): void {
+  expect({ code, stdout, stderr }).toMatchObject({ code: exitCode, stdout: '' })
+  expect(stderr).toMatch(new RegExp(`^error: ${errorCode}: [A-Z][^\\n]*[^.\\n]\\nhint: [A-Z][^\\n]*\\n$`))
+  expect(stderr).toMatch(sentence)
+  expect(stderr).not.toMatch(/\n\s+at |node:internal/)
+}
+
+describe('a URL that is wrong', () => {
+  it.each([
+    ['nope:store', /no kind of store is called "nope"/],
+    ['store', /has no scheme/],
+    ['level:', /has no path/],
+    ['level://host/store', /none of this machine/],
+    ['memory:', /a memory store lives only within its server's process/],
+    ['__proto__:x', /has no scheme|no kind of store/],
+    ['constructor:x', /no kind of store/],
+  ])('of a store, %s, ends with exit code 2', async (url, sentence) => {
+    expectError(await run('backup', '--store', url, '--to', 'file:backups'), 2, 'invalid_argument', sentence)
+  })
+
+  it.each(['nope:backups', 'backups', 'file:', 's3', 'constructor:x'])('of a destination, %s, ends with exit code 2', async (url) => {
+    expectError(await run('list', '--from', url), 2, 'destination_config_invalid')
+    expectError(await run('backup', '--store', 'level:store', '--to', url), 2, 'destination_config_invalid')
+  })
+})
+
+describe('a path that is wrong', () => {
+  it('of a destination that is missing ends with exit code 1', async () => {
+    expectError(await run('list', '--from', 'file:nowhere'), 1, 'destination_not_found')
+    expectError(await run('verify', 'latest', '--from', 'file:nowhere/at/all'), 1, 'destination_not_found')
+    expect(await readdir(base)).not.toContain('nowhere')
+  })
+
+  it('of a store that is missing ends with exit code 1', async () => {
+    for (const words of [['backup', '--to', 'file:backups'], ['export', 'out', '--payloads', 'payloads'], ['jobs']]) {
+      expectError(await run(...words, '--store', 'level:nowhere'), 1, 'store_unavailable')
+    }
+    expectError(await run('rollback', '--store', 'level:nowhere'), 4, 'rollback_unavailable')
+    expect(await readdir(base)).not.toContain('nowhere')
+  })
+
+  it('to a payload file instead of the directory of backups ends with exit code 4', async () => {
+    const payload = `file:backups/${backupId}/payload`
+    expectError(await run('list', '--from', payload), 4, 'destination_path_conflict')
+    expectError(await run('restore', 'latest', '--from', payload, '--store', 'level:store', '--yes'), 4, 'destination_path_conflict')
+    expectError(await run('backup', '--store', 'level:store', '--to', payload), 4, 'destination_path_conflict')
+  })
+
+  it('to a payload file instead of a store ends with exit code 1', async () => {
+    expectError(await run('backup', '--store', `level:backups/${backupId}/payload`, '--to', 'file:backups'), 1, 'store_unavailable')
+  })
+
+  it('to one backup instead of the directory of backups finds none there', async () => {
+    expectError(await run('show', 'latest', '--from', `file:backups/${backupId}`), 1, 'manifest_missing')
+  })
+
+  it('to payloads that are missing, or a file, ends with exit code 1', async () => {
+    expectError(await run('export', 'out', '--store', 'level:store', '--payloads', 'nowhere'), 1, 'entry_not_found')
+    expectError(await run('export', 'out', '--store', 'level:store', '--payloads', 'tree/file'), 1, 'not_a_directory')
+  })
+
+  it('to a symbolic link planted at the root of a destination is refused', async () => {
+    await symlink(join(base, 'backups'), join(base, 'linked'))
+    expectError(await run('list', '--from', 'file:linked'), 4, 'destination_path_conflict')
+  })
+})
+
+describe('a manifest that is wrong', () => {
+  it.each([
+    ['over 64 KiB', () => `{"manifestVersion":1,"labels":{"a":"${'x'.repeat(65_536)}"}}`, 'manifest_invalid'],
+    ['of version 2', (text: string) => text.replace('"manifestVersion": 1', '"manifestVersion": 2').replace('"manifestVersion":1', '"manifestVersion":2'), 'manifest_version_unsupported'],
+    ['with ".." in its ID', (text: string) => text.replace(/"backupId": ?"[^"]*"/, '"backupId":"../../etc/passwd"'), 'manifest_invalid'],
+    ['that is not JSON', () => 'garbage\u001b[2J', 'manifest_invalid'],
+    ['that is empty', () => '', 'manifest_invalid'],
+    ['that is nested a thousand deep', () => '['.repeat(1000) + ']'.repeat(1000), 'manifest_invalid'],
+    ['that is not an object', () => 'null', 'manifest_invalid'],
+  ])('%s ends every command that reads it with exit code 3', async (_, change, code) => {
+    const dir = await mkdtemp(join(base, 'manifest-'))
+    await mkdir(join(dir, backupId))
+    const text = await readFile(join(base, 'backups', backupId, 'manifest.json'), 'utf8')
+    const changed = change(text)
+    expect(changed).not.toBe(text)
+    await writeFile(join(dir, backupId, 'manifest.json'), changed)
+    const from = `file:${dir}`
+    for (const words of [['show', 'latest'], ['verify', backupId], ['ls', 'latest'], ['restore', 'latest', '--store', 'level:store', '--yes', '--quiet']]) {
+      expectError(await run(...words, '--from', from), 3, code)
+    }
+    expect((await run('list', '--from', from)).code).toBe(3)
+  })
+})
+
+describe('a command line that is wrong', () => {
+  it.each([
+    [['frobnicate'], /Unknown command/],
+    [['backup'], /Required option '--store <url>' not specified/],
+    [['backup', '--store', 'level:store', '--to', 'file:backups', '--bogus'], /Unknown option '--bogus'/],
+    [['show', '--from', 'file:backups'], /Missing required argument 'id'/],
+    [['show', 'a', 'b', '--from', 'file:backups'], /Too many arguments/],
+    [['list', '--from'], /Option '--from <url>' argument missing/],
+  ])('%j ends with exit code 2, one sentence and a hint', async (words, sentence) => {
+    expectError(await run(...words), 2, 'invalid_argument', sentence)
+  })
+
+  it('suggests the command that was meant', async () => {
+    expect((await run('bakcup')).stderr).toMatch(/^error: invalid_argument: Unknown command 'bakcup'\nhint: Did you mean backup\? Run "holdfast --help"\n$/)
+  })
+
+  it('is told as a document with --json, and nothing else', async () => {
+    const { code, stdout, stderr } = await run('backup', '--json')
+    expect({ code, stderr }).toEqual({ code: 2, stderr: '' })
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'invalid_argument', retryable: false } })
+  })
+})
+
+describe('the program', () => {
+  it('prints its version, and help with examples and exit codes for every command', async () => {
+    const { version } = JSON.parse(await readFile(join(import.meta.dirname, '../../package.json'), 'utf8')) as { version: string }
+    expect(await run('--version')).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
+    const help = await run('--help')
+    expect(help).toMatchObject({ code: 0, stderr: '' })
+    for (const name of ['import', 'export', 'backup', 'list', 'show', 'verify', 'restore', 'rollback', 'ls', 'diff', 'delete', 'jobs']) {
+      const { code, stdout } = await run(name, '--help')
+      expect({ name, code }).toEqual({ name, code: 0 })
+      expect(stdout, name).toMatch(/\nExamples:\n {2}# .+\n {2}holdfast .+/)
+      expect(stdout, name).toMatch(/\nExit codes:\n {2}0 +done\n/)
+      expect(help.stdout).toContain(`\n  ${name} `)
+    }
+  })
+
+  it('shows stack and causes only when asked for by HOLDFAST_DEBUG=1', async () => {
+    const { code, stderr } = await holdfast(['list', '--from', 'file:nowhere'], { cwd: base, env: { HOLDFAST_DEBUG: '1' } })
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^error: destination_not_found: [^]+\n {4}at /)
+  })
+
+  it('is content with a reader that has gone', async () => {
+    const child = spawn(process.execPath, [MAIN, 'show', 'latest', '--from', 'file:backups'], { cwd: base, stdio: ['ignore', 'pipe', 'pipe'] })
+    child.stdout.destroy()
+    let stderr = ''
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+    const [code] = (await once(child, 'close')) as [number | null]
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  })
+})

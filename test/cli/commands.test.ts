@@ -1,0 +1,304 @@
+import { cp, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { compareTrees } from '../../src/cli/tree/compare-trees.ts'
+import { holdfast, holdfastJson, type Outcome, writeTree } from './holdfast.ts'
+
+/** One directory with a store, its payloads and two backups, for all tests; those that change something copy it first. */
+let base: string
+let [first, second] = ['', '']
+
+beforeAll(async () => {
+  base = await mkdtemp(join(tmpdir(), 'holdfast-cli-'))
+  await writeTree(join(base, 'tree'), { 'a.txt': 'first', 'docs/read me.md': 'text', 'docs/sub/deep': 'x'.repeat(5000), gone: 'bye' })
+  await symlink('a.txt', join(base, 'tree/link'))
+  await holdfastJson(['import', 'tree', '--store', 'level:store', '--payloads', 'payloads'], { cwd: base })
+  first = await backUp(base)
+  await writeTree(join(base, 'other'), { 'b.txt': 'second', 'evil\u001b[2J': 'x' })
+  await holdfastJson(['import', 'other', '--store', 'level:store', '--payloads', 'payloads'], { cwd: base })
+  second = await backUp(base)
+})
+
+afterAll(() => rm(base, { recursive: true, force: true }))
+
+async function backUp(cwd: string): Promise<string> {
+  const { backupId } = await holdfastJson<{ backupId: string }>(['backup', '--store', 'level:store', '--to', 'file:backups'], { cwd })
+  return backupId
+}
+
+/** A copy of the directory, removed with the rest. */
+async function copy(): Promise<string> {
+  const path = await mkdtemp(join(base, 'copy-'))
+  for (const name of ['store', 'payloads', 'backups', 'tree']) await cp(join(base, name), join(path, name), { recursive: true, preserveTimestamps: true, verbatimSymlinks: true })
+  return path
+}
+
+function run(...words: string[]): Promise<Outcome> {
+  return holdfast(words, { cwd: base })
+}
+
+/** What every failure looks like: its code, a sentence, a hint; and no stack trace. */
+function expectError({ code, stdout, stderr }: Outcome, exitCode: number, errorCode: string, sentence: RegExp = /./): void {
+  expect({ code, stdout }).toEqual({ code: exitCode, stdout: '' })
+  expect(stderr).toMatch(new RegExp(`^error: ${errorCode}: [A-Z][^\\n]*[^.\\n]\\nhint: [A-Z][^\\n]*\\n$`))
+  expect(stderr).toMatch(sentence)
+  expect(stderr).not.toMatch(/\n\s+at |node:internal/)
+}
+
+describe('holdfast backup', () => {
+  it("prints the manifest's fields as one JSON document, and publishes exactly that manifest", async () => {
+    const dir = await copy()
+    const { code, stdout, stderr } = await holdfast(['backup', '--store', 'level:store', '--to', 'file:backups', '--json', '--label', 'why=test'], { cwd: dir })
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const printed = JSON.parse(stdout) as { backupId: string }
+    const manifest = JSON.parse(await readFile(join(dir, 'backups', printed.backupId, 'manifest.json'), 'utf8')) as Record<string, unknown>
+    expect(printed).toMatchObject(manifest)
+    expect(manifest).toMatchObject({ storeKind: 'level', labels: { why: 'test' }, records: { shares: 2, inodes: 12, entries: 10 } })
+  })
+
+  it('says in a few lines what was done', async () => {
+    const dir = await copy()
+    const { code, stdout, stderr } = await holdfast(['backup', '--store', 'level:store', '--to', 'file:backups'], { cwd: dir })
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(/^Backed up level:store as [0-9A-Z]{26}: /)
+  })
+
+  it('refuses a store that does not exist, and makes none', async () => {
+    expectError(await run('backup', '--store', 'level:no-store', '--to', 'file:backups'), 1, 'store_unavailable', /there is none/)
+    expect(await readdir(base)).not.toContain('no-store')
+  })
+
+  it('refuses a store that another process has open, with exit code 4', async () => {
+    const dir = await copy()
+    const { openLevelStore } = await import('../../src/stores/level/index.ts')
+    await using _held = await openLevelStore(join(dir, 'store'))
+    expectError({ ...(await holdfast(['backup', '--store', 'level:store', '--to', 'file:backups'], { cwd: dir })) }, 4, 'store_not_drained')
+  })
+})
+
+describe('holdfast list and show', () => {
+  it('list the manifests in order', async () => {
+    const { backups, damaged } = await holdfastJson<{ backups: { backupId: string }[]; damaged: unknown[] }>(['list', '--from', 'file:backups'], { cwd: base })
+    expect(backups.map(({ backupId }) => backupId)).toEqual([first, second])
+    expect(damaged).toEqual([])
+    expect(await holdfastJson(['show', 'latest', '--from', 'file:backups'], { cwd: base })).toEqual(backups[1])
+  })
+
+  it('print a table and a list of facts for people', async () => {
+    const { stdout } = await run('list', '--from', 'file:backups')
+    const [heading, ...rows] = stdout.trimEnd().split('\n')
+    expect(heading).toMatch(/^BACKUP +CREATED +STORE +KIND +RECORDS +PAYLOADS +SIZE +LABELS$/)
+    expect(rows.map((row) => row.slice(0, 26))).toEqual([first, second])
+    expect((await run('show', first, '--from', 'file:backups')).stdout).toMatch(/^backupId +[0-9A-Z]{26}\ncreatedAt +\d{4}-/)
+  })
+
+  it('say that there are none at an empty destination', async () => {
+    const dir = await mkdtemp(join(base, 'empty-'))
+    expect(await holdfast(['list', '--from', `file:${dir}`])).toEqual({ code: 0, stdout: 'There are no backups yet.\n', stderr: '' })
+    expect(await holdfastJson(['list', '--from', `file:${dir}`])).toEqual({ backups: [], damaged: [] })
+    expectError(await holdfast(['show', 'latest', '--from', `file:${dir}`]), 1, 'manifest_missing')
+  })
+
+  it('list what is whole beside what is damaged, and end with exit code 3', async () => {
+    const dir = await copy()
+    await writeFile(join(dir, 'backups', first, 'manifest.json'), '{}')
+    const text = await holdfast(['list', '--from', 'file:backups'], { cwd: dir })
+    expect(text.code).toBe(3)
+    expect(text.stdout).toContain(`${first}  damaged: manifest_invalid`)
+    expect(text.stdout).toContain(second)
+    expect(text.stderr).toMatch(/^error: manifest_invalid: /)
+    const json = await holdfast(['list', '--from', 'file:backups', '--json'], { cwd: dir })
+    expect(JSON.parse(json.stdout)).toMatchObject({ backups: [{ backupId: second }], damaged: [{ backupId: first, error: { code: 'manifest_invalid' } }] })
+    expect(json).toMatchObject({ code: 3, stderr: '' })
+  })
+})
+
+describe('the ID of a backup', () => {
+  it('may be cut short, in either case, while it names one', async () => {
+    const prefix = commonPrefix(first, second)
+    expect((await holdfastJson<{ backupId: string }>(['show', second.slice(0, prefix.length + 1).toLowerCase(), '--from', 'file:backups'], { cwd: base })).backupId).toBe(second)
+    expectError(await run('show', prefix, '--from', 'file:backups'), 2, 'invalid_argument', /2 begin with it/)
+    expectError(await run('show', '7ZZZ', '--from', 'file:backups'), 1, 'manifest_missing')
+    expectError(await run('show', '7ZZZZZZZZZZZZZZZZZZZZZZZZZ', '--from', 'file:backups'), 1, 'manifest_missing')
+  })
+
+  it.each(['..', '../backups', '/etc/passwd', 'a/../b', 'LATEST!', '', `${'0'.repeat(27)}`, 'nul\\0', '．．'])('is refused as %j, with exit code 2', async (id) => {
+    for (const command of ['show', 'verify', 'ls']) expectError(await run(command, id, '--from', 'file:backups'), 2, 'invalid_argument')
+    expectError(await run('delete', id, '--from', 'file:backups', '--yes'), 2, 'invalid_argument')
+    expectError(await run('restore', id, '--from', 'file:backups', '--store', 'level:store', '--yes'), 2, 'invalid_argument')
+  })
+})
+
+describe('holdfast verify', () => {
+  it.each(['manifest', 'checksum', 'restore'])('passes a whole backup at level %s, and leaves nothing behind', async (level) => {
+    const before = await readdir(tmpdir())
+    const report = await holdfastJson(['verify', 'latest', '--from', 'file:backups', '--level', level], { cwd: base })
+    expect(report).toMatchObject({ backupId: second, level })
+    const left = (await readdir(tmpdir())).filter((name) => !before.includes(name) && /verify|trial/i.test(name))
+    expect(left).toEqual([])
+  })
+
+  it('fails with exit code 3 at one flipped bit, a cut payload and a missing object', async () => {
+    const dir = await copy()
+    const payload = join(dir, 'backups', first, 'payload')
+    const bytes = await readFile(payload)
+    bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 4
+    await writeFile(payload, bytes)
+    for (const level of ['checksum', 'restore']) {
+      const outcome = await holdfast(['verify', first, '--from', 'file:backups', '--level', level], { cwd: dir })
+      expectError(outcome, 3, '(?:checksum_mismatch|restore_corrupt)')
+    }
+    await truncate(payload, 1000)
+    expectError(await holdfast(['verify', first, '--from', 'file:backups'], { cwd: dir }), 3, '(?:backup_incomplete|checksum_mismatch|restore_corrupt)')
+    await rm(payload)
+    expectError(await holdfast(['verify', first, '--from', 'file:backups'], { cwd: dir }), 3, 'backup_incomplete')
+    expect((await holdfast(['verify', second, '--from', 'file:backups'], { cwd: dir })).code).toBe(0)
+  })
+
+  it('refuses a level that there is not, with exit code 2', async () => {
+    expectError(await run('verify', 'latest', '--from', 'file:backups', '--level', 'deep'), 2, 'invalid_argument', /manifest, checksum, restore/)
+  })
+})
+
+describe('holdfast restore and rollback', () => {
+  it('bring a wrecked store back, and the state before it again', async () => {
+    const dir = await copy()
+    await wreck(join(dir, 'store'))
+    expectError(await holdfast(['export', 'out', '--store', 'level:store', '--payloads', 'payloads', '--share', 'tree'], { cwd: dir }), 1, 'store_unavailable')
+    const report = await holdfastJson(['restore', first, '--from', 'file:backups', '--store', 'level:store', '--yes'], { cwd: dir })
+    expect(report).toMatchObject({ backupId: first })
+    await holdfastJson(['export', 'out', '--store', 'level:store', '--payloads', 'payloads'], { cwd: dir })
+    expect((await compareTrees(join(dir, 'tree'), join(dir, 'out'))).differences).toEqual([])
+  })
+
+  it('go back and forth between the state before and after', async () => {
+    const dir = await copy()
+    const shares = async (): Promise<unknown> => {
+      await holdfastJson(['backup', '--store', 'level:store', '--to', 'file:backups'], { cwd: dir })
+      return (await holdfastJson<{ shares: { name: string }[] }>(['ls', 'latest', '--from', 'file:backups'], { cwd: dir })).shares.map(({ name }) => name)
+    }
+    await holdfastJson(['restore', first, '--from', 'file:backups', '--store', 'level:store', '--yes'], { cwd: dir })
+    expect(await shares()).toEqual(['tree'])
+    await holdfastJson(['rollback', '--store', 'level:store'], { cwd: dir })
+    expect(await shares()).toEqual(['other', 'tree'])
+    await holdfastJson(['rollback', '--store', 'level:store'], { cwd: dir })
+    expect(await shares()).toEqual(['tree'])
+  })
+
+  it('say what will be replaced, and refuse without --yes where nobody can be asked', async () => {
+    const dir = await copy()
+    const { code, stdout, stderr } = await holdfast(['restore', 'latest', '--from', 'file:backups', '--store', 'level:store'], { cwd: dir })
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toContain('It replaces everything in level:store')
+    expect(stderr).toMatch(/\nerror: invalid_argument: Cannot ask for confirmation: .*\nhint: Repeat the command with --yes/)
+  })
+
+  it('refuse a rollback where nothing was restored, with exit code 4', async () => {
+    const dir = await copy()
+    expectError(await holdfast(['rollback', '--store', 'level:store'], { cwd: dir }), 4, 'rollback_unavailable')
+  })
+
+  it('refuse the backup of another store with exit code 4, unless it is allowed by name', async () => {
+    const dir = await copy()
+    await holdfastJson(['import', 'tree', '--store', 'level:stranger'], { cwd: dir })
+    const words = ['restore', 'latest', '--from', 'file:backups', '--store', 'level:stranger', '--yes']
+    const refused = await holdfast([...words, '--quiet'], { cwd: dir })
+    expectError(refused, 4, 'store_id_mismatch')
+    expect(await holdfastJson([...words, '--allow-store-id'], { cwd: dir })).toMatchObject({ backupId: second })
+  })
+
+  it('make a store where there was none', async () => {
+    const dir = await copy()
+    expect(await holdfastJson(['restore', 'latest', '--from', 'file:backups', '--store', 'level:new', '--yes'], { cwd: dir })).toMatchObject({ backupId: second })
+    await holdfastJson(['export', 'out', '--store', 'level:new', '--payloads', 'payloads', '--share', 'tree'], { cwd: dir })
+  })
+})
+
+/** Garbage over every file of a store's engines. */
+async function wreck(store: string): Promise<void> {
+  for (const entry of await readdir(join(store, 'engines'), { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) await writeFile(join(entry.parentPath, entry.name), 'garbage '.repeat(64))
+  }
+}
+
+describe('holdfast ls', () => {
+  it('lists shares, directories and single entries, without restoring', async () => {
+    const ls = async (...words: string[]): Promise<Record<string, unknown>> => await holdfastJson(['ls', ...words, '--from', 'file:backups'], { cwd: base })
+    expect(await ls('latest')).toMatchObject({ backupId: second, shares: [{ name: 'other' }, { name: 'tree' }] })
+    expect(await ls(first, 'tree')).toMatchObject({
+      path: 'tree',
+      entries: [
+        { name: 'a.txt', type: 'file', size: 5 },
+        { name: 'docs', type: 'directory' },
+        { name: 'gone', type: 'file' },
+        { name: 'link', type: 'symlink', symlinkTarget: 'a.txt' },
+      ],
+    })
+    expect(await ls(first, '/tree/docs/sub/')).toMatchObject({ entries: [{ name: 'deep', size: 5000 }] })
+    expect(await ls(first, 'tree/docs/read me.md')).toMatchObject({ entries: [{ name: 'read me.md', size: 4 }] })
+  })
+
+  it('prints a listing with control characters escaped', async () => {
+    const { stdout } = await run('ls', 'latest', 'other', '--from', 'file:backups')
+    expect(stdout).toContain('evil\\x1b[2J')
+    expect(stdout).not.toContain('\u001b')
+    expect(stdout).toMatch(/^MODE +LINKS +OWNER +SIZE +MODIFIED +NAME\n-rw-/)
+  })
+
+  it('ends with exit code 1 where nothing is', async () => {
+    expectError(await run('ls', 'latest', 'nope', '--from', 'file:backups'), 1, 'entry_not_found')
+    expectError(await run('ls', 'latest', 'tree/docs/nope/more', '--from', 'file:backups'), 1, 'entry_not_found')
+    expectError(await run('ls', 'latest', 'tree/a.txt/below', '--from', 'file:backups'), 1, 'entry_not_found')
+  })
+})
+
+describe('holdfast diff', () => {
+  it('tells what was added, removed, renamed and modified', async () => {
+    const dir = await copy()
+    const { openLevelStore } = await import('../../src/stores/level/index.ts')
+    const store = await openLevelStore(join(dir, 'store'))
+    const { root } = (await store.share('tree')) ?? { root: 0 }
+    const docs = (await store.lookup({ parent: root, name: 'docs' }))?.inode ?? 0
+    const text = (await store.lookup({ parent: docs, name: 'read me.md' }))?.inode ?? 0
+    await store.unlink({ parent: root, name: 'gone' })
+    await store.rename({ parent: root, name: 'a.txt' }, { parent: docs, name: 'b.txt' })
+    await store.setContent(text, { payloadId: 'other' }, { size: 7 })
+    await store.create({ parent: docs, name: 'new' }, { type: 'file' })
+    await store.setSetting('colour', 'blue')
+    await store.close()
+    const third = await backUp(dir)
+    const result = await holdfastJson(['diff', second, third, '--from', 'file:backups'], { cwd: dir })
+    expect(result).toMatchObject({ from: second, to: third, records: { settings: { added: 1, removed: 0, changed: 0 } } })
+    expect(result['changes']).toMatchObject([
+      { change: 'renamed', path: 'tree/docs/b.txt', from: 'tree/a.txt', type: 'file' },
+      { change: 'added', path: 'tree/docs/new', type: 'file' },
+      { change: 'modified', path: 'tree/docs/read me.md', type: 'file', fields: ['content', 'size', 'modifiedAtNs'] },
+      { change: 'removed', path: 'tree/gone', type: 'file' },
+    ])
+    const { stdout } = await holdfast(['diff', second, third, '--from', 'file:backups'], { cwd: dir })
+    expect(stdout).toContain('> tree/a.txt -> tree/docs/b.txt\n+ tree/docs/new\nM tree/docs/read me.md  (content, size, modifiedAtNs)\n- tree/gone\n')
+  })
+
+  it('finds a new share, and no difference of a backup with itself', async () => {
+    const { stdout } = await run('diff', first, second, '--from', 'file:backups')
+    expect(stdout).toContain('+ other/b.txt\n')
+    expect((await run('diff', first, first, '--from', 'file:backups')).stdout).toBe('No differences.\n')
+  })
+})
+
+describe('holdfast delete', () => {
+  it('deletes with --yes, refuses without where nobody can be asked', async () => {
+    const dir = await copy()
+    expectError(await holdfast(['delete', first, '--from', 'file:backups', '--quiet'], { cwd: dir }), 2, 'invalid_argument', /Cannot ask for confirmation/)
+    expect(await holdfastJson(['delete', first, '--from', 'file:backups', '--yes'], { cwd: dir })).toMatchObject({ backupId: first })
+    expect(await readdir(join(dir, 'backups'))).toEqual([second])
+    expectError(await holdfast(['delete', first, '--from', 'file:backups', '--yes'], { cwd: dir }), 1, 'manifest_missing')
+  })
+})
+
+function commonPrefix(a: string, b: string): string {
+  let length = 0
+  while (a[length] === b[length]) length += 1
+  return a.slice(0, length)
+}
