@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import type { Files } from '../../src/files.ts'
 import { CrashFiles, type CrashOptions, type CrashState, materialise } from '../support/crash-files.ts'
-import { type Call, type Fault, faultyFiles, forEachStep, interceptFiles, quickFiles, READ_ONLY_CALLS, type Step } from '../support/faulty-files.ts'
+import { type Call, type Fault, canHit, faultyFiles, interceptFiles, quickFiles, READ_ONLY_CALLS, type Step } from '../support/faulty-files.ts'
 
 /** Tells the harness that a promise was made from here on, such as `published`. */
 export type Mark = (promise: string) => void
@@ -33,11 +33,12 @@ export interface FaultReport {
   readonly injected: number
 }
 
-/** Fails each step in turn. `checkError` sees what the scenario rejected with. */
+/** Fails each step in turn that the fault can hit. `checkError` sees what the scenario rejected with. */
 export async function runFaults(scenario: Scenario, fault: Fault, checkError: (error: unknown) => void): Promise<FaultReport> {
-  let injected = 0
-  const points = await forEachStep(async (at) => {
-    return await inDirectory(async (directory) => {
+  const calls = await callsOf(scenario)
+  const hits = [...calls.keys()].filter((at) => canHit(fault, calls[at] as Call))
+  for (const at of hits) {
+    await inDirectory(async (directory) => {
       await scenario.prepare(directory)
       const faulty = faultyFiles(quickFiles, at, fault)
       const promises = new Set<string>()
@@ -48,15 +49,27 @@ export async function runFaults(scenario: Scenario, fault: Fault, checkError: (e
       )
       await explain(`${scenario.name}: ${fault.code} ${fault.times} at ${describeStep(faulty.injected[0], directory)}`, async () => {
         if (error !== undefined) checkError(error)
-        if (error !== undefined && faulty.injected.length === 0) throw error
+        if (faulty.injected.length === 0) throw new Error(`step ${at} did not come`)
         if (openHandles() > before) throw new Error('a file was left open')
         await scenario.check(directory, promises)
       })
-      if (faulty.injected.length > 0) injected += 1
-      return { steps: faulty.steps() }
     })
+  }
+  return { points: calls.length, injected: hits.length }
+}
+
+/** The steps of a scenario when nothing fails. */
+async function callsOf(scenario: Scenario): Promise<readonly Call[]> {
+  return await inDirectory(async (directory) => {
+    await scenario.prepare(directory)
+    const calls: Call[] = []
+    const files = interceptFiles(quickFiles, async (step, run) => {
+      calls.push(step.call)
+      return await run()
+    })
+    await scenario.run(files, directory, () => undefined)
+    return calls
   })
-  return { points, injected }
 }
 
 export interface KillReport {

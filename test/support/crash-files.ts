@@ -79,7 +79,7 @@ export class CrashFiles {
     const isKept = (change: Change): boolean => (journaled ? change.sequence < cut : random() < keepRate)
     const state = new Map<string, Buffer | undefined>()
     const visit = (directory: DirectoryNode, path: string): void => {
-      for (const [name, node] of survivors(directory, this.#trusted(path), isKept)) {
+      for (const [name, node] of survivors(directory, (name) => this.#trusted(name === undefined ? path : join(path, name)), isKept)) {
         const child = join(path, name)
         if (node.kind === 'file') state.set(child, this.#trusted(child) ? node.current : survivingBytes(node, random))
         else {
@@ -240,8 +240,8 @@ function refresh(node: FileNode, path: string): void {
 }
 
 /** The names a directory has after the crash. */
-function survivors(directory: DirectoryNode, isTrusted: boolean, isKept: (change: Change) => boolean): Map<string, Node> {
-  if (isTrusted) return directory.current
+function survivors(directory: DirectoryNode, isTrusted: (name?: string) => boolean, isKept: (change: Change) => boolean): Map<string, Node> {
+  if (isTrusted()) return directory.current
   const names = new Map(directory.durable)
   for (const change of directory.pending) {
     if (!isKept(change)) continue
@@ -249,6 +249,12 @@ function survivors(directory: DirectoryNode, isTrusted: boolean, isKept: (change
       if (node === undefined) names.delete(name)
       else names.set(name, node)
     }
+  }
+  for (const name of new Set([...names.keys(), ...directory.current.keys()])) {
+    if (!isTrusted(name)) continue
+    const node = directory.current.get(name)
+    if (node === undefined) names.delete(name)
+    else names.set(name, node)
   }
   return names
 }

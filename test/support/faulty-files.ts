@@ -98,7 +98,8 @@ const CALLS_OF: Readonly<Record<Exclude<Fault['code'], 'EIO'>, readonly Call[]>>
   EACCES: ['create', 'read', 'info', 'list', 'makeDirectory', 'rename', 'removeFile', 'removeDirectory', 'syncDirectory', 'syncFile', 'space'],
 }
 
-function canHit({ code }: Fault, call: Call): boolean {
+/** Whether a fault can come of such a call. */
+export function canHit({ code }: Fault, call: Call): boolean {
   return code === 'EIO' || CALLS_OF[code].includes(call)
 }
 

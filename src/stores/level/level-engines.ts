@@ -15,6 +15,8 @@ export interface LevelEngines {
 export interface LevelEnginesOptions {
   /** Whether a mutation resolves only when it survives a power cut. @default true */
   readonly durable?: boolean | undefined
+  /** Whether snapshots and restores run in a worker thread, so that the caller's keeps its pace. @default true */
+  readonly multithreading?: boolean | undefined
   /** The time in milliseconds since 1970. @default Date.now */
   readonly clock?: (() => number) | undefined
 }
@@ -22,16 +24,16 @@ export interface LevelEnginesOptions {
 /** What LevelDB gathers in memory before it writes a table; large where an engine is only filled. */
 const FILL_BUFFER_BYTES = 64 * 1024 * 1024
 
-/** Metadata stores in classic-level, opened so that worker threads can scan them. */
-export function levelEngines(options: LevelEnginesOptions): LevelEngines {
+/** Metadata stores in classic-level. */
+export function levelEngines({ multithreading = true, ...options }: LevelEnginesOptions): LevelEngines {
   return {
     async open(directory, storeId) {
-      const db = new ClassicLevel(directory, { createIfMissing: false, multithreading: true })
+      const db = new ClassicLevel(directory, { createIfMissing: false, multithreading })
       await db.open()
       try {
         // An empty database would be taken for one to make a store in; here it has lost its records.
         if ((await db.get(STORE_ID_KEY)) === undefined) throw new StoreUnavailableError(`Cannot open "${directory}": it holds no metadata store`)
-        return await LevelMetadataStore.open(db, { kind: 'level', multithreading: true, ...options, storeId })
+        return await LevelMetadataStore.open(db, { kind: 'level', multithreading, ...options, storeId })
       } catch (error) {
         await db.close()
         throw error
@@ -39,9 +41,9 @@ export function levelEngines(options: LevelEnginesOptions): LevelEngines {
     },
 
     async create(directory, storeId) {
-      const db = new ClassicLevel(directory, { errorIfExists: true, multithreading: true, writeBufferSize: FILL_BUFFER_BYTES })
+      const db = new ClassicLevel(directory, { errorIfExists: true, multithreading, writeBufferSize: FILL_BUFFER_BYTES })
       // What is filled in is made durable as a whole when it is sealed.
-      return await LevelMetadataStore.open(db, { kind: 'level', multithreading: true, ...options, storeId, durable: false })
+      return await LevelMetadataStore.open(db, { kind: 'level', multithreading, ...options, storeId, durable: false })
     },
   }
 }

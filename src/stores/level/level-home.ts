@@ -2,7 +2,7 @@
 import { dirname, join, resolve } from 'node:path'
 import { newBackupId } from '../../backup-id.ts'
 import { CombinedError, InternalError, StoreUnavailableError } from '../../errors.ts'
-import { type Files, isSystemError, nodeFiles, readSmallFile, removeIfThere, removeTree, replaceFile, syncTree } from '../../files.ts'
+import { type FileInfo, type Files, isSystemError, nodeFiles, readSmallFile, removeIfThere, removeTree, replaceFile, syncTree } from '../../files.ts'
 import { checkServes } from '../../metadata/check-store.ts'
 import type { EngineHome } from '../../metadata/live-metadata-store.ts'
 import type { MetadataStore } from '../../metadata/metadata-store.ts'
@@ -129,7 +129,7 @@ export class LevelHome implements EngineHome {
   async openSide(engine: string, { storeId }: { readonly storeId: string }): Promise<SideEngine> {
     const directory = this.#directoryOf(engine)
     await this.#makeOwn()
-    if ((await this.#files.info(directory)) !== undefined) throw new InternalError(`Cannot create engine "${engine}": the name is taken`)
+    if ((await this.#infoOf(directory)) !== undefined) throw new InternalError(`Cannot create engine "${engine}": the name is taken`)
     const store = await this.#createSide(engine, directory, storeId)
     return {
       engine,
@@ -217,7 +217,7 @@ export class LevelHome implements EngineHome {
     if (this.#lock !== undefined) return
     await this.#step('make', () => makeDirectories(this.#files, this.path))
     const lock = join(this.path, LOCK_DIRECTORY)
-    await this.#refuseLink(lock)
+    await this.#step('open', () => this.#refuseLink(lock))
     this.#lock = await lockHome(lock)
     await this.#step('make', async () => {
       const found = await surveyHome(this.#files, this.path)
@@ -236,11 +236,17 @@ export class LevelHome implements EngineHome {
     await this.#point({ storeId, engine: ADOPTED_ENGINE })
   }
 
+  /** Removes what interrupted work left: it is in nobody's way, so that it stays is only worth a warning. */
   async #sweep(): Promise<void> {
     const { leftovers } = await this.engines()
-    for (const engine of leftovers) {
+    const unfinished = [POINTER_FILE, JOURNAL_FILE].map((name) => join(this.path, `${name}.tmp`))
+    const removals = [
+      ...leftovers.map((engine) => () => this.removeEngine(engine)),
+      ...unfinished.map((path) => () => this.#step('sweep', () => removeIfThere(this.#files, path))),
+    ]
+    for (const remove of removals) {
       try {
-        await this.removeEngine(engine)
+        await remove()
       } catch (error) {
         this.#warn(error instanceof Error ? error : new Error(String(error)))
       }
@@ -276,7 +282,7 @@ export class LevelHome implements EngineHome {
 
   async #openExisting(engine: string): Promise<MetadataStore> {
     const directory = this.#directoryOf(engine)
-    const info = await this.#files.info(directory)
+    const info = await this.#infoOf(directory)
     if (info?.type !== 'directory') throw new StoreUnavailableError(`Cannot open "${directory}": ${info === undefined ? 'it is missing' : 'it is not a directory'}`)
     return await this.#driver.open(directory, (await this.#readPointer())?.storeId)
   }
@@ -337,6 +343,10 @@ export class LevelHome implements EngineHome {
         hint: `Put "${name}" back from a copy of this directory, or give the process permission to read it`,
       })
     }
+  }
+
+  async #infoOf(path: string): Promise<FileInfo | undefined> {
+    return await this.#step('open', () => this.#files.info(path))
   }
 
   async #refuseLink(path: string): Promise<void> {

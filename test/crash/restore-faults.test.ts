@@ -1,0 +1,27 @@
+import { equal, ok } from 'node:assert/strict'
+import { afterAll, describe, test } from 'vitest'
+import { isHoldfastError } from '../../src/errors.ts'
+import { FAULTS } from '../support/faulty-files.ts'
+import { runFaults } from './harness.ts'
+import { SCENARIOS, removeTemplates } from './restore-scenarios.ts'
+
+let [points, injected] = [0, 0]
+afterAll(() => {
+  removeTemplates()
+  console.log(`faults of a store: ${points} I/O points, ${injected} failures injected`)
+})
+
+describe.each(SCENARIOS)('$name', (scenario) => {
+  test.each(FAULTS)('survives $code $times at every step, with a typed error', async (fault) => {
+    const report = await runFaults(scenario, fault, (error) => {
+      ok(error instanceof Error)
+      if (!isHoldfastError(error)) throw error
+      const codes = fault.code === 'ENOSPC' ? ['destination_no_space', 'store_unavailable'] : ['store_unavailable']
+      ok(codes.includes(error.code), `${error.code}: ${error.message}`)
+      ok(error.message.includes(fault.code) || error.message.includes('is live'), error.message)
+    })
+    points += report.points
+    injected += report.injected
+    equal(report.injected > 0, true)
+  })
+})
