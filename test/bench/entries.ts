@@ -55,6 +55,7 @@ const BATCH = 1000
 
 async function fill(path: string, entries: number, entryAt: (index: number) => Entry): Promise<void> {
   const db = new ClassicLevel(path, { writeBufferSize: 64 * 1024 * 1024 })
+  await db.open()
   try {
     for (let from = 0; from < entries; from += BATCH) {
       const batch = db.batch()

@@ -66,10 +66,15 @@ export class SpanCursor {
       const span = this.#spans[this.#at]
       // The last span has no end.
       if (span === undefined) throw new RangeError('The spans do not cover all keys')
-      if (span.lt === undefined || compareKeys(key, span.lt) < 0) return span
+      if (isBefore(key, span)) return span
       this.#at++
     }
   }
+}
+
+/** Whether a key comes before the end of a span. */
+export function isBefore(key: Value, { lt }: KeySpan): boolean {
+  return lt === undefined || compareKeys(key, lt) < 0
 }
 
 /** Compares keys as their bytes (text as UTF-8) are ordered. */

@@ -1,5 +1,6 @@
 /** Entry point of the worker thread that restores into a LevelDB database. */
 import { workerData } from 'node:worker_threads'
+import type { SnapshotProgress } from '../../backupable.ts'
 import { readSnapshot } from './read-snapshot.ts'
 import type { FromRestoreWorker, RestoreRequest } from './worker-messages.ts'
 import { WorkerPort } from './worker-port.ts'
@@ -8,10 +9,14 @@ const port = new WorkerPort()
 const request = workerData as RestoreRequest
 
 await port.run(request.location, async (db): Promise<FromRestoreWorker> => {
-  await readSnapshot(db, port.chunks(), {
+  let progress: SnapshotProgress = { bytes: 0, records: 0 }
+  const chunks = port.chunks(() => ({ type: 'credit', progress }) satisfies FromRestoreWorker)
+  await readSnapshot(db, chunks, {
     ...request,
     checkpoint: () => port.checkStop(),
-    onProgress: (progress) => port.post({ type: 'progress', progress } satisfies FromRestoreWorker),
+    onProgress: (made) => {
+      progress = made
+    },
   })
-  return { type: 'done' }
+  return { type: 'done', progress }
 })

@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer'
 import { RecordInvalidError, StoreUnavailableError } from '../../errors.ts'
 import { MAX_STORED_BYTES } from '../../snapshot/frame.ts'
-import { type KeySpan, type Value, FOREIGN_SPAN, OWN_SPAN, SpanCursor, nameOfKey } from './key-spans.ts'
+import { type KeySpan, type Value, FOREIGN_SPAN, OWN_SPAN, SpanCursor, isBefore, nameOfKey } from './key-spans.ts'
 import type { LevelDatabase } from './text-database.ts'
 
 export type StoredRecord = readonly [Value, Value]
@@ -151,8 +151,14 @@ class FrameCutter {
   }
 
   add(records: readonly StoredRecord[]): void {
+    const last = records.at(-1)
+    const first = records[0]
+    if (first === undefined || last === undefined) return
+    // Nearly always all records of a batch are in one span, which its ends tell.
+    let span = this.#cursor.of(first[0])
+    const isOneSpan = isBefore(last[0], span)
     for (const record of records) {
-      const span = this.#cursor.of(record[0])
+      if (!isOneSpan) span = this.#cursor.of(record[0])
       if (span.section !== OWN_SPAN) this.#addRecord(record, span)
       this.#lastKey = record[0]
     }

@@ -59,6 +59,5 @@ export type FromSnapshotWorker =
 
 export type FromRestoreWorker =
   /** A chunk was taken in: one more may be sent. */
-  | { readonly type: 'credit' }
-  | { readonly type: 'progress'; readonly progress: SnapshotProgress }
-  | { readonly type: 'done' }
+  | { readonly type: 'credit'; readonly progress: SnapshotProgress }
+  | { readonly type: 'done'; readonly progress: SnapshotProgress }

@@ -34,14 +34,14 @@ export class WorkerPort {
     this.#credits--
   }
 
-  /** The chunks that the calling thread sends; each is acknowledged when the next is asked for. */
-  async *chunks(): AsyncGenerator<Uint8Array, void, undefined> {
+  /** The chunks that the calling thread sends; each is acknowledged, by what `acknowledge` makes, when the next is asked for. */
+  async *chunks(acknowledge: () => object): AsyncGenerator<Uint8Array, void, undefined> {
     for (;;) {
       await this.#until(() => this.#chunks.length > 0 || this.#ended)
       const chunk = this.#chunks.shift()
       if (chunk === undefined) return
       yield chunk
-      this.post({ type: 'credit' })
+      this.post(acknowledge())
     }
   }
 

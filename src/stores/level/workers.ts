@@ -71,7 +71,7 @@ export async function restoreInWorker(db: LevelDatabase, source: SnapshotSource,
     const receive = async (): Promise<boolean> => {
       const message = await link.receive()
       if (message.type === 'credit') window.free++
-      else if (message.type === 'progress') onProgress?.(message.progress)
+      onProgress?.(message.progress)
       return message.type === 'done'
     }
     for await (const chunk of source) {

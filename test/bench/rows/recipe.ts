@@ -1,4 +1,5 @@
 /** Backups against the recipe of Level's maintainers: a stream of entries piped to a file, one line of JSON each. */
+import { createWriteStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Transform } from 'node:stream'
@@ -31,9 +32,9 @@ async function recipe(db: ClassicLevel, path: string): Promise<void> {
       done(null, `${JSON.stringify(entry)}\n`)
     },
   })
-  const file = await open(path, 'wx')
+  await pipeline(new EntryStream(db), lines, createWriteStream(path, { flags: 'wx' }))
+  const file = await open(path)
   try {
-    await pipeline(new EntryStream(db), lines, file.createWriteStream({ autoClose: false }))
     await file.sync()
   } finally {
     await file.close()
