@@ -1,5 +1,5 @@
 /** Options and help that commands share. */
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 
 /** Adds `--json` and `--quiet`. */
 export function withOutputOptions(command: Command): Command {
@@ -31,4 +31,26 @@ Exit codes:
 export function withExamples(command: Command, examples: readonly (readonly [string, string])[], remarks: string = ''): Command {
   const lines = examples.map(([line, purpose]) => `  # ${purpose}\n  holdfast ${line}`)
   return command.addHelpText('after', `${remarks === '' ? '' : `\n${remarks}\n`}\nExamples:\n${lines.join('\n')}\n${EXIT_CODES}`)
+}
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 }
+
+/** A number of bytes as it is typed: `65536`, `512k`, `10MiB`. Units are powers of 1024. */
+export function parseBytes(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([kmg]?)(?:i?b)?$/i.exec(text)
+  const bytes = Math.floor(Number(match?.[1]) * (UNITS[match?.[2]?.toLowerCase() ?? ''] ?? 1))
+  if (match === null || !Number.isSafeInteger(bytes) || bytes < 1) throw new InvalidArgumentError('It is not a number of bytes, such as 512k or 10MiB.')
+  return bytes
+}
+
+/** Collects `name=value` from an option that may be given several times. */
+export function collectLabel(text: string, labels: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const at = text.indexOf('=')
+  if (at < 1) throw new InvalidArgumentError('It is not NAME=VALUE.')
+  return { ...labels, [text.slice(0, at)]: text.slice(at + 1) }
+}
+
+/** Collects the values of an option that may be given several times. */
+export function collect(text: string, values: readonly string[] = []): string[] {
+  return [...values, text]
 }

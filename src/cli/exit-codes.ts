@@ -60,5 +60,7 @@ export function exitCodeFor(code: ErrorCode): ExitCode {
     case 'is_a_directory':
     case 'internal':
       return EXIT.failed
+    default:
+      return code satisfies never
   }
 }

@@ -51,6 +51,11 @@ export function formatRate(bytes: number, ms: number): string {
   return ms < 1 ? '' : `${formatBytes((bytes / ms) * 1000)}/s`
 }
 
+/** How long something took, and how fast it was where that says something: `3.4 s`, `3.4 s (35 MiB/s)`. */
+export function formatPace(bytes: number, ms: number): string {
+  return bytes < 1024 * 1024 ? formatDuration(ms) : `${formatDuration(ms)} (${formatRate(bytes, ms)})`
+}
+
 /** A point in time to the second, UTC: `2026-11-20 21:43:00Z`. */
 export function formatTime(at: number | string): string {
   const date = new Date(at)

@@ -147,18 +147,18 @@ describe('importTree()', () => {
   })
 })
 
+/** A store that says whatever the test wants it to. */
+function hostileStore(inodes: readonly Inode[], entries: Readonly<Record<number, readonly (readonly [string, number])[]>>): MetadataStore {
+  const find = (number: number): Inode | undefined => inodes.find((inode) => inode.inode === number)
+  const readDirectory = (number: number): Promise<unknown> =>
+    Promise.resolve({ entries: (entries[number] ?? []).map(([name, inode]) => ({ name, inode, type: find(inode)?.type ?? 'file' })), cursor: undefined })
+  return { inode: (number: number) => Promise.resolve(find(number)), readDirectory } as unknown as MetadataStore
+}
+
 describe('exportTree()', () => {
   const attributes = { mode: 0o755, uid: 0, gid: 0, size: 0, accessedAtNs: 0n, modifiedAtNs: 0n, changedAtNs: 0n, createdAtNs: 0n, xattrs: new Map() }
   const directory: Inode = { ...attributes, inode: 1, type: 'directory', links: 2, symlinkTarget: undefined, payloadId: undefined, blockCount: 0 }
   const file: Inode = { ...directory, inode: 2, type: 'file', links: 1 }
-
-  /** A store that says whatever the test wants it to. */
-  function hostileStore(inodes: readonly Inode[], entries: Readonly<Record<number, readonly (readonly [string, number])[]>>): MetadataStore {
-    const find = (number: number): Inode | undefined => inodes.find((inode) => inode.inode === number)
-    const readDirectory = (number: number): Promise<unknown> =>
-      Promise.resolve({ entries: (entries[number] ?? []).map(([name, inode]) => ({ name, inode, type: find(inode)?.type ?? 'file' })), cursor: undefined })
-    return { inode: (number: number) => Promise.resolve(find(number)), readDirectory } as unknown as MetadataStore
-  }
 
   it.each(['../escaped', '..', '.', '', 'a/b', 'nul\0'])('refuses the name %j and writes nothing outside', async (name) => {
     const dir = await tempDir()

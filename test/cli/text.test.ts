@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { formatBytes, formatCount, formatDuration, formatTable, plural, printable } from '../../src/cli/text.ts'
 import { runs, seed } from '../support/seed.ts'

@@ -56,5 +56,7 @@ function lineOf({ change, path, from, fields }: Change): string {
       return `> ${printable(from ?? '')} -> ${printable(path)}`
     case 'modified':
       return `M ${printable(path)}  (${fields?.join(', ') ?? ''})`
+    default:
+      return change satisfies never
   }
 }

@@ -5,7 +5,7 @@ import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatBytes, formatDuration, formatRate, plural, printable } from '../text.ts'
+import { formatBytes, formatPace, plural, printable } from '../text.ts'
 import { type ExportCounts, exportTree } from '../tree/export-tree.ts'
 import { PayloadDirectory } from '../tree/payload-directory.ts'
 
@@ -58,7 +58,7 @@ function describeExport(counts: ExportCounts, context: { readonly share: string;
   return (
     `Exported share "${printable(share)}" to ${printable(directory)}: ${plural(files, 'file')} (${formatBytes(bytes)}), ` +
     `${plural(directories, 'directory', 'directories')}, ${plural(symlinks, 'symbolic link')}, ${plural(hardLinks, 'hard link')} ` +
-    `in ${formatDuration(elapsedMs)} (${formatRate(bytes, elapsedMs)})`
+    `in ${formatPace(bytes, elapsedMs)}`
   )
 }
 

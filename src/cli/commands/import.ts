@@ -6,7 +6,7 @@ import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { parseStoreUrl, withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatBytes, formatDuration, formatRate, plural, printable } from '../text.ts'
+import { formatBytes, formatPace, plural, printable } from '../text.ts'
 import { type ImportCounts, importTree, refuseInside } from '../tree/import-tree.ts'
 import { PayloadDirectory } from '../tree/payload-directory.ts'
 
@@ -64,7 +64,7 @@ function describeImport(counts: ImportCounts, context: { readonly share: string;
   const { share, elapsedMs, payloads } = context
   const lines = [
     `Imported share "${printable(share)}": ${plural(files, 'file')} (${formatBytes(bytes)}), ${plural(directories, 'directory', 'directories')}, ` +
-      `${plural(symlinks, 'symbolic link')}, ${plural(hardLinks, 'hard link')} in ${formatDuration(elapsedMs)} (${formatRate(bytes, elapsedMs)})`,
+      `${plural(symlinks, 'symbolic link')}, ${plural(hardLinks, 'hard link')} in ${formatPace(bytes, elapsedMs)}`,
   ]
   if (payloads !== undefined) lines.push(`Payloads: ${plural(counts.newPayloads, 'new file')}, ${formatBytes(counts.newPayloadBytes)}, in ${printable(payloads)}`)
   if (others > 0) lines.push(`${plural(others, 'socket, fifo or device', 'sockets, fifos and devices')} recorded by type`)

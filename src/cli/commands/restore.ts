@@ -8,7 +8,7 @@ import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { withHome } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatBytes, formatCount, formatDuration, formatRate, formatTime, plural, printable } from '../text.ts'
+import { formatBytes, formatCount, formatDuration, formatPace, formatTime, plural, printable } from '../text.ts'
 
 interface RestoreOptions extends OutputOptions {
   readonly from: string
@@ -80,7 +80,7 @@ function describeReport(report: RestoreReport, store: string): string[] {
   const { bytes, durationMs, previous, stoppedMs } = report
   return [
     `Restored ${report.backupId} into ${printable(store)}: ${plural(records, 'record')}, ${formatBytes(bytes)}, ${formatCount(report.payloadIds.count)} payload IDs ` +
-      `checked, in ${formatDuration(durationMs)} (${formatRate(bytes, durationMs)}); the swap took ${formatDuration(stoppedMs)}`,
+      `checked, in ${formatPace(bytes, durationMs)}; the swap took ${formatDuration(stoppedMs)}`,
     previous === undefined ? 'There was no store before' : `The store as it was is kept; "holdfast rollback --store ${printable(store)}" brings it back`,
   ]
 }

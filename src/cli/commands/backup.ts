@@ -1,0 +1,77 @@
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import { runBackup } from '../../backup/run-backup.ts'
+import type { Manifest } from '../../snapshot/manifest.ts'
+import { withCatalog } from '../catalogs.ts'
+import { collectLabel, parseBytes, withExamples, withStore } from '../command-options.ts'
+import { withDestination } from '../destinations.ts'
+import { Output, type OutputOptions } from '../output.ts'
+import { parseStoreUrl, withStoreOf } from '../stores.ts'
+import type { Terminal } from '../terminal.ts'
+import { formatBytes, formatPace, plural, printable } from '../text.ts'
+
+interface BackupCommandOptions extends OutputOptions {
+  readonly store: string
+  readonly to: string
+  readonly adopt?: boolean | undefined
+  readonly catalog?: string | undefined
+  readonly label?: Readonly<Record<string, string>> | undefined
+  readonly maxRate?: number | undefined
+}
+
+export function registerBackup(program: Command, terminal: Terminal): void {
+  const command = withStore(program.command('backup').description('take a backup, publish it, and read it back'))
+    .requiredOption('--to <url>', 'where to publish it, such as file:/backups; made when missing')
+    .option('--label <name=value>', 'a label for the manifest; may be given several times', collectLabel)
+    .option('--catalog <path>', "where jobs are recorded (default: the directory catalog within the store's)")
+    .option('--max-rate <bytes>', 'the most bytes per second to write, such as 10MiB', parseBytes)
+  withExamples(
+    command,
+    [
+      ['backup --store level:/srv/metadata --to file:/backups', 'a backup'],
+      ['backup --store level:/srv/metadata --to file:/backups --label why=upgrade --json', 'labelled, with the manifest as JSON'],
+    ],
+    `No other process may have the store open: back up a running server from within it, through the library. The backup is listed only
+once it is whole, and counts as done only after the stored bytes were read back and matched.`,
+  )
+  command.action((options: BackupCommandOptions) => backup(options, terminal))
+}
+
+async function backup(options: BackupCommandOptions, terminal: Terminal): Promise<void> {
+  const output = new Output(terminal, options)
+  const catalogPath = options.catalog ?? join(parseStoreUrl(options.store).path, 'catalog')
+  const startedMs = performance.now()
+  await withDestination(options.to, async (destination) => {
+    await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
+      for (const { message } of await destination.validate({ signal: terminal.signal })) await output.warn(printable(message))
+      await withCatalog(catalogPath, { create: true }, async (catalog) => {
+        const progress = output.progress('backup')
+        try {
+          const { manifest } = await runBackup({
+            store,
+            destination,
+            catalog,
+            labels: options.label,
+            maxBytesPerSecond: options.maxRate,
+            signal: terminal.signal,
+            onProgress: ({ bytes, records }) => progress.update({ bytes, count: records, noun: 'records' }),
+          })
+          progress.end()
+          await output.result(manifest, () => describeBackup(manifest, { store: options.store, elapsedMs: performance.now() - startedMs }))
+        } finally {
+          progress.end()
+        }
+      })
+    })
+  })
+}
+
+function describeBackup(manifest: Manifest, context: { readonly store: string; readonly elapsedMs: number }): string[] {
+  const { payload, payloadIds } = manifest
+  const records = Object.values(manifest.records).reduce((sum, count) => sum + count, 0)
+  return [
+    `Backed up ${printable(context.store)} as ${manifest.backupId}: ${plural(records, 'record')}, ${plural(payloadIds.count, 'payload ID')}, ` +
+      `${formatBytes(payload.bytes + payloadIds.bytes)} in ${formatPace(payload.bytes, context.elapsedMs)}`,
+    'The stored bytes were read back and match',
+  ]
+}
