@@ -33,10 +33,15 @@ export interface FaultReport {
   readonly injected: number
 }
 
+export interface FaultOptions {
+  /** Whether a step is tried. @default every step */
+  readonly isTried?: ((at: number) => boolean) | undefined
+}
+
 /** Fails each step in turn that the fault can hit. `checkError` sees what the scenario rejected with. */
-export async function runFaults(scenario: Scenario, fault: Fault, checkError: (error: unknown) => void): Promise<FaultReport> {
+export async function runFaults(scenario: Scenario, fault: Fault, checkError: (error: unknown) => void, { isTried = () => true }: FaultOptions = {}): Promise<FaultReport> {
   const calls = await callsOf(scenario)
-  const hits = [...calls.keys()].filter((at) => canHit(fault, calls[at] as Call))
+  const hits = [...calls.keys()].filter((at) => canHit(fault, calls[at] as Call) && isTried(at))
   for (const at of hits) {
     await inDirectory(async (directory) => {
       await scenario.prepare(directory)
