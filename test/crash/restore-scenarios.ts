@@ -261,6 +261,29 @@ function liveAt(directory: string): string | undefined {
   return existsSync(pointer) ? (JSON.parse(readFileSync(pointer, 'utf8')) as { engine?: string }).engine : undefined
 }
 
+const making = {
+  crashOptions,
+  prepare: () => serveOnly([]),
+  check: async (directory: string, promises: ReadonlySet<string>) => {
+    const store = await openLevelStore(storeOf(directory), { create: !promises.has('made'), storeId: STORE_ID })
+    await store.createShare('works')
+    deepEqual((await store.engines()).leftovers, [])
+    await store.close()
+    deepEqual(new Set(readdirSync(storeOf(directory))), new Set(OWN_NAMES))
+  },
+}
+
+/** Files that change nothing more once a pointer to an engine was renamed into place, and before that is durable. */
+function cutAfterSwap(files: Files): Files {
+  let renames = 0
+  return interceptFiles(files, async (step, run) => {
+    // The first pointer of a home names no engine.
+    if (renames === 2 && !READ_ONLY_CALLS.includes(step.call)) throw systemError('EIO', step.call, step.path)
+    if (step.call === 'rename') renames += 1
+    return await run()
+  })
+}
+
 export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'restore over a live store',
@@ -356,19 +379,21 @@ export const SCENARIOS: readonly Scenario[] = [
   recovery('recover: complete a restore that was swapped', 'check-live', ({ backedUp, live }) => [backedUp, live]),
   {
     name: 'make a store',
-    crashOptions,
-    prepare: () => serveOnly([]),
+    ...making,
     run: async (files, directory, mark) => {
       const store = await openLevelStore(storeOf(directory), { files, onWarning: ignore, engines: engines(directory), storeId: STORE_ID })
       mark('made')
       await store.close()
     },
-    check: async (directory, promises) => {
-      const store = await openLevelStore(storeOf(directory), { create: !promises.has('made'), storeId: STORE_ID })
-      await store.createShare('works')
-      deepEqual((await store.engines()).leftovers, [])
+  },
+  {
+    name: 'open a store whose making was killed',
+    ...making,
+    run: async (files, directory, mark) => {
+      await openLevelStore(storeOf(directory), { files: cutAfterSwap(files), engines: engines(directory), storeId: STORE_ID }).catch(ignore)
+      const store = await openLevelStore(storeOf(directory), { files, onWarning: ignore, engines: engines(directory), storeId: STORE_ID })
+      mark('made')
       await store.close()
-      deepEqual(readdirSync(storeOf(directory)).toSorted(), OWN_NAMES)
     },
   },
   {
