@@ -1,6 +1,6 @@
 /** The command line: parses, runs one command, prints what failed, and returns the exit code. */
 import { Command, CommanderError } from 'commander'
-import { InvalidArgumentError } from '../errors.ts'
+import { InvalidArgumentError, isHoldfastError } from '../errors.ts'
 import { registerBackup } from './commands/backup.ts'
 import { registerCatalog } from './commands/catalog.ts'
 import { registerDelete } from './commands/delete.ts'
@@ -44,12 +44,20 @@ export async function runCommandLine(words: readonly string[], terminal: Termina
     return EXIT.done
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return EXIT.done
-    const failure = thrown instanceof CommanderError ? usageError(thrown, words) : thrown
-    const error = await reportError(terminal, failure, { json: words.includes('--json') })
-    const { reason } = terminal.signal as { reason: unknown }
-    if (terminal.signal.aborted && reason instanceof Interrupted) return reason.exitCode
-    return exitCodeFor(error.code)
+    const error = await reportError(terminal, failureOf(thrown, words, terminal), { json: words.includes('--json') })
+    return interruptOf(terminal)?.exitCode ?? exitCodeFor(error.code)
   }
+}
+
+/** What to tell of a failure: a mistake on the command line in our own words, and what an interrupt made fail as the interrupt. */
+function failureOf(thrown: unknown, words: readonly string[], terminal: Terminal): unknown {
+  if (thrown instanceof CommanderError) return usageError(thrown, words)
+  return isHoldfastError(thrown) ? thrown : (interruptOf(terminal) ?? thrown)
+}
+
+function interruptOf({ signal }: Terminal): Interrupted | undefined {
+  const reason: unknown = signal.reason
+  return reason instanceof Interrupted ? reason : undefined
 }
 
 /** The program with all its commands; parsing throws instead of exiting the process. */

@@ -21,6 +21,8 @@ export interface Progress {
 
 const REDRAW_MS = 100
 const BAR_WIDTH = 24
+/** Where the terminal does not say how wide it is. */
+const DEFAULT_COLUMNS = 80
 const CLEAR_LINE = '\r\u001b[K'
 
 export const noProgress: Progress = { update: () => undefined, end: () => undefined }
@@ -37,7 +39,7 @@ export function drawProgress(stderr: Terminal['stderr'], label: string): Progres
       drawnMs = nowMs
       drawn = true
       const line = progressLine(label, state, nowMs - startedMs)
-      stderr.write(`${CLEAR_LINE}${line.slice(0, (stderr.columns ?? 80) - 1)}`)
+      stderr.write(`${CLEAR_LINE}${line.slice(0, (stderr.columns || DEFAULT_COLUMNS) - 1)}`)
     },
     end() {
       if (drawn) stderr.write(CLEAR_LINE)

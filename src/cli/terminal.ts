@@ -21,12 +21,21 @@ export async function writeText(stream: Writable, text: string): Promise<void> {
   }
 }
 
-/** Asks a question that is answered with yes or no; anything but `y` or `yes` is no. */
+/**
+ * Asks a question that is answered with yes or no; anything but `y` or `yes` is no, the end of the input too. Ctrl-C
+ * rejects with the signal's reason.
+ */
 export async function askYesNo(terminal: Terminal, question: string): Promise<boolean> {
-  const lines = createInterface({ input: terminal.stdin, output: terminal.stderr })
+  const { stdin, stderr, signal } = terminal
+  // Not as a terminal: the line editor would take Ctrl-C for itself.
+  const lines = createInterface({ input: stdin, output: stderr, terminal: false })
   try {
-    const answer = await lines.question(`${question} [y/N] `, { signal: terminal.signal })
+    const answer = await Promise.race([lines.question(`${question} [y/N] `, { signal }), once(lines, 'close').then(() => '')])
     return /^y(?:es)?$/i.test(answer.trim())
+  } catch (error) {
+    if (!signal.aborted) throw error
+    stderr.write('\n')
+    throw signal.reason
   } finally {
     lines.close()
   }
