@@ -1,4 +1,4 @@
-import { equal, ok } from 'node:assert/strict'
+import { ok } from 'node:assert/strict'
 import { afterAll, describe, test } from 'vitest'
 import { isHoldfastError } from '../../src/errors.ts'
 import { FAULTS } from '../support/faulty-files.ts'
@@ -26,6 +26,6 @@ describe.each(SCENARIOS)('$name', (scenario) => {
     }, { isTried: (at) => (at + seed + FAULTS.indexOf(fault)) % STRIDE === 0 })
     points += report.points
     injected += report.injected
-    equal(report.injected > 0, true)
+    ok(report.points > 5)
   })
 })
