@@ -8,6 +8,9 @@ import type { ToWorker, WorkerFailed } from './worker-messages.ts'
 /** How long a worker may take to close what it has open before it is terminated. */
 const STOP_TIMEOUT_MS = 5000
 
+/** What a thread allocates dies young: letting V8 keep more of it costs memory and saves nothing. */
+const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 12 }
+
 export class WorkerLink<Received extends { readonly type: string }> {
   readonly #worker: Worker
   readonly #exited: Promise<void>
@@ -22,7 +25,7 @@ export class WorkerLink<Received extends { readonly type: string }> {
   constructor(url: URL, request: unknown, { name, interrupt }: { readonly name: string; readonly interrupt: Interrupt }) {
     this.#interrupt = interrupt
     // The file of a payload-ID set is opened there and used here: it must not be closed with the thread.
-    this.#worker = new Worker(url, { workerData: request, name, trackUnmanagedFds: false })
+    this.#worker = new Worker(url, { workerData: request, name, trackUnmanagedFds: false, resourceLimits: RESOURCE_LIMITS })
     this.#exited = new Promise((resolve) => {
       this.#worker.once('exit', (code) => {
         if (!this.#isDone) interrupt.fail(new InternalError(`The worker thread "${name}" ended unexpectedly, exit code ${code}`))
