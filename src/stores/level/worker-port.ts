@@ -3,6 +3,7 @@ import { type MessagePort, parentPort } from 'node:worker_threads'
 import { ClassicLevel } from 'classic-level'
 import { packError } from '../../error-transfer.ts'
 import { InternalError } from '../../errors.ts'
+import { lowerThreadPriority } from './thread-priority.ts'
 import { type ToWorker, CHUNKS_IN_FLIGHT } from './worker-messages.ts'
 
 export class WorkerPort {
@@ -16,6 +17,7 @@ export class WorkerPort {
   constructor() {
     if (parentPort === null) throw new InternalError('This module runs in worker threads only')
     this.#port = parentPort
+    lowerThreadPriority()
     this.#port.on('message', (message: ToWorker) => this.#take(message))
   }
 
