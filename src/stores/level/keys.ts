@@ -41,6 +41,9 @@ export type SectionName = (typeof SECTION_NAMES)[number]
 /** The sections of a snapshot, in key order. */
 export const SECTIONS: readonly (KeyRange & { readonly name: SectionName })[] = SECTION_NAMES.map((name) => ({ name, ...under(name) }))
 
+/** What is the store's own and no part of a snapshot. */
+export const STORE_KEYS: KeyRange = under('store')
+
 export const STORE_ID_KEY = 'store/id'
 export const SCHEMA_VERSION_KEY = 'store/schema-version'
 export const NEXT_INODE_KEY = 'counters/next-inode'

@@ -40,6 +40,11 @@ export interface LevelMetadataStoreOptions {
    * end of the process but not that of the machine, until `flush`. @default true
    */
   readonly durable?: boolean | undefined
+  /**
+   * Say so when the database is a classic-level that was opened with its `multithreading` option: backups and restores
+   * then run in a worker thread. It must be true. @default false
+   */
+  readonly multithreading?: boolean | undefined
   /** The time in milliseconds since 1970. @default Date.now */
   readonly clock?: (() => number) | undefined
 }
@@ -82,7 +87,7 @@ export class LevelMetadataStore implements MetadataStore {
   }
 
   private constructor(db: LevelDatabase, options: LevelMetadataStoreOptions & { readonly storeId: string }) {
-    const { kind, storeId, durable = true, clock = Date.now } = options
+    const { kind, storeId, durable = true, clock = Date.now, multithreading } = options
     this.kind = kind
     this.storeId = storeId
     this.#db = new TextDatabase(db)
@@ -92,10 +97,12 @@ export class LevelMetadataStore implements MetadataStore {
     this.#backupable = levelBackupable(db, {
       payloadIds: PAYLOAD_IDS_MODULE,
       sections: keys.SECTIONS,
+      ownKeys: keys.STORE_KEYS,
       storeKind: kind,
       storeId,
       schemaVersion,
       encoding: 'text',
+      multithreading,
     })
   }
 
