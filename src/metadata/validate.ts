@@ -1,5 +1,6 @@
 /** The rules for what goes into a metadata store. Every check returns its argument or throws `invalid_argument`. */
 import { InvalidArgumentError } from '../errors.ts'
+import { checkPayloadId } from '../payload-ids.ts'
 import {
   type Block,
   type ByteRangeLock,
@@ -149,13 +150,13 @@ export function checkSymlinkTarget(target: string): string {
 }
 
 export function checkContent(content: Content): void {
-  if ('payloadId' in content) checkPayloadId(content.payloadId)
+  if ('payloadId' in content) checkPayload(content.payloadId)
   else checkBlocks(content.blocks)
 }
 
 export function checkBlocks(blocks: readonly Block[]): void {
   for (const { payloadId, offset, bytes } of blocks) {
-    checkPayloadId(payloadId)
+    checkPayload(payloadId)
     checkInteger(offset, { what: 'block offset' })
     checkInteger(bytes, { what: 'bytes of a block' })
   }
@@ -205,16 +206,15 @@ export function checkShareOptions(options: Readonly<Record<string, string>>): vo
   }
 }
 
-/** 1 to 255 characters of printable ASCII without space. */
-export function checkPayloadId(payloadId: string): string {
-  if (typeof payloadId !== 'string' || !/^[!-~]{1,255}$/.test(payloadId)) throw refused('payload ID', payloadId, 'it is not 1 to 255 printable ASCII characters')
-  return payloadId
-}
-
 /** 1 to 64 characters of printable ASCII without space. */
 export function checkStoreId(storeId: string): string {
   if (!/^[!-~]{1,64}$/.test(storeId)) throw refused('store ID', storeId, 'it is not 1 to 64 printable ASCII characters')
   return storeId
+}
+
+function checkPayload(payloadId: string): void {
+  if (typeof payloadId !== 'string') throw refused('payload ID', payloadId, 'it is not text')
+  checkPayloadId(payloadId)
 }
 
 function refused(what: string, value: unknown, why: string): InvalidArgumentError {

@@ -12,7 +12,6 @@ import {
   checkInteger,
   checkName,
   checkNewInode,
-  checkPayloadId,
   checkPlace,
   checkRange,
   checkSettingName,
@@ -21,6 +20,7 @@ import {
   checkTimeMs,
   checkUploadId,
 } from '../../metadata/validate.ts'
+import { checkPayloadId } from '../../payload-ids.ts'
 import * as keys from './keys.ts'
 import * as records from './records.ts'
 
