@@ -6,22 +6,31 @@ import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { ClassicLevel } from 'classic-level'
 import { EntryStream } from 'level-read-stream'
+import type { Backupable } from '../../../src/backupable.ts'
 import { type BenchRow, compared, interleaved, secondsOf } from '../bench.ts'
-import { filledDatabase } from '../entries.ts'
-import { backupToFs, entriesBackupable, withDatabase, withDirectory } from '../store.ts'
+import { filledDatabase, filledMetadataStore } from '../entries.ts'
+import { backupToFs, entriesBackupable, metadataBackupable, withDatabase, withDirectory } from '../store.ts'
 
 export const recipeRow: BenchRow = {
   name: 'recipe',
   async run(context) {
     const { directory, entries, rounds } = context
-    const rates = await withDatabase(await filledDatabase(context, entries), async (db) =>
-      interleaved(rounds, {
-        backup: async () => entries / (await withDirectory(directory, (path) => secondsOf(() => backupToFs(entriesBackupable(db), path)))),
-        recipe: async () => entries / (await withDirectory(directory, (path) => secondsOf(() => recipe(db, join(path, 'dump.jsonl'))))),
-      }),
-    )
-    const values = { measured: rates.backup, reference: rates.recipe, unit: 'entries/s' }
-    return [compared('backup to fs / entry stream piped to a file', values, { atLeast: 4 })]
+    const against = async (database: string, backupable: (db: ClassicLevel) => Backupable): Promise<{ measured: number; reference: number; unit: string }> => {
+      const rates = await withDatabase(database, async (db) =>
+        interleaved(rounds, {
+          measured: async () => entries / (await withDirectory(directory, (path) => secondsOf(() => backupToFs(backupable(db), path)))),
+          reference: async () => entries / (await withDirectory(directory, (path) => secondsOf(() => recipe(db, join(path, 'dump.jsonl'))))),
+        }),
+      )
+      return { ...rates, unit: 'entries/s' }
+    }
+    const metadata = await against(await filledMetadataStore(context, entries), metadataBackupable)
+    const unsorted = await against(await filledDatabase(context, entries), entriesBackupable)
+    const target = { atLeast: 4 }
+    return [
+      compared('backup to fs, metadata store / entry stream piped to a file', metadata, target),
+      compared('backup to fs, payload IDs unsorted / entry stream piped to a file', unsorted, target),
+    ]
   },
 }
 

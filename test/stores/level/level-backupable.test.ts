@@ -1,26 +1,15 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { ClassicLevel } from 'classic-level'
 import * as fc from 'fast-check'
 import { MemoryLevel } from 'memory-level'
-import { describe, expect, onTestFinished, test } from 'vitest'
-import { BackupUnsupportedError, InternalError, RecordInvalidError, RestoreCorruptError, StoreUnavailableError } from '../../../src/errors.ts'
+import { describe, expect, test } from 'vitest'
+import { RecordInvalidError, RestoreCorruptError, StoreUnavailableError } from '../../../src/errors.ts'
 import { SnapshotWriter } from '../../../src/snapshot/snapshot-writer.ts'
 import { levelBackupable } from '../../../src/stores/level/level-backupable.ts'
 import { CollectingSink, CountingSource, dataFrames, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { runs, seed } from '../../support/seed.ts'
-import { type ByteLevel, type TestEngine, ENGINES, backupableOptions, dump, openDatabase, put } from './backupable-stores.ts'
-import { PAYLOAD_IDS_URL, payloadIds } from './payload-ids-of-test-record.ts'
-
-const SINK = { write: async (): Promise<void> => undefined, finish: async (): Promise<void> => undefined }
-
-async function open(engine: TestEngine): Promise<ByteLevel> {
-  const { db, cleanup } = await openDatabase(engine)
-  onTestFinished(cleanup)
-  return db
-}
+import { type TestEngine, ENGINES, backupableOptions, dump, openDatabase, put } from './backupable-stores.ts'
+import { NO_SINK as SINK, openForTest as open, rejection } from './backupable-test-support.ts'
+import { payloadIds } from './payload-ids-of-test-record.ts'
 
 describe.each(ENGINES)('levelBackupable() of %s', (engine) => {
   test('fails with record_invalid for records whose payload IDs cannot be told, naming the first 20 and counting all', async () => {
@@ -157,91 +146,6 @@ describe.each(ENGINES)('levelBackupable() of %s', (engine) => {
   })
 })
 
-describe('levelBackupable() in a worker thread', () => {
-  test.each([['crash', 'ended unexpectedly'], ['late failure', 'Too late']])('a %s of the thread is internal, and leaves the database usable', async (value, message) => {
-    const db = await open('classic in a worker')
-    for (let index = 0; index < 3000; index++) await put(db, `k${index}`, index === 100 ? value : 'x'.repeat(1000))
-    const store = levelBackupable(db, backupableOptions('classic in a worker'))
-    const error = await rejection(store.backup({ ...SINK, write: () => delay(50) }))
-    expect(error).toBeInstanceOf(InternalError)
-    expect((error as Error).message).toContain(message)
-    await put(db, 'k100', 'fine')
-    await snapshotOf(store)
-  })
-
-  test('lets go of the database after success, failure and abort: it can be closed and opened by others', async () => {
-    const directory = await mkdtemp(join(tmpdir(), 'holdfast-test-'))
-    onTestFinished(() => rm(directory, { recursive: true, force: true }))
-    const location = join(directory, 'db')
-    const db = new ClassicLevel(location, { multithreading: true })
-    for (let index = 0; index < 5000; index++) await db.put(`k${index}`, `payload:${index}`)
-    const store = levelBackupable(db, { payloadIds: PAYLOAD_IDS_URL, multithreading: true })
-    await snapshotOf(store)
-    await rejection(store.backup({ ...SINK, write: () => Promise.reject(new Error('full')) }))
-    const controller = new AbortController()
-    await rejection(store.backup({ ...SINK, write: async () => controller.abort() }, { signal: controller.signal }))
-    await db.close()
-    const alone = new ClassicLevel(location, { multithreading: false })
-    await alone.open()
-    expect(await alone.get('k7')).toBe('payload:7')
-    await alone.close()
-  })
-
-  test('a module that exports no payloadIds fails with its TypeError, a missing one with its own error', async () => {
-    const db = await open('classic in a worker')
-    for (const multithreading of [true, false]) {
-      const wrong = levelBackupable(db, { payloadIds: new URL('data:text/javascript,export const other = 1'), multithreading })
-      expect(await rejection(wrong.backup(SINK))).toMatchObject({ name: 'TypeError' })
-      const missing = levelBackupable(db, { payloadIds: new URL('file:///nowhere/at/all.js'), multithreading })
-      expect(await rejection(missing.backup(SINK))).toMatchObject({ code: 'ERR_MODULE_NOT_FOUND' })
-    }
-  })
-
-  test('a function as payloadIds is called on the calling thread', async () => {
-    const db = await open('classic in a worker')
-    await put(db, 'a', 'payload:p')
-    const seen: string[] = []
-    const store = levelBackupable(db, {
-      payloadIds: (key: string, value: string, section: string) => {
-        seen.push(`${section} ${key}`)
-        return payloadIds(key, value)
-      },
-      multithreading: true,
-      encoding: 'text',
-    })
-    expect((await snapshotOf(store)).payloadIds).toEqual(['p'])
-    expect(seen).toEqual(['entries a'])
-  })
-
-  test('another database than classic-level is refused with backup_unsupported', async () => {
-    const db = new MemoryLevel()
-    const store = levelBackupable(db, { payloadIds: PAYLOAD_IDS_URL, multithreading: true })
-    expect(await rejection(store.backup(SINK))).toBeInstanceOf(BackupUnsupportedError)
-  })
-
-  test('never has more than a few chunks on the way to a slow sink', async () => {
-    const db = await open('classic in a worker')
-    for (let index = 0; index < 60; index++) await put(db, `k${String(index).padStart(2, '0')}`, 'x'.repeat(1_000_000))
-    const ahead: number[] = []
-    let written = 0
-    await (
-      await levelBackupable(db, backupableOptions('classic in a worker')).backup(
-        {
-          ...SINK,
-          async write(chunk) {
-            await delay(5)
-            written += chunk.byteLength
-          },
-        },
-        { onProgress: ({ bytes }) => void ahead.push(bytes - written) },
-      )
-    ).close()
-    // What a message says was written by the worker, when the chunk that it came with was.
-    expect(Math.max(...ahead)).toBeLessThan(8 * 1024 * 1024)
-    expect(ahead.length).toBeGreaterThan(50)
-  })
-})
-
 describe('levelBackupable() in general', () => {
   test('a snapshot of each engine restores into each other, with the same frames', async () => {
     for (const from of ENGINES) {
@@ -340,13 +244,6 @@ async function forged(records: readonly (readonly [section: number, record: read
   for (const [section, record] of records) await writer.writeRecords(section, [record])
   await writer.finish({ count: 0, digest: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' })
   return Buffer.concat(sink.chunks)
-}
-
-async function rejection(promise: Promise<unknown>): Promise<unknown> {
-  return await promise.then(
-    () => expect.fail('It did not reject'),
-    (error: unknown) => error,
-  )
 }
 
 /** No lone surrogates, which UTF-8 cannot hold. */
