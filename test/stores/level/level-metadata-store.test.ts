@@ -173,10 +173,35 @@ describe('LevelMetadataStore mutations', () => {
   })
 })
 
+test('LevelMetadataStore lookup() and readDirectory() see one instant, whatever happens between their reads', async () => {
+  const db = new WatchedLevel()
+  await using store = await LevelMetadataStore.open(db, { kind: 'memory' })
+  const { root } = await store.createShare('s')
+  const place = { parent: root, name: 'a' }
+  const file = await store.create(place, { type: 'file' })
+  db.beforeInode = () => store.unlink(place)
+  expect(await store.lookup(place)).toEqual(file)
+  expect(await store.lookup(place)).toBeUndefined()
+  db.beforeInode = async () => void (await store.create(place, { type: 'file' }))
+  expect((await store.readDirectory(root)).entries).toEqual([])
+  expect((await store.readDirectory(root)).entries.length).toBe(1)
+})
+
 /** A database that says which writes had `sync`, and fails them on demand. */
 class WatchedLevel extends MemoryLevel {
   readonly writes: unknown[] = []
   failure: Error | undefined
+  /** Called once, before the next inode is read from a snapshot. */
+  beforeInode: (() => Promise<void>) | undefined
+
+  override async get(key: string, options?: object): Promise<never> {
+    if (key.startsWith('inodes/') && (options as { readonly snapshot?: unknown }).snapshot !== undefined) {
+      const { beforeInode } = this
+      this.beforeInode = undefined
+      await beforeInode?.()
+    }
+    return (await super.get<string, string>(key, options ?? {})) as never
+  }
 
   override batch(...args: readonly unknown[]): never {
     const batch = (super.batch as (...args: readonly unknown[]) => ReturnType<LevelDatabase['batch']>)(...args)
