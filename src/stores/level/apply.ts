@@ -3,9 +3,11 @@ import type { RestoreOptions } from '../../backupable.ts'
 import { CombinedError, DestinationNoSpaceError, RestoreCorruptError, StoreUnavailableError } from '../../errors.ts'
 import { type DataFrame, type SnapshotReader, decodeRecords } from '../../snapshot/snapshot-reader.ts'
 import { type KeyRange, type KeySpan, type Value, SpanCursor, compareKeys, dataRanges, nameOfKey } from './key-spans.ts'
+import type { RecordBatch } from './record-batches.ts'
 import type { LevelDatabase } from './text-database.ts'
 
 export interface ApplyOptions {
+  readonly newBatch: () => RecordBatch
   readonly spans: readonly KeySpan[]
   /** Called between frames: a chance to yield, or to end by throwing. */
   readonly checkpoint: () => Promise<void> | void
@@ -27,7 +29,7 @@ export async function fillOrEmpty(db: LevelDatabase, ownKeys: KeyRange | undefin
     await fill()
   } catch (error) {
     try {
-      for (const range of dataRanges(ownKeys)) await writing(db.clear({ ...bounds(range), keyEncoding: 'buffer' } as object))
+      for (const range of dataRanges(ownKeys)) await writing(() => db.clear({ ...bounds(range), keyEncoding: 'buffer' } as object))
     } catch (failure) {
       throw new CombinedError(`${messageOf(error)}; and the store cannot be emptied again: ${messageOf(failure)}`, [error, failure])
     }
@@ -39,30 +41,78 @@ export async function fillOrEmpty(db: LevelDatabase, ownKeys: KeyRange | undefin
  * Writes all records in sorted batches, each while the next is decoded. Rejects with `restore_corrupt` for a key that is not
  * in its section or not greater than the one before. What was written then stays; it is for the caller to remove.
  */
-export async function applySnapshot(db: LevelDatabase, reader: SnapshotReader, options: ApplyOptions): Promise<void> {
-  const batches = new BatchMaker(db, options.spans)
+export async function applySnapshot(reader: SnapshotReader, options: ApplyOptions): Promise<void> {
+  const { spans, checkpoint, onProgress } = options
+  const checker = new KeyChecker(spans)
+  const batches = new BatchRotation(options.newBatch)
   let records = 0
   let bytes = 0
-  // The newest batch is held back, so that the very last can be written with `sync`.
-  let held: Operation[] = []
-  let written: Promise<void> = Promise.resolve()
   try {
     for await (const frame of reader.frames()) {
-      const batch = batches.of(frame)
-      await written
-      written = writing(db.batch(held))
-      // Seen at the next turn, or when the loop is left.
-      written.catch(() => undefined)
-      held = batch
+      const batch = batches.spare()
+      for (const [key, value] of decodeRecords(frame)) {
+        checker.check(key, frame)
+        batch.put(key, value)
+      }
+      await batches.add(batch)
       records += frame.records
       bytes += frame.data.byteLength
-      options.onProgress?.({ bytes, records })
-      await options.checkpoint()
+      onProgress?.({ bytes, records })
+      await checkpoint()
     }
-    await written
-    await writing(db.batch(held, { sync: true } as object))
+    await batches.end()
   } finally {
-    await Promise.allSettled([written])
+    await batches.close()
+  }
+}
+
+/** Writes batches one after another, while the caller fills the next, and the last of them with `sync`. */
+class BatchRotation {
+  readonly #newBatch: () => RecordBatch
+  readonly #all: RecordBatch[] = []
+  readonly #spare: RecordBatch[] = []
+  /** The newest is held back, for it may be the last. */
+  #held: RecordBatch | undefined
+  #written: Promise<void> = Promise.resolve()
+
+  constructor(newBatch: () => RecordBatch) {
+    this.#newBatch = newBatch
+  }
+
+  /** A batch to fill; give it back with `add`. */
+  spare(): RecordBatch {
+    const spare = this.#spare.pop()
+    if (spare !== undefined) return spare
+    const batch = this.#newBatch()
+    this.#all.push(batch)
+    return batch
+  }
+
+  /** Takes a filled batch; resolves when the next may be filled. */
+  async add(batch: RecordBatch): Promise<void> {
+    await this.#written
+    if (this.#held !== undefined) {
+      this.#written = this.#write(this.#held)
+      // Seen by the next call, or by `close`.
+      this.#written.catch(() => undefined)
+    }
+    this.#held = batch
+  }
+
+  async end(): Promise<void> {
+    await this.#written
+    if (this.#held !== undefined) await writing(() => this.#held?.write({ sync: true }))
+  }
+
+  /** Waits for what is being written. */
+  async close(): Promise<void> {
+    await Promise.allSettled([this.#written])
+    await Promise.all(this.#all.map((batch) => batch.close()))
+  }
+
+  async #write(batch: RecordBatch): Promise<void> {
+    await writing(() => batch.write({ sync: false }))
+    this.#spare.push(batch)
   }
 }
 
@@ -86,55 +136,6 @@ class KeyChecker {
   }
 }
 
-interface Operation {
-  readonly type: 'put'
-  readonly key: Value
-  readonly value: Value
-  readonly keyEncoding: Encoding
-  readonly valueEncoding: Encoding
-}
-
-type Encoding = ReturnType<LevelDatabase['keyEncoding']>
-
-/**
- * Makes batches of frames. They are arrays: the memory of LevelDB's chained batches is given back when V8 gets to
- * collecting them, and as it knows nothing of their size, that is too late.
- */
-class BatchMaker {
-  readonly #checker: KeyChecker
-  readonly #textKeys: Encoding
-  readonly #textValues: Encoding
-  readonly #byteKeys: Encoding
-  readonly #byteValues: Encoding
-
-  constructor(db: LevelDatabase, spans: readonly KeySpan[]) {
-    this.#checker = new KeyChecker(spans)
-    // Not by name: every operation then has the same shape from the start, which makes abstract-level's copies several times as fast.
-    this.#textKeys = db.keyEncoding('utf8')
-    this.#textValues = db.valueEncoding('utf8')
-    this.#byteKeys = db.keyEncoding('view')
-    this.#byteValues = db.valueEncoding('view')
-  }
-
-  of(frame: DataFrame): Operation[] {
-    return decodeRecords(frame).map(([key, value]) => {
-      this.#checker.check(key, frame)
-      return {
-        type: 'put',
-        key: kept(key),
-        value: kept(value),
-        keyEncoding: typeof key === 'string' ? this.#textKeys : this.#byteKeys,
-        valueEncoding: typeof value === 'string' ? this.#textValues : this.#byteValues,
-      }
-    })
-  }
-}
-
-/** Bytes are views of the stream, which a database in memory must not keep. */
-function kept(value: Value): Value {
-  return typeof value === 'string' ? value : Buffer.from(value)
-}
-
 function corrupt(frame: DataFrame, fault: string): RestoreCorruptError {
   return new RestoreCorruptError(`Cannot restore frame ${frame.sequence}: ${fault}`, { offset: frame.offset, frame: frame.sequence })
 }
@@ -156,9 +157,9 @@ async function reading<T>(result: Promise<T>): Promise<T> {
 }
 
 /** LevelDB tells a full disk by its message only. */
-async function writing(result: Promise<void>): Promise<void> {
+async function writing(write: () => Promise<void> | undefined): Promise<void> {
   try {
-    await result
+    await write()
   } catch (error) {
     const message = `Cannot write to the store: ${messageOf(error)}`
     if (/No space left on device|Disk quota exceeded/i.test(message)) throw new DestinationNoSpaceError(message, { cause: error })

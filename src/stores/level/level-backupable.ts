@@ -8,6 +8,7 @@ import { Interrupt } from './interrupt.ts'
 import { type KeyRange, type Section, keySpans } from './key-spans.ts'
 import { loadPayloadIds } from './payload-ids-module.ts'
 import { throttle } from './rate-limit.ts'
+import { arrayBatches } from './record-batches.ts'
 import { readSnapshot } from './read-snapshot.ts'
 import type { PayloadIdExtractor, RecordEncoding } from './scan.ts'
 import type { LevelDatabase } from './text-database.ts'
@@ -125,7 +126,7 @@ class LevelBackupable implements Backupable {
       await fillOrEmpty(this.#db, ownKeys, async () => {
         interrupt.check()
         if (this.#multithreading) await restoreInWorker(this.#db, bytes, options)
-        else await readSnapshot(this.#db, bytes, { ...options, checkpoint: () => yieldTo(interrupt) })
+        else await readSnapshot(bytes, { ...options, newBatch: arrayBatches(this.#db), checkpoint: () => yieldTo(interrupt) })
       })
     } finally {
       release()

@@ -4,9 +4,11 @@ import { RestoreCorruptError, SchemaVersionMismatchError, StoreKindMismatchError
 import { type SnapshotReader, openSnapshot } from '../../snapshot/snapshot-reader.ts'
 import { applySnapshot } from './apply.ts'
 import { type KeyRange, type Section, keySpans } from './key-spans.ts'
-import type { LevelDatabase } from './text-database.ts'
+import type { RecordBatch } from './record-batches.ts'
 
 export interface ReadSnapshotOptions {
+  /** Makes batches of the database to be filled. */
+  readonly newBatch: () => RecordBatch
   readonly sections: readonly Section[]
   readonly ownKeys: KeyRange | undefined
   readonly storeKind: StoreKind
@@ -19,11 +21,11 @@ export interface ReadSnapshotOptions {
 }
 
 /** Writes all records of a stream. What was written when it rejects stays; it is for the caller to remove. */
-export async function readSnapshot(db: LevelDatabase, source: SnapshotSource, options: ReadSnapshotOptions): Promise<void> {
+export async function readSnapshot(source: SnapshotSource, options: ReadSnapshotOptions): Promise<void> {
   const reader = await openSnapshot(source)
   try {
     checkHeader(reader.header, options)
-    await applySnapshot(db, reader, { ...options, spans: keySpans(options.sections, options.ownKeys) })
+    await applySnapshot(reader, { ...options, spans: keySpans(options.sections, options.ownKeys) })
   } finally {
     await reader.close()
   }

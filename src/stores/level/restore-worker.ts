@@ -1,6 +1,7 @@
 /** Entry point of the worker thread that restores into a LevelDB database. */
 import { workerData } from 'node:worker_threads'
 import type { SnapshotProgress } from '../../backupable.ts'
+import { nativeBatches } from './record-batches.ts'
 import { readSnapshot } from './read-snapshot.ts'
 import type { FromRestoreWorker, RestoreRequest } from './worker-messages.ts'
 import { WorkerPort } from './worker-port.ts'
@@ -11,8 +12,9 @@ const request = workerData as RestoreRequest
 await port.run(request.location, async (db): Promise<FromRestoreWorker> => {
   let progress: SnapshotProgress = { bytes: 0, records: 0 }
   const chunks = port.chunks(() => ({ type: 'credit', progress }) satisfies FromRestoreWorker)
-  await readSnapshot(db, chunks, {
+  await readSnapshot(chunks, {
     ...request,
+    newBatch: nativeBatches(db),
     checkpoint: () => port.checkStop(),
     onProgress: (made) => {
       progress = made
