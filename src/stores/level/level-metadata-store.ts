@@ -1,6 +1,4 @@
-import { ulid } from 'ulid'
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../../backupable.ts'
-import { SchemaVersionMismatchError, StoreIdMismatchError, StoreUnavailableError } from '../../errors.ts'
 import type {
   Block,
   ByteRangeLock,
@@ -25,6 +23,7 @@ import { levelBackupable } from './level-backupable.ts'
 import * as nodes from './nodes.ts'
 import { decodeRecord } from './record-check.ts'
 import * as records from './records.ts'
+import { identifyStore } from './store-identity.ts'
 import { type LevelDatabase, TextDatabase } from './text-database.ts'
 import * as tree from './tree.ts'
 import * as uploads from './uploads.ts'
@@ -79,7 +78,7 @@ export class LevelMetadataStore implements MetadataStore {
     const text = new TextDatabase(db)
     await text.open()
     try {
-      return new LevelMetadataStore(db, { ...options, storeId: await openStore(text, options.storeId) })
+      return new LevelMetadataStore(db, { ...options, storeId: await identifyStore(text, options.storeId) })
     } catch (error) {
       await text.close()
       throw error
@@ -310,31 +309,4 @@ export class LevelMetadataStore implements MetadataStore {
   #now(): number {
     return this.#clock()
   }
-}
-
-/** Finds out whose store the database holds, or makes it one when it is empty, and gives its ID. */
-async function openStore(db: TextDatabase, wantedId: string | undefined): Promise<string> {
-  const [storeId, schemaVersion] = await db.getMany([keys.STORE_ID_KEY, keys.SCHEMA_VERSION_KEY])
-  if (storeId === undefined || schemaVersion === undefined) return await createStore(db, wantedId ?? ulid())
-  if (schemaVersion !== String(records.SCHEMA_VERSION)) {
-    throw new SchemaVersionMismatchError(
-      `Cannot open the metadata store: its records are of schema version ${schemaVersion}, and this release has ${records.SCHEMA_VERSION}`,
-      { hint: 'Open it with the release that wrote it' },
-    )
-  }
-  if (wantedId !== undefined && wantedId !== storeId) {
-    throw new StoreIdMismatchError(`Cannot open the metadata store as ${JSON.stringify(wantedId)}: it is ${JSON.stringify(storeId)}`)
-  }
-  return storeId
-}
-
-async function createStore(db: TextDatabase, storeId: string): Promise<string> {
-  check.checkStoreId(storeId)
-  if (!(await db.isEmpty())) throw new StoreUnavailableError('Cannot open the metadata store: the database holds records of something else')
-  const created = new Map([
-    [keys.STORE_ID_KEY, storeId],
-    [keys.SCHEMA_VERSION_KEY, String(records.SCHEMA_VERSION)],
-  ])
-  await db.write(created, { sync: true })
-  return storeId
 }
