@@ -36,11 +36,18 @@ export function describeManifest(manifest: Manifest): string[] {
     ['store', `${printable(manifest.storeId)} (${printable(manifest.storeKind)}, schema version ${manifest.schemaVersion})`],
     ['payload', `${formatBytes(payload.bytes)} (${formatCount(payload.bytes)} bytes), sha256 ${payload.sha256}`],
     ['payloadIds', `${formatCount(payloadIds.count)} in ${formatBytes(payloadIds.bytes)}, sha256 ${payloadIds.sha256}`],
-    ...Object.entries(records).map(([section, count]): [string, string] => [`records.${printable(section)}`, formatCount(count)]),
+    ['records', describeRecords(records)],
     ['compression', manifest.compression],
     ['encryption', manifest.encryption === null ? 'none' : printable(JSON.stringify(manifest.encryption))],
     ['labels', formatLabels(manifest.labels) || 'none'],
     ['holdfastVersion', printable(manifest.holdfastVersion)],
     ['manifestVersion', String(manifest.manifestVersion)],
   ])
+}
+
+/** The total, and the sections that hold any. */
+function describeRecords(records: Manifest['records']): string {
+  const sections = Object.entries(records).filter(([, count]) => count > 0)
+  const total = sections.reduce((sum, [, count]) => sum + count, 0)
+  return `${formatCount(total)} (${sections.map(([section, count]) => `${printable(section)} ${formatCount(count)}`).join(', ')})`
 }
