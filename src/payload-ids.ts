@@ -167,7 +167,7 @@ export class PayloadIdSetBuilder {
     const first = pending[0]
     if (first === undefined) return
     this.#pending = []
-    if (!this.#ascending) pending.sort(byCode)
+    if (!this.#ascending) flatten(pending).sort(byCode)
     this.#ascending = true
     const run = this.#runs.at(-1)
     const smallest = pending[0] ?? ''
@@ -237,6 +237,17 @@ export async function emptyPayloadIdSet(): Promise<PayloadIdSet> {
 /** The IDs of a `payload-ids` object. Throws `restore_corrupt` with the byte offset when it is damaged. */
 export async function* decodePayloadIds(source: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, undefined> {
   for await (const batch of decodePayloadIdBatches(source)) yield* batch
+}
+
+/** Replaces texts that are parts of larger ones by copies, which take less memory and are compared several times as fast. */
+function flatten(payloadIds: string[]): string[] {
+  const bytes = Buffer.from(payloadIds.join(''), 'latin1')
+  let position = 0
+  for (const [index, { length }] of payloadIds.entries()) {
+    payloadIds[index] = bytes.toString('latin1', position, position + length)
+    position += length
+  }
+  return payloadIds
 }
 
 /** Payload IDs are ASCII: comparing code units compares bytes. */

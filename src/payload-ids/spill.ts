@@ -13,7 +13,8 @@ export interface SpillOptions {
 /** A spill as plain data; `fd` is the file's descriptor, good in every thread of the process. */
 export type SpillState = { readonly chunks: readonly Uint8Array[]; readonly fd?: undefined } | { readonly fd: number; readonly bytes: number }
 
-const READ_BYTES: number = 256 * 1024
+/** Small, as many runs may be read at once when they are merged. */
+const READ_BYTES: number = 32 * 1024
 const PRIVATE_FILE = 0o600
 const readAsync = promisify(readCallback)
 
