@@ -1,0 +1,84 @@
+/** What a job says to the catalog: that it began, how far it is, how it ended. */
+import { newBackupId } from '../backup-id.ts'
+import { type HoldfastError, CombinedError, InternalError, isHoldfastError } from '../errors.ts'
+import type { Catalog, CatalogEvent, JobEnded, JobError, JobProgress, JobStarted } from './catalog.ts'
+import { markUnderWay, thisProcess } from './job-owner.ts'
+
+export type NewJob = Pick<JobStarted, 'kind' | 'storeKind' | 'storeId' | 'destination' | 'backupId'>
+
+export interface JobLogOptions {
+  /** Without one, nothing is recorded. */
+  readonly catalog: Catalog | undefined
+  readonly clock: () => number
+}
+
+const MAX_MESSAGE_LENGTH = 4096
+
+export class JobLog {
+  readonly jobId: string
+  readonly startedAt: string
+  readonly #catalog: Catalog | undefined
+  readonly #clock: () => number
+  readonly #release: () => void
+
+  private constructor({ catalog, clock }: JobLogOptions) {
+    this.#catalog = catalog
+    this.#clock = clock
+    const nowMs = clock()
+    this.jobId = newBackupId(nowMs)
+    this.startedAt = new Date(nowMs).toISOString()
+    this.#release = markUnderWay(this.jobId)
+  }
+
+  /** Records that a job begins; durable when it resolves. */
+  static async start(job: NewJob, options: JobLogOptions): Promise<JobLog> {
+    const log = new JobLog(options)
+    try {
+      await options.catalog?.append({ type: 'job-started', at: log.startedAt, jobId: log.jobId, owner: thisProcess(), ...job })
+      return log
+    } catch (error) {
+      log.#release()
+      throw error
+    }
+  }
+
+  /** The time as events have it. */
+  now(): string {
+    return new Date(this.#clock()).toISOString()
+  }
+
+  async progress(progress: JobProgress & { readonly backupId?: string | undefined; readonly storeId?: string | undefined }): Promise<void> {
+    await this.#catalog?.append({ type: 'job-progressed', at: this.now(), jobId: this.jobId, ...progress })
+  }
+
+  /** Records the success, and with it, all or none, what came of the job. */
+  async succeed(...events: readonly CatalogEvent[]): Promise<void> {
+    await this.#catalog?.append(...events, { type: 'job-ended', at: this.now(), jobId: this.jobId, state: 'succeeded' })
+    this.#release()
+  }
+
+  /** Records how the job ended otherwise, and returns what to throw: the error, or, when it could not be recorded, both. */
+  async end(state: Exclude<JobEnded['state'], 'succeeded'>, error: unknown): Promise<unknown> {
+    try {
+      await this.#catalog?.append({ type: 'job-ended', at: this.now(), jobId: this.jobId, state, error: jobErrorOf(error) })
+      return error
+    } catch (recording) {
+      const text = `${messageOf(error)}; the end of the job could not be recorded, which the next opening of the catalog does: ${messageOf(recording)}`
+      return new CombinedError(text, [error, recording])
+    } finally {
+      this.#release()
+    }
+  }
+}
+
+/** An error as data; what is no error of Holdfast is `internal`, in its own words. */
+export function jobErrorOf(error: unknown): JobError {
+  const { code, message, hint }: HoldfastError = isHoldfastError(error) ? error : new InternalError(messageOf(error), FOREIGN)
+  return { code, message: message.slice(0, MAX_MESSAGE_LENGTH), hint }
+}
+
+const FOREIGN = { hint: 'The error came from outside Holdfast: see its message' }
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,70 @@
+/** Which process a job belongs to, so that one that died can be told from one that goes on. */
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { isSystemError } from '../files.ts'
+
+export interface JobOwner {
+  readonly host: string
+  readonly pid: number
+  /** Of the running kernel; "" where the system has none. */
+  readonly bootId: string
+  /** When the process started, in the system's own units: a process ID is used again, this is not. "" where the system does not tell. */
+  readonly start: string
+}
+
+/** Jobs of this process that have not ended. */
+const underWay = new Set<string>()
+
+/** The running process. */
+export function thisProcess(): JobOwner {
+  return { host: hostname(), pid: process.pid, bootId: bootId(), start: startOf(process.pid) ?? '' }
+}
+
+/** Says that a job of this process is under way, until the returned function is called. */
+export function markUnderWay(jobId: string): () => void {
+  underWay.add(jobId)
+  return () => void underWay.delete(jobId)
+}
+
+/**
+ * Whether a job may still be going on: its process runs on this machine. A job of another machine cannot be: a catalog belongs to one
+ * process at a time, and that is the one that asks.
+ */
+export function mayBeUnderWay(jobId: string, owner: JobOwner): boolean {
+  const { host, pid, bootId, start } = thisProcess()
+  if (owner.host !== host || owner.bootId !== bootId) return false
+  if (owner.pid === pid) return owner.start === start && underWay.has(jobId)
+  const running = startOf(owner.pid)
+  return running !== undefined && running === owner.start
+}
+
+function bootId(): string {
+  return readIfThere('/proc/sys/kernel/random/boot_id')?.trim() ?? ''
+}
+
+/** "" where the system does not tell; `undefined` where there is no such process. */
+function startOf(pid: number): string | undefined {
+  if (process.platform !== 'linux') return exists(pid) ? '' : undefined
+  // "pid (name) state ppid ...": the name may hold anything, so fields are counted from its end. The start is the 22nd field of all.
+  const stat = readIfThere(`/proc/${pid}/stat`)
+  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[22 - 3]
+}
+
+function exists(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return !isSystemError(error, 'ESRCH')
+  }
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'latin1')
+  } catch (error) {
+    // A process that ends while it is read of gives ESRCH.
+    if (isSystemError(error, 'ENOENT', 'ESRCH')) return undefined
+    throw error
+  }
+}

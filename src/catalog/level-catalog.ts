@@ -1,0 +1,229 @@
+/** A catalog in any abstract-level database. */
+import { createHash } from 'node:crypto'
+import type { AbstractLevel } from 'abstract-level'
+import { CatalogUnavailableError, isHoldfastError } from '../errors.ts'
+import type { BackupEvent, Catalog, CatalogBackup, CatalogEvent, Job, JobEvent } from './catalog.ts'
+import { decodeEvent, encodeEvent } from './event-codec.ts'
+import { foldBackup, foldJob } from './fold.ts'
+import { mayBeUnderWay } from './job-owner.ts'
+
+/** Any abstract-level database, whatever its own encodings. It keeps catalogs only: nothing else may be in it. */
+// eslint-disable-next-line typescript/no-explicit-any -- the formats and defaults of the database do not matter here
+export type CatalogDatabase = AbstractLevel<any, any, any>
+
+export interface LevelCatalogOptions {
+  /** The time in milliseconds since 1970. @default Date.now */
+  readonly clock?: (() => number) | undefined
+}
+
+// jobs/JOB/INDEX and backups/BACKUP/DESTINATION/INDEX hold events, never rewritten. running/JOB is there while a job has not
+// ended: an index, so that opening a catalog costs the same whatever its age.
+const MARKER = 'catalog'
+const FORMAT = '{"format":1}'
+const INDEX_DIGITS = 8
+const PAGE_SIZE = 100
+const TEXT = { keyEncoding: 'utf8', valueEncoding: 'utf8' } as const
+
+/**
+ * Opens a catalog in a database, which the catalog closes. Jobs whose process died are ended as `interrupted`.
+ *
+ * Rejects with `catalog_unavailable` when the database cannot be opened, or holds something else.
+ */
+export async function levelCatalog(db: CatalogDatabase, options: LevelCatalogOptions = {}): Promise<Catalog> {
+  const catalog = new LevelCatalog(db)
+  try {
+    await catalog.begin(new Date((options.clock ?? Date.now)()).toISOString())
+    return catalog
+  } catch (error) {
+    await db.close()
+    throw error
+  }
+}
+
+class LevelCatalog implements Catalog {
+  readonly #db: CatalogDatabase
+  /** The append before: they run one after another, for each looks for the end of the events it goes on from. */
+  #last: Promise<void> = Promise.resolve()
+
+  constructor(db: CatalogDatabase) {
+    this.#db = db
+  }
+
+  async begin(at: string): Promise<void> {
+    await attempt('open', () => this.#db.open())
+    const marker = await this.#get(MARKER)
+    if (marker === undefined) {
+      if ((await this.#keys({ limit: 1 })).length > 0) throw new CatalogUnavailableError('Cannot open the catalog: the database holds something else', NOT_ITS)
+      await this.#write([[MARKER, FORMAT]])
+    } else if (marker !== FORMAT) {
+      throw new CatalogUnavailableError('Cannot open the catalog: it is of a format that this release does not know', NEWER)
+    }
+    await this.#endInterrupted(at)
+  }
+
+  async append(...events: readonly CatalogEvent[]): Promise<void> {
+    const appended = this.#last.then(() => this.#append(events))
+    this.#last = appended.catch(() => undefined)
+    await appended
+  }
+
+  async *jobs({ limit = Infinity }: { readonly limit?: number | undefined } = {}): AsyncGenerator<Job, void, undefined> {
+    let left = limit
+    if (left <= 0) return
+    for await (const events of this.#groups('jobs/', { reverse: true })) {
+      const job = foldJob(events as readonly JobEvent[])
+      if (job === undefined) throw damaged('jobs/', new TypeError('a job has no start'))
+      yield job
+      left -= 1
+      if (left <= 0) return
+    }
+  }
+
+  async job(jobId: string): Promise<Job | undefined> {
+    for await (const events of this.#groups(jobPrefix(jobId))) return foldJob(events as readonly JobEvent[])
+    return undefined
+  }
+
+  async *backups(): AsyncGenerator<CatalogBackup, void, undefined> {
+    for await (const events of this.#groups('backups/')) {
+      const backup = foldBackup(events as readonly BackupEvent[])
+      if (backup !== undefined) yield backup
+    }
+  }
+
+  async backup(backupId: string, destination: string): Promise<CatalogBackup | undefined> {
+    for await (const events of this.#groups(backupPrefix(backupId, destination))) return foldBackup(events as readonly BackupEvent[])
+    return undefined
+  }
+
+  async close(): Promise<void> {
+    await this.#last
+    await attempt('close', () => this.#db.close())
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #append(events: readonly CatalogEvent[]): Promise<void> {
+    const next = new Map<string, number>()
+    const changes: [string, string | undefined][] = []
+    for (const event of events) {
+      const prefix = prefixOf(event)
+      const index = next.get(prefix) ?? (await this.#nextIndex(prefix))
+      next.set(prefix, index + 1)
+      changes.push([prefix + String(index).padStart(INDEX_DIGITS, '0'), encodeEvent(event)])
+      if (event.type === 'job-started') changes.push([`running/${event.jobId}`, ''])
+      if (event.type === 'job-ended') changes.push([`running/${event.jobId}`, undefined])
+    }
+    await this.#write(changes)
+  }
+
+  async #nextIndex(prefix: string): Promise<number> {
+    const [last] = await this.#keys({ ...rangeOf(prefix), reverse: true, limit: 1 })
+    return last === undefined ? 0 : Number(last.slice(prefix.length)) + 1
+  }
+
+  async #endInterrupted(at: string): Promise<void> {
+    for (const key of await this.#keys(rangeOf('running/'))) {
+      const jobId = key.slice('running/'.length)
+      const job = await this.job(jobId)
+      if (job !== undefined && mayBeUnderWay(jobId, job.owner)) continue
+      await this.append({ type: 'job-ended', at, jobId, state: 'interrupted', error: DIED })
+    }
+  }
+
+  /** The events of each job or backup, in order. */
+  async *#groups(prefix: string, { reverse = false } = {}): AsyncGenerator<readonly CatalogEvent[], void, undefined> {
+    let current: string | undefined
+    let events: CatalogEvent[] = []
+    for await (const [key, value] of this.#entries({ ...rangeOf(prefix), reverse })) {
+      const owner = key.slice(0, -INDEX_DIGITS)
+      if (owner !== current && events.length > 0) {
+        yield reverse ? events.toReversed() : events
+        events = []
+      }
+      current = owner
+      events.push(decoded(key, value))
+    }
+    if (events.length > 0) yield reverse ? events.toReversed() : events
+  }
+
+  async *#entries(range: object): AsyncGenerator<readonly [string, string], void, undefined> {
+    const iterator = await attempt('read', async () => this.#db.iterator<string, string>({ ...range, ...TEXT }))
+    try {
+      for (;;) {
+        const page = await attempt('read', () => iterator.nextv(PAGE_SIZE))
+        if (page.length === 0) return
+        yield* page
+      }
+    } finally {
+      await iterator.close()
+    }
+  }
+
+  async #keys(range: object): Promise<readonly string[]> {
+    return await attempt('read', () => this.#db.keys<string>({ ...range, keyEncoding: 'utf8' }).all())
+  }
+
+  async #get(key: string): Promise<string | undefined> {
+    return await attempt('read', () => this.#db.get<string, string>(key, TEXT))
+  }
+
+  /** All or nothing, and durable. A value of `undefined` removes. */
+  async #write(changes: readonly (readonly [string, string | undefined])[]): Promise<void> {
+    const operations = changes.map(([key, value]) => (value === undefined ? { type: 'del' as const, key } : { type: 'put' as const, key, value }))
+    await attempt('write', () => this.#db.batch<string, string>(operations, { ...TEXT, sync: true } as typeof TEXT))
+  }
+}
+
+const NOT_ITS = { hint: 'Give the catalog a directory of its own' }
+const NEWER = { hint: 'Use the release of Holdfast that wrote it, or a newer one' }
+const MAKE_ANEW = { hint: 'Move the catalog away and make it anew from the destinations: holdfast catalog rebuild' }
+const DIED = {
+  code: 'internal',
+  message: 'The process that ran the job ended before it',
+  hint: 'If the backup is listed at its destination, "holdfast verify" says whether it is whole, and "holdfast catalog rebuild" records it',
+} as const
+
+function prefixOf(event: CatalogEvent): string {
+  return 'jobId' in event ? jobPrefix(event.jobId) : backupPrefix(event.backupId, event.destination)
+}
+
+function jobPrefix(jobId: string): string {
+  return `jobs/${jobId}/`
+}
+
+function backupPrefix(backupId: string, destination: string): string {
+  return `backups/${backupId}/${createHash('sha256').update(destination).digest('hex').slice(0, 32)}/`
+}
+
+/** All keys that begin so: "0" comes after "/". */
+function rangeOf(prefix: string): { readonly gte: string; readonly lt: string } {
+  return { gte: prefix, lt: `${prefix.slice(0, -1)}0` }
+}
+
+function decoded(key: string, value: string): CatalogEvent {
+  try {
+    return decodeEvent(value)
+  } catch (error) {
+    throw damaged(key, error)
+  }
+}
+
+function damaged(key: string, cause: unknown): CatalogUnavailableError {
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new CatalogUnavailableError(`Cannot read the catalog: its record "${key}" is damaged: ${reason}`, { cause, retryable: false, ...MAKE_ANEW })
+}
+
+async function attempt<T>(verb: string, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (error) {
+    if (isHoldfastError(error)) throw error
+    // LevelDB's own reason is the cause of "Database failed to open".
+    const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
+    const text = reason instanceof Error ? reason.message : String(reason)
+    throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${text}`, { cause: error })
+  }
+}
