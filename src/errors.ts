@@ -46,6 +46,7 @@ export const ERROR_CODES = [
   'restore_in_progress',
   'rollback_unavailable',
   'backup_already_running',
+  'backup_protected',
   'destination_unreachable',
   'destination_permission_denied',
   'destination_not_found',
@@ -85,6 +86,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   restore_in_progress: { httpStatus: 503, retryable: true, hint: 'Try again when the restore has ended' },
   rollback_unavailable: { httpStatus: 409, retryable: false, hint: 'There is no kept previous engine; restore a backup instead' },
   backup_already_running: { httpStatus: 409, retryable: true, hint: 'Wait for the running backup to end, or cancel it' },
+  backup_protected: { httpStatus: 409, retryable: false, hint: 'Take a newer backup first; to delete this one all the same, force it by name' },
   destination_unreachable: { httpStatus: 503, retryable: true, hint: 'Check that the destination is mounted or reachable, then try again' },
   destination_permission_denied: { httpStatus: 403, retryable: false, hint: 'Give the process permission to the destination' },
   destination_not_found: { httpStatus: 404, retryable: false, hint: 'Create the destination first, or correct its URL' },
@@ -260,6 +262,13 @@ export class RollbackUnavailableError extends HoldfastError {
 export class BackupAlreadyRunningError extends HoldfastError {
   constructor(message: string, options?: HoldfastErrorOptions) {
     super('backup_already_running', message, options)
+  }
+}
+
+/** Thrown when a backup is not to be deleted: it is the last good one of its store, or an unfinished restore names it. */
+export class BackupProtectedError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('backup_protected', message, options)
   }
 }
 

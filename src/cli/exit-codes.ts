@@ -41,6 +41,7 @@ export function exitCodeFor(code: ErrorCode): ExitCode {
     case 'restore_in_progress':
     case 'rollback_unavailable':
     case 'backup_already_running':
+    case 'backup_protected':
     case 'destination_path_conflict':
     case 'entry_exists':
     case 'directory_not_empty':
