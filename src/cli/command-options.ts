@@ -43,6 +43,12 @@ export function parseBytes(text: string): number {
   return bytes
 }
 
+/** A count, 1 and up. */
+export function parseCount(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('It is not a number from 1 up.')
+  return Number(text)
+}
+
 /** Collects `name=value` from an option that may be given several times. */
 export function collectLabel(text: string, labels: Readonly<Record<string, string>> = {}): Record<string, string> {
   const at = text.indexOf('=')

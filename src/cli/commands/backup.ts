@@ -1,12 +1,11 @@
-import { join } from 'node:path'
 import type { Command } from 'commander'
 import { runBackup } from '../../backup/run-backup.ts'
 import type { Manifest } from '../../snapshot/manifest.ts'
-import { withCatalog } from '../catalogs.ts'
+import { catalogPathOf, withCatalog } from '../catalogs.ts'
 import { collectLabel, parseBytes, withExamples, withStore } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { parseStoreUrl, withStoreOf } from '../stores.ts'
+import { withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, plural, printable } from '../text.ts'
 
@@ -39,7 +38,7 @@ once it is whole, and counts as done only after the stored bytes were read back 
 
 async function backup(options: BackupCommandOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
-  const catalogPath = options.catalog ?? join(parseStoreUrl(options.store).path, 'catalog')
+  const catalogPath = catalogPathOf(options.store, options.catalog)
   const startedMs = performance.now()
   await withDestination(options.to, async (destination) => {
     await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {

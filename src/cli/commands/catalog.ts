@@ -1,0 +1,51 @@
+import type { Command } from 'commander'
+import { type RebuildReport, rebuildCatalog } from '../../catalog/rebuild-catalog.ts'
+import type { Destination } from '../../destination.ts'
+import { openDestination } from '../../../destinations/registry.ts'
+import { withCatalog } from '../catalogs.ts'
+import { collect, withExamples } from '../command-options.ts'
+import { Output, type OutputOptions } from '../output.ts'
+import { AlreadyReported, errorDocument } from '../report-error.ts'
+import { asHoldfastError } from '../system-errors.ts'
+import type { Terminal } from '../terminal.ts'
+import { plural, printable } from '../text.ts'
+
+type RebuildOptions = OutputOptions & { readonly from: readonly string[]; readonly catalog: string }
+
+export function registerCatalog(program: Command, terminal: Terminal): void {
+  const catalog = program.command('catalog').description('the record of jobs and backups')
+  const rebuild = catalog
+    .command('rebuild')
+    .description('make a catalog anew, or complete it, from what destinations hold')
+    .requiredOption('--from <url>', 'where backups are, such as file:/backups; may be given several times', collect)
+    .requiredOption('--catalog <path>', 'the directory of the catalog; made when missing')
+  withExamples(
+    rebuild,
+    [['catalog rebuild --from file:/backups --catalog /srv/metadata/catalog', 'after the catalog was lost']],
+    'Nothing is removed, neither from the catalog nor at the destinations. The history of jobs cannot be made anew.',
+  )
+  rebuild.action((options: RebuildOptions) => runRebuild(options, terminal))
+}
+
+async function runRebuild(options: RebuildOptions, terminal: Terminal): Promise<void> {
+  const output = new Output(terminal, options)
+  const destinations: Destination[] = []
+  try {
+    for (const url of options.from) destinations.push(await openDestination(url))
+    const report = await withCatalog(options.catalog, { create: true }, (catalog) => rebuildCatalog({ catalog, destinations, signal: terminal.signal }))
+    const unreadable = report.unreadable.map((place) => ({ ...place, error: asHoldfastError(place.error) }))
+    const document = { ...report, unreadable: unreadable.map((place) => ({ ...place, error: errorDocument(place.error) })) }
+    await output.result(document, () => describe(report, options.catalog))
+    const [first] = unreadable
+    if (first !== undefined) throw output.json ? new AlreadyReported(first.error) : first.error
+  } finally {
+    await Promise.all(destinations.map((destination) => destination.close()))
+  }
+}
+
+function* describe({ recorded, known, unreadable, missing }: RebuildReport, catalog: string): Iterable<string> {
+  yield `Recorded ${plural(recorded.length, 'backup')} in ${printable(catalog)}; ${plural(known, 'backup')} known before`
+  for (const { destination, backupId } of recorded) yield `+ ${backupId} at ${printable(destination)}`
+  for (const { destination, backupId } of missing) yield `! ${backupId} is in the catalog, and no longer at ${printable(destination)}`
+  for (const { destination, backupId } of unreadable) yield `? ${backupId ?? 'the list of backups'} at ${printable(destination)} cannot be read`
+}

@@ -1,0 +1,45 @@
+import type { Command } from 'commander'
+import type { Job } from '../../catalog/catalog.ts'
+import { catalogPathOf, withCatalog } from '../catalogs.ts'
+import { parseCount, withExamples } from '../command-options.ts'
+import { Output, type OutputOptions } from '../output.ts'
+import type { Terminal } from '../terminal.ts'
+import { formatBytes, formatDuration, formatTable, formatTime, printable } from '../text.ts'
+
+type JobsOptions = OutputOptions & { readonly store: string; readonly catalog?: string | undefined; readonly limit: number }
+
+export function registerJobs(program: Command, terminal: Terminal): void {
+  const command = program
+    .command('jobs')
+    .description('what was tried with a store, and what came of it, newest first')
+    .requiredOption('--store <url>', 'the metadata store, such as level:/var/lib/server/metadata')
+    .option('--catalog <path>', "the catalog (default: the directory catalog within the store's)")
+    .option('--limit <count>', 'the most jobs to print', parseCount, 20)
+  withExamples(command, [
+    ['jobs --store level:/srv/metadata', 'the last twenty'],
+    ['jobs --store level:/srv/metadata --limit 1 --json', 'how the last one ended, for scripts'],
+  ])
+  command.action((options: JobsOptions) => jobs(options, terminal))
+}
+
+async function jobs(options: JobsOptions, terminal: Terminal): Promise<void> {
+  const found: Job[] = []
+  await withCatalog(catalogPathOf(options.store, options.catalog), { create: false }, async (catalog) => {
+    for await (const job of catalog.jobs({ limit: options.limit })) found.push(job)
+  })
+  await new Output(terminal, options).result({ jobs: found }, () => (found.length === 0 ? ['There were no jobs yet.'] : listing(found)))
+}
+
+function* listing(jobs: readonly Job[]): Iterable<string> {
+  const rows = jobs.map((job) => [
+    job.jobId,
+    job.kind,
+    job.state,
+    formatTime(job.startedAt),
+    job.endedAt === undefined ? '' : formatDuration(Date.parse(job.endedAt) - Date.parse(job.startedAt)),
+    job.progress === undefined ? '' : formatBytes(job.progress.bytes),
+    job.backupId ?? '',
+    printable(job.error === undefined ? '' : `${job.error.code}: ${job.error.message}`),
+  ])
+  yield* formatTable(['JOB', 'KIND', 'STATE', 'STARTED', 'TOOK>', 'SIZE>', 'BACKUP', 'ERROR'], rows)
+}
