@@ -18,3 +18,8 @@ export async function withCatalog<T>(path: string, options: { readonly create: b
     await catalog.close()
   }
 }
+
+/** The same where a path is given; without one, `use` does without. */
+export async function withOptionalCatalog<T>(path: string | undefined, use: (catalog: Catalog | undefined) => Promise<T>): Promise<T> {
+  return path === undefined ? await use(undefined) : await withCatalog(path, { create: true }, use)
+}
