@@ -348,14 +348,14 @@ export class InvalidArgumentError extends HoldfastError {
 }
 
 /**
- * Thrown when a failure was followed by others while its traces were being removed. The code, hint and `retryable` are those of
- * the first; the cause is an `AggregateError` of all, in order.
+ * Thrown when a failure was followed by others while its traces were being removed, or left something that has to be told. The code
+ * and `retryable` are those of the first, and so is the hint unless another is given; the cause is an `AggregateError` of all, in order.
  */
 export class CombinedError extends HoldfastError {
-  constructor(message: string, errors: readonly [unknown, ...unknown[]]) {
+  constructor(message: string, errors: readonly [unknown, ...unknown[]], options: Pick<HoldfastErrorOptions, 'hint' | 'details'> = {}) {
     const first = errors[0]
     const { code, hint, retryable, details } = isHoldfastError(first) ? first : { code: 'internal' as const }
-    super(code, message, { cause: new AggregateError(errors, message), hint, retryable, details })
+    super(code, message, { cause: new AggregateError(errors, message), hint: options.hint ?? hint, retryable, details: { ...details, ...options.details } })
   }
 }
 

@@ -8,14 +8,14 @@ import type { ErrorCode } from '../errors.ts'
 import type { Manifest } from '../snapshot/manifest.ts'
 import type { JobOwner } from './job-owner.ts'
 
-export const JOB_KINDS = ['backup', 'verify', 'restore', 'rollback', 'delete'] as const
+export const JOB_KINDS = ['backup', 'restore', 'rollback', 'delete'] as const
 export type JobKind = (typeof JOB_KINDS)[number]
 
 /** A job begins as `running` and ends as one of the others. `interrupted`: it was cancelled, or its process died. */
 export const JOB_STATES = ['running', 'succeeded', 'failed', 'interrupted'] as const
 export type JobState = (typeof JOB_STATES)[number]
 
-/** How a recorded backup was checked: not at all, or by reading all of its stored bytes, or by a trial restore too. */
+/** How far a backup is checked: its manifest and sizes, all of its stored bytes too, or a trial restore on top. */
 export const VERIFICATION_LEVELS = ['manifest', 'checksum', 'restore'] as const
 export type VerificationLevel = (typeof VERIFICATION_LEVELS)[number]
 

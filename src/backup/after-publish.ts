@@ -1,0 +1,56 @@
+/** What is told, and done, when an attempt fails after its backup was published. */
+import type { Destination } from '../destination.ts'
+import { BackupAbortedError, CombinedError, isHoldfastError } from '../errors.ts'
+import { isDamage } from './verify-backup.ts'
+
+export interface PublishedBackup {
+  readonly destination: Destination
+  readonly backupId: string
+  readonly isVerified: boolean
+}
+
+/**
+ * Returns what to throw. A backup that was read back and is damaged is deleted: it must not be what `latest` finds. Any other stays, for it
+ * may well be good, and the error says so.
+ */
+export async function afterPublish(error: unknown, backup: PublishedBackup): Promise<unknown> {
+  if (!backup.isVerified && isDamage(error) && !isMissing(error)) return await deleted(error, backup)
+  const { backupId, destination, isVerified } = backup
+  const details = { backupId, destination: destination.url, isPublished: true, isVerified }
+  const place = `${backupId} at ${JSON.stringify(destination.url)}`
+  if (isHoldfastError(error) && error.code === 'backup_aborted') {
+    return new BackupAbortedError(`The backup was cancelled after it was published: ${place} is listed, but was neither verified nor recorded`, {
+      cause: error.cause,
+      hint: nextSteps(backup),
+      details,
+    })
+  }
+  const state = isVerified ? 'it is published and verified, but not recorded' : 'it is published, but neither verified nor recorded'
+  return new CombinedError(`Cannot ${isVerified ? 'record' : 'verify'} backup ${place}: ${messageOf(error)}; ${state}`, [error], { hint: nextSteps(backup), details })
+}
+
+async function deleted(error: unknown, { destination, backupId, isVerified }: PublishedBackup): Promise<unknown> {
+  const details = { backupId, destination: destination.url, isVerified }
+  try {
+    await destination.delete(backupId)
+    const text = `${messageOf(error)}; the backup was published and is not what was written, so it was deleted again`
+    return new CombinedError(text, [error], { hint: 'Check the storage of the destination, then take the backup again', details: { ...details, isPublished: false } })
+  } catch (deleting) {
+    const text = `${messageOf(error)}; the backup is not what was written, and is still listed, for deleting it failed too: ${messageOf(deleting)}`
+    return new CombinedError(text, [error, deleting], { hint: `Do not trust backup ${backupId}; delete it when the destination can be written`, details: { ...details, isPublished: true } })
+  }
+}
+
+/** What is listed nowhere may come back, as on a file system that was unmounted. */
+function isMissing(error: unknown): boolean {
+  return isHoldfastError(error) && error.code === 'manifest_missing'
+}
+
+function nextSteps({ backupId, isVerified }: PublishedBackup): string {
+  const verify = isVerified ? '' : `Verify it with "holdfast verify ${backupId}", then record it`
+  return `${isVerified ? 'Record it' : verify} with "holdfast catalog rebuild"; or delete it and take the backup again`
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

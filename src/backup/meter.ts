@@ -1,0 +1,79 @@
+/** Progress of work in phases: how much, how fast, and not too often. */
+
+export interface Measured {
+  /** Bytes of the phase so far. */
+  readonly bytes: number
+  /** Bytes of the phase in all, about; 0 where that is not known. */
+  readonly totalBytes: number
+  readonly records: number
+  /** Since the phase began. */
+  readonly bytesPerSecond: number
+}
+
+export interface PhaseTime<Phase extends string> {
+  readonly phase: Phase
+  readonly durationMs: number
+  readonly bytes: number
+}
+
+/** The pace of what is told to people and logs. */
+const INTERVAL_MS = 50
+
+/** Reports the begin and the end of each phase, and in between at most 20 times a second. */
+export class Meter<Phase extends string> {
+  readonly #report: (phase: Phase, measured: Measured) => void
+  readonly #times: PhaseTime<Phase>[] = []
+  #phase: Phase | undefined
+  #totalBytes = 0
+  #bytes = 0
+  #records = 0
+  #beganMs = 0
+  #reportedMs = 0
+
+  constructor(report: (phase: Phase, measured: Measured) => void) {
+    this.#report = report
+  }
+
+  /** The one that was begun last. */
+  get phase(): Phase | undefined {
+    return this.#phase
+  }
+
+  /** Phases that have ended. */
+  get times(): readonly PhaseTime<Phase>[] {
+    return [...this.#times]
+  }
+
+  /** Ends the phase before and begins another. */
+  begin(phase: Phase, totalBytes = 0): void {
+    this.end()
+    this.#phase = phase
+    this.#totalBytes = totalBytes
+    this.#bytes = 0
+    this.#records = 0
+    this.#beganMs = performance.now()
+    this.#tell()
+  }
+
+  update({ bytes = this.#bytes, records = this.#records }: { readonly bytes?: number | undefined; readonly records?: number | undefined }): void {
+    this.#bytes = bytes
+    this.#records = records
+    if (performance.now() - this.#reportedMs >= INTERVAL_MS) this.#tell()
+  }
+
+  /** Ends the phase. Idempotent. */
+  end(): void {
+    if (this.#phase === undefined) return
+    this.#tell()
+    this.#times.push({ phase: this.#phase, durationMs: performance.now() - this.#beganMs, bytes: this.#bytes })
+    this.#phase = undefined
+  }
+
+  #tell(): void {
+    if (this.#phase === undefined) return
+    this.#reportedMs = performance.now()
+    const elapsedMs = this.#reportedMs - this.#beganMs
+    const bytesPerSecond = elapsedMs > 0 ? (this.#bytes * 1000) / elapsedMs : 0
+    this.#report(this.#phase, { bytes: this.#bytes, totalBytes: this.#totalBytes, records: this.#records, bytesPerSecond })
+  }
+}

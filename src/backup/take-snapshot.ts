@@ -1,0 +1,97 @@
+/** One snapshot of a store that may not keep its contract. */
+import type { Backupable, SnapshotSink, SnapshotSummary } from '../backupable.ts'
+import { BackupAbortedError, InternalError } from '../errors.ts'
+import type { PayloadIdSet } from '../payload-ids.ts'
+
+export interface TakeSnapshotOptions {
+  /** Takes the bytes of the stream. */
+  readonly write: (chunk: Uint8Array) => Promise<void>
+  readonly onRecords: (records: number) => void
+  readonly signal?: AbortSignal | undefined
+  readonly maxBytesPerSecond?: number | undefined
+}
+
+export interface TakenSnapshot {
+  readonly summary: SnapshotSummary
+  /** The caller closes it. */
+  readonly payloadIds: PayloadIdSet
+}
+
+/** How long a store may take to end after it was told to. */
+const ABORT_GRACE_MS = 5000
+const SHA256 = /^[0-9a-f]{64}$/
+const HINT = { hint: 'The store does not keep the contract of Backupable; hold it against the suite of "holdfast/conformance"' }
+
+/**
+ * Has the store write its snapshot, and checks that what it says of it fits what it wrote. A store that does not end when the signal aborts is
+ * left behind after 5 seconds, its writes refused. Rejects with what the store rejects with, `internal` when it breaks the
+ * contract, `backup_aborted`.
+ */
+export async function takeSnapshot(store: Backupable, { write, onRecords, signal, maxBytesPerSecond }: TakeSnapshotOptions): Promise<TakenSnapshot> {
+  let bytes = 0
+  let summary: SnapshotSummary | undefined
+  let isOpen = true
+  const sink: SnapshotSink = {
+    async write(chunk) {
+      if (!isOpen) throw broken('it writes after its end')
+      bytes += chunk.byteLength
+      await write(chunk)
+    },
+    async finish(written) {
+      if (!isOpen) throw broken('it finishes twice')
+      isOpen = false
+      summary = written
+    },
+  }
+  try {
+    const payloadIds = await orAborted(store.backup(sink, { signal, maxBytesPerSecond, onProgress: ({ records }) => onRecords(records) }), signal)
+    try {
+      return { summary: checkSummary(summary, { bytes, payloadIds }), payloadIds }
+    } catch (error) {
+      await payloadIds?.close?.()
+      throw error
+    }
+  } finally {
+    isOpen = false
+  }
+}
+
+/** The result, unless the signal aborted and the store does not care. */
+async function orAborted(backup: Promise<PayloadIdSet>, signal: AbortSignal | undefined): Promise<PayloadIdSet> {
+  if (signal === undefined) return await backup
+  let timer: NodeJS.Timeout | undefined
+  let onAbort: (() => void) | undefined
+  const late = new Promise<undefined>((resolve) => {
+    onAbort = () => void (timer = setTimeout(() => resolve(undefined), ABORT_GRACE_MS))
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, { once: true })
+  })
+  try {
+    const payloadIds = await Promise.race([backup, late])
+    if (payloadIds !== undefined) return payloadIds
+    // What it may still come to is nobody's any more.
+    backup.then((set) => set.close()).catch(() => undefined)
+    throw new BackupAbortedError(`The backup was cancelled; the store did not end its snapshot within ${ABORT_GRACE_MS / 1000} seconds and was left behind`, { cause: signal.reason })
+  } finally {
+    clearTimeout(timer)
+    if (onAbort !== undefined) signal.removeEventListener('abort', onAbort)
+  }
+}
+
+function checkSummary(summary: SnapshotSummary | undefined, { bytes, payloadIds }: { readonly bytes: number; readonly payloadIds: PayloadIdSet }): SnapshotSummary {
+  if (typeof payloadIds?.size !== 'number') throw broken('it returned no set of payload IDs')
+  if (summary === undefined) throw broken('it never finished its snapshot')
+  if (summary.bytes !== bytes) throw broken(`it says it wrote ${summary.bytes} bytes, and wrote ${bytes}`)
+  if (!SHA256.test(summary.sha256)) throw broken('it gave no SHA-256 of its snapshot')
+  if (!(Math.abs(summary.createdAtMs) <= MAX_DATE_MS)) throw broken(`it gave ${summary.createdAtMs} as the time of its snapshot`)
+  const { count, digest } = summary.payloadIds
+  if (count !== payloadIds.size || digest !== payloadIds.digest) throw broken('the payload IDs in its snapshot are not those that it returned')
+  return summary
+}
+
+/** The last time that a date can have. */
+const MAX_DATE_MS = 8.64e15
+
+function broken(what: string): InternalError {
+  return new InternalError(`Cannot use the snapshot of the store: ${what}`, HINT)
+}

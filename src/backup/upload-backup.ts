@@ -1,0 +1,107 @@
+/** A snapshot of a store on its way to a destination: payload, payload IDs, manifest, published. */
+import { createHash } from 'node:crypto'
+import type { Backupable, SnapshotSummary } from '../backupable.ts'
+import type { BackupUpload, Destination } from '../destination.ts'
+import { CombinedError } from '../errors.ts'
+import type { PayloadIdSet } from '../payload-ids.ts'
+import { encodeManifest, MANIFEST_VERSION, type Manifest } from '../snapshot/manifest.ts'
+import { HOLDFAST_VERSION } from '../version.ts'
+import { takeSnapshot } from './take-snapshot.ts'
+
+export interface UploadBackupOptions {
+  readonly store: Backupable
+  readonly destination: Destination
+  readonly backupId: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly signal?: AbortSignal | undefined
+  readonly maxBytesPerSecond?: number | undefined
+  /** Called before each phase; what it rejects with ends the upload. */
+  readonly onPhase: (phase: 'payload-ids' | 'publish', summary: SnapshotSummary) => Promise<void>
+  /** Called after each write, which waits for it. */
+  readonly onWritten: (progress: { readonly bytes: number; readonly records: number }) => Promise<void>
+}
+
+export interface UploadedBackup {
+  readonly manifest: Manifest
+  readonly manifestBytes: Uint8Array
+}
+
+/** Publishes a backup, or rejects with nothing of it left at the destination; when that could not be removed, the error says so. */
+export async function uploadBackup(options: UploadBackupOptions): Promise<UploadedBackup> {
+  const { destination, backupId, signal } = options
+  const upload = await destination.put(backupId, { signal })
+  try {
+    return await fillAndPublish(upload, options)
+  } catch (error) {
+    try {
+      await upload.abort()
+    } catch (aborting) {
+      const text = `${messageOf(error)}; what was uploaded of ${backupId} could not be removed, which a later backup does: ${messageOf(aborting)}`
+      throw new CombinedError(text, [error, aborting])
+    }
+    throw error
+  }
+}
+
+async function fillAndPublish(upload: BackupUpload, options: UploadBackupOptions): Promise<UploadedBackup> {
+  const { store, signal, maxBytesPerSecond, onPhase, onWritten } = options
+  let bytes = 0
+  let records = 0
+  const write = async (chunk: Uint8Array): Promise<void> => {
+    await upload.write('payload', chunk)
+    bytes += chunk.byteLength
+    await onWritten({ bytes, records })
+  }
+  const { summary, payloadIds } = await takeSnapshot(store, { write, onRecords: (count) => (records = count), signal, maxBytesPerSecond })
+  let stored: { readonly bytes: number; readonly sha256: string }
+  try {
+    await onPhase('payload-ids', summary)
+    stored = await writePayloadIds(upload, payloadIds, options)
+  } finally {
+    await payloadIds.close()
+  }
+  const manifest = manifestOf(summary, { ...options, stored })
+  const manifestBytes = encodeManifest(manifest)
+  await onPhase('publish', summary)
+  signal?.throwIfAborted()
+  await upload.publish(manifestBytes)
+  return { manifest, manifestBytes }
+}
+
+async function writePayloadIds(upload: BackupUpload, payloadIds: PayloadIdSet, { signal, onWritten }: UploadBackupOptions): Promise<{ bytes: number; sha256: string }> {
+  const hash = createHash('sha256')
+  let bytes = 0
+  for await (const chunk of payloadIds.encoded()) {
+    signal?.throwIfAborted()
+    hash.update(chunk)
+    await upload.write('payload-ids', chunk)
+    bytes += chunk.byteLength
+    await onWritten({ bytes, records: payloadIds.size })
+  }
+  return { bytes, sha256: hash.digest('hex') }
+}
+
+function manifestOf(
+  { createdAtMs, storeId, storeKind, schemaVersion, records, bytes, sha256, payloadIds }: SnapshotSummary,
+  { backupId, labels, stored }: Pick<UploadBackupOptions, 'backupId' | 'labels'> & { readonly stored: { readonly bytes: number; readonly sha256: string } },
+): Manifest {
+  return {
+    manifestVersion: MANIFEST_VERSION,
+    backupId,
+    createdAt: new Date(createdAtMs).toISOString(),
+    storeId,
+    storeKind,
+    schemaVersion,
+    payload: { bytes, sha256 },
+    payloadIds: { count: payloadIds.count, digest: payloadIds.digest, ...stored },
+    records,
+    encryption: null,
+    compression: 'none',
+    labels,
+    holdfastVersion: HOLDFAST_VERSION,
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,57 @@
+/** The public face: contracts, errors, and what works on any store and any destination. Loads no database, no binding and no SDK. */
+export * from './errors.ts'
+export {
+  type BackupOptions,
+  type Backupable,
+  isBackupable,
+  type RestoreOptions,
+  type SnapshotProgress,
+  type SnapshotSink,
+  type SnapshotSource,
+  type SnapshotSummary,
+  type StoreKind,
+} from './backupable.ts'
+export {
+  BACKUP_OBJECTS,
+  type BackupObject,
+  type BackupStat,
+  type BackupUpload,
+  type Destination,
+  type DestinationOptions,
+  type DestinationWarning,
+  MAX_MANIFEST_BYTES,
+  type PutOptions,
+  type SweepOptions,
+  type SweepReport,
+} from './destination.ts'
+export { type DrainOptions, type Engines, type RestoreJournal, type SideEngine, type Swappable } from './swappable.ts'
+export { checkBackupId, isBackupId, newBackupId } from './backup-id.ts'
+export { checkPayloadId, decodePayloadIds, emptyPayloadIdSet, PayloadIdSet, PayloadIdSetBuilder, type PayloadIdSetOptions, type PayloadIdSetState } from './payload-ids.ts'
+export { type Manifest, encodeManifest, MANIFEST_VERSION, parseManifest } from './snapshot/manifest.ts'
+export { type DataFrame, decodeRecords, openSnapshot, type OpenSnapshotOptions, type SnapshotReader, type StoredRecord, type Value } from './snapshot/snapshot-reader.ts'
+export { SnapshotWriter, type SnapshotWriterOptions } from './snapshot/snapshot-writer.ts'
+export { BACKUP_PHASES, type BackupPhase, type BackupProgress, type BackupRecord, runBackup, type RunBackupOptions } from './backup/run-backup.ts'
+export { deleteBackup, type DeleteBackupOptions, type DeleteReport } from './backup/delete-backup.ts'
+export { readRecords, type ReadRecordsOptions, type RecordBatch } from './backup/read-records.ts'
+export { resolveBackup } from './backup/resolve-backup.ts'
+export {
+  type TrialStore,
+  type VerificationLevel,
+  VERIFY_STEPS,
+  verifyBackup,
+  type VerifyBackupOptions,
+  type VerifyProgress,
+  type VerifyReport,
+  type VerifyStep,
+} from './backup/verify-backup.ts'
+export type * from './catalog/catalog.ts'
+export { JOB_KINDS, JOB_STATES, VERIFICATION_LEVELS } from './catalog/catalog.ts'
+export type { JobOwner } from './catalog/job-owner.ts'
+export { type BackupPlace, rebuildCatalog, type RebuildCatalogOptions, type RebuildReport } from './catalog/rebuild-catalog.ts'
+export { type RestoreBackupOptions, type RestoreReport, restoreBackup } from './restore/restore-backup.ts'
+export { rollback, type RollbackOptions, type RollbackReport } from './restore/rollback.ts'
+export { recover, type RecoverOptions, type RecoveryOutcome, type RecoveryReport } from './restore/recover.ts'
+export { RESTORE_STEPS, type RestoreProgress, type RestoreStep, type StepTime } from './restore/steps.ts'
+export type * from './metadata/metadata-store.ts'
+export { INODE_TYPES } from './metadata/metadata-store.ts'
+export { HOLDFAST_VERSION } from './version.ts'
