@@ -19,7 +19,7 @@ import { EXIT, exitCodeFor } from './exit-codes.ts'
 import { Interrupted } from './interrupt.ts'
 import { reportError } from './report-error.ts'
 import { type Terminal, writeText } from './terminal.ts'
-import { holdfastVersion } from './version.ts'
+import { HOLDFAST_VERSION } from '../version.ts'
 
 const COMMANDS = [
   registerImport,
@@ -64,7 +64,7 @@ function interruptOf({ signal }: Terminal): Interrupted | undefined {
 export function createProgram(terminal: Terminal): Command {
   const program = new Command('holdfast')
     .description("Back up, verify and restore a storage server's metadata")
-    .version(holdfastVersion(), '-V, --version', 'print the version')
+    .version(HOLDFAST_VERSION, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print help for a command')
     .showSuggestionAfterError(true)
   program.addHelpText('after', OVERVIEW)
@@ -105,7 +105,7 @@ function* allCommands(command: Command): Iterable<Command> {
 /** A mistake on the command line as one of Holdfast's errors: commander says `error: sentence`, over one or two lines. */
 function usageError(error: CommanderError, words: readonly string[]): InvalidArgumentError {
   const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n')
-  const sentence = `${first.charAt(0).toUpperCase()}${first.slice(1)}`.replace(/\.$/, '')
+  const sentence = `${first.charAt(0).toUpperCase()}${first.slice(1)}`.replace(/\.$/, '').replace(/\. ([A-Z])/, (_, letter: string) => `: ${letter.toLowerCase()}`)
   const suggestion = rest.join(' ').replace(/^\(|\)$/g, '').trim()
   const name = words.find((word) => !word.startsWith('-'))
   const help = name === undefined || error.code === 'commander.unknownCommand' ? 'holdfast --help' : `holdfast ${name} --help`

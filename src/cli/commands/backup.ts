@@ -46,17 +46,19 @@ async function backup(options: BackupCommandOptions, terminal: Terminal): Promis
       await withCatalog(catalogPath, { create: true }, async (catalog) => {
         const progress = output.progress('backup')
         try {
-          const { manifest } = await runBackup({
+          const { manifest, verification, warnings } = await runBackup({
             store,
             destination,
             catalog,
             labels: options.label,
             maxBytesPerSecond: options.maxRate,
             signal: terminal.signal,
-            onProgress: ({ bytes, records }) => progress.update({ bytes, count: records, noun: 'records' }),
+            onProgress: ({ phase, bytes, totalBytes, records }) => progress.update({ label: `backup: ${phase}`, bytes, totalBytes, count: records, noun: phase === 'payload-ids' ? 'payload IDs' : 'records' }),
           })
           progress.end()
-          await output.result(manifest, () => describeBackup(manifest, { store: options.store, elapsedMs: performance.now() - startedMs }))
+          for (const { message } of warnings) await output.warn(printable(message))
+          const elapsedMs = performance.now() - startedMs
+          await output.result(manifest, () => describeBackup(manifest, { store: options.store, elapsedMs, readBackMs: verification.durationMs }))
         } finally {
           progress.end()
         }
@@ -65,12 +67,12 @@ async function backup(options: BackupCommandOptions, terminal: Terminal): Promis
   })
 }
 
-function describeBackup(manifest: Manifest, context: { readonly store: string; readonly elapsedMs: number }): string[] {
+function describeBackup(manifest: Manifest, context: { readonly store: string; readonly elapsedMs: number; readonly readBackMs: number }): string[] {
   const { payload, payloadIds } = manifest
   const records = Object.values(manifest.records).reduce((sum, count) => sum + count, 0)
   return [
     `Backed up ${printable(context.store)} as ${manifest.backupId}: ${plural(records, 'record')}, ${plural(payloadIds.count, 'payload ID')}, ` +
       `${formatBytes(payload.bytes + payloadIds.bytes)} in ${formatPace(payload.bytes, context.elapsedMs)}`,
-    'The stored bytes were read back and match',
+    `The stored bytes were read back and match (${formatPace(payload.bytes + payloadIds.bytes, context.readBackMs)})`,
   ]
 }

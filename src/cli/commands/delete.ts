@@ -1,38 +1,54 @@
 import type { Command } from 'commander'
+import { deleteBackup } from '../../backup/delete-backup.ts'
+import { resolveBackup } from '../../backup/resolve-backup.ts'
 import type { Destination } from '../../destination.ts'
-import { isHoldfastError } from '../../errors.ts'
+import { isHoldfastError, ManifestMissingError } from '../../errors.ts'
 import { parseManifest } from '../../snapshot/manifest.ts'
-import { chooseBackup } from '../backup-choice.ts'
+import { withOptionalCatalog } from '../catalogs.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatTime, printable } from '../text.ts'
 
-type DeleteOptions = OutputOptions & { readonly from: string; readonly yes?: boolean | undefined }
+interface DeleteCommandOptions extends OutputOptions {
+  readonly from: string
+  readonly catalog?: string | undefined
+  readonly force?: boolean | undefined
+  readonly yes?: boolean | undefined
+}
 
 export function registerDelete(program: Command, terminal: Terminal): void {
-  const command = withSource(program.command('delete').description('delete a backup')).argument('<id>', ID_HELP).option('-y, --yes', 'do not ask')
+  const command = withSource(program.command('delete').description('delete a backup'))
+    .argument('<id>', ID_HELP)
+    .option('--force', 'delete it even if it is the last good backup of its store')
+    .option('--catalog <path>', 'a catalog that knows the backups, to record the deletion in')
+    .option('-y, --yes', 'do not ask')
   withExamples(
     command,
     [
       ['delete 01JD3 --from file:/backups', 'say which one it is, ask, delete it'],
       ['delete 01JD3 --from file:/backups --yes', 'from a script'],
     ],
-    'The backup is un-listed first, then its objects are removed. An interrupted delete is finished by the next backup. Payloads are not touched.',
+    `The backup is un-listed first, then its objects are removed; an interrupted delete is finished by the next one, or by a later backup.
+The last good backup of a store is refused without --force. Payloads are not touched.`,
   )
-  command.action((id: string, options: DeleteOptions) => runDelete(id, options, terminal))
+  command.action((id: string, options: DeleteCommandOptions) => runDelete(id, options, terminal))
 }
 
-async function runDelete(id: string, options: DeleteOptions, terminal: Terminal): Promise<void> {
+async function runDelete(id: string, options: DeleteCommandOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
   const { signal } = terminal
   await withDestination(options.from, async (destination) => {
-    const backupId = await chooseBackup(destination, id, { signal })
+    const backupId = await resolveBackup(destination, id, { signal })
     await output.note(await describe(destination, { backupId, signal }))
     await output.confirm('Delete it for good?', options)
-    signal.throwIfAborted()
-    await destination.delete(backupId, { signal })
+    const report = await withOptionalCatalog(options.catalog, (catalog) => deleteBackup({ destination, backupId, catalog, force: options.force, signal }))
+    if (!report.wasListed) {
+      throw new ManifestMissingError(`Cannot delete backup ${backupId}: it is not listed at ${JSON.stringify(destination.url)}`, {
+        hint: 'What an interrupted delete may have left of it is removed now',
+      })
+    }
     await output.result({ backupId, deleted: true }, () => [`Deleted ${backupId}`])
   })
 }
@@ -44,7 +60,8 @@ async function describe(destination: Destination, options: { readonly backupId: 
     const { createdAt, storeId } = parseManifest(await destination.manifest(backupId, { signal }), backupId)
     return `Backup ${backupId} of ${formatTime(createdAt)}: store ${printable(storeId)}`
   } catch (error) {
-    if (!isHoldfastError(error) || !error.code.startsWith('manifest_') || error.code === 'manifest_missing') throw error
+    if (!isHoldfastError(error) || !error.code.startsWith('manifest_')) throw error
+    if (error.code === 'manifest_missing') return `Backup ${backupId} is not listed`
     return `Backup ${backupId}, which is damaged: ${printable(error.message)}`
   }
 }

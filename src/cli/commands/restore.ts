@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
+import { resolveBackup } from '../../backup/resolve-backup.ts'
 import { type Manifest, parseManifest } from '../../snapshot/manifest.ts'
 import { restoreBackup, type RestoreReport } from '../../restore/restore-backup.ts'
 import type { Swappable } from '../../swappable.ts'
-import { chooseBackup } from '../backup-choice.ts'
 import { ID_HELP, withExamples, withSource, withStore } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
@@ -39,7 +39,7 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
   const output = new Output(terminal, options)
   const { signal } = terminal
   await withDestination(options.from, async (destination) => {
-    const backupId = await chooseBackup(destination, id, { signal })
+    const backupId = await resolveBackup(destination, id, { signal })
     const manifest = parseManifest(await destination.manifest(backupId, { signal }), backupId)
     await withHome(options.store, { adopt: options.adopt }, async (target) => {
       await describePlan(manifest, { target, store: options.store, output })

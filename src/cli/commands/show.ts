@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
+import { resolveBackup } from '../../backup/resolve-backup.ts'
 import { type Manifest, parseManifest } from '../../snapshot/manifest.ts'
-import { chooseBackup } from '../backup-choice.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
@@ -21,7 +21,7 @@ export function registerShow(program: Command, terminal: Terminal): void {
 async function show(id: string, options: ShowOptions, terminal: Terminal): Promise<void> {
   const { signal } = terminal
   const manifest = await withDestination(options.from, async (destination) => {
-    const backupId = await chooseBackup(destination, id, { signal })
+    const backupId = await resolveBackup(destination, id, { signal })
     return parseManifest(await destination.manifest(backupId, { signal }), backupId)
   })
   await new Output(terminal, options).result(manifest, () => describeManifest(manifest))

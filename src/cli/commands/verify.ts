@@ -2,10 +2,10 @@ import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
+import { resolveBackup } from '../../backup/resolve-backup.ts'
 import { verifyBackup, type TrialStore, type VerificationLevel, type VerifyReport } from '../../backup/verify-backup.ts'
 import { VERIFICATION_LEVELS } from '../../catalog/catalog.ts'
 import { nodeFiles, removeTree } from '../../files.ts'
-import { chooseBackup } from '../backup-choice.ts'
 import { withOptionalCatalog } from '../catalogs.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
@@ -45,7 +45,7 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
   const { signal } = terminal
   const { level } = options
   await withDestination(options.from, async (destination) => {
-    const backupId = await chooseBackup(destination, id, { signal })
+    const backupId = await resolveBackup(destination, id, { signal })
     const progress = output.progress('verify')
     try {
       const report = await withOptionalCatalog(options.catalog, (catalog) =>
