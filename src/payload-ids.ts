@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto'
 import { PAYLOAD_IDS_PREAMBLE, type RestartPoint, PayloadIdDecoder, PayloadIdEncoder, decodePayloadIdBatches } from './payload-ids/codec.ts'
 import { mergeRuns } from './payload-ids/merge.ts'
+import { MAX_SORTED_LINES, sortLines } from './payload-ids/sort-lines.ts'
 import { Spill, type SpillState } from './payload-ids/spill.ts'
 
 export { checkPayloadId } from './payload-ids/codec.ts'
@@ -26,9 +27,14 @@ export interface PayloadIdSetState {
   readonly encoded: SpillState
 }
 
-/** IDs that are sorted at once; a few milliseconds of work. */
-const RUN_IDS = 32 * 1024
 const DEFAULT_MEMORY_LIMIT_BYTES: number = 8 * 1024 * 1024
+/** What is sorted and encoded at once, also bounded by `MAX_SORTED_LINES`; some ten milliseconds of work. */
+const RUN_BYTES: number = 4 * 1024 * 1024
+const MIN_LINES_BYTES = 4096
+/** How many runs are merged at once, and how much of each is read at a time: 8 MiB. */
+const MERGED_RUNS = 256
+const MERGE_READ_BYTES: number = 32 * 1024
+const LINE_FEED = 0x0a
 
 /** Some payload IDs, each once, in ascending order of their bytes. Close it: it may hold a file open. */
 export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
@@ -77,8 +83,8 @@ export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
     if (restart === undefined) return false
     const [from, end] = restart
     const decoder = new PayloadIdDecoder({ headless: true })
-    for await (const chunk of this.#encoded.read(from, end)) {
-      if (decoder.decode(chunk).includes(payloadId)) return true
+    for await (const chunk of this.#encoded.read(from, { end })) {
+      for (const batch of decoder.decode(chunk)) if (batch.includes(payloadId)) return true
     }
     return false
   }
@@ -107,13 +113,16 @@ export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
 
 /**
  * Gathers payload IDs into a set. IDs that come in ascending order cost the least: they are encoded as they come. Others are
- * sorted in runs, which `finish` merges.
+ * sorted in runs, which `finish` merges. Holds bytes, never the strings it was given, which may be slices of larger ones.
  */
 export class PayloadIdSetBuilder {
   readonly #options: Required<{ [Name in keyof PayloadIdSetOptions]: PayloadIdSetOptions[Name] }>
-  readonly #runs: Run[] = []
+  #runs: Run[] = []
   #spill: Spill
-  #pending: string[] = []
+  /** IDs that are in no run yet, each with a line feed. */
+  #lines: Buffer = Buffer.alloc(0)
+  #used = 0
+  #count = 0
   #last = ''
   #ascending = true
 
@@ -122,33 +131,26 @@ export class PayloadIdSetBuilder {
     this.#spill = new Spill(this.#options)
   }
 
-  /** Adds one valid payload ID; one that is there already is fine. Throws what the file system throws when the set must spill and cannot. */
+  /**
+   * Adds one valid payload ID (`checkPayloadId`); one that is there already is fine. Throws `destination_no_space` or `internal` when
+   * the set must spill and cannot.
+   */
   add(payloadId: string): void {
     if (payloadId === this.#last) return
     if (payloadId < this.#last) this.#ascending = false
     this.#last = payloadId
-    this.#pending.push(payloadId)
-    if (this.#pending.length === RUN_IDS) this.#endRun()
+    if (this.#used + payloadId.length >= this.#lines.byteLength) this.#grow()
+    this.#used += this.#lines.write(payloadId, this.#used, 'latin1')
+    this.#lines[this.#used++] = LINE_FEED
+    if (++this.#count === MAX_SORTED_LINES || this.#used > RUN_BYTES) this.#endRun()
   }
 
   /** The set of all that was added. The builder is used up. */
   async finish(): Promise<PayloadIdSet> {
     this.#endRun()
-    const last = this.#runs.at(-1)
-    if (this.#runs.length <= 1) return await this.#finishRun(last ?? new Run(this.#spill), this.#spill)
-    // The runs are read from one spill while the set is written to another.
-    const merged = new Spill(this.#options)
-    try {
-      const run = new Run(merged)
-      for (const run of this.#runs) run.end()
-      for await (const batch of mergeRuns(this.#runs.map((run) => run.batches()))) run.add(batch)
-      return await this.#finishRun(run, merged)
-    } catch (error) {
-      await merged.close()
-      throw error
-    } finally {
-      await this.#spill.close()
-    }
+    while (this.#runs.length > 1) await this.#mergeOnce()
+    const run = this.#runs[0] ?? new Run(this.#spill)
+    return PayloadIdSet.from({ ...run.summary(), encoded: this.#spill.detach() })
   }
 
   /** Frees everything when the set is not wanted. Idempotent; not needed after `finish`. */
@@ -156,38 +158,56 @@ export class PayloadIdSetBuilder {
     await this.#spill.close()
   }
 
-  async #finishRun(run: Run, spill: Spill): Promise<PayloadIdSet> {
-    run.end()
-    const { count, digest, restarts } = run.summary()
-    return PayloadIdSet.from({ size: count, digest, restarts, encoded: spill.detach() })
+  /** Merges runs, a bounded number at a time, from one spill into another. */
+  async #mergeOnce(): Promise<void> {
+    const spill = new Spill(this.#options)
+    const runs: Run[] = []
+    try {
+      for (let from = 0; from < this.#runs.length; from += MERGED_RUNS) {
+        const merged = new Run(spill)
+        for await (const lines of mergeRuns(this.#runs.slice(from, from + MERGED_RUNS).map((run) => run.batches()))) merged.add(lines)
+        merged.end()
+        runs.push(merged)
+      }
+    } catch (error) {
+      await spill.close()
+      throw error
+    }
+    await this.#spill.close()
+    this.#spill = spill
+    this.#runs = runs
   }
 
   #endRun(): void {
-    const pending = this.#pending
-    const first = pending[0]
-    if (first === undefined) return
-    this.#pending = []
-    if (!this.#ascending) flatten(pending).sort(byCode)
-    this.#ascending = true
+    if (this.#used === 0) return
+    const pending = this.#lines.subarray(0, this.#used)
+    const lines = this.#ascending ? pending : sortLines(pending)
     const run = this.#runs.at(-1)
-    const smallest = pending[0] ?? ''
     // What begins where the last run ended makes that run longer: a set that came in order is one run.
-    if (run !== undefined && smallest > run.last) run.add(pending)
-    else this.#runs.push(this.#newRun(pending))
-    this.#last = pending.at(-1) ?? ''
+    if (run !== undefined && lines.compare(run.last) > 0) run.add(lines)
+    else this.#newRun().add(lines)
+    this.#last = this.#runs.at(-1)?.last.toString('latin1').trimEnd() ?? ''
+    this.#used = 0
+    this.#count = 0
+    this.#ascending = true
   }
 
-  #newRun(payloadIds: readonly string[]): Run {
+  #newRun(): Run {
     this.#runs.at(-1)?.end()
     const run = new Run(this.#spill)
-    run.add(payloadIds)
+    this.#runs.push(run)
     return run
+  }
+
+  #grow(): void {
+    const larger = Buffer.allocUnsafeSlow(Math.max(MIN_LINES_BYTES, 2 * this.#lines.byteLength))
+    this.#lines.copy(larger, 0, 0, this.#used)
+    this.#lines = larger
   }
 }
 
 /** IDs in ascending order, encoded at the end of a spill; the last run of a spill may still grow. */
 class Run {
-  last = ''
   readonly #spill: Spill
   readonly #from: number
   readonly #encoder = new PayloadIdEncoder()
@@ -200,32 +220,29 @@ class Run {
     spill.append(PAYLOAD_IDS_PREAMBLE)
   }
 
-  /** Adds IDs in ascending order, passing over repeated ones. */
-  add(payloadIds: readonly string[]): void {
-    const added: string[] = []
-    for (const payloadId of payloadIds) {
-      if (payloadId === this.last) continue
-      this.#encoder.add(payloadId)
-      added.push(payloadId)
-      this.last = payloadId
-    }
-    if (added.length === 0) return
-    this.#hash.update(`${added.join('\n')}\n`, 'latin1')
-    this.#spill.append(this.#encoder.take())
+  /** The last ID and its line feed. */
+  get last(): Buffer {
+    return this.#encoder.last
+  }
+
+  /** Adds lines, each greater than the one before. */
+  add(lines: Buffer): void {
+    this.#hash.update(lines)
+    this.#spill.append(this.#encoder.encode(lines))
   }
 
   end(): void {
-    this.#end ??= this.#spill.bytes
+    this.#end = this.#spill.bytes
   }
 
   batches(): AsyncGenerator<readonly string[], void, undefined> {
-    return decodePayloadIdBatches(this.#spill.read(this.#from, this.#end))
+    return decodePayloadIdBatches(this.#spill.read(this.#from, { end: this.#end, readBytes: MERGE_READ_BYTES }))
   }
 
-  summary(): { readonly count: number; readonly digest: string; readonly restarts: readonly RestartPoint[] } {
+  summary(): Omit<PayloadIdSetState, 'encoded'> {
     const base = this.#from + PAYLOAD_IDS_PREAMBLE.byteLength
     const restarts = this.#encoder.restarts.map(({ position, payloadId }) => ({ position: base + position, payloadId }))
-    return { count: this.#encoder.count, digest: this.#hash.digest('hex'), restarts }
+    return { size: this.#encoder.count, digest: this.#hash.digest('hex'), restarts }
   }
 }
 
@@ -237,20 +254,4 @@ export async function emptyPayloadIdSet(): Promise<PayloadIdSet> {
 /** The IDs of a `payload-ids` object. Throws `restore_corrupt` with the byte offset when it is damaged. */
 export async function* decodePayloadIds(source: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, undefined> {
   for await (const batch of decodePayloadIdBatches(source)) yield* batch
-}
-
-/** Replaces texts that are parts of larger ones by copies, which take less memory and are compared several times as fast. */
-function flatten(payloadIds: string[]): string[] {
-  const bytes = Buffer.from(payloadIds.join(''), 'latin1')
-  let position = 0
-  for (const [index, { length }] of payloadIds.entries()) {
-    payloadIds[index] = bytes.toString('latin1', position, position + length)
-    position += length
-  }
-  return payloadIds
-}
-
-/** Payload IDs are ASCII: comparing code units compares bytes. */
-function byCode(left: string, right: string): number {
-  return left < right ? -1 : left > right ? 1 : 0
 }

@@ -1,6 +1,7 @@
 /** Merges ascending lists of payload IDs into one. */
 
-const BATCH_IDS = 4096
+/** Some milliseconds of work. */
+const BATCH_IDS = 8192
 
 type Batches = AsyncGenerator<readonly string[], void, undefined>
 
@@ -38,8 +39,8 @@ class Cursor {
   }
 }
 
-/** The IDs of all lists in ascending order; an ID of several lists comes as often as it is there. */
-export async function* mergeRuns(runs: readonly Batches[]): Batches {
+/** The IDs of all lists in ascending order, each once, as lines. */
+export async function* mergeRuns(runs: readonly Batches[]): AsyncGenerator<Buffer, void, undefined> {
   const cursors = runs.map((run) => new Cursor(run))
   const heap: Cursor[] = []
   try {
@@ -49,22 +50,30 @@ export async function* mergeRuns(runs: readonly Batches[]): Batches {
         siftUp(heap)
       }
     }
-    let batch: string[] = []
+    let lines: string[] = []
+    let last = ''
     for (let first = heap[0]; first !== undefined; first = heap[0]) {
-      batch.push(first.head)
-      if (!first.step() && !(await first.load())) {
-        const last = heap.pop()
-        if (last !== undefined && last !== first) heap[0] = last
-      }
+      if (first.head !== last) lines.push(first.head)
+      last = first.head
+      if (!first.step() && !(await first.load())) removeFirst(heap)
       siftDown(heap)
-      if (batch.length < BATCH_IDS) continue
-      yield batch
-      batch = []
+      if (lines.length < BATCH_IDS) continue
+      yield joined(lines)
+      lines = []
     }
-    if (batch.length > 0) yield batch
+    if (lines.length > 0) yield joined(lines)
   } finally {
     await Promise.all(cursors.map((cursor) => cursor.close()))
   }
+}
+
+function joined(payloadIds: readonly string[]): Buffer {
+  return Buffer.from(`${payloadIds.join('\n')}\n`, 'latin1')
+}
+
+function removeFirst(heap: Cursor[]): void {
+  const last = heap.pop()
+  if (last !== undefined && heap.length > 0) heap[0] = last
 }
 
 function siftUp(heap: Cursor[]): void {

@@ -4,18 +4,26 @@ import { closeSync, constants, openSync, read as readCallback, unlinkSync, write
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { DestinationNoSpaceError, InternalError } from '../errors.ts'
 
 export interface SpillOptions {
   readonly spillDirectory?: string | undefined
   readonly memoryLimitBytes?: number | undefined
 }
 
+export interface SpillReadOptions {
+  /** @default where it ends */
+  readonly end?: number | undefined
+  /** Of the file, read at a time. @default 256 KiB */
+  readonly readBytes?: number | undefined
+}
+
 /** A spill as plain data; `fd` is the file's descriptor, good in every thread of the process. */
 export type SpillState = { readonly chunks: readonly Uint8Array[]; readonly fd?: undefined } | { readonly fd: number; readonly bytes: number }
 
-/** Small, as many runs may be read at once when they are merged. */
-const READ_BYTES: number = 32 * 1024
+const READ_BYTES: number = 256 * 1024
 const PRIVATE_FILE = 0o600
+const NO_SPACE: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 const readAsync = promisify(readCallback)
 
 /** The last resort for a spill that nobody closed. */
@@ -29,6 +37,7 @@ export class Spill {
   readonly #options: SpillOptions
   #chunks: Uint8Array[] = []
   #fd: number | undefined
+  #reads = 0
   #closed = false
 
   constructor(options: SpillOptions = {}) {
@@ -49,47 +58,55 @@ export class Spill {
 
   /** Gives the bytes up as plain data; the spill is closed without freeing them. */
   detach(): SpillState {
-    const fd = this.#fd
-    const chunks = this.#chunks
-    this.#release()
+    this.#checkOpen()
+    if (this.#reads > 0) throw new TypeError('The payload IDs are being read')
+    const [fd, chunks] = [this.#fd, this.#chunks]
+    abandoned.unregister(this)
+    this.#fd = undefined
+    this.#chunks = []
+    this.#closed = true
     return fd === undefined ? { chunks } : { fd, bytes: this.bytes }
   }
 
   /** Takes the chunk over. Synchronous, as it is called from between two records of a scan. */
   append(chunk: Uint8Array): void {
-    if (this.#closed) throw new TypeError('The spill is closed')
+    this.#checkOpen()
     this.bytes += chunk.byteLength
     if (this.#fd === undefined) {
       this.#chunks.push(chunk)
       if (this.bytes <= (this.#options.memoryLimitBytes ?? Number.POSITIVE_INFINITY)) return
-      this.#own(openUnnamed(this.#options.spillDirectory ?? tmpdir()))
-      for (const kept of this.#chunks) this.#write(kept)
-      this.#chunks = []
-    } else this.#write(chunk)
+    }
+    const directory = this.#options.spillDirectory ?? tmpdir()
+    try {
+      this.#write(directory, this.#fd === undefined ? this.#chunks : [chunk])
+    } catch (cause) {
+      throw spillFailure(directory, cause)
+    }
+    this.#chunks = []
   }
 
-  /** The bytes from `start` to `end`. */
-  async *read(start: number, end: number = this.bytes): AsyncGenerator<Uint8Array, void, undefined> {
-    if (this.#closed) throw new TypeError('The spill is closed')
+  /** The bytes from `start` on. Throws a `TypeError` when the spill is closed meanwhile. */
+  async *read(start: number, { end = this.bytes, readBytes = READ_BYTES }: SpillReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    this.#checkOpen()
     if (this.#fd === undefined) yield* this.#readMemory(start, end)
-    for (let position = start; this.#fd !== undefined && position < end; ) {
-      const buffer = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, end - position))
-      const { bytesRead } = await readAsync(this.#fd, buffer, 0, buffer.byteLength, position)
-      if (bytesRead === 0) throw new Error('A spill file is shorter than what was written to it')
-      position += bytesRead
-      yield buffer.subarray(0, bytesRead)
+    else for (let position = start; position < end; ) {
+      const bytes = await this.#readFile(position, Math.min(readBytes, end - position))
+      position += bytes.byteLength
+      yield bytes
     }
   }
 
+  /** Frees memory and file; the file when no read is under way. Idempotent. */
   async close(): Promise<void> {
-    const fd = this.#fd
-    this.#release()
-    if (fd !== undefined) closeSync(fd)
+    this.#closed = true
+    this.#chunks = []
+    this.#freeFile()
   }
 
   *#readMemory(start: number, end: number): Generator<Uint8Array, void, undefined> {
     let position = 0
     for (const chunk of this.#chunks) {
+      this.#checkOpen()
       const from = Math.max(start - position, 0)
       const to = Math.min(end - position, chunk.byteLength)
       if (from < to) yield chunk.subarray(from, to)
@@ -97,22 +114,42 @@ export class Spill {
     }
   }
 
-  #own(fd: number): void {
+  async #readFile(position: number, length: number): Promise<Uint8Array> {
+    this.#checkOpen()
+    const fd = this.#fd ?? -1
+    this.#reads++
+    try {
+      const { bytesRead, buffer } = await readAsync(fd, Buffer.allocUnsafeSlow(length), 0, length, position)
+      if (bytesRead === 0) throw new InternalError('A spill file is shorter than what was written to it')
+      return buffer.subarray(0, bytesRead)
+    } finally {
+      this.#reads--
+      this.#freeFile()
+    }
+  }
+
+  #write(directory: string, chunks: readonly Uint8Array[]): void {
+    const fd = this.#fd ?? this.#own(openUnnamed(directory))
+    for (const chunk of chunks) for (let written = 0; written < chunk.byteLength; ) written += writeSync(fd, chunk, written)
+  }
+
+  #own(fd: number): number {
     this.#fd = fd
     abandoned.register(this, fd, this)
+    return fd
   }
 
-  #release(): void {
+  /** A descriptor closed under a read may be another file's by the time it is read from. */
+  #freeFile(): void {
+    const fd = this.#fd
+    if (fd === undefined || !this.#closed || this.#reads > 0) return
     abandoned.unregister(this)
     this.#fd = undefined
-    this.#chunks = []
-    this.#closed = true
+    closeSync(fd)
   }
 
-  #write(chunk: Uint8Array): void {
-    const fd = this.#fd
-    if (fd === undefined) return
-    for (let written = 0; written < chunk.byteLength; ) written += writeSync(fd, chunk, written)
+  #checkOpen(): void {
+    if (this.#closed) throw new TypeError('The payload IDs are closed')
   }
 }
 
@@ -127,4 +164,11 @@ function openUnnamed(directory: string): number {
     throw error
   }
   return fd
+}
+
+function spillFailure(directory: string, cause: unknown): Error {
+  const { code, message } = cause as NodeJS.ErrnoException
+  const what = `Cannot keep payload IDs in "${directory}": ${message}`
+  if (NO_SPACE.has(code)) return new DestinationNoSpaceError(what, { cause, hint: 'Free space for temporary files, or name another directory for them (TMPDIR)' })
+  return new InternalError(what, { cause, hint: 'Name a directory for temporary files that can be written (TMPDIR)' })
 }

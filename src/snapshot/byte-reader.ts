@@ -1,6 +1,9 @@
 /** Reads exact numbers of bytes from a source of any chunking, copying only what spans chunks. */
 import type { SnapshotSource } from '../backupable.ts'
 
+/** Memory for bytes that span chunks is taken in full up to this, beyond it only as they come. */
+const GATHER_BYTES: number = 1024 * 1024
+
 export class ByteReader {
   readonly #iterator: AsyncIterator<Uint8Array>
   #chunk: Buffer = Buffer.alloc(0)
@@ -17,15 +20,17 @@ export class ByteReader {
    * that was only claimed.
    */
   async read(length: number): Promise<Buffer> {
+    if (this.#chunk.byteLength === 0) await this.#fill()
     if (this.#chunk.byteLength >= length) return this.#take(length)
-    const parts: Buffer[] = []
+    let gathered: Buffer = Buffer.allocUnsafe(Math.min(length, GATHER_BYTES))
     let bytes = 0
     while (bytes < length && (await this.#fill())) {
-      const part = this.#take(Math.min(length - bytes, this.#chunk.byteLength))
-      parts.push(part)
+      if (bytes === gathered.byteLength) gathered = grown(gathered, Math.min(length, 2 * bytes))
+      const part = this.#take(Math.min(gathered.byteLength - bytes, this.#chunk.byteLength))
+      part.copy(gathered, bytes)
       bytes += part.byteLength
     }
-    return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts)
+    return gathered.subarray(0, bytes)
   }
 
   /** Whether no byte is left. */
@@ -59,4 +64,10 @@ export class ByteReader {
     }
     return true
   }
+}
+
+function grown(bytes: Buffer, length: number): Buffer {
+  const larger = Buffer.allocUnsafe(length)
+  bytes.copy(larger)
+  return larger
 }

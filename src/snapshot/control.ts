@@ -34,7 +34,7 @@ const SHA256_BYTES = 32
 
 export function encodeHeader(header: SnapshotHeader): Buffer {
   const { storeKind, storeId, schemaVersion, sections, createdAtMs } = header
-  return encode({ format: FORMAT_NAME, storeKind, storeId, schemaVersion, sections, createdAtMs: BigInt(createdAtMs) })
+  return encode({ format: FORMAT_NAME, storeKind, storeId, schemaVersion: BigInt(schemaVersion), sections, createdAtMs: BigInt(createdAtMs) })
 }
 
 /** Throws a `TypeError` that names the field at fault. */

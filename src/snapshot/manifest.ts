@@ -51,7 +51,7 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
 export function parseManifest(bytes: Uint8Array, backupId: string): Manifest {
   if (bytes.byteLength > MAX_MANIFEST_BYTES) throw invalid(backupId, `it has ${bytes.byteLength} bytes, more than ${MAX_MANIFEST_BYTES}`)
   const json = parseJson(bytes, backupId)
-  const version = json['manifestVersion']
+  const version = own(json, 'manifestVersion')
   if (version !== MANIFEST_VERSION) {
     if (!Number.isSafeInteger(version)) throw invalid(backupId, 'manifestVersion is no whole number')
     throw new ManifestVersionUnsupportedError(
@@ -78,7 +78,7 @@ function readManifest(json: Json, backupId: string): Manifest {
   return {
     manifestVersion: MANIFEST_VERSION,
     backupId: found,
-    createdAt: text(json, 'createdAt', (text) => UTC.test(text) && !Number.isNaN(Date.parse(text))),
+    createdAt: text(json, 'createdAt', isInstant),
     storeId: text(json, 'storeId', (text) => STORE_ID.test(text)),
     storeKind: text(json, 'storeKind', (text) => NAME.test(text)),
     schemaVersion: count(json, 'schemaVersion'),
@@ -100,7 +100,7 @@ function readManifest(json: Json, backupId: string): Manifest {
 function parseJson(bytes: Uint8Array, backupId: string): Json {
   let json: unknown
   try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
   } catch (cause) {
     throw invalid(backupId, 'it is no JSON', cause)
   }
@@ -122,8 +122,14 @@ function text(json: Json, name: string, isValid: (text: string) => boolean): str
 
 function count(json: Json, name: string): number {
   const value = own(json, name)
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) throw new TypeError(`${name} is no whole number`)
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0 || Object.is(value, -0)) throw new TypeError(`${name} is no whole number`)
   return value
+}
+
+/** The calendar must have it: `Date` would make the 30th of February one of March. */
+function isInstant(text: string): boolean {
+  const ms = UTC.test(text) ? Date.parse(text) : Number.NaN
+  return !Number.isNaN(ms) && new Date(ms).toISOString() === text
 }
 
 function sha256(json: Json, name: string): string {

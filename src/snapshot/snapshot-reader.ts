@@ -1,5 +1,6 @@
 /** Reads a framed stream, version 1, and checks all of it. */
 import { type Hash, createHash } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import type { SnapshotSource, SnapshotSummary } from '../backupable.ts'
 import { isHoldfastError, RestoreCorruptError, SchemaVersionMismatchError } from '../errors.ts'
@@ -30,16 +31,21 @@ export interface DataFrame {
   readonly offset: number
   /** Index of its section in the header's list. */
   readonly section: number
-  /** How many records begin in it. */
+  /** How many records are in it, at least one. */
   readonly records: number
   /** Decompressed. May be a view of the source's chunk: use it before the next frame is asked for. */
   readonly data: Uint8Array
 }
 
 export interface OpenSnapshotOptions {
-  /** Checked between frames; the rejection is its reason. */
+  /** Checked before and after every read of the source; the rejection is its reason. A source that stalls must watch it too. */
   readonly signal?: AbortSignal | undefined
 }
+
+/** After how much work the reader gives way to the event loop, in bytes: some milliseconds. */
+const TURN_BYTES: number = 8 * 1024 * 1024
+/** What a frame costs beside its bytes, in bytes. */
+const FRAME_COST_BYTES = 4096
 
 interface CheckedFrame {
   readonly header: FrameHeader
@@ -61,7 +67,7 @@ export async function openSnapshot(source: SnapshotSource, options: OpenSnapshot
     if (frame.header.type !== FRAME_TYPES.header) throw fault(frame.offset, 0, 'the first frame is no header')
     return new SnapshotReader(frames, decoded(frame, decodeHeader))
   } catch (error) {
-    await frames.close()
+    await frames.leave()
     throw error
   }
 }
@@ -104,6 +110,9 @@ export class SnapshotReader {
         counts[section] = counted + frame.header.records
         yield { sequence, offset: frame.offset, section, records: frame.header.records, data: frame.data }
       }
+    } catch (error) {
+      await this.#frames.leave()
+      throw error
     } finally {
       await this.#frames.close()
     }
@@ -151,6 +160,7 @@ class FrameReader {
   #sha256: string | undefined
   #sequence = 0
   #crc = 0
+  #turnBytes = 0
 
   constructor(source: SnapshotSource, signal: AbortSignal | undefined) {
     this.#bytes = new ByteReader(source)
@@ -174,19 +184,18 @@ class FrameReader {
     const intact = crc === bytes.readUInt32LE(PREAMBLE_BYTES - CRC_BYTES)
     // Only a preamble that is whole may claim to be from the future; any other is damaged.
     if (intact && version > FORMAT_VERSION) {
-      throw new SchemaVersionMismatchError(`Cannot read a snapshot of format version ${version}: this release reads up to version ${FORMAT_VERSION}`, {
-        hint: 'Use a newer version of Holdfast to read this snapshot',
-        details: { expected: FORMAT_VERSION, actual: version },
-      })
+      throw unsupported(`of format version ${version}`, `reads up to version ${FORMAT_VERSION}`, { expected: FORMAT_VERSION, actual: version })
     }
     if (!intact) throw fault(0, undefined, 'the CRC of the preamble does not match')
     if (version !== FORMAT_VERSION) throw fault(8, undefined, `there is no format version ${version}`)
-    if (bytes.readUInt16LE(10) !== 0) throw fault(10, undefined, 'it has flags that version 1 does not know')
+    const flags = bytes.readUInt16LE(10)
+    if (flags !== 0) throw unsupported(`with features ${flags}`, 'reads none', { expected: 0, actual: flags })
     this.#hash.update(bytes)
     this.#crc = crc
   }
 
   async next(): Promise<CheckedFrame> {
+    await this.#giveWay()
     this.#signal?.throwIfAborted()
     const offset = this.#bytes.position
     const headerBytes = await this.#readAll(FRAME_HEADER_BYTES)
@@ -199,6 +208,7 @@ class FrameReader {
     const sha256Before = header.type === FRAME_TYPES.trailer ? this.#hash.copy().digest('hex') : undefined
     this.#hash.update(headerBytes).update(stored).update(tail)
     const data = this.#decompress(header, stored, offset)
+    this.#turnBytes += FRAME_COST_BYTES + header.storedBytes + header.rawBytes
     this.#sequence++
     return { header, offset, data, sha256Before }
   }
@@ -209,6 +219,18 @@ class FrameReader {
 
   async close(): Promise<void> {
     await this.#bytes.close()
+  }
+
+  /** Leaves the source after a failure, which is what the caller is told: as `for await` does it. */
+  async leave(): Promise<void> {
+    await this.#bytes.close().catch(() => undefined)
+  }
+
+  /** Bytes that are there already come without a wait: without this, many frames would keep all else from running. */
+  async #giveWay(): Promise<void> {
+    if (this.#turnBytes < TURN_BYTES) return
+    this.#turnBytes = 0
+    await setImmediate()
   }
 
   #checkHeader(header: FrameHeader, offset: number): void {
@@ -222,6 +244,7 @@ class FrameReader {
     if (header.codec === CODECS.none && header.storedBytes !== header.rawBytes) throw wrong('its lengths differ though it is not compressed')
     // A frame without content would let a short stream keep a reader busy for ever.
     if (header.rawBytes === 0 || header.storedBytes === 0) throw wrong('it is empty')
+    if (isData && header.records === 0) throw wrong('it has no record')
     if (!isData && (header.section !== 0 || header.records !== 0)) throw wrong('it names a section or records')
   }
 
@@ -267,6 +290,13 @@ function decoded<T>(frame: CheckedFrame, decode: (bytes: Uint8Array) => T): T {
 function fault(offset: number, frame: number | undefined, what: string, cause?: unknown): RestoreCorruptError {
   const where = frame === undefined ? `byte ${offset}` : `frame ${frame} at byte ${offset}`
   return new RestoreCorruptError(`Cannot read the snapshot at ${where}: ${what}`, { offset, frame, cause })
+}
+
+function unsupported(what: string, reads: string, details: { readonly expected: number; readonly actual: number }): SchemaVersionMismatchError {
+  return new SchemaVersionMismatchError(`Cannot read a snapshot ${what}: this release ${reads}`, {
+    hint: 'Use a newer version of Holdfast to read this snapshot',
+    details,
+  })
 }
 
 function truncated(offset: number, frame: number | undefined): RestoreCorruptError {

@@ -4,7 +4,7 @@ import { crc32 } from 'node:zlib'
 import type { SnapshotSink, SnapshotSummary, StoreKind } from '../backupable.ts'
 import { InternalError } from '../errors.ts'
 import { type Compression, compressor } from './compression.ts'
-import { encodeHeader, encodeTrailer } from './control.ts'
+import { decodeHeader, decodeTrailer, encodeHeader, encodeTrailer } from './control.ts'
 import { CODECS, CRC_BYTES, encodeFrameHeader, encodePreamble, FRAME_TYPES, MAX_RAW_BYTES, MAX_STORED_BYTES } from './frame.ts'
 import { encodeRecords, type StoredRecord } from './records.ts'
 
@@ -53,12 +53,14 @@ export class SnapshotWriter {
     return this.#records
   }
 
-  /** Writes preamble and header. */
+  /** Writes preamble and header. Throws a `TypeError` for options that no reader would take, before anything is written. */
   async start(): Promise<void> {
+    const header = encodeHeader(this.#options)
+    decodeHeader(header)
     const { bytes, crc } = encodePreamble()
     this.#crc = crc
     await this.#emit(bytes)
-    await this.#writeFrame({ type: FRAME_TYPES.header, codec: CODECS.none, section: 0, records: 0 }, encodeHeader(this.#options))
+    await this.#writeFrame({ type: FRAME_TYPES.header, codec: CODECS.none, section: 0, records: 0 }, header)
   }
 
   /** Writes one data frame of key-value records; none is no frame. Their encoded size is at most 64 MiB (`RangeError`). */
@@ -66,9 +68,10 @@ export class SnapshotWriter {
     if (records.length > 0) await this.writeRaw(section, encodeRecords(records), records.length)
   }
 
-  /** Writes one data frame of a store's own form. `records` says how many records begin in it. */
+  /** Writes one data frame of a store's own form, of at most 64 MiB. `records` says how many of its records are in it, at least one. */
   async writeRaw(section: number, raw: Uint8Array, records: number): Promise<void> {
     const counted = this.#counts[section]
+    if (!Number.isInteger(records) || records < 1 || raw.byteLength === 0) throw new RangeError(`A frame holds at least one record; this one has ${records}`)
     if (counted === undefined || section < this.#section) throw new InternalError(`Cannot write section ${section} after section ${this.#section}`)
     this.#section = section
     this.#counts[section] = counted + records
@@ -77,10 +80,11 @@ export class SnapshotWriter {
     await this.#writeFrame({ type: FRAME_TYPES.data, codec, section, records }, raw)
   }
 
-  /** Writes the trailer and tells the sink what was written. */
+  /** Writes the trailer and tells the sink what was written. Throws a `TypeError` for a digest that is none. */
   async finish(payloadIds: { readonly count: number; readonly digest: string }): Promise<SnapshotSummary> {
     const sha256 = this.#hash.copy().digest('hex')
     const trailer = encodeTrailer({ frames: this.#sequence + 1, records: this.#counts, payloadIds, sha256 })
+    decodeTrailer(trailer)
     await this.#writeFrame({ type: FRAME_TYPES.trailer, codec: CODECS.none, section: 0, records: 0 }, trailer)
     const { storeKind, storeId, schemaVersion, sections, createdAtMs } = this.#options
     const summary: SnapshotSummary = {
