@@ -57,9 +57,10 @@ describe('a path that is wrong', () => {
   })
 
   it('of a store that is missing ends with exit code 1', async () => {
-    for (const words of [['backup', '--to', 'file:backups'], ['export', 'out', '--payloads', 'payloads'], ['jobs']]) {
+    for (const words of [['backup', '--to', 'file:backups'], ['export', 'out', '--payloads', 'payloads']]) {
       expectError(await run(...words, '--store', 'level:nowhere'), 1, 'store_unavailable')
     }
+    expectError(await run('jobs', '--store', 'level:nowhere'), 1, 'catalog_unavailable')
     expectError(await run('rollback', '--store', 'level:nowhere'), 4, 'rollback_unavailable')
     expect(await readdir(base)).not.toContain('nowhere')
   })
@@ -143,8 +144,8 @@ describe('the program', () => {
     expect(await run('--version')).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
     const help = await run('--help')
     expect(help).toMatchObject({ code: 0, stderr: '' })
-    for (const name of ['import', 'export', 'backup', 'list', 'show', 'verify', 'restore', 'rollback', 'ls', 'diff', 'delete', 'jobs']) {
-      const { code, stdout } = await run(name, '--help')
+    for (const name of ['import', 'export', 'backup', 'list', 'show', 'verify', 'restore', 'rollback', 'ls', 'diff', 'delete', 'jobs', 'catalog']) {
+      const { code, stdout } = await run(...(name === 'catalog' ? [name, 'rebuild'] : [name]), '--help')
       expect({ name, code }).toEqual({ name, code: 0 })
       expect(stdout, name).toMatch(/\nExamples:\n {2}# .+\n {2}holdfast .+/)
       expect(stdout, name).toMatch(/\nExit codes:\n {2}0 +done\n/)

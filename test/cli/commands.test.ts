@@ -54,7 +54,7 @@ describe('holdfast backup', () => {
     const printed = JSON.parse(stdout) as { backupId: string }
     const manifest = JSON.parse(await readFile(join(dir, 'backups', printed.backupId, 'manifest.json'), 'utf8')) as Record<string, unknown>
     expect(printed).toMatchObject(manifest)
-    expect(manifest).toMatchObject({ storeKind: 'level', labels: { why: 'test' }, records: { shares: 2, inodes: 12, entries: 10 } })
+    expect(manifest).toMatchObject({ storeKind: 'level', labels: { why: 'test' }, records: { shares: 2, inodes: 11, entries: 9 } })
   })
 
   it('says in a few lines what was done', async () => {
@@ -296,7 +296,51 @@ describe('holdfast delete', () => {
     expectError(await holdfast(['delete', first, '--from', 'file:backups', '--quiet'], { cwd: dir }), 2, 'invalid_argument', /Cannot ask for confirmation/)
     expect(await holdfastJson(['delete', first, '--from', 'file:backups', '--yes'], { cwd: dir })).toMatchObject({ backupId: first })
     expect(await readdir(join(dir, 'backups'))).toEqual([second])
-    expectError(await holdfast(['delete', first, '--from', 'file:backups', '--yes'], { cwd: dir }), 1, 'manifest_missing')
+    expectError(await holdfast(['delete', first, '--from', 'file:backups', '--yes', '--quiet'], { cwd: dir }), 1, 'manifest_missing')
+  })
+
+  it('refuses the last good backup of a store with exit code 4, unless forced; a damaged one is not good', async () => {
+    const dir = await copy()
+    await truncate(join(dir, 'backups', first, 'payload'), 100)
+    expectError(await holdfast(['delete', second, '--from', 'file:backups', '--yes', '--quiet'], { cwd: dir }), 4, 'backup_protected', /last good one/)
+    expect(await readdir(join(dir, 'backups'))).toContain(second)
+    await holdfastJson(['delete', second, '--from', 'file:backups', '--yes', '--force'], { cwd: dir })
+    await holdfastJson(['delete', first, '--from', 'file:backups', '--yes'], { cwd: dir })
+    expect(await holdfastJson(['list', '--from', 'file:backups'], { cwd: dir })).toEqual({ backups: [], damaged: [] })
+  })
+})
+
+describe('holdfast jobs and catalog rebuild', () => {
+  it('tell how each attempt ended, newest first', async () => {
+    const dir = await copy()
+    await writeFile(join(dir, 'in-the-way'), '')
+    await holdfast(['backup', '--store', 'level:store', '--to', 'file:in-the-way'], { cwd: dir })
+    const { jobs } = await holdfastJson<{ jobs: Record<string, unknown>[] }>(['jobs', '--store', 'level:store'], { cwd: dir })
+    expect(jobs).toMatchObject([
+      { kind: 'backup', state: 'failed', error: { code: 'destination_path_conflict' } },
+      { kind: 'backup', state: 'succeeded', backupId: second },
+      { kind: 'backup', state: 'succeeded', backupId: first },
+    ])
+    const { stdout } = await holdfast(['jobs', '--store', 'level:store', '--limit', '1'], { cwd: dir })
+    expect(stdout).toMatch(/^JOB +KIND +STATE [^\n]*\n[0-9A-Z]{26} +backup +failed [^\n]*destination_path_conflict: [^\n]*\n$/)
+  })
+
+  it('make a lost catalog anew, once', async () => {
+    const dir = await copy()
+    await rm(join(dir, 'store/catalog'), { recursive: true })
+    const words = ['catalog', 'rebuild', '--from', 'file:backups', '--catalog', 'store/catalog']
+    const { recorded } = await holdfastJson<{ recorded: { backupId: string }[] }>(words, { cwd: dir })
+    expect(recorded.map(({ backupId }) => backupId)).toEqual([first, second])
+    expect(await holdfastJson(words, { cwd: dir })).toMatchObject({ recorded: [], known: 2, missing: [], unreadable: [] })
+    expect(await holdfastJson(['jobs', '--store', 'level:store'], { cwd: dir })).toEqual({ jobs: [] })
+  })
+
+  it('report what a rebuild cannot read, and end with its exit code', async () => {
+    const dir = await copy()
+    await writeFile(join(dir, 'backups', first, 'manifest.json'), '{}')
+    const { code, stdout, stderr } = await holdfast(['catalog', 'rebuild', '--from', 'file:backups', '--catalog', 'other', '--json'], { cwd: dir })
+    expect({ code, stderr }).toEqual({ code: 3, stderr: '' })
+    expect(JSON.parse(stdout)).toMatchObject({ recorded: [{ backupId: second }], unreadable: [{ backupId: first, error: { code: 'manifest_invalid' } }] })
   })
 })
 

@@ -34,12 +34,11 @@ function* listing(jobs: readonly Job[]): Iterable<string> {
   const rows = jobs.map((job) => [
     job.jobId,
     job.kind,
-    job.state,
+    job.state === 'running' && job.progress !== undefined ? `running: ${job.progress.phase}, ${formatBytes(job.progress.bytes)}` : job.state,
     formatTime(job.startedAt),
     job.endedAt === undefined ? '' : formatDuration(Date.parse(job.endedAt) - Date.parse(job.startedAt)),
-    job.progress === undefined ? '' : formatBytes(job.progress.bytes),
     job.backupId ?? '',
     printable(job.error === undefined ? '' : `${job.error.code}: ${job.error.message}`),
   ])
-  yield* formatTable(['JOB', 'KIND', 'STATE', 'STARTED', 'TOOK>', 'SIZE>', 'BACKUP', 'ERROR'], rows)
+  yield* formatTable(['JOB', 'KIND', 'STATE', 'STARTED', 'TOOK>', 'BACKUP', 'ERROR'], rows)
 }
