@@ -13,11 +13,12 @@ export interface TreeComparison {
   readonly differences: readonly string[]
 }
 
-/** Compares names, types, modes, link counts, link targets, modification times (to the microsecond) and content by SHA-256. */
+/** Compares names, types, modes, hard links within the tree, link targets, modification times (to the microsecond) and content by SHA-256. */
 export async function compareTrees(first: string, second: string): Promise<TreeComparison> {
-  const total = { entries: 0, bytes: 0, differences: [] as string[] }
+  const total: Total = { entries: 0, bytes: 0, differences: [], firstLinks: new Map(), secondLinks: new Map() }
   await compareEntry({ first, second, path: '.' }, total)
-  return total
+  const { entries, bytes, differences } = total
+  return { entries, bytes, differences }
 }
 
 interface Pair {
@@ -27,12 +28,20 @@ interface Pair {
   readonly path: string
 }
 
-type Total = { -readonly [K in keyof TreeComparison]: K extends 'differences' ? string[] : number }
+interface Total {
+  entries: number
+  bytes: number
+  readonly differences: string[]
+  /** The first path of each inode, by its number: names outside of the tree do not count. */
+  readonly firstLinks: Map<bigint, string>
+  readonly secondLinks: Map<bigint, string>
+}
 
 async function compareEntry(pair: Pair, total: Total): Promise<void> {
   total.entries += 1
   const [a, b] = await Promise.all([lstat(pair.first, { bigint: true }), lstat(pair.second, { bigint: true })])
   const differences = differentFields(a, b)
+  if (!a.isDirectory() && firstPath(total.firstLinks, a.ino, pair.path) !== firstPath(total.secondLinks, b.ino, pair.path)) differences.push('hard links')
   if (differences.length > 0) total.differences.push(`${pair.path}: ${differences.join(', ')}`)
   if (differences.includes('type')) return
   if (a.isDirectory()) await compareDirectories(pair, total)
@@ -61,10 +70,15 @@ function differentFields(a: BigIntStats, b: BigIntStats): string[] {
   const typeBits = 0o170000n
   if ((a.mode & typeBits) !== (b.mode & typeBits)) return ['type']
   if (a.mode !== b.mode) fields.push('mode')
-  if (!a.isDirectory() && a.nlink !== b.nlink) fields.push('hard links')
   if (!a.isDirectory() && a.size !== b.size) fields.push('size')
   if (a.mtimeNs / 1000n !== b.mtimeNs / 1000n) fields.push('modification time')
   return fields
+}
+
+function firstPath(paths: Map<bigint, string>, inode: bigint, path: string): string {
+  const first = paths.get(inode) ?? path
+  paths.set(inode, first)
+  return first
 }
 
 async function digestOf(path: string): Promise<string> {

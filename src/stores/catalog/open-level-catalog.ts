@@ -42,7 +42,8 @@ export async function openLevelCatalog(path: string, { create = true, ...options
 async function findDirectory(path: string, create: boolean): Promise<string> {
   try {
     const firstMade = create ? await mkdir(path, { recursive: true, mode: 0o700 }) : undefined
-    for (let made = path; firstMade !== undefined && made.length >= firstMade.length; made = dirname(made)) await nodeFiles.syncDirectory(dirname(made))
+    const shortest = firstMade?.length ?? Number.POSITIVE_INFINITY
+    for (let made = path; made.length >= shortest; made = dirname(made)) await nodeFiles.syncDirectory(dirname(made))
     return await realpath(path)
   } catch (cause) {
     if (!create && isSystemError(cause, 'ENOENT')) {
