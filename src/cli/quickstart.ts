@@ -14,6 +14,15 @@ import { compareTrees } from './tree/compare-trees.ts'
 const MAIN = fileURLToPath(new URL('./main.js', import.meta.url))
 const PROJECT = fileURLToPath(new URL('../../../', import.meta.url))
 
+const NEXT = `  npx holdfast --help
+  npx holdfast import ~/Documents --store level:./try/metadata --payloads ./try/payloads
+  npx holdfast backup --store level:./try/metadata --to file:./try/backups
+  npx holdfast list --from file:./try/backups
+  npx holdfast ls latest Documents --from file:./try/backups
+  npx holdfast verify latest --from file:./try/backups --level restore
+  npx holdfast restore latest --from file:./try/backups --store level:./try/metadata
+  npx holdfast rollback --store level:./try/metadata`
+
 process.exitCode = await quickstart(resolve(process.argv[2] ?? join(PROJECT, 'node_modules')))
 
 async function quickstart(tree: string): Promise<number> {
@@ -82,15 +91,6 @@ async function mainJob(tree: string, work: string): Promise<number> {
   say(NEXT)
   return 0
 }
-
-const NEXT = `  npx holdfast --help
-  npx holdfast import ~/Documents --store level:./try/metadata --payloads ./try/payloads
-  npx holdfast backup --store level:./try/metadata --to file:./try/backups
-  npx holdfast list --from file:./try/backups
-  npx holdfast ls latest Documents --from file:./try/backups
-  npx holdfast verify latest --from file:./try/backups --level restore
-  npx holdfast restore latest --from file:./try/backups --store level:./try/metadata
-  npx holdfast rollback --store level:./try/metadata`
 
 /** Runs one command in a process of its own; resolves with its time in milliseconds. Rejects when it does not end as it must. */
 async function holdfast(words: readonly string[], options: { readonly mustFail?: boolean } = {}): Promise<number> {
