@@ -169,7 +169,7 @@ describe('holdfast restore and rollback', () => {
     const report = await holdfastJson(['restore', first, '--from', 'file:backups', '--store', 'level:store', '--yes'], { cwd: dir })
     expect(report).toMatchObject({ backupId: first })
     await holdfastJson(['export', 'out', '--store', 'level:store', '--payloads', 'payloads'], { cwd: dir })
-    expect((await compareTrees(join(dir, 'tree'), join(dir, 'out'))).differences).toEqual([])
+    expect((await compareTrees(join(base, 'tree'), join(dir, 'out'))).differences).toEqual([])
   })
 
   it('go back and forth between the state before and after', async () => {

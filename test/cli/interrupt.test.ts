@@ -1,35 +1,48 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdir } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { openLevelStore } from '../../src/stores/level/index.ts'
 import { tempDir } from '../support/temp-dir.ts'
-import { holdfast, holdfastJson, MAIN, writeTree } from './holdfast.ts'
+import { holdfast, holdfastJson, MAIN } from './holdfast.ts'
 
-/** A directory with a store whose backup takes a minute at the rate of `SLOWLY`. */
+/** A directory with a store of several MiB. */
 async function prepare(): Promise<string> {
   const dir = await tempDir()
-  await writeTree(join(dir, 'tree'), Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`file${at}`, `content ${at}`])))
-  await holdfastJson(['import', 'tree', '--store', 'level:store'], { cwd: dir })
+  await using store = await openLevelStore(join(dir, 'store'))
+  await Promise.all(Array.from({ length: 120 }, (_, at) => store.setSetting(`setting ${at}`, String(at % 10).repeat(60_000))))
   return dir
 }
 
-const SLOWLY = ['--max-rate', '500']
+/** At this rate the backup of the store takes longer than any test. */
+const SLOWLY = ['--max-rate', '4096']
+/** More than the probe of a destination has. */
+const PROBE_BYTES = 1000
 const BACKUP = ['backup', '--store', 'level:store', '--to', 'file:backups']
 
-/** Starts a command, and signals it as soon as something of a backup is at the destination. */
+/** Starts a command, and signals it as soon as some of a payload is at the destination. */
 async function interrupted(words: readonly string[], options: { readonly cwd: string; readonly signals: readonly NodeJS.Signals[] }): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const child = spawn(process.execPath, [MAIN, ...words], { cwd: options.cwd, stdio: ['ignore', 'pipe', 'pipe'] })
   let [stdout, stderr] = ['', '']
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
   const closed = once(child, 'close') as Promise<[number | null]>
-  while (child.exitCode === null && !(await namesIn(join(options.cwd, 'backups'))).some((name) => name.endsWith('.tmp'))) {
+  while (child.exitCode === null && !(await isUploading(join(options.cwd, 'backups')))) {
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
   for (const signal of options.signals) child.kill(signal)
   const [code] = await closed
   return { code, stdout, stderr }
+}
+
+/** Whether some of a payload is at the destination, unpublished. */
+async function isUploading(destination: string): Promise<boolean> {
+  for (const name of await namesIn(destination)) {
+    const stats = name.endsWith('.tmp') ? await stat(join(destination, name, 'payload')).catch(() => undefined) : undefined
+    if (stats !== undefined && stats.size > PROBE_BYTES) return true
+  }
+  return false
 }
 
 async function namesIn(directory: string): Promise<string[]> {

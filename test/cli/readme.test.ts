@@ -35,14 +35,14 @@ describe('README.md', () => {
   })
 
   it('lists every exit code', () => {
-    const rows = [...readme.matchAll(/^\| (\d+) \| /gm)].map(([, code]) => Number(code))
+    const rows = [...readme.matchAll(/^\| (\d{1,3}) \| /gm)].map(([, code]) => Number(code))
     expect(rows).toEqual(Object.values(EXIT))
   })
 
   it('names every command of the program, as its help does', async () => {
     const { stdout } = await holdfast(['--help'])
-    const commands = [...stdout.matchAll(/^ {2}([a-z]+) /gm)].map(([, name]) => name).filter((name) => name !== 'help' && name !== 'level' && name !== 'file')
+    const commands = [...stdout.matchAll(/^ {2}([a-z]+) (?:\[options\]| )/gm)].map(([, name]) => name).filter((name) => name !== 'help')
     expect(commands.length).toBeGreaterThan(10)
-    for (const name of commands) expect(readme, name).toContain(`holdfast ${name}`)
+    expect(commands.filter((name) => !readme.includes(`\`holdfast ${name} `))).toEqual([])
   })
 })

@@ -1,11 +1,13 @@
 import type { Command } from 'commander'
 import { runBackup } from '../../backup/run-backup.ts'
+import type { Destination } from '../../destination.ts'
 import type { Manifest } from '../../snapshot/manifest.ts'
 import { catalogPathOf, withCatalog } from '../catalogs.ts'
 import { collectLabel, parseBytes, withExamples, withStore } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { withStoreOf } from '../stores.ts'
+import { asHoldfastError } from '../system-errors.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, plural, printable } from '../text.ts'
 
@@ -42,7 +44,7 @@ async function backup(options: BackupCommandOptions, terminal: Terminal): Promis
   const startedMs = performance.now()
   await withDestination(options.to, async (destination) => {
     await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
-      for (const { message } of await destination.validate({ signal: terminal.signal })) await output.warn(printable(message))
+      const doubts = await doubtsAbout(destination, terminal.signal)
       await withCatalog(catalogPath, { create: true }, async (catalog) => {
         const progress = output.progress('backup')
         try {
@@ -56,7 +58,7 @@ async function backup(options: BackupCommandOptions, terminal: Terminal): Promis
             onProgress: ({ phase, bytes, totalBytes, records }) => progress.update({ label: `backup: ${phase}`, bytes, totalBytes, count: records, noun: phase === 'payload-ids' ? 'payload IDs' : 'records' }),
           })
           progress.end()
-          for (const { message } of warnings) await output.warn(printable(message))
+          for (const { message } of [...doubts, ...warnings]) await output.warn(printable(message))
           const elapsedMs = performance.now() - startedMs
           await output.result(manifest, () => describeBackup(manifest, { store: options.store, elapsedMs, readBackMs: verification.durationMs }))
         } finally {
@@ -65,6 +67,15 @@ async function backup(options: BackupCommandOptions, terminal: Terminal): Promis
       })
     })
   })
+}
+
+/** What is worth a warning. A destination that is of no use fails the backup itself, which records that. */
+async function doubtsAbout(destination: Destination, signal: AbortSignal): Promise<readonly { readonly message: string }[]> {
+  try {
+    return await destination.validate({ signal })
+  } catch (error) {
+    return [asHoldfastError(error)]
+  }
 }
 
 function describeBackup(manifest: Manifest, context: { readonly store: string; readonly elapsedMs: number; readonly readBackMs: number }): string[] {
