@@ -23,6 +23,11 @@ const NEXT = `  npx holdfast --help
   npx holdfast restore latest --from file:./try/backups --store level:./try/metadata
   npx holdfast rollback --store level:./try/metadata`
 
+// Ctrl-C reaches the running command too, which ends cleanly and with it this script.
+process.on('SIGINT', () => undefined)
+// A reader that went away must not keep this script from cleaning up.
+process.stdout.on('error', () => undefined)
+
 process.exitCode = await quickstart(resolve(process.argv[2] ?? join(PROJECT, 'node_modules')))
 
 async function quickstart(tree: string): Promise<number> {
@@ -38,13 +43,12 @@ async function quickstart(tree: string): Promise<number> {
 }
 
 async function mainJob(tree: string, work: string): Promise<number> {
-  const metadata = join(work, 'metadata')
-  const [store, backups, payloads] = [`level:${metadata}`, `file:${join(work, 'backups')}`, join(work, 'payloads')]
-  const exported = join(work, 'exported')
-  say(`Working in ${work} (removed at the end)`)
+  const [store, backups] = ['level:metadata', 'file:backups']
+  const holdfast = (words: readonly string[], options: { readonly mustFail?: boolean } = {}): Promise<number> => runHoldfast(words, { cwd: work, ...options })
+  say(`Working in ${work} (removed at the end); the tree is ${tree}`)
 
   title('Index a real tree in a LevelDB metadata store, and keep its content as payloads')
-  const imported = await holdfast(['import', tree, '--store', store, '--payloads', payloads, '--share', 'tree'])
+  const imported = await holdfast(['import', tree, '--store', store, '--payloads', 'payloads', '--share', 'tree'])
 
   title('Back the metadata up, and read the stored bytes back')
   const backup = await holdfast(['backup', '--store', store, '--to', backups])
@@ -54,19 +58,19 @@ async function mainJob(tree: string, work: string): Promise<number> {
   const verify = await holdfast(['verify', 'latest', '--from', backups, '--level', 'restore'])
 
   title('Look into it without restoring')
-  await holdfast(['ls', 'latest', 'tree/typescript', '--from', backups])
+  await holdfast(['ls', 'latest', process.argv[2] === undefined ? 'tree/typescript' : 'tree', '--from', backups])
 
   title('Wreck the live store: garbage over every LevelDB file')
-  await wreck(metadata)
+  await wreck(join(work, 'metadata'))
   say('And so the store is of no use any more:')
-  await holdfast(['export', exported, '--store', store, '--payloads', payloads], { mustFail: true })
+  await holdfast(['export', 'exported', '--store', store, '--payloads', 'payloads'], { mustFail: true })
 
   title('Restore it, and write the tree back')
   const restore = await holdfast(['restore', 'latest', '--from', backups, '--store', store, '--yes'])
-  const exporting = await holdfast(['export', exported, '--store', store, '--payloads', payloads])
+  const exporting = await holdfast(['export', 'exported', '--store', store, '--payloads', 'payloads'])
 
   title('Compare the exported tree with the original, byte for byte')
-  const result = await compareTrees(tree, exported)
+  const result = await compareTrees(tree, join(work, 'exported'))
   for (const difference of result.differences.slice(0, 20)) say(`  differs: ${difference}`)
   if (result.differences.length > 0) {
     say(`${formatCount(result.differences.length)} differences`)
@@ -78,7 +82,7 @@ async function mainJob(tree: string, work: string): Promise<number> {
   const backupBytes = await bytesUnder(join(work, 'backups'))
   table([
     ['tree', `${formatCount(result.entries)} entries, ${formatBytes(result.bytes)}`],
-    ['metadata store', formatBytes(await bytesUnder(metadata))],
+    ['metadata store', formatBytes(await bytesUnder(join(work, 'metadata')))],
     ['backup', `${formatBytes(backupBytes)}: metadata only, payloads stay where they are`],
     ['import', `${formatDuration(imported)}, ${formatRate(result.bytes, imported)}`],
     ['backup and read-back', formatDuration(backup)],
@@ -93,10 +97,10 @@ async function mainJob(tree: string, work: string): Promise<number> {
 }
 
 /** Runs one command in a process of its own; resolves with its time in milliseconds. Rejects when it does not end as it must. */
-async function holdfast(words: readonly string[], options: { readonly mustFail?: boolean } = {}): Promise<number> {
+async function runHoldfast(words: readonly string[], options: { readonly cwd: string; readonly mustFail?: boolean }): Promise<number> {
   say(`$ holdfast ${words.join(' ')}`)
   const startedMs = performance.now()
-  const child = spawn(process.execPath, [MAIN, ...words], { stdio: ['ignore', 'inherit', 'inherit'] })
+  const child = spawn(process.execPath, [MAIN, ...words], { cwd: options.cwd, stdio: ['ignore', 'inherit', 'inherit'] })
   const code = await new Promise<number | null>((settle, fail) => {
     child.once('error', fail)
     child.once('exit', settle)

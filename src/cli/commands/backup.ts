@@ -84,6 +84,6 @@ function describeBackup(manifest: Manifest, context: { readonly store: string; r
   return [
     `Backed up ${printable(context.store)} as ${manifest.backupId}: ${plural(records, 'record')}, ${plural(payloadIds.count, 'payload ID')}, ` +
       `${formatBytes(payload.bytes + payloadIds.bytes)} in ${formatPace(payload.bytes, context.elapsedMs)}`,
-    `The stored bytes were read back and match (${formatPace(payload.bytes + payloadIds.bytes, context.readBackMs)})`,
+    `Read back in ${formatPace(payload.bytes + payloadIds.bytes, context.readBackMs)}: the stored bytes match`,
   ]
 }
