@@ -145,7 +145,9 @@ class BackupRun {
       verification = await this.#readBack(manifestBytes)
       this.#meter.begin('record')
       const place = { backupId, destination: destination.url, at: verification.verifiedAt }
-      await log.succeed({ type: 'backup-recorded', ...place, manifest, how: 'backup' }, { type: 'backup-verified', ...place, level: 'checksum' })
+      const records = Object.values(manifest.records).reduce((sum, count) => sum + count, 0)
+      const done = log.progressed({ phase: 'record', bytes: manifest.payload.bytes, records })
+      await log.succeed(done, { type: 'backup-recorded', ...place, manifest, how: 'backup' }, { type: 'backup-verified', ...place, level: 'checksum' })
       this.#meter.end()
     } catch (error) {
       throw await afterPublish(this.#asAbort(error), { destination, backupId, isVerified: verification !== undefined })

@@ -20,6 +20,8 @@ export interface TrialOptions {
   readonly onProgress: (step: 'trial-restore' | 'trial-check', progress: { readonly bytes: number; readonly records: number }) => void
 }
 
+const NOTHING = { bytes: 0, records: 0 }
+
 /** Restores, backs up what was restored, and compares the two; removes the trial store in any case. Rejects with `checksum_mismatch` and `restore_corrupt`. */
 export async function tryRestore(backup: StoredBackup, options: TrialOptions): Promise<void> {
   const store = await options.openTrial()
@@ -38,7 +40,11 @@ export async function tryRestore(backup: StoredBackup, options: TrialOptions): P
 
 async function restoreAndCompare(store: TrialStore, backup: StoredBackup, { content, signal, onProgress }: TrialOptions): Promise<void> {
   const { backupId, records, payloadIds } = backup.manifest
+  onProgress('trial-restore', NOTHING)
+  signal?.throwIfAborted()
   await fillFromBackup(store, backup, { signal, onProgress: (progress) => onProgress('trial-restore', progress) })
+  onProgress('trial-check', NOTHING)
+  signal?.throwIfAborted()
   const restored = await readStore(store, { signal, onProgress: (progress) => onProgress('trial-check', progress) })
   const differs = (what: string, expected: unknown, actual: unknown): ChecksumMismatchError =>
     new ChecksumMismatchError(`Cannot verify backup ${backupId}: a trial restore gives other ${what} than was backed up`, { details: { what, expected, actual } })

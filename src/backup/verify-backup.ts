@@ -90,6 +90,8 @@ export async function verifyBackup(options: VerifyBackupOptions): Promise<Verify
     await record(options, report)
     return report
   } catch (error) {
+    // The trial store's own word for it.
+    if (signal?.aborted === true && isHoldfastError(error) && error.code === 'backup_aborted') throw signal.reason
     throw isDamage(error) ? await recordDamage(options, { manifest, error }) : error
   }
 }

@@ -1,10 +1,12 @@
 /** What a job says to the catalog: that it began, how far it is, how it ended. */
 import { newBackupId } from '../backup-id.ts'
 import { type HoldfastError, CombinedError, InternalError, isHoldfastError } from '../errors.ts'
-import type { Catalog, CatalogEvent, JobEnded, JobError, JobProgress, JobStarted } from './catalog.ts'
+import type { Catalog, CatalogEvent, JobEnded, JobError, JobProgress, JobProgressed, JobStarted } from './catalog.ts'
 import { markUnderWay, thisProcess } from './job-owner.ts'
 
 export type NewJob = Pick<JobStarted, 'kind' | 'storeKind' | 'storeId' | 'destination' | 'backupId'>
+
+type Progress = JobProgress & Pick<JobProgressed, 'backupId' | 'storeId'>
 
 export interface JobLogOptions {
   /** Without one, nothing is recorded. */
@@ -47,8 +49,14 @@ export class JobLog {
     return new Date(this.#clock()).toISOString()
   }
 
-  async progress(progress: JobProgress & { readonly backupId?: string | undefined; readonly storeId?: string | undefined }): Promise<void> {
-    await this.#catalog?.append({ type: 'job-progressed', at: this.now(), jobId: this.jobId, ...progress })
+  /** Records how far the job is. */
+  async progress(progress: Progress): Promise<void> {
+    await this.#catalog?.append(this.progressed(progress))
+  }
+
+  /** The event of it, for `succeed`. */
+  progressed(progress: Progress): JobProgressed {
+    return { type: 'job-progressed', at: this.now(), jobId: this.jobId, ...progress }
   }
 
   /** Records the success, and with it, all or none, what came of the job. */

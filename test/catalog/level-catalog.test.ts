@@ -1,0 +1,194 @@
+import * as fc from 'fast-check'
+import { MemoryLevel } from 'memory-level'
+import { describe, expect, test } from 'vitest'
+import type { CatalogBackup, CatalogEvent, Job } from '../../src/catalog/catalog.ts'
+import { foldBackup, foldJob } from '../../src/catalog/fold.ts'
+import { thisProcess } from '../../src/catalog/job-owner.ts'
+import { levelCatalog } from '../../src/catalog/level-catalog.ts'
+import { altered } from '../support/altered.ts'
+import { collect } from '../support/collect.ts'
+import { runs, seed } from '../support/seed.ts'
+import { AT, BACKUP, backupEvent, JOB, manifestOf, OWNER, started } from './catalog-events.ts'
+
+const PLACE = { at: AT, backupId: BACKUP, destination: 'file:/a' } as const
+const RECORDED: CatalogEvent = { type: 'backup-recorded', ...PLACE, manifest: manifestOf(), how: 'backup' }
+
+async function memoryCatalog(db = new MemoryLevel()): Promise<Awaited<ReturnType<typeof levelCatalog>>> {
+  return await levelCatalog(db, { clock: () => Date.parse(AT) })
+}
+
+describe('Catalog', () => {
+  test('a job is what its events say', async () => {
+    await using catalog = await memoryCatalog()
+    await catalog.append(started(JOB, { storeKind: 'fake', destination: 'file:/a' }))
+    const job: Job = {
+      jobId: JOB,
+      kind: 'backup',
+      state: 'running',
+      owner: OWNER,
+      storeKind: 'fake',
+      storeId: undefined,
+      destination: 'file:/a',
+      backupId: undefined,
+      startedAt: AT,
+      endedAt: undefined,
+      progress: undefined,
+      error: undefined,
+    }
+    expect(await catalog.job(JOB)).toEqual(job)
+    await catalog.append({ type: 'job-progressed', at: AT, jobId: JOB, phase: 'snapshot', bytes: 1, records: 2, backupId: BACKUP, storeId: 'store' })
+    await catalog.append({ type: 'job-progressed', at: AT, jobId: JOB, phase: 'publish', bytes: 3, records: 4 })
+    const progressed = { ...job, backupId: BACKUP, storeId: 'store', progress: { phase: 'publish', bytes: 3, records: 4 } }
+    expect(await catalog.job(JOB)).toEqual(progressed)
+    const error = { code: 'internal', message: 'm', hint: 'h' } as const
+    await catalog.append({ type: 'job-ended', at: AT, jobId: JOB, state: 'failed', error })
+    expect(await collect(catalog.jobs())).toEqual([{ ...progressed, state: 'failed', endedAt: AT, error }])
+    expect(await catalog.job(BACKUP)).toBeUndefined()
+  })
+
+  test('jobs() gives the newest first, and no more than asked for', async () => {
+    await using catalog = await memoryCatalog()
+    const ids = Array.from({ length: 250 }, (_, index) => `01HZZZZZZZ0000000000000${100 + index}`)
+    for (const id of ids) await catalog.append(started(id), { type: 'job-ended', at: AT, jobId: id, state: 'succeeded' })
+    expect((await collect(catalog.jobs())).map(({ jobId }) => jobId)).toEqual(ids.toReversed())
+    expect((await collect(catalog.jobs({ limit: 2 }))).map(({ jobId }) => jobId)).toEqual(ids.slice(-2).toReversed())
+    expect(await collect(catalog.jobs({ limit: 0 }))).toEqual([])
+  })
+
+  test('a backup is what the events of its ID at its destination say', async () => {
+    await using catalog = await memoryCatalog()
+    await catalog.append(RECORDED, { ...RECORDED, destination: 'file:/b' })
+    await catalog.append({ type: 'backup-verified', ...PLACE, level: 'restore' }, { type: 'backup-deleted', ...PLACE })
+    const { at: _, ...place } = PLACE
+    const backup: CatalogBackup = {
+      ...place,
+      manifest: manifestOf(),
+      recordedAt: AT,
+      how: 'backup',
+      verifiedAt: AT,
+      verification: { level: 'restore', error: undefined },
+      deletedAt: AT,
+    }
+    expect(await catalog.backup(BACKUP, 'file:/a')).toEqual(backup)
+    const other = { ...backup, destination: 'file:/b', verifiedAt: undefined, verification: undefined, deletedAt: undefined }
+    expect(await catalog.backup(BACKUP, 'file:/b')).toEqual(other)
+    expect(await catalog.backup(JOB, 'file:/a')).toBeUndefined()
+    expect(new Set(await collect(catalog.backups()))).toEqual(new Set([backup, other]))
+  })
+
+  test('append() keeps the order of calls that are made at once', async () => {
+    await using catalog = await memoryCatalog()
+    await catalog.append(started())
+    await Promise.all(Array.from({ length: 50 }, (_, bytes) => catalog.append({ type: 'job-progressed', at: AT, jobId: JOB, phase: 'x', bytes, records: 0 })))
+    expect((await catalog.job(JOB))?.progress?.bytes).toBe(49)
+  })
+
+  test('append() adds keys, changes none and removes none but that of a running job', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(backupEvent, { maxLength: 20 }), async (events) => {
+        const db = new MemoryLevel()
+        const catalog = await memoryCatalog(db)
+        const before = new Map<string, string>()
+        for (const event of [started(), ...events]) {
+          await catalog.append(event)
+          const now = new Map(await db.iterator().all())
+          for (const [key, value] of before) expect(now.get(key)).toBe(value)
+          for (const [key, value] of now) before.set(key, value)
+        }
+        await catalog.close()
+      }),
+      { seed, numRuns: runs(30) },
+    )
+  })
+
+  test('backups() are those that the events come to, whatever they are', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(backupEvent, { maxLength: 30 }), async (events) => {
+        await using catalog = await memoryCatalog()
+        if (events.length > 0) await catalog.append(...events)
+        const groups = groupBy(events, keyOf)
+        const expected = [...groups.values()].map((group) => foldBackup(group)).filter((backup) => backup !== undefined)
+        expect(new Set(await collect(catalog.backups()))).toEqual(new Set(expected))
+      }),
+      { seed, numRuns: runs(50) },
+    )
+  })
+})
+
+function keyOf({ backupId, destination }: { readonly backupId: string; readonly destination: string }): string {
+  return `${backupId} ${destination}`
+}
+
+function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>()
+  for (const item of items) groups.set(key(item), [...(groups.get(key(item)) ?? []), item])
+  return groups
+}
+
+test('foldJob() knows no job without its start', () => {
+  expect(foldJob([])).toBeUndefined()
+  expect(foldJob([{ type: 'job-ended', at: AT, jobId: JOB, state: 'failed' }])).toBeUndefined()
+})
+
+/** Opens it again over the same records: a memory database forgets nothing while it is referred to. */
+async function reopened(db: MemoryLevel): Promise<Awaited<ReturnType<typeof levelCatalog>>> {
+  const copy = new MemoryLevel()
+  await db.open()
+  for (const [key, value] of await db.iterator().all()) await copy.put(key, value)
+  return await memoryCatalog(copy)
+}
+
+describe('levelCatalog()', () => {
+  const dead = {
+    'another start of the same process ID': { ...thisProcess(), start: '1' },
+    'this process, which does not know the job': thisProcess(),
+    'a process ID that is not there': { ...thisProcess(), pid: 2 ** 30 },
+    'another boot': { ...thisProcess(), pid: process.ppid, bootId: 'before' },
+    'another host': { ...thisProcess(), pid: process.ppid, host: 'elsewhere' },
+  }
+  test.each(Object.entries(dead))('ends a running job as interrupted whose owner is %s', async (_, owner) => {
+    const db = new MemoryLevel()
+    const before = await memoryCatalog(db)
+    await before.append(started(JOB, { owner }), started(BACKUP, { owner }), { type: 'job-ended', at: AT, jobId: BACKUP, state: 'failed' })
+    await using catalog = await reopened(db)
+    const job = await catalog.job(JOB)
+    expect(job).toMatchObject({ state: 'interrupted', endedAt: AT })
+    expect(job?.error?.message).toMatch(/process .* ended/)
+    expect(await catalog.job(BACKUP)).toMatchObject({ state: 'failed' })
+    await before.close()
+  })
+
+  test('refuses a database that holds something else, and leaves it as it is', async () => {
+    const db = new MemoryLevel()
+    await db.put('a', 'b')
+    const kept = altered(db, { close: async () => undefined })
+    await expect(memoryCatalog(kept)).rejects.toMatchObject({ code: 'catalog_unavailable' })
+    expect(await db.iterator().all()).toEqual([['a', 'b']])
+  })
+
+  test('refuses the format of a newer release', async () => {
+    const db = new MemoryLevel()
+    await db.put('catalog', '{"format":2}')
+    await expect(memoryCatalog(db)).rejects.toMatchObject({ code: 'catalog_unavailable', hint: expect.stringContaining('newer') })
+  })
+
+  test('a damaged record is an error that names it, and nothing is passed over', async () => {
+    const db = new MemoryLevel()
+    await using catalog = await memoryCatalog(db)
+    await catalog.append(started(), RECORDED)
+    for (const [key] of await db.iterator().all()) if (key.includes('/0')) await db.put(key, '{"version":1}')
+    for (const read of [catalog.job(JOB), collect(catalog.jobs()), collect(catalog.backups()), catalog.backup(BACKUP, 'file:/a')]) {
+      await expect(read).rejects.toMatchObject({ code: 'catalog_unavailable', retryable: false, message: expect.stringMatching(/record "(jobs|backups)\//) })
+    }
+  })
+
+  test('a failed write fails the append, and a closed catalog every call', async () => {
+    const db = new MemoryLevel()
+    const catalog = await memoryCatalog(db)
+    await catalog.close()
+    await catalog.close()
+    for (const call of [catalog.append(started()), catalog.job(JOB), collect(catalog.jobs()), collect(catalog.backups())]) {
+      await expect(call).rejects.toMatchObject({ code: 'catalog_unavailable' })
+    }
+  })
+})

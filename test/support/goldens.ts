@@ -1,0 +1,213 @@
+/** What the golden files in `fixtures/` are made of. Fixed for ever: new files may be added, these never change. */
+import { createHash } from 'node:crypto'
+import { hasZstd } from '../../src/snapshot/compression.ts'
+import { encodeManifest } from '../../src/snapshot/manifest.ts'
+import type { StoredRecord } from '../../src/snapshot/snapshot-reader.ts'
+import { type Damaged, damagedStreams } from './damage.ts'
+import { contentOf, flipped, frames, sealed, withContent } from './stream-surgery.ts'
+import { type FrameRecords, type Written, payloadIdsObject, writeStream } from './streams.ts'
+
+/** Path below `fixtures/` to content. */
+export type Goldens = ReadonlyMap<string, Buffer>
+
+const BACKUP_ID = '01JGZ7GK3G0000000000000001'
+const CREATED_AT_MS = Date.UTC(2026, 0, 2, 3, 4, 5, 678)
+const OPTIONS = { storeKind: 'level', storeId: 'golden-store', schemaVersion: 1, createdAtMs: CREATED_AT_MS, sections: ['settings', 'inodes', 'entries', 'blocks'] }
+const LONG = 70_000
+
+/** Text and bytes of every length form of CBOR, scripts, empty ones; one section without records. */
+export const GOLDEN_DATA: readonly FrameRecords[] = [
+  { section: 0, records: [['settings/a', '{"value":1}'], ['settings/b', '']] },
+  { section: 0, records: [['settings/z', 'x'.repeat(300)]] },
+  { section: 1, records: Array.from({ length: 40 }, (_, index): StoredRecord => [`inode/${String(index).padStart(8, '0')}`, `{"ino":${index},"size":${index ** 5}}`]) },
+  {
+    section: 3,
+    records: [
+      ['', 'the empty key'],
+      ['\0', '\0nul\n'],
+      [Uint8Array.of(1), new Uint8Array(0)],
+      ['e\u0301 é', '\ufeffmark \ufffd'],
+      ['日本語', '😀'.repeat(20)],
+      [Uint8Array.from({ length: 256 }, () => 255), Uint8Array.from({ length: 256 }, (_, index) => index)],
+      [Uint8Array.from({ length: 257 }, () => 255), Uint8Array.from({ length: LONG }, (_, index) => (index * 7) & 255)],
+    ],
+  },
+]
+
+/** IDs of every form: hex and not, short and long, with long common prefixes, beyond one restart. */
+export const GOLDEN_PAYLOAD_IDS: readonly string[] = [
+  '!',
+  '~',
+  'a'.repeat(255),
+  `${'a'.repeat(254)}b`,
+  'ab',
+  'abc',
+  'abcd',
+  'ABCD',
+  '0'.repeat(64),
+  '0'.repeat(128),
+  'f'.repeat(200),
+  ...Array.from({ length: 1500 }, (_, index) => sha256(`payload ${index}`)),
+  ...Array.from({ length: 1500 }, (_, index) => `sha256:${sha256(`prefixed ${index}`)}`),
+  ...Array.from({ length: 100 }, (_, index) => `share-1/block-${index}`),
+]
+
+/** All golden files. Those of codecs that this Node lacks are left out. */
+export async function makeGoldens(): Promise<Goldens> {
+  const ids = await payloadIdsObject(GOLDEN_PAYLOAD_IDS)
+  const whole = await writeStream(GOLDEN_DATA, OPTIONS, ids)
+  const empty = await writeStream([], { ...OPTIONS, storeKind: 'memory' })
+  const noIds = await payloadIdsObject([])
+  const zstd = hasZstd() ? await writeStream(GOLDEN_DATA, { ...OPTIONS, compression: 'zstd' }, ids) : undefined
+  return new Map([
+    ...backup('v1-key-value-stream', whole, ids, { purpose: 'golden', 'example.org/team': 'été' }),
+    ...backup('v1-empty-store', empty, noIds, {}),
+    ...(zstd === undefined ? [] : backup('v1-zstd-stream', zstd, ids, {}, 'zstd')),
+    ...unknownFields(whole, ids),
+    ...damagedFiles('v1-damaged-streams', await damagedGoldenStreams()),
+    ...damagedFiles('v1-damaged-payload-ids', damagedPayloadIds(ids.bytes)),
+    ...damagedFiles('v1-damaged-manifests', damagedManifests(manifestOf(whole, ids, {}))),
+  ])
+}
+
+/** Streams with one thing wrong each, made from a small whole one. */
+export async function damagedGoldenStreams(): Promise<Damaged[]> {
+  const data = (text: string): FrameRecords[] => [
+    { section: 0, records: [['a', text], ['b', text]] },
+    { section: 0, records: [['c', text], ['d', text]] },
+    { section: 1, records: [['m', text]] },
+    { section: 2, records: [['x', text], ['y', Uint8Array.of(0, 255)]] },
+  ]
+  const options = { ...OPTIONS, sections: ['first', 'second', 'third'] }
+  const { bytes } = await writeStream(data('this stream has one thing wrong with it'), options)
+  const other = await writeStream(data('this one is whole but is another one..'), { ...options, createdAtMs: CREATED_AT_MS + 1 })
+  return damagedStreams(bytes, other.bytes)
+}
+
+type PayloadIds = Awaited<ReturnType<typeof payloadIdsObject>>
+
+function backup(directory: string, { bytes, summary }: Written, ids: PayloadIds, labels: Record<string, string>, compression: 'none' | 'zstd' = 'none'): [string, Buffer][] {
+  return [
+    [`${directory}/payload`, bytes],
+    [`${directory}/payload-ids`, ids.bytes],
+    [`${directory}/manifest.json`, Buffer.from(encodeManifest({ ...manifestOf({ bytes, summary }, ids, labels), compression }))],
+  ]
+}
+
+function manifestOf({ bytes, summary }: Written, ids: PayloadIds, labels: Record<string, string>): Parameters<typeof encodeManifest>[0] {
+  return {
+    manifestVersion: 1,
+    backupId: BACKUP_ID,
+    createdAt: new Date(CREATED_AT_MS).toISOString(),
+    storeId: summary.storeId,
+    storeKind: summary.storeKind,
+    schemaVersion: summary.schemaVersion,
+    payload: { bytes: bytes.byteLength, sha256: sha256(bytes) },
+    payloadIds: { count: ids.count, digest: ids.digest, bytes: ids.bytes.byteLength, sha256: sha256(ids.bytes) },
+    records: summary.records,
+    encryption: null,
+    compression: 'none',
+    labels,
+    holdfastVersion: '0.1.0',
+  }
+}
+
+/** What a newer release of version 1 may add. */
+function unknownFields(whole: Written, ids: PayloadIds): [string, Buffer][] {
+  const list = frames(whole.bytes)
+  const added = { later: [1, { deeper: ['text', Buffer.from([0])] }], alsoLater: 'x' }
+  const bytes = sealed(list.map((frame) => (frame.type === 2 ? frame : withContent(frame, { ...contentOf(frame), ...added }))))
+  const manifest = manifestOf({ ...whole, bytes }, ids, {})
+  const later = { ...manifest, payload: { ...manifest.payload, parts: 1 }, pinned: true, notes: { text: 'a newer release of version 1 wrote this' } }
+  return [
+    ['v1-unknown-fields/payload', bytes],
+    ['v1-unknown-fields/payload-ids', ids.bytes],
+    ['v1-unknown-fields/manifest.json', Buffer.from(`${JSON.stringify(later, undefined, 2)}\n`)],
+  ]
+}
+
+function damagedPayloadIds(whole: Buffer): Damaged[] {
+  const made = (name: string, hex: string | Buffer, offset: number): Damaged => {
+    const bytes = typeof hex === 'string' ? Buffer.concat([whole.subarray(0, 8), Buffer.from(hex.replaceAll(' ', ''), 'hex')]) : hex
+    return { name, bytes, expected: { code: 'restore_corrupt', offset } }
+  }
+  return [
+    made('empty-file', Buffer.alloc(0), 0),
+    made('truncated-preamble', whole.subarray(0, 5), 5),
+    made('truncated-entry', whole.subarray(0, -1), whole.byteLength - 1),
+    made('flipped-bit-in-magic', flipped(whole, 9), 0),
+    made('newer-version', flipped(whole, 6 * 8 + 1), 0),
+    made('descending', '00 02 62  00 02 61', 11),
+    made('doubled-entry', '00 02 62  00 02 62', 11),
+    made('empty-id', '00 00', 8),
+    made('id-with-space', '00 06 612062', 8),
+    made('id-not-ascii', '00 06 61e962', 8),
+    made('id-too-long', `00 8104 ${'ff'.repeat(256)}`, 8),
+    made('length-claimed', '00 ffff', 8),
+    made('head-not-shortest', `00 8200 61`, 8),
+    made('shares-more-than-there-is', '00 02 61  02 02 62', 11),
+    made('shares-odd-number', '00 02 61  01 02 62', 11),
+    made('shares-too-little', '00 06 617a7a  00 08 617a7a7a', 13),
+    made('restart-shares', '02 02 62', 8),
+    made('packable-not-packed', '00 04 6162', 8),
+    made('trailing-byte', '00 02 61  00', 12),
+  ]
+}
+
+function damagedManifests(manifest: Parameters<typeof encodeManifest>[0]): Damaged[] {
+  const text = JSON.stringify(manifest, undefined, 2)
+  const json = (name: string, change: object, code = 'manifest_invalid'): Damaged => raw(name, JSON.stringify({ ...manifest, ...change }, undefined, 2), code)
+  const raw = (name: string, bytes: string | Buffer, code = 'manifest_invalid'): Damaged => ({ name: `${name}.json`, bytes: Buffer.from(bytes), expected: { code } })
+  const { storeId: _, ...withoutStoreId } = manifest
+  return [
+    json('newer-version', { manifestVersion: 2, payload: 'of a form that is not known yet' }, 'manifest_version_unsupported'),
+    json('version-zero', { manifestVersion: 0 }, 'manifest_version_unsupported'),
+    json('version-of-text', { manifestVersion: '1' }),
+    json('version-of-fraction', { manifestVersion: 1.5 }),
+    raw('empty-file', ''),
+    raw('truncated', text.slice(0, -20)),
+    raw('byte-order-mark', `\ufeff${text}`),
+    raw('not-utf8', Buffer.concat([Buffer.from(text.slice(0, -2)), Buffer.from([0xff]), Buffer.from('}')])),
+    raw('array', '[]'),
+    raw('null', 'null'),
+    raw('deeply-nested', '['.repeat(60_000)),
+    raw('over-64-kib', text.padEnd(64 * 1024 + 1)),
+    raw('field-missing', JSON.stringify(withoutStoreId)),
+    json('backup-id-with-dots', { backupId: '../../../../../etc/passwd' }),
+    json('backup-id-of-another', { backupId: '01JGZ7GK3G0000000000000002' }),
+    json('created-at-not-utc', { createdAt: '2026-01-02T03:04:05.678+01:00' }),
+    json('created-at-no-such-day', { createdAt: '2026-02-30T03:04:05.678Z' }),
+    json('negative-number', { payload: { ...manifest.payload, bytes: -1 } }),
+    raw('minus-zero', text.replace(/"schemaVersion": 1/, '"schemaVersion": -0')),
+    json('unsafe-number', { payload: { ...manifest.payload, bytes: 2 ** 53 } }),
+    json('fraction', { schemaVersion: 1.5 }),
+    json('number-as-text', { schemaVersion: '1' }),
+    json('sha256-in-capitals', { payload: { ...manifest.payload, sha256: 'A'.repeat(64) } }),
+    json('sha256-too-short', { payloadIds: { ...manifest.payloadIds, sha256: 'a'.repeat(63) } }),
+    json('digest-missing', { payloadIds: { ...manifest.payloadIds, digest: undefined } }),
+    json('payload-an-array', { payload: [] }),
+    json('records-of-wrong-name', { records: { '../x': 1 } }),
+    raw('records-with-proto', text.replace('"records": {', '"records": {"__proto__": 1,')),
+    raw('fields-in-proto', `{"manifestVersion":1,"__proto__":${text}}`),
+    json('encrypted', { encryption: { method: 'age' } }),
+    json('unknown-compression', { compression: 'lzma' }),
+    json('label-of-wrong-name', { labels: { Team: 'x' } }),
+    json('label-name-too-long', { labels: { ['a'.repeat(64)]: 'x' } }),
+    json('label-value-too-long', { labels: { team: 'x'.repeat(257) } }),
+    json('label-of-half-a-pair', { labels: { team: '\ud800' } }),
+    json('labels-65', { labels: Object.fromEntries(Array.from({ length: 65 }, (_, index) => [`label-${index}`, 'x'])) }),
+    json('store-kind-of-wrong-form', { storeKind: 'Level' }),
+  ]
+}
+
+function damagedFiles(directory: string, damaged: readonly Damaged[]): [string, Buffer][] {
+  const expected = Object.fromEntries(damaged.map(({ name, expected }) => [name, expected]))
+  return [
+    ...damaged.map(({ name, bytes }): [string, Buffer] => [`${directory}/${name}`, bytes]),
+    [`${directory}/expected.json`, Buffer.from(`${JSON.stringify(expected, undefined, 2)}\n`)],
+  ]
+}
+
+function sha256(content: string | Uint8Array): string {
+  return createHash('sha256').update(content).digest('hex')
+}
