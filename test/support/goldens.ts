@@ -72,16 +72,19 @@ export async function makeGoldens(): Promise<Goldens> {
 
 /** Streams with one thing wrong each, made from a small whole one. */
 export async function damagedGoldenStreams(): Promise<Damaged[]> {
-  const data = (text: string): FrameRecords[] => [
+  const options = { ...OPTIONS, sections: ['first', 'second', 'third'] }
+  const { bytes } = await writeStream(smallData('this stream has one thing wrong with it'), options)
+  const other = await writeStream(smallData('this one is whole but is another one..'), { ...options, createdAtMs: CREATED_AT_MS + 1 })
+  return damagedStreams(bytes, other.bytes)
+}
+
+function smallData(text: string): FrameRecords[] {
+  return [
     { section: 0, records: [['a', text], ['b', text]] },
     { section: 0, records: [['c', text], ['d', text]] },
     { section: 1, records: [['m', text]] },
     { section: 2, records: [['x', text], ['y', Uint8Array.of(0, 255)]] },
   ]
-  const options = { ...OPTIONS, sections: ['first', 'second', 'third'] }
-  const { bytes } = await writeStream(data('this stream has one thing wrong with it'), options)
-  const other = await writeStream(data('this one is whole but is another one..'), { ...options, createdAtMs: CREATED_AT_MS + 1 })
-  return damagedStreams(bytes, other.bytes)
 }
 
 type PayloadIds = Awaited<ReturnType<typeof payloadIdsObject>>
@@ -157,7 +160,6 @@ function damagedPayloadIds(whole: Buffer): Damaged[] {
 function damagedManifests(manifest: Parameters<typeof encodeManifest>[0]): Damaged[] {
   const text = JSON.stringify(manifest, undefined, 2)
   const json = (name: string, change: object, code = 'manifest_invalid'): Damaged => raw(name, JSON.stringify({ ...manifest, ...change }, undefined, 2), code)
-  const raw = (name: string, bytes: string | Buffer, code = 'manifest_invalid'): Damaged => ({ name: `${name}.json`, bytes: Buffer.from(bytes), expected: { code } })
   const { storeId: _, ...withoutStoreId } = manifest
   return [
     json('newer-version', { manifestVersion: 2, payload: 'of a form that is not known yet' }, 'manifest_version_unsupported'),
@@ -198,6 +200,10 @@ function damagedManifests(manifest: Parameters<typeof encodeManifest>[0]): Damag
     json('labels-65', { labels: Object.fromEntries(Array.from({ length: 65 }, (_, index) => [`label-${index}`, 'x'])) }),
     json('store-kind-of-wrong-form', { storeKind: 'Level' }),
   ]
+}
+
+function raw(name: string, content: string | Buffer, code = 'manifest_invalid'): Damaged {
+  return { name: `${name}.json`, bytes: Buffer.from(content), expected: { code } }
 }
 
 function damagedFiles(directory: string, damaged: readonly Damaged[]): [string, Buffer][] {
