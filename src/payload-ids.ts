@@ -29,7 +29,7 @@ export interface PayloadIdSetState {
 
 const DEFAULT_MEMORY_LIMIT_BYTES: number = 8 * 1024 * 1024
 /** What is sorted and encoded at once, also bounded by `MAX_SORTED_LINES`; some ten milliseconds of work. */
-const RUN_BYTES: number = 4 * 1024 * 1024
+const MAX_RUN_BYTES: number = 4 * 1024 * 1024
 const MIN_LINES_BYTES = 4096
 /** How many runs are merged at once, and how much of each is read at a time: 8 MiB. */
 const MERGED_RUNS = 256
@@ -117,6 +117,7 @@ export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
  */
 export class PayloadIdSetBuilder {
   readonly #options: Required<{ [Name in keyof PayloadIdSetOptions]: PayloadIdSetOptions[Name] }>
+  readonly #runBytes: number
   #runs: Run[] = []
   #spill: Spill
   /** IDs that are in no run yet, each with a line feed. */
@@ -128,6 +129,7 @@ export class PayloadIdSetBuilder {
 
   constructor({ spillDirectory, memoryLimitBytes = DEFAULT_MEMORY_LIMIT_BYTES }: PayloadIdSetOptions = {}) {
     this.#options = { spillDirectory, memoryLimitBytes }
+    this.#runBytes = Math.min(MAX_RUN_BYTES, memoryLimitBytes / 2)
     this.#spill = new Spill(this.#options)
   }
 
@@ -142,7 +144,7 @@ export class PayloadIdSetBuilder {
     if (this.#used + payloadId.length >= this.#lines.byteLength) this.#grow()
     this.#used += this.#lines.write(payloadId, this.#used, 'latin1')
     this.#lines[this.#used++] = LINE_FEED
-    if (++this.#count === MAX_SORTED_LINES || this.#used > RUN_BYTES) this.#endRun()
+    if (++this.#count === MAX_SORTED_LINES || this.#used > this.#runBytes) this.#endRun()
   }
 
   /** The set of all that was added. The builder is used up. */
