@@ -1,15 +1,17 @@
 /** Entry point of the worker thread that snapshots a LevelDB database. */
 import { workerData } from 'node:worker_threads'
-import { ChunkSink } from './chunk-sink.ts'
+import { ChunkSink } from '../common/chunk-sink.ts'
+import type { FromSnapshotWorker } from '../common/worker-messages.ts'
+import { WorkerPort } from '../common/worker-port.ts'
 import { loadPayloadIds } from './payload-ids-module.ts'
-import { type FromSnapshotWorker, type SnapshotRequest } from './worker-messages.ts'
-import { WorkerPort } from './worker-port.ts'
+import { withDatabase } from './worker-database.ts'
+import type { SnapshotRequest } from './worker-requests.ts'
 import { writeSnapshot } from './write-snapshot.ts'
 
 const port = new WorkerPort()
 const request = workerData as SnapshotRequest
 
-await port.run(request.location, async (db): Promise<FromSnapshotWorker> => {
+await port.run(() => withDatabase(request.location, async (db): Promise<FromSnapshotWorker> => {
   const sink = new ChunkSink(port)
   const payloadIds = await writeSnapshot(db, sink, {
     ...request,
@@ -18,4 +20,4 @@ await port.run(request.location, async (db): Promise<FromSnapshotWorker> => {
     onProgress: (progress) => sink.setProgress(progress),
   })
   return { type: 'done', summary: sink.summary, payloadIds: payloadIds.detach() }
-})
+}))

@@ -1,19 +1,15 @@
 /** Snapshots and restores in a worker thread, as the calling thread sees them. */
 import type { SnapshotProgress, SnapshotSink, SnapshotSource, StoreKind } from '../../backupable.ts'
 import { BackupUnsupportedError, StoreUnavailableError } from '../../errors.ts'
-import { PayloadIdSet } from '../../payload-ids.ts'
-import type { Interrupt } from './interrupt.ts'
+import type { PayloadIdSet } from '../../payload-ids.ts'
+import type { Interrupt } from '../common/interrupt.ts'
+import { WorkerLink } from '../common/worker-link.ts'
+import type { FromRestoreWorker, FromSnapshotWorker } from '../common/worker-messages.ts'
+import { receiveSnapshot, sendSnapshot } from '../common/worker-transfer.ts'
 import type { KeyRange, Section } from './key-spans.ts'
 import type { RecordEncoding } from './scan.ts'
 import type { LevelDatabase } from './text-database.ts'
-import { WorkerLink } from './worker-link.ts'
-import {
-  type FromRestoreWorker,
-  type FromSnapshotWorker,
-  type RestoreRequest,
-  type SnapshotRequest,
-  CHUNKS_IN_FLIGHT,
-} from './worker-messages.ts'
+import type { RestoreRequest, SnapshotRequest } from './worker-requests.ts'
 
 interface StoreOptions {
   readonly sections: readonly Section[]
@@ -42,22 +38,9 @@ export async function snapshotInWorker(db: LevelDatabase, sink: SnapshotSink, op
   const location = await locationOf(db)
   const request: SnapshotRequest = { location, sections, ownKeys, storeKind, storeId, schemaVersion, encoding, payloadIdsModule, spillDirectory }
   const url = new URL('./snapshot-worker.js', import.meta.url)
-  return await withWorker<FromSnapshotWorker, PayloadIdSet>(db, { url, request, name: 'holdfast-snapshot', interrupt }, async (link) => {
-    for (;;) {
-      const message = await link.receive()
-      if (message.type === 'done') {
-        const payloadIds = PayloadIdSet.from(message.payloadIds)
-        await sink.finish(message.summary).catch(async (error: unknown) => {
-          await payloadIds.close()
-          throw error
-        })
-        return payloadIds
-      }
-      await sink.write(message.bytes)
-      link.post({ type: 'credit' })
-      onProgress?.(message.progress)
-    }
-  })
+  return await withWorker<FromSnapshotWorker, PayloadIdSet>(db, { url, request, name: 'holdfast-snapshot', interrupt }, (link) =>
+    receiveSnapshot(link, sink, onProgress),
+  )
 }
 
 /** Runs `readSnapshot` in a worker, fed from the source here. */
@@ -66,24 +49,7 @@ export async function restoreInWorker(db: LevelDatabase, source: SnapshotSource,
   const location = await locationOf(db)
   const request: RestoreRequest = { location, sections, ownKeys, storeKind, accepts, schemaVersion }
   const url = new URL('./restore-worker.js', import.meta.url)
-  await withWorker<FromRestoreWorker, void>(db, { url, request, name: 'holdfast-restore', interrupt }, async (link) => {
-    const window = { free: CHUNKS_IN_FLIGHT }
-    const receive = async (): Promise<boolean> => {
-      const message = await link.receive()
-      if (message.type === 'credit') window.free++
-      onProgress?.(message.progress)
-      return message.type === 'done'
-    }
-    for await (const chunk of source) {
-      while (window.free === 0) await receive()
-      window.free--
-      // A copy: the chunk is the source's, which may give it again.
-      const bytes = new Uint8Array(chunk)
-      link.post({ type: 'chunk', bytes }, [bytes.buffer])
-    }
-    link.post({ type: 'end' })
-    while (!(await receive()));
-  })
+  await withWorker<FromRestoreWorker, void>(db, { url, request, name: 'holdfast-restore', interrupt }, (link) => sendSnapshot(link, source, onProgress))
 }
 
 interface WorkerStart {

@@ -69,7 +69,7 @@ export class WorkerLink<Received extends { readonly type: string }> {
   async #close(): Promise<void> {
     this.post({ type: 'stop' })
     const timer = setTimeout(() => {
-      // Its databases, iterators and snapshots are closed by the binding when its environment goes.
+      // What it has open is closed with its environment.
       void this.#worker.terminate()
     }, STOP_TIMEOUT_MS)
     await this.#exited

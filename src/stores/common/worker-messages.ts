@@ -1,38 +1,12 @@
-/** What the calling thread and the worker threads of a level store say to each other. Chunks are transferred, not copied. */
-import type { SnapshotProgress, SnapshotSummary, StoreKind } from '../../backupable.ts'
+/** What the calling thread and the worker threads of a store say to each other. Chunks are transferred, not copied. */
+import type { SnapshotProgress, SnapshotSummary } from '../../backupable.ts'
 import type { TransferredError } from '../../error-transfer.ts'
 import type { PayloadIdSetState } from '../../payload-ids.ts'
-import type { KeyRange, Section } from './key-spans.ts'
-import type { RecordEncoding } from './scan.ts'
 
 /** Bytes of a stream that are gathered before they cross the thread. */
 export const CHUNK_BYTES: number = 1024 * 1024
 /** Chunks that may be on their way at once. */
 export const CHUNKS_IN_FLIGHT = 4
-
-/** How a worker opens the database, and what is where in it. */
-export interface WorkerStore {
-  /** The very text that the calling thread opened the database with: the binding finds the open handle by it. */
-  readonly location: string
-  readonly sections: readonly Section[]
-  readonly ownKeys: KeyRange | undefined
-}
-
-export interface SnapshotRequest extends WorkerStore {
-  readonly encoding: RecordEncoding
-  /** URL of the module that exports `payloadIds`. */
-  readonly payloadIdsModule: string
-  readonly storeKind: StoreKind
-  readonly storeId: string
-  readonly schemaVersion: number
-  readonly spillDirectory: string | undefined
-}
-
-export interface RestoreRequest extends WorkerStore {
-  readonly accepts: readonly StoreKind[]
-  readonly storeKind: StoreKind
-  readonly schemaVersion: number
-}
 
 /** To either worker. */
 export type ToWorker =

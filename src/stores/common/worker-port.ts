@@ -1,6 +1,5 @@
 /** A worker thread's end: chunks by credit, and a stop that reaches every wait. */
 import { type MessagePort, parentPort } from 'node:worker_threads'
-import { ClassicLevel } from 'classic-level'
 import { packError } from '../../error-transfer.ts'
 import { InternalError } from '../../errors.ts'
 import { lowerThreadPriority } from './thread-priority.ts'
@@ -47,10 +46,10 @@ export class WorkerPort {
     }
   }
 
-  /** Runs a task with the database open, closes it in every case, reports how it went, and lets the thread end. */
-  async run(location: string, task: (db: ClassicLevel) => Promise<object>): Promise<void> {
+  /** Runs the thread's task, reports how it went, and lets the thread end. */
+  async run(task: () => Promise<object>): Promise<void> {
     try {
-      this.post(await withDatabase(location, task))
+      this.post(await task())
     } catch (error) {
       if (!(error instanceof Stopped)) this.post({ type: 'failed', error: packError(error) })
     } finally {
@@ -79,13 +78,3 @@ export class WorkerPort {
 
 /** Nobody is told: the calling thread knows why it ended the conversation. */
 class Stopped extends Error {}
-
-async function withDatabase<T>(location: string, task: (db: ClassicLevel) => Promise<T>): Promise<T> {
-  const db = new ClassicLevel(location, { multithreading: true, createIfMissing: false })
-  await db.open()
-  try {
-    return await task(db)
-  } finally {
-    await db.close()
-  }
-}
