@@ -10,11 +10,17 @@ export function openFailure(path: string, error: unknown): HoldfastError {
     return new StoreNotDrainedError(`Cannot open "${path}": another process has it open`, { cause: error })
   }
   const text = reason instanceof Error ? reason.message : String(reason)
+  if (isFullDisk(text)) return new DestinationNoSpaceError(`Cannot open "${path}": ${text}`, { cause: error })
   return new StoreUnavailableError(`Cannot open "${path}": ${text}`, { cause: error, hint: hintFor(codeOf(reason)) })
 }
 
 function hintFor(code: unknown): string | undefined {
   return code === 'LEVEL_CORRUPTION' ? 'The engine is damaged; restore a backup into the store' : undefined
+}
+
+/** LevelDB tells a full disk by its message only. */
+export function isFullDisk(message: string): boolean {
+  return /No space left on device|Disk quota exceeded/i.test(message)
 }
 
 function codeOf(error: unknown): unknown {
