@@ -79,7 +79,7 @@ export class FsUpload implements BackupUpload {
     if (this.#state === 'published' || this.#state === 'aborted') return
     // What failed was reported by the call that met it; here the handles are only freed.
     await Promise.allSettled([...this.#open.values()].map((file) => file.close()))
-    if (this.#state === 'renamed') await removePublished(this.#files, this.#paths.published)
+    if (this.#state === 'renamed') await removePublished(this.#files, this.#paths.published, { rivals: false })
     else await removeBackupFiles(this.#files, this.#paths.temporary)
     this.#state = 'aborted'
   }
@@ -157,12 +157,19 @@ export function duplicate(backupId: string, path: string, cause?: unknown): Dupl
   return new DuplicateBackupIdError(`Cannot publish ${backupId}: "${path}" exists already`, { cause, details: { backupId, path } })
 }
 
-/** Un-lists a backup for good, then removes it. */
-export async function removePublished(files: Files, directory: string): Promise<void> {
+/** Un-lists a backup for good, then removes it. `rivals` says whether others may be doing the same. */
+export async function removePublished(files: Files, directory: string, { rivals }: { readonly rivals: boolean }): Promise<void> {
   const manifest = join(directory, MANIFEST_FILE)
   await onPath('remove', manifest, () => removeIfThere(files, manifest))
   // Before the objects go, so that no crash can leave a listed backup without them.
-  await onPath('sync', directory, () => files.syncDirectory(directory))
+  await onPath('sync', directory, async () => {
+    try {
+      await files.syncDirectory(directory)
+    } catch (error) {
+      // A rival was faster: it made the removal of the manifest durable before it removed the directory.
+      if (!rivals || !isSystemError(error, 'ENOENT')) throw error
+    }
+  })
   await removeBackupFiles(files, directory)
 }
 

@@ -182,7 +182,7 @@ class FsDestination implements Destination {
     const there = await this.#root.info(directory)
     if (there !== undefined) {
       if (there.type !== 'directory') throw notADirectory(directory)
-      await removePublished(this.#files, directory)
+      await removePublished(this.#files, directory, { rivals: true })
     }
     // Also when nothing was there: a delete before this one may have been cut off just here.
     await onPath('sync', this.#root.path, () => this.#files.syncDirectory(this.#root.path))

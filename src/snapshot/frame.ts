@@ -33,7 +33,7 @@ export interface FrameHeader {
 export type Allocate = (bytes: number) => Buffer
 
 /** Memory for one frame with so much content: what is written into its content need not be copied again. */
-export function newFrame(contentBytes: number, allocate: Allocate = Buffer.allocUnsafeSlow): Buffer {
+export function newFrame(contentBytes: number, allocate: Allocate = (bytes) => Buffer.allocUnsafeSlow(bytes)): Buffer {
   return allocate(FRAME_HEADER_BYTES + contentBytes + CRC_BYTES)
 }
 

@@ -237,6 +237,24 @@ describe('fsDestination() and planted links', () => {
     equal(await readFile(join(root, taken), 'utf8'), 'x')
   })
 
+  test('delete() ends well when another delete, or a sweep, comes between any two of its steps', async () => {
+    for (const rival of ['delete', 'sweep'] as const) {
+      for (let at = 0, reached = true; reached; at++) {
+        const path = await tempDir()
+        const other = fsDestination({ path })
+        const backupId = await publish(other)
+        let steps = 0
+        const files = interceptFiles(nodeFiles, async (_step, run) => {
+          if (steps++ === at) await (rival === 'delete' ? other.delete(backupId) : other.sweep(FUTURE))
+          return await run()
+        })
+        await fsDestination({ path, files }).delete(backupId)
+        deepEqual(await readdir(path), [], `${rival} before step ${at}`)
+        reached = steps > at
+      }
+    }
+  })
+
   test('sweep() and delete() leave a directory that holds what is not Holdfast\'s', async () => {
     const root = await tempDir()
     const destination = fsDestination({ path: root })
