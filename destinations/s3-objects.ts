@@ -93,35 +93,40 @@ export type Condition = { readonly IfNoneMatch?: '*' }
 
 /**
  * Runs a write that must create its key. Where its answer leaves open what happened (it was lost, or the repetition of a write that had
- * succeeded was refused), what stands there decides: an object with the own nonce and length is the own write. Stores that ignore the
- * condition are looked at before and after the write instead, which leaves a moment in which two writers do not see each other.
+ * succeeded was refused), what stands there decides: an object with the own nonce and length is the own write. Stores that are not known to
+ * honour the condition are looked at before as well, and those known not to also after the write; two writers may still miss each other there.
  */
-export async function createOnce(
-  session: S3Session,
-  { key, nonce, bytes, signal }: S3CreateOptions & { readonly bytes: number },
-  write: (condition: Condition) => Promise<void>,
-): Promise<void> {
-  if (session.isConditional !== true && (await isOwn()) === true) return
+export async function createOnce(session: S3Session, options: S3CreateOptions & { readonly bytes: number }, write: (condition: Condition) => Promise<void>): Promise<void> {
+  if (session.conditions !== 'honoured' && (await isOwn(session, options))) return
   try {
-    await write(session.isConditional === false ? {} : { IfNoneMatch: '*' })
+    await write(session.conditions === 'refused' ? {} : { IfNoneMatch: '*' })
   } catch (error) {
-    if (session.isConditional === undefined && s3CodeOf(error) === 'NotImplemented') {
-      session.isConditional = false
-      await write({})
-    } else {
-      signal?.throwIfAborted()
-      if ((await isOwn()) !== true) throw error
+    options.signal?.throwIfAborted()
+    if (session.conditions === 'unknown' && s3CodeOf(error) === 'NotImplemented') {
+      session.conditions = 'refused'
+      return await createOnce(session, options, write)
     }
+    if (!(await isOwnAfter(session, options, error))) throw error
   }
-  if (session.isConditional === false) await isOwn()
+  if (session.conditions === 'ignored' || session.conditions === 'refused') await isOwn(session, options)
+}
 
-  /** `undefined` when nothing is there. */
-  async function isOwn(): Promise<true | undefined> {
-    const found = await lookAt(session, key, signal)
-    if (found === undefined) return undefined
-    if (found.nonce === nonce && found.bytes === bytes) return true
-    throw duplicate(session, key)
+/** Whether a write has succeeded although it was answered with this error. */
+async function isOwnAfter(session: S3Session, options: S3CreateOptions & { readonly bytes: number }, error: unknown): Promise<boolean> {
+  for (let tries = 1; ; tries++) {
+    if (await isOwn(session, options)) return true
+    // The condition did not hold: something is there, though the store may not show it yet.
+    if (s3StatusOf(error) !== 412 || tries >= session.config.attempts) return false
+    await session.backOff(tries, options.signal)
   }
+}
+
+/** Whether the own object is there. Throws `duplicate_backup_id` when another is. */
+async function isOwn(session: S3Session, { key, nonce, bytes, signal }: S3CreateOptions & { readonly bytes: number }): Promise<boolean> {
+  const found = await lookAt(session, key, signal)
+  if (found === undefined) return false
+  if (found.nonce === nonce && found.bytes === bytes) return true
+  throw duplicate(session, key)
 }
 
 /** Removes an object; one that is not there is fine. */

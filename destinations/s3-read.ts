@@ -20,6 +20,8 @@ interface Range {
   /** Bytes of the whole object; 0 where the range is empty because it begins behind the end. */
   readonly totalBytes: number
   readonly etag: string | undefined
+  /** Bytes to pass over: of a store that answers with the whole object instead. */
+  readonly skipBytes: number
 }
 
 /**
@@ -38,7 +40,7 @@ export async function* readObject(session: S3Session, { key, startByte, signal }
     try {
       range = await openRange(session, request, { position, etag })
       etag = range.etag
-      for await (const chunk of watched(range.body, session, signal)) {
+      for await (const chunk of skipping(watched(range.body, session, signal), range.skipBytes)) {
         position += chunk.byteLength
         progressBytes += chunk.byteLength
         if (position > range.totalBytes) throw new S3AnswerError('EBADANSWER', 'The body is longer than the object')
@@ -69,21 +71,28 @@ async function openRange(session: S3Session, request: S3RequestOptions, { positi
         { abortSignal },
       )
       const body = answer.Body as Body | undefined
-      const totalBytes = totalOf(answer, position)
-      if (body === undefined || totalBytes === undefined) {
+      try {
+        if (body === undefined) throw new S3AnswerError('EBADANSWER', 'The answer has no body')
+        // Some stores do not know the condition.
+        if (etag !== undefined && answer.ETag !== etag) throw replaced(session, key)
+        return { body, etag: answer.ETag, ...extentOf(answer, position) }
+      } catch (error) {
         body?.destroy()
-        throw new S3AnswerError('EBADANSWER', `The answer is not the range from byte ${position} on`)
+        throw error
       }
-      return { body, totalBytes, etag: answer.ETag }
     })
   } catch (error) {
-    const place = `Cannot read "s3://${bucket}/${key}"`
     // Behind the end of the object there is nothing.
-    if (s3StatusOf(error) === 416) return { body: NOTHING, totalBytes: 0, etag }
-    if (s3StatusOf(error) === 412) throw new BackupIncompleteError(`${place}: it was replaced while it was read`, { cause: error, details: { bucket, key } })
-    if (s3CodeOf(error) === 'NoSuchKey') throw new BackupIncompleteError(`${place}: it is missing`, { cause: error, details: { bucket, key } })
-    throw error
+    if (s3StatusOf(error) === 416) return { body: NOTHING, totalBytes: 0, skipBytes: 0, etag }
+    if (s3StatusOf(error) === 412) throw replaced(session, key, error)
+    if (s3CodeOf(error) !== 'NoSuchKey') throw error
+    throw new BackupIncompleteError(`Cannot read "s3://${bucket}/${key}": it is missing`, { cause: error, details: { bucket, key } })
   }
+}
+
+function replaced(session: S3Session, key: string | undefined, cause?: unknown): BackupIncompleteError {
+  const { bucket } = session.config
+  return new BackupIncompleteError(`Cannot read "s3://${bucket}/${key}": it was replaced while it was read`, { cause, details: { bucket, key } })
 }
 
 const NOTHING: Body = {
@@ -95,12 +104,26 @@ const NOTHING: Body = {
   },
 }
 
-/** Bytes of the whole object; `undefined` when the answer is not what was asked for. */
-function totalOf({ ContentLength, ContentRange }: { readonly ContentLength?: number | undefined; readonly ContentRange?: string | undefined }, position: number): number | undefined {
-  if (position === 0 && ContentRange === undefined) return ContentLength
-  const [, start, end, total] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(ContentRange ?? '') ?? []
-  if (Number(start) !== position || Number(end) !== Number(total) - 1) return undefined
-  return Number(total)
+/** What part of the object an answer holds. Throws when that is not what was asked for. */
+function extentOf(
+  { ContentLength, ContentRange }: { readonly ContentLength?: number | undefined; readonly ContentRange?: string | undefined },
+  position: number,
+): Pick<Range, 'totalBytes' | 'skipBytes'> {
+  if (ContentRange === undefined) {
+    if (ContentLength === undefined) throw new S3AnswerError('EBADANSWER', 'The answer names no length')
+    return { totalBytes: ContentLength, skipBytes: position }
+  }
+  const [, start, end, total] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(ContentRange) ?? []
+  if (Number(start) !== position || Number(end) !== Number(total) - 1) throw new S3AnswerError('EBADANSWER', `The answer is not the range from byte ${position} on`)
+  return { totalBytes: Number(total), skipBytes: 0 }
+}
+
+async function* skipping(chunks: AsyncIterable<Uint8Array>, bytes: number): AsyncGenerator<Uint8Array> {
+  let left = bytes
+  for await (const chunk of chunks) {
+    if (left < chunk.byteLength) yield chunk.subarray(left)
+    left = Math.max(0, left - chunk.byteLength)
+  }
 }
 
 /** The same bytes, unless they stop coming, or come too slowly. The time that the reader takes does not count. */

@@ -22,8 +22,8 @@ const CONNECT_TIMEOUT_MS = 10_000
 
 export class S3Session {
   readonly config: S3Config
-  /** Whether the store takes `If-None-Match: *` at its word; unknown until it was tried out. */
-  isConditional: boolean | undefined
+  /** What the store makes of `If-None-Match: *`, as far as it was tried out: it may also pass it over, or refuse requests with it. */
+  conditions: 'unknown' | 'honoured' | 'ignored' | 'refused' = 'unknown'
   #client: S3Client | undefined
 
   constructor(config: S3Config) {

@@ -1,5 +1,6 @@
 /** What interrupted uploads and deletes left, and how it goes. */
 import { BACKUP_OBJECTS, type SweepOptions, type SweepReport } from '../src/destination.ts'
+import { s3StatusOf } from './s3-errors.ts'
 import { lastPartAtMs, listEntries, listPendingUploads, type S3Entry, type S3PendingUpload } from './s3-listing.ts'
 import { lookAt, remove } from './s3-objects.ts'
 import type { S3Session } from './s3-session.ts'
@@ -48,7 +49,12 @@ async function findLeftovers(session: S3Session, signal: AbortSignal | undefined
     return leftover
   }
   // Uploads first: one that becomes an object meanwhile is then seen twice rather than not at all.
-  for await (const upload of listPendingUploads(session, signal)) leftoverOf(upload).uploads.push(upload)
+  try {
+    for await (const upload of listPendingUploads(session, signal)) leftoverOf(upload).uploads.push(upload)
+  } catch (error) {
+    // Stores without it leave pending uploads to a lifecycle rule.
+    if (s3StatusOf(error) !== 501) throw error
+  }
   for await (const entry of listEntries(session, signal)) {
     if (entry.name === MANIFEST_NAME) {
       published.add(entry.backupId)

@@ -13,15 +13,15 @@ import {
 } from '@aws-sdk/client-s3'
 import { newBackupId } from '../src/backup-id.ts'
 import type { DestinationWarning } from '../src/destination.ts'
-import { DestinationConfigInvalidError, DestinationUnreachableError } from '../src/errors.ts'
+import { CombinedError, DestinationConfigInvalidError, DestinationUnreachableError } from '../src/errors.ts'
 import { s3CodeOf, s3StatusOf } from './s3-errors.ts'
-import { checksumOf, lookAt, readSmall, remove } from './s3-objects.ts'
+import { checksumOf, readSmall, remove } from './s3-objects.ts'
 import type { S3Session } from './s3-session.ts'
 import { keyOf } from './s3-upload.ts'
 import { abortUpload } from './s3-writer.ts'
 
 const PROBE = new TextEncoder().encode('holdfast probe\n')
-/** Several at once, of which one may win: some stores take turns well and crowds badly. */
+/** Some stores tell writes apart that come in turn, but not those that come at once. */
 const CROWD = 6
 
 /**
@@ -31,15 +31,12 @@ const CROWD = 6
 export async function validateS3(session: S3Session, signal: AbortSignal | undefined): Promise<readonly DestinationWarning[]> {
   await checkList(session, signal)
   if (session.config.access === 'restore') return []
-  const warnings: DestinationWarning[] = []
+  const warnings = [...(await checkListUploads(session, signal))]
   await checkObjectLock(session, signal)
   // Under the name of an upload, so that a sweep removes what a crash leaves.
   const key = keyOf(session, newBackupId(), 'payload')
-  try {
-    warnings.push(...(await probe(session, key, signal)))
-  } finally {
-    if (session.config.access === 'full') await removeProbe(session, key)
-  }
+  if (session.config.access === 'publish') await probeParts(session, { key, signal, isThere: false })
+  else warnings.push(...(await probeAll(session, key, signal)))
   return [...warnings, ...(await lifecycleWarnings(session, signal))]
 }
 
@@ -48,60 +45,70 @@ async function checkList(session: S3Session, signal: AbortSignal | undefined): P
   await session.send({ operation: 'list', key: prefix, signal }, async (client, abortSignal) => {
     await client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, MaxKeys: 1 }), { abortSignal })
   })
-  if (session.config.access === 'restore') return
-  await session.send({ operation: 'list uploads of', key: prefix, signal }, async (client, abortSignal) => {
-    await client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: prefix, MaxUploads: 1 }), { abortSignal })
-  })
 }
 
-/** With a key that must not delete, nothing is left in the bucket but an upload that was ended. */
-async function probe(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<readonly DestinationWarning[]> {
-  if (session.config.access !== 'full') {
-    await probeParts(session, { key, signal, isThere: false })
-    return []
-  }
-  const warnings: DestinationWarning[] = []
-  const winners = await writeAtOnce(session, key, signal)
-  const content = await readSmall(session, { key, maxBytes: PROBE.byteLength, signal })
-  if (content === undefined || !PROBE.every((byte, index) => content[index] === byte)) {
-    throw new DestinationUnreachableError(`Cannot read "s3://${session.config.bucket}/${key}" back: it holds other bytes than were written`)
-  }
-  const isHonoured = winners === 1 && (await refusesSecond(session, key, signal))
-  const areParts = await probeParts(session, { key, signal, isThere: true })
-  session.isConditional = isHonoured && areParts
-  if (!session.isConditional) {
-    const message = `The store ignores "If-None-Match": two backups of one ID could overwrite each other. Holdfast looks before it writes instead, which leaves a moment`
-    warnings.push({ code: 'conditional_writes_ignored', message })
-  }
-  if (await takesWrongChecksum(session, key, signal)) {
-    const message = 'The store compares no checksums: bytes that were damaged on their way are found only when the backup is read back'
-    warnings.push({ code: 'checksums_ignored', message })
-  }
-  return warnings
-}
-
-/** Resolves with how many of several writes that must create the same key did. */
-async function writeAtOnce(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<number> {
-  // Alone first, whose answer tells all that can be wrong; the others would only repeat it.
-  const others = Array.from({ length: CROWD }, () => () => writeProbe(session, { key, signal, condition: { IfNoneMatch: '*' } }))
-  const results = await Promise.allSettled(others.map((write) => write()))
-  const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []))
-  const unexpected = failures.find((reason) => !isRefusal(reason) && s3CodeOf(reason) !== 'NotImplemented')
-  if (unexpected !== undefined) throw unexpected
-  const winners = CROWD - failures.length
-  // The answer to the one that won may have been lost, or the store knows no conditions at all.
-  if (winners === 0 && (await lookAt(session, key, signal)) === undefined) await writeProbe(session, { key, signal })
-  return failures.some((reason) => s3CodeOf(reason) === 'NotImplemented') ? 0 : Math.max(1, winners)
-}
-
-async function refusesSecond(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<boolean> {
+async function checkListUploads(session: S3Session, signal: AbortSignal | undefined): Promise<readonly DestinationWarning[]> {
+  const { bucket, prefix } = session.config
   try {
-    await writeProbe(session, { key, signal, condition: { IfNoneMatch: '*' } })
-    return false
+    await session.send({ operation: 'list uploads of', key: prefix, signal }, async (client, abortSignal) => {
+      await client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: prefix, MaxUploads: 1 }), { abortSignal })
+    })
+    return []
   } catch (error) {
-    if (isRefusal(error)) return true
-    throw error
+    if (s3StatusOf(error) !== 501) throw error
+    return [{ code: 'uploads_not_listed', message: 'The store does not list incomplete multipart uploads: a sweep cannot end those that crashes leave' }]
   }
+}
+
+/** Everything that can be done with an object, and what the store makes of it. */
+async function probeAll(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<readonly DestinationWarning[]> {
+  const warnings: DestinationWarning[] = []
+  const probing = async (): Promise<void> => {
+    await tryConditions(session, key, signal)
+    await checkRead(session, key, signal)
+    if (session.conditions !== 'honoured') warnings.push(CONDITIONS_IGNORED)
+    if (await takesWrongChecksum(session, key, signal)) warnings.push(CHECKSUMS_IGNORED)
+  }
+  const [probed] = await Promise.allSettled([probing()])
+  const [removed] = await Promise.allSettled([remove(session, key)])
+  if (probed.status === 'fulfilled' && removed.status === 'fulfilled') return warnings
+  const errors = [probed, removed].flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []))
+  if (errors.length === 1) throw errors[0]
+  throw new CombinedError(`${String((errors[0] as Error).message)}; a probe could not be removed: "${key}"`, errors as [unknown, ...unknown[]])
+}
+
+const CONDITIONS_IGNORED: DestinationWarning = {
+  code: 'conditional_writes_ignored',
+  message: 'The store does not honour "If-None-Match" on every write: Holdfast looks before it writes instead, which leaves a moment in which two backups of one ID can miss each other',
+}
+const CHECKSUMS_IGNORED: DestinationWarning = {
+  code: 'checksums_ignored',
+  message: 'The store compares no checksums: bytes that were damaged on their way are found only when the backup is read back',
+}
+
+/** Writes one key by several requests of which one may win, then once more, then in parts. The session remembers what came of it. */
+async function tryConditions(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<void> {
+  const condition = { IfNoneMatch: '*' } as const
+  const writes = await Promise.allSettled(Array.from({ length: CROWD }, () => writeProbe(session, { key, signal, condition })))
+  writes.push(...(await Promise.allSettled([writeProbe(session, { key, signal, condition })])))
+  const failures = writes.flatMap((write) => (write.status === 'rejected' ? [write.reason as unknown] : []))
+  const unexpected = failures.find((error) => !isRefusal(error) && !isUnknown(error))
+  if (unexpected !== undefined) throw unexpected
+  if (failures.some(isUnknown)) {
+    await writeProbe(session, { key, signal })
+    session.conditions = 'refused'
+    return
+  }
+  // None at all where the answer to the one that won was lost, and its repetition refused.
+  const isHonoured = writes.length - failures.length <= 1
+  const arePartsRefused = await probeParts(session, { key, signal, isThere: true })
+  session.conditions = isHonoured && arePartsRefused ? 'honoured' : 'ignored'
+}
+
+async function checkRead(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<void> {
+  const content = await readSmall(session, { key, maxBytes: PROBE.byteLength, signal })
+  if (content !== undefined && PROBE.every((byte, index) => content[index] === byte)) return
+  throw new DestinationUnreachableError(`Cannot read "s3://${session.config.bucket}/${key}" back: it holds other bytes than were written`)
 }
 
 interface ProbeOptions {
@@ -147,7 +154,7 @@ async function probeParts(session: S3Session, { key, signal, isThere }: ProbeOpt
     return false
   } catch (error) {
     if (isRefusal(error)) return true
-    if (s3CodeOf(error) === 'NotImplemented') return false
+    if (isUnknown(error)) return false
     throw error
   } finally {
     await abortUpload(session, { key, uploadId })
@@ -167,10 +174,6 @@ async function takesWrongChecksum(session: S3Session, key: string, signal: Abort
     if (status !== undefined && status >= 400 && status < 500 && status !== 403) return false
     throw error
   }
-}
-
-async function removeProbe(session: S3Session, key: string): Promise<void> {
-  await remove(session, key)
 }
 
 async function checkObjectLock(session: S3Session, signal: AbortSignal | undefined): Promise<void> {
@@ -222,4 +225,9 @@ function endsUploads({ Status, AbortIncompleteMultipartUpload, Filter, Prefix }:
 /** What a condition that does not hold is answered with. */
 function isRefusal(error: unknown): boolean {
   return s3StatusOf(error) === 412 || s3CodeOf(error) === 'ConditionalRequestConflict'
+}
+
+/** What stores that do not know conditions may answer. */
+function isUnknown(error: unknown): boolean {
+  return s3StatusOf(error) === 501
 }

@@ -18,6 +18,8 @@ export interface S3WriterOptions {
 const MAX_PARTS = 10_000
 /** Parts keep their size as long as this many of it would hold what was written. */
 const PARTS_OF_A_SIZE = 800
+/** What a part counts in the time that completing may take. */
+const BYTES_FOR_A_PART = 1024
 const MIB = 1024 * 1024
 
 /** How large the next part is to be, after so many bytes. 10,000 parts hold more than the 5 TiB that an object may have, whatever the first size. */
@@ -160,7 +162,9 @@ export class S3ObjectWriter {
   async #completeParts(condition: Condition): Promise<void> {
     const { key, signal } = this.#options
     const { bucket } = this.#session.config
-    const stored = await this.#session.send({ operation: 'write', key, signal }, async (client, abortSignal) => {
+    // Putting parts together takes a store time as well.
+    const request = { operation: 'write', key, signal, bodyBytes: this.#parts.length * BYTES_FOR_A_PART } as const
+    const stored = await this.#session.send(request, async (client, abortSignal) => {
       const { ChecksumCRC32 } = await client.send(
         new CompleteMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: this.#uploadId, MultipartUpload: { Parts: this.#parts }, ...condition }),
         { abortSignal },
