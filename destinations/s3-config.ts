@@ -102,7 +102,8 @@ export function resolveS3Config(options: S3DestinationOptions): S3Config {
     region: region ?? (endpoint === undefined ? undefined : (process.env['AWS_REGION'] ?? 'us-east-1')),
     endpoint,
     pathStyle,
-    credentials: typeof credentials === 'object' ? Object.freeze({ ...credentials }) : credentials,
+    // A copy each time: the SDK writes into it.
+    credentials: typeof credentials === 'function' ? async () => ({ ...(await credentials()) }) : credentials && { ...credentials },
     access,
     partBytes: within('partBytes', options.partBytes ?? 8 * MIB, { least: MIN_PART_BYTES, most: MAX_PART_BYTES }),
     partsInFlight: within('partsInFlight', options.partsInFlight ?? 4, { least: 1, most: 1000 }),

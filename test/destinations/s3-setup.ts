@@ -1,0 +1,119 @@
+/** S3 destinations for tests: at the tests' own server, which may misbehave, or at a real one. */
+import { CreateBucketCommand, DeleteBucketCommand, DeleteObjectCommand, DeleteObjectsCommand, ListMultipartUploadsCommand, ListObjectsV2Command, PutObjectCommand, S3Client, AbortMultipartUploadCommand } from '@aws-sdk/client-s3'
+import { onTestFinished } from 'vitest'
+import { s3Destination, type S3DestinationOptions } from '../../destinations/s3.ts'
+import { newBackupId } from '../../src/backup-id.ts'
+import type { Destination } from '../../src/destination.ts'
+import type { DestinationFixture } from '../conformance/destination.ts'
+import { type S3Bucket, type S3Server, type S3ServerOptions, startS3Server } from '../support/s3/server.ts'
+
+process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true'
+
+/** Where an S3 server is, and who may do everything there. */
+export interface S3Account {
+  readonly endpoint: string
+  readonly region: string
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+}
+
+export const BUCKET = 'backups'
+export const PREFIX = 'some/prefix/'
+export const MANIFEST: Uint8Array = new TextEncoder().encode('{"manifestVersion":1}')
+export const MIB: number = 1024 * 1024
+/** The smallest that S3 allows. */
+export const PART_BYTES: number = 5 * MIB
+
+export interface OwnServer {
+  readonly server: S3Server
+  readonly bucket: S3Bucket
+  /** A destination there whose waits take no time. */
+  open(options?: Partial<S3DestinationOptions>): Destination
+  /** The keys under the prefix, without it. */
+  keys(): string[]
+  /** The operations that were asked for since the last call. */
+  operations(): string[]
+}
+
+/** Starts the tests' own server for the running test. */
+export async function ownServer(options: S3ServerOptions = {}): Promise<OwnServer> {
+  const server = await startS3Server({ buckets: [BUCKET], ...options })
+  onTestFinished(() => server.close())
+  return ownServerOf(server)
+}
+
+export function ownServerOf(server: S3Server): OwnServer {
+  const bucket = server.buckets.get(BUCKET) ?? server.createBucket(BUCKET)
+  let seen = 0
+  return {
+    server,
+    bucket,
+    open: (options) => openAt(server, options),
+    keys: () => bucket.list().map(({ key }) => (key.startsWith(PREFIX) ? key.slice(PREFIX.length) : `/${key}`)),
+    operations() {
+      const operations = server.requests.slice(seen).map(({ operation }) => operation)
+      seen = server.requests.length
+      return operations
+    },
+  }
+}
+
+export function openAt({ endpoint, region, accessKeyId, secretAccessKey }: S3Account, options: Partial<S3DestinationOptions> = {}): Destination {
+  return s3Destination({
+    bucket: BUCKET,
+    prefix: PREFIX,
+    region,
+    endpoint,
+    credentials: { accessKeyId, secretAccessKey },
+    partBytes: PART_BYTES,
+    wait: async () => undefined,
+    ...options,
+  })
+}
+
+/** Publishes a backup of these bytes. */
+export async function publish(destination: Destination, payload: Uint8Array = bytesOf(1000), backupId: string = newBackupId()): Promise<string> {
+  const upload = await destination.put(backupId)
+  await upload.write('payload', payload)
+  await upload.write('payload-ids', new TextEncoder().encode('a\nb\n'))
+  await upload.publish(MANIFEST)
+  return backupId
+}
+
+/** Bytes that are other ones at each place. */
+export function bytesOf(length: number): Uint8Array {
+  const bytes = Buffer.alloc(length)
+  for (let offset = 0; offset + 4 <= length; offset += 4) bytes.writeUInt32LE((offset * 2_654_435_761) >>> 0, offset)
+  return bytes
+}
+
+let buckets = 0
+
+/** A bucket of its own for each test of the conformance suite, at any server. */
+export async function s3Fixture(account: S3Account, options: Partial<S3DestinationOptions> = {}): Promise<DestinationFixture> {
+  const { endpoint, region, accessKeyId, secretAccessKey } = account
+  const client = new S3Client({ endpoint, region, credentials: { accessKeyId, secretAccessKey }, forcePathStyle: true })
+  const bucket = `holdfast-${process.pid}-${Date.now()}-${buckets++}`
+  await client.send(new CreateBucketCommand({ Bucket: bucket }))
+  const open = (): Destination => openAt(account, { bucket, ...options })
+  const keys = async (): Promise<string[]> => ((await client.send(new ListObjectsV2Command({ Bucket: bucket }))).Contents ?? []).map(({ Key = '' }) => Key)
+  const uploads = async (): Promise<{ Key: string; UploadId: string }[]> =>
+    ((await client.send(new ListMultipartUploadsCommand({ Bucket: bucket }))).Uploads ?? []).map(({ Key = '', UploadId = '' }) => ({ Key, UploadId }))
+  return {
+    destination: open(),
+    reopen: open,
+    names: async () => [...(await keys()), ...(await uploads()).map(({ Key }) => `${Key}.tmp`)].map((key) => key.replace(PREFIX, '')).toSorted(),
+    plant: async (name, content) => void (await client.send(new PutObjectCommand({ Bucket: bucket, Key: PREFIX + name, Body: content }))),
+    damage: async (backupId, object, content) => {
+      const target = { Bucket: bucket, Key: `${PREFIX}${backupId}/${object}` }
+      await (content === undefined ? client.send(new DeleteObjectCommand(target)) : client.send(new PutObjectCommand({ ...target, Body: content })))
+    },
+    cleanup: async () => {
+      for (const upload of await uploads()) await client.send(new AbortMultipartUploadCommand({ Bucket: bucket, ...upload }))
+      const Objects = (await keys()).map((Key) => ({ Key }))
+      if (Objects.length > 0) await client.send(new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects } }))
+      await client.send(new DeleteBucketCommand({ Bucket: bucket }))
+      client.destroy()
+    },
+  }
+}
