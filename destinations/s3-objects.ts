@@ -1,7 +1,7 @@
 /** Single objects: looked at, read whole when small, written once and for all, deleted. */
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import { DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, type HeadObjectCommandOutput, type ObjectLockMode, PutObjectCommand } from '@aws-sdk/client-s3'
+import { DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, type HeadObjectCommandOutput, type ObjectLockMode, PutObjectCommand, type S3Client, type S3ServiceException } from '@aws-sdk/client-s3'
 import { DuplicateBackupIdError } from '../src/errors.ts'
 import { S3AnswerError, s3CodeOf, s3StatusOf } from './s3-errors.ts'
 import type { S3Session } from './s3-session.ts'
@@ -29,12 +29,28 @@ export interface S3CreateOptions {
 export async function lookAt(session: S3Session, key: string, signal?: AbortSignal): Promise<S3ObjectInfo | undefined> {
   try {
     return await session.send({ operation: 'look at', key, signal }, async (client, abortSignal) => {
-      const { ContentLength, Metadata, LastModified, ...held } = await client.send(new HeadObjectCommand({ Bucket: session.config.bucket, Key: key }), { abortSignal })
+      const { ContentLength, Metadata, LastModified, ...held } = await head(client, { Bucket: session.config.bucket, Key: key }, abortSignal)
       if (ContentLength === undefined) throw new S3AnswerError('EBADANSWER', 'The answer names no length')
       return { bytes: ContentLength, nonce: Metadata?.[NONCE], modifiedAtMs: LastModified?.getTime() ?? Number.NaN, hold: holdOf(held) }
     })
   } catch (error) {
     if (s3StatusOf(error) === 404) return undefined
+    throw error
+  }
+}
+
+type SmallBody = AsyncIterable<Uint8Array> & { destroy?(): void }
+
+/** Answers to HEAD have no body that says what is wrong; a GET's do. A missing object needs no saying. */
+async function head(client: S3Client, target: { readonly Bucket: string; readonly Key: string }, abortSignal: AbortSignal): Promise<HeadObjectCommandOutput> {
+  try {
+    return await client.send(new HeadObjectCommand(target), { abortSignal })
+  } catch (error) {
+    const status = (error as S3ServiceException).$metadata?.httpStatusCode ?? 0
+    if (status >= 300 && status < 500 && status !== 404) {
+      const { Body } = await client.send(new GetObjectCommand({ ...target, Range: 'bytes=0-0' }), { abortSignal })
+      ;(Body as SmallBody | undefined)?.destroy?.()
+    }
     throw error
   }
 }
@@ -46,7 +62,7 @@ export async function readSmall(session: S3Session, { key, maxBytes, signal }: {
       new GetObjectCommand({ Bucket: session.config.bucket, Key: key, ChecksumMode: 'ENABLED' }),
       { abortSignal },
     )
-    const stream = Body as (AsyncIterable<Uint8Array> & { destroy?(): void }) | undefined
+    const stream = Body as SmallBody | undefined
     if (stream === undefined || ContentLength === undefined) throw new S3AnswerError('EBADANSWER', 'The answer has no body, or names no length')
     if (ContentLength > maxBytes) {
       stream.destroy?.()
