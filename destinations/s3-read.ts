@@ -67,7 +67,8 @@ async function openRange(session: S3Session, request: S3RequestOptions, { positi
   try {
     return await session.send(request, async (client, abortSignal) => {
       const answer = await client.send(
-        new GetObjectCommand({ Bucket: bucket, Key: key, ...(position > 0 && { Range: `bytes=${position}-` }), ...(etag !== undefined && { IfMatch: etag }) }),
+        // Always a range: its answer names the length of the whole, which a body that was cut off cannot change.
+        new GetObjectCommand({ Bucket: bucket, Key: key, Range: `bytes=${position}-`, ...(etag !== undefined && { IfMatch: etag }) }),
         { abortSignal },
       )
       const body = answer.Body as Body | undefined

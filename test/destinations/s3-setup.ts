@@ -1,21 +1,12 @@
 /** S3 destinations for tests: at the tests' own server, which may misbehave, or at a real one. */
-import { CreateBucketCommand, DeleteBucketCommand, DeleteObjectCommand, DeleteObjectsCommand, ListMultipartUploadsCommand, ListObjectsV2Command, PutObjectCommand, S3Client, AbortMultipartUploadCommand } from '@aws-sdk/client-s3'
+import { AbortMultipartUploadCommand, CreateBucketCommand, DeleteBucketCommand, DeleteObjectCommand, DeleteObjectsCommand, ListMultipartUploadsCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3'
 import { onTestFinished } from 'vitest'
 import { s3Destination, type S3DestinationOptions } from '../../destinations/s3.ts'
 import { newBackupId } from '../../src/backup-id.ts'
 import type { Destination } from '../../src/destination.ts'
 import type { DestinationFixture } from '../conformance/destination.ts'
+import { type S3Access, s3Client } from '../support/s3/client.ts'
 import { type S3Bucket, type S3Server, type S3ServerOptions, startS3Server } from '../support/s3/server.ts'
-
-process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true'
-
-/** Where an S3 server is, and who may do everything there. */
-export interface S3Account {
-  readonly endpoint: string
-  readonly region: string
-  readonly accessKeyId: string
-  readonly secretAccessKey: string
-}
 
 export const BUCKET = 'backups'
 export const PREFIX = 'some/prefix/'
@@ -58,7 +49,7 @@ export function ownServerOf(server: S3Server): OwnServer {
   }
 }
 
-export function openAt({ endpoint, region, accessKeyId, secretAccessKey }: S3Account, options: Partial<S3DestinationOptions> = {}): Destination {
+export function openAt({ endpoint, region, accessKeyId, secretAccessKey }: S3Access, options: Partial<S3DestinationOptions> = {}): Destination {
   return s3Destination({
     bucket: BUCKET,
     prefix: PREFIX,
@@ -90,9 +81,8 @@ export function bytesOf(length: number): Uint8Array {
 let buckets = 0
 
 /** A bucket of its own for each test of the conformance suite, at any server. */
-export async function s3Fixture(account: S3Account, options: Partial<S3DestinationOptions> = {}): Promise<DestinationFixture> {
-  const { endpoint, region, accessKeyId, secretAccessKey } = account
-  const client = new S3Client({ endpoint, region, credentials: { accessKeyId, secretAccessKey }, forcePathStyle: true })
+export async function s3Fixture(account: S3Access, options: Partial<S3DestinationOptions> = {}): Promise<DestinationFixture> {
+  const client = s3Client(account)
   const bucket = `holdfast-${process.pid}-${Date.now()}-${buckets++}`
   await client.send(new CreateBucketCommand({ Bucket: bucket }))
   const open = (): Destination => openAt(account, { bucket, ...options })
