@@ -96,7 +96,9 @@ class Pages {
 
   /** Within the try: such an answer may be better the next time. */
   check(isTruncated: boolean | undefined, next: string | undefined): void {
-    if (isTruncated === true && (next === undefined || next === '')) throw new S3AnswerError('EBADANSWER', 'The list is cut off, and does not say how it goes on')
+    // Every list says so; one that does not was cut off before it could.
+    if (isTruncated === undefined) throw new S3AnswerError('EBADANSWER', 'The answer is no list')
+    if (isTruncated && (next === undefined || next === '')) throw new S3AnswerError('EBADANSWER', 'The list is cut off, and does not say how it goes on')
   }
 
   next(token: string | undefined): string {

@@ -29,7 +29,7 @@ export async function sweepLeftovers(session: S3Session, options: SweepOptions =
   if (!Number.isFinite(nowMs)) throw new RangeError('nowMs must be a time in milliseconds')
   const removed: string[] = []
   const kept: string[] = []
-  for (const [backupId, leftover] of await findLeftovers(session, signal)) {
+  for (const [backupId, leftover] of [...(await findLeftovers(session, signal))].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const isYoung = (): boolean => nowMs - leftover.modifiedAtMs < graceMs
     if (!isYoung()) await lookAtParts(session, leftover, signal)
     if (isYoung()) kept.push(backupId)

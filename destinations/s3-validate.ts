@@ -74,7 +74,7 @@ async function probeAll(session: S3Session, key: string, signal: AbortSignal | u
   if (probed.status === 'fulfilled' && removed.status === 'fulfilled') return warnings
   const errors = [probed, removed].flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []))
   if (errors.length === 1) throw errors[0]
-  throw new CombinedError(`${String((errors[0] as Error).message)}; a probe could not be removed: "${key}"`, errors as [unknown, ...unknown[]])
+  throw new CombinedError(`${(errors[0] as Error).message}; a probe could not be removed: "${key}"`, errors as [unknown, ...unknown[]])
 }
 
 const CONDITIONS_IGNORED: DestinationWarning = {

@@ -165,10 +165,12 @@ export class S3ObjectWriter {
     // Putting parts together takes a store time as well.
     const request = { operation: 'write', key, signal, bodyBytes: this.#parts.length * BYTES_FOR_A_PART } as const
     const stored = await this.#session.send(request, async (client, abortSignal) => {
-      const { ChecksumCRC32 } = await client.send(
+      const { ETag, ChecksumCRC32 } = await client.send(
         new CompleteMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: this.#uploadId, MultipartUpload: { Parts: this.#parts }, ...condition }),
         { abortSignal },
       )
+      // An error may follow a status of 200; an answer that was cut off does not show it.
+      if (ETag === undefined) throw new S3AnswerError('EBADANSWER', 'The answer has no ETag')
       return ChecksumCRC32
     })
     const expected = checksumOfParts(this.#parts)

@@ -11,7 +11,7 @@ import { bytesOf, MANIFEST, MIB, type OwnServer, ownServer, openAt, PREFIX, publ
 const PAYLOAD = bytesOf(3 * MIB)
 
 /** A server, a proxy before it, and how to reach the one through the other. */
-async function proxied(): Promise<{ own: OwnServer; proxy: FaultProxy; open(options?: Partial<S3DestinationOptions>): Destination }> {
+async function proxied(): Promise<{ own: OwnServer; proxy: FaultProxy; open: (options?: Partial<S3DestinationOptions>) => Destination }> {
   const own = await ownServer()
   const proxy = await startFaultProxy(own.server.endpoint)
   onTestFinished(() => proxy.close())

@@ -19,11 +19,11 @@ export interface OwnServer {
   readonly server: S3Server
   readonly bucket: S3Bucket
   /** A destination there whose waits take no time. */
-  open(options?: Partial<S3DestinationOptions>): Destination
+  readonly open: (options?: Partial<S3DestinationOptions>) => Destination
   /** The keys under the prefix, without it. */
-  keys(): string[]
+  readonly keys: () => string[]
   /** The operations that were asked for since the last call. */
-  operations(): string[]
+  readonly operations: () => string[]
 }
 
 /** Starts the tests' own server for the running test. */
