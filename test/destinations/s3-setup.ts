@@ -1,19 +1,14 @@
 /** S3 destinations for tests: at the tests' own server, which may misbehave, or at a real one. */
 import { AbortMultipartUploadCommand, CreateBucketCommand, DeleteBucketCommand, DeleteObjectCommand, DeleteObjectsCommand, ListMultipartUploadsCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3'
 import { onTestFinished } from 'vitest'
-import { s3Destination, type S3DestinationOptions } from '../../destinations/s3.ts'
-import { newBackupId } from '../../src/backup-id.ts'
+import type { S3DestinationOptions } from '../../destinations/s3.ts'
 import type { Destination } from '../../src/destination.ts'
 import type { DestinationFixture } from '../conformance/destination.ts'
 import { type S3Access, s3Client } from '../support/s3/client.ts'
 import { type S3Bucket, type S3Server, type S3ServerOptions, startS3Server } from '../support/s3/server.ts'
+import { BUCKET, openAt, PREFIX } from './s3-plain.ts'
 
-export const BUCKET = 'backups'
-export const PREFIX = 'some/prefix/'
-export const MANIFEST: Uint8Array = new TextEncoder().encode('{"manifestVersion":1}')
-export const MIB: number = 1024 * 1024
-/** The smallest that S3 allows. */
-export const PART_BYTES: number = 5 * MIB
+export { BUCKET, bytesOf, MANIFEST, MIB, openAt, PART_BYTES, PREFIX, publish } from './s3-plain.ts'
 
 export interface OwnServer {
   readonly server: S3Server
@@ -47,35 +42,6 @@ export function ownServerOf(server: S3Server): OwnServer {
       return operations
     },
   }
-}
-
-export function openAt({ endpoint, region, accessKeyId, secretAccessKey }: S3Access, options: Partial<S3DestinationOptions> = {}): Destination {
-  return s3Destination({
-    bucket: BUCKET,
-    prefix: PREFIX,
-    region,
-    endpoint,
-    credentials: { accessKeyId, secretAccessKey },
-    partBytes: PART_BYTES,
-    wait: async () => undefined,
-    ...options,
-  })
-}
-
-/** Publishes a backup of these bytes. */
-export async function publish(destination: Destination, payload: Uint8Array = bytesOf(1000), backupId: string = newBackupId()): Promise<string> {
-  const upload = await destination.put(backupId)
-  await upload.write('payload', payload)
-  await upload.write('payload-ids', new TextEncoder().encode('a\nb\n'))
-  await upload.publish(MANIFEST)
-  return backupId
-}
-
-/** Bytes that are other ones at each place. */
-export function bytesOf(length: number): Uint8Array {
-  const bytes = Buffer.alloc(length)
-  for (let offset = 0; offset + 4 <= length; offset += 4) bytes.writeUInt32LE((offset * 2_654_435_761) >>> 0, offset)
-  return bytes
 }
 
 let buckets = 0
