@@ -43,8 +43,15 @@ export function testObjects(context: ProtocolContext): void {
 
     it('stores a stream of known length', async () => {
       const body = randomBytes(300_000)
-      await put('stream', { Body: Readable.from([body.subarray(0, 1000), body.subarray(1000)]), ContentLength: body.byteLength })
+      await put('stream', { Body: Readable.from([body.subarray(0, 100_000), body.subarray(100_000)]), ContentLength: body.byteLength })
       expect((await readObject(context, 'stream')).equals(body)).toBe(true)
+    })
+
+    it.skipIf(!supports.minimumChunk)('refuses a stream with small chunks in the middle', async () => {
+      const stream = put('chunks', { Body: Readable.from([Buffer.from('small'), Buffer.from('too')]), ContentLength: 8 })
+      // The answer may not be read: some servers close the connection while the rest is being sent.
+      await expect(stream).rejects.toThrow()
+      await expect(readObject(context, 'chunks')).rejects.toMatchObject({ name: 'NoSuchKey' })
     })
 
     it('gives back what it was told about an object', async () => {
@@ -124,7 +131,7 @@ export function testObjects(context: ProtocolContext): void {
   describe('checksums', () => {
     it.each(supports.checksums)('keeps and gives back %s, of a whole body and of a stream', async (algorithm: ChecksumAlgorithm) => {
       const expected = { [`Checksum${algorithm}`]: checksumOf(algorithm, [Buffer.from('content')]) }
-      await put(`sums/${algorithm}`, expected)
+      await put(`sums/${algorithm}`, { ChecksumAlgorithm: algorithm, ...expected })
       await put(`sums/${algorithm}-stream`, { ChecksumAlgorithm: algorithm, Body: Readable.from([Buffer.from('content')]), ContentLength: 7 })
       for (const Key of [`sums/${algorithm}`, `sums/${algorithm}-stream`]) {
         await expect(context.client.send(new HeadObjectCommand({ Bucket: context.bucket, Key, ChecksumMode: 'ENABLED' }))).resolves.toMatchObject(expected)
@@ -133,7 +140,7 @@ export function testObjects(context: ProtocolContext): void {
 
     it.skipIf(!supports.verifiesChecksums).each(supports.checksums)('refuses bytes that are not of their %s', async (algorithm) => {
       const wrong = { [`Checksum${algorithm}`]: checksumOf(algorithm, [Buffer.from('another')]) }
-      await expect(put(`sums/wrong-${algorithm}`, wrong)).rejects.toMatchObject({ name: 'BadDigest', $metadata: { httpStatusCode: 400 } })
+      await expect(put(`sums/wrong-${algorithm}`, { ChecksumAlgorithm: algorithm, ...wrong })).rejects.toMatchObject({ name: 'BadDigest', $metadata: { httpStatusCode: 400 } })
       await expect(readObject(context, `sums/wrong-${algorithm}`)).rejects.toMatchObject({ name: 'NoSuchKey' })
     })
 

@@ -38,7 +38,7 @@ class ManualUpload {
   }
 
   static async start(context: ProtocolContext, key: string, input: Partial<CreateMultipartUploadCommandInput> = {}): Promise<ManualUpload> {
-    const { UploadId = '' } = await context.client.send(new CreateMultipartUploadCommand({ Bucket: context.bucket, Key: key, ...input }))
+    const { UploadId = '' } = await context.client.send(new CreateMultipartUploadCommand({ Bucket: context.bucket, Key: key, ChecksumAlgorithm: 'CRC32', ...input }))
     return new ManualUpload(context, key, UploadId)
   }
 
@@ -103,7 +103,7 @@ export function testUploads(context: ProtocolContext): void {
 
     it('refuses parts that it does not have', async () => {
       const upload = await ManualUpload.start(context, 'multi/absent')
-      const part = await upload.part(1, LAST)
+      const part = await upload.part(1, FIRST)
       await expect(upload.complete([{ ...part, ETag: '"00000000000000000000000000000000"' }])).rejects.toMatchObject({ name: 'InvalidPart' })
       await expect(upload.complete([part, { ...part, PartNumber: 2 }])).rejects.toMatchObject({ name: 'InvalidPart' })
       await upload.abort()
@@ -111,12 +111,12 @@ export function testUploads(context: ProtocolContext): void {
 
     it.skipIf(!supports.partOrder)('refuses parts in a wrong order', async () => {
       const upload = await ManualUpload.start(context, 'multi/order')
-      const parts = [await upload.part(1, LAST), await upload.part(2, LAST)]
+      const parts = [await upload.part(1, FIRST), await upload.part(2, FIRST)]
       await expect(upload.complete(parts.toReversed())).rejects.toMatchObject({ name: 'InvalidPartOrder' })
       await upload.abort()
     })
 
-    it('knows no upload that was aborted', async () => {
+    it.skipIf(!supports.forgetsAborted)('knows no upload that was aborted', async () => {
       const upload = await ManualUpload.start(context, 'multi/aborted')
       const part = await upload.part(1, LAST)
       await upload.abort()
@@ -164,9 +164,10 @@ export function testUploads(context: ProtocolContext): void {
       const other = await ManualUpload.start(context, 'elsewhere/a')
       for (const MaxUploads of supports.uploadPages ? [1, 2, 1000] : [1000]) {
         const listed = await listUploads(context, 'uploads/', MaxUploads)
-        expect(listed.map(({ Key }) => Key)).toEqual(keys)
+        const listedKeys = listed.map(({ Key = '' }) => Key)
+        expect(supports.uploadPages ? listedKeys : listedKeys.toSorted()).toEqual(keys)
         expect(new Set(listed.map(({ UploadId }) => UploadId))).toEqual(new Set(uploads.map(({ id }) => id)))
-        expect(listed.every(({ Initiated }) => Math.abs(Date.now() - (Initiated?.getTime() ?? 0)) < 60_000)).toBe(true)
+        if (supports.uploadTimes) expect(listed.every(({ Initiated }) => Math.abs(Date.now() - (Initiated?.getTime() ?? 0)) < 60_000)).toBe(true)
       }
       for (const upload of [...uploads, other]) await upload.abort()
       expect(await listUploads(context, 'uploads/', 1000)).toEqual([])
@@ -174,15 +175,14 @@ export function testUploads(context: ProtocolContext): void {
 
     it('refuses a part that is not of its checksum', async ({ skip }) => {
       skip(!supports.verifiesChecksums)
-      const upload = await ManualUpload.start(context, 'multi/sum', { ChecksumAlgorithm: 'CRC32' })
+      const upload = await ManualUpload.start(context, 'multi/sum')
       await expect(upload.part(1, LAST, { ChecksumCRC32: checksumOf('CRC32', [FIRST]) })).rejects.toMatchObject({ name: 'BadDigest' })
       await upload.abort()
     })
 
     it.skipIf(!supports.compositeChecksums)('gives the checksum of the checksums of the parts', async () => {
-      const upload = await ManualUpload.start(context, 'multi/composite', { ChecksumAlgorithm: 'CRC32' })
-      const input = { ChecksumAlgorithm: 'CRC32' } as const
-      const { ChecksumCRC32 } = await upload.complete([await upload.part(1, FIRST, input), await upload.part(2, LAST, input)])
+      const upload = await ManualUpload.start(context, 'multi/composite')
+      const { ChecksumCRC32 } = await upload.complete([await upload.part(1, FIRST), await upload.part(2, LAST)])
       const expected = compositeChecksum('CRC32', [FIRST, LAST].map((part) => checksumOf('CRC32', [part]))).value
       expect(ChecksumCRC32).toBe(expected)
       const head = await context.client.send(new HeadObjectCommand({ Bucket: context.bucket, Key: 'multi/composite', ChecksumMode: 'ENABLED' }))

@@ -2,58 +2,20 @@
  * The S3 servers that tests can speak to: one that is named by the environment, real ones found on the machine, the tests' own.
  *
  * HOLDFAST_TEST_S3_ENDPOINT, with HOLDFAST_TEST_S3_ACCESS_KEY_ID, HOLDFAST_TEST_S3_SECRET_ACCESS_KEY and HOLDFAST_TEST_S3_REGION
- * (`us-east-1` by default), names a server on which the tests may make buckets and remove them.
+ * (`us-east-1` by default), names a server on which the tests may make buckets and remove them; HOLDFAST_TEST_S3_KIND (`versitygw`, `minio`
+ * or `moto_server`) says what it is where it is not like AWS.
  */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, readFileSync, realpathSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { S3Access } from './client.ts'
 import { startS3Server } from './server.ts'
-
-/** In what servers differ, as the protocol suite asks for it. */
-export interface S3Supports {
-  /** Tells a clock that is off by `RequestTimeTooSkewed`. */
-  readonly clockSkew: boolean
-  /** Refuses a signature for another region. */
-  readonly regions: boolean
-  /** Tells an unknown key from a wrong secret. */
-  readonly unknownKeys: boolean
-  /** `If-None-Match: *` of PutObject lets one of many win. */
-  readonly conditionalPut: boolean
-  /** The same of CompleteMultipartUpload. */
-  readonly conditionalComplete: boolean
-  /** Compares what it got with the checksum that came along. */
-  readonly verifiesChecksums: boolean
-  /** Compares it with Content-MD5. */
-  readonly verifiesMd5: boolean
-  /** The algorithms of checksums that it knows. */
-  readonly checksums: readonly ('CRC32' | 'CRC32C' | 'CRC64NVME' | 'SHA1' | 'SHA256')[]
-  /** Gives the composite checksum of a multipart upload. */
-  readonly compositeChecksums: boolean
-  /** Keys may have empty segments and be the beginning of others at a `/`. */
-  readonly anyKeys: boolean
-  /** Refuses parts below 5 MiB but for the last. */
-  readonly minimumPart: boolean
-  /** Refuses parts in a wrong order. */
-  readonly partOrder: boolean
-  /** Lists uploads page by page. */
-  readonly uploadPages: boolean
-  /** Lists parts page by page. */
-  readonly partPages: boolean
-  /** What a repeated completion is answered. */
-  readonly repeatedCompletion: 'NoSuchUpload' | 'the same'
-  /** Answers 412 to GET with an If-Match that does not hold. */
-  readonly conditionalGet: boolean
-  readonly urlEncoding: boolean
-  readonly lifecycle: boolean
-  readonly objectLock: boolean
-}
+import { AWS, MINIO, MOTO, type S3Supports, VERSITYGW } from './supports.ts'
 
 /** A server that runs. */
 export interface RunningS3 extends S3Access {
@@ -69,31 +31,6 @@ export interface AvailableS3 {
   readonly missing?: string | undefined
   readonly start: () => Promise<RunningS3>
 }
-
-const ALL: S3Supports = {
-  clockSkew: true,
-  regions: true,
-  unknownKeys: true,
-  conditionalPut: true,
-  conditionalComplete: true,
-  verifiesChecksums: true,
-  verifiesMd5: true,
-  checksums: ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'],
-  compositeChecksums: true,
-  anyKeys: true,
-  minimumPart: true,
-  partOrder: true,
-  uploadPages: true,
-  partPages: true,
-  repeatedCompletion: 'NoSuchUpload',
-  conditionalGet: true,
-  urlEncoding: true,
-  lifecycle: true,
-  objectLock: true,
-}
-const VERSITYGW: S3Supports = { ...ALL, anyKeys: false }
-const MINIO: S3Supports = { ...ALL, anyKeys: false }
-const MOTO: S3Supports = { ...ALL }
 
 const ACCESS = { region: 'us-east-1', accessKeyId: 'HOLDFASTTESTKEY00001', secretAccessKey: 'holdfasttestsecret000000000000000000001' } as const
 const READY_MS = 30_000
@@ -113,7 +50,7 @@ export function bestS3Server(): AvailableS3 {
 /** The tests' own, which can be had anywhere. */
 export const ownServer: AvailableS3 = {
   name: 'own server',
-  supports: ALL,
+  supports: AWS,
   async start() {
     const server = await startS3Server({ buckets: [] })
     const { endpoint, region, accessKeyId, secretAccessKey } = server
@@ -126,9 +63,10 @@ function givenServer(): AvailableS3 {
   const endpoint = variable('ENDPOINT')
   const accessKeyId = variable('ACCESS_KEY_ID') ?? ''
   const secretAccessKey = variable('SECRET_ACCESS_KEY') ?? ''
+  const kinds: Readonly<Record<string, S3Supports>> = { versitygw: VERSITYGW, minio: MINIO, moto_server: MOTO }
   return {
     name: 'HOLDFAST_TEST_S3_ENDPOINT',
-    supports: ALL,
+    supports: kinds[variable('KIND') ?? ''] ?? AWS,
     missing: endpoint === undefined || endpoint === '' ? 'is not set' : undefined,
     start: async () => ({ endpoint: endpoint ?? '', region: variable('REGION') ?? 'us-east-1', accessKeyId, secretAccessKey, stop: async () => undefined }),
   }
@@ -138,7 +76,8 @@ function versitygw(): AvailableS3 {
   return program({ name: 'versitygw', supports: VERSITYGW }, async (path, directory, port) => {
     const [data, versions] = [join(directory, 'data'), join(directory, 'versions')]
     for (const folder of [data, versions]) await mkdir(folder)
-    const args = ['--port', `127.0.0.1:${port}`, '--quiet', '--keep-alive', '--region', ACCESS.region, 'posix', '--versioning-dir', versions, data]
+    // Without --keep-alive: after a body with trailers it takes what is left of it for the connection's next request.
+    const args = ['--port', `127.0.0.1:${port}`, '--quiet', '--region', ACCESS.region, 'posix', '--versioning-dir', versions, data]
     const env = { ROOT_ACCESS_KEY: ACCESS.accessKeyId, ROOT_SECRET_KEY: ACCESS.secretAccessKey }
     return { command: [path, ...args], env, ready: async () => ACCESS }
   })
@@ -148,17 +87,35 @@ function minio(): AvailableS3 {
   return program({ name: 'minio', supports: MINIO }, async (path, directory, port) => ({
     command: [path, 'server', '--quiet', '--address', `127.0.0.1:${port}`, join(directory, 'data')],
     env: { MINIO_ROOT_USER: ACCESS.accessKeyId, MINIO_ROOT_PASSWORD: ACCESS.secretAccessKey },
-    ready: async () => ACCESS,
+    ready: async (endpoint) => {
+      await until(async () => {
+        const { ok } = await fetch(`${endpoint}/minio/health/ready`)
+        if (!ok) throw new Error('minio is not ready')
+      })
+      return ACCESS
+    },
   }))
 }
 
 function moto(): AvailableS3 {
-  return program({ name: 'moto_server', supports: MOTO }, async (path, _, port) => ({
+  return program({ name: 'moto_server', supports: MOTO, unfit: tooOldMoto }, async (path, _, port) => ({
     command: [path, '-H', '127.0.0.1', '-p', String(port)],
     // The first actions, which make a user, go unsigned; all after them are checked.
     env: { INITIAL_NO_AUTH_ACTION_COUNT: '3', PYTHONDONTWRITEBYTECODE: '1' },
     ready: async (endpoint) => await motoUser(endpoint),
   }))
+}
+
+/** Versions before 5.2.4 refuse right signatures of keys with special characters and of empty parameters. */
+function tooOldMoto(path: string): string | undefined {
+  const real = realpathSync(path)
+  const python = /^#! *(\S*python\S*)/.exec(readFileSync(real, 'utf8'))?.[1] ?? join(dirname(real), 'python')
+  const script = 'import importlib.metadata; print(importlib.metadata.version("moto"))'
+  const { stdout, error } = spawnSync(python, ['-c', script], { encoding: 'utf8' })
+  const version = error === undefined ? stdout.trim() : ''
+  if (version === '') return 'does not tell its version'
+  const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number)
+  return (major - 5 || minor - 2 || patch - 4) < 0 ? `is of version ${version}, which refuses right signatures; 5.2.4 does not` : undefined
 }
 
 /** Makes a user of moto's who may do everything; its keys are what makes moto check signatures. */
@@ -188,14 +145,19 @@ interface Recipe {
 
 /** A server that is a program, if it is on PATH or was installed. */
 function program(
-  { name, supports }: { readonly name: string, readonly supports: S3Supports },
+  { name, supports, unfit = () => undefined }: {
+    readonly name: string
+    readonly supports: S3Supports
+    /** Why the program found is of no use. */
+    readonly unfit?: ((path: string) => string | undefined) | undefined
+  },
   recipe: (path: string, directory: string, port: number) => Promise<Recipe>,
 ): AvailableS3 {
   const path = findProgram(name)
   return {
     name,
     supports,
-    missing: path === undefined ? 'is not on PATH' : undefined,
+    missing: path === undefined ? 'is not on PATH' : unfit(path),
     async start() {
       if (path === undefined) throw new Error(`Cannot start ${name}: it is not on PATH`)
       const directory = await mkdtemp(join(tmpdir(), `holdfast-${name}-`))
@@ -204,7 +166,7 @@ function program(
       const stop = launch(command, { env, directory })
       const endpoint = `http://127.0.0.1:${port}`
       try {
-        await waitUntilUp(endpoint, READY_MS)
+        await until(() => connectTo(port))
         return { endpoint, ...(await ready(endpoint)), stop }
       } catch (error) {
         const log = await readFile(join(directory, 'log'), 'utf8').catch(() => '')
@@ -236,16 +198,27 @@ function launch(command: readonly string[], { env, directory }: { readonly env: 
   }
 }
 
-async function waitUntilUp(endpoint: string, timeoutMs: number): Promise<void> {
-  const deadline = performance.now() + timeoutMs
+/** Tries until it succeeds. */
+async function until(attempt: () => Promise<unknown>): Promise<void> {
+  const deadline = performance.now() + READY_MS
   for (;;) {
     try {
-      await fetch(endpoint, { method: 'OPTIONS', signal: AbortSignal.timeout(2000) })
+      await attempt()
       return
     } catch (error) {
       if (performance.now() > deadline) throw error
       await delay(50)
     }
+  }
+}
+
+/** Connects and says nothing: moto counts requests before it checks signatures. */
+async function connectTo(port: number): Promise<void> {
+  const socket = connect(port, '127.0.0.1')
+  try {
+    await once(socket, 'connect')
+  } finally {
+    socket.destroy()
   }
 }
 
