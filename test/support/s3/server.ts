@@ -57,7 +57,7 @@ export interface S3Server {
   behaviour: S3Behaviour
   createBucket(name: string, options?: BucketOptions): S3Bucket
   /** Adds a key; resolves to what it is signed with. */
-  addKey(accessKeyId: string, key?: Partial<S3Key>): { accessKeyId: string, secretAccessKey: string, sessionToken?: string | undefined }
+  addKey(accessKeyId: string, key?: Partial<S3Key>): { accessKeyId: string, secretAccessKey: string, sessionToken?: string }
   /** Cuts all connections and stops listening. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
