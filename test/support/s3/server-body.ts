@@ -14,6 +14,9 @@ export interface Body {
   readonly checksum?: Checksum | undefined
 }
 
+/** All chunks but the last must be so long. */
+const MIN_CHUNK_BYTES = 8192
+
 type Headers = Readonly<Record<string, string | undefined>>
 
 /** What was sent, framing and all, is a body: its hash, framing, signatures and checksums are as the headers say. Throws what S3 answers otherwise. */
@@ -85,6 +88,7 @@ function decodeChunks(sent: Buffer, headers: Headers, signature: Signature): { d
     }
     offset = end + 2 + size
     if (size === 0) break
+    if ((chunks.at(-1)?.byteLength ?? MIN_CHUNK_BYTES) < MIN_CHUNK_BYTES) throw s3Error('InvalidChunkSizeError')
     chunks.push(chunk)
     if (sent.toString('latin1', offset, offset + 2) !== '\r\n') throw s3Error('IncompleteBody')
     offset += 2

@@ -129,7 +129,9 @@ function chosenPart({ parts, id, algorithm, checksumType }: Upload, number: numb
   const part = parts.get(number)
   const checksum = part?.checksum
   const given = checksum === undefined ? undefined : listed.get(`Checksum${checksum.algorithm}`)
-  if (part === undefined || part.etag.slice(1, -1) !== listed.get('ETag')?.replaceAll('"', '') || (given !== undefined && given !== checksum?.value)) {
+  // An upload that was begun without an algorithm has no checksums to compare with.
+  const expected = algorithm === undefined ? undefined : checksum?.value
+  if (part === undefined || part.etag.slice(1, -1) !== listed.get('ETag')?.replaceAll('"', '') || (given !== undefined && given !== expected)) {
     throw s3Error('InvalidPart', { details: { UploadId: id, PartNumber: String(number), ETag: listed.get('ETag') ?? '' } })
   }
   if (algorithm !== undefined && checksumType === 'COMPOSITE' && given === undefined) {

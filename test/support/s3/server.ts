@@ -7,6 +7,8 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { readBody } from './server-body.ts'
 import type { S3Behaviour, S3Failure, S3Request } from './server-behaviour.ts'
@@ -55,7 +57,7 @@ export interface S3Server {
   behaviour: S3Behaviour
   createBucket(name: string, options?: BucketOptions): S3Bucket
   /** Adds a key; resolves to what it is signed with. */
-  addKey(accessKeyId: string, key?: Partial<S3Key>): { accessKeyId: string, secretAccessKey: string, sessionToken?: string | undefined }
+  addKey(accessKeyId: string, key?: Partial<S3Key>): { accessKeyId: string, secretAccessKey: string, sessionToken?: string }
   /** Cuts all connections and stops listening. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -180,14 +182,9 @@ async function send({ status = 200, headers = {}, body, size, delayMs }: Reply, 
     ...(status === 204 || status === 304 || delayMs !== undefined ? {} : { 'content-length': String(length) }),
   })
   if (delayMs !== undefined) await waitAloud(outgoing, delayMs)
-  if (logged.method !== 'HEAD' && isText) outgoing.write(body)
-  if (logged.method !== 'HEAD' && !isText && body !== undefined) {
-    for (const chunk of body) {
-      if (outgoing.destroyed) return
-      if (!outgoing.write(chunk)) await Promise.race([once(outgoing, 'drain'), once(outgoing, 'close')])
-    }
-  }
-  outgoing.end()
+  if (logged.method === 'HEAD' || body === undefined) outgoing.end()
+  else if (isText) outgoing.end(body)
+  else await pipeline(Readable.from(body, { objectMode: false }), outgoing).catch(() => outgoing.destroy())
 }
 
 /** Sends white space from time to time, so that the client does not give up. */
