@@ -23,8 +23,6 @@ export interface S3Failure {
   readonly error: HoldfastError
   /** Whether the same request may be sent again at once, after a wait. */
   readonly isTransient: boolean
-  /** Whether the request may have been carried out all the same. */
-  readonly isAmbiguous: boolean
   /** Whether asking for credentials anew may help. */
   readonly isExpired: boolean
 }
@@ -146,7 +144,7 @@ const TLS_CODE = /^(EPROTO|ERR_SSL_|ERR_TLS_)/
 
 /** Whatever the SDK threw, as the destination's error. `secrets` are taken out of every text. */
 export function explainS3Error(thrown: unknown, asked: S3Asked, secrets: readonly string[]): S3Failure {
-  if (isHoldfastError(thrown)) return { error: thrown, isTransient: false, isAmbiguous: false, isExpired: false }
+  if (isHoldfastError(thrown)) return { error: thrown, isTransient: false, isExpired: false }
   const { name, code, status, region, cause } = takeApart(thrown, secrets)
   const base = status === undefined ? undefined : (MEANING_BY_CODE[name] ?? MEANING_BY_STATUS[status])
   const meaning = base ?? MEANING_BY_CODE[name] ?? (status === undefined ? networkMeaning(code) : statusMeaning(name, status))
@@ -159,7 +157,12 @@ export function explainS3Error(thrown: unknown, asked: S3Asked, secrets: readonl
     ...(meaning.Class === DestinationUnreachableError && { retryable: isTransient }),
     details: { operation: asked.operation, bucket: asked.bucket, key: asked.key, reason: meaning.reason, s3Code: name, httpStatus: status },
   })
-  return { error, isTransient, isAmbiguous: status === undefined || status < 400 || status >= 500, isExpired: meaning.isExpired ?? false }
+  return { error, isTransient, isExpired: meaning.isExpired ?? false }
+}
+
+/** Whether something that the SDK threw is the server's answer. */
+export function isAnswered(thrown: unknown): boolean {
+  return thrown instanceof Error && '$fault' in thrown && thrown.name !== 'TimeoutError'
 }
 
 /** The code that the server or the network gave for an error of this destination, such as `NoSuchKey`. */
@@ -237,7 +240,7 @@ function takeApart(thrown: unknown, secrets: readonly string[]): TakenApart {
   const metadata = error['$metadata'] as { readonly httpStatusCode?: number; readonly requestId?: string } | undefined
   const response = error['$response'] as { readonly headers?: Readonly<Record<string, string>>; readonly statusCode?: number } | undefined
   // The SDK throws what it could not parse as a SyntaxError that knows the response: there was no whole answer then.
-  const isAnswer = '$fault' in error && error.name !== 'TimeoutError'
+  const isAnswer = isAnswered(error)
   const status = isAnswer ? (metadata?.httpStatusCode ?? response?.statusCode) : undefined
   const given = typeof error['Code'] === 'string' ? error['Code'] : error.name
   // Answers to HEAD have no body, and so no code.

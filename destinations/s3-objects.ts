@@ -4,7 +4,7 @@ import { crc32 } from 'node:zlib'
 import { DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, type HeadObjectCommandOutput, type ObjectLockMode, PutObjectCommand, type S3Client, type S3ServiceException } from '@aws-sdk/client-s3'
 import { DuplicateBackupIdError } from '../src/errors.ts'
 import { S3AnswerError, s3CodeOf, s3StatusOf } from './s3-errors.ts'
-import type { S3Session } from './s3-session.ts'
+import type { S3RequestOptions, S3Session } from './s3-session.ts'
 
 /** Names whose write an object is: the answer to one's own write may be lost, and its repetition be refused. */
 const NONCE = 'holdfast-nonce'
@@ -84,8 +84,8 @@ export async function readSmall(session: S3Session, { key, maxBytes, signal }: {
 }
 
 /** Writes a small object that must not exist yet. Rejects with `duplicate_backup_id` when another's stands there. */
-export async function createSmall(session: S3Session, content: Uint8Array, options: S3CreateOptions): Promise<void> {
-  const { key, nonce, signal } = options
+export async function createSmall(session: S3Session, content: Uint8Array, options: S3CreateOptions & Pick<S3RequestOptions, 'onUnanswered'>): Promise<void> {
+  const { key, nonce, signal, onUnanswered } = options
   const { bucket, objectLock } = session.config
   const command = (condition: Condition): PutObjectCommand =>
     new PutObjectCommand({
@@ -99,7 +99,7 @@ export async function createSmall(session: S3Session, content: Uint8Array, optio
       ...condition,
     })
   await createOnce(session, { ...options, bytes: content.byteLength }, async (condition) => {
-    await session.send({ operation: 'write', key, bodyBytes: content.byteLength, signal }, async (client, abortSignal) => {
+    await session.send({ operation: 'write', key, bodyBytes: content.byteLength, signal, onUnanswered }, async (client, abortSignal) => {
       await client.send(command(condition), { abortSignal })
     })
   })

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import type { S3Config } from './s3-config.ts'
-import { explainS3Error, S3AnswerError, type S3Asked, type S3Failure } from './s3-errors.ts'
+import { explainS3Error, isAnswered, S3AnswerError, type S3Asked, type S3Failure } from './s3-errors.ts'
 
 export interface S3RequestOptions {
   readonly operation: S3Asked['operation']
@@ -11,6 +11,8 @@ export interface S3RequestOptions {
   /** Bytes of the body, whichever way it goes; a try has so much more time. */
   readonly bodyBytes?: number | undefined
   readonly signal?: AbortSignal | undefined
+  /** Called when a try ends without an answer: what was asked for may still be done, also after all tries. */
+  readonly onUnanswered?: (() => void) | undefined
 }
 
 /** One try. It must end when the signal aborts; where the SDK does not, it is left to itself. */
@@ -40,6 +42,7 @@ export class S3Session {
       try {
         return await this.#try(options, run)
       } catch (thrown) {
+        if (!isAnswered(thrown)) options.onUnanswered?.()
         const { error, isTransient, isExpired } = await this.#failed(thrown, options)
         if (isExpired && !isRefreshed) {
           // Credentials are remembered by the client until they end; these ended before.

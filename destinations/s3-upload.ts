@@ -32,6 +32,8 @@ export class S3Upload implements BackupUpload {
   #isPayloadWhole = false
   #failure: { readonly error: unknown } | undefined
   #mayBeListed = false
+  /** A write of the manifest got no answer. */
+  #mayBeListedLater = false
   /** The call under way; `abort` waits for it. */
   #running: Promise<void> | undefined
 
@@ -73,7 +75,10 @@ export class S3Upload implements BackupUpload {
       await this.#payload.complete()
       this.#signal?.throwIfAborted()
       this.#mayBeListed = true
-      await createSmall(this.#session, manifest, { key: this.#manifestKey(), nonce: this.#nonce, signal: this.#signal })
+      const onUnanswered = (): void => {
+        this.#mayBeListedLater = true
+      }
+      await createSmall(this.#session, manifest, { key: this.#manifestKey(), nonce: this.#nonce, signal: this.#signal, onUnanswered })
       this.#state = 'published'
     })
   }
@@ -83,11 +88,17 @@ export class S3Upload implements BackupUpload {
     if (this.#state === 'published' || this.#state === 'aborted') return
     // First, so that nothing is listed without its objects.
     if (this.#mayBeListed) await removeOwn(this.#session, this.#manifestKey(), this.#nonce)
+    // A request that got no answer may be carried out yet, and would list a backup without its objects. They are whole: left for a sweep, which
+    // comes when no such request can be under way any more, they do no harm, and make that backup a good one.
+    if (!this.#mayBeListedLater) await this.#removeObjects()
+    this.#state = 'aborted'
+  }
+
+  async #removeObjects(): Promise<void> {
     const results = await Promise.allSettled([this.#payload.abort(), this.#payloadIds.abort()])
     const [first, ...others] = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []))
     if (others.length > 0) throw new CombinedError(`Cannot remove what was uploaded of ${this.#backupId}`, [first, ...others])
     if (first !== undefined) throw first
-    this.#state = 'aborted'
   }
 
   async #flushPayload(): Promise<void> {

@@ -1,4 +1,5 @@
 import { deepEqual, equal, ok, throws } from 'node:assert/strict'
+import { createRequire } from 'node:module'
 import { inspect } from 'node:util'
 import { describe, test } from 'vitest'
 import { openDestination } from '../../destinations/registry.ts'
@@ -50,7 +51,7 @@ describe('openS3Destination()', () => {
     's3://bucket/a?region=a&region=b',
     's3://AKIAIOSFODNN7EXAMPLE:hunter2@bucket/a',
     's3://[hunter2',
-  ])('refuses %s, repeating no secret', (url) => {
+  ])('scenario 25: refuses %s, repeating no secret', (url) => {
     throws(
       () => openS3Destination(url),
       (error: Error & { code: string }) => {
@@ -128,4 +129,10 @@ describe('nextPartBytes()', () => {
     equal(nextPartBytes(800 * 8 * MIB, 8 * MIB), 8 * MIB)
     equal(nextPartBytes(800 * 8 * MIB + 1, 8 * MIB), 9 * MIB)
   })
+})
+
+test('the package exports the destination, and none of the files it is made of', () => {
+  const { resolve } = createRequire(import.meta.url)
+  ok(resolve('holdfast/destinations/s3').endsWith('dist/destinations/s3.js'))
+  throws(() => resolve('holdfast/destinations/s3-session'), { code: 'ERR_PACKAGE_PATH_NOT_EXPORTED' })
 })

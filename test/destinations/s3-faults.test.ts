@@ -43,20 +43,23 @@ async function underSeeds<T>(count: number, options: { readonly kinds?: readonly
   const results: T[] = []
   let next = 0
   const lane = async (): Promise<void> => {
-    const server = await startS3Server({ buckets: [BUCKET] })
+    const server = await startS3Server({ buckets: [] })
     const proxy = await startFaultProxy(server.endpoint)
     try {
       for (let run = next++; run < count; run = next++) {
         const runSeed = seed + run
-        server.createBucket(BUCKET)
+        // What the network still carries of the run before finds its bucket gone.
+        server.buckets.clear()
+        const bucket = `${BUCKET}-${run}`
+        const own = ownServerOf(server, bucket)
         server.requests.length = 0
         const random = randomFrom(runSeed)
         const share = SHARES[Math.floor(random() * SHARES.length)] ?? 0.1
         await proxy.restart({ plan: randomPlan({ share, kinds: options.kinds }), seed: runSeed })
-        const shaky = openAt({ ...server, endpoint: proxy.endpoint }, { attempts: 2 + Math.floor(random() * 5), requestTimeoutMs: 150, minBytesPerSecond: 2 ** 27, random, wait: (delayMs) => sleep(Math.min(20, delayMs / 20)) })
-        const steady = openAt(server)
+        const shaky = openAt({ ...server, endpoint: proxy.endpoint }, { bucket, attempts: 2 + Math.floor(random() * 5), requestTimeoutMs: 150, minBytesPerSecond: 2 ** 27, random, wait: (delayMs) => sleep(Math.min(20, delayMs / 20)) })
+        const steady = own.open()
         try {
-          results.push(await task({ own: ownServerOf(server), proxy, random, shaky, steady }))
+          results.push(await task({ own, proxy, random, shaky, steady }))
         } catch (cause) {
           throw new Error(`Run with seed ${runSeed}, share ${share}: ${String(cause)}; requests: ${JSON.stringify(proxy.records)}`, { cause })
         } finally {
@@ -94,8 +97,8 @@ async function failureOf(task: Promise<unknown>): Promise<unknown> {
 }
 
 describe('s3Destination() through a faulty network', () => {
-  test('every publish ends published and restorable, or reported failed with nothing listed; a sweep leaves nothing over', async () => {
-    const outcomes = await underSeeds(runs(600), {}, async ({ own, random, shaky, steady }) => {
+  test('scenario 20: every publish ends published and restorable, or reported failed with nothing listed; a sweep leaves nothing over', async () => {
+    const outcomes = await underSeeds(runs(600), {}, async ({ own, proxy, random, shaky, steady }) => {
       const backupId = newBackupId()
       const payload = payloadFor(random)
       let aborting: unknown
@@ -113,8 +116,8 @@ describe('s3Destination() through a faulty network', () => {
       const failure = await failureOf(publishing())
       const listed = await collect(steady.list())
       if (failure === undefined) deepEqual(listed, [backupId])
-      // Only an abort that says it has failed may leave something; what is listed then is whole all the same.
-      else if (aborting === undefined) deepEqual(listed, [])
+      // Only an abort that says it has failed may leave something, or a request that comes through late; what is listed then is whole all the same.
+      else if (aborting === undefined && !proxy.records.some(({ url, fault }) => fault?.kind === 'slow' && url.includes('manifest.json'))) deepEqual(listed, [])
       if (listed.length > 0) {
         ok(Buffer.from(await steady.manifest(backupId)).equals(MANIFEST))
         ok((await joined(steady.open(backupId, 'payload'))).equals(payload))
@@ -123,12 +126,15 @@ describe('s3Destination() through a faulty network', () => {
       await steady.sweep(FUTURE())
       equal(own.bucket.uploads.size, 0)
       deepEqual(own.keys(), listed.length === 0 ? [] : ['manifest.json', 'payload', 'payload-ids'].map((name) => `${backupId}/${name}`))
-      return failure === undefined ? 'published' : aborting === undefined ? 'failed' : 'failed, and not removed'
+      if (failure === undefined) return 'published'
+      if (aborting === undefined && listed.length === 0) return 'failed'
+      return listed.length === 0 ? 'failed, and not removed' : 'failed, and listed'
     })
     const count = (outcome: string): number => outcomes.filter((each) => each === outcome).length
-    console.log(`${count('published')} published, ${count('failed')} failed, ${count('failed, and not removed')} failed and told that something may be left`)
+    const left = count('failed, and not removed') + count('failed, and listed')
+    console.log(`${count('published')} published, ${count('failed')} failed, ${left} failed and told that something may be left: ${count('failed, and listed')} listed, whole`)
     ok(count('published') > outcomes.length / 2, 'Most faults are survived')
-    ok(count('failed, and not removed') < outcomes.length / 10)
+    ok(left < outcomes.length / 10)
   })
 
   test('every read ends equal or refused, whatever is cut, stalled or lost', async () => {

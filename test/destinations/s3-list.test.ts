@@ -39,7 +39,7 @@ describe('s3Destination() list()', () => {
     deepEqual(own.operations(), ['ListObjectsV2', 'ListObjectsV2', 'ListObjectsV2', 'ListObjectsV2'])
   })
 
-  test('passes over foreign keys of all kinds, and leaves them', async () => {
+  test('scenario 25: passes over foreign keys of all kinds, and leaves them', async () => {
     const own = await ownServer()
     const backupId = await publish(own.open())
     const foreign = ['README', newBackupId(), `${newBackupId()}/other`, `${newBackupId()}/`, `x/${newBackupId()}/manifest.json`, 'a b+c%20d', '\u0001\u0002', 'ü/ö', '../x', `${newBackupId().toLowerCase()}/manifest.json`]

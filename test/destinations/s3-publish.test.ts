@@ -1,10 +1,12 @@
 import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
-import { describe, test } from 'vitest'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, onTestFinished, test } from 'vitest'
 import { newBackupId } from '../../src/backup-id.ts'
 import type { Destination } from '../../src/destination.ts'
 import { collect } from '../support/collect.ts'
 import type { S3Failure, S3Request } from '../support/s3/server.ts'
-import { bytesOf, MANIFEST, MIB, type OwnServer, ownServer, PART_BYTES, PREFIX, publish } from './s3-setup.ts'
+import { startFaultProxy } from '../support/s3/fault-proxy.ts'
+import { bytesOf, MANIFEST, MIB, openAt, type OwnServer, ownServer, PART_BYTES, PREFIX, publish } from './s3-setup.ts'
 
 /** Three parts, the last not full. */
 const PAYLOAD = bytesOf(2 * PART_BYTES + 1234)
@@ -140,6 +142,24 @@ describe('scenario 21: an answer that is lost or wrong is decided by what is sto
     const destination = own.open()
     await checkWhole(destination, await publish(destination, PAYLOAD))
   })
+})
+
+test('scenario 21: a manifest that gets through after its upload was given up makes a whole backup, never a listed one without its objects', async () => {
+  const own = await ownServer()
+  const proxy = await startFaultProxy(own.server.endpoint, {
+    plan: ({ method, url }) => (method === 'PUT' && url.includes('manifest.json') ? { kind: 'slow', bytesPerSecond: MANIFEST.byteLength * 2 } : undefined),
+  })
+  onTestFinished(() => proxy.close())
+  const backupId = newBackupId()
+  const upload = await openAt({ ...own.server, endpoint: proxy.endpoint }, { attempts: 1, requestTimeoutMs: 100, minBytesPerSecond: 2 ** 30 }).put(backupId)
+  await upload.write('payload', PAYLOAD.subarray(0, 1000))
+  await upload.write('payload-ids', new TextEncoder().encode('a\nb\n'))
+  await rejects(upload.publish(MANIFEST), { code: 'destination_unreachable' })
+  await upload.abort()
+  deepEqual(await collect(own.open().list()), [])
+  deepEqual((await own.open().sweep()).kept, [backupId])
+  while (!own.server.requests.some(({ operation, key, status }) => operation === 'PutObject' && key.endsWith('manifest.json') && status === 200)) await sleep(20)
+  await checkWhole(own.open(), backupId, PAYLOAD.subarray(0, 1000))
 })
 
 describe('scenario 22: refused conditions are told apart', () => {

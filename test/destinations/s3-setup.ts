@@ -28,13 +28,13 @@ export async function ownServer(options: S3ServerOptions = {}): Promise<OwnServe
   return ownServerOf(server)
 }
 
-export function ownServerOf(server: S3Server): OwnServer {
-  const bucket = server.buckets.get(BUCKET) ?? server.createBucket(BUCKET)
+export function ownServerOf(server: S3Server, bucketName: string = BUCKET): OwnServer {
+  const bucket = server.buckets.get(bucketName) ?? server.createBucket(bucketName)
   let seen = 0
   return {
     server,
     bucket,
-    open: (options) => openAt(server, options),
+    open: (options) => openAt(server, { bucket: bucketName, ...options }),
     keys: () => bucket.list().map(({ key }) => (key.startsWith(PREFIX) ? key.slice(PREFIX.length) : `/${key}`)),
     operations() {
       const operations = server.requests.slice(seen).map(({ operation }) => operation)
