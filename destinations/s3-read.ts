@@ -40,7 +40,8 @@ export async function* readObject(session: S3Session, { key, startByte, signal }
     try {
       range = await openRange(session, request, { position, etag })
       etag = range.etag
-      for await (const chunk of skipping(watched(range.body, session, signal), range.skipBytes)) {
+      const chunks = watched(range.body, session, signal)
+      for await (const chunk of range.skipBytes === 0 ? chunks : skipping(chunks, range.skipBytes)) {
         position += chunk.byteLength
         progressBytes += chunk.byteLength
         if (position > range.totalBytes) throw new S3AnswerError('EBADANSWER', 'The body is longer than the object')

@@ -4,7 +4,7 @@ import { AbortMultipartUploadCommand, CompleteMultipartUploadCommand, type Compl
 import { ChecksumMismatchError, DestinationNoSpaceError } from '../src/errors.ts'
 import { MAX_PART_BYTES } from './s3-config.ts'
 import { S3AnswerError, s3CodeOf } from './s3-errors.ts'
-import { type Condition, checksumOf, crc32Base64, createOnce, createSmall, lockOf, metadataOf, removeOwn } from './s3-objects.ts'
+import { type Condition, crc32Base64, createOnce, createSmall, lockOf, metadataOf, removeOwn } from './s3-objects.ts'
 import type { S3Session } from './s3-session.ts'
 
 export interface S3WriterOptions {
@@ -149,7 +149,8 @@ export class S3ObjectWriter {
           PartNumber: part.PartNumber,
           Body: content,
           ContentLength: content.byteLength,
-          ...checksumOf(content),
+          ChecksumAlgorithm: 'CRC32',
+          ChecksumCRC32: part.ChecksumCRC32,
         }),
         { abortSignal },
       )
