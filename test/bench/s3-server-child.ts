@@ -3,9 +3,8 @@
  * of three small objects each into the bucket, `count` prints how many requests there were since the last `count`, `empty` removes everything.
  */
 import { createInterface } from 'node:readline'
-import { newBackupId } from '../../src/backup-id.ts'
-import { startS3Server, type S3Server } from '../support/s3/server.ts'
-import { Bytes } from '../support/s3/server-state.ts'
+import { fillBucket } from '../support/s3/fill-bucket.ts'
+import { startS3Server } from '../support/s3/server.ts'
 import { BENCH_BUCKET, BENCH_PREFIX } from './s3-server.ts'
 
 const server = await startS3Server({ buckets: [BENCH_BUCKET] })
@@ -14,20 +13,9 @@ console.log(JSON.stringify({ endpoint, region, accessKeyId, secretAccessKey }))
 
 for await (const line of createInterface({ input: process.stdin })) {
   const [command, count = '0'] = line.split(' ')
-  if (command === 'fill') fill(server, Number(count))
+  if (command === 'fill') fillBucket(server.createBucket(BENCH_BUCKET), `${BENCH_PREFIX}/`, Number(count))
   if (command === 'empty') server.createBucket(BENCH_BUCKET)
   console.log(command === 'count' ? server.requests.length : 'ok')
   if (command === 'count') server.requests.length = 0
 }
 await server.close()
-
-function fill({ buckets }: S3Server, count: number): void {
-  const bucket = buckets.get(BENCH_BUCKET)
-  const data = new Bytes([Buffer.from('x')])
-  for (let index = 0; index < count; index++) {
-    const backupId = newBackupId(1_600_000_000_000 + index)
-    for (const name of ['manifest.json', 'payload', 'payload-ids']) {
-      bucket?.add({ key: `${BENCH_PREFIX}/${backupId}/${name}`, id: 'null', data, etag: '"x"', lastModified: new Date(), headers: {}, isDeleteMarker: false })
-    }
-  }
-}
