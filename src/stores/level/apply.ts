@@ -3,6 +3,7 @@ import type { RestoreOptions } from '../../backupable.ts'
 import { CombinedError, DestinationNoSpaceError, RestoreCorruptError, StoreUnavailableError } from '../../errors.ts'
 import { type DataFrame, type SnapshotReader, decodeRecords } from '../../snapshot/snapshot-reader.ts'
 import { type KeyRange, type KeySpan, type Value, SpanCursor, compareKeys, dataRanges, nameOfKey } from './key-spans.ts'
+import { isFullDisk } from './open-failure.ts'
 import type { RecordBatch } from './record-batches.ts'
 import type { LevelDatabase } from './text-database.ts'
 
@@ -156,13 +157,12 @@ async function reading<T>(result: Promise<T>): Promise<T> {
   }
 }
 
-/** LevelDB tells a full disk by its message only. */
 async function writing(write: () => Promise<void> | undefined): Promise<void> {
   try {
     await write()
   } catch (error) {
     const message = `Cannot write to the store: ${messageOf(error)}`
-    if (/No space left on device|Disk quota exceeded/i.test(message)) throw new DestinationNoSpaceError(message, { cause: error })
+    if (isFullDisk(message)) throw new DestinationNoSpaceError(message, { cause: error })
     throw new StoreUnavailableError(message, { cause: error })
   }
 }

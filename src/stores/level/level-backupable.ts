@@ -3,16 +3,16 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../../backupable.ts'
 import { BackupAbortedError, BackupUnsupportedError, RestoreDestinationNotEmptyError, StoreUnavailableError } from '../../errors.ts'
 import type { PayloadIdSet } from '../../payload-ids.ts'
+import { Interrupt } from '../common/interrupt.ts'
+import { throttle } from '../common/rate-limit.ts'
 import { fillOrEmpty, isEmpty } from './apply.ts'
-import { Interrupt } from './interrupt.ts'
 import { type KeyRange, type Section, keySpans } from './key-spans.ts'
 import { loadPayloadIds } from './payload-ids-module.ts'
-import { throttle } from './rate-limit.ts'
 import { arrayBatches } from './record-batches.ts'
 import { readSnapshot } from './read-snapshot.ts'
 import type { PayloadIdExtractor, RecordEncoding } from './scan.ts'
 import type { LevelDatabase } from './text-database.ts'
-import { restoreInWorker, snapshotInWorker } from './workers.ts'
+import { restoreInWorker, snapshotInWorkers } from './workers.ts'
 import { writeSnapshot } from './write-snapshot.ts'
 
 export type { KeyRange, PayloadIdExtractor, Section }
@@ -104,7 +104,7 @@ class LevelBackupable implements Backupable {
       const options = { ...this.#store, encoding: this.#encoding, spillDirectory: this.#spillDirectory, interrupt, onProgress }
       const payloadIds = this.#payloadIds
       if (this.#multithreading && payloadIds instanceof URL) {
-        return await snapshotInWorker(this.#db, target, { ...options, payloadIdsModule: payloadIds.href })
+        return await snapshotInWorkers(this.#db, target, { ...options, payloadIdsModule: payloadIds.href })
       }
       const payloadIdsOf = payloadIds instanceof URL ? await loadPayloadIds(payloadIds.href) : payloadIds
       return await writeSnapshot(this.#db, target, { ...options, payloadIdsOf, checkpoint: () => yieldTo(interrupt) })

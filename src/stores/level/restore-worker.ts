@@ -1,15 +1,17 @@
 /** Entry point of the worker thread that restores into a LevelDB database. */
 import { workerData } from 'node:worker_threads'
 import type { SnapshotProgress } from '../../backupable.ts'
+import type { FromRestoreWorker } from '../common/worker-messages.ts'
+import { WorkerPort } from '../common/worker-port.ts'
 import { nativeBatches } from './record-batches.ts'
 import { readSnapshot } from './read-snapshot.ts'
-import type { FromRestoreWorker, RestoreRequest } from './worker-messages.ts'
-import { WorkerPort } from './worker-port.ts'
+import { withDatabase } from './worker-database.ts'
+import type { RestoreRequest } from './worker-requests.ts'
 
 const port = new WorkerPort()
 const request = workerData as RestoreRequest
 
-await port.run(request.location, async (db): Promise<FromRestoreWorker> => {
+await port.run(() => withDatabase(request.location, async (db): Promise<FromRestoreWorker> => {
   let progress: SnapshotProgress = { bytes: 0, records: 0 }
   const chunks = port.chunks(() => ({ type: 'credit', progress }) satisfies FromRestoreWorker)
   await readSnapshot(chunks, {
@@ -21,4 +23,4 @@ await port.run(request.location, async (db): Promise<FromRestoreWorker> => {
     },
   })
   return { type: 'done', progress }
-})
+}))

@@ -401,3 +401,27 @@ describe('LevelHome', () => {
 function states(crash: CrashFiles): readonly ReadonlyMap<string, Buffer | undefined>[] {
   return Array.from({ length: 40 }, (_, seed) => crash.crash(seed))
 }
+
+describe('LiveMetadataStore.close()', () => {
+  it('ends a backup that is running with store_unavailable, and leaves a store that opens again', async () => {
+    const path = join(await tempDir(), 'store')
+    const { storeId } = await madeStore(path)
+    const store = await openLevelStore(path)
+    let isWriting: () => void = () => undefined
+    const writing = new Promise<void>((resolve) => (isWriting = resolve))
+    const backup = store.backup({
+      // Never takes the first chunk.
+      write: () => new Promise(isWriting),
+      finish: async () => undefined,
+    })
+    const ended = backup.then(
+      () => 'no failure',
+      (error: unknown) => (error as { code: string }).code,
+    )
+    await writing
+    await store.close()
+    expect(await ended).toBe('store_unavailable')
+    await using again = await openLevelStore(path)
+    expect(again.storeId).toBe(storeId)
+  })
+})

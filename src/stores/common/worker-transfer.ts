@@ -1,0 +1,45 @@
+/** Snapshots and restores in a worker thread, as the calling thread sees them: the bytes cross in chunks, by credit. */
+import type { SnapshotProgress, SnapshotSink, SnapshotSource } from '../../backupable.ts'
+import { PayloadIdSet } from '../../payload-ids.ts'
+import type { WorkerLink } from './worker-link.ts'
+import { type FromRestoreWorker, type FromSnapshotWorker, CHUNKS_IN_FLIGHT } from './worker-messages.ts'
+
+type OnProgress = ((progress: SnapshotProgress) => void) | undefined
+
+/** Writes the chunks of a worker's snapshot to the sink, and gives the set of payload IDs. */
+export async function receiveSnapshot(link: WorkerLink<FromSnapshotWorker>, sink: SnapshotSink, onProgress: OnProgress): Promise<PayloadIdSet> {
+  for (;;) {
+    const message = await link.receive()
+    if (message.type === 'done') {
+      const payloadIds = PayloadIdSet.from(message.payloadIds)
+      await sink.finish(message.summary).catch(async (error: unknown) => {
+        await payloadIds.close()
+        throw error
+      })
+      return payloadIds
+    }
+    await sink.write(message.bytes)
+    link.post({ type: 'credit' })
+    onProgress?.(message.progress)
+  }
+}
+
+/** Feeds a worker's restore from the source, and resolves when it has restored all of it. */
+export async function sendSnapshot(link: WorkerLink<FromRestoreWorker>, source: SnapshotSource, onProgress: OnProgress): Promise<void> {
+  const window = { free: CHUNKS_IN_FLIGHT }
+  const receive = async (): Promise<boolean> => {
+    const message = await link.receive()
+    if (message.type === 'credit') window.free++
+    onProgress?.(message.progress)
+    return message.type === 'done'
+  }
+  for await (const chunk of source) {
+    while (window.free === 0) await receive()
+    window.free--
+    // A copy: the chunk is the source's, which may give it again.
+    const bytes = new Uint8Array(chunk)
+    link.post({ type: 'chunk', bytes }, [bytes.buffer])
+  }
+  link.post({ type: 'end' })
+  while (!(await receive()));
+}
