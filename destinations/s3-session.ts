@@ -1,5 +1,5 @@
 /** Requests to one bucket: each tried again within bounds, each with a deadline, each error explained. */
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import type { S3Config } from './s3-config.ts'
 import { explainS3Error, isAnswered, S3AnswerError, type S3Asked, type S3Failure } from './s3-errors.ts'
@@ -39,6 +39,7 @@ export class S3Session {
     const endMs = performance.now() + totalTimeoutMs + attempts * this.#bodyMs(bodyBytes)
     let isRefreshed = false
     for (let failures = 1; ; failures++) {
+      const client = this.#open()
       try {
         return await this.#try(options, run)
       } catch (thrown) {
@@ -47,7 +48,7 @@ export class S3Session {
         if (isExpired && !isRefreshed) {
           // Credentials are remembered by the client until they end; these ended before.
           isRefreshed = true
-          this.close()
+          if (this.#client === client) this.close()
           continue
         }
         if (!isTransient || failures >= attempts || performance.now() >= endMs) throw error
@@ -113,7 +114,9 @@ export class S3Session {
   /** What no message may hold, as far as it is known by now. */
   async #secrets(): Promise<readonly string[]> {
     try {
-      const { accessKeyId, secretAccessKey, sessionToken } = (await this.#client?.config.credentials()) ?? {}
+      // Remembered by the client when they were used; whoever is asked for them may never answer.
+      const known = await Promise.race([this.#client?.config.credentials(), setImmediate(undefined)])
+      const { accessKeyId, secretAccessKey, sessionToken } = known ?? {}
       return [secretAccessKey, sessionToken, accessKeyId].filter((secret) => secret !== undefined && secret !== '') as string[]
     } catch {
       // Without credentials nothing was signed with any; the request has failed with this very error.

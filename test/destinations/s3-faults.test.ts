@@ -25,6 +25,7 @@ import { BUCKET, bytesOf, MANIFEST, openAt, type OwnServer, ownServerOf, PART_BY
 const LANES = 6
 /** From one fault in fifty requests to a network that hardly works. */
 const SHARES = [0.02, 0.1, 0.25, 0.45]
+const TIMEOUT = { timeout: runs(180_000) }
 const PAYLOAD_IDS = new TextEncoder().encode('a\nb\n')
 const FUTURE = (): { graceMs: number; nowMs: number } => ({ graceMs: 0, nowMs: Date.now() + 60_000 })
 
@@ -97,7 +98,7 @@ async function failureOf(task: Promise<unknown>): Promise<unknown> {
 }
 
 describe('s3Destination() through a faulty network', () => {
-  test('scenario 20: every publish ends published and restorable, or reported failed with nothing listed; a sweep leaves nothing over', async () => {
+  test('scenario 20: every publish ends published and restorable, or reported failed with nothing listed; a sweep leaves nothing over', TIMEOUT, async () => {
     const outcomes = await underSeeds(runs(600), {}, async ({ own, proxy, random, shaky, steady }) => {
       const backupId = newBackupId()
       const payload = payloadFor(random)
@@ -137,7 +138,7 @@ describe('s3Destination() through a faulty network', () => {
     ok(left < outcomes.length / 10)
   })
 
-  test('every read ends equal or refused, whatever is cut, stalled or lost', async () => {
+  test('every read ends equal or refused, whatever is cut, stalled or lost', TIMEOUT, async () => {
     // Flipped bits are for the digests of the manifest, as the runs of whole backups show.
     const kinds = FAULT_KINDS.filter((kind) => kind !== 'corrupt-response')
     const outcomes = await underSeeds(runs(300), { kinds }, async ({ own, proxy, random, shaky, steady }) => {
@@ -161,7 +162,7 @@ describe('s3Destination() through a faulty network', () => {
     ok(outcomes.filter(Boolean).length > outcomes.length / 2, 'Most faults are survived')
   })
 
-  test('every delete ends with the backup whole or not listed, and what is left is swept', async () => {
+  test('every delete ends with the backup whole or not listed, and what is left is swept', TIMEOUT, async () => {
     await underSeeds(runs(100), {}, async ({ own, shaky, steady }) => {
       const backupId = newBackupId()
       const upload = await steady.put(backupId)
@@ -178,7 +179,7 @@ describe('s3Destination() through a faulty network', () => {
 })
 
 describe('runBackup() and restoreBackup() through a faulty network', () => {
-  test('every backup that is listed verifies; every restore ends equal or leaves the store as it was', async () => {
+  test('every backup that is listed verifies; every restore ends equal or leaves the store as it was', TIMEOUT, async () => {
     const stores = await Promise.all(Array.from({ length: LANES }, filledStore))
     let restored = 0
     const outcomes = await underSeeds(runs(150), {}, async ({ shaky, steady }) => {

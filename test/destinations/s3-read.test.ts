@@ -77,8 +77,8 @@ describe('s3Destination() open()', () => {
     const { own, open } = await proxied()
     const backupId = await publish(own.open(), PAYLOAD)
     let bytes = 0
-    for await (const chunk of open({ requestTimeoutMs: 60, attempts: 1 }).open(backupId, 'payload')) {
-      if (bytes === 0) await new Promise((resolve) => void setTimeout(resolve, 300))
+    for await (const chunk of open({ requestTimeoutMs: 400, attempts: 1 }).open(backupId, 'payload')) {
+      if (bytes === 0) await new Promise((resolve) => void setTimeout(resolve, 1000))
       bytes += chunk.byteLength
     }
     equal(bytes, PAYLOAD.byteLength)

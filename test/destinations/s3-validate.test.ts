@@ -102,6 +102,21 @@ describe('s3Destination() validate()', () => {
     await rejects(own.open({ credentials: failing }).validate(), told('destination_permission_denied', 'no_credentials', /AWS_PROFILE/))
   })
 
+  test('takes credentials out of whatever a server answers', async () => {
+    const own = await ownServer()
+    const { accessKeyId, secretAccessKey } = own.server
+    own.server.behaviour.failBefore = () => ({ status: 400, code: 'InvalidRequest', message: `You said ${accessKeyId} and ${secretAccessKey}` })
+    const thrown: unknown = await own.open().validate().catch((error: unknown) => error)
+    const shown = inspect(thrown, { depth: 9, showHidden: true })
+    ok(shown.includes('You said (secret) and (secret)') && !shown.includes(accessKeyId) && !shown.includes(secretAccessKey), shown)
+  })
+
+  test('ends when whoever is asked for credentials never answers', async () => {
+    const own = await ownServer()
+    const destination = own.open({ credentials: () => new Promise(() => undefined), requestTimeoutMs: 50, attempts: 2 })
+    await rejects(destination.validate(), { code: 'destination_unreachable' })
+  })
+
   test.each([
     ['s3:ListBucket', 'list'],
     ['s3:ListBucketMultipartUploads', 'list uploads of'],
