@@ -29,11 +29,16 @@ export interface SnapshotSummary {
 export interface SnapshotSink {
   /**
    * Takes the next bytes of the stream. Called again only after the promise resolved: that is the back-pressure. The
-   * chunk belongs to the sink from then on. A rejection ends the backup with that very error.
+   * chunk belongs to the sink from then on, unless it returns chunks. A rejection ends the backup with that very error.
    */
   write(chunk: Uint8Array): Promise<void>
   /** Called once, after the last write, with what was written. Not called when the backup fails. */
   finish(summary: SnapshotSummary): Promise<void>
+  /**
+   * Whether the sink is done with a chunk once `write` has resolved. Its memory is then used again, which makes a snapshot
+   * much cheaper. @default false: the chunk is the sink's
+   */
+  readonly returnsChunks?: boolean | undefined
 }
 
 /** Where `restore` reads: the bytes of one stream, in any chunking. Left early, its `return` is called. */

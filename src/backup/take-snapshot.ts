@@ -4,7 +4,7 @@ import { BackupAbortedError, InternalError } from '../errors.ts'
 import type { PayloadIdSet } from '../payload-ids.ts'
 
 export interface TakeSnapshotOptions {
-  /** Takes the bytes of the stream. */
+  /** Takes the bytes of the stream, and is done with them when it resolves. */
   readonly write: (chunk: Uint8Array) => Promise<void>
   readonly onRecords: (records: number) => void
   readonly signal?: AbortSignal | undefined
@@ -42,6 +42,7 @@ export async function takeSnapshot(store: Backupable, { write, onRecords, signal
       isOpen = false
       summary = written
     },
+    returnsChunks: true,
   }
   try {
     const payloadIds = await orAborted(store.backup(sink, { signal, maxBytesPerSecond, onProgress: ({ records }) => onRecords(records) }), signal)

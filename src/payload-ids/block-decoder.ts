@@ -1,6 +1,6 @@
 /** Reads the `payload-ids` object, block by block, from any chunking. */
 import { RestoreCorruptError } from '../errors.ts'
-import { BLOCK_HEADER_BYTES, BLOCK_IDS, PAYLOAD_IDS_PREAMBLE, sharedLength } from './block-encoder.ts'
+import { BLOCK_HEADER_BYTES, BLOCK_IDS, PAYLOAD_IDS_PREAMBLE, sharedPrefix } from './block-encoder.ts'
 import { type IdList, MAX_ID_LENGTH, isPayloadId, widthOf } from './id-list.ts'
 import { copyId } from './sort-packed.ts'
 
@@ -81,7 +81,7 @@ export class BlockDecoder {
       if (index === width || (bytes[at + index] ?? 0) < (bytes[at - width + index] ?? 0)) throw this.#disorder()
     }
     const [first, last] = [bytes.subarray(0, width), bytes.subarray(bytes.byteLength - width)]
-    if (sharedLength(first, last) !== shared) throw this.#fault('a block shares too much or too little')
+    if (sharedPrefix(first, last) !== shared) throw this.#fault('a block shares too much or too little')
     this.#follow(first, last, width)
     return { width, count, bytes }
   }

@@ -94,8 +94,7 @@ export class BlockEncoder {
 /** The prefix that all IDs share once, then the rest of each. */
 function packedBlock(ids: Buffer, width: number): Buffer {
   const count = ids.byteLength / width
-  // They are in order: what the first and the last share, all do.
-  const shared = sharedLength(ids.subarray(0, width), ids.subarray(ids.byteLength - width))
+  const shared = sharedPrefix(ids.subarray(0, width), ids.subarray(ids.byteLength - width))
   const block = newBlock(shared + count * (width - shared), { count, width, shared })
   let at = copyId(ids, 0, block, BLOCK_HEADER_BYTES, shared)
   if (shared === 0) ids.copy(block, at)
@@ -119,6 +118,15 @@ function textBlock(payloadIds: readonly string[]): Buffer {
   return block
 }
 
+/**
+ * How many bytes all packed IDs of a block share, when that is worth it: a quarter of their width. As they are in order, it is what
+ * the first and the last share.
+ */
+export function sharedPrefix(first: Uint8Array, last: Uint8Array): number {
+  const shared = sharedLength(first, last)
+  return 4 * shared >= first.byteLength ? shared : 0
+}
+
 function newBlock(contentBytes: number, { count, width, shared }: { readonly count: number; readonly width: number; readonly shared: number }): Buffer {
   const block = Buffer.allocUnsafeSlow(BLOCK_HEADER_BYTES + contentBytes)
   block.writeUInt32LE(contentBytes, 0)
@@ -129,7 +137,7 @@ function newBlock(contentBytes: number, { count, width, shared }: { readonly cou
 }
 
 /** How many of the first bytes are the same. */
-export function sharedLength(left: Uint8Array, right: Uint8Array): number {
+function sharedLength(left: Uint8Array, right: Uint8Array): number {
   const most = Math.min(left.byteLength, right.byteLength)
   let length = 0
   while (length < most && left[length] === right[length]) length++

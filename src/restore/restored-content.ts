@@ -47,6 +47,7 @@ export async function checkRestored(store: Backupable, manifest: Manifest, optio
     finish: async (written: SnapshotSummary): Promise<void> => {
       summary = written
     },
+    returnsChunks: true,
   }
   const payloadIds = await store.backup(sink, { signal, onProgress: ({ bytes, records }) => onProgress?.({ bytes, totalBytes, records }) })
   try {

@@ -29,9 +29,12 @@ export interface FrameHeader {
   readonly sequence: bigint
 }
 
+/** Gives memory of so many bytes, which nothing else uses. */
+export type Allocate = (bytes: number) => Buffer
+
 /** Memory for one frame with so much content: what is written into its content need not be copied again. */
-export function newFrame(contentBytes: number): Buffer {
-  return Buffer.allocUnsafeSlow(FRAME_HEADER_BYTES + contentBytes + CRC_BYTES)
+export function newFrame(contentBytes: number, allocate: Allocate = Buffer.allocUnsafeSlow): Buffer {
+  return allocate(FRAME_HEADER_BYTES + contentBytes + CRC_BYTES)
 }
 
 /** The content of a frame, as a view. */

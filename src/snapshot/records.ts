@@ -5,7 +5,7 @@
 import { isAscii, isUtf8 } from 'node:buffer'
 import { RestoreCorruptError } from '../errors.ts'
 import { CborReader, type Value } from './cbor-reader.ts'
-import { contentOf, newFrame } from './frame.ts'
+import { type Allocate, contentOf, newFrame } from './frame.ts'
 
 export type { Value } from './cbor-reader.ts'
 export type StoredRecord = readonly [key: Value, value: Value]
@@ -45,14 +45,14 @@ interface Column {
  * Encodes records into a frame that is to be sealed, in one go. Keys are all text or all bytes; so are values. Throws a `RangeError` for more
  * than 65,536 records, a `TypeError` for text and bytes in one column, or half a surrogate pair.
  */
-export function encodeRecords(records: readonly StoredRecord[]): Buffer {
+export function encodeRecords(records: readonly StoredRecord[], allocate?: Allocate): Buffer {
   const count = records.length
   if (count > MAX_FRAME_RECORDS) throw new RangeError(`A frame holds at most ${MAX_FRAME_RECORDS} records; these are ${count}`)
   // Lengths of all keys, then of all values.
   const lengths = new Uint32Array(2 * count)
   const keys = column(records, 0, lengths.subarray(0, count))
   const values = column(records, 1, lengths.subarray(count))
-  const frame = newFrame(1 + 4 * HEAD_BYTES + LENGTH_BYTES * lengths.length + keys.bytes + values.bytes)
+  const frame = newFrame(1 + 4 * HEAD_BYTES + LENGTH_BYTES * lengths.length + keys.bytes + values.bytes, allocate)
   const content = contentOf(frame)
   const keysEnd = writeColumn(keys, lengths.subarray(0, count), content, content.writeUInt8(ARRAY_OF_FOUR, 0))
   writeColumn(values, lengths.subarray(count), content, keysEnd)

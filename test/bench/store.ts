@@ -49,6 +49,7 @@ export async function backupToFs(store: Backupable, directory: string): Promise<
     async finish(written) {
       summary = written
     },
+    returnsChunks: true,
   })
   try {
     for await (const chunk of payloadIds.encoded()) await upload.write('payload-ids', chunk)
@@ -73,4 +74,4 @@ export async function withDirectory<T>(parent: string, task: (directory: string)
 }
 
 /** A sink that throws everything away. */
-export const NOWHERE = { write: async (): Promise<void> => undefined, finish: async (): Promise<void> => undefined }
+export const NOWHERE = { write: async (): Promise<void> => undefined, finish: async (): Promise<void> => undefined, returnsChunks: true }

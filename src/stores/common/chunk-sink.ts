@@ -1,4 +1,4 @@
-/** Sends a stream to the calling thread as it can take it: each chunk is given away, not copied. */
+/** Sends a stream to the calling thread as it can take it: the memory of each chunk is given away, not copied. */
 import type { SnapshotProgress, SnapshotSink, SnapshotSummary } from '../../backupable.ts'
 import { InternalError } from '../../errors.ts'
 import type { FromSnapshotWorker } from './worker-messages.ts'
@@ -22,19 +22,17 @@ export class ChunkSink implements SnapshotSink {
     this.#progress = progress
   }
 
+  /** The chunk has its memory for itself, as all that a `SnapshotWriter` writes. */
   async write(chunk: Uint8Array): Promise<void> {
     await this.#port.credit()
-    const bytes = ownMemory(chunk)
+    const bytes = chunk as Uint8Array<ArrayBuffer>
     this.#port.post({ type: 'chunk', bytes, progress: this.#progress } satisfies FromSnapshotWorker, [bytes.buffer])
   }
+
+  /** Memory for a chunk that will be written. */
+  readonly allocate = (bytes: number): Buffer => this.#port.allocate(bytes)
 
   async finish(summary: SnapshotSummary): Promise<void> {
     this.#summary = summary
   }
-}
-
-/** The chunk, or a copy when its memory has more in it: memory is transferred whole. */
-function ownMemory(chunk: Uint8Array): Uint8Array<ArrayBuffer> {
-  const isWhole = chunk.buffer instanceof ArrayBuffer && chunk.byteLength === chunk.buffer.byteLength
-  return isWhole ? (chunk as Uint8Array<ArrayBuffer>) : new Uint8Array(chunk)
 }

@@ -28,5 +28,6 @@ export function throttle(sink: SnapshotSink, { interrupt, maxBytesPerSecond = In
       await interrupt.race(sink.write(chunk))
     },
     finish: (summary) => interrupt.race(sink.finish(summary)),
+    returnsChunks: sink.returnsChunks,
   }
 }

@@ -3,15 +3,13 @@ import type { SnapshotProgress, SnapshotSummary } from '../../backupable.ts'
 import type { TransferredError } from '../../error-transfer.ts'
 import type { PayloadIdSetState } from '../../payload-ids.ts'
 
-/** Bytes of a stream that are gathered before they cross the thread. */
-export const CHUNK_BYTES: number = 1024 * 1024
 /** Chunks that may be on their way at once. */
 export const CHUNKS_IN_FLIGHT = 4
 
 /** To either worker. */
 export type ToWorker =
-  /** Of a snapshot: one more chunk may be sent. */
-  | { readonly type: 'credit' }
+  /** Of a snapshot: one more chunk may be sent; the memory of an earlier one is no longer needed. */
+  | { readonly type: 'credit'; readonly memory?: ArrayBuffer | undefined }
   /** Of a restore: the next bytes of the stream. */
   | { readonly type: 'chunk'; readonly bytes: Uint8Array }
   /** Of a restore: the stream has ended. */
@@ -27,14 +25,9 @@ export interface WorkerFailed {
 }
 
 export type FromSnapshotWorker =
-  | { readonly type: 'chunk'; readonly bytes: Uint8Array; readonly progress: SnapshotProgress }
+  | { readonly type: 'chunk'; readonly bytes: Uint8Array<ArrayBuffer>; readonly progress: SnapshotProgress }
   /** All chunks were sent. The set is the calling thread's from here on. */
   | { readonly type: 'done'; readonly summary: SnapshotSummary; readonly payloadIds: PayloadIdSetState }
-
-/** Of the thread that reads for a snapshot: all frames were handed over. */
-export interface FromScanWorker {
-  readonly type: 'done'
-}
 
 export type FromRestoreWorker =
   /** A chunk was taken in: one more may be sent. */

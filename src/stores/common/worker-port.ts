@@ -5,9 +5,13 @@ import { InternalError } from '../../errors.ts'
 import { lowerThreadPriority } from './thread-priority.ts'
 import { type ToWorker, CHUNKS_IN_FLIGHT } from './worker-messages.ts'
 
+/** Sizes of memory are rounded up to multiples of this, so that it fits other chunks too. */
+const MEMORY_STEP_BYTES: number = 64 * 1024
+
 export class WorkerPort {
   readonly #port: MessagePort
   readonly #chunks: Uint8Array[] = []
+  readonly #spare: ArrayBuffer[] = []
   #credits = CHUNKS_IN_FLIGHT
   #ended = false
   #stopped = false
@@ -24,6 +28,13 @@ export class WorkerPort {
     this.#port.postMessage(message, transfer)
   }
 
+  /** Memory for a chunk, from one that is no longer needed where there is one. Fresh memory costs more than what is written into it. */
+  allocate(bytes: number): Buffer<ArrayBuffer> {
+    const spare = this.#spare.pop()
+    const memory = spare !== undefined && spare.byteLength >= bytes ? spare : Buffer.allocUnsafeSlow(Math.ceil(bytes / MEMORY_STEP_BYTES) * MEMORY_STEP_BYTES).buffer
+    return Buffer.from(memory, 0, bytes)
+  }
+
   /** Throws when the calling thread wants no more. */
   checkStop(): void {
     if (this.#stopped) throw new Stopped('The calling thread wants no more')
@@ -31,29 +42,14 @@ export class WorkerPort {
 
   /** Waits until a chunk may be sent, and counts it. */
   async credit(): Promise<void> {
-    await this.until(() => this.#credits > 0)
+    await this.#until(() => this.#credits > 0)
     this.#credits--
-  }
-
-  /** Waits until a condition holds, looking again after each message and each `wake`. Throws when the calling thread wants no more. */
-  async until(condition: () => boolean): Promise<void> {
-    for (;;) {
-      this.checkStop()
-      if (condition()) return
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
-    }
-  }
-
-  wake(): void {
-    this.#wake?.()
   }
 
   /** The chunks that the calling thread sends; each is acknowledged, by what `acknowledge` makes, when the next is asked for. */
   async *chunks(acknowledge: () => object): AsyncGenerator<Uint8Array, void, undefined> {
     for (;;) {
-      await this.until(() => this.#chunks.length > 0 || this.#ended)
+      await this.#until(() => this.#chunks.length > 0 || this.#ended)
       const chunk = this.#chunks.shift()
       if (chunk === undefined) return
       yield chunk
@@ -73,11 +69,24 @@ export class WorkerPort {
   }
 
   #take(message: ToWorker): void {
-    if (message.type === 'credit') this.#credits++
+    if (message.type === 'credit') {
+      this.#credits++
+      if (message.memory !== undefined) this.#spare.push(message.memory)
+    }
     else if (message.type === 'chunk') this.#chunks.push(message.bytes)
     else if (message.type === 'end') this.#ended = true
     else this.#stopped = true
     this.#wake?.()
+  }
+
+  async #until(condition: () => boolean): Promise<void> {
+    for (;;) {
+      this.checkStop()
+      if (condition()) return
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
   }
 }
 

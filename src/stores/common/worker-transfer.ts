@@ -19,7 +19,9 @@ export async function receiveSnapshot(link: WorkerLink<FromSnapshotWorker>, sink
       return payloadIds
     }
     await sink.write(message.bytes)
-    link.post({ type: 'credit' })
+    const memory = message.bytes.buffer
+    if (sink.returnsChunks === true) link.post({ type: 'credit', memory }, [memory])
+    else link.post({ type: 'credit' })
     onProgress?.(message.progress)
   }
 }

@@ -1,7 +1,7 @@
 /** Reads a whole database in key order, from one view, and cuts it into frames of records. */
 import { RecordInvalidError } from '../../errors.ts'
 import { type IdList, checkPayloadId, listOf } from '../../payload-ids/id-list.ts'
-import { MAX_STORED_BYTES } from '../../snapshot/frame.ts'
+import { type Allocate, MAX_STORED_BYTES } from '../../snapshot/frame.ts'
 import { type StoredRecord, encodeRecords } from '../../snapshot/records.ts'
 import { type KeySpan, type Value, FOREIGN_SPAN, OWN_SPAN, SpanCursor, isBefore, nameOfKey } from './key-spans.ts'
 import type { StoreView } from './store-view.ts'
@@ -30,6 +30,8 @@ export interface ScanTarget {
   writeFrame(frame: ScannedFrame): Promise<void>
   /** Called between batches: a chance to yield, or to end the scan by throwing. */
   checkpoint(): Promise<void> | void
+  /** Where the memory of frames comes from. @default fresh memory */
+  readonly allocate?: Allocate | undefined
 }
 
 /** The most records of a frame. */
@@ -118,7 +120,7 @@ class FrameCutter {
     for (const frame of this.#full) {
       const { section, records } = frame
       const payloadIds = this.#packed(frame)
-      const encoded = encodeRecords(records)
+      const encoded = encodeRecords(records, this.#target.allocate)
       if (encoded.includes(REPLACEMENT)) await this.#checkText(frame)
       // What was written is worthless once a record was invalid; the rest is read only to count.
       if (this.#invalid.count === 0) await this.#target.writeFrame({ section, records: records.length, frame: encoded, payloadIds })

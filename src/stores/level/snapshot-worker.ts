@@ -1,26 +1,24 @@
-/** Entry point of the worker thread that makes the stream of a snapshot from the frames of a scan. */
+/** Entry point of the worker thread that snapshots a LevelDB database. */
 import { workerData } from 'node:worker_threads'
 import { ChunkSink } from '../common/chunk-sink.ts'
 import type { FromSnapshotWorker } from '../common/worker-messages.ts'
 import { WorkerPort } from '../common/worker-port.ts'
-import { FrameReceiver } from './frame-channel.ts'
-import { StreamBuilder } from './stream-builder.ts'
+import { loadPayloadIds } from './payload-ids-module.ts'
+import { withDatabase } from './worker-database.ts'
 import type { SnapshotRequest } from './worker-requests.ts'
+import { writeSnapshot } from './write-snapshot.ts'
 
 const port = new WorkerPort()
-const { frames, ...options } = workerData as SnapshotRequest
+const request = workerData as SnapshotRequest
 
-await port.run(async (): Promise<FromSnapshotWorker> => {
-  const receiver = new FrameReceiver(port, frames)
+await port.run(() => withDatabase(request.location, async (db): Promise<FromSnapshotWorker> => {
   const sink = new ChunkSink(port)
-  const createdAtMs = await receiver.openedAtMs()
-  const builder = new StreamBuilder(sink, { ...options, createdAtMs, onProgress: (progress) => sink.setProgress(progress) })
-  try {
-    await builder.start()
-    for await (const frame of receiver.frames()) await builder.add(frame)
-    const payloadIds = await builder.finish()
-    return { type: 'done', summary: sink.summary, payloadIds: payloadIds.detach() }
-  } finally {
-    await builder.close()
-  }
-})
+  const payloadIds = await writeSnapshot(db, sink, {
+    ...request,
+    payloadIdsOf: await loadPayloadIds(request.payloadIdsModule),
+    checkpoint: () => port.checkStop(),
+    onProgress: (progress) => sink.setProgress(progress),
+    allocate: sink.allocate,
+  })
+  return { type: 'done', summary: sink.summary, payloadIds: payloadIds.detach() }
+}))

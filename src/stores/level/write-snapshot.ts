@@ -1,6 +1,7 @@
-/** One snapshot of a database, start to end, on the calling thread. */
+/** One snapshot of a database, start to end; the same on the calling thread and in a worker. */
 import type { SnapshotProgress, SnapshotSink } from '../../backupable.ts'
 import type { PayloadIdSet } from '../../payload-ids.ts'
+import type { Allocate } from '../../snapshot/frame.ts'
 import { type KeyRange, type Section, keySpans } from './key-spans.ts'
 import { type PayloadIdExtractor, type RecordEncoding, StoreView, scan } from './scan.ts'
 import { StreamBuilder, type StreamOptions } from './stream-builder.ts'
@@ -14,17 +15,19 @@ export interface WriteSnapshotOptions extends Omit<StreamOptions, 'sections'> {
   /** Called between batches: a chance to yield, or to end the snapshot by throwing. */
   readonly checkpoint: () => Promise<void> | void
   readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
+  /** Where the memory of frames comes from. @default fresh memory */
+  readonly allocate?: Allocate | undefined
 }
 
 /** Writes the stream and resolves with the set of payload IDs, taken from the same view. The database must be open. */
 export async function writeSnapshot(db: LevelDatabase, sink: SnapshotSink, options: WriteSnapshotOptions): Promise<PayloadIdSet> {
-  const { sections, ownKeys, encoding, checkpoint } = options
+  const { sections, ownKeys, encoding, checkpoint, allocate } = options
   // First of all, so that the snapshot is as near to the call as can be.
   const view = new StoreView(db, encoding)
   const builder = new StreamBuilder(sink, { ...options, sections: sections.map(({ name }) => name), createdAtMs: view.openedAtMs })
   try {
     await builder.start()
-    await scan(view, { writeFrame: (frame) => builder.add(frame), checkpoint }, { ...options, spans: keySpans(sections, ownKeys) })
+    await scan(view, { writeFrame: (frame) => builder.add(frame), checkpoint, allocate }, { ...options, spans: keySpans(sections, ownKeys) })
     return await builder.finish()
   } finally {
     await Promise.all([view.close(), builder.close()])
