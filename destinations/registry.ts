@@ -5,6 +5,7 @@ import { DestinationConfigInvalidError } from '../src/errors.ts'
 /** Each loads its driver, and what that needs, only when a URL asks for it. */
 const DRIVERS: Readonly<Record<string, (url: string) => Promise<Destination>>> = {
   file: async (url) => (await import('./fs.ts')).openFsDestination(url),
+  s3: async (url) => (await import('./s3.ts')).openS3Destination(url),
 }
 
 /** The URL schemes there are drivers for. */

@@ -95,7 +95,10 @@ export interface Destination {
   /** The IDs of all published backups in ascending (ULID) order. Foreign names are passed over. A list that cannot be completed rejects; it never just ends. */
   list(options?: DestinationOptions): AsyncIterable<string>
 
-  /** Un-lists the backup (manifest first), then removes its objects. Idempotent: what is already gone is fine; an interrupted delete is finished by the next one or by `sweep`. */
+  /**
+   * Un-lists the backup (manifest first), then removes its objects. Idempotent: what is already gone is fine; an interrupted delete is
+   * finished by the next one or by `sweep`. Rejects with `backup_protected`, before anything is removed, when the store itself holds an object.
+   */
   delete(backupId: string, options?: DestinationOptions): Promise<void>
 
   /** Removes leftovers of interrupted uploads and deletes that are older than the grace time. Never a listed backup, never a foreign name. */

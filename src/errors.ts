@@ -265,7 +265,7 @@ export class BackupAlreadyRunningError extends HoldfastError {
   }
 }
 
-/** Thrown when a backup is not to be deleted: it is the last good one of its store, or an unfinished restore names it. */
+/** Thrown when a backup is not to be deleted: it is the last good one of its store, an unfinished restore names it, or its store holds it (Object Lock). */
 export class BackupProtectedError extends HoldfastError {
   constructor(message: string, options?: HoldfastErrorOptions) {
     super('backup_protected', message, options)

@@ -22,5 +22,8 @@ for (const stream of [process.stdout, process.stderr]) {
   })
 }
 
+// That a later version of the SDK will need a later Node is for its maintainers to know, not for those who run a command.
+process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true'
+
 const { stdin, stdout, stderr, env } = process
 process.exitCode = await runCommandLine(process.argv.slice(2), { stdin, stdout, stderr, env, signal: interrupts.signal })

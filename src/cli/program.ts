@@ -85,12 +85,16 @@ const OVERVIEW = `
 URLs:
   level:PATH   a LevelDB metadata store in the directory PATH
   file:PATH    a directory of backups
+  s3://BUCKET/PREFIX?region=REGION&endpoint=URL
+               backups in a bucket of S3 or a compatible store; keys by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE
 
 Examples:
   # take a backup, look at it, and prove that it can be restored
   holdfast backup --store level:/srv/metadata --to file:/backups
   holdfast list --from file:/backups
   holdfast verify latest --from file:/backups --level restore
+  # publish it off the machine
+  holdfast backup --store level:/srv/metadata --to 's3://my-bucket/metadata?region=eu-central-1'
   # put it back
   holdfast restore latest --from file:/backups --store level:/srv/metadata
 

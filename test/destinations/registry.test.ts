@@ -41,6 +41,6 @@ describe('openDestination()', () => {
   )
 
   test('knows the schemes of the table', () => {
-    deepEqual([...DESTINATION_SCHEMES], ['file'])
+    deepEqual([...DESTINATION_SCHEMES], ['file', 's3'])
   })
 })

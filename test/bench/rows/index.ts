@@ -7,7 +7,8 @@ import { memoryRow } from './memory.ts'
 import { openingRow } from './opening.ts'
 import { recipeRow } from './recipe.ts'
 import { restoreRow } from './restore.ts'
+import { s3Row } from './s3.ts'
 import { scaleRow } from './scale.ts'
 import { verifyRow } from './verify.ts'
 
-export const ROWS: readonly BenchRow[] = [backupRow, recipeRow, restoreRow, foregroundRow, openingRow, memoryRow, scaleRow, verifyRow, copyRow]
+export const ROWS: readonly BenchRow[] = [backupRow, recipeRow, restoreRow, foregroundRow, openingRow, memoryRow, scaleRow, verifyRow, copyRow, s3Row]

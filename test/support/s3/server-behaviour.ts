@@ -1,0 +1,68 @@
+/** How the tests' S3 server may differ from what AWS does, as other stores do. Every switch is off unless it is said. */
+
+/** What a request is failed with: an error of S3's, the connection cut, or no answer at all. */
+export type S3Failure = { readonly status: number, readonly code: string, readonly message?: string | undefined } | 'reset' | 'hang'
+
+/** One request as it is logged. */
+export interface S3Request {
+  /** From 0, in the order of arrival. */
+  readonly number: number
+  readonly method: string
+  /** The operation by its name in the API, such as `PutObject`; '' where none fits. */
+  readonly operation: string
+  readonly bucket: string
+  readonly key: string
+  readonly query: Readonly<Record<string, string>>
+  readonly headers: Readonly<Record<string, string | undefined>>
+  readonly accessKeyId: string
+  /** What it was answered; 0 until then, and for ever where the connection was cut. */
+  status: number
+  /** The error's code, where it was answered with one. */
+  code?: string | undefined
+}
+
+/** Mutable while the server runs: it holds for the requests that come after. */
+export interface S3Behaviour {
+  /** `If-None-Match` and `If-Match` of writes are not looked at: each write wins. */
+  ignoresConditions?: boolean | undefined
+  /** `If-None-Match: *` is looked at when a write comes in, and the write done this much later: several of them win, as with OpenStack Swift. */
+  conditionGapMs?: number | undefined
+  /** This many conditional writes are answered 409 ConditionalRequestConflict before one is done. */
+  conflicts?: number | undefined
+  /** Checksums and Content-MD5 are taken as they come and kept, but never compared with the bytes. */
+  verifiesNoChecksum?: boolean | undefined
+  /** Checksum headers and trailers are neither looked at, kept nor given back, as by stores from before 2022. */
+  knowsNoChecksum?: boolean | undefined
+  /** Bodies with trailers are refused with 501, as by stores from before 2022. */
+  refusesTrailers?: boolean | undefined
+  /** CompleteMultipartUpload answers 200 with an `InternalError` in its body, with the object made or not; so many times. */
+  completeErrors?: { times: number, readonly committed: boolean } | undefined
+  /** CompleteMultipartUpload takes so long, sending white space meanwhile as AWS does. */
+  completeDelayMs?: number | undefined
+  /** A repeated CompleteMultipartUpload is answered like the first, not with `NoSuchUpload`. */
+  completeIsIdempotent?: boolean | undefined
+  /** Listings are as they were so long ago. */
+  listLagMs?: number | undefined
+  /** GET and HEAD of objects are as they were so long ago. */
+  readLagMs?: number | undefined
+  /** No page is longer than this, whatever was asked for. */
+  pageSize?: number | undefined
+  /** Truncated pages come without the token for the next one. */
+  losesTokens?: boolean | undefined
+  /** Deletions are answered 204, and nothing is deleted. */
+  keepsDeleted?: boolean | undefined
+  /** Ranges are not looked at: always 200 with the whole object. */
+  ignoresRanges?: boolean | undefined
+  /** `If-Match` of reads is not looked at. */
+  ignoresReadConditions?: boolean | undefined
+  /** ListMultipartUploads is answered 501. */
+  listsNoUploads?: boolean | undefined
+  /** Lifecycle and Object Lock of buckets are answered 501. */
+  hasNoBucketSettings?: boolean | undefined
+  /** Added to the server's clock, which signatures are checked against and objects dated with. */
+  clockSkewMs?: number | undefined
+  /** Fails a request before anything of it is done. */
+  failBefore?: ((request: S3Request) => S3Failure | undefined) | undefined
+  /** Fails a request when all of it is done: the answer is lost. */
+  failAfter?: ((request: S3Request) => S3Failure | undefined) | undefined
+}
