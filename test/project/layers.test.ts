@@ -1,0 +1,127 @@
+/** Arrows go one way: who may import whom. */
+import { describe, expect, it } from 'vitest'
+import { type SourceFile, sourcesOf } from './sources.ts'
+
+const SOURCES = sourcesOf('src', 'destinations')
+
+/** Layers from the ground up; each may import itself and those named. The first pattern that a path matches is its layer. */
+const LAYERS: readonly (readonly [name: string, pattern: RegExp, below: readonly string[]])[] = [
+  ['ground', /^src\/(?:errors|error-transfer|version|backup-id|files)\.ts$/, []],
+  ['payload-ids', /^src\/payload-ids(?:\.ts$|\/)/, ['ground']],
+  ['contracts', /^src\/(?:backupable|destination|swappable)\.ts$/, ['ground', 'payload-ids']],
+  ['snapshot', /^src\/snapshot\//, ['ground', 'contracts', 'payload-ids']],
+  ['metadata', /^src\/metadata\//, ['ground', 'contracts', 'payload-ids']],
+  ['catalog', /^src\/catalog\//, ['ground', 'contracts', 'snapshot']],
+  ['restore', /^src\/restore\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'catalog']],
+  ['backup', /^src\/backup\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'catalog', 'restore']],
+  ['stores', /^src\/stores\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'metadata', 'catalog', 'restore']],
+  ['destinations', /^destinations\//, ['ground', 'contracts']],
+  ['cli', /^src\/cli\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'metadata', 'catalog', 'restore', 'backup', 'stores', 'destinations', 'face']],
+  ['face', /^src\/index\.ts$/, ['ground', 'contracts', 'payload-ids', 'snapshot', 'metadata', 'catalog', 'restore', 'backup']],
+]
+
+/** Packages that are a store's, a destination's or the command line's alone. */
+const DRIVERS: Readonly<Record<string, RegExp>> = {
+  'abstract-level': /^src\/(?:stores\/level|catalog)\//,
+  'classic-level': /^src\/stores\//,
+  'memory-level': /^src\/stores\//,
+  pg: /^src\/stores\/postgres\//,
+  '@aws-sdk/client-s3': /^destinations\/s3/,
+  '@aws-sdk/lib-storage': /^destinations\/s3/,
+  commander: /^src\/cli\//,
+}
+
+function layerOf(path: string): (typeof LAYERS)[number] {
+  const layer = LAYERS.find(([, pattern]) => pattern.test(path))
+  if (layer === undefined) throw new Error(`${path} is in no layer`)
+  return layer
+}
+
+function ownImports(source: SourceFile): readonly string[] {
+  return source.imports.filter(({ isOwn }) => isOwn).map(({ target }) => target)
+}
+
+describe('layers', () => {
+  it('each file imports its own layer and those below only', () => {
+    const wrong: string[] = []
+    for (const source of SOURCES) {
+      const [name, , below] = layerOf(source.path)
+      for (const target of ownImports(source)) {
+        const layer = layerOf(target)[0]
+        if (layer !== name && !below.includes(layer)) wrong.push(`${source.path} (${name}) imports ${target} (${layer})`)
+      }
+    }
+    expect(wrong).toEqual([])
+  })
+
+  it('no store imports a sibling, but for what stores have in common', () => {
+    const wrong: string[] = []
+    // Memory, LevelDB and the catalog are one implementation over one database.
+    const familyOf = (path: string): string | undefined => /^src\/stores\/([^/]+)\//.exec(path)?.[1]?.replace(/^(?:memory|catalog)$/, 'level')
+    for (const source of SOURCES) {
+      const family = familyOf(source.path)
+      if (family === undefined) continue
+      for (const target of ownImports(source)) {
+        const other = familyOf(target)
+        if (other !== undefined && other !== family && other !== 'common') wrong.push(`${source.path} imports ${target}`)
+      }
+    }
+    expect(wrong).toEqual([])
+  })
+
+  it('no destination imports a sibling, but for the registry, lazily', () => {
+    const familyOf = (path: string): string => path.replace(/^destinations\/([a-z0-9]+)(?:-[a-z0-9-]+)?\.ts$/, '$1')
+    const wrong = SOURCES.filter(({ path }) => path.startsWith('destinations/')).flatMap((source) =>
+      source.imports
+        .filter(({ target, isOwn, isType }) => isOwn && !isType && target.startsWith('destinations/') && familyOf(target) !== familyOf(source.path))
+        .filter(({ target }) => source.path !== 'destinations/registry.ts' || !source.text.includes(`import('./${target.slice('destinations/'.length)}')`))
+        .map(({ target }) => `${source.path} imports ${target}`),
+    )
+    expect(wrong).toEqual([])
+  })
+
+  it('drivers are named in their own folders only', () => {
+    const wrong = SOURCES.flatMap((source) =>
+      source.imports
+        .filter(({ target, isOwn, isType }) => !isOwn && !isType && DRIVERS[target] !== undefined && !DRIVERS[target].test(source.path))
+        .map(({ target }) => `${source.path} imports ${target}`),
+    )
+    expect(wrong).toEqual([])
+  })
+
+  it('the format has no files, no network and no clock', () => {
+    const format = SOURCES.filter(({ path }) => path.startsWith('src/snapshot/'))
+    expect(format.length).toBeGreaterThan(5)
+    for (const { path, text, imports } of format) {
+      expect(imports.map(({ target }) => target).filter((target) => /^node:(?:fs|net|http|child_process|os)/.test(target)), path).toEqual([])
+      expect(text, path).not.toMatch(/Date\.now|new Date\(\)|performance\.now|setTimeout|Math\.random/)
+    }
+  })
+
+  it('there is no circle', () => {
+    const edges = new Map(SOURCES.map((source) => [source.path, source.imports.filter(({ isOwn, isType }) => isOwn && !isType).map(({ target }) => target)]))
+    const done = new Set<string>()
+    const visit = (path: string, way: readonly string[]): void => {
+      if (way.includes(path)) throw new Error(`A circle: ${[...way.slice(way.indexOf(path)), path].join(' -> ')}`)
+      if (done.has(path)) return
+      for (const target of edges.get(path) ?? []) visit(target, [...way, path])
+      done.add(path)
+    }
+    for (const path of edges.keys()) visit(path, [])
+    expect(done.size).toBe(SOURCES.length)
+  })
+})
+
+describe('sources', () => {
+  it('have at most 400 lines, no default export, and nothing left to do', () => {
+    for (const { path, text, lines } of SOURCES) {
+      expect(lines, path).toBeLessThanOrEqual(400)
+      expect(text, path).not.toMatch(/^export default/m)
+      expect(text, path).not.toMatch(/\b(?:TODO|FIXME|XXX|HACK)\b/)
+    }
+  })
+
+  it('say what they are for', () => {
+    expect(SOURCES.filter(({ path, text }) => !/\/index\.ts$|^src\/cli\/commands\//.test(path) && !text.includes('/**')).map(({ path }) => path)).toEqual([])
+  })
+})

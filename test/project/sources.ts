@@ -1,0 +1,42 @@
+/** The project's own files, as its tests look at them. */
+import { readFileSync, readdirSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+
+export const ROOT: string = join(import.meta.dirname, '../..')
+
+export interface SourceFile {
+  /** From the root, with forward slashes. */
+  readonly path: string
+  readonly text: string
+  readonly lines: number
+  readonly imports: readonly Import[]
+}
+
+export interface Import {
+  /** Path from the root for a file of the project; otherwise the name of a package or a module of Node. */
+  readonly target: string
+  readonly isOwn: boolean
+  /** Whether only types are taken, which nothing is loaded for. */
+  readonly isType: boolean
+}
+
+const IMPORT = /^(?:import|export)\s+(type\s+)?(?:[^'"]*?\sfrom\s+)?'([^']+)'|import\('([^']+)'\)/gm
+
+/** All sources under some directories of the root. */
+export function sourcesOf(...directories: readonly string[]): readonly SourceFile[] {
+  return directories.flatMap((directory) =>
+    readdirSync(join(ROOT, directory), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => sourceOf(`${directory}/${name}`)),
+  )
+}
+
+function sourceOf(path: string): SourceFile {
+  const text = readFileSync(join(ROOT, path), 'utf8')
+  const imports = [...text.matchAll(IMPORT)].map(([, type, from, lazily]): Import => {
+    const name = from ?? lazily ?? ''
+    const isOwn = name.startsWith('.')
+    return { target: isOwn ? relative(ROOT, join(ROOT, dirname(path), name)) : name, isOwn, isType: type !== undefined }
+  })
+  return { path, text, lines: text.split('\n').length - 1, imports }
+}
