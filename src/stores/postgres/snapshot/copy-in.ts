@@ -5,6 +5,7 @@ import { type Submittable, type WireConnection, copiedRows } from './client.ts'
 /** One COPY. Give it to a client with `submit`, then `write` and `end`. One call at a time. */
 export class CopyIn implements Submittable {
   readonly #text: string
+  readonly #toError: (error: unknown) => Error
   #connection: WireConnection | undefined
   #isReady = false
   #isFinished = false
@@ -13,8 +14,10 @@ export class CopyIn implements Submittable {
   #rows = NaN
   readonly #waits = new Set<() => void>()
 
-  constructor(text: string) {
+  /** `toError` is what its failure is told as. */
+  constructor(text: string, toError: (error: unknown) => Error) {
     this.#text = text
+    this.#toError = toError
   }
 
   /** Resolves when the bytes were handed to the system; they may be reused then. Rejects with what the server or the connection failed with. */
@@ -71,7 +74,7 @@ export class CopyIn implements Submittable {
   }
 
   handleError(error: Error): void {
-    this.#failure ??= error
+    this.#failure ??= this.#toError(error)
     this.handleReadyForQuery()
   }
 

@@ -11,6 +11,14 @@ export interface Piece {
   readonly ends: readonly number[]
 }
 
+export interface CopyOutOptions {
+  readonly format: CopyFormat
+  /** How much it reads ahead of `next`, in bytes, give or take what the socket gives at once. */
+  readonly limitBytes: number
+  /** What its failure is told as. */
+  readonly toError: (error: unknown) => Error
+}
+
 type DataListener = (chunk: Buffer) => void
 
 /** type 1 | length 4, which counts itself */
@@ -30,6 +38,7 @@ export class CopyOut implements Submittable {
   readonly finished: Promise<void>
   readonly #text: string
   readonly #limitBytes: number
+  readonly #toError: (error: unknown) => Error
   readonly #isBinary: boolean
   readonly #pieces: Piece[] = []
   #queuedBytes = 0
@@ -49,8 +58,8 @@ export class CopyOut implements Submittable {
   #isRowEmpty = false
   #rows = 0
 
-  /** `limitBytes` is how much it reads ahead of `next`, in bytes, give or take what the socket gives at once. */
-  constructor(text: string, { format, limitBytes }: { readonly format: CopyFormat; readonly limitBytes: number }) {
+  constructor(text: string, { format, limitBytes, toError }: CopyOutOptions) {
+    this.#toError = toError
     this.#text = text
     this.#limitBytes = limitBytes
     this.#isBinary = format === 'binary'
@@ -95,7 +104,7 @@ export class CopyOut implements Submittable {
   }
 
   handleError(error: Error): void {
-    this.#failure ??= error
+    this.#failure ??= this.#toError(error)
     this.handleReadyForQuery()
   }
 

@@ -3,6 +3,7 @@ import {
   type HoldfastErrorOptions,
   BackupUnsupportedError,
   DestinationNoSpaceError,
+  InternalError,
   RecordInvalidError,
   RestoreCorruptError,
   StoreNotDrainedError,
@@ -18,15 +19,20 @@ const NOT_SUPPORTED = '0A000'
 const INSUFFICIENT_PRIVILEGE = '42501'
 const QUERY_CANCELED = '57014'
 const SERIALIZATION_OR_DEADLOCK = '40'
-/** Data exception, integrity constraint violation. */
-const BAD_DATA: readonly string[] = ['22', '23']
+/** Data exception, integrity constraint violation, and data that the server itself finds corrupted. */
+const BAD_DATA: readonly string[] = ['22', '23', 'XX001', 'XX002']
 
-/**
- * `action` begins the message: "Cannot back up the schema "meta"". Errors of Holdfast pass through, and so do those that neither the server
- * nor the connection gave. `badData` is what data that does not fit its table means.
- */
-export function postgresError(error: unknown, { action, badData }: { readonly action: string; readonly badData?: 'corrupt' | 'invalid' }): unknown {
-  if (isHoldfastError(error) || !(error instanceof Error) || error instanceof TypeError || error instanceof RangeError) return error
+export interface FailureOptions {
+  /** Begins the message, such as `Cannot back up the schema "meta"`. */
+  readonly action: string
+  /** What it means when data does not fit its type or its table: the snapshot is damaged, or a record of the store is. */
+  readonly badData: 'corrupt' | 'invalid'
+}
+
+/** Errors of Holdfast pass through. */
+export function postgresError(error: unknown, { action, badData }: FailureOptions): Error {
+  if (isHoldfastError(error)) return error
+  if (!(error instanceof Error)) return new InternalError(`${action}: ${String(error)}`, { cause: error })
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
   const message = `${action}: ${error.message}`
   const options: HoldfastErrorOptions = { cause: error, details: code === '' ? {} : { sqlState: code } }
@@ -36,9 +42,8 @@ export function postgresError(error: unknown, { action, badData }: { readonly ac
   if (code === INSUFFICIENT_PRIVILEGE) {
     return new StoreUnavailableError(message, { ...options, hint: 'Connect as the owner of the tables, or give the role the privilege named in the message' })
   }
-  if (BAD_DATA.includes(code.slice(0, 2))) {
-    if (badData === 'corrupt') return new RestoreCorruptError(message, options)
-    if (badData === 'invalid') return new RecordInvalidError(message, options)
+  if (BAD_DATA.some((start) => code.startsWith(start))) {
+    return badData === 'corrupt' ? new RestoreCorruptError(message, options) : new RecordInvalidError(message, options)
   }
   return new StoreUnavailableError(message, { ...options, hint: HINT, retryable: isTransient(code, error) })
 }

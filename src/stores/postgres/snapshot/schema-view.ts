@@ -5,6 +5,7 @@ import type { SequenceValue } from './archive.ts'
 import { type PostgresPool, quoteName, quoteText } from './client.ts'
 import type { CopyRunner, TableSize } from './copy-ranges.ts'
 import { type FoundSchema, type SchemaScope, findSchema, findTables } from './definition.ts'
+import type { FailureOptions } from './errors.ts'
 import { Session } from './session.ts'
 
 export interface SchemaViewOptions extends SchemaScope {
@@ -118,7 +119,7 @@ export class SchemaView {
   async #join(): Promise<Session | undefined> {
     const { schema, interrupt } = this.#options
     const begin = `${READ_ONLY}; SET TRANSACTION SNAPSHOT ${quoteText(this.state.snapshotId)}`
-    const session = await Session.begin(this.#pool, { schema, begin, settings: SETTINGS, interrupt })
+    const session = await Session.begin(this.#pool, { schema, begin, settings: SETTINGS, interrupt, failures: failuresOf(schema) })
     if (this.#isClosed) {
       session.destroy()
       return undefined
@@ -132,10 +133,10 @@ export class SchemaView {
 async function lockedSession(pool: PostgresPool, options: SchemaViewOptions): Promise<Session> {
   const { schema, lockTimeoutMs, interrupt } = options
   for (let attempt = 1; ; attempt++) {
-    const tables = await withSession(pool, { schema, begin: 'BEGIN READ ONLY', interrupt }, (session) => findTables(session, options))
+    const tables = await withSession(pool, { schema, begin: 'BEGIN READ ONLY', interrupt, failures: failuresOf(schema) }, (session) => findTables(session, options))
     const names = tables.map(({ name }) => `ONLY ${quoteName(schema)}.${quoteName(name)}`).join(', ')
     const lock = names === '' ? '' : `; SET LOCAL lock_timeout = ${lockTimeoutMs}; LOCK TABLE ${names} IN ACCESS SHARE MODE`
-    const session = await Session.begin(pool, { schema, begin: READ_ONLY + lock, settings: SETTINGS, interrupt })
+    const session = await Session.begin(pool, { schema, begin: READ_ONLY + lock, settings: SETTINGS, interrupt, failures: failuresOf(schema) })
     const locked = await interrupt.race(findTables(session, options)).catch((error: unknown) => {
       session.destroy()
       throw error
@@ -182,4 +183,8 @@ async function readSequences(session: Session, schema: string, names: readonly s
     for (const { n, last, called } of rows) values.push({ name: names[from + n] ?? '', lastValue: last, isCalled: called })
   }
   return values
+}
+
+function failuresOf(schema: string): FailureOptions {
+  return { action: `Cannot back up the schema "${schema}"`, badData: 'invalid' }
 }

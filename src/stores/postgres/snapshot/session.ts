@@ -5,9 +5,10 @@ import type { Interrupt } from '../../common/interrupt.ts'
 import { type PostgresClient, type PostgresPool, quoteName, submit } from './client.ts'
 import { CopyIn } from './copy-in.ts'
 import { type CopyFormat, CopyOut } from './copy-out.ts'
+import { type FailureOptions, postgresError } from './errors.ts'
 
 /** How long a transaction that is given up may take to end before its connection is cut. */
-const GIVE_UP_TIMEOUT_MS = 5000
+const GIVE_UP_TIMEOUT_MS = 4000
 
 /**
  * What every transaction sets for itself, over whatever the role, the database or the pool has: no limits of time, for a slow sink is no
@@ -37,19 +38,23 @@ export interface SessionOptions {
   /** Settings of this transaction beside those of all. */
   readonly settings?: Readonly<Record<string, string>> | undefined
   readonly interrupt: Interrupt
+  /** What its failures are told as. */
+  readonly failures: FailureOptions
 }
 
 export class Session {
   readonly #pool: PostgresPool
   readonly #client: PostgresClient
+  readonly #toError: (error: unknown) => Error
   readonly #ignore = (): void => undefined
   #copyIn: CopyIn | undefined
   #running: Promise<unknown> | undefined
   #processId = 0
   #isClosed = false
 
-  private constructor(pool: PostgresPool, client: PostgresClient) {
+  private constructor(pool: PostgresPool, client: PostgresClient, toError: (error: unknown) => Error) {
     this.#pool = pool
+    this.#toError = toError
     this.#client = client
     // What breaks a connection reaches the statement that runs on it, or the next one.
     client.on('error', this.#ignore)
@@ -66,8 +71,12 @@ export class Session {
     }
   }
 
-  static async #begin(pool: PostgresPool, { schema, begin, settings }: SessionOptions): Promise<Session> {
-    const session = new Session(pool, await pool.connect())
+  static async #begin(pool: PostgresPool, { schema, begin, settings, failures }: SessionOptions): Promise<Session> {
+    const toError = (error: unknown): Error => postgresError(error, failures)
+    const client = await pool.connect().catch((error: unknown) => {
+      throw toError(error)
+    })
+    const session = new Session(pool, client, toError)
     try {
       await session.run(begin)
       await session.#set({ ...SETTINGS, ...settings, search_path: `${quoteName(schema)}, pg_temp` })
@@ -95,19 +104,21 @@ export class Session {
     this.#running = running
     try {
       return (await running).rows as Row[]
+    } catch (error) {
+      throw this.#toError(error)
     } finally {
       this.#running = undefined
     }
   }
 
   copyOut(text: string, options: { readonly format: CopyFormat; readonly limitBytes: number }): CopyOut {
-    const copy = new CopyOut(text, options)
+    const copy = new CopyOut(text, { ...options, toError: this.#toError })
     submit(this.#client, copy)
     return copy
   }
 
   copyIn(text: string): CopyIn {
-    const copy = new CopyIn(text)
+    const copy = new CopyIn(text, this.#toError)
     this.#copyIn = copy
     submit(this.#client, copy)
     return copy
