@@ -147,6 +147,13 @@ export class PayloadIdSetBuilder {
     if (++this.#count === MAX_SORTED_LINES || this.#used > this.#runBytes) this.#endRun()
   }
 
+  /** Adds valid payload IDs in strictly ascending order, each ended by a line feed. Much the fastest way; neither is checked here. Throws as `add` does. */
+  addLines(lines: Buffer): void {
+    if (lines.byteLength === 0) return
+    this.#endRun()
+    this.#addRun(lines)
+  }
+
   /** The set of all that was added. The builder is used up. */
   async finish(): Promise<PayloadIdSet> {
     this.#endRun()
@@ -183,15 +190,18 @@ export class PayloadIdSetBuilder {
   #endRun(): void {
     if (this.#used === 0) return
     const pending = this.#lines.subarray(0, this.#used)
-    const lines = this.#ascending ? pending : sortLines(pending)
+    this.#addRun(this.#ascending ? pending : sortLines(pending))
+    this.#used = 0
+    this.#count = 0
+    this.#ascending = true
+  }
+
+  #addRun(lines: Buffer): void {
     const run = this.#runs.at(-1)
     // What begins where the last run ended makes that run longer: a set that came in order is one run.
     if (run !== undefined && lines.compare(run.last) > 0) run.add(lines)
     else this.#newRun().add(lines)
     this.#last = this.#runs.at(-1)?.last.toString('latin1').trimEnd() ?? ''
-    this.#used = 0
-    this.#count = 0
-    this.#ascending = true
   }
 
   #newRun(): Run {

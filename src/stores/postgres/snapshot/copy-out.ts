@@ -131,6 +131,15 @@ export class CopyOut implements Submittable {
   #compact(chunk: Buffer, ends: number[]): number {
     let written = 0
     for (let read = 0; read < chunk.byteLength; ) {
+      if (this.#isBetweenMessages()) {
+        const before = ends.length
+        read = compactRows(chunk, read, written, ends)
+        if (ends.length > before) {
+          written = ends.at(-1) ?? written
+          this.#rows += ends.length - before
+          continue
+        }
+      }
       if (this.#isFinished || this.#foreignBytes > 0) {
         const length = this.#isFinished ? chunk.byteLength - read : Math.min(this.#foreignBytes, chunk.byteLength - read)
         this.#foreignBytes -= Math.min(length, this.#foreignBytes)
@@ -156,6 +165,10 @@ export class CopyOut implements Submittable {
       }
     }
     return written
+  }
+
+  #isBetweenMessages(): boolean {
+    return this.#rowBytes === 0 && this.#foreignBytes === 0 && this.#headerBytes === 0 && this.#skipBytes === 0 && !this.#isFinished
   }
 
   #endRow(position: number, ends: number[]): void {
@@ -206,5 +219,22 @@ export class CopyOut implements Submittable {
     stream.removeListener('data', this.#take)
     for (const listener of this.#listeners) stream.on('data', listener)
     stream.resume()
+  }
+}
+
+/** Moves rows whose messages are whole to where the bytes written so far end, and gives the position after them: nearly all rows go this way. */
+function compactRows(chunk: Buffer, from: number, written: number, ends: number[]): number {
+  let read = from
+  let to = written
+  for (;;) {
+    const start = read + MESSAGE_HEADER_BYTES
+    if (start > chunk.byteLength || chunk[read] !== COPY_DATA) return read
+    const end = read + 1 + chunk.readInt32BE(read + 1)
+    // The shortest may be no row but the trailer.
+    if (end > chunk.byteLength || end - start <= BINARY_TRAILER.byteLength) return read
+    chunk.copyWithin(to, start, end)
+    to += end - start
+    ends.push(to)
+    read = end
   }
 }

@@ -33,8 +33,8 @@ export interface ReadSnapshotOptions extends SchemaScope {
   readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
 }
 
-/** What building indexes and checking foreign keys, and sorting payload IDs, may take of the server's memory. */
-const SETTINGS = { maintenance_work_mem: '256MB', work_mem: '64MB' }
+/** What sorting payload IDs may take of the server's memory. */
+const SETTINGS = { work_mem: '64MB' }
 /** First half of the key of the lock that only one restore of a schema has; the other half is the schema's OID. */
 const LOCK_SPACE = 0x486f6c64
 

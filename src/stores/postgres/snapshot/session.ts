@@ -12,7 +12,8 @@ const GIVE_UP_TIMEOUT_MS = 4000
 
 /**
  * What every transaction sets for itself, over whatever the role, the database or the pool has: no limits of time, for a slow sink is no
- * fault; the whole of every table or an error; one spelling for values in text form. A server watches for clients that are gone.
+ * fault; the whole of every table or an error; one spelling for values in text form. A server watches for clients
+ * that are gone, and compiles nothing for queries that run once.
  */
 const SETTINGS: Readonly<Record<string, string>> = {
   statement_timeout: '0',
@@ -20,6 +21,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
   transaction_timeout: '0',
   client_connection_check_interval: '1000',
   row_security: 'off',
+  jit: 'off',
   synchronize_seqscans: 'off',
   client_encoding: 'UTF8',
   DateStyle: 'ISO, YMD',
