@@ -45,6 +45,13 @@ export const DOCUMENT_TABLES = `
 export const DOCUMENT_PAYLOADS = `
   SELECT "select" FROM "Documents ""2"" é" UNION ALL SELECT payload FROM a_marks UNION ALL SELECT payload FROM z_marks -- all of them`
 
+let shared: Promise<pg.Pool> | undefined
+
+/** The pool that a file's tests share. */
+export async function sharedPool(): Promise<pg.Pool> {
+  return await (shared ??= testPool())
+}
+
 /** Makes a schema of a name of its own; it is dropped by `drop`. */
 export async function newSchema(pool: pg.Pool, tables: string, prefix = 'holdfast test "'): Promise<{ readonly schema: string; readonly drop: () => Promise<void> }> {
   const schema = `${prefix}${Math.random().toString(36).slice(2)}`
@@ -100,7 +107,7 @@ export async function describeSchema(pool: pg.Pool, schema: string): Promise<rea
          FROM pg_class x WHERE x.relkind = 'i' AND x.relnamespace = quote_ident($1)::regnamespace
          UNION ALL SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) || ' ' || convalidated || ' ' || coalesce(obj_description(oid), '')
          FROM pg_constraint WHERE connamespace = quote_ident($1)::regnamespace AND contype <> 'n'
-         UNION ALL SELECT replace(pg_get_triggerdef(t.oid), quote_ident($1) || '.', '') || ' ' || tgenabled
+         UNION ALL SELECT replace(pg_get_triggerdef(t.oid), quote_ident($1) || '.', '') || ' ' || tgenabled::text
          FROM pg_trigger t JOIN pg_class r ON r.oid = tgrelid WHERE r.relnamespace = quote_ident($1)::regnamespace AND NOT tgisinternal
        ) l ORDER BY line COLLATE "C"`,
       [schema],
@@ -110,7 +117,7 @@ export async function describeSchema(pool: pg.Pool, schema: string): Promise<rea
 }
 
 export async function openFixture(options: Partial<PostgresBackupableOptions> = {}): Promise<BackupableFixture> {
-  const pool = await testPool()
+  const pool = await sharedPool()
   const { schema, drop } = await newSchema(pool, DOCUMENT_TABLES)
   const storeId = `store-${Math.random()}`
   await inSchema(pool, schema, (client) => client.query('INSERT INTO identity VALUES ($1)', [storeId]))

@@ -125,7 +125,7 @@ const FIRST_USER_OID = 16384
 
 /**
  * The binary form of an array names the type of its elements, that of a composite those of its attributes, by OID; values of the reg types
- * are OIDs themselves.
+ * are OIDs themselves. An empty tsquery is refused by the server that sent it.
  */
 const COLUMNS = `
   WITH RECURSIVE stored AS (
@@ -147,7 +147,7 @@ const COLUMNS = `
   ), types AS (
     SELECT used.attrelid, used.attnum,
       bool_and(t.typsend::oid <> 0 AND t.typreceive::oid <> 0 AND NOT (used.is_named AND t.oid >= ${FIRST_USER_OID})
-        AND NOT (t.typname ~ '^reg' AND t.typnamespace = 'pg_catalog'::regnamespace)) AS portable,
+        AND NOT (t.typname ~ '^(reg|tsquery$)' AND t.typnamespace = 'pg_catalog'::regnamespace)) AS portable,
       jsonb_agg(e.labels ORDER BY t.typname COLLATE "C") FILTER (WHERE e.labels IS NOT NULL) AS labels
     FROM used JOIN pg_type t ON t.oid = used.typid
     LEFT JOIN LATERAL (
