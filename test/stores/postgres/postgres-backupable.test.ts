@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import type pg from 'pg'
+import { Pool } from 'pg'
 import { expect, onTestFinished, test } from 'vitest'
 import { openSnapshot } from '../../../src/snapshot/snapshot-reader.ts'
 import { type PostgresBackupableOptions, postgresBackupable } from '../../../src/stores/postgres/postgres-backupable.ts'
@@ -213,7 +213,7 @@ test('backup() and restore() need no superuser: reading rights for the one, owne
 })
 
 interface Made {
-  readonly pool: pg.Pool
+  readonly pool: Pool
   readonly schema: string
   readonly store: ReturnType<typeof postgresBackupable>
 }
@@ -226,9 +226,8 @@ async function made(tables: string, options: Partial<PostgresBackupableOptions> 
 }
 
 /** A pool whose connections act as another role. */
-async function limitedPool(pool: pg.Pool, role: string): Promise<pg.Pool> {
-  const { default: pgModule } = await import('pg')
-  const limited = new pgModule.Pool({ ...pool.options, options: `-c role=${role}`, max: 4 })
+async function limitedPool(pool: Pool, role: string): Promise<Pool> {
+  const limited = new Pool({ ...pool.options, options: `-c role=${role}`, max: 4 })
   onTestFinished(() => limited.end())
   return limited
 }

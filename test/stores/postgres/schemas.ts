@@ -2,6 +2,7 @@
 import { equal } from 'node:assert/strict'
 import type pg from 'pg'
 import { type PostgresBackupableOptions, postgresBackupable } from '../../../src/stores/postgres/postgres-backupable.ts'
+import type { Backupable } from '../../../src/backupable.ts'
 import type { BackupableFixture } from '../../conformance/backupable.ts'
 import { testPool } from './server.ts'
 
@@ -116,14 +117,24 @@ export async function describeSchema(pool: pg.Pool, schema: string): Promise<rea
   })
 }
 
-export async function openFixture(options: Partial<PostgresBackupableOptions> = {}): Promise<BackupableFixture> {
+export interface PostgresFixture extends BackupableFixture {
+  readonly schema: string
+  /** The same schema through another pool. */
+  readonly storeOf: (pool: pg.Pool, options?: Partial<PostgresBackupableOptions>) => Backupable
+}
+
+export async function openFixture(options: Partial<PostgresBackupableOptions> = {}): Promise<PostgresFixture> {
   const pool = await sharedPool()
   const { schema, drop } = await newSchema(pool, DOCUMENT_TABLES)
   const storeId = `store-${Math.random()}`
   await inSchema(pool, schema, (client) => client.query('INSERT INTO identity VALUES ($1)', [storeId]))
   const leaveOut = ['identity', 'log']
+  const storeOf: PostgresFixture['storeOf'] = (through, others) =>
+    postgresBackupable(through, { schema, payloadIds: DOCUMENT_PAYLOADS, schemaVersion: 3, storeId, leaveOut, ...options, ...others })
   return {
-    store: postgresBackupable(pool, { schema, payloadIds: DOCUMENT_PAYLOADS, schemaVersion: 3, storeId, leaveOut, ...options }),
+    schema,
+    storeOf,
+    store: storeOf(pool),
     storeId: () => inSchema(pool, schema, async (client) => (await client.query<{ id: string }>('SELECT id FROM identity')).rows[0]?.id ?? ''),
     populate: (records) => populate(pool, schema, records),
     mutate: (step) => mutate(pool, schema, step),

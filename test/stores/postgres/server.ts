@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import pg from 'pg'
+import { type PoolConfig, Pool } from 'pg'
 import { afterAll } from 'vitest'
 
 let url: Promise<string> | undefined
@@ -20,8 +20,8 @@ export async function serverUrl(): Promise<string> {
 }
 
 /** A pool that is closed after the tests of this file. */
-export async function testPool(options: pg.PoolConfig = {}): Promise<pg.Pool> {
-  const pool = new pg.Pool({ connectionString: await serverUrl(), max: 12, ...options })
+export async function testPool(options: PoolConfig = {}): Promise<Pool> {
+  const pool = new Pool({ connectionString: await serverUrl(), max: 12, ...options })
   pool.on('error', () => undefined)
   closings.push(() => pool.end())
   return pool

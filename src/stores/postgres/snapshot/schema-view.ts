@@ -1,5 +1,5 @@
 /** One snapshot of the database, on all connections that read from it. */
-import { StoreUnavailableError } from '../../../errors.ts'
+import { StoreUnavailableError, isHoldfastError } from '../../../errors.ts'
 import type { Interrupt } from '../../common/interrupt.ts'
 import type { SequenceValue } from './archive.ts'
 import { type PostgresPool, quoteName, quoteText } from './client.ts'
@@ -119,7 +119,9 @@ export class SchemaView {
   async #join(): Promise<Session | undefined> {
     const { schema, interrupt } = this.#options
     const begin = `${READ_ONLY}; SET TRANSACTION SNAPSHOT ${quoteText(this.state.snapshotId)}`
-    const session = await Session.begin(this.#pool, { schema, begin, settings: SETTINGS, interrupt, failures: failuresOf(schema) })
+    const session = await Session.begin(this.#pool, { schema, begin, settings: SETTINGS, interrupt, failures: failuresOf(schema) }).catch((error: unknown) => {
+      throw isSnapshotGone(error) ? new StoreUnavailableError(`Cannot back up the schema "${schema}": the connection that holds its snapshot is gone`, { cause: error, retryable: true }) : error
+    })
     if (this.#isClosed) {
       session.destroy()
       return undefined
@@ -183,6 +185,11 @@ async function readSequences(session: Session, schema: string, names: readonly s
     for (const { n, last, called } of rows) values.push({ name: names[from + n] ?? '', lastValue: last, isCalled: called })
   }
   return values
+}
+
+/** Undefined object, or, before version 17, invalid parameter value. */
+function isSnapshotGone(error: unknown): boolean {
+  return isHoldfastError(error) && ['42704', '22023'].includes(String(error.details['sqlState']))
 }
 
 function failuresOf(schema: string): FailureOptions {

@@ -9,8 +9,8 @@ export async function withPool<T>(
   { connection, connections }: { readonly connection: object; readonly connections: number },
   task: (pool: PostgresPool, interrupt: Interrupt) => Promise<T>,
 ): Promise<T> {
-  const { default: pg } = await import('pg')
-  const pool = new pg.Pool({ application_name: 'holdfast', ...connection, max: connections })
+  const { Pool } = await import('pg')
+  const pool = new Pool({ application_name: 'holdfast', ...connection, max: connections })
   // An idle connection that breaks is replaced when it is needed.
   pool.on('error', () => undefined)
   const interrupt = new Interrupt()

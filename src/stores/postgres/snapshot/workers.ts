@@ -19,6 +19,7 @@ const CONNECTION_OPTIONS = [
   'ssl',
   'sslmode',
   'options',
+  'application_name',
   'client_encoding',
   'connectionTimeoutMillis',
   'keepAlive',
