@@ -5,12 +5,16 @@
  * A payload ID is 1 to 255 characters of printable ASCII, no space.
  */
 import { createHash } from 'node:crypto'
-import { PAYLOAD_IDS_PREAMBLE, type RestartPoint, PayloadIdDecoder, PayloadIdEncoder, decodePayloadIdBatches } from './payload-ids/codec.ts'
-import { mergeRuns } from './payload-ids/merge.ts'
-import { MAX_SORTED_LINES, sortLines } from './payload-ids/sort-lines.ts'
+import { setImmediate } from 'node:timers/promises'
+import { BlockDecoder } from './payload-ids/block-decoder.ts'
+import { type BlockStart, BlockEncoder } from './payload-ids/block-encoder.ts'
+import { type IdList, firstOf, idsOf, listOf } from './payload-ids/id-list.ts'
+import { type IdLists, mergeRuns } from './payload-ids/merge.ts'
+import { MAX_SORTED_IDS } from './payload-ids/sort-packed.ts'
+import { sortedRun } from './payload-ids/sorted-run.ts'
 import { Spill, type SpillState } from './payload-ids/spill.ts'
 
-export { checkPayloadId } from './payload-ids/codec.ts'
+export { checkPayloadId } from './payload-ids/id-list.ts'
 
 export interface PayloadIdSetOptions {
   /** Where a set that outgrows its memory goes. The file has no name: it is gone when the process is. @default the system's directory for temporary files */
@@ -23,32 +27,34 @@ export interface PayloadIdSetOptions {
 export interface PayloadIdSetState {
   readonly size: number
   readonly digest: string
-  readonly restarts: readonly RestartPoint[]
+  readonly blocks: readonly BlockStart[]
   readonly encoded: SpillState
 }
 
 const DEFAULT_MEMORY_LIMIT_BYTES: number = 8 * 1024 * 1024
-/** What is sorted and encoded at once, also bounded by `MAX_SORTED_LINES`; some ten milliseconds of work. */
+/** What is sorted and encoded at once, at most `MAX_SORTED_IDS`; some ten milliseconds of work. */
 const MAX_RUN_BYTES: number = 4 * 1024 * 1024
-const MIN_LINES_BYTES = 4096
+/** IDs that are gathered one by one before they are packed. */
+const GATHERED_IDS = 1024
 /** How many runs are merged at once, and how much of each is read at a time: 8 MiB. */
-const MERGED_RUNS = 256
-const MERGE_READ_BYTES: number = 32 * 1024
-const LINE_FEED = 0x0a
+const MERGED_RUNS = 128
+const MERGE_READ_BYTES: number = 64 * 1024
+/** Some ten milliseconds of decoding. */
+const TURN_IDS = 65_536
 
 /** Some payload IDs, each once, in ascending order of their bytes. Close it: it may hold a file open. */
 export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
   /** How many IDs. */
   readonly size: number
-  /** SHA-256 over the IDs in ascending order, each followed by a line feed; lower-case hex. */
+  /** SHA-256 of the `payload-ids` object, of which there is one for each set; lower-case hex. */
   readonly digest: string
-  readonly #restarts: readonly RestartPoint[]
+  readonly #blocks: readonly BlockStart[]
   readonly #encoded: Spill
 
   private constructor(state: Omit<PayloadIdSetState, 'encoded'>, encoded: Spill) {
     this.size = state.size
     this.digest = state.digest
-    this.#restarts = state.restarts
+    this.#blocks = state.blocks
     this.#encoded = encoded
   }
 
@@ -59,7 +65,7 @@ export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
 
   /** Gives the set up as plain data; it must not be used, nor closed, afterwards. */
   detach(): PayloadIdSetState {
-    return { size: this.size, digest: this.digest, restarts: this.#restarts, encoded: this.#encoded.detach() }
+    return { size: this.size, digest: this.digest, blocks: this.#blocks, encoded: this.#encoded.detach() }
   }
 
   /** The IDs in ascending order. May run several times, also at once. */
@@ -77,14 +83,14 @@ export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
     return this.#encoded.read(0)
   }
 
-  /** Whether an ID is in the set: one read of at most 1,024 entries. */
+  /** Whether an ID is in the set: one read of at most 1,024 IDs. */
   async has(payloadId: string): Promise<boolean> {
-    const restart = this.#restartBefore(payloadId)
-    if (restart === undefined) return false
-    const [from, end] = restart
-    const decoder = new PayloadIdDecoder({ headless: true })
+    const block = this.#blockBefore(payloadId)
+    if (block === undefined) return false
+    const [from, end] = block
+    const decoder = new BlockDecoder({ headless: true })
     for await (const chunk of this.#encoded.read(from, { end })) {
-      for (const batch of decoder.decode(chunk)) if (batch.includes(payloadId)) return true
+      for (const list of decoder.decode(chunk)) if (idsOf(list).includes(payloadId)) return true
     }
     return false
   }
@@ -98,34 +104,33 @@ export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
     await this.close()
   }
 
-  #restartBefore(payloadId: string): readonly [from: number, end: number | undefined] | undefined {
+  #blockBefore(payloadId: string): readonly [from: number, end: number | undefined] | undefined {
     let low = 0
-    let high = this.#restarts.length
+    let high = this.#blocks.length
     while (low < high) {
       const middle = (low + high) >> 1
-      if ((this.#restarts[middle]?.payloadId ?? '') <= payloadId) low = middle + 1
+      if ((this.#blocks[middle]?.first ?? '') <= payloadId) low = middle + 1
       else high = middle
     }
-    const restart = this.#restarts[low - 1]
-    return restart && [restart.position, this.#restarts[low]?.position]
+    const block = this.#blocks[low - 1]
+    return block && [block.position, this.#blocks[low]?.position]
   }
 }
 
 /**
  * Gathers payload IDs into a set. IDs that come in ascending order cost the least: they are encoded as they come. Others are
- * sorted in runs, which `finish` merges. Holds bytes, never the strings it was given, which may be slices of larger ones.
+ * sorted in runs, which `finish` merges. Lower-case hex of one length, as digests are, costs several times less than other IDs.
  */
 export class PayloadIdSetBuilder {
   readonly #options: Required<{ [Name in keyof PayloadIdSetOptions]: PayloadIdSetOptions[Name] }>
   readonly #runBytes: number
   #runs: Run[] = []
   #spill: Spill
-  /** IDs that are in no run yet, each with a line feed. */
-  #lines: Buffer = Buffer.alloc(0)
-  #used = 0
+  #gathered: string[] = []
+  /** Lists that are in no run yet, all of one width. */
+  #lists: IdList[] = []
   #count = 0
-  #last = ''
-  #ascending = true
+  #bytes = 0
 
   constructor({ spillDirectory, memoryLimitBytes = DEFAULT_MEMORY_LIMIT_BYTES }: PayloadIdSetOptions = {}) {
     this.#options = { spillDirectory, memoryLimitBytes }
@@ -134,32 +139,41 @@ export class PayloadIdSetBuilder {
   }
 
   /**
-   * Adds one valid payload ID (`checkPayloadId`); one that is there already is fine. Throws `destination_no_space` or `internal` when
-   * the set must spill and cannot.
+   * Adds one payload ID; one that is there already is fine. Throws, now or when more IDs are added: `invalid_argument` for what is no payload ID,
+   * `destination_no_space` or `internal` when the set must spill and cannot.
    */
   add(payloadId: string): void {
-    if (payloadId === this.#last) return
-    if (payloadId < this.#last) this.#ascending = false
-    this.#last = payloadId
-    if (this.#used + payloadId.length >= this.#lines.byteLength) this.#grow()
-    this.#used += this.#lines.write(payloadId, this.#used, 'latin1')
-    this.#lines[this.#used++] = LINE_FEED
-    if (++this.#count === MAX_SORTED_LINES || this.#used > this.#runBytes) this.#endRun()
+    this.#gathered.push(payloadId)
+    if (this.#gathered.length === GATHERED_IDS) this.#pack()
   }
 
-  /** Adds valid payload IDs in strictly ascending order, each ended by a line feed. Much the fastest way; neither is checked here. Throws as `add` does. */
+  /** Adds lines of payload IDs, each ended by a line feed. Throws as `add` does. */
   addLines(lines: Buffer): void {
-    if (lines.byteLength === 0) return
-    this.#endRun()
-    this.#addRun(lines)
+    const payloadIds = lines.toString('latin1', 0, Math.max(0, lines.byteLength - 1)).split('\n')
+    if (lines.byteLength > 0) for (let from = 0; from < payloadIds.length; from += GATHERED_IDS) this.addList(listOf(payloadIds.slice(from, from + GATHERED_IDS)))
+  }
+
+  /** Adds IDs that are packed already. Throws as `add` does. */
+  addList(list: IdList): void {
+    if (list.count === 0) return
+    const isOther = this.#lists[0] !== undefined && this.#lists[0].width !== list.width
+    if (isOther || this.#count + list.count > MAX_SORTED_IDS || this.#bytes + list.bytes.byteLength > this.#runBytes) this.#endRun()
+    this.#lists.push(list)
+    this.#count += list.count
+    this.#bytes += list.bytes.byteLength
   }
 
   /** The set of all that was added. The builder is used up. */
   async finish(): Promise<PayloadIdSet> {
+    this.#pack()
     this.#endRun()
+    if (this.#runs.length === 0) this.#runs.push(new Run(this.#spill))
+    this.#runs.at(-1)?.end()
     while (this.#runs.length > 1) await this.#mergeOnce()
-    const run = this.#runs[0] ?? new Run(this.#spill)
-    return PayloadIdSet.from({ ...run.summary(), encoded: this.#spill.detach() })
+    const { encoder } = this.#runs[0] as Run
+    const digest = createHash('sha256')
+    for await (const bytes of this.#spill.read(0)) digest.update(bytes)
+    return PayloadIdSet.from({ size: encoder.count, digest: digest.digest('hex'), blocks: encoder.blocks, encoded: this.#spill.detach() })
   }
 
   /** Frees everything when the set is not wanted. Idempotent; not needed after `finish`. */
@@ -173,8 +187,10 @@ export class PayloadIdSetBuilder {
     const runs: Run[] = []
     try {
       for (let from = 0; from < this.#runs.length; from += MERGED_RUNS) {
+        const group = this.#runs.slice(from, from + MERGED_RUNS)
+        const width = group.every((run) => run.width === group[0]?.width) ? (group[0]?.width ?? 0) : 0
         const merged = new Run(spill)
-        for await (const lines of mergeRuns(this.#runs.slice(from, from + MERGED_RUNS).map((run) => run.batches()))) merged.add(lines)
+        for await (const list of mergeRuns(group.map((run) => run.lists()), width)) merged.add(list)
         merged.end()
         runs.push(merged)
       }
@@ -187,21 +203,22 @@ export class PayloadIdSetBuilder {
     this.#runs = runs
   }
 
-  #endRun(): void {
-    if (this.#used === 0) return
-    const pending = this.#lines.subarray(0, this.#used)
-    this.#addRun(this.#ascending ? pending : sortLines(pending))
-    this.#used = 0
-    this.#count = 0
-    this.#ascending = true
+  #pack(): void {
+    if (this.#gathered.length > 0) this.addList(listOf(this.#gathered))
+    this.#gathered = []
   }
 
-  #addRun(lines: Buffer): void {
+  #endRun(): void {
+    const lists = this.#lists
+    if (lists.length === 0) return
+    this.#lists = []
+    this.#count = 0
+    this.#bytes = 0
+    const list = sortedRun(lists)
     const run = this.#runs.at(-1)
     // What begins where the last run ended makes that run longer: a set that came in order is one run.
-    if (run !== undefined && lines.compare(run.last) > 0) run.add(lines)
-    else this.#newRun().add(lines)
-    this.#last = this.#runs.at(-1)?.last.toString('latin1').trimEnd() ?? ''
+    if (run !== undefined && firstOf(list) > run.encoder.last) run.add(list)
+    else this.#newRun().add(list)
   }
 
   #newRun(): Run {
@@ -210,51 +227,40 @@ export class PayloadIdSetBuilder {
     this.#runs.push(run)
     return run
   }
-
-  #grow(): void {
-    const larger = Buffer.allocUnsafeSlow(Math.max(MIN_LINES_BYTES, 2 * this.#lines.byteLength))
-    this.#lines.copy(larger, 0, 0, this.#used)
-    this.#lines = larger
-  }
 }
 
 /** IDs in ascending order, encoded at the end of a spill; the last run of a spill may still grow. */
 class Run {
+  readonly encoder: BlockEncoder
   readonly #spill: Spill
   readonly #from: number
-  readonly #encoder = new PayloadIdEncoder()
-  readonly #hash = createHash('sha256')
+  #width: number | undefined
   #end: number | undefined
 
   constructor(spill: Spill) {
     this.#spill = spill
     this.#from = spill.bytes
-    spill.append(PAYLOAD_IDS_PREAMBLE)
+    this.encoder = new BlockEncoder((bytes) => spill.append(bytes))
   }
 
-  /** The last ID and its line feed. */
-  get last(): Buffer {
-    return this.#encoder.last
+  /** That of all its lists; 0 when they differ. */
+  get width(): number {
+    return this.#width ?? 0
   }
 
-  /** Adds lines, each greater than the one before. */
-  add(lines: Buffer): void {
-    this.#hash.update(lines)
-    this.#spill.append(this.#encoder.encode(lines))
+  /** Adds IDs, each greater than the one before. */
+  add(list: IdList): void {
+    this.#width = this.#width === undefined || this.#width === list.width ? list.width : 0
+    this.encoder.add(list)
   }
 
   end(): void {
+    this.encoder.end()
     this.#end = this.#spill.bytes
   }
 
-  batches(): AsyncGenerator<readonly string[], void, undefined> {
-    return decodePayloadIdBatches(this.#spill.read(this.#from, { end: this.#end, readBytes: MERGE_READ_BYTES }))
-  }
-
-  summary(): Omit<PayloadIdSetState, 'encoded'> {
-    const base = this.#from + PAYLOAD_IDS_PREAMBLE.byteLength
-    const restarts = this.#encoder.restarts.map(({ position, payloadId }) => ({ position: base + position, payloadId }))
-    return { size: this.#encoder.count, digest: this.#hash.digest('hex'), restarts }
+  lists(): IdLists {
+    return decodeLists(this.#spill.read(this.#from, { end: this.#end, readBytes: MERGE_READ_BYTES }))
   }
 }
 
@@ -266,4 +272,25 @@ export async function emptyPayloadIdSet(): Promise<PayloadIdSet> {
 /** The IDs of a `payload-ids` object. Throws `restore_corrupt` with the byte offset when it is damaged. */
 export async function* decodePayloadIds(source: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, undefined> {
   for await (const batch of decodePayloadIdBatches(source)) yield* batch
+}
+
+/** The IDs of a `payload-ids` object, up to 1,024 at a time. Throws as `decodePayloadIds` does. */
+export async function* decodePayloadIdBatches(source: AsyncIterable<Uint8Array>): AsyncGenerator<readonly string[], void, undefined> {
+  for await (const list of decodeLists(source)) yield idsOf(list)
+}
+
+/** Gives way to the event loop between some blocks. */
+async function* decodeLists(source: AsyncIterable<Uint8Array>): IdLists {
+  const decoder = new BlockDecoder()
+  let turnIds = 0
+  for await (const chunk of source) {
+    for (const list of decoder.decode(chunk)) {
+      yield list
+      turnIds += list.count
+      if (turnIds < TURN_IDS) continue
+      turnIds = 0
+      await setImmediate()
+    }
+  }
+  decoder.end()
 }

@@ -18,7 +18,7 @@ export function checkLabels(labels: Readonly<Record<string, string>>): Readonly<
       storeKind: 'x',
       schemaVersion: 0,
       payload: { bytes: 0, sha256: DIGEST },
-      payloadIds: { count: 0, digest: DIGEST, bytes: 0, sha256: DIGEST },
+      payloadIds: { count: 0, bytes: 0, sha256: DIGEST },
       records: {},
       encryption: null,
       compression: 'none',

@@ -1,5 +1,4 @@
 /** A snapshot of a store on its way to a destination: payload, payload IDs, manifest, published. */
-import { createHash } from 'node:crypto'
 import type { Backupable, SnapshotSummary } from '../backupable.ts'
 import type { BackupUpload, Destination } from '../destination.ts'
 import { CombinedError } from '../errors.ts'
@@ -53,14 +52,14 @@ async function fillAndPublish(upload: BackupUpload, options: UploadBackupOptions
     await onWritten({ bytes, records })
   }
   const { summary, payloadIds } = await takeSnapshot(store, { write, onRecords: (count) => (records = count), signal, maxBytesPerSecond })
-  let stored: { readonly bytes: number; readonly sha256: string }
+  let payloadIdsBytes = 0
   try {
     await onPhase('payload-ids', summary)
-    stored = await writePayloadIds(upload, payloadIds, options)
+    payloadIdsBytes = await writePayloadIds(upload, payloadIds, options)
   } finally {
     await payloadIds.close()
   }
-  const manifest = manifestOf(summary, { ...options, stored })
+  const manifest = manifestOf(summary, { ...options, payloadIdsBytes })
   const manifestBytes = encodeManifest(manifest)
   await onPhase('publish', summary)
   signal?.throwIfAborted()
@@ -68,22 +67,20 @@ async function fillAndPublish(upload: BackupUpload, options: UploadBackupOptions
   return { manifest, manifestBytes }
 }
 
-async function writePayloadIds(upload: BackupUpload, payloadIds: PayloadIdSet, { signal, onWritten }: UploadBackupOptions): Promise<{ bytes: number; sha256: string }> {
-  const hash = createHash('sha256')
+async function writePayloadIds(upload: BackupUpload, payloadIds: PayloadIdSet, { signal, onWritten }: UploadBackupOptions): Promise<number> {
   let bytes = 0
   for await (const chunk of payloadIds.encoded()) {
     signal?.throwIfAborted()
-    hash.update(chunk)
     await upload.write('payload-ids', chunk)
     bytes += chunk.byteLength
     await onWritten({ bytes, records: payloadIds.size })
   }
-  return { bytes, sha256: hash.digest('hex') }
+  return bytes
 }
 
 function manifestOf(
   { createdAtMs, storeId, storeKind, schemaVersion, records, bytes, sha256, payloadIds }: SnapshotSummary,
-  { backupId, labels, stored }: Pick<UploadBackupOptions, 'backupId' | 'labels'> & { readonly stored: { readonly bytes: number; readonly sha256: string } },
+  { backupId, labels, payloadIdsBytes }: Pick<UploadBackupOptions, 'backupId' | 'labels'> & { readonly payloadIdsBytes: number },
 ): Manifest {
   return {
     manifestVersion: MANIFEST_VERSION,
@@ -93,7 +90,7 @@ function manifestOf(
     storeKind,
     schemaVersion,
     payload: { bytes, sha256 },
-    payloadIds: { count: payloadIds.count, digest: payloadIds.digest, ...stored },
+    payloadIds: { count: payloadIds.count, bytes: payloadIdsBytes, sha256: payloadIds.digest },
     records,
     encryption: null,
     compression: 'none',

@@ -13,7 +13,6 @@ const TEXT = 3
 const ARRAY = 4
 const MAP = 5
 const MAX_DEPTH = 8
-const REPLACEMENT = '\ufffd'
 
 export class CborReader {
   readonly #bytes: Buffer
@@ -39,20 +38,21 @@ export class CborReader {
   }
 
   text(): string {
-    const value = this.value()
-    if (typeof value !== 'string') throw new TypeError('text is expected')
-    return value
+    const { isText, bytes } = this.string()
+    if (!isText) throw new TypeError('text is expected')
+    if (!isUtf8(bytes)) throw new TypeError('a text is not valid UTF-8')
+    return bytes.toString()
   }
 
   /** A view of the bytes. */
-  bytes(): Uint8Array {
-    const value = this.value()
-    if (typeof value === 'string') throw new TypeError('bytes are expected')
-    return value
+  bytes(): Buffer {
+    const { isText, bytes } = this.string()
+    if (isText) throw new TypeError('bytes are expected')
+    return bytes
   }
 
-  /** Text, or a view of bytes. */
-  value(): Value {
+  /** A view of text or bytes as they are; whether text is valid UTF-8 is not looked at. */
+  string(): { readonly isText: boolean; readonly bytes: Buffer } {
     const major = this.#major()
     if (major !== TEXT && major !== BYTES) throw new TypeError('text or bytes are expected')
     const length = this.#argument()
@@ -60,10 +60,7 @@ export class CborReader {
     const end = start + length
     if (end > this.#bytes.byteLength) throw new TypeError('a string is longer than what holds it')
     this.#position = end
-    if (major === BYTES) return this.#bytes.subarray(start, end)
-    const text = this.#bytes.toString('utf8', start, end)
-    if (text.includes(REPLACEMENT) && !isUtf8(this.#bytes.subarray(start, end))) throw new TypeError('a text is not valid UTF-8')
-    return text
+    return { isText: major === TEXT, bytes: this.#bytes.subarray(start, end) }
   }
 
   /** Passes over one item of any of these types. */
@@ -71,7 +68,8 @@ export class CborReader {
     if (depth === 0) throw new TypeError('it is nested too deep')
     const major = this.#major()
     if (major === TEXT || major === BYTES) {
-      this.value()
+      const { isText, bytes } = this.string()
+      if (isText && !isUtf8(bytes)) throw new TypeError('a text is not valid UTF-8')
       return
     }
     if (major !== UNSIGNED && major !== ARRAY && major !== MAP) throw new TypeError(`there is no item of major type ${major}`)

@@ -29,6 +29,24 @@ export interface FrameHeader {
   readonly sequence: bigint
 }
 
+/** Memory for one frame with so much content: what is written into its content need not be copied again. */
+export function newFrame(contentBytes: number): Buffer {
+  return Buffer.allocUnsafeSlow(FRAME_HEADER_BYTES + contentBytes + CRC_BYTES)
+}
+
+/** The content of a frame, as a view. */
+export function contentOf(frame: Buffer): Buffer {
+  return frame.subarray(FRAME_HEADER_BYTES, frame.byteLength - CRC_BYTES)
+}
+
+/** Writes header and CRC around the content of a frame. Returns the CRC; `crc` is that of the frame before. */
+export function sealFrame(frame: Buffer, header: FrameHeader, crc: number): number {
+  encodeFrameHeader(header).copy(frame)
+  const sealed = crc32(frame.subarray(0, frame.byteLength - CRC_BYTES), crc)
+  frame.writeUInt32LE(sealed, frame.byteLength - CRC_BYTES)
+  return sealed
+}
+
 /** The preamble; its CRC is the seed of the first frame's. */
 export function encodePreamble(): { readonly bytes: Buffer; readonly crc: number } {
   const bytes = Buffer.alloc(PREAMBLE_BYTES)

@@ -18,8 +18,8 @@ export interface Manifest {
   readonly schemaVersion: number
   /** Stored bytes of `payload`. */
   readonly payload: { readonly bytes: number; readonly sha256: string }
-  /** `bytes` and `sha256` are of the stored object, `count` and `digest` of the IDs in it. */
-  readonly payloadIds: { readonly count: number; readonly digest: string; readonly bytes: number; readonly sha256: string }
+  /** `count` is that of the IDs. `sha256` is the digest of the set too: there is one object for every set. */
+  readonly payloadIds: { readonly count: number; readonly bytes: number; readonly sha256: string }
   /** Records per section. */
   readonly records: Readonly<Record<string, number>>
   /** Always `null`: this release writes and reads no encrypted backups. */
@@ -83,12 +83,7 @@ function readManifest(json: Json, backupId: string): Manifest {
     storeKind: text(json, 'storeKind', (text) => NAME.test(text)),
     schemaVersion: count(json, 'schemaVersion'),
     payload: { bytes: count(payload, 'bytes'), sha256: sha256(payload, 'sha256') },
-    payloadIds: {
-      count: count(payloadIds, 'count'),
-      digest: sha256(payloadIds, 'digest'),
-      bytes: count(payloadIds, 'bytes'),
-      sha256: sha256(payloadIds, 'sha256'),
-    },
+    payloadIds: { count: count(payloadIds, 'count'), bytes: count(payloadIds, 'bytes'), sha256: sha256(payloadIds, 'sha256') },
     records: map(json, 'records', { most: MAX_SECTIONS, name: NAME, read: count }),
     encryption: null,
     compression: text(json, 'compression', (text) => (COMPRESSIONS as readonly string[]).includes(text)) as Compression,

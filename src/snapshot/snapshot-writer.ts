@@ -1,11 +1,10 @@
 /** Writes a framed stream, version 1. */
 import { type Hash, createHash } from 'node:crypto'
-import { crc32 } from 'node:zlib'
 import type { SnapshotSink, SnapshotSummary, StoreKind } from '../backupable.ts'
 import { InternalError } from '../errors.ts'
 import { type Compression, compressor } from './compression.ts'
 import { decodeHeader, decodeTrailer, encodeHeader, encodeTrailer } from './control.ts'
-import { CODECS, CRC_BYTES, encodeFrameHeader, encodePreamble, FRAME_TYPES, MAX_RAW_BYTES, MAX_STORED_BYTES } from './frame.ts'
+import { CODECS, contentOf, encodePreamble, FRAME_TYPES, MAX_RAW_BYTES, MAX_STORED_BYTES, newFrame, sealFrame } from './frame.ts'
 import { encodeRecords, type StoredRecord } from './records.ts'
 
 export interface SnapshotWriterOptions {
@@ -60,24 +59,30 @@ export class SnapshotWriter {
     const { bytes, crc } = encodePreamble()
     this.#crc = crc
     await this.#emit(bytes)
-    await this.#writeFrame({ type: FRAME_TYPES.header, codec: CODECS.none, section: 0, records: 0 }, header)
+    await this.#writeControl(FRAME_TYPES.header, header)
   }
 
   /** Writes one data frame of key-value records; none is no frame. Their encoded size is at most 64 MiB (`RangeError`). */
   async writeRecords(section: number, records: readonly StoredRecord[]): Promise<void> {
-    if (records.length > 0) await this.writeRaw(section, encodeRecords(records), records.length)
+    if (records.length > 0) await this.writeFrame(section, encodeRecords(records), records.length)
   }
 
   /** Writes one data frame of a store's own form, of at most 64 MiB. `records` says how many of its records are in it, at least one. */
   async writeRaw(section: number, raw: Uint8Array, records: number): Promise<void> {
+    const frame = newFrame(raw.byteLength)
+    contentOf(frame).set(raw)
+    await this.writeFrame(section, frame, records)
+  }
+
+  /** Writes one data frame that was made with `newFrame` and has its content. The frame is the sink's from then on. */
+  async writeFrame(section: number, frame: Buffer, records: number): Promise<void> {
     const counted = this.#counts[section]
-    if (!Number.isInteger(records) || records < 1 || raw.byteLength === 0) throw new RangeError(`A frame holds at least one record; this one has ${records}`)
+    if (!Number.isInteger(records) || records < 1 || contentOf(frame).byteLength === 0) throw new RangeError(`A frame holds at least one record; this one has ${records}`)
     if (counted === undefined || section < this.#section) throw new InternalError(`Cannot write section ${section} after section ${this.#section}`)
     this.#section = section
     this.#counts[section] = counted + records
     this.#records += records
-    const codec = this.#compress === undefined ? CODECS.none : CODECS.zstd
-    await this.#writeFrame({ type: FRAME_TYPES.data, codec, section, records }, raw)
+    await this.#write({ type: FRAME_TYPES.data, section, records }, frame)
   }
 
   /** Writes the trailer and tells the sink what was written. Throws a `TypeError` for a digest that is none. */
@@ -85,7 +90,7 @@ export class SnapshotWriter {
     const sha256 = this.#hash.copy().digest('hex')
     const trailer = encodeTrailer({ frames: this.#sequence + 1, records: this.#counts, payloadIds, sha256 })
     decodeTrailer(trailer)
-    await this.#writeFrame({ type: FRAME_TYPES.trailer, codec: CODECS.none, section: 0, records: 0 }, trailer)
+    await this.#writeControl(FRAME_TYPES.trailer, trailer)
     const { storeKind, storeId, schemaVersion, sections, createdAtMs } = this.#options
     const summary: SnapshotSummary = {
       storeKind,
@@ -101,19 +106,29 @@ export class SnapshotWriter {
     return summary
   }
 
-  async #writeFrame(frame: { type: number; codec: number; section: number; records: number }, raw: Uint8Array): Promise<void> {
-    const stored = frame.codec === CODECS.zstd && this.#compress !== undefined ? this.#compress(raw) : raw
-    if (raw.byteLength > MAX_RAW_BYTES || stored.byteLength > MAX_STORED_BYTES) {
-      throw new RangeError(`A frame holds at most ${MAX_STORED_BYTES} bytes as stored and ${MAX_RAW_BYTES} raw; this one has ${stored.byteLength} and ${raw.byteLength}`)
+  async #writeControl(type: number, content: Buffer): Promise<void> {
+    const frame = newFrame(content.byteLength)
+    content.copy(contentOf(frame))
+    await this.#write({ type, section: 0, records: 0 }, frame)
+  }
+
+  async #write(header: { readonly type: number; readonly section: number; readonly records: number }, raw: Buffer): Promise<void> {
+    const codec = header.type === FRAME_TYPES.data && this.#compress !== undefined ? CODECS.zstd : CODECS.none
+    const stored = codec === CODECS.zstd ? this.#compressed(raw) : raw
+    const [rawBytes, storedBytes] = [contentOf(raw).byteLength, contentOf(stored).byteLength]
+    if (rawBytes > MAX_RAW_BYTES || storedBytes > MAX_STORED_BYTES) {
+      throw new RangeError(`A frame holds at most ${MAX_STORED_BYTES} bytes as stored and ${MAX_RAW_BYTES} raw; this one has ${storedBytes} and ${rawBytes}`)
     }
-    const header = encodeFrameHeader({ ...frame, storedBytes: stored.byteLength, rawBytes: raw.byteLength, sequence: BigInt(this.#sequence) })
+    this.#crc = sealFrame(stored, { ...header, codec, storedBytes, rawBytes, sequence: BigInt(this.#sequence) }, this.#crc)
     this.#sequence++
-    this.#crc = crc32(stored, crc32(header, this.#crc))
-    const tail = Buffer.allocUnsafe(CRC_BYTES)
-    tail.writeUInt32LE(this.#crc)
-    await this.#emit(header)
     await this.#emit(stored)
-    await this.#emit(tail)
+  }
+
+  #compressed(raw: Buffer): Buffer {
+    const content = this.#compress?.(contentOf(raw)) ?? contentOf(raw)
+    const frame = newFrame(content.byteLength)
+    contentOf(frame).set(content)
+    return frame
   }
 
   async #emit(bytes: Uint8Array): Promise<void> {

@@ -139,7 +139,7 @@ describe('verifyBackup()', () => {
     const { destination } = await newPlace()
     const backup = await takeBackup(FakeStore.of(20))
     const backupId = await publish(destination, vouchedFor(backup, { payloadIds: Buffer.from('p1\np2\n') }))
-    await expect(verifyBackup({ destination, backupId })).rejects.toMatchObject({ code: 'restore_corrupt', message: expect.stringContaining('payload IDs') })
+    await expect(verifyBackup({ destination, backupId })).rejects.toMatchObject({ code: 'checksum_mismatch', message: expect.stringContaining('payload IDs') })
   })
 
   test('a trial restore that gives something else is told, and the trial store is discarded', async () => {

@@ -7,9 +7,13 @@ import type { BenchContext } from './bench.ts'
 
 export type Entry = readonly [key: string, value: string]
 
-/** Ordered by key. The payload IDs are in no order at all. */
-export function entryOf(index: number): Entry {
-  const payloadId = createHash('sha256').update(`payload ${index}`).digest('hex')
+/** What payload IDs are like: digests, in no order at all, or IDs that begin with a counter or a time, in the order of the keys. */
+export type IdOrder = 'none' | 'ascending'
+
+/** Ordered by key. */
+export function entryOf(index: number, order: IdOrder): Entry {
+  const digest = createHash('sha256').update(`payload ${index}`).digest('hex')
+  const payloadId = order === 'none' ? digest : index.toString(16).padStart(12, '0') + digest.slice(12)
   const timeNs = 1_700_000_000_000_000_000n + BigInt(index) * 1_000_003n
   return [
     `inodes/${String(index + 1).padStart(16, '0')}`,
@@ -20,19 +24,19 @@ export function entryOf(index: number): Entry {
 
 /** The payload ID of an entry's value: what a careful embedder would write. */
 export function payloadIdOfValue(value: string): string {
-  const from = value.indexOf('"payloadId":"') + 13
-  if (from < 13) throw new TypeError('The value has no payload ID')
-  return value.slice(from, from + 64)
+  // The last of the fields, and always as long.
+  if (!value.endsWith('"}') || !value.startsWith('"payloadId":"', value.length - 79)) throw new TypeError('The value has no payload ID')
+  return value.slice(-66, -2)
 }
 
 /** How the store's server opens it. */
 export const OPEN_OPTIONS = { multithreading: true } as const
 
 /** Makes a compacted database of so many entries once per run; gives its directory. */
-export async function filledDatabase({ directory }: Pick<BenchContext, 'directory'>, entries: number): Promise<string> {
-  const path = join(directory, `entries-${entries}`)
+export async function filledDatabase({ directory }: Pick<BenchContext, 'directory'>, entries: number, order: IdOrder = 'ascending'): Promise<string> {
+  const path = join(directory, `entries-${order}-${entries}`)
   if (existsSync(path)) return path
-  await fill(path, entries, entryOf)
+  await fill(path, entries, (index) => entryOf(index, order))
   return path
 }
 
@@ -45,7 +49,7 @@ export async function filledMetadataStore({ directory }: Pick<BenchContext, 'dir
   if (existsSync(path)) return path
   const inodes = entries >> 1
   await fill(path, entries, (index) => {
-    const inode = entryOf(index % inodes)
+    const inode = entryOf(index % inodes, 'none')
     return index < inodes ? inode : [`references/${payloadIdOfValue(inode[1])} i${inode[0].slice(7)}`, '']
   })
   return path

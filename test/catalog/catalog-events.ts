@@ -23,7 +23,7 @@ export function manifestOf(backupId: string = BACKUP): Manifest {
     storeKind: 'fake',
     schemaVersion: 1,
     payload: { bytes: 1, sha256: 'a'.repeat(64) },
-    payloadIds: { count: 2, digest: 'b'.repeat(64), bytes: 3, sha256: 'c'.repeat(64) },
+    payloadIds: { count: 2, bytes: 3, sha256: 'c'.repeat(64) },
     records: { entries: 4 },
     encryption: null,
     compression: 'none',

@@ -33,7 +33,7 @@ export async function takeBackup(store: Backupable): Promise<Backup> {
     storeKind: summary.storeKind,
     schemaVersion: summary.schemaVersion,
     payload: { bytes: payload.byteLength, sha256: sha256(payload) },
-    payloadIds: { count: set.size, bytes: payloadIds.byteLength, sha256: sha256(payloadIds), digest: set.digest },
+    payloadIds: { count: set.size, bytes: payloadIds.byteLength, sha256: sha256(payloadIds) },
     records: summary.records,
     encryption: null,
     compression: 'none',

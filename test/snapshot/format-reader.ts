@@ -64,35 +64,51 @@ export function readStream(bytes: Buffer): FormatStream {
     counts[section] = (counts[section] ?? 0) + count
     const rawBytes = codec === 0 ? content : zstd(content)
     demand(rawBytes.byteLength === raw, 'raw length')
-    const pairs = item(rawBytes) as readonly Item[]
-    demand(pairs.length === count, 'record count')
-    for (const pair of pairs) records.push([name, ...(pair as readonly [Item, Item])])
+    const columns = item(rawBytes) as readonly Item[]
+    demand(columns.length === 4, 'columns')
+    const [keys, values] = [partsOf(columns[0], columns[1], count), partsOf(columns[2], columns[3], count)]
+    keys.forEach((key, index) => records.push([name, key, values[index] ?? '']))
   }
+}
+
+/** The parts of a column, by their lengths in bytes. */
+function partsOf(lengths: Item | undefined, content: Item | undefined, count: number): (string | Buffer)[] {
+  demand(Buffer.isBuffer(lengths) && lengths.byteLength === 4 * count, 'record count')
+  demand(typeof content === 'string' || Buffer.isBuffer(content), 'column')
+  const bytes = Buffer.from(content)
+  let at = 0
+  const parts = Array.from({ length: count }, (_, index) => {
+    const part = bytes.subarray(at, (at += lengths.readUInt32LE(4 * index)))
+    return typeof content === 'string' ? new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(part) : part
+  })
+  demand(at === bytes.byteLength, 'column length')
+  return parts
 }
 
 /** Reads a `payload-ids` object. */
 export function readPayloadIds(bytes: Buffer): string[] {
   demand(bytes.subarray(0, 8).toString('hex') === '894846490d0a0100', 'preamble')
   const ids: string[] = []
-  for (let at = 8; at < bytes.byteLength; ) {
-    const shared = bytes.readUInt8(at++)
-    let head = bytes.readUInt8(at++)
-    if (head >= 128) head += (bytes.readUInt8(at++) - 1) * 128
-    const length = head >> 1
-    demand(at + length <= bytes.byteLength, 'entry cut short')
-    const suffix = bytes.subarray(at, at + length).toString(head % 2 === 1 ? 'hex' : 'latin1')
-    at += length
-    const before = ids.at(-1) ?? ''
-    demand(ids.length % 1024 !== 0 || shared === 0, 'restart')
-    const id = before.slice(0, shared) + suffix
-    demand(id > before, 'order')
-    ids.push(id)
+  let at = 8
+  const take = (length: number): Buffer => {
+    demand(at + length <= bytes.byteLength, 'cut short')
+    return bytes.subarray(at, (at += length))
+  }
+  while (at < bytes.byteLength) {
+    const [length, count, width, shared] = [take(4).readUInt32LE(), take(2).readUInt16LE(), take(1).readUInt8(), take(1).readUInt8()]
+    const end = at + length
+    const prefix = take(shared).toString('hex')
+    let before = ''
+    for (let index = 0; index < count; index++) {
+      const [same, rest] = width === 0 ? [take(1).readUInt8(), take(1).readUInt8()] : [0, width - shared]
+      const id = width === 0 ? before.slice(0, same) + take(rest).toString('latin1') : prefix + take(rest).toString('hex')
+      demand(id > (ids.at(-1) ?? ''), 'order')
+      ids.push(id)
+      before = id
+    }
+    demand(at === end, 'block length')
   }
   return ids
-}
-
-export function digestOf(ids: readonly string[]): string {
-  return sha256(Buffer.from(ids.map((id) => `${id}\n`).join(''))).toString('hex')
 }
 
 function item(bytes: Buffer): Item {

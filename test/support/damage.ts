@@ -102,24 +102,42 @@ export function damagedStreams(whole: Buffer, other: Buffer): Damaged[] {
     made('sha256-wrong', trailer({ sha256: Buffer.alloc(32, 1) }), at(last)),
     made('trailer-field-missing', resealed(last, (frame) => withContent(frame, without(contentOf(frame), 'frames')), true), at(last)),
 
-    made('fewer-records-than-counted', records([['k', 'v']], 2), at(1)),
-    made('more-records-than-counted', records([['k', 'v'], ['l', 'w']], 1), at(1)),
-    made('record-of-three', records([['k', 'v', 'w']], 1), at(1)),
-    made('record-of-one', records([['k']], 1), at(1)),
-    made('record-no-array', records([{ k: 'v' }], 1), at(1)),
-    made('record-of-number', records([['k', 1]], 1), at(1)),
-    made('record-of-null', records([['k', null]], 1), at(1)),
-    made('record-nested', records([['k', ['v']]], 1), at(1)),
-    made('record-tagged', records(Buffer.from('818261 6b c1 6176'.replaceAll(' ', ''), 'hex'), 1), at(1)),
-    made('records-of-indefinite-length', records(Buffer.from('9f82616b6176ff', 'hex'), 1), at(1)),
-    made('records-text-of-indefinite-length', records(Buffer.from('8182616b7f6176ff', 'hex'), 1), at(1)),
-    made('records-text-not-utf8', records(Buffer.from('8182616b61ff', 'hex'), 1), at(1)),
-    made('records-array-length-claimed', records(Buffer.from('9affffffff82616b6176', 'hex'), 0xffffffff), at(1)),
-    made('records-text-length-claimed', records(Buffer.from('8182616b7b00ffffffffffffff76', 'hex'), 1), at(1)),
-    made('records-cut-short', records(encode([['k', 'v']]).subarray(0, -1), 1), at(1)),
-    made('records-bytes-left-over', records(Buffer.concat([encode([['k', 'v']]), Buffer.from([0x60])]), 1), at(1)),
+    made('fewer-records-than-counted', records(columns([1], 'k', [1], 'v'), 2), at(1)),
+    made('more-records-than-counted', records(columns([1, 1], 'kl', [1, 1], 'vw'), 1), at(1)),
+    made('more-values-than-keys', records(columns([1], 'k', [1, 1], 'vw'), 1), at(1)),
+    made('column-of-three', records(columns([1], 'k', [1], 'v').slice(0, 3), 1), at(1)),
+    made('column-of-five', records([...columns([1], 'k', [1], 'v'), 'w'], 1), at(1)),
+    made('records-no-array', records({ k: 'v' }, 1), at(1)),
+    made('column-of-number', records([lengths([1]), 'k', lengths([1]), 1], 1), at(1)),
+    made('column-of-null', records([lengths([1]), 'k', lengths([1]), null], 1), at(1)),
+    made('column-nested', records([lengths([1]), 'k', lengths([1]), ['v']], 1), at(1)),
+    made('column-tagged', records(Buffer.from('84 44 01000000 61 6b 44 01000000 c1 61 76'.replaceAll(' ', ''), 'hex'), 1), at(1)),
+    made('columns-of-indefinite-length', records(Buffer.from('9f 44 01000000 61 6b 44 01000000 61 76 ff'.replaceAll(' ', ''), 'hex'), 1), at(1)),
+    made('column-text-of-indefinite-length', records(Buffer.from('84 44 01000000 61 6b 44 01000000 7f 61 76 ff'.replaceAll(' ', ''), 'hex'), 1), at(1)),
+    made('column-text-not-utf8', records(Buffer.from('84 44 01000000 61 6b 44 01000000 61 ff'.replaceAll(' ', ''), 'hex'), 1), at(1)),
+    made('column-cuts-character', records(columns([1, 1], 'é', [0, 1], 'v'), 2), at(1)),
+    made('column-shorter-than-lengths', records(columns([1], 'k', [2], 'v'), 1), at(1)),
+    made('column-longer-than-lengths', records(columns([1], 'k', [0], 'v'), 1), at(1)),
+    made('lengths-as-text', records([ 'aaaa', 'k', lengths([1]), 'v'], 1), at(1)),
+    made('lengths-cut-short', records([lengths([1]).subarray(0, 3), 'k', lengths([1]), 'v'], 1), at(1)),
+    made('length-claimed', records(columns([0xffffffff], 'k', [1], 'v'), 1), at(1)),
+    made('columns-array-length-claimed', records(Buffer.from('9a ffffffff 44 01000000 61 6b 44 01000000 61 76'.replaceAll(' ', ''), 'hex'), 0xffffffff), at(1)),
+    made('column-text-length-claimed', records(Buffer.from('84 44 01000000 61 6b 44 01000000 7b 00ffffffffffffff 76'.replaceAll(' ', ''), 'hex'), 1), at(1)),
+    made('records-cut-short', records(encode(columns([1], 'k', [1], 'v')).subarray(0, -1), 1), at(1)),
+    made('records-bytes-left-over', records(Buffer.concat([encode(columns([1], 'k', [1], 'v')), Buffer.from([0x60])]), 1), at(1)),
     made('records-deeply-nested', records(Buffer.alloc(60_000, 0x81), 1), at(1)),
   ]
+}
+
+/** The content of a data frame, of any lengths. */
+function columns(keyLengths: readonly number[], keys: string, valueLengths: readonly number[], values: string): unknown[] {
+  return [lengths(keyLengths), keys, lengths(valueLengths), values]
+}
+
+function lengths(list: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(4 * list.length)
+  list.forEach((length, index) => bytes.writeUInt32LE(length, 4 * index))
+  return bytes
 }
 
 /** Frames in another order, with sequence numbers put right but CRCs as they were: what only a chained CRC finds. */

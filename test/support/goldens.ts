@@ -25,9 +25,20 @@ export const GOLDEN_DATA: readonly FrameRecords[] = [
     records: [
       ['', 'the empty key'],
       ['\0', '\0nul\n'],
-      [Uint8Array.of(1), new Uint8Array(0)],
+    ],
+  },
+  { section: 3, records: [[Uint8Array.of(1), new Uint8Array(0)]] },
+  {
+    section: 3,
+    records: [
       ['e\u0301 é', '\ufeffmark \ufffd'],
       ['日本語', '😀'.repeat(20)],
+    ],
+  },
+  { section: 3, records: [['語', Uint8Array.of(0, 255)]] },
+  {
+    section: 3,
+    records: [
       [Uint8Array.from({ length: 256 }, () => 255), Uint8Array.from({ length: 256 }, (_, index) => index)],
       [Uint8Array.from({ length: 257 }, () => 255), Uint8Array.from({ length: LONG }, (_, index) => (index * 7) & 255)],
     ],
@@ -56,8 +67,8 @@ export const GOLDEN_PAYLOAD_IDS: readonly string[] = [
 export async function makeGoldens(): Promise<Goldens> {
   const ids = await payloadIdsObject(GOLDEN_PAYLOAD_IDS)
   const whole = await writeStream(GOLDEN_DATA, OPTIONS, ids)
-  const empty = await writeStream([], { ...OPTIONS, storeKind: 'memory' })
   const noIds = await payloadIdsObject([])
+  const empty = await writeStream([], { ...OPTIONS, storeKind: 'memory' }, noIds)
   const zstd = hasZstd() ? await writeStream(GOLDEN_DATA, { ...OPTIONS, compression: 'zstd' }, ids) : undefined
   return new Map([
     ...backup('v1-key-value-stream', whole, ids, { purpose: 'golden', 'example.org/team': 'été' }),
@@ -83,7 +94,7 @@ function smallData(text: string): FrameRecords[] {
     { section: 0, records: [['a', text], ['b', text]] },
     { section: 0, records: [['c', text], ['d', text]] },
     { section: 1, records: [['m', text]] },
-    { section: 2, records: [['x', text], ['y', Uint8Array.of(0, 255)]] },
+    { section: 2, records: [['x', Buffer.from(text)], ['y', Uint8Array.of(0, 255)]] },
   ]
 }
 
@@ -106,7 +117,7 @@ function manifestOf({ bytes, summary }: Written, ids: PayloadIds, labels: Record
     storeKind: summary.storeKind,
     schemaVersion: summary.schemaVersion,
     payload: { bytes: bytes.byteLength, sha256: sha256(bytes) },
-    payloadIds: { count: ids.count, digest: ids.digest, bytes: ids.bytes.byteLength, sha256: sha256(ids.bytes) },
+    payloadIds: { count: ids.count, bytes: ids.bytes.byteLength, sha256: sha256(ids.bytes) },
     records: summary.records,
     encryption: null,
     compression: 'none',
@@ -130,31 +141,49 @@ function unknownFields(whole: Written, ids: PayloadIds): [string, Buffer][] {
 }
 
 function damagedPayloadIds(whole: Buffer): Damaged[] {
+  const lastBlock = blockStarts(whole).at(-1) ?? 0
   const made = (name: string, hex: string | Buffer, offset: number): Damaged => {
     const bytes = typeof hex === 'string' ? Buffer.concat([whole.subarray(0, 8), Buffer.from(hex.replaceAll(' ', ''), 'hex')]) : hex
     return { name, bytes, expected: { code: 'restore_corrupt', offset } }
   }
   return [
     made('empty-file', Buffer.alloc(0), 0),
-    made('truncated-preamble', whole.subarray(0, 5), 5),
-    made('truncated-entry', whole.subarray(0, -1), whole.byteLength - 1),
+    made('truncated-preamble', whole.subarray(0, 5), 0),
+    made('truncated-block', whole.subarray(0, -1), lastBlock),
+    made('truncated-block-header', Buffer.concat([whole, Buffer.alloc(7)]), whole.byteLength),
     made('flipped-bit-in-magic', flipped(whole, 9), 0),
     made('newer-version', flipped(whole, 6 * 8 + 1), 0),
-    made('descending', '00 02 62  00 02 61', 11),
-    made('doubled-entry', '00 02 62  00 02 62', 11),
-    made('empty-id', '00 00', 8),
-    made('id-with-space', '00 06 612062', 8),
-    made('id-not-ascii', '00 06 61e962', 8),
-    made('id-too-long', `00 8104 ${'ff'.repeat(256)}`, 8),
-    made('length-claimed', '00 ffff', 8),
-    made('head-not-shortest', `00 8200 61`, 8),
-    made('shares-more-than-there-is', '00 02 61  02 02 62', 11),
-    made('shares-odd-number', '00 02 61  01 02 62', 11),
-    made('shares-too-little', '00 06 617a7a  00 08 617a7a7a', 13),
-    made('restart-shares', '02 02 62', 8),
-    made('packable-not-packed', '00 04 6162', 8),
-    made('trailing-byte', '00 02 61  00', 12),
+    made('block-without-ids', '00000000 0000 01 00', 8),
+    made('block-of-too-many', `04040000 0104 01 00 ${'00'.repeat(1025)}`, 8),
+    made('block-smaller-than-could-be', '01000000 0100 01 01 aa  01000000 0100 01 01 bb', 17),
+    made('block-width-too-large', `80000000 0100 80 00 ${'00'.repeat(128)}`, 8),
+    made('block-shares-more-than-there-is', '02000000 0100 01 02 aaaa', 8),
+    made('block-shares-too-little', '04000000 0200 02 00 aa01 aa02', 8),
+    made('block-shares-too-much', '03000000 0200 02 01 aa 01 01', 8),
+    made('block-length-differs', '03000000 0200 01 00 aabbcc', 8),
+    made('block-length-claimed', 'ffffffff 0200 00 00 00016d 00016e', 8),
+    made('descending', '02000000 0200 01 00 bbaa', 8),
+    made('doubled', '02000000 0200 01 00 aaaa', 8),
+    made('descending-blocks', '01000000 0100 01 01 bb  03000000 0100 00 00 000161', 17),
+    made('text-descending', '06000000 0200 00 00 00017a 000179', 8),
+    made('text-doubled', '05000000 0200 00 00 00017a 0100', 8),
+    made('text-empty', '02000000 0100 00 00 0000', 8),
+    made('text-with-space', '05000000 0100 00 00 0003 7a207a', 8),
+    made('text-not-ascii', '05000000 0100 00 00 0003 7ae97a', 8),
+    made('text-shares-more-than-there-is', '06000000 0200 00 00 00017a 02017a', 8),
+    made('text-shares-too-little', '08000000 0200 00 00 00027a61 00027a62', 8),
+    made('text-packable', '04000000 0100 00 00 0002 6162', 8),
+    made('text-too-long', `04010000 0100 00 00 00ff ${'7a'.repeat(258)}`, 8),
+    made('text-length-differs', '04000000 0100 00 00 00017a 00', 8),
+    made('trailing-byte', Buffer.concat([whole, Buffer.alloc(1)]), whole.byteLength),
   ]
+}
+
+/** Where the blocks of a `payload-ids` object begin. */
+function blockStarts(bytes: Buffer): number[] {
+  const starts: number[] = []
+  for (let at = 8; at < bytes.byteLength; at += 8 + bytes.readUInt32LE(at)) starts.push(at)
+  return starts
 }
 
 function damagedManifests(manifest: Parameters<typeof encodeManifest>[0]): Damaged[] {
@@ -186,7 +215,7 @@ function damagedManifests(manifest: Parameters<typeof encodeManifest>[0]): Damag
     json('number-as-text', { schemaVersion: '1' }),
     json('sha256-in-capitals', { payload: { ...manifest.payload, sha256: 'A'.repeat(64) } }),
     json('sha256-too-short', { payloadIds: { ...manifest.payloadIds, sha256: 'a'.repeat(63) } }),
-    json('digest-missing', { payloadIds: { ...manifest.payloadIds, digest: undefined } }),
+    json('sha256-missing', { payloadIds: { ...manifest.payloadIds, sha256: undefined } }),
     json('payload-an-array', { payload: [] }),
     json('records-of-wrong-name', { records: { '../x': 1 } }),
     raw('records-with-proto', text.replace('"records": {', '"records": {"__proto__": 1,')),

@@ -1,4 +1,5 @@
 /** Streams written to memory and read from it. */
+import { createHash } from 'node:crypto'
 import type { SnapshotSource, SnapshotSummary } from '../../src/backupable.ts'
 import { PayloadIdSetBuilder } from '../../src/payload-ids.ts'
 import { type DataFrame, type StoredRecord, decodeRecords, openSnapshot } from '../../src/snapshot/snapshot-reader.ts'
@@ -17,7 +18,7 @@ export interface Written {
 
 export const NO_PAYLOAD_IDS: { readonly count: number; readonly digest: string } = {
   count: 0,
-  digest: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
+  digest: createHash('sha256').update(Buffer.from('894846490d0a0100', 'hex')).digest('hex'),
 }
 
 export const WRITER_OPTIONS: SnapshotWriterOptions = {

@@ -1,5 +1,5 @@
 /** The calling thread's end of a worker thread: messages in order, one first failure, and a certain end. */
-import { Worker } from 'node:worker_threads'
+import { type MessagePort, Worker } from 'node:worker_threads'
 import { unpackError } from '../../error-transfer.ts'
 import { InternalError } from '../../errors.ts'
 import type { Interrupt } from './interrupt.ts'
@@ -10,6 +10,13 @@ const STOP_TIMEOUT_MS = 5000
 
 /** What a thread allocates dies young: letting V8 keep more of it costs memory and saves nothing. */
 const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 6 }
+
+export interface WorkerLinkOptions {
+  readonly name: string
+  readonly interrupt: Interrupt
+  /** What of the request is given away. */
+  readonly transfer?: readonly MessagePort[] | undefined
+}
 
 export class WorkerLink<Received extends { readonly type: string }> {
   readonly #worker: Worker
@@ -22,10 +29,10 @@ export class WorkerLink<Received extends { readonly type: string }> {
   #closing: Promise<void> | undefined
 
   /** Starts a worker; `request` is its `workerData`. Its failure, and anyone else's, is the interrupt's. */
-  constructor(url: URL, request: unknown, { name, interrupt }: { readonly name: string; readonly interrupt: Interrupt }) {
+  constructor(url: URL, request: unknown, { name, interrupt, transfer = [] }: WorkerLinkOptions) {
     this.#interrupt = interrupt
     // The file of a payload-ID set is opened there and used here: it must not be closed with the thread.
-    this.#worker = new Worker(url, { workerData: request, name, trackUnmanagedFds: false, resourceLimits: RESOURCE_LIMITS })
+    this.#worker = new Worker(url, { workerData: request, name, transferList: [...transfer], trackUnmanagedFds: false, resourceLimits: RESOURCE_LIMITS })
     this.#exited = new Promise((resolve) => {
       this.#worker.once('exit', (code) => {
         if (!this.#isDone) interrupt.fail(new InternalError(`The worker thread "${name}" ended unexpectedly, exit code ${code}`))

@@ -31,6 +31,11 @@ export type FromSnapshotWorker =
   /** All chunks were sent. The set is the calling thread's from here on. */
   | { readonly type: 'done'; readonly summary: SnapshotSummary; readonly payloadIds: PayloadIdSetState }
 
+/** Of the thread that reads for a snapshot: all frames were handed over. */
+export interface FromScanWorker {
+  readonly type: 'done'
+}
+
 export type FromRestoreWorker =
   /** A chunk was taken in: one more may be sent. */
   | { readonly type: 'credit'; readonly progress: SnapshotProgress }

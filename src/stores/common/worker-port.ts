@@ -38,14 +38,29 @@ export class WorkerPort {
 
   /** Waits until a chunk may be sent, and counts it. */
   async credit(): Promise<void> {
-    await this.#until(() => this.#credits > 0)
+    await this.until(() => this.#credits > 0)
     this.#credits--
+  }
+
+  /** Waits until a condition holds, looking again after each message and each `wake`. Throws when the calling thread wants no more. */
+  async until(condition: () => boolean): Promise<void> {
+    for (;;) {
+      this.checkStop()
+      if (condition()) return
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
+
+  wake(): void {
+    this.#wake?.()
   }
 
   /** The chunks that the calling thread sends; each is acknowledged, by what `acknowledge` makes, when the next is asked for. */
   async *chunks(acknowledge: () => object): AsyncGenerator<Uint8Array, void, undefined> {
     for (;;) {
-      await this.#until(() => this.#chunks.length > 0 || this.#ended)
+      await this.until(() => this.#chunks.length > 0 || this.#ended)
       const chunk = this.#chunks.shift()
       if (chunk === undefined) return
       yield chunk
@@ -75,16 +90,6 @@ export class WorkerPort {
   #stop(): void {
     this.#stopped = true
     this.#onStop?.(new Stopped(STOPPED))
-  }
-
-  async #until(condition: () => boolean): Promise<void> {
-    for (;;) {
-      this.checkStop()
-      if (condition()) return
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
-    }
   }
 }
 

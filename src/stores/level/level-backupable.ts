@@ -12,7 +12,7 @@ import { arrayBatches } from './record-batches.ts'
 import { readSnapshot } from './read-snapshot.ts'
 import type { PayloadIdExtractor, RecordEncoding } from './scan.ts'
 import type { LevelDatabase } from './text-database.ts'
-import { restoreInWorker, snapshotInWorker } from './workers.ts'
+import { restoreInWorker, snapshotInWorkers } from './workers.ts'
 import { writeSnapshot } from './write-snapshot.ts'
 
 export type { KeyRange, PayloadIdExtractor, Section }
@@ -104,7 +104,7 @@ class LevelBackupable implements Backupable {
       const options = { ...this.#store, encoding: this.#encoding, spillDirectory: this.#spillDirectory, interrupt, onProgress }
       const payloadIds = this.#payloadIds
       if (this.#multithreading && payloadIds instanceof URL) {
-        return await snapshotInWorker(this.#db, target, { ...options, payloadIdsModule: payloadIds.href })
+        return await snapshotInWorkers(this.#db, target, { ...options, payloadIdsModule: payloadIds.href })
       }
       const payloadIdsOf = payloadIds instanceof URL ? await loadPayloadIds(payloadIds.href) : payloadIds
       return await writeSnapshot(this.#db, target, { ...options, payloadIdsOf, checkpoint: () => yieldTo(interrupt) })

@@ -2,7 +2,7 @@
 import { dirname, join, resolve } from 'node:path'
 import { newBackupId } from '../../backup-id.ts'
 import { CombinedError, InternalError, StoreUnavailableError } from '../../errors.ts'
-import { type FileInfo, type Files, isSystemError, nodeFiles, readSmallFile, removeIfThere, removeTree, replaceFile, syncTree } from '../../files.ts'
+import { type FileInfo, type Files, isSystemError, nodeFiles, removeIfThere, removeTree, replaceFile, syncTree } from '../../files.ts'
 import { checkServes } from '../../metadata/check-store.ts'
 import type { EngineHome } from '../../metadata/live-metadata-store.ts'
 import type { MetadataStore } from '../../metadata/metadata-store.ts'
@@ -11,21 +11,18 @@ import type { Engines, RestoreJournal, SideEngine } from '../../swappable.ts'
 import {
   ADOPTED_ENGINE,
   ENGINES_DIRECTORY,
-  type HomePointer,
   JOURNAL_FILE,
   LOCK_DIRECTORY,
-  MAX_HOME_FILE_BYTES,
   POINTER_FILE,
-  encodeJournal,
   encodePointer,
   isEngineName,
-  parseJournal,
-  parsePointer,
 } from './home-files.ts'
 import { type HomeLock, lockHome } from './home-lock.ts'
+import { HomeRecords } from './home-records.ts'
 import { adoptedFiles, surveyHome } from './home-survey.ts'
 import { type LevelEngines, type LevelEnginesOptions, levelEngines } from './level-engines.ts'
-import { openFailure, stepFailure } from './open-failure.ts'
+import { OpenEngines } from './open-engines.ts'
+import { inStep } from './open-failure.ts'
 import { SCHEMA_VERSION } from './records.ts'
 
 export interface LevelHomeOptions extends LevelEnginesOptions {
@@ -64,11 +61,9 @@ export class LevelHome implements EngineHome {
   readonly #files: Files
   readonly #driver: LevelEngines
   readonly #warn: (warning: Error) => void
-  readonly #open = new Map<string, Promise<MetadataStore>>()
-  readonly #closing = new Map<string, Promise<void>>()
+  readonly #records: HomeRecords
+  readonly #open: OpenEngines
   #lock: HomeLock | undefined
-  /** Whether the last write of the pointer failed with an unknown outcome. */
-  #inDoubt = false
   #closed: Promise<void> | undefined
 
   constructor(path: string, options: LevelHomeOptions) {
@@ -76,11 +71,13 @@ export class LevelHome implements EngineHome {
     this.#files = options.files ?? nodeFiles
     this.#driver = options.engines ?? levelEngines(options)
     this.#warn = options.onWarning ?? ((warning) => process.emitWarning(warning))
+    this.#records = new HomeRecords(this.#files, this.path)
+    this.#open = new OpenEngines(this.path, (engine) => this.#directoryOf(engine))
   }
 
   /** Takes the home over: locks it, adopts it, recovers it, sweeps it. Called once, before anything else. */
   async begin({ adopt }: { readonly adopt: boolean }): Promise<void> {
-    const found = await this.#step('open', () => surveyHome(this.#files, this.path))
+    const found = await inStep(this.path, 'open', () => surveyHome(this.#files, this.path))
     if (found === 'absent') return
     if (found === 'plain' && !adopt) {
       throw new StoreUnavailableError(`Cannot open the store at "${this.path}": it is a LevelDB directory that is not managed yet`, {
@@ -106,18 +103,18 @@ export class LevelHome implements EngineHome {
   }
 
   async readStoreId(): Promise<string | undefined> {
-    return (await this.#readPointer())?.storeId
+    return (await this.#records.readPointer())?.storeId
   }
 
   async engines(): Promise<Engines> {
-    const pointer = await this.#readPointer()
+    const pointer = await this.#records.readPointer()
     const { engine: live, previous } = pointer ?? {}
     const leftovers = pointer === undefined ? [] : (await this.#engineNames()).filter((name) => name !== live && name !== previous)
     return { live, previous, leftovers }
   }
 
   async freeBytes(): Promise<number | undefined> {
-    return await this.#step('measure', async () => (await this.#files.space(await nearestDirectory(this.#files, this.path))).freeBytes)
+    return await inStep(this.path, 'measure', async () => (await this.#files.space(await nearestDirectory(this.#files, this.path))).freeBytes)
   }
 
   async drainWrites(): Promise<void> {}
@@ -142,11 +139,11 @@ export class LevelHome implements EngineHome {
   }
 
   async swap(engine: string, { storeId, previous }: { readonly storeId: string; readonly previous: string | undefined }): Promise<void> {
-    await this.#point({ storeId, engine, previous })
+    await this.#records.point({ storeId, engine, previous })
   }
 
   async unswap(): Promise<void> {
-    await this.#point({})
+    await this.#records.point({})
   }
 
   async checkLive(): Promise<void> {
@@ -164,39 +161,30 @@ export class LevelHome implements EngineHome {
     const { live, previous } = await this.engines()
     if (engine === live || engine === previous) throw new InternalError(`Cannot remove engine "${engine}": it is kept`)
     await this.closeEngine(engine)
-    await this.#step('remove', async () => {
+    await inStep(this.path, 'remove', async () => {
       if (engine !== ADOPTED_ENGINE) return await removeTree(this.#files, this.#directoryOf(engine))
       for (const name of adoptedFiles(await this.#files.list(this.path))) await removeIfThere(this.#files, join(this.path, name))
     })
   }
 
   async openEngine(engine: string): Promise<MetadataStore> {
-    return await this.#opened(engine, () => this.#openExisting(engine))
+    return await this.#open.opened(engine, () => this.#openExisting(engine))
   }
 
   async closeEngine(engine: string): Promise<void> {
-    const opening = this.#open.get(engine)
-    if (opening !== undefined) {
-      this.#open.delete(engine)
-      const closing = opening.then((store) => store.close()).finally(() => this.#closing.delete(engine))
-      this.#closing.set(engine, closing)
-    }
-    await this.#closing.get(engine)
+    await this.#open.close(engine)
   }
 
   async readJournal(): Promise<RestoreJournal | undefined> {
-    return await this.#readRecord(JOURNAL_FILE, parseJournal)
+    return await this.#records.readJournal()
   }
 
   async writeJournal(journal: RestoreJournal): Promise<void> {
-    await this.#step('write the journal of', () => replaceFile(this.#files, join(this.path, JOURNAL_FILE), encodeJournal(journal)))
+    await this.#records.writeJournal(journal)
   }
 
   async clearJournal(): Promise<void> {
-    await this.#step('clear the journal of', async () => {
-      await removeIfThere(this.#files, join(this.path, JOURNAL_FILE))
-      await this.#files.syncDirectory(this.path)
-    })
+    await this.#records.clearJournal()
   }
 
   /** Idempotent. */
@@ -206,20 +194,21 @@ export class LevelHome implements EngineHome {
   }
 
   async #close(): Promise<void> {
-    const results = await Promise.allSettled([...this.#open.keys()].map((engine) => this.closeEngine(engine)))
-    await this.#lock?.close()
-    const failed = results.find((result) => result.status === 'rejected')
-    if (failed !== undefined) throw failed.reason
+    try {
+      await this.#open.closeAll()
+    } finally {
+      await this.#lock?.close()
+    }
   }
 
   /** Makes the home where there is none, in steps that can be cut off anywhere, and locks it. */
   async #makeOwn(): Promise<void> {
     if (this.#lock !== undefined) return
-    await this.#step('make', () => makeDirectories(this.#files, this.path))
+    await inStep(this.path, 'make', () => makeDirectories(this.#files, this.path))
     const lock = join(this.path, LOCK_DIRECTORY)
-    await this.#step('open', () => this.#refuseLink(lock))
+    await inStep(this.path, 'open', () => this.#refuseLink(lock))
     this.#lock = await lockHome(lock)
-    await this.#step('make', async () => {
+    await inStep(this.path, 'make', async () => {
       const found = await surveyHome(this.#files, this.path)
       if (found === 'absent') await replaceFile(this.#files, join(this.path, POINTER_FILE), encodePointer({}))
       const engines = join(this.path, ENGINES_DIRECTORY)
@@ -233,7 +222,7 @@ export class LevelHome implements EngineHome {
   async #adopt(): Promise<void> {
     const { storeId } = await this.openEngine(ADOPTED_ENGINE)
     await this.closeEngine(ADOPTED_ENGINE)
-    await this.#point({ storeId, engine: ADOPTED_ENGINE })
+    await this.#records.point({ storeId, engine: ADOPTED_ENGINE })
   }
 
   /** Removes what interrupted work left: it is in nobody's way, so that it stays is only worth a warning. */
@@ -242,7 +231,7 @@ export class LevelHome implements EngineHome {
     const unfinished = [POINTER_FILE, JOURNAL_FILE].map((name) => join(this.path, `${name}.tmp`))
     const removals = [
       ...leftovers.map((engine) => () => this.removeEngine(engine)),
-      ...unfinished.map((path) => () => this.#step('sweep', () => removeIfThere(this.#files, path))),
+      ...unfinished.map((path) => () => inStep(this.path, 'sweep', () => removeIfThere(this.#files, path))),
     ]
     for (const remove of removals) {
       try {
@@ -253,28 +242,10 @@ export class LevelHome implements EngineHome {
     }
   }
 
-  /** Replaces the pointer where it says something else. */
-  async #point(pointer: HomePointer): Promise<void> {
-    const content = encodePointer(pointer)
-    parsePointer(content)
-    const before = await this.#readPointer()
-    if (!this.#inDoubt && before !== undefined && isSame(before, pointer)) return
-    try {
-      await this.#step('swap', () => replaceFile(this.#files, join(this.path, POINTER_FILE), content))
-      this.#inDoubt = false
-    } catch (error) {
-      this.#inDoubt ||= await this.#readPointer().then(
-        (now) => !isSame(now ?? {}, before ?? {}),
-        () => true,
-      )
-      throw error
-    }
-  }
-
   async #createSide(engine: string, directory: string, storeId: string): Promise<MetadataStore> {
     try {
-      await this.#step('make an engine of', () => this.#files.makeDirectory(directory))
-      return await this.#opened(engine, () => this.#driver.create(directory, storeId))
+      await inStep(this.path, 'make an engine of', () => this.#files.makeDirectory(directory))
+      return await this.#open.opened(engine, () => this.#driver.create(directory, storeId))
     } catch (error) {
       return await andAlso(error, () => this.removeEngine(engine))
     }
@@ -284,23 +255,7 @@ export class LevelHome implements EngineHome {
     const directory = this.#directoryOf(engine)
     const info = await this.#infoOf(directory)
     if (info?.type !== 'directory') throw new StoreUnavailableError(`Cannot open "${directory}": ${info === undefined ? 'it is missing' : 'it is not a directory'}`)
-    return await this.#driver.open(directory, (await this.#readPointer())?.storeId)
-  }
-
-  async #opened(engine: string, open: () => Promise<MetadataStore>): Promise<MetadataStore> {
-    await this.#closing.get(engine)?.catch(() => undefined)
-    if (this.#closed !== undefined) throw new StoreUnavailableError(`Cannot use the store at "${this.path}": it was closed`)
-    let opening = this.#open.get(engine)
-    if (opening === undefined) {
-      opening = open()
-      this.#open.set(engine, opening)
-    }
-    try {
-      return await opening
-    } catch (error) {
-      this.#open.delete(engine)
-      throw openFailure(this.#directoryOf(engine), error)
-    }
+    return await this.#driver.open(directory, (await this.#records.readPointer())?.storeId)
   }
 
   async #seal(engine: string): Promise<void> {
@@ -308,7 +263,7 @@ export class LevelHome implements EngineHome {
     // LevelDB moves what is left in its log into tables when it opens; done here, the opening in the full stop is short.
     await this.openEngine(engine)
     await this.closeEngine(engine)
-    await this.#step('seal an engine of', async () => {
+    await inStep(this.path, 'seal an engine of', async () => {
       await syncTree(this.#files, this.#directoryOf(engine))
       await this.#files.syncDirectory(join(this.path, ENGINES_DIRECTORY))
     })
@@ -320,7 +275,7 @@ export class LevelHome implements EngineHome {
   }
 
   async #engineNames(): Promise<readonly string[]> {
-    return await this.#step('list the engines of', async () => {
+    return await inStep(this.path, 'list the engines of', async () => {
       const directory = join(this.path, ENGINES_DIRECTORY)
       const engines = (await this.#files.info(directory)) === undefined ? [] : (await this.#files.list(directory)).filter((name) => name !== ADOPTED_ENGINE && isEngineName(name))
       const adopted = adoptedFiles(await this.#files.list(this.path)).length > 0
@@ -328,39 +283,14 @@ export class LevelHome implements EngineHome {
     })
   }
 
-  async #readPointer(): Promise<HomePointer | undefined> {
-    return await this.#readRecord(POINTER_FILE, parsePointer)
-  }
-
-  async #readRecord<T>(name: string, parse: (bytes: Uint8Array) => T): Promise<T | undefined> {
-    const path = join(this.path, name)
-    try {
-      const bytes = await readSmallFile(this.#files, path, MAX_HOME_FILE_BYTES)
-      return bytes === undefined ? undefined : parse(bytes)
-    } catch (error) {
-      throw new StoreUnavailableError(`Cannot read "${path}": ${error instanceof Error ? error.message : String(error)}`, {
-        cause: error,
-        hint: `Put "${name}" back from a copy of this directory, or give the process permission to read it`,
-      })
-    }
-  }
-
   async #infoOf(path: string): Promise<FileInfo | undefined> {
-    return await this.#step('open', () => this.#files.info(path))
+    return await inStep(this.path, 'open', () => this.#files.info(path))
   }
 
   async #refuseLink(path: string): Promise<void> {
     const info = await this.#files.info(path)
     if (info === undefined || info.type === 'directory') return
     throw new StoreUnavailableError(`Cannot open the store at "${this.path}": "${path}" is not a directory`)
-  }
-
-  async #step<T>(verb: string, step: () => Promise<T>): Promise<T> {
-    try {
-      return await step()
-    } catch (error) {
-      throw stepFailure(verb, this.path, error)
-    }
   }
 }
 
@@ -376,10 +306,6 @@ async function andAlso(error: unknown, cleanUp: () => Promise<void>): Promise<ne
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
-}
-
-function isSame(a: HomePointer, b: HomePointer): boolean {
-  return a.storeId === b.storeId && a.engine === b.engine && a.previous === b.previous
 }
 
 /** Makes a directory and those above it, each durable; what is there is fine. */

@@ -1,4 +1,4 @@
-/** Why a LevelDB did not open. */
+/** What errors mean to the user of a home: of opening a LevelDB in it, and of each step of work on it. */
 import { DestinationNoSpaceError, type HoldfastError, StoreNotDrainedError, StoreUnavailableError, isHoldfastError } from '../../errors.ts'
 import { isSystemError } from '../../files.ts'
 
@@ -22,8 +22,17 @@ function codeOf(error: unknown): unknown {
 }
 
 /** What an error of the file system in a step on a home means to its user. */
-export function stepFailure(verb: string, path: string, error: unknown): HoldfastError {
+function stepFailure(verb: string, path: string, error: unknown): HoldfastError {
   if (isHoldfastError(error)) return error
   const message = `Cannot ${verb} the store at "${path}": ${error instanceof Error ? error.message : String(error)}`
   return isSystemError(error, 'ENOSPC', 'EDQUOT') ? new DestinationNoSpaceError(message, { cause: error }) : new StoreUnavailableError(message, { cause: error })
+}
+
+/** Runs one step of work on a home; what fails says which. */
+export async function inStep<T>(home: string, verb: string, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step()
+  } catch (error) {
+    throw stepFailure(verb, home, error)
+  }
 }

@@ -1,32 +1,33 @@
 /** Reads a whole database in key order, from one view, and cuts it into frames of records. */
-import { isUtf8 } from 'node:buffer'
-import { RecordInvalidError, StoreUnavailableError } from '../../errors.ts'
+import { RecordInvalidError } from '../../errors.ts'
+import { type IdList, checkPayloadId, listOf } from '../../payload-ids/id-list.ts'
 import { MAX_STORED_BYTES } from '../../snapshot/frame.ts'
+import { type StoredRecord, encodeRecords } from '../../snapshot/records.ts'
 import { type KeySpan, type Value, FOREIGN_SPAN, OWN_SPAN, SpanCursor, isBefore, nameOfKey } from './key-spans.ts'
-import type { LevelDatabase } from './text-database.ts'
+import type { StoreView } from './store-view.ts'
 
-export type StoredRecord = readonly [Value, Value]
+export { type RecordEncoding, StoreView } from './store-view.ts'
 
 /** The payload IDs that a record refers to; may throw when the record cannot be decoded. `section` is the name of the record's section. */
 export type PayloadIdExtractor = (key: never, value: never, section: string) => Iterable<string>
 
-/** Which parts of a record are read as text. */
-export interface RecordEncoding {
-  readonly textKeys: boolean
-  readonly textValues: boolean
-}
-
 export interface ScanOptions {
   readonly spans: readonly KeySpan[]
-  readonly encoding: RecordEncoding
   readonly payloadIdsOf: PayloadIdExtractor
+}
+
+/** A frame of records of one section, encoded but not sealed, and the payload IDs that they refer to. */
+export interface ScannedFrame {
+  readonly section: number
+  readonly records: number
+  readonly frame: Buffer
+  readonly payloadIds: readonly IdList[]
 }
 
 /** What a scan is for. */
 export interface ScanTarget {
-  /** Takes one frame of records of one section; the scan waits for it. */
-  writeRecords(section: number, records: readonly StoredRecord[]): Promise<void>
-  addPayloadId(payloadId: string): void
+  /** Takes one frame; the scan waits for it. */
+  writeFrame(frame: ScannedFrame): Promise<void>
   /** Called between batches: a chance to yield, or to end the scan by throwing. */
   checkpoint(): Promise<void> | void
 }
@@ -37,80 +38,18 @@ export const FRAME_RECORDS = 1000
 const FRAME_LENGTH = 1024 * 1024
 /** What a frame holds, less what its encoding adds to one record. */
 const MAX_RECORD_BYTES = MAX_STORED_BYTES - 64
-/** Never reached before `FRAME_LENGTH` (a UTF-16 unit has at most three bytes), so that every database gives the same frames. */
-const BATCH_BYTES = 4 * FRAME_LENGTH
+/** How many payload IDs are packed at once. */
+const PACKED_IDS = 4096
 /** How many keys of undecodable records an error names. */
 const MAX_NAMED_RECORDS = 20
 const REPLACEMENT = '\ufffd'
-
-/** Decodes UTF-8 exactly as it is; the one of abstract-level drops a leading byte order mark from databases that keep views. */
-const EXACT_TEXT = {
-  name: 'holdfast-text',
-  format: 'buffer',
-  encode: (text: string): Buffer => Buffer.from(text),
-  decode: (bytes: Buffer): string => bytes.toString(),
-} as const
-
-/** One instant of a database, with one iterator over all of it. */
-export class StoreView {
-  readonly openedAtMs: number
-  readonly #db: LevelDatabase
-  readonly #snapshot: ReturnType<LevelDatabase['snapshot']> | undefined
-  readonly #iterator: ReturnType<LevelDatabase['iterator']>
-
-  /** Opens the view at once, without waiting for anything. */
-  constructor(db: LevelDatabase, { textKeys, textValues }: RecordEncoding) {
-    this.#db = db
-    const text = db.keyEncoding('utf8').format === 'utf8' ? 'utf8' : EXACT_TEXT
-    this.#snapshot = db.supports.explicitSnapshots ? db.snapshot() : undefined
-    this.openedAtMs = Date.now()
-    this.#iterator = db.iterator({
-      snapshot: this.#snapshot,
-      keyEncoding: textKeys ? text : 'buffer',
-      valueEncoding: textValues ? text : 'buffer',
-      highWaterMarkBytes: BATCH_BYTES,
-    } as object)
-  }
-
-  /** The next records; none at the end. */
-  async next(): Promise<readonly StoredRecord[]> {
-    try {
-      return (await this.#iterator.nextv(FRAME_RECORDS)) as readonly StoredRecord[]
-    } catch (error) {
-      throw new StoreUnavailableError(`Cannot read the store: ${messageOf(error)}`, { cause: error })
-    }
-  }
-
-  /** Whether the text of a record gives its very bytes again. `after` is the key before it. */
-  async isExact(record: StoredRecord, after: Value | undefined): Promise<boolean> {
-    const range = after === undefined ? {} : { gt: typeof after === 'string' ? Buffer.from(after) : after }
-    const iterator = this.#db.iterator<Buffer, Buffer>({
-      ...range,
-      snapshot: this.#snapshot,
-      limit: 1,
-      keyEncoding: 'buffer',
-      valueEncoding: 'buffer',
-    } as object)
-    try {
-      const stored = await iterator.next()
-      return stored !== undefined && isSame(stored[0], record[0]) && isSame(stored[1], record[1])
-    } finally {
-      await iterator.close()
-    }
-  }
-
-  async close(): Promise<void> {
-    await this.#iterator.close()
-    await this.#snapshot?.close()
-  }
-}
 
 /**
  * Reads every record of a view. A record that cannot be decoded, is no valid text, or belongs to no section ends the scan
  * with `record_invalid`, once all such records have been counted.
  */
 export async function scan(view: StoreView, target: ScanTarget, options: ScanOptions): Promise<void> {
-  const frames = new FrameCutter(target, options)
+  const frames = new FrameCutter(view, target, options)
   let ahead = view.next()
   for (;;) {
     const records = await ahead
@@ -121,30 +60,40 @@ export async function scan(view: StoreView, target: ScanTarget, options: ScanOpt
     ahead.catch(() => undefined)
     await target.checkpoint()
     frames.add(records)
-    await frames.checkText(view)
     await frames.write()
   }
   await frames.end()
 }
 
-interface Frame {
+class Frame {
   readonly section: number
-  readonly records: StoredRecord[]
-  length: number
+  readonly name: string
+  readonly records: StoredRecord[] = []
+  /** Characters of text, or bytes. */
+  length = 0
+  readonly payloadIds: string[] = []
+  /** Keys that are not in the frame, by the number of the record that they come right before. */
+  readonly keysBetween: Map<number, Value | undefined>
+
+  constructor({ section, name }: KeySpan, before: Value | undefined) {
+    this.section = section
+    this.name = name
+    this.keysBetween = new Map([[0, before]])
+  }
 }
 
 class FrameCutter {
+  readonly #view: StoreView
   readonly #target: ScanTarget
   readonly #payloadIdsOf: (key: Value, value: Value, section: string) => Iterable<string>
   readonly #cursor: SpanCursor
   readonly #invalid = new InvalidRecords()
   readonly #full: Frame[] = []
   #frame: Frame | undefined
-  /** Records whose text may stand for bytes that are no text, each with the key before it. */
-  #doubtful: (readonly [record: StoredRecord, after: Value | undefined])[] = []
   #lastKey: Value | undefined
 
-  constructor(target: ScanTarget, { spans, payloadIdsOf }: ScanOptions) {
+  constructor(view: StoreView, target: ScanTarget, { spans, payloadIdsOf }: ScanOptions) {
+    this.#view = view
     this.#target = target
     this.#payloadIdsOf = payloadIdsOf as (key: Value, value: Value, section: string) => Iterable<string>
     this.#cursor = new SpanCursor(spans)
@@ -159,24 +108,20 @@ class FrameCutter {
     const isOneSpan = isBefore(last[0], span)
     for (const record of records) {
       if (!isOneSpan) span = this.#cursor.of(record[0])
-      if (span.section !== OWN_SPAN) this.#addRecord(record, span)
+      if (span.section === OWN_SPAN) this.#frame?.keysBetween.set(this.#frame.records.length, record[0])
+      else this.#addRecord(record, span)
       this.#lastKey = record[0]
     }
   }
 
-  /** Looks at the bytes of records whose text has a replacement character: it may be theirs, or stand for what is no text. */
-  async checkText(view: StoreView): Promise<void> {
-    if (this.#doubtful.length === 0) return
-    for (const [record, after] of this.#doubtful) {
-      if (!(await view.isExact(record, after))) this.#invalid.add(record[0], new TypeError('The record is not valid UTF-8'))
-    }
-    this.#doubtful = []
-  }
-
   async write(): Promise<void> {
-    for (const { section, records } of this.#full) {
+    for (const frame of this.#full) {
+      const { section, records } = frame
+      const payloadIds = this.#packed(frame)
+      const encoded = encodeRecords(records)
+      if (encoded.includes(REPLACEMENT)) await this.#checkText(frame)
       // What was written is worthless once a record was invalid; the rest is read only to count.
-      if (this.#invalid.count === 0) await this.#target.writeRecords(section, records)
+      if (this.#invalid.count === 0) await this.#target.writeFrame({ section, records: records.length, frame: encoded, payloadIds })
     }
     this.#full.length = 0
   }
@@ -190,28 +135,57 @@ class FrameCutter {
   #addRecord(record: StoredRecord, span: KeySpan): void {
     const [key, value] = record
     if (span.section === FOREIGN_SPAN) return this.#invalid.add(key, new TypeError('The key is in no section'))
-    try {
-      for (const payloadId of this.#payloadIdsOf(key, value, span.name)) this.#target.addPayloadId(payloadId)
-    } catch (error) {
-      return this.#invalid.add(key, error)
-    }
     const length = key.length + value.length
     if (length > FRAME_LENGTH) {
       // A frame of its own, as a frame has a limit too.
       this.#endFrame()
       if (byteLength(key) + byteLength(value) > MAX_RECORD_BYTES) return this.#invalid.add(key, new TypeError('It is larger than a frame can be'))
     }
-    if (hasReplacement(key) || hasReplacement(value)) this.#doubtful.push([record, this.#lastKey])
     if (this.#frame?.section !== span.section) this.#endFrame()
-    const frame = (this.#frame ??= { section: span.section, records: [], length: 0 })
+    const frame = (this.#frame ??= new Frame(span, this.#lastKey))
+    try {
+      // Not by a spread: a record may refer to more than a call takes arguments.
+      for (const payloadId of this.#payloadIdsOf(key, value, span.name)) frame.payloadIds.push(payloadId)
+    } catch (error) {
+      this.#invalid.add(key, error)
+      return
+    }
     frame.records.push(record)
     frame.length += length
     if (frame.records.length === FRAME_RECORDS || frame.length > FRAME_LENGTH) this.#endFrame()
   }
 
   #endFrame(): void {
-    if (this.#frame !== undefined) this.#full.push(this.#frame)
+    if (this.#frame !== undefined && this.#frame.records.length > 0) this.#full.push(this.#frame)
     this.#frame = undefined
+  }
+
+  #packed({ payloadIds, records, name }: Frame): IdList[] {
+    const lists: IdList[] = []
+    try {
+      for (let from = 0; from < payloadIds.length; from += PACKED_IDS) lists.push(listOf(payloadIds.slice(from, from + PACKED_IDS)))
+    } catch {
+      // One of them is no payload ID: now one by one, to tell which records have such.
+      for (const [key, value] of records) this.#try(key, () => [...this.#payloadIdsOf(key, value, name)].forEach(checkPayloadId))
+    }
+    return lists
+  }
+
+  #try(key: Value, task: () => void): void {
+    try {
+      task()
+    } catch (error) {
+      this.#invalid.add(key, error)
+    }
+  }
+
+  /** Looks at the bytes of records whose text has a replacement character: it may be theirs, or stand for what is no text. */
+  async #checkText({ records, keysBetween }: Frame): Promise<void> {
+    for (const [index, record] of records.entries()) {
+      if (!hasReplacement(record[0]) && !hasReplacement(record[1])) continue
+      const after = keysBetween.has(index) ? keysBetween.get(index) : records[index - 1]?.[0]
+      if (!(await this.#view.isExact(record, after))) this.#invalid.add(record[0], new TypeError('The record is not valid UTF-8'))
+    }
   }
 }
 
@@ -243,10 +217,6 @@ function byteLength(value: Value): number {
 
 function hasReplacement(value: Value): boolean {
   return typeof value === 'string' && value.includes(REPLACEMENT)
-}
-
-function isSame(bytes: Buffer, value: Value): boolean {
-  return typeof value === 'string' ? isUtf8(bytes) && bytes.toString() === value : bytes.equals(value)
 }
 
 function messageOf(error: unknown): string {

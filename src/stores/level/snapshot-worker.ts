@@ -1,23 +1,26 @@
-/** Entry point of the worker thread that snapshots a LevelDB database. */
+/** Entry point of the worker thread that makes the stream of a snapshot from the frames of a scan. */
 import { workerData } from 'node:worker_threads'
 import { ChunkSink } from '../common/chunk-sink.ts'
 import type { FromSnapshotWorker } from '../common/worker-messages.ts'
 import { WorkerPort } from '../common/worker-port.ts'
-import { loadPayloadIds } from './payload-ids-module.ts'
-import { withDatabase } from './worker-database.ts'
+import { FrameReceiver } from './frame-channel.ts'
+import { StreamBuilder } from './stream-builder.ts'
 import type { SnapshotRequest } from './worker-requests.ts'
-import { writeSnapshot } from './write-snapshot.ts'
 
 const port = new WorkerPort()
-const request = workerData as SnapshotRequest
+const { frames, ...options } = workerData as SnapshotRequest
 
-await port.run(() => withDatabase(request.location, async (db): Promise<FromSnapshotWorker> => {
+await port.run(async (): Promise<FromSnapshotWorker> => {
+  const receiver = new FrameReceiver(port, frames)
   const sink = new ChunkSink(port)
-  const payloadIds = await writeSnapshot(db, sink, {
-    ...request,
-    payloadIdsOf: await loadPayloadIds(request.payloadIdsModule),
-    checkpoint: () => port.checkStop(),
-    onProgress: (progress) => sink.setProgress(progress),
-  })
-  return { type: 'done', summary: sink.summary, payloadIds: payloadIds.detach() }
-}))
+  const createdAtMs = await receiver.openedAtMs()
+  const builder = new StreamBuilder(sink, { ...options, createdAtMs, onProgress: (progress) => sink.setProgress(progress) })
+  try {
+    await builder.start()
+    for await (const frame of receiver.frames()) await builder.add(frame)
+    const payloadIds = await builder.finish()
+    return { type: 'done', summary: sink.summary, payloadIds: payloadIds.detach() }
+  } finally {
+    await builder.close()
+  }
+})

@@ -42,7 +42,7 @@ async function serve(db: ClassicLevel, entries: number, latenciesMs: number[]): 
   const startMs = performance.now()
   let count = 0
   for (let nowMs = startMs; nowMs < startMs + WINDOW_MS; count++) {
-    const [key, value] = entryOf((count * 7919) % entries)
+    const [key, value] = entryOf((count * 7919) % entries, 'ascending')
     if (count % 2 === 0) await db.put(key, value)
     else await db.get(key)
     const doneMs = performance.now()

@@ -89,7 +89,7 @@ describe('levelBackupable() in a worker thread', () => {
       )
     ).close()
     // What a message says was written by the worker, when the chunk that it came with was.
-    expect(Math.max(...ahead)).toBeLessThan(8 * 1024 * 1024)
-    expect(ahead.length).toBeGreaterThan(50)
+    expect(Math.max(...ahead)).toBeLessThan(24 * 1024 * 1024)
+    expect(ahead.length).toBeGreaterThan(25)
   })
 })

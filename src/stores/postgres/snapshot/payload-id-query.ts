@@ -1,6 +1,7 @@
 /** Payload IDs by a query of the embedder's, sorted by the server. */
 import { RecordInvalidError } from '../../../errors.ts'
-import { type PayloadIdSetBuilder, checkPayloadId } from '../../../payload-ids.ts'
+import type { PayloadIdSetBuilder } from '../../../payload-ids.ts'
+import { isPayloadId } from '../../../payload-ids/id-list.ts'
 import type { Interrupt } from '../../common/interrupt.ts'
 import type { Piece } from './copy-out.ts'
 import type { Session } from './session.ts'
@@ -13,7 +14,6 @@ export function payloadIdCommand(query: string): string {
   return `COPY (SELECT id FROM (\n${query.replace(/;\s*$/, '')}\n) AS given (id) WHERE id IS NOT NULL ORDER BY id::text COLLATE "C") TO STDOUT`
 }
 
-const LINE_FEED = 0x0a
 const BACKSLASH = 0x5c
 const MAX_ID_LENGTH = 255
 /** How many values that are no payload IDs are named. */
@@ -79,9 +79,8 @@ class LineReader {
   }
 }
 
-/** Whether all lines from there on are payload IDs in strictly ascending order that stand for themselves. */
+/** Whether all lines from there on are payload IDs that stand for themselves. */
 function arePlain(bytes: Buffer, from: number, ends: readonly number[]): boolean {
-  let previous = -1
   let start = from
   for (let row = from === 0 ? 0 : 1; row < ends.length; row++) {
     const end = ends[row] ?? 0
@@ -90,33 +89,12 @@ function arePlain(bytes: Buffer, from: number, ends: readonly number[]): boolean
       const byte = bytes[at] ?? 0
       if (byte < 0x21 || byte > 0x7e || byte === BACKSLASH) return false
     }
-    if (previous !== -1 && !isGreater(bytes, start, previous)) return false
-    previous = start
     start = end
   }
   return true
 }
 
-/** Whether the line at one position is greater than the one at the other. A line feed is less than any character of an ID. */
-function isGreater(bytes: Buffer, line: number, other: number): boolean {
-  for (let index = 0; index <= MAX_ID_LENGTH; index++) {
-    const difference = (bytes[line + index] ?? 0) - (bytes[other + index] ?? 0)
-    if (difference !== 0) return difference > 0
-    if (bytes[line + index] === LINE_FEED) return false
-  }
-  return false
-}
-
 /** The only escape that a payload ID can have is that of the backslash; any other stands for what no ID has. */
 function unescape(line: string): string {
   return line.replaceAll(/\\(.?)/g, (_, character: string) => (character === '\\' ? '\\' : '\0'))
-}
-
-function isPayloadId(text: string): boolean {
-  try {
-    checkPayloadId(text)
-    return true
-  } catch {
-    return false
-  }
 }

@@ -1,0 +1,137 @@
+/** Writes the `payload-ids` object: blocks of payload IDs in ascending order. Its bytes are described in `snapshot/FORMAT.md`. */
+import { type IdList, idsOf, widthOf } from './id-list.ts'
+import { copyId } from './sort-packed.ts'
+
+/** `89 "HFI" 0D 0A`, then the version, 1, in two bytes. */
+export const PAYLOAD_IDS_PREAMBLE: Buffer = Buffer.from([0x89, 0x48, 0x46, 0x49, 0x0d, 0x0a, 0x01, 0x00])
+/** content length 4 | count 2 | width 1 | shared 1 */
+export const BLOCK_HEADER_BYTES = 8
+/** The most IDs of a block. */
+export const BLOCK_IDS = 1024
+
+/** Where a block is, and its first ID. */
+export interface BlockStart {
+  readonly position: number
+  readonly first: string
+}
+
+/** Encodes IDs that come in strictly ascending order. There is one encoding of every set: blocks are as large as can be. */
+export class BlockEncoder {
+  /** How many IDs were added. */
+  count = 0
+  /** The last ID added, as text. */
+  last = ''
+  readonly blocks: BlockStart[] = []
+  readonly #emit: (bytes: Buffer) => void
+  #position = 0
+  /** The block that is being filled: packed IDs, or texts. */
+  #width = 0
+  #filled = 0
+  #packed: Buffer = Buffer.alloc(0)
+  #texts: string[] = []
+
+  constructor(emit: (bytes: Buffer) => void) {
+    this.#emit = emit
+    this.#put(PAYLOAD_IDS_PREAMBLE)
+  }
+
+  /** Adds IDs, each greater than the one before. */
+  add(list: IdList): void {
+    if (list.count === 0) return
+    if (list.width > 0) this.#addPacked(list)
+    else this.#addTexts(idsOf(list))
+    this.count += list.count
+  }
+
+  /** Ends the last block. Nothing can be added then. */
+  end(): void {
+    if (this.#filled > 0) this.#endBlock()
+  }
+
+  #addPacked({ width, count, bytes }: IdList): void {
+    for (let taken = 0; taken < count; ) {
+      this.#makeRoom(width)
+      const ids = Math.min(count - taken, BLOCK_IDS - this.#filled)
+      bytes.copy(this.#packed, this.#filled * width, taken * width, (taken + ids) * width)
+      this.#filled += ids
+      taken += ids
+    }
+    this.last = bytes.toString('hex', (count - 1) * width, count * width)
+  }
+
+  #addTexts(payloadIds: readonly string[]): void {
+    for (const payloadId of payloadIds) {
+      const width = widthOf(payloadId)
+      this.#makeRoom(width)
+      if (width === 0) this.#texts.push(payloadId)
+      else this.#packed.write(payloadId, this.#filled * width, 'hex')
+      this.#filled++
+    }
+    this.last = payloadIds.at(-1) ?? this.last
+  }
+
+  /** Ends the block when it is full or of another width. */
+  #makeRoom(width: number): void {
+    if (this.#filled > 0 && (this.#filled === BLOCK_IDS || this.#width !== width)) this.#endBlock()
+    if (this.#width !== width) this.#packed = Buffer.allocUnsafeSlow(BLOCK_IDS * width)
+    this.#width = width
+  }
+
+  #endBlock(): void {
+    const isText = this.#width === 0
+    this.blocks.push({ position: this.#position, first: isText ? (this.#texts[0] ?? '') : this.#packed.toString('hex', 0, this.#width) })
+    this.#put(isText ? textBlock(this.#texts) : packedBlock(this.#packed.subarray(0, this.#filled * this.#width), this.#width))
+    this.#filled = 0
+    this.#texts = []
+  }
+
+  #put(bytes: Buffer): void {
+    this.#position += bytes.byteLength
+    this.#emit(bytes)
+  }
+}
+
+/** The prefix that all IDs share once, then the rest of each. */
+function packedBlock(ids: Buffer, width: number): Buffer {
+  const count = ids.byteLength / width
+  // They are in order: what the first and the last share, all do.
+  const shared = sharedLength(ids.subarray(0, width), ids.subarray(ids.byteLength - width))
+  const block = newBlock(shared + count * (width - shared), { count, width, shared })
+  let at = copyId(ids, 0, block, BLOCK_HEADER_BYTES, shared)
+  if (shared === 0) ids.copy(block, at)
+  else for (let from = shared; from < ids.byteLength; from += width) at = copyId(ids, from, block, at, width - shared)
+  return block
+}
+
+/** Each entry: how many characters it shares with the one before, how many follow, these. */
+function textBlock(payloadIds: readonly string[]): Buffer {
+  const entries: Buffer[] = []
+  let last: Buffer = Buffer.alloc(0)
+  for (const payloadId of payloadIds) {
+    const id = Buffer.from(payloadId, 'latin1')
+    const shared = sharedLength(last, id)
+    entries.push(Buffer.from([shared, id.byteLength - shared]), id.subarray(shared))
+    last = id
+  }
+  const content = Buffer.concat(entries)
+  const block = newBlock(content.byteLength, { count: payloadIds.length, width: 0, shared: 0 })
+  content.copy(block, BLOCK_HEADER_BYTES)
+  return block
+}
+
+function newBlock(contentBytes: number, { count, width, shared }: { readonly count: number; readonly width: number; readonly shared: number }): Buffer {
+  const block = Buffer.allocUnsafeSlow(BLOCK_HEADER_BYTES + contentBytes)
+  block.writeUInt32LE(contentBytes, 0)
+  block.writeUInt16LE(count, 4)
+  block.writeUInt8(width, 6)
+  block.writeUInt8(shared, 7)
+  return block
+}
+
+/** How many of the first bytes are the same. */
+export function sharedLength(left: Uint8Array, right: Uint8Array): number {
+  const most = Math.min(left.byteLength, right.byteLength)
+  let length = 0
+  while (length < most && left[length] === right[length]) length++
+  return length
+}

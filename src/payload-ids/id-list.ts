@@ -1,0 +1,75 @@
+/**
+ * Many payload IDs as bytes: most stores name payloads by digests, lower-case hex all of one length, which are kept as the bytes
+ * they stand for. These sort as their text does, take half of its memory, and need no string each.
+ */
+import { InvalidArgumentError } from '../errors.ts'
+
+/** Some payload IDs in any order. */
+export interface IdList {
+  /** Bytes of each ID when all are lower-case hex of twice this length; 0 when the bytes are lines of text. */
+  readonly width: number
+  readonly count: number
+  /** `count` times `width` bytes, or `count` lines, each ended by a line feed. */
+  readonly bytes: Buffer
+}
+
+export const LINE_FEED = 0x0a
+export const MAX_ID_LENGTH = 255
+const ID = /^[\x21-\x7e]{1,255}$/
+const HEX = /^(?:[0-9a-f]{2}){1,127}$/
+const UPPER_CASE_DIGITS = ['A', 'B', 'C', 'D', 'E', 'F'] as const
+
+/** Returns the payload ID; throws `invalid_argument` when it is none: 1 to 255 characters of printable ASCII, no space. */
+export function checkPayloadId(text: string): string {
+  if (!isPayloadId(text)) {
+    throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text.slice(0, 64))} as a payload ID: it must be 1 to 255 characters of printable ASCII`)
+  }
+  return text
+}
+
+export function isPayloadId(text: string): boolean {
+  return ID.test(text)
+}
+
+/** The width under which an ID is packed; 0 for one that is kept as text. */
+export function widthOf(payloadId: string): number {
+  return HEX.test(payloadId) ? payloadId.length / 2 : 0
+}
+
+/** Packs IDs as they come. Throws `invalid_argument` when one is no payload ID. */
+export function listOf(payloadIds: readonly string[]): IdList {
+  const length = commonLength(payloadIds)
+  if (length > 0 && length % 2 === 0 && length < MAX_ID_LENGTH) {
+    const bytes = packed(payloadIds.join(''))
+    if (bytes !== undefined) return { width: length / 2, count: payloadIds.length, bytes }
+  }
+  for (const payloadId of payloadIds) checkPayloadId(payloadId)
+  return { width: 0, count: payloadIds.length, bytes: Buffer.from(payloadIds.length === 0 ? '' : `${payloadIds.join('\n')}\n`, 'latin1') }
+}
+
+/** The IDs as strings. */
+export function idsOf({ width, count, bytes }: IdList): string[] {
+  if (width === 0) return bytes.toString('latin1', 0, Math.max(0, bytes.byteLength - 1)).split('\n').slice(0, count)
+  const hex = bytes.toString('hex')
+  return Array.from({ length: count }, (_, index) => hex.slice(2 * width * index, 2 * width * (index + 1)))
+}
+
+/** The first ID as a string; the list has one. */
+export function firstOf({ width, bytes }: IdList): string {
+  return width === 0 ? bytes.toString('latin1', 0, bytes.indexOf(LINE_FEED)) : bytes.toString('hex', 0, width)
+}
+
+/** The length that all have; 0 when they differ. */
+function commonLength(payloadIds: readonly string[]): number {
+  const length = payloadIds[0]?.length ?? 0
+  for (const payloadId of payloadIds) if (payloadId.length !== length) return 0
+  return length
+}
+
+/** The bytes of lower-case hex; nothing for any other text. */
+function packed(text: string): Buffer | undefined {
+  const bytes = Buffer.from(text, 'hex')
+  if (bytes.byteLength * 2 !== text.length) return undefined
+  // The decoder takes capitals too, as another ID's digits.
+  return UPPER_CASE_DIGITS.some((digit) => text.includes(digit)) ? undefined : bytes
+}
