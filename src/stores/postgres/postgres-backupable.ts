@@ -1,4 +1,5 @@
 /** Backs up and restores any schema of a Postgres database, from version 15 on. */
+import { availableParallelism } from 'node:os'
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../backupable.ts'
 import { BackupAbortedError } from '../../errors.ts'
 import type { PayloadIdSet } from '../../payload-ids.ts'
@@ -26,7 +27,11 @@ export interface PostgresBackupableOptions {
   readonly storeId?: string | undefined
   /** Tables, sequences, materialized views and foreign tables that are not in a snapshot, and that a restore leaves as they are. @default none */
   readonly leaveOut?: readonly string[] | undefined
-  /** How many connections a backup reads with. Each takes one of the server's; a pool that has fewer gives what it has. @default 2 */
+  /**
+   * How many connections a backup reads with. Each takes one of the server's; a pool that has fewer gives what it has. More than the machine
+   * has processors to spare make the server's own queries wait.
+   * @default 2, or 1 on a machine of two processors or fewer
+   */
   readonly connections?: number | undefined
   /** How long to wait for a table that is locked: by a migration during a backup, by anyone during a restore. @default 10,000 */
   readonly lockTimeoutMs?: number | undefined
@@ -40,7 +45,7 @@ export interface PostgresBackupableOptions {
   readonly spillDirectory?: string | undefined
 }
 
-const DEFAULT_CONNECTIONS = 2
+const DEFAULT_CONNECTIONS: number = availableParallelism() > 2 ? 2 : 1
 const MAX_CONNECTIONS = 16
 const DEFAULT_LOCK_TIMEOUT_MS = 10_000
 

@@ -141,7 +141,7 @@ async function watched(worker: boolean, through: PoolConfig = {}): Promise<Watch
   const pool = new Pool({ ...connectionOf(await serverUrl()), ...through, max: 4, application_name: name })
   pool.on('error', () => undefined)
   onTestFinished(() => pool.end())
-  const fixture = await openFixture({ worker })
+  const fixture = await openFixture({ worker, connections: 2 })
   onTestFinished(fixture.cleanup)
   const shared = await sharedPool()
   return {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { access, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
@@ -28,7 +29,7 @@ test('golden v1-postgres is restored, row for row', async () => {
   const { payloadIds, summary } = await snapshotOf(target.store)
   expect(payloadIds).toEqual(await collect(decodePayloadIds(chunksOf(await golden('payload-ids')))))
   expect(summary.records).toEqual(manifest.records)
-  expect(manifest).toMatchObject({ storeKind: 'postgres', payloadIds: summary.payloadIds })
+  expect(manifest).toMatchObject({ storeKind: 'postgres', payloadIds: { count: summary.payloadIds.count, sha256: summary.payloadIds.digest } })
 })
 
 async function everyType(): Promise<{ pool: Awaited<ReturnType<typeof sharedPool>>; schema: string; store: ReturnType<typeof postgresBackupable> }> {
@@ -47,7 +48,6 @@ async function addGolden(): Promise<void> {
   const { bytes, summary, payloadIds } = await snapshotOf(store)
   await drop()
   const ids = await payloadIdsObject(payloadIds)
-  const { createHash } = await import('node:crypto')
   const manifest = encodeManifest({
     manifestVersion: 1,
     backupId: BACKUP_ID,
@@ -56,7 +56,7 @@ async function addGolden(): Promise<void> {
     storeKind: summary.storeKind,
     schemaVersion: summary.schemaVersion,
     payload: { bytes: summary.bytes, sha256: summary.sha256 },
-    payloadIds: { ...summary.payloadIds, bytes: ids.bytes.byteLength, sha256: createHash('sha256').update(ids.bytes).digest('hex') },
+    payloadIds: { count: ids.count, bytes: ids.bytes.byteLength, sha256: createHash('sha256').update(ids.bytes).digest('hex') },
     records: summary.records,
     encryption: null,
     compression: 'none',
