@@ -16,6 +16,7 @@ export class WorkerPort {
   #ended = false
   #stopped = false
   #wake: (() => void) | undefined
+  #onStop: ((error: Error) => void) | undefined
 
   constructor() {
     if (parentPort === null) throw new InternalError('This module runs in worker threads only')
@@ -37,7 +38,13 @@ export class WorkerPort {
 
   /** Throws when the calling thread wants no more. */
   checkStop(): void {
-    if (this.#stopped) throw new Stopped('The calling thread wants no more')
+    if (this.#stopped) throw new Stopped(STOPPED)
+  }
+
+  /** Calls back, with the error that `checkStop` throws, when the calling thread wants no more. */
+  onStop(stopped: (error: Error) => void): void {
+    this.#onStop = stopped
+    if (this.#stopped) stopped(new Stopped(STOPPED))
   }
 
   /** Waits until a chunk may be sent, and counts it. */
@@ -75,7 +82,7 @@ export class WorkerPort {
     }
     else if (message.type === 'chunk') this.#chunks.push(message.bytes)
     else if (message.type === 'end') this.#ended = true
-    else this.#stopped = true
+    else this.#stop()
     this.#wake?.()
   }
 
@@ -88,7 +95,14 @@ export class WorkerPort {
       })
     }
   }
+
+  #stop(): void {
+    this.#stopped = true
+    this.#onStop?.(new Stopped(STOPPED))
+  }
 }
 
 /** Nobody is told: the calling thread knows why it ended the conversation. */
 class Stopped extends Error {}
+
+const STOPPED = 'The calling thread wants no more'

@@ -26,21 +26,29 @@ export async function receiveSnapshot(link: WorkerLink<FromSnapshotWorker>, sink
   }
 }
 
-/** Feeds a worker's restore from the source, and resolves when it has restored all of it. */
-export async function sendSnapshot(link: WorkerLink<FromRestoreWorker>, source: SnapshotSource, onProgress: OnProgress): Promise<void> {
-  const window = { free: CHUNKS_IN_FLIGHT }
+/**
+ * Feeds a worker's restore from the source, and resolves when it has restored all of it. `credit` is how many chunks may be sent before the
+ * worker asks; with none the source is not touched until it does.
+ */
+export async function sendSnapshot(
+  link: WorkerLink<FromRestoreWorker>,
+  source: SnapshotSource,
+  { credit = CHUNKS_IN_FLIGHT, onProgress }: { readonly credit?: number | undefined; readonly onProgress: OnProgress },
+): Promise<void> {
+  const window = { free: credit }
   const receive = async (): Promise<boolean> => {
     const message = await link.receive()
     if (message.type === 'credit') window.free++
     onProgress?.(message.progress)
     return message.type === 'done'
   }
+  while (window.free === 0) await receive()
   for await (const chunk of source) {
-    while (window.free === 0) await receive()
     window.free--
     // A copy: the chunk is the source's, which may give it again.
     const bytes = new Uint8Array(chunk)
     link.post({ type: 'chunk', bytes }, [bytes.buffer])
+    while (window.free === 0) await receive()
   }
   link.post({ type: 'end' })
   while (!(await receive()));

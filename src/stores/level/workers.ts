@@ -49,7 +49,7 @@ export async function restoreInWorker(db: LevelDatabase, source: SnapshotSource,
   const location = await locationOf(db)
   const request: RestoreRequest = { location, sections, ownKeys, storeKind, accepts, schemaVersion }
   const url = new URL('./restore-worker.js', import.meta.url)
-  await withWorker<FromRestoreWorker, void>(db, { url, request, name: 'holdfast-restore', interrupt }, (link) => sendSnapshot(link, source, onProgress))
+  await withWorker<FromRestoreWorker, void>(db, { url, request, name: 'holdfast-restore', interrupt }, (link) => sendSnapshot(link, source, { onProgress }))
 }
 
 interface WorkerStart {

@@ -1,0 +1,132 @@
+/** Backs up and restores any schema of a Postgres database, from version 15 on. */
+import { availableParallelism } from 'node:os'
+import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../backupable.ts'
+import { BackupAbortedError } from '../../errors.ts'
+import type { PayloadIdSet } from '../../payload-ids.ts'
+import { Interrupt } from '../common/interrupt.ts'
+import { throttle } from '../common/rate-limit.ts'
+import type { PostgresClient, PostgresPool } from './snapshot/client.ts'
+import { readSnapshot } from './snapshot/read-snapshot.ts'
+import { connectionOf, restoreInWorker, snapshotInWorker } from './snapshot/workers.ts'
+import { writeSnapshot } from './snapshot/write-snapshot.ts'
+
+export type { PostgresClient, PostgresPool }
+
+export interface PostgresBackupableOptions {
+  /** The schema whose tables are backed up, all of them but those of `leaveOut`. Its name is not part of a backup. */
+  readonly schema: string
+  /**
+   * A query that gives one column of text: every payload ID that the schema refers to. NULLs and repeated IDs are passed over. It runs in the
+   * snapshot of the backup, with the schema as its search path, and again before a restore is committed. It need not sort; a B-tree
+   * on the column with `COLLATE "C"` spares the server doing so.
+   */
+  readonly payloadIds: string
+  /** The version of what tables and columns mean; a snapshot of another one is refused. */
+  readonly schemaVersion: number
+  /** What a snapshot says it was taken from. @default "default" */
+  readonly storeId?: string | undefined
+  /** Tables, sequences, materialized views and foreign tables that are not in a snapshot, and that a restore leaves as they are. @default none */
+  readonly leaveOut?: readonly string[] | undefined
+  /**
+   * How many connections a backup reads with. Each takes one of the server's; a pool that has fewer gives what it has. More than the machine
+   * has processors to spare make the server's own queries wait.
+   * @default 2, or 1 on a machine of two processors or fewer
+   */
+  readonly connections?: number | undefined
+  /** How long to wait for a table that is locked: by a migration during a backup, by anyone during a restore. @default 10,000 */
+  readonly lockTimeoutMs?: number | undefined
+  /**
+   * Whether to work in a worker thread, which makes connections like the pool's. A pool that hides how it connects, or that needs a function
+   * for it, is used on the calling thread in any case.
+   * @default true
+   */
+  readonly worker?: boolean | undefined
+  /** Where a set of payload IDs that outgrows its memory goes while it is used. @default the system's directory for temporary files */
+  readonly spillDirectory?: string | undefined
+}
+
+const DEFAULT_CONNECTIONS: number = availableParallelism() > 2 ? 2 : 1
+const MAX_CONNECTIONS = 16
+const DEFAULT_LOCK_TIMEOUT_MS = 10_000
+
+/**
+ * Makes a schema a `Backupable` of kind "postgres". The pool stays the caller's. The role needs to read the tables and sequences for a backup,
+ * and to own them for a restore; neither needs a superuser.
+ *
+ * A backup locks the tables against being altered, dropped or truncated, and nothing else. A restore is one transaction: others see the tables
+ * empty until it is committed, or wait. It drops and re-creates foreign keys and indexes in it, and disables triggers.
+ *
+ * Not in a snapshot: large objects, and everything that is not a table or a sequence. Beside the errors that a `Backupable` has, it rejects with
+ * `store_unavailable` when the server cannot be reached or breaks off, `store_not_drained` when a lock is not given in time,
+ * `restore_in_progress` when another restore fills the schema, and `destination_no_space` when the server's disk is full.
+ *
+ * Throws `RangeError` for a number of connections that is not 1 to 16.
+ */
+export function postgresBackupable(pool: PostgresPool, options: PostgresBackupableOptions): Backupable {
+  return new PostgresBackupable(pool, options)
+}
+
+class PostgresBackupable implements Backupable {
+  readonly kind = 'postgres'
+  readonly #pool: PostgresPool
+  readonly #inWorker: boolean
+  readonly #store: {
+    readonly schema: string
+    readonly leaveOut: readonly string[]
+    readonly payloadIdsQuery: string
+    readonly storeKind: string
+    readonly schemaVersion: number
+    readonly lockTimeoutMs: number
+    readonly spillDirectory: string | undefined
+  }
+  readonly #storeId: string
+  readonly #connections: number
+
+  constructor(pool: PostgresPool, options: PostgresBackupableOptions) {
+    const { schema, payloadIds, schemaVersion, storeId = 'default', leaveOut = [], spillDirectory } = options
+    const { connections = DEFAULT_CONNECTIONS, lockTimeoutMs = DEFAULT_LOCK_TIMEOUT_MS, worker = true } = options
+    if (!Number.isInteger(connections) || connections < 1 || connections > MAX_CONNECTIONS) {
+      throw new RangeError(`connections must be 1 to ${MAX_CONNECTIONS}, got ${connections}`)
+    }
+    if (!Number.isInteger(lockTimeoutMs) || lockTimeoutMs < 1) throw new RangeError(`lockTimeoutMs must be a whole number greater than 0, got ${lockTimeoutMs}`)
+    this.#pool = pool
+    this.#inWorker = worker
+    this.#storeId = storeId
+    this.#connections = connections
+    this.#store = { schema, leaveOut: [...leaveOut], payloadIdsQuery: payloadIds, storeKind: this.kind, schemaVersion, lockTimeoutMs, spillDirectory }
+  }
+
+  async backup(sink: SnapshotSink, { signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {
+    const interrupt = new Interrupt()
+    const release = interrupt.follow(signal, (cause) => new BackupAbortedError(undefined, { cause }))
+    try {
+      interrupt.check()
+      const target = throttle(sink, { interrupt, maxBytesPerSecond })
+      const options = { ...this.#store, storeId: this.#storeId, connections: this.#connections, interrupt, onProgress }
+      const connection = await this.#connection()
+      if (connection === undefined) return await writeSnapshot(this.#pool, target, options)
+      return await snapshotInWorker(connection, target, options)
+    } finally {
+      release()
+    }
+  }
+
+  async restore(source: SnapshotSource, { signal, onProgress }: RestoreOptions = {}): Promise<void> {
+    const interrupt = new Interrupt()
+    const release = interrupt.follow(signal, (reason) => reason)
+    try {
+      interrupt.check()
+      const bytes = interrupt.items(source)
+      const options = { ...this.#store, interrupt, onProgress }
+      const connection = await this.#connection()
+      if (connection === undefined) await readSnapshot(this.#pool, bytes, options)
+      else await restoreInWorker(connection, bytes, options)
+    } finally {
+      release()
+    }
+  }
+
+  async #connection(): Promise<Readonly<Record<string, unknown>> | undefined> {
+    return this.#inWorker ? await connectionOf(this.#pool) : undefined
+  }
+}

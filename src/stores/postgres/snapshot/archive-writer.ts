@@ -1,0 +1,117 @@
+/** Writes the archive into a framed stream: one entry to a frame. */
+import type { SnapshotProgress } from '../../../backupable.ts'
+import type { SnapshotWriter } from '../../../snapshot/snapshot-writer.ts'
+import {
+  type ArchivedSchema,
+  type SectionPlan,
+  type SequenceValue,
+  ARCHIVE_FORMAT,
+  ARCHIVE_VERSION,
+  MAX_JSON_BYTES,
+  ROWS_ENTRY,
+  SCHEMA_ENTRY,
+  SEQUENCES_ENTRY,
+  encodeJson,
+  sliceName,
+} from './archive.ts'
+import { BackupUnsupportedError } from '../../../errors.ts'
+import { BINARY_HEADER, BINARY_TRAILER, type Piece } from './copy-out.ts'
+import { type Slice, Slicer } from './slicer.ts'
+import { TAR_BLOCK_BYTES, TAR_END, encodeTarHeader, tarEntryBytes } from './tar-entry.ts'
+
+const NO_TRAILER = Buffer.alloc(0)
+
+export interface ArchiveWriterOptions {
+  readonly schema: ArchivedSchema
+  readonly sections: SectionPlan
+  readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
+}
+
+/** `start`, then the pieces of all tables in order, then `finish`. One call at a time. */
+export class ArchiveWriter {
+  readonly #writer: SnapshotWriter
+  readonly #options: ArchiveWriterOptions
+  readonly #rows: number[]
+  /** The table whose slices are being written. */
+  #table: { readonly index: number; readonly slicer: Slicer; slices: number } | undefined
+
+  constructor(writer: SnapshotWriter, options: ArchiveWriterOptions) {
+    this.#writer = writer
+    this.#options = options
+    this.#rows = options.schema.tables.map(() => 0)
+  }
+
+  async start(sequences: readonly SequenceValue[]): Promise<void> {
+    const { tables, sequences: names } = this.#options.schema
+    await this.#writeJson(0, SCHEMA_ENTRY, { format: ARCHIVE_FORMAT, version: ARCHIVE_VERSION, tables, sequences: names })
+    await this.#writeJson(0, SEQUENCES_ENTRY, sequences)
+  }
+
+  /** Takes rows of a table, whose index is not less than the last one's. */
+  async addRows(table: number, piece: Piece): Promise<void> {
+    if (piece.bytes.byteLength === 0) return
+    if (this.#table?.index !== table) await this.#begin(table)
+    await this.#addPiece(piece)
+  }
+
+  /** Writes what is left, and the end of the archive. */
+  async finish(): Promise<void> {
+    await this.#endTable()
+    const rows = this.#options.schema.tables.map(({ name }, index) => ({ table: name, rows: this.#rows[index] ?? 0 }))
+    await this.#writeJson(this.#options.sections.last, ROWS_ENTRY, rows, TAR_END.byteLength)
+  }
+
+  async #begin(index: number): Promise<void> {
+    await this.#endTable()
+    this.#table = { index, slicer: new Slicer(), slices: 0 }
+    if (this.#options.schema.tables[index]?.format === 'binary') await this.#addPiece({ bytes: BINARY_HEADER, ends: [] })
+  }
+
+  async #addPiece(piece: Piece): Promise<void> {
+    for (const slice of this.#table?.slicer.add(piece) ?? []) await this.#writeSlice(slice)
+  }
+
+  async #endTable(): Promise<void> {
+    if (this.#table === undefined) return
+    const isBinary = this.#options.schema.tables[this.#table.index]?.format === 'binary'
+    const slice = this.#table.slicer.end(isBinary ? BINARY_TRAILER : NO_TRAILER)
+    if (slice !== undefined) await this.#writeSlice(slice)
+    this.#table = undefined
+  }
+
+  async #writeSlice({ parts, bytes, rows }: Slice): Promise<void> {
+    const table = this.#table
+    if (table === undefined) return
+    const { schema, sections } = this.#options
+    const name = sliceName(schema.tables[table.index]?.directory ?? '', table.slices++)
+    this.#rows[table.index] = (this.#rows[table.index] ?? 0) + rows
+    await this.#writeEntry({ section: sections.sectionOf(table.index), name, parts, bytes, records: Math.max(1, rows) })
+  }
+
+  async #writeJson(section: number, name: string, value: unknown, tailBytes = 0): Promise<void> {
+    const content = encodeJson(value)
+    if (content.byteLength > MAX_JSON_BYTES) {
+      throw new BackupUnsupportedError(`Cannot back up the schema: ${name} would be of ${content.byteLength} bytes, at most ${MAX_JSON_BYTES} are written`)
+    }
+    await this.#writeEntry({ section, name, parts: [content], bytes: content.byteLength, records: 1, tailBytes })
+  }
+
+  async #writeEntry(entry: {
+    readonly section: number
+    readonly name: string
+    readonly parts: readonly Buffer[]
+    readonly bytes: number
+    readonly records: number
+    readonly tailBytes?: number
+  }): Promise<void> {
+    const { section, name, parts, bytes, records, tailBytes = 0 } = entry
+    const frame = Buffer.allocUnsafeSlow(tarEntryBytes(bytes) + tailBytes)
+    frame.fill(0, 0, TAR_BLOCK_BYTES)
+    encodeTarHeader(frame, { name, contentBytes: bytes })
+    let position = TAR_BLOCK_BYTES
+    for (const part of parts) position += part.copy(frame, position)
+    frame.fill(0, position)
+    await this.#writer.writeRaw(section, frame, records)
+    this.#options.onProgress?.({ bytes: this.#writer.bytes, records: this.#writer.records })
+  }
+}

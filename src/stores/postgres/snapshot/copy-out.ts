@@ -1,0 +1,240 @@
+/** Reads what `COPY ... TO STDOUT` sends, straight from the socket: `pg` would make an object of every row. */
+import { InternalError } from '../../../errors.ts'
+import { type Submittable, type WireConnection, copiedRows } from './client.ts'
+
+export type CopyFormat = 'binary' | 'text'
+
+/** Some bytes of rows, without the messages they came in, and without header and trailer of the binary format. */
+export interface Piece {
+  readonly bytes: Buffer
+  /** Where rows end in it, ascending. */
+  readonly ends: readonly number[]
+}
+
+export interface CopyOutOptions {
+  readonly format: CopyFormat
+  /** How much it reads ahead of `next`, in bytes, give or take what the socket gives at once. */
+  readonly limitBytes: number
+  /** What its failure is told as. */
+  readonly toError: (error: unknown) => Error
+}
+
+type DataListener = (chunk: Buffer) => void
+
+/** type 1 | length 4, which counts itself */
+const MESSAGE_HEADER_BYTES = 5
+const COPY_DATA = 0x64
+/** signature 11 | flags 4 | length of the extension 4 */
+export const BINARY_HEADER: Buffer = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1')
+/** A count of columns that is none. */
+export const BINARY_TRAILER: Buffer = Buffer.from([0xff, 0xff])
+
+/**
+ * One COPY. Give it to a client with `submit`, then read it with `next`. The server sends one message for each row, and the trailer in
+ * one of its own; that this was so is checked against the number of rows in the command's tag. A binary COPY has at least one column.
+ */
+export class CopyOut implements Submittable {
+  /** Settles when the server has finished with the command; what was read may still wait for `next`. */
+  readonly finished: Promise<void>
+  readonly #text: string
+  readonly #limitBytes: number
+  readonly #toError: (error: unknown) => Error
+  readonly #isBinary: boolean
+  readonly #pieces: Piece[] = []
+  #queuedBytes = 0
+  #settle: { readonly resolve: () => void; readonly reject: (error: Error) => void }
+  #isFinished = false
+  #failure: Error | undefined
+  #wake: (() => void) | undefined
+  #connection: WireConnection | undefined
+  #listeners: DataListener[] = []
+  readonly #header: Buffer = Buffer.alloc(MESSAGE_HEADER_BYTES)
+  #headerBytes = 0
+  /** What is still to come of the message: of a row, of what is not one, of a message for `pg`. */
+  #rowBytes = 0
+  #skipBytes: number
+  #foreignBytes = 0
+  #isTrailer = false
+  #isRowEmpty = false
+  #rows = 0
+
+  constructor(text: string, { format, limitBytes, toError }: CopyOutOptions) {
+    this.#toError = toError
+    this.#text = text
+    this.#limitBytes = limitBytes
+    this.#isBinary = format === 'binary'
+    this.#skipBytes = this.#isBinary ? BINARY_HEADER.byteLength : 0
+    let settle: { resolve: () => void; reject: (error: Error) => void } | undefined
+    this.finished = new Promise((resolve, reject) => {
+      settle = { resolve, reject }
+    })
+    this.finished.catch(() => undefined)
+    if (settle === undefined) throw new InternalError('A promise did not start')
+    this.#settle = settle
+  }
+
+  /** The next bytes; `undefined` when there are no more. Rejects with what the server or the connection failed with. */
+  async next(): Promise<Piece | undefined> {
+    for (;;) {
+      const piece = this.#pieces.shift()
+      if (piece !== undefined) {
+        this.#queuedBytes -= piece.bytes.byteLength
+        if (this.#queuedBytes < this.#limitBytes && !this.#isFinished) this.#connection?.stream.resume()
+        return piece
+      }
+      if (this.#failure !== undefined) throw this.#failure
+      if (this.#isFinished) return undefined
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
+
+  submit(connection: WireConnection): void {
+    this.#connection = connection
+    this.#listeners = connection.stream.listeners('data') as DataListener[]
+    for (const listener of this.#listeners) connection.stream.removeListener('data', listener)
+    connection.stream.on('data', this.#take)
+    connection.query(this.#text)
+  }
+
+  handleCommandComplete({ text }: { readonly text: string }): void {
+    if (copiedRows(text) === this.#rows) return
+    this.#failure = new InternalError(`The server sent ${this.#rows} messages of rows for the command tag ${JSON.stringify(text)}`)
+  }
+
+  handleError(error: Error): void {
+    this.#failure ??= this.#toError(error)
+    this.handleReadyForQuery()
+  }
+
+  handleReadyForQuery(): void {
+    if (this.#isFinished) return
+    this.#isFinished = true
+    this.#detach()
+    if (this.#failure === undefined) this.#settle.resolve()
+    else this.#settle.reject(this.#failure)
+    this.#wake?.()
+  }
+
+  readonly #take = (chunk: Buffer): void => {
+    const ends: number[] = []
+    const bytes = chunk.subarray(0, this.#compact(chunk, ends))
+    if (bytes.byteLength === 0 && ends.length === 0) return
+    this.#pieces.push({ bytes, ends })
+    this.#queuedBytes += bytes.byteLength
+    if (this.#queuedBytes >= this.#limitBytes && !this.#isFinished) this.#connection?.stream.pause()
+    this.#wake?.()
+  }
+
+  /** Moves the bytes of rows to the front of the chunk, and gives their number. All other messages go where they would have gone. */
+  #compact(chunk: Buffer, ends: number[]): number {
+    let written = 0
+    for (let read = 0; read < chunk.byteLength; ) {
+      if (this.#isBetweenMessages()) {
+        const before = ends.length
+        read = compactRows(chunk, read, written, ends)
+        if (ends.length > before) {
+          written = ends.at(-1) ?? written
+          this.#rows += ends.length - before
+          continue
+        }
+      }
+      if (this.#isFinished || this.#foreignBytes > 0) {
+        const length = this.#isFinished ? chunk.byteLength - read : Math.min(this.#foreignBytes, chunk.byteLength - read)
+        this.#foreignBytes -= Math.min(length, this.#foreignBytes)
+        // A copy: the chunk is written to while the listener may keep what it was given.
+        const message = Buffer.from(chunk.subarray(read, read + length))
+        read += length
+        for (const listener of this.#listeners) listener(message)
+      } else if (this.#rowBytes > 0) {
+        const skipped = Math.min(this.#skipBytes, this.#rowBytes, chunk.byteLength - read)
+        this.#skipBytes -= skipped
+        const from = read + skipped
+        const length = Math.min(this.#rowBytes - skipped, chunk.byteLength - from)
+        if (length > 0) chunk.copyWithin(written, from, from + length)
+        written += length
+        read = from + length
+        this.#rowBytes -= skipped + length
+        if (this.#rowBytes === 0) this.#endRow(written, ends)
+      } else {
+        read = this.#readHeader(chunk, read)
+        if (!this.#isRowEmpty) continue
+        this.#isRowEmpty = false
+        this.#endRow(written, ends)
+      }
+    }
+    return written
+  }
+
+  #isBetweenMessages(): boolean {
+    return this.#rowBytes === 0 && this.#foreignBytes === 0 && this.#headerBytes === 0 && this.#skipBytes === 0 && !this.#isFinished
+  }
+
+  #endRow(position: number, ends: number[]): void {
+    if (this.#isTrailer) {
+      this.#isTrailer = false
+      return
+    }
+    this.#rows++
+    ends.push(position)
+  }
+
+  /** Reads as much of a message's header as there is, and gives the position after it. */
+  #readHeader(chunk: Buffer, from: number): number {
+    if (this.#headerBytes === 0 && chunk.byteLength - from >= MESSAGE_HEADER_BYTES) {
+      this.#begin(chunk, from)
+      return chunk[from] === COPY_DATA ? from + MESSAGE_HEADER_BYTES : from
+    }
+    const taken = Math.min(MESSAGE_HEADER_BYTES - this.#headerBytes, chunk.byteLength - from)
+    chunk.copy(this.#header, this.#headerBytes, from, from + taken)
+    this.#headerBytes += taken
+    if (this.#headerBytes < MESSAGE_HEADER_BYTES) return from + taken
+    this.#headerBytes = 0
+    this.#begin(this.#header, 0)
+    if (this.#foreignBytes > 0) {
+      this.#foreignBytes -= MESSAGE_HEADER_BYTES
+      for (const listener of this.#listeners) listener(Buffer.from(this.#header))
+    }
+    return from + taken
+  }
+
+  #begin(bytes: Buffer, at: number): void {
+    const length = bytes.readInt32BE(at + 1)
+    if (bytes[at] !== COPY_DATA) {
+      this.#foreignBytes = length + 1
+      return
+    }
+    this.#rowBytes = length - 4
+    this.#isRowEmpty = this.#rowBytes === 0
+    if (this.#isBinary && this.#rowBytes - this.#skipBytes === BINARY_TRAILER.byteLength) {
+      this.#skipBytes += BINARY_TRAILER.byteLength
+      this.#isTrailer = true
+    }
+  }
+
+  #detach(): void {
+    const stream = this.#connection?.stream
+    if (stream === undefined) return
+    stream.removeListener('data', this.#take)
+    for (const listener of this.#listeners) stream.on('data', listener)
+    stream.resume()
+  }
+}
+
+/** Moves rows whose messages are whole to where the bytes written so far end, and gives the position after them: nearly all rows go this way. */
+function compactRows(chunk: Buffer, from: number, written: number, ends: number[]): number {
+  let read = from
+  let to = written
+  for (;;) {
+    const start = read + MESSAGE_HEADER_BYTES
+    if (start > chunk.byteLength || chunk[read] !== COPY_DATA) return read
+    const end = read + 1 + chunk.readInt32BE(read + 1)
+    // The shortest may be no row but the trailer.
+    if (end > chunk.byteLength || end - start <= BINARY_TRAILER.byteLength) return read
+    chunk.copyWithin(to, start, end)
+    to += end - start
+    ends.push(to)
+    read = end
+  }
+}

@@ -1,0 +1,189 @@
+/** What a schema consists of, as far as a snapshot has to know: tables, columns and their types, sequences. */
+import { BackupUnsupportedError } from '../../../errors.ts'
+import type { CopyFormat } from './copy-out.ts'
+import type { Session } from './session.ts'
+
+/** A column that is stored; generated columns are not. */
+export interface ColumnDefinition {
+  readonly name: string
+  /** As the server spells it with the schema as its search path. */
+  readonly type: string
+  /** Of enum types, also as elements or attributes of the column's type: their labels, in order. */
+  readonly labels?: readonly (readonly string[])[] | undefined
+}
+
+export interface TableDefinition {
+  readonly name: string
+  readonly columns: readonly ColumnDefinition[]
+}
+
+export interface SchemaDefinition {
+  readonly tables: readonly TableDefinition[]
+  readonly sequences: readonly string[]
+}
+
+/** A table as it is found on a server. */
+export interface FoundTable extends TableDefinition {
+  readonly oid: number
+  /** Binary, unless the binary form of a column's type holds what another database has not: OIDs of types, tables, functions. */
+  readonly format: CopyFormat
+  /** Whether rows can be asked for by ranges of pages. */
+  readonly isHeap: boolean
+}
+
+export interface FoundSchema {
+  readonly tables: readonly FoundTable[]
+  readonly sequences: readonly string[]
+}
+
+/** Names of relations that a snapshot leaves out, and a restore leaves alone. */
+export interface SchemaScope {
+  readonly schema: string
+  readonly leaveOut: readonly string[]
+}
+
+/** Tables and partitions, of which each holds rows of its own; in the order of their names' bytes. */
+export async function findTables(session: Session, scope: SchemaScope): Promise<readonly { readonly name: string; readonly oid: number; readonly isHeap: boolean }[]> {
+  const found = await session.rows<{ name: string; oid: number; kind: string; access: string | null }>(
+    `SELECT c.relname AS name, c.oid, c.relkind AS kind, am.amname AS access
+     FROM pg_class c LEFT JOIN pg_am am ON am.oid = c.relam
+     WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND c.relkind IN ('r', 'm', 'f') AND c.relname <> ALL ($2::text[])
+     ORDER BY c.relname COLLATE "C"`,
+    [scope.schema, scope.leaveOut],
+  )
+  const foreign = found.filter(({ kind }) => kind !== 'r')
+  if (foreign.length > 0) {
+    const names = foreign.map(({ name }) => `"${name}"`).join(', ')
+    throw new BackupUnsupportedError(`Cannot snapshot the schema "${scope.schema}": ${names} are foreign tables or materialized views`, {
+      hint: 'Name them in "leaveOut": foreign tables are backed up where they are, materialized views are refreshed after a restore',
+      details: { relations: foreign.map(({ name }) => name) },
+    })
+  }
+  return found.map(({ name, oid, access }) => ({ name, oid, isHeap: access === 'heap' }))
+}
+
+/** Everything that a snapshot has to know of a schema. */
+export async function findSchema(session: Session, scope: SchemaScope): Promise<FoundSchema> {
+  const tables = await findTables(session, scope)
+  const columns = await findColumns(session, tables.map(({ oid }) => oid))
+  return {
+    tables: tables.map((table) => {
+      const found = columns.get(table.oid) ?? []
+      const isBinary = found.length > 0 && found.every(({ isPortable }) => isPortable)
+      return { ...table, format: isBinary ? 'binary' : 'text', columns: found.map(({ column }) => column) }
+    }),
+    sequences: await findSequences(session, scope),
+  }
+}
+
+/** How two definitions differ, in words; `undefined` when the tables of one can be filled from the other. The order of columns does not count. */
+export function differenceOf(wanted: SchemaDefinition, actual: SchemaDefinition): string | undefined {
+  const tables = byName(actual.tables)
+  for (const table of wanted.tables) {
+    const found = tables.get(table.name)
+    if (found === undefined) return `table "${table.name}" of the snapshot is missing in the store`
+    const difference = columnDifference(table, found)
+    if (difference !== undefined) return difference
+    tables.delete(table.name)
+  }
+  const [extra] = tables.keys()
+  if (extra !== undefined) return `table "${extra}" of the store is not in the snapshot`
+  const missing = wanted.sequences.find((name) => !actual.sequences.includes(name))
+  if (missing !== undefined) return `sequence "${missing}" of the snapshot is missing in the store`
+  const added = actual.sequences.find((name) => !wanted.sequences.includes(name))
+  return added === undefined ? undefined : `sequence "${added}" of the store is not in the snapshot`
+}
+
+function columnDifference(wanted: TableDefinition, actual: TableDefinition): string | undefined {
+  const columns = byName(actual.columns)
+  for (const { name, type, labels } of wanted.columns) {
+    const path = `"${wanted.name}"."${name}"`
+    const found = columns.get(name)
+    if (found === undefined) return `column ${path} of the snapshot is missing in the store`
+    if (found.type !== type) return `column ${path} is of type ${type} in the snapshot and of type ${found.type} in the store`
+    if (JSON.stringify(found.labels) !== JSON.stringify(labels)) return `column ${path} has an enum type with other labels in the store than in the snapshot`
+    columns.delete(name)
+  }
+  const [extra] = columns.keys()
+  return extra === undefined ? undefined : `column "${wanted.name}"."${extra}" of the store is not in the snapshot`
+}
+
+function byName<T extends { readonly name: string }>(items: readonly T[]): Map<string, T> {
+  return new Map(items.map((item) => [item.name, item]))
+}
+
+interface ColumnRow {
+  readonly oid: number
+  readonly name: string
+  readonly type: string
+  readonly portable: boolean
+  readonly labels: (readonly string[])[] | null
+}
+
+/** OIDs below are the same in every database. */
+const FIRST_USER_OID = 16384
+
+/**
+ * The binary form of an array names the type of its elements, that of a composite those of its attributes, by OID; values of the reg types
+ * are OIDs themselves. An empty tsquery is refused by the server that sent it.
+ */
+const COLUMNS = `
+  WITH RECURSIVE stored AS (
+    SELECT a.attrelid, a.attnum, a.attname, a.atttypid, format_type(a.atttypid, a.atttypmod) AS type
+    FROM pg_attribute a
+    WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+  ), used (attrelid, attnum, typid, is_named) AS (
+    SELECT attrelid, attnum, atttypid, false FROM stored
+    UNION
+    SELECT used.attrelid, used.attnum, part.typid, part.is_named
+    FROM used JOIN pg_type t ON t.oid = used.typid
+    CROSS JOIN LATERAL (
+      SELECT t.typelem AS typid, true AS is_named WHERE t.typelem <> 0 AND t.typcategory = 'A'
+      UNION ALL SELECT t.typbasetype, false WHERE t.typtype = 'd'
+      UNION ALL SELECT r.rngsubtype, false FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+      UNION ALL SELECT a.atttypid, true FROM pg_attribute a
+        WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+    ) part
+  ), types AS (
+    SELECT used.attrelid, used.attnum,
+      bool_and(t.typsend::oid <> 0 AND t.typreceive::oid <> 0 AND NOT (used.is_named AND t.oid >= ${FIRST_USER_OID})
+        AND NOT (t.typname ~ '^(reg|tsquery$)' AND t.typnamespace = 'pg_catalog'::regnamespace)) AS portable,
+      jsonb_agg(e.labels ORDER BY t.typname COLLATE "C") FILTER (WHERE e.labels IS NOT NULL) AS labels
+    FROM used JOIN pg_type t ON t.oid = used.typid
+    LEFT JOIN LATERAL (
+      SELECT jsonb_agg(enumlabel ORDER BY enumsortorder) AS labels FROM pg_enum WHERE enumtypid = t.oid
+    ) e ON true
+    GROUP BY used.attrelid, used.attnum
+  )
+  SELECT attrelid AS oid, attname AS name, type, portable, labels
+  FROM stored JOIN types USING (attrelid, attnum) ORDER BY attrelid, attnum`
+
+async function findColumns(
+  session: Session,
+  oids: readonly number[],
+): Promise<ReadonlyMap<number, readonly { readonly column: ColumnDefinition; readonly isPortable: boolean }[]>> {
+  const rows = await session.rows<ColumnRow>(COLUMNS, [oids])
+  const found = new Map<number, { column: ColumnDefinition; isPortable: boolean }[]>()
+  for (const { oid, name, type, portable, labels } of rows) {
+    const column = { name, type, ...(labels === null ? {} : { labels }) }
+    const columns = found.get(oid)
+    if (columns === undefined) found.set(oid, [{ column, isPortable: portable }])
+    else columns.push({ column, isPortable: portable })
+  }
+  return found
+}
+
+/** All sequences but those that belong to a table which is left out. */
+async function findSequences(session: Session, { schema, leaveOut }: SchemaScope): Promise<readonly string[]> {
+  const rows = await session.rows<{ name: string }>(
+    `SELECT c.relname AS name FROM pg_class c
+     WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND c.relkind = 'S' AND c.relname <> ALL ($2::text[])
+       AND NOT EXISTS (
+         SELECT FROM pg_depend d JOIN pg_class owner ON owner.oid = d.refobjid
+         WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+           AND owner.relname = ANY ($2::text[]))
+     ORDER BY c.relname COLLATE "C"`,
+    [schema, leaveOut],
+  )
+  return rows.map(({ name }) => name)
+}

@@ -1,0 +1,59 @@
+/** What the server and the connection fail with, as Holdfast's errors. */
+import {
+  type HoldfastErrorOptions,
+  BackupUnsupportedError,
+  DestinationNoSpaceError,
+  InternalError,
+  RecordInvalidError,
+  RestoreCorruptError,
+  StoreNotDrainedError,
+  StoreUnavailableError,
+  isHoldfastError,
+} from '../../../errors.ts'
+
+/** SQLSTATE classes: https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const INSUFFICIENT_RESOURCES = '53'
+const DISK_FULL = '53100'
+const LOCK_NOT_AVAILABLE = '55P03'
+const NOT_SUPPORTED = '0A000'
+const INSUFFICIENT_PRIVILEGE = '42501'
+const QUERY_CANCELED = '57014'
+const SERIALIZATION_OR_DEADLOCK = '40'
+/** Data exception, integrity constraint violation, and data that the server itself finds corrupted. */
+const BAD_DATA: readonly string[] = ['22', '23', 'XX001', 'XX002']
+
+export interface FailureOptions {
+  /** Begins the message, such as `Cannot back up the schema "meta"`. */
+  readonly action: string
+  /** What it means when data does not fit its type or its table: the snapshot is damaged, or a record of the store is. */
+  readonly badData: 'corrupt' | 'invalid'
+}
+
+/** Errors of Holdfast pass through. */
+export function postgresError(error: unknown, { action, badData }: FailureOptions): Error {
+  if (isHoldfastError(error)) return error
+  if (!(error instanceof Error)) return new InternalError(`${action}: ${String(error)}`, { cause: error })
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
+  const message = `${action}: ${error.message}`
+  const options: HoldfastErrorOptions = { cause: error, details: code === '' ? {} : { sqlState: code } }
+  if (code === DISK_FULL) return new DestinationNoSpaceError(message, options)
+  if (code === LOCK_NOT_AVAILABLE) return new StoreNotDrainedError(message, options)
+  if (code === NOT_SUPPORTED) return new BackupUnsupportedError(message, options)
+  if (code === INSUFFICIENT_PRIVILEGE) {
+    return new StoreUnavailableError(message, { ...options, hint: 'Connect as the owner of the tables, or give the role the privilege named in the message' })
+  }
+  if (BAD_DATA.some((start) => code.startsWith(start))) {
+    return badData === 'corrupt' ? new RestoreCorruptError(message, options) : new RecordInvalidError(message, options)
+  }
+  return new StoreUnavailableError(message, { ...options, hint: HINT, retryable: isTransient(code, error) })
+}
+
+const HINT = 'Check the server and its log; nothing was left half done, so it can be tried again'
+
+/** A connection that broke, a server that restarts, a statement that took too long, a shortage that may pass. */
+function isTransient(code: string, error: Error): boolean {
+  if (/^[0-9A-Z]{5}$/.test(code)) {
+    return code === QUERY_CANCELED || ['08', '57', SERIALIZATION_OR_DEADLOCK, INSUFFICIENT_RESOURCES].includes(code.slice(0, 2))
+  }
+  return code.startsWith('E') || /connection/i.test(error.message)
+}

@@ -1,0 +1,100 @@
+/** Payload IDs by a query of the embedder's, sorted by the server. */
+import { RecordInvalidError } from '../../../errors.ts'
+import type { PayloadIdSetBuilder } from '../../../payload-ids.ts'
+import { isPayloadId } from '../../../payload-ids/id-list.ts'
+import type { Interrupt } from '../../common/interrupt.ts'
+import type { Piece } from './copy-out.ts'
+import type { Session } from './session.ts'
+
+const READ_AHEAD_BYTES: number = 1024 * 1024
+
+/** The command that sends what the query gives, in ascending order of bytes, without NULLs. */
+export function payloadIdCommand(query: string): string {
+  // The query may end with a comment.
+  return `COPY (SELECT id FROM (\n${query.replace(/;\s*$/, '')}\n) AS given (id) WHERE id IS NOT NULL ORDER BY id::text COLLATE "C") TO STDOUT`
+}
+
+const BACKSLASH = 0x5c
+const MAX_ID_LENGTH = 255
+/** How many values that are no payload IDs are named. */
+const MAX_NAMED = 20
+
+export interface ReadPayloadIdsOptions {
+  readonly query: string
+  readonly builder: PayloadIdSetBuilder
+  readonly interrupt: Interrupt
+}
+
+/** Adds all payload IDs that the query gives. Throws `record_invalid` when it gives others, naming the first of them and how many there are. */
+export async function readPayloadIds(session: Session, { query, builder, interrupt }: ReadPayloadIdsOptions): Promise<void> {
+  const copy = session.copyOut(payloadIdCommand(query), { format: 'text', limitBytes: READ_AHEAD_BYTES })
+  const lines = new LineReader(builder)
+  for (let piece = await interrupt.race(copy.next()); piece !== undefined; piece = await interrupt.race(copy.next())) lines.take(piece)
+  await copy.finished
+  lines.checkAll()
+}
+
+/** Lines as they come; as bytes where all of them are plain, which is nearly always. */
+class LineReader {
+  readonly #builder: PayloadIdSetBuilder
+  readonly #invalid: string[] = []
+  #invalidCount = 0
+  /** The beginning of a line. */
+  #rest: Buffer = Buffer.alloc(0)
+
+  constructor(builder: PayloadIdSetBuilder) {
+    this.#builder = builder
+  }
+
+  take({ bytes, ends }: Piece): void {
+    let from = 0
+    if (this.#rest.byteLength > 0 && ends.length > 0) {
+      from = ends[0] ?? 0
+      this.#addEach(Buffer.concat([this.#rest, bytes.subarray(0, from)]))
+      this.#rest = Buffer.alloc(0)
+    }
+    const to = ends.at(-1) ?? 0
+    if (to > from) {
+      if (arePlain(bytes, from, ends)) this.#builder.addLines(bytes.subarray(from, to))
+      else this.#addEach(bytes.subarray(from, to))
+    }
+    if (to < bytes.byteLength) this.#rest = Buffer.concat([this.#rest, bytes.subarray(to)])
+  }
+
+  /** Throws when any line was no payload ID. */
+  checkAll(): void {
+    if (this.#invalidCount === 0) return
+    throw new RecordInvalidError(`Cannot use ${this.#invalidCount} references to payloads, such as ${JSON.stringify(this.#invalid[0]?.slice(0, 64))}: they are no payload IDs`, {
+      details: { count: this.#invalidCount, values: this.#invalid.map((value) => value.slice(0, MAX_ID_LENGTH)) },
+    })
+  }
+
+  /** A byte that is not ASCII is not mistaken for a character that is: the check finds it. */
+  #addEach(lines: Buffer): void {
+    for (const line of lines.toString('latin1', 0, lines.byteLength - 1).split('\n')) {
+      const id = line.includes('\\') ? unescape(line) : line
+      if (isPayloadId(id)) this.#builder.add(id)
+      else if (++this.#invalidCount <= MAX_NAMED) this.#invalid.push(id)
+    }
+  }
+}
+
+/** Whether all lines from there on are payload IDs that stand for themselves. */
+function arePlain(bytes: Buffer, from: number, ends: readonly number[]): boolean {
+  let start = from
+  for (let row = from === 0 ? 0 : 1; row < ends.length; row++) {
+    const end = ends[row] ?? 0
+    if (end - start < 2 || end - start > MAX_ID_LENGTH + 1) return false
+    for (let at = start; at < end - 1; at++) {
+      const byte = bytes[at] ?? 0
+      if (byte < 0x21 || byte > 0x7e || byte === BACKSLASH) return false
+    }
+    start = end
+  }
+  return true
+}
+
+/** The only escape that a payload ID can have is that of the backslash; any other stands for what no ID has. */
+function unescape(line: string): string {
+  return line.replaceAll(/\\(.?)/g, (_, character: string) => (character === '\\' ? '\\' : '\0'))
+}

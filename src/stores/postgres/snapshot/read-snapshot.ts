@@ -1,0 +1,185 @@
+/** One restore into an empty schema, start to end; the same on the calling thread and in a worker. */
+import type { SnapshotProgress, SnapshotSource } from '../../../backupable.ts'
+import {
+  RestoreCorruptError,
+  RestoreDestinationNotEmptyError,
+  RestoreInProgressError,
+  SchemaVersionMismatchError,
+  StoreKindMismatchError,
+  StoreUnavailableError,
+} from '../../../errors.ts'
+import { PayloadIdSetBuilder } from '../../../payload-ids.ts'
+import { type SnapshotReader, openSnapshot } from '../../../snapshot/snapshot-reader.ts'
+import type { Interrupt } from '../../common/interrupt.ts'
+import { type ArchivedSchema, type SequenceValue } from './archive.ts'
+import { ArchiveReader } from './archive-reader.ts'
+import { type PostgresPool, quoteName } from './client.ts'
+import type { CopyIn } from './copy-in.ts'
+import { type FoundSchema, type SchemaScope, differenceOf, findSchema } from './definition.ts'
+import type { FailureOptions } from './errors.ts'
+import { readPayloadIds } from './payload-id-query.ts'
+import { Session } from './session.ts'
+import { RestoreTarget } from './target.ts'
+
+export interface ReadSnapshotOptions extends SchemaScope {
+  readonly payloadIdsQuery: string
+  readonly storeKind: string
+  readonly schemaVersion: number
+  /** How long to wait for others to leave the tables. */
+  readonly lockTimeoutMs: number
+  readonly spillDirectory: string | undefined
+  /** Ends every wait. */
+  readonly interrupt: Interrupt
+  readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
+}
+
+/** What sorting payload IDs may take of the server's memory. */
+const SETTINGS = { work_mem: '64MB' }
+/** First half of the key of the lock that only one restore of a schema has; the other half is the schema's OID. */
+const LOCK_SPACE = 0x486f6c64
+
+/** Fills the schema in one transaction: it is empty until all of the snapshot is in it and was checked. */
+export async function readSnapshot(pool: PostgresPool, source: SnapshotSource, options: ReadSnapshotOptions): Promise<void> {
+  const { schema, interrupt } = options
+  const failures: FailureOptions = { action: `Cannot restore into the schema "${schema}"`, badData: 'corrupt' }
+  const session = await Session.begin(pool, { schema, begin: 'BEGIN', settings: SETTINGS, interrupt, failures })
+  const restoring = restore(session, source, options)
+  try {
+    await interrupt.race(restoring)
+    interrupt.check()
+  } catch (error) {
+    await session.giveUp()
+    await Promise.allSettled([restoring])
+    throw error
+  }
+  try {
+    await session.end('COMMIT')
+  } catch (error) {
+    session.destroy()
+    throw error
+  }
+}
+
+async function restore(session: Session, source: SnapshotSource, options: ReadSnapshotOptions): Promise<void> {
+  await lockSchema(session, options.schema)
+  const found = await findSchema(session, options)
+  const target = new RestoreTarget(session, { schema: options.schema, tables: found.tables })
+  if (await target.isPopulated()) throw new RestoreDestinationNotEmptyError()
+  await target.lock(options.lockTimeoutMs)
+  if (await target.isPopulated()) throw new RestoreDestinationNotEmptyError()
+  const reader = await openSnapshot(source)
+  try {
+    checkHeader(reader.header, options)
+    await fill(session, { ...options, reader, target, found })
+  } finally {
+    await reader.close()
+  }
+}
+
+interface FillOptions extends ReadSnapshotOptions {
+  readonly reader: SnapshotReader
+  readonly target: RestoreTarget
+  readonly found: FoundSchema
+}
+
+async function fill(session: Session, options: FillOptions): Promise<void> {
+  const { reader, target, found, interrupt, onProgress } = options
+  const progress = { bytes: 0, records: 0 }
+  const archive = new ArchiveReader(reader, ({ data, records }) => {
+    interrupt.check()
+    progress.bytes += data.byteLength
+    progress.records += records
+    onProgress?.({ ...progress })
+  })
+  const { schema, sequences } = await archive.readHead()
+  checkDefinition(schema, found, options)
+  await target.prepare()
+  const copied = await copyRows(session, archive, { ...options, archived: schema })
+  for (const [index, rows] of archive.rows().entries()) {
+    if (rows === copied[index]) continue
+    throw new RestoreCorruptError(`Cannot restore table "${schema.tables[index]?.name}": ${copied[index]} rows were read, the snapshot counts ${rows}`)
+  }
+  await target.complete()
+  await setSequences(session, options.schema, sequences)
+  await checkPayloadIds(session, options)
+}
+
+/** One restore at a time: the next is refused rather than kept waiting. The lock ends with the transaction. */
+async function lockSchema(session: Session, schema: string): Promise<void> {
+  const [row] = await session.rows<{ locked: boolean }>('SELECT pg_try_advisory_xact_lock($1, oid::int8::bit(32)::int4) AS locked FROM pg_namespace WHERE nspname = $2', [LOCK_SPACE, schema])
+  if (row === undefined) throw new StoreUnavailableError(`Cannot restore into the schema "${schema}": it does not exist`)
+  if (!row.locked) throw new RestoreInProgressError(`Cannot restore into the schema "${schema}": another restore is filling it`)
+}
+
+function checkHeader(header: SnapshotReader['header'], { storeKind, schemaVersion }: ReadSnapshotOptions): void {
+  if (header.storeKind !== storeKind) {
+    throw new StoreKindMismatchError(`Cannot restore a snapshot of a "${header.storeKind}" store into a "${storeKind}" store`, {
+      details: { expected: [storeKind], actual: header.storeKind },
+    })
+  }
+  if (header.schemaVersion !== schemaVersion) {
+    throw new SchemaVersionMismatchError(
+      `Cannot restore a snapshot of schema version ${header.schemaVersion} into a store of schema version ${schemaVersion}`,
+      { details: { expected: schemaVersion, actual: header.schemaVersion } },
+    )
+  }
+}
+
+function checkDefinition(archived: ArchivedSchema, found: FoundSchema, { schema, schemaVersion }: ReadSnapshotOptions): void {
+  const difference = differenceOf(archived, found)
+  if (difference === undefined) return
+  throw new SchemaVersionMismatchError(`Cannot restore into the schema "${schema}": ${difference}, though both are of schema version ${schemaVersion}`, {
+    hint: 'Restore into a schema made by the version of the server that wrote the backup',
+    details: { expected: schemaVersion, actual: schemaVersion, difference },
+  })
+}
+
+/** Copies all rows; gives the number of each table's. */
+async function copyRows(session: Session, archive: ArchiveReader, { archived, schema, target }: FillOptions & { readonly archived: ArchivedSchema }): Promise<readonly number[]> {
+  const copied = archived.tables.map(() => 0)
+  let running: { readonly table: number; readonly copy: CopyIn } | undefined
+  const end = async (): Promise<void> => {
+    if (running !== undefined) copied[running.table] = await running.copy.end()
+  }
+  for await (const { table, bytes } of archive.slices()) {
+    if (running?.table !== table) {
+      await end()
+      running = { table, copy: session.copyIn(copyText(archived, table, { schema, freeze: target.isFresh })) }
+    }
+    await running.copy.write(bytes)
+  }
+  await end()
+  return copied
+}
+
+function copyText({ tables }: ArchivedSchema, table: number, { schema, freeze }: { readonly schema: string; readonly freeze: boolean }): string {
+  const { name, columns, format } = tables[table] ?? { name: '', columns: [], format: 'binary' }
+  const list = columns.length === 0 ? '' : ` (${columns.map((column) => quoteName(column.name)).join(', ')})`
+  return `COPY ${quoteName(schema)}.${quoteName(name)}${list} FROM STDIN (FORMAT ${format}${freeze ? ', FREEZE' : ''})`
+}
+
+/** Undone with the transaction: a sequence that is restarted in it is a new one until it ends. */
+async function setSequences(session: Session, schema: string, sequences: readonly SequenceValue[]): Promise<void> {
+  for (const { name, lastValue, isCalled } of sequences) {
+    const path = `${quoteName(schema)}.${quoteName(name)}`
+    await session.run(`ALTER SEQUENCE ${path} RESTART`)
+    await session.run('SELECT setval($1::regclass, $2::int8, $3)', [path, lastValue, isCalled])
+  }
+}
+
+/** What the rows refer to must be what the rows of the source referred to. */
+async function checkPayloadIds(session: Session, { reader, payloadIdsQuery, spillDirectory, interrupt }: FillOptions): Promise<void> {
+  const builder = new PayloadIdSetBuilder({ spillDirectory })
+  try {
+    await readPayloadIds(session, { query: payloadIdsQuery, builder, interrupt })
+    const restored = await builder.finish()
+    await restored.close()
+    const expected = reader.trailer?.payloadIds
+    if (restored.size === expected?.count && restored.digest === expected.digest) return
+    throw new RestoreCorruptError(`Cannot restore the snapshot: what was restored refers to ${restored.size} payloads, and not to the ${expected?.count} of the snapshot`, {
+      details: { expected, actual: { count: restored.size, digest: restored.digest } },
+    })
+  } finally {
+    await builder.close()
+  }
+}

@@ -1,0 +1,32 @@
+/** Entry point of the worker thread that restores into a schema. */
+import { workerData } from 'node:worker_threads'
+import type { SnapshotProgress } from '../../../backupable.ts'
+import { type FromRestoreWorker, CHUNKS_IN_FLIGHT } from '../../common/worker-messages.ts'
+import { WorkerPort } from '../../common/worker-port.ts'
+import { type ReadSnapshotOptions, readSnapshot } from './read-snapshot.ts'
+import { withPool } from './worker-pool.ts'
+import type { WorkerRequest } from './workers.ts'
+
+/** One that restores, and one that can end what it is doing. */
+const CONNECTIONS = 2
+
+const port = new WorkerPort()
+const { connection, options } = workerData as WorkerRequest<ReadSnapshotOptions>
+
+await port.run(() => withPool(port, { connection, connections: CONNECTIONS }, async (pool, interrupt): Promise<FromRestoreWorker> => {
+  let progress: SnapshotProgress = { bytes: 0, records: 0 }
+  await readSnapshot(pool, chunks(() => ({ type: 'credit', progress })), {
+    ...options,
+    interrupt,
+    onProgress: (made) => {
+      progress = made
+    },
+  })
+  return { type: 'done', progress }
+}))
+
+/** Asks for chunks when they are first wanted. */
+async function* chunks(credit: () => FromRestoreWorker): AsyncGenerator<Uint8Array, void, undefined> {
+  for (let asked = 0; asked < CHUNKS_IN_FLIGHT; asked++) port.post(credit())
+  yield* port.chunks(credit)
+}

@@ -1,0 +1,197 @@
+/** One snapshot of the database, on all connections that read from it. */
+import { StoreUnavailableError, isHoldfastError } from '../../../errors.ts'
+import type { Interrupt } from '../../common/interrupt.ts'
+import type { SequenceValue } from './archive.ts'
+import { type PostgresPool, quoteName, quoteText } from './client.ts'
+import type { CopyRunner, TableSize } from './copy-ranges.ts'
+import { type FoundSchema, type SchemaScope, findSchema, findTables } from './definition.ts'
+import type { FailureOptions } from './errors.ts'
+import { Session } from './session.ts'
+
+export interface SchemaViewOptions extends SchemaScope {
+  /** How many connections read at once. */
+  readonly connections: number
+  /** How long to wait for a table that is being altered. */
+  readonly lockTimeoutMs: number
+  /** Ends every wait. */
+  readonly interrupt: Interrupt
+}
+
+/** What is known of a schema before its rows are read. */
+interface ViewState {
+  readonly snapshotId: string
+  readonly openedAtMs: number
+  readonly found: FoundSchema
+  readonly sizes: readonly TableSize[]
+  readonly pageBytes: number
+  readonly sequences: readonly SequenceValue[]
+}
+
+const READ_ONLY = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'
+/** What sorting payload IDs may take of the server's memory before it goes to disk. */
+const SETTINGS = { work_mem: '64MB' }
+/** Sequences that one query reads. */
+const SEQUENCES_AT_ONCE = 200
+/** How often the tables may change between finding and locking them. */
+const LOCK_ATTEMPTS = 3
+
+export class SchemaView {
+  readonly state: ViewState
+  readonly #pool: PostgresPool
+  readonly #options: SchemaViewOptions
+  readonly #first: Session
+  readonly #sessions: Session[]
+  #isClosed = false
+
+  private constructor(pool: PostgresPool, options: SchemaViewOptions, { session, state }: { readonly session: Session; readonly state: ViewState }) {
+    this.#pool = pool
+    this.#options = options
+    this.#first = session
+    this.#sessions = [session]
+    this.state = state
+  }
+
+  static async open(pool: PostgresPool, options: SchemaViewOptions): Promise<SchemaView> {
+    const session = await lockedSession(pool, options)
+    try {
+      return new SchemaView(pool, options, { session, state: await options.interrupt.race(readState(session, options)) })
+    } catch (error) {
+      session.destroy()
+      throw error
+    }
+  }
+
+  /**
+   * Runs the COPY commands on all connections, and one task on the first of them that is free for it. Resolves when all was sent; a
+   * connection that the pool has not given by then is not waited for.
+   */
+  async read(runner: CopyRunner, task: (session: Session) => Promise<void>): Promise<void> {
+    const { connections, interrupt } = this.#options
+    const joined: Promise<void>[] = []
+    let isTaken = false
+    const takeTask = async (session: Session): Promise<void> => {
+      if (isTaken) return
+      isTaken = true
+      await task(session)
+    }
+    const help = async (): Promise<void> => {
+      const session = await this.#join()
+      if (session === undefined) return
+      const helping = takeTask(session).then(() => runner.run(session))
+      joined.push(helping)
+      await helping
+    }
+    for (let helper = 1; helper < connections; helper++) {
+      help().catch((error: unknown) => {
+        if (!this.#isClosed) interrupt.fail(error)
+      })
+    }
+    await runner.run(this.#first)
+    await takeTask(this.#first)
+    await Promise.all(joined)
+  }
+
+  /** Throws when the tables that were read are no longer those of the schema: it was swapped while it was read. */
+  async check(): Promise<void> {
+    const { schema, interrupt } = this.#options
+    const { tables } = this.state.found
+    const names = tables.map(({ name }) => `${quoteName(schema)}.${quoteName(name)}`)
+    const rows = await interrupt.race(
+      this.#first.rows<{ oid: number | null }>('SELECT to_regclass(name)::oid AS oid FROM unnest($1::text[]) WITH ORDINALITY AS given (name, n) ORDER BY n', [names]),
+    )
+    if (rows.every(({ oid }, index) => oid === tables[index]?.oid)) return
+    throw new StoreUnavailableError(`Cannot back up the schema "${schema}": its tables were replaced meanwhile`, { retryable: true })
+  }
+
+  /** Ends all transactions. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await Promise.all(this.#sessions.map((session) => session.end('COMMIT')))
+  }
+
+  /** Cuts all connections. */
+  destroy(): void {
+    this.#isClosed = true
+    for (const session of this.#sessions) session.destroy()
+  }
+
+  /** One more connection on the same snapshot; `undefined` when it comes too late. */
+  async #join(): Promise<Session | undefined> {
+    const { schema, interrupt } = this.#options
+    const begin = `${READ_ONLY}; SET TRANSACTION SNAPSHOT ${quoteText(this.state.snapshotId)}`
+    const session = await Session.begin(this.#pool, { schema, begin, settings: SETTINGS, interrupt, failures: failuresOf(schema) }).catch((error: unknown) => {
+      throw isSnapshotGone(error) ? new StoreUnavailableError(`Cannot back up the schema "${schema}": the connection that holds its snapshot is gone`, { cause: error, retryable: true }) : error
+    })
+    if (this.#isClosed) {
+      session.destroy()
+      return undefined
+    }
+    this.#sessions.push(session)
+    return session
+  }
+}
+
+/** Begins a transaction that has locked all tables before its snapshot was taken: none can be truncated or rewritten from then on. */
+async function lockedSession(pool: PostgresPool, options: SchemaViewOptions): Promise<Session> {
+  const { schema, lockTimeoutMs, interrupt } = options
+  for (let attempt = 1; ; attempt++) {
+    const tables = await withSession(pool, { schema, begin: 'BEGIN READ ONLY', interrupt, failures: failuresOf(schema) }, (session) => findTables(session, options))
+    const names = tables.map(({ name }) => `ONLY ${quoteName(schema)}.${quoteName(name)}`).join(', ')
+    const lock = names === '' ? '' : `; SET LOCAL lock_timeout = ${lockTimeoutMs}; LOCK TABLE ${names} IN ACCESS SHARE MODE`
+    const session = await Session.begin(pool, { schema, begin: READ_ONLY + lock, settings: SETTINGS, interrupt, failures: failuresOf(schema) })
+    const locked = await interrupt.race(findTables(session, options)).catch((error: unknown) => {
+      session.destroy()
+      throw error
+    })
+    if (locked.length === tables.length && locked.every(({ oid }, index) => oid === tables[index]?.oid)) return session
+    session.destroy()
+    if (attempt === LOCK_ATTEMPTS) throw new StoreUnavailableError(`Cannot back up the schema "${schema}": its tables keep changing`, { retryable: true })
+  }
+}
+
+async function withSession<T>(pool: PostgresPool, options: Parameters<typeof Session.begin>[1], task: (session: Session) => Promise<T>): Promise<T> {
+  const session = await Session.begin(pool, options)
+  try {
+    const result = await options.interrupt.race(task(session))
+    await session.end('ROLLBACK')
+    return result
+  } catch (error) {
+    session.destroy()
+    throw error
+  }
+}
+
+async function readState(session: Session, scope: SchemaScope): Promise<ViewState> {
+  const openedAtMs = Date.now()
+  const [exported] = await session.rows<{ id: string; page_bytes: number }>(`SELECT pg_export_snapshot() AS id, current_setting('block_size')::int AS page_bytes`)
+  const pageBytes = exported?.page_bytes ?? 8192
+  const found = await findSchema(session, scope)
+  const rows = await session.rows<{ pages: string }>(
+    'SELECT pg_relation_size(oid) / $2 AS pages FROM unnest($1::oid[]) WITH ORDINALITY AS given (oid, n) ORDER BY n',
+    [found.tables.map(({ oid }) => oid), pageBytes],
+  )
+  const sizes = found.tables.map((table, index) => ({ table, pages: Number(rows[index]?.pages ?? 0) }))
+  // Sequences are outside of snapshots. Read after it was taken, they are beyond all values that are in it.
+  return { snapshotId: exported?.id ?? '', openedAtMs, found, sizes, pageBytes, sequences: await readSequences(session, scope.schema, found.sequences) }
+}
+
+async function readSequences(session: Session, schema: string, names: readonly string[]): Promise<readonly SequenceValue[]> {
+  const values: SequenceValue[] = []
+  for (let from = 0; from < names.length; from += SEQUENCES_AT_ONCE) {
+    const queries = names
+      .slice(from, from + SEQUENCES_AT_ONCE)
+      .map((name, index) => `SELECT ${index} AS n, last_value::text AS last, is_called AS called FROM ${quoteName(schema)}.${quoteName(name)}`)
+    const rows = await session.rows<{ n: number; last: string; called: boolean }>(`${queries.join(' UNION ALL ')} ORDER BY n`)
+    for (const { n, last, called } of rows) values.push({ name: names[from + n] ?? '', lastValue: last, isCalled: called })
+  }
+  return values
+}
+
+/** Undefined object, or, before version 17, invalid parameter value. */
+function isSnapshotGone(error: unknown): boolean {
+  return isHoldfastError(error) && ['42704', '22023'].includes(String(error.details['sqlState']))
+}
+
+function failuresOf(schema: string): FailureOptions {
+  return { action: `Cannot back up the schema "${schema}"`, badData: 'invalid' }
+}

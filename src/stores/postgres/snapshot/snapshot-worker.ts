@@ -1,0 +1,17 @@
+/** Entry point of the worker thread that snapshots a schema. */
+import { workerData } from 'node:worker_threads'
+import { ChunkSink } from '../../common/chunk-sink.ts'
+import type { FromSnapshotWorker } from '../../common/worker-messages.ts'
+import { WorkerPort } from '../../common/worker-port.ts'
+import { withPool } from './worker-pool.ts'
+import type { WorkerRequest } from './workers.ts'
+import { type WriteSnapshotOptions, writeSnapshot } from './write-snapshot.ts'
+
+const port = new WorkerPort()
+const { connection, options } = workerData as WorkerRequest<WriteSnapshotOptions>
+
+await port.run(() => withPool(port, { connection, connections: options.connections }, async (pool, interrupt): Promise<FromSnapshotWorker> => {
+  const sink = new ChunkSink(port)
+  const payloadIds = await writeSnapshot(pool, sink, { ...options, interrupt, onProgress: (progress) => sink.setProgress(progress) })
+  return { type: 'done', summary: sink.summary, payloadIds: payloadIds.detach() }
+}))

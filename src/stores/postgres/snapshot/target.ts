@@ -1,0 +1,202 @@
+/** An empty schema made ready to be filled fast, and made whole again: constraints, indexes, triggers. Needs no superuser, only the owner. */
+import { InternalError } from '../../../errors.ts'
+import { quoteName, quoteText } from './client.ts'
+import type { FoundTable } from './definition.ts'
+import type { Session } from './session.ts'
+
+/** What is taken away before the rows come, and how to put it back. */
+interface Removable {
+  readonly remove: string
+  readonly restore: readonly string[]
+}
+
+export class RestoreTarget {
+  readonly #session: Session
+  readonly #schema: string
+  readonly #tables: readonly FoundTable[]
+  /** In the order in which they are put back. */
+  #removed: { readonly indexes: readonly Removable[]; readonly constraints: readonly Removable[]; readonly triggers: readonly Removable[] } = {
+    indexes: [],
+    constraints: [],
+    triggers: [],
+  }
+  #structure = ''
+  /** Whether rows may be written as if they had always been there: the tables are new to everyone. */
+  #isFresh = false
+
+  constructor(session: Session, { schema, tables }: { readonly schema: string; readonly tables: readonly FoundTable[] }) {
+    this.#session = session
+    this.#schema = schema
+    this.#tables = tables
+  }
+
+  get isFresh(): boolean {
+    return this.#isFresh
+  }
+
+  /** Whether any table has a row. */
+  async isPopulated(): Promise<boolean> {
+    if (this.#tables.length === 0) return false
+    const queries = this.#tables.map(({ name }) => `EXISTS (SELECT FROM ONLY ${this.#path(name)})`)
+    const [row] = await this.#session.rows<{ found: boolean }>(`SELECT ${queries.join(' OR ')} AS found`)
+    return row?.found === true
+  }
+
+  /** Keeps everyone else out of the tables until the transaction ends. */
+  async lock(lockTimeoutMs: number): Promise<void> {
+    if (this.#tables.length === 0) return
+    await this.#session.run(`SET LOCAL lock_timeout = ${lockTimeoutMs}`)
+    await this.#session.run(`LOCK TABLE ${this.#tables.map(({ name }) => `ONLY ${this.#path(name)}`).join(', ')} IN ACCESS EXCLUSIVE MODE`)
+  }
+
+  /** Takes away what would be checked or called row by row. */
+  async prepare(): Promise<void> {
+    this.#structure = await this.#describe()
+    const constraints = await this.#constraints()
+    const triggers = await this.#triggers()
+    for (const { remove } of [...triggers, ...constraints]) await this.#session.run(remove)
+    // Which indexes nothing else needs shows only when the foreign keys are gone.
+    const indexes = await this.#indexes()
+    for (const { remove } of indexes) await this.#session.run(remove)
+    this.#removed = { indexes, constraints, triggers }
+    await this.#truncate()
+  }
+
+  /** Puts everything back, checked, and refreshes the statistics that the planner goes by. */
+  async complete(): Promise<void> {
+    const { indexes, constraints, triggers } = this.#removed
+    for (const { restore } of indexes) for (const statement of restore) await this.#session.run(statement)
+    for (const { name } of this.#tables) await this.#session.run(`ANALYZE ${this.#path(name)}`)
+    for (const { restore } of [...constraints, ...triggers]) for (const statement of restore) await this.#session.run(statement)
+    if ((await this.#describe()) !== this.#structure) {
+      throw new InternalError(`Cannot restore into the schema "${this.#schema}": its constraints, indexes or triggers would not be what they were`)
+    }
+  }
+
+  /** New files for all tables: rows of earlier attempts are gone, and those that come need no log of visibility. */
+  async #truncate(): Promise<void> {
+    if (this.#tables.length === 0) return
+    const [row] = await this.#session.rows<{ found: boolean }>(
+      `SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = ANY ($1::oid[])) AS found`,
+      [this.#oids()],
+    )
+    // A table that is none of the snapshot's refers to one that is: it must be empty too, but truncating is refused all the same.
+    if (row?.found === true) return
+    await this.#session.run(`TRUNCATE ONLY ${this.#tables.map(({ name }) => this.#path(name)).join(', ONLY ')}`)
+    this.#isFresh = true
+  }
+
+  /** Foreign keys, and checks that not all rows need to pass. Those of partitions go and come with the one they were made from. */
+  async #constraints(): Promise<Removable[]> {
+    const rows = await this.#session.rows<{ path: string; name: string; definition: string; comment: string | null }>(
+      `SELECT c.conrelid::regclass::text AS path, c.conname AS name, pg_get_constraintdef(c.oid) AS definition, obj_description(c.oid, 'pg_constraint') AS comment
+       FROM pg_constraint c JOIN pg_class r ON r.oid = c.conrelid
+       WHERE (c.contype = 'f' OR c.contype = 'c' AND NOT c.convalidated AND c.conislocal) AND c.conparentid = 0 AND c.coninhcount = 0
+         AND (c.conrelid = ANY ($1::oid[]) OR r.relkind = 'p' AND r.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $2))
+       ORDER BY c.contype, 1, 2`,
+      [this.#oids(), this.#schema],
+    )
+    return rows.map(({ path, name, definition, comment }) => ({
+      remove: `ALTER TABLE ${path} DROP CONSTRAINT ${quoteName(name)}`,
+      restore: [
+        `ALTER TABLE ${path} ADD CONSTRAINT ${quoteName(name)} ${definition}`,
+        ...(comment === null ? [] : [`COMMENT ON CONSTRAINT ${quoteName(name)} ON ${path} IS ${quoteText(comment)}`]),
+      ],
+    }))
+  }
+
+  /** Triggers of the schema's own that would fire. */
+  async #triggers(): Promise<Removable[]> {
+    const rows = await this.#session.rows<{ path: string; name: string; enabled: string }>(
+      `SELECT tgrelid::regclass::text AS path, tgname AS name, tgenabled AS enabled FROM pg_trigger
+       WHERE tgrelid = ANY ($1::oid[]) AND NOT tgisinternal AND tgenabled IN ('O', 'A') ORDER BY 1, 2`,
+      [this.#oids()],
+    )
+    return rows.map(({ path, name, enabled }) => ({
+      remove: `ALTER TABLE ${path} DISABLE TRIGGER ${quoteName(name)}`,
+      restore: [`ALTER TABLE ${path} ENABLE ${enabled === 'A' ? 'ALWAYS ' : ''}TRIGGER ${quoteName(name)}`],
+    }))
+  }
+
+  /** Indexes that can be made again exactly as they are, which is much faster than filling them row by row; all others are filled. */
+  async #indexes(): Promise<Removable[]> {
+    const rows = await this.#session.rows<IndexRow>(INDEXES, [this.#oids()])
+    return rows.map(({ path, schema, name, definition, tablespace, constraint, type, deferrable, deferred }) => {
+      const create = tablespace === null ? definition : withTablespace(definition, tablespace)
+      if (constraint === null) return { remove: `DROP INDEX ${quoteName(schema)}.${quoteName(name)}`, restore: [create] }
+      const timing = deferrable ? ` DEFERRABLE INITIALLY ${deferred ? 'DEFERRED' : 'IMMEDIATE'}` : ''
+      const kind = type === 'p' ? 'PRIMARY KEY' : 'UNIQUE'
+      return {
+        remove: `ALTER TABLE ${path} DROP CONSTRAINT ${quoteName(constraint)}`,
+        restore: [create, `ALTER TABLE ${path} ADD CONSTRAINT ${quoteName(constraint)} ${kind} USING INDEX ${quoteName(name)}${timing}`],
+      }
+    })
+  }
+
+  /** Everything that was taken away and put back, in text that is equal when nothing changed. */
+  async #describe(): Promise<string> {
+    const [row] = await this.#session.rows<{ text: string | null }>(STRUCTURE, [this.#oids()])
+    return row?.text ?? ''
+  }
+
+  #oids(): readonly number[] {
+    return this.#tables.map(({ oid }) => oid)
+  }
+
+  #path(name: string): string {
+    return `${quoteName(this.#schema)}.${quoteName(name)}`
+  }
+}
+
+interface IndexRow {
+  readonly path: string
+  readonly schema: string
+  readonly name: string
+  readonly definition: string
+  readonly tablespace: string | null
+  readonly constraint: string | null
+  readonly type: string | null
+  readonly deferrable: boolean | null
+  readonly deferred: boolean | null
+}
+
+/** Left out: what has a property that its definition does not show, and what anything else depends on. */
+const INDEXES = `
+  SELECT i.indrelid::regclass::text AS path, n.nspname AS schema, x.relname AS name, pg_get_indexdef(x.oid) AS definition, s.spcname AS tablespace,
+    c.conname AS constraint, c.contype AS type, c.condeferrable AS deferrable, c.condeferred AS deferred
+  FROM pg_index i
+  JOIN pg_class x ON x.oid = i.indexrelid
+  JOIN pg_namespace n ON n.oid = x.relnamespace
+  JOIN pg_am am ON am.oid = x.relam
+  LEFT JOIN pg_tablespace s ON s.oid = x.reltablespace
+  LEFT JOIN pg_constraint c ON c.conindid = x.oid AND c.conrelid = i.indrelid AND c.contype IN ('p', 'u', 'x')
+  WHERE i.indrelid = ANY ($1::oid[])
+    AND i.indisvalid AND NOT i.indisclustered AND NOT i.indisreplident AND NOT x.relispartition
+    AND (c.oid IS NULL OR c.contype <> 'x' AND am.amname = 'btree' AND NOT i.indisexclusion AND c.coninhcount = 0)
+    AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget >= 0)
+    AND NOT EXISTS (SELECT FROM pg_description d WHERE d.objoid IN (x.oid, c.oid) AND d.classoid IN ('pg_class'::regclass, 'pg_constraint'::regclass))
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = x.oid)
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_constraint'::regclass AND d.refobjid = c.oid AND d.objid <> x.oid)
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = x.oid AND d.deptype IN ('e', 'x'))
+  ORDER BY 1, c.contype NULLS LAST, x.relname COLLATE "C"`
+
+const STRUCTURE = `
+  SELECT string_agg(line, E'\\n' ORDER BY line COLLATE "C") AS text FROM (
+    SELECT 'index ' || pg_get_indexdef(x.oid) || ' ' || to_jsonb(ARRAY[i.indisunique, i.indisprimary, i.indisvalid, i.indimmediate, i.indisclustered, i.indisreplident])
+      || ' ' || x.reltablespace || ' ' || pg_get_userbyid(x.relowner) AS line
+    FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = ANY ($1::oid[])
+    UNION ALL
+    SELECT 'constraint ' || conrelid::regclass || ' ' || quote_ident(conname) || ' ' || pg_get_constraintdef(oid) || ' ' || coalesce(obj_description(oid, 'pg_constraint'), '')
+    FROM pg_constraint WHERE conrelid = ANY ($1::oid[]) OR confrelid = ANY ($1::oid[])
+    UNION ALL
+    SELECT 'trigger ' || pg_get_triggerdef(oid) || ' ' || tgenabled::text FROM pg_trigger WHERE tgrelid = ANY ($1::oid[]) AND NOT tgisinternal
+    UNION ALL
+    SELECT 'column ' || attrelid::regclass || ' ' || quote_ident(attname) || ' ' || attnotnull FROM pg_attribute WHERE attrelid = ANY ($1::oid[]) AND attnum > 0
+  ) AS lines`
+
+/** The definition of an index says nothing of its tablespace, which comes before its condition. */
+function withTablespace(definition: string, tablespace: string): string {
+  const where = definition.lastIndexOf(' WHERE (')
+  const clause = ` TABLESPACE ${quoteName(tablespace)}`
+  return where === -1 ? definition + clause : definition.slice(0, where) + clause + definition.slice(where)
+}

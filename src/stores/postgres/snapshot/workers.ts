@@ -1,0 +1,78 @@
+/** Snapshots and restores in a worker thread with connections of its own, as the calling thread sees them. */
+import type { SnapshotSink, SnapshotSource } from '../../../backupable.ts'
+import type { PayloadIdSet } from '../../../payload-ids.ts'
+import { WorkerLink } from '../../common/worker-link.ts'
+import type { FromRestoreWorker, FromSnapshotWorker } from '../../common/worker-messages.ts'
+import { receiveSnapshot, sendSnapshot } from '../../common/worker-transfer.ts'
+import type { PostgresPool } from './client.ts'
+import type { ReadSnapshotOptions } from './read-snapshot.ts'
+import type { WriteSnapshotOptions } from './write-snapshot.ts'
+
+/** Options of pg's clients and pools that say where and how to connect. */
+const CONNECTION_OPTIONS = [
+  'connectionString',
+  'host',
+  'port',
+  'user',
+  'password',
+  'database',
+  'ssl',
+  'sslmode',
+  'options',
+  'application_name',
+  'client_encoding',
+  'connectionTimeoutMillis',
+  'keepAlive',
+  'keepAliveInitialDelayMillis',
+] as const
+
+/** `workerData` of either worker: plain data only. */
+export interface WorkerRequest<Options> {
+  readonly connection: Readonly<Record<string, unknown>>
+  readonly options: Omit<Options, 'interrupt' | 'onProgress'>
+}
+
+/** How a pool connects, as plain data; `undefined` when that cannot be told or cannot cross to another thread. */
+export async function connectionOf({ options }: PostgresPool): Promise<Readonly<Record<string, unknown>> | undefined> {
+  if (options === undefined || 'stream' in options || 'Client' in options) return undefined
+  // pg keeps the password and the keys from being enumerated.
+  const given = options as Readonly<Record<string, unknown>>
+  const connection: Record<string, unknown> = {}
+  for (const name of CONNECTION_OPTIONS) if (given[name] !== undefined) connection[name] = given[name]
+  if (typeof connection['password'] === 'function') connection['password'] = await (connection['password'] as () => unknown)()
+  try {
+    return structuredClone(connection)
+  } catch {
+    // A function among them, such as one that checks certificates: it cannot be called from there.
+    return undefined
+  }
+}
+
+export async function snapshotInWorker(
+  connection: Readonly<Record<string, unknown>>,
+  sink: SnapshotSink,
+  { interrupt, onProgress, ...options }: WriteSnapshotOptions,
+): Promise<PayloadIdSet> {
+  const url = new URL('./snapshot-worker.js', import.meta.url)
+  const link = new WorkerLink<FromSnapshotWorker>(url, { connection, options }, { name: 'holdfast-snapshot', interrupt })
+  try {
+    return await receiveSnapshot(link, sink, onProgress)
+  } finally {
+    await link.close()
+  }
+}
+
+export async function restoreInWorker(
+  connection: Readonly<Record<string, unknown>>,
+  source: SnapshotSource,
+  { interrupt, onProgress, ...options }: ReadSnapshotOptions,
+): Promise<void> {
+  const url = new URL('./restore-worker.js', import.meta.url)
+  const link = new WorkerLink<FromRestoreWorker>(url, { connection, options }, { name: 'holdfast-restore', interrupt })
+  try {
+    // The source is not touched before the schema is known to be empty.
+    await sendSnapshot(link, source, { credit: 0, onProgress })
+  } finally {
+    await link.close()
+  }
+}

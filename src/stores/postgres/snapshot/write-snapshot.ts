@@ -1,0 +1,67 @@
+/** One snapshot of a schema, start to end; the same on the calling thread and in a worker. */
+import type { SnapshotProgress, SnapshotSink } from '../../../backupable.ts'
+import { type PayloadIdSet, PayloadIdSetBuilder } from '../../../payload-ids.ts'
+import { SnapshotWriter } from '../../../snapshot/snapshot-writer.ts'
+import { directoriesOf, planSections } from './archive.ts'
+import { ArchiveWriter } from './archive-writer.ts'
+import type { PostgresPool } from './client.ts'
+import { CopyRunner, copyRanges } from './copy-ranges.ts'
+import { readPayloadIds } from './payload-id-query.ts'
+import { type SchemaViewOptions, SchemaView } from './schema-view.ts'
+
+export interface WriteSnapshotOptions extends SchemaViewOptions {
+  readonly payloadIdsQuery: string
+  readonly storeKind: string
+  readonly storeId: string
+  readonly schemaVersion: number
+  readonly spillDirectory: string | undefined
+  readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
+}
+
+/** Writes the stream and resolves with the set of payload IDs, taken from the same snapshot. */
+export async function writeSnapshot(pool: PostgresPool, sink: SnapshotSink, options: WriteSnapshotOptions): Promise<PayloadIdSet> {
+  const view = await SchemaView.open(pool, options)
+  const builder = new PayloadIdSetBuilder({ spillDirectory: options.spillDirectory })
+  try {
+    const payloadIds = await writeView(view, sink, { ...options, builder })
+    await view.close()
+    return payloadIds
+  } catch (error) {
+    view.destroy()
+    throw error
+  } finally {
+    await builder.close()
+  }
+}
+
+async function writeView(view: SchemaView, sink: SnapshotSink, options: WriteSnapshotOptions & { readonly builder: PayloadIdSetBuilder }): Promise<PayloadIdSet> {
+  const { found, sizes, pageBytes, sequences } = view.state
+  const { schema, storeKind, storeId, schemaVersion, interrupt, onProgress, payloadIdsQuery, builder } = options
+  const directories = directoriesOf(found.tables)
+  const tables = found.tables.map(({ name, columns, format }, index) => ({ name, directory: directories[index] ?? '', format, columns }))
+  const sections = planSections(tables)
+  const writer = new SnapshotWriter(sink, { storeKind, storeId, schemaVersion, sections: sections.names, createdAtMs: view.state.openedAtMs })
+  const archive = new ArchiveWriter(writer, { schema: { tables, sequences: found.sequences }, sections, onProgress })
+  const runner = new CopyRunner(copyRanges(sizes, { schema, pageBytes }), interrupt)
+  const reading = view.read(runner, (session) => readPayloadIds(session, { query: payloadIdsQuery, builder, interrupt }))
+  // Its failure reaches every wait through the interrupt, and is thrown below.
+  reading.catch((error: unknown) => interrupt.fail(error))
+  await writer.start()
+  await archive.start(sequences)
+  for await (const { range, copy } of runner.copies()) {
+    for (let piece = await interrupt.race(copy.next()); piece !== undefined; piece = await interrupt.race(copy.next())) {
+      await archive.addRows(range.table, piece)
+    }
+  }
+  await archive.finish()
+  await interrupt.race(reading)
+  await view.check()
+  const payloadIds = await builder.finish()
+  try {
+    await writer.finish({ count: payloadIds.size, digest: payloadIds.digest })
+  } catch (error) {
+    await payloadIds.close()
+    throw error
+  }
+  return payloadIds
+}

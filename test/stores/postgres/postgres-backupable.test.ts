@@ -1,0 +1,245 @@
+import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { Pool } from 'pg'
+import { expect, onTestFinished, test } from 'vitest'
+import { openSnapshot } from '../../../src/snapshot/snapshot-reader.ts'
+import { type PostgresBackupableOptions, postgresBackupable } from '../../../src/stores/postgres/postgres-backupable.ts'
+import { CountingSource, type Snapshot, refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
+import { tempDir } from '../../support/temp-dir.ts'
+import { DOCUMENT_TABLES, describeSchema, dumpSchema, inSchema, newSchema, openFixture, quote, sharedPool } from './schemas.ts'
+import { EVERY_TYPE_ROWS, EVERY_TYPE_TABLES } from './every-type.ts'
+
+const run = promisify(execFile)
+const NO_PAYLOADS = 'SELECT NULL::text WHERE false'
+
+test('backup() and restore() keep every type of data: NULLs, arrays, bytea, jsonb, timestamps at the extremes, types of the schema itself', async () => {
+  const [source, target] = [await made(EVERY_TYPE_TABLES), await made(EVERY_TYPE_TABLES)]
+  await inSchema(source.pool, source.schema, (client) => client.query(EVERY_TYPE_ROWS))
+  const before = await dumpSchema(source.pool, source.schema)
+  const snapshot = await snapshotOf(source.store)
+  await restoreBytes(target.store, snapshot.bytes)
+  expect(await dumpSchema(target.pool, target.schema)).toBe(before)
+  expect(before.length).toBeGreaterThan(10_000)
+  const { tables } = JSON.parse((await archiveOf(snapshot)).toString('latin1', 512).replace(/\0.*$/s, '')) as { tables: { name: string; format: string }[] }
+  expect(Object.fromEntries(tables.map(({ name, format }) => [name, format]))).toEqual({
+    everything: 'binary',
+    has_no_binary_form: 'text',
+    no_columns: 'text',
+    of_its_own_types: 'text',
+    references_by_oid: 'text',
+  })
+})
+
+test('restore() leaves constraints, indexes, triggers and comments exactly as they were, and fires nothing', async () => {
+  const source = await openFixture()
+  onTestFinished(source.cleanup)
+  await source.populate(500)
+  const { bytes } = await snapshotOf(source.store)
+  const target = await made(DOCUMENT_TABLES, { leaveOut: ['identity', 'log'], schemaVersion: 3 }, 'SELECT "select" FROM "Documents ""2"" é" UNION ALL SELECT payload FROM a_marks UNION ALL SELECT payload FROM z_marks')
+  const before = await describeSchema(target.pool, target.schema)
+  await restoreBytes(target.store, bytes)
+  expect(await describeSchema(target.pool, target.schema)).toEqual(before)
+  expect(before.some((line) => line.includes("it's a \\ circle"))).toBe(true)
+  await inSchema(target.pool, target.schema, async (client) => {
+    expect((await client.query('SELECT * FROM log')).rows).toEqual([])
+    const { rows } = await client.query<{ relname: string }>(`SELECT relname FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind = 'r' AND reltuples = -1`, [quote(target.schema)])
+    expect(rows.map(({ relname }) => relname)).toEqual(['identity', 'log'])
+    // Sequences go on where they were, and constraints hold.
+    expect((await client.query(`SELECT nextval('lone')::int AS n`)).rows).toEqual([{ n: 64 }])
+    const added = await client.query<{ id: string }>(`INSERT INTO folders (name) VALUES ('new') RETURNING id`)
+    expect(added.rows).toEqual([{ id: '51' }])
+    await expect(client.query(`INSERT INTO folders (parent, name) VALUES (999999, 'lost'); SET CONSTRAINTS ALL IMMEDIATE`)).rejects.toMatchObject({ code: '23503' })
+  })
+})
+
+test('the archive is a tar that tar reads: one file for each slice, which put together are what psql copies', async () => {
+  const fixture = await openFixture()
+  onTestFinished(fixture.cleanup)
+  await fixture.populate(12_000)
+  const snapshot = await snapshotOf(fixture.store)
+  const directory = await tempDir()
+  await writeFile(join(directory, 'archive.tar'), await archiveOf(snapshot))
+  const { stdout } = await run('tar', ['-tvf', join(directory, 'archive.tar')])
+  expect(stdout).toMatch(/-rw-r--r-- 0\/0 +\d+ 1970-01-01 00:00 schema\.json\n/)
+  await mkdir(join(directory, 'out'))
+  await run('tar', ['-xf', join(directory, 'archive.tar'), '-C', join(directory, 'out')])
+  expect((await readdir(join(directory, 'out'))).toSorted()).toEqual(['rows.json', 'schema.json', 'sequences.json', 'tables'])
+  const slices = (await readdir(join(directory, 'out/tables/documents-2'))).toSorted()
+  expect(slices.length).toBeGreaterThan(3)
+  const table = Buffer.concat(await Promise.all(slices.map((name) => readFile(join(directory, 'out/tables/documents-2', name)))))
+  expect(table.subarray(0, 6).toString()).toBe('PGCOPY')
+  expect(table.subarray(-2)).toEqual(Buffer.from([0xff, 0xff]))
+  expect(JSON.parse(await readFile(join(directory, 'out/rows.json'), 'utf8'))).toContainEqual({ table: 'Documents "2" é', rows: 12_000 })
+  expect(snapshot.summary.records).toMatchObject({ schema: 2, 'documents-2': 12_000, folders: 1200, end: 1 })
+})
+
+test('restore() of a snapshot with another table, column, type or label gives schema_version_mismatch, names it, and copies nothing', async () => {
+  const source = await made(`CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE TABLE people (id int, name text, mood mood); CREATE TABLE pets (id serial)`)
+  await inSchema(source.pool, source.schema, (client) => client.query(`INSERT INTO people VALUES (1, 'a', 'good')`))
+  const { bytes } = await snapshotOf(source.store)
+  const others: Record<string, string> = {
+    'table "pets" of the snapshot is missing in the store': `CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE TABLE people (id int, name text, mood mood); CREATE SEQUENCE pets_id_seq`,
+    'table "more" of the store is not in the snapshot': `CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE TABLE people (id int, name text, mood mood); CREATE TABLE pets (id serial); CREATE TABLE more ()`,
+    'column "people"."name" of the snapshot is missing in the store': `CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE TABLE people (id int, mood mood); CREATE TABLE pets (id serial)`,
+    'column "people"."age" of the store is not in the snapshot': `CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE TABLE people (id int, age int, name text, mood mood); CREATE TABLE pets (id serial)`,
+    'column "people"."id" is of type integer in the snapshot and of type bigint in the store': `CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE TABLE people (id bigint, name text, mood mood); CREATE TABLE pets (id serial)`,
+    'column "people"."mood" has an enum type with other labels': `CREATE TYPE mood AS ENUM ('good'); CREATE TABLE people (id int, name text, mood mood); CREATE TABLE pets (id serial)`,
+    'sequence "pets_id_seq" of the snapshot is missing in the store': `CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE TABLE people (id int, name text, mood mood); CREATE TABLE pets (id int NOT NULL)`,
+  }
+  for (const [difference, tables] of Object.entries(others)) {
+    const target = await made(tables)
+    expect((await refused(restoreBytes(target.store, bytes), 'schema_version_mismatch')).message).toContain(difference)
+  }
+  // The order of columns does not matter.
+  const target = await made(`CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE TABLE people (mood mood, name text, id int); CREATE TABLE pets (id serial)`)
+  await restoreBytes(target.store, bytes)
+  expect(await dumpSchema(target.pool, target.schema)).toContain('(good,a,1)')
+})
+
+test('restore() twice at once into one schema: one fills it, the other gives restore_in_progress', async () => {
+  const source = await openFixture()
+  onTestFinished(source.cleanup)
+  await source.populate(3000)
+  const { bytes } = await snapshotOf(source.store)
+  const target = await openFixture()
+  onTestFinished(target.cleanup)
+  let second: Promise<Error> | undefined
+  const onChunk = async (): Promise<void> => {
+    await (second ??= refused(target.store.restore(new CountingSource(bytes)), 'restore_in_progress'))
+  }
+  await target.store.restore(new CountingSource(bytes, { onChunk }))
+  expect(await second).toBeDefined()
+  expect(await target.dump()).toBe(await source.dump())
+})
+
+test('restore() waits for no one longer than its limit: store_not_drained', async () => {
+  const [source, target] = [await made('CREATE TABLE t (id int)'), await made('CREATE TABLE t (id int)', { lockTimeoutMs: 100 })]
+  const { bytes } = await snapshotOf(source.store)
+  await inSchema(target.pool, target.schema, async (client) => {
+    await client.query('SELECT * FROM t')
+    await refused(restoreBytes(target.store, bytes), 'store_not_drained')
+  })
+  await restoreBytes(target.store, bytes)
+})
+
+test('backup() of a schema without tables, and of empty ones', async () => {
+  const [source, target] = [await made('CREATE SEQUENCE s'), await made('CREATE SEQUENCE s')]
+  await inSchema(source.pool, source.schema, (client) => client.query(`SELECT setval('s', 77)`))
+  const { bytes, summary } = await snapshotOf(source.store)
+  expect(summary.records).toEqual({ schema: 2, end: 1 })
+  await restoreBytes(target.store, bytes)
+  expect(await dumpSchema(target.pool, target.schema)).toBe('s\n(77,t)')
+})
+
+test('backup() and restore() of more tables than a stream has sections, partitions and children among them', async () => {
+  const tables = `CREATE TABLE parted (id int, PRIMARY KEY (id)) PARTITION BY LIST (id); CREATE TABLE base (id int); CREATE TABLE child () INHERITS (base);
+    CREATE TABLE refers (id int REFERENCES parted);
+    DO $$ BEGIN FOR i IN 1..260 LOOP EXECUTE format('CREATE TABLE %I PARTITION OF parted FOR VALUES IN (%s)', 'part ' || i, i); END LOOP; END $$`
+  const [source, target] = [await made(tables), await made(tables)]
+  await inSchema(source.pool, source.schema, (client) =>
+    client.query('INSERT INTO parted SELECT generate_series(1, 260); INSERT INTO base VALUES (1); INSERT INTO child VALUES (2); INSERT INTO refers VALUES (7)'),
+  )
+  const before = await describeSchema(target.pool, target.schema)
+  const { bytes, summary } = await snapshotOf(source.store)
+  expect(summary.records).toEqual({ schema: 2, tables: 263, end: 1 })
+  await restoreBytes(target.store, bytes)
+  expect(await dumpSchema(target.pool, target.schema)).toBe(await dumpSchema(source.pool, source.schema))
+  expect(await describeSchema(target.pool, target.schema)).toEqual(before)
+})
+
+test('backup() and restore() of a row of 40 MB, which is cut into slices', async () => {
+  const [source, target] = [await made('CREATE TABLE t (id int, data bytea)'), await made('CREATE TABLE t (id int, data bytea)')]
+  await inSchema(source.pool, source.schema, (client) =>
+    client.query(`INSERT INTO t VALUES (1, NULL), (2, decode(repeat(md5('x'), 2500000), 'hex')), (3, '')`),
+  )
+  const { bytes, summary } = await snapshotOf(source.store)
+  // A slice in which no row ends counts as one.
+  expect(summary.records).toEqual({ schema: 2, t: 6, end: 1 })
+  await restoreBytes(target.store, bytes)
+  expect(hash(await dumpSchema(target.pool, target.schema))).toBe(hash(await dumpSchema(source.pool, source.schema)))
+})
+
+test('backup() fails with record_invalid for references that are no payload IDs, naming the first of them and their number', async () => {
+  const { store, pool, schema } = await made('CREATE TABLE t (payload text)', {}, 'SELECT payload FROM t')
+  await inSchema(pool, schema, (client) => client.query(`INSERT INTO t SELECT 'ok-' || i FROM generate_series(1, 99) i`))
+  await inSchema(pool, schema, (client) => client.query(`INSERT INTO t SELECT E'two\\nlines ' || i FROM generate_series(1, 30) i`))
+  const error = await refused(snapshotOf(store), 'record_invalid')
+  expect(error).toMatchObject({ details: { count: 30, values: { length: 20 } } })
+  for (const text of ['é', 'a b', 'x'.repeat(256), '']) {
+    await inSchema(pool, schema, (client) => client.query('DELETE FROM t'))
+    await inSchema(pool, schema, (client) => client.query('INSERT INTO t VALUES ($1)', [text]))
+    await refused(snapshotOf(store), 'record_invalid', text)
+  }
+  await inSchema(pool, schema, (client) => client.query('DELETE FROM t'))
+  await inSchema(pool, schema, (client) => client.query('INSERT INTO t VALUES ($1), ($2), (NULL), ($3), ($1)', ['a\\b', `\\${'~'.repeat(254)}`, '!']))
+  expect((await snapshotOf(store)).payloadIds).toEqual(['!', `\\${'~'.repeat(254)}`, 'a\\b'])
+})
+
+test('restore() gives restore_corrupt and leaves the target empty when the rows refer to other payloads than the snapshot says', async () => {
+  const tables = 'CREATE TABLE t (payload text)'
+  const source = await made(tables, {}, 'SELECT payload FROM t')
+  await inSchema(source.pool, source.schema, (client) => client.query(`INSERT INTO t VALUES ('a'), ('b')`))
+  const { bytes } = await snapshotOf(source.store)
+  const target = await made(tables, {}, `SELECT payload FROM t WHERE payload > 'a'`)
+  await refused(restoreBytes(target.store, bytes), 'restore_corrupt')
+  expect(await dumpSchema(target.pool, target.schema)).toBe('t\n')
+})
+
+test('backup() refuses foreign tables and materialized views unless they are left out; what it cannot read fails it', async () => {
+  const { store, pool, schema } = await made('CREATE TABLE t (id int); CREATE MATERIALIZED VIEW v AS SELECT * FROM t')
+  expect((await refused(snapshotOf(store), 'backup_unsupported')).message).toContain('"v"')
+  await snapshotOf(postgresBackupable(pool, { schema, payloadIds: NO_PAYLOADS, schemaVersion: 1, leaveOut: ['v'] }))
+  await refused(snapshotOf(postgresBackupable(pool, { schema, payloadIds: 'SELECT nothing', schemaVersion: 1, leaveOut: ['v'] })), 'store_unavailable')
+})
+
+test('backup() and restore() need no superuser: reading rights for the one, ownership for the other', async () => {
+  const { pool, schema, store } = await made(DOCUMENT_TABLES, { leaveOut: ['identity', 'log'] })
+  const { bytes } = await snapshotOf(store)
+  const role = `holdfast_${Math.random().toString(36).slice(2)}`
+  await pool.query(`CREATE ROLE ${role}; GRANT ${role} TO CURRENT_USER`)
+  onTestFinished(async () => void (await pool.query(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`)))
+  const owned = `owned ${role}`
+  await pool.query(`CREATE SCHEMA ${quote(owned)} AUTHORIZATION ${role}`)
+  const asRole = await limitedPool(pool, role)
+  await inSchema(asRole, owned, (client) => client.query(DOCUMENT_TABLES))
+  const target = postgresBackupable(asRole, { schema: owned, payloadIds: NO_PAYLOADS, schemaVersion: 1, leaveOut: ['identity', 'log'], worker: false })
+  await restoreBytes(target, bytes)
+  await snapshotOf(target)
+  const stranger = postgresBackupable(asRole, { schema, payloadIds: NO_PAYLOADS, schemaVersion: 1, leaveOut: ['identity', 'log'], worker: false })
+  await refused(snapshotOf(stranger), 'store_unavailable')
+})
+
+interface Made {
+  readonly pool: Pool
+  readonly schema: string
+  readonly store: ReturnType<typeof postgresBackupable>
+}
+
+async function made(tables: string, options: Partial<PostgresBackupableOptions> = {}, payloadIds: string = NO_PAYLOADS): Promise<Made> {
+  const pool = await sharedPool()
+  const { schema, drop } = await newSchema(pool, tables)
+  onTestFinished(drop)
+  return { pool, schema, store: postgresBackupable(pool, { schema, payloadIds, schemaVersion: 1, worker: false, ...options }) }
+}
+
+/** A pool whose connections act as another role. */
+async function limitedPool(pool: Pool, role: string): Promise<Pool> {
+  const limited = new Pool({ ...pool.options, options: `-c role=${role}`, max: 4 })
+  onTestFinished(() => limited.end())
+  return limited
+}
+
+/** The archive in a stream: its data frames, put together. */
+async function archiveOf({ bytes }: Snapshot): Promise<Buffer> {
+  const reader = await openSnapshot(new CountingSource(bytes))
+  const parts: Buffer[] = []
+  for await (const { data } of reader.frames()) parts.push(Buffer.from(data))
+  return Buffer.concat(parts)
+}
+
+function hash(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}
