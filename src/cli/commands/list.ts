@@ -10,6 +10,9 @@ import { AlreadyReported, errorDocument } from '../report-error.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatCount, formatLabels, formatTable, formatTime, printable } from '../text.ts'
 
+/** A destination may be far away: waiting for one manifest after another would take minutes for thousands. */
+const MANIFESTS_AT_ONCE = 16
+
 export function registerList(program: Command, terminal: Terminal): void {
   const command = withSource(program.command('list').description('list the backups of a destination, oldest first'))
   withExamples(command, [
@@ -25,16 +28,29 @@ async function list(options: OutputOptions & { from: string }, terminal: Termina
   const backups: Manifest[] = []
   const damaged: { backupId: string; error: HoldfastError }[] = []
   await withDestination(options.from, async (destination) => {
-    for await (const backupId of destination.list({ signal })) {
-      const manifest = await readManifest(destination, { backupId, signal })
-      if (isHoldfastError(manifest)) damaged.push({ backupId, error: manifest })
-      else if (manifest !== undefined) backups.push(manifest)
+    for await (const backupIds of batches(destination.list({ signal }))) {
+      const manifests = await Promise.all(backupIds.map((backupId) => readManifest(destination, { backupId, signal })))
+      for (const [index, manifest] of manifests.entries()) {
+        if (isHoldfastError(manifest)) damaged.push({ backupId: backupIds[index] ?? '', error: manifest })
+        else if (manifest !== undefined) backups.push(manifest)
+      }
     }
   })
   const document = { backups, damaged: damaged.map(({ backupId, error }) => ({ backupId, error: errorDocument(error) })) }
   await output.result(document, () => listing(backups, damaged))
   const [first] = damaged
   if (first !== undefined) throw output.json ? new AlreadyReported(first.error) : first.error
+}
+
+async function* batches(backupIds: AsyncIterable<string>): AsyncGenerator<readonly string[], void, undefined> {
+  let batch: string[] = []
+  for await (const backupId of backupIds) {
+    batch.push(backupId)
+    if (batch.length < MANIFESTS_AT_ONCE) continue
+    yield batch
+    batch = []
+  }
+  if (batch.length > 0) yield batch
 }
 
 async function readManifest(destination: Destination, options: { readonly backupId: string; readonly signal: AbortSignal }): Promise<Manifest | HoldfastError | undefined> {
