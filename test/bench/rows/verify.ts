@@ -1,9 +1,12 @@
-/** Checking a stored backup against the SHA-256 of the same file. */
+/** Verifying a backup, all stored bytes and frames, against the SHA-256 of the same file. */
 import { createHash } from 'node:crypto'
-import { openSnapshot } from '../../../src/snapshot/snapshot-reader.ts'
+import { fsDestination } from '../../../destinations/fs.ts'
+import { runBackup } from '../../../src/backup/run-backup.ts'
+import { verifyBackup } from '../../../src/backup/verify-backup.ts'
+import type { Destination } from '../../../src/destination.ts'
 import { type BenchRow, compared, interleaved, secondsOf } from '../bench.ts'
 import { filledDatabase } from '../entries.ts'
-import { type StoredBackup, backupToFs, entriesBackupable, withDatabase, withDirectory } from '../store.ts'
+import { entriesBackupable, withDatabase, withDirectory } from '../store.ts'
 
 const MIB = 1024 * 1024
 
@@ -13,23 +16,20 @@ export const verifyRow: BenchRow = {
     const { directory, entries, rounds } = context
     const path = await filledDatabase(context, entries)
     return await withDirectory(directory, async (backups) => {
-      const stored = await withDatabase(path, (db) => backupToFs(entriesBackupable(db), backups))
-      const mib = stored.summary.bytes / MIB
+      const destination = fsDestination({ path: backups })
+      const { manifest } = await withDatabase(path, (db) => runBackup({ store: entriesBackupable(db), destination }))
+      const { backupId, payload } = manifest
+      const mib = payload.bytes / MIB
       const rates = await interleaved(rounds, {
-        verify: async () => mib / (await secondsOf(() => check(stored))),
-        sha256: async () => mib / (await secondsOf(() => hash(stored))),
+        verify: async () => mib / (await secondsOf(() => verifyBackup({ destination, backupId, level: 'checksum' }))),
+        sha256: async () => mib / (await secondsOf(() => hash(destination, backupId))),
       })
-      return [compared('check of a stored snapshot / sha256 of the file', { measured: rates.verify, reference: rates.sha256, unit: 'MiB/s' }, { atLeast: 0.5 })]
+      return [compared('verify of a stored backup / sha256 of its payload', { measured: rates.verify, reference: rates.sha256, unit: 'MiB/s' }, { atLeast: 0.5 })]
     })
   },
 }
 
-async function check({ destination, backupId }: StoredBackup): Promise<void> {
-  const reader = await openSnapshot(destination.open(backupId, 'payload'))
-  for await (const _ of reader.frames());
-}
-
-async function hash({ destination, backupId }: StoredBackup): Promise<void> {
+async function hash(destination: Destination, backupId: string): Promise<void> {
   const sha256 = createHash('sha256')
   for await (const chunk of destination.open(backupId, 'payload')) sha256.update(chunk)
   sha256.digest('hex')
