@@ -279,6 +279,13 @@ export async function* decodePayloadIdBatches(source: AsyncIterable<Uint8Array>)
   for await (const list of decodeLists(source)) yield idsOf(list)
 }
 
+/** How many IDs a `payload-ids` object has, once all of it was checked. Throws as `decodePayloadIds` does. */
+export async function countPayloadIds(source: AsyncIterable<Uint8Array>): Promise<number> {
+  let count = 0
+  for await (const list of decodeLists(source)) count += list.count
+  return count
+}
+
 /** Gives way to the event loop between some blocks. */
 async function* decodeLists(source: AsyncIterable<Uint8Array>): IdLists {
   const decoder = new BlockDecoder()

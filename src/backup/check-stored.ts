@@ -2,10 +2,9 @@
 import { createHash } from 'node:crypto'
 import { BACKUP_OBJECTS, type BackupObject, type Destination } from '../destination.ts'
 import { BackupIncompleteError, ChecksumMismatchError, isHoldfastError, RestoreCorruptError } from '../errors.ts'
-import { decodePayloadIdBatches } from '../payload-ids.ts'
+import { countPayloadIds } from '../payload-ids.ts'
 import type { Manifest } from '../snapshot/manifest.ts'
 import { type DataFrame, openSnapshot, type SnapshotReader } from '../snapshot/snapshot-reader.ts'
-import { paced } from './paced.ts'
 
 export interface StoredBackup {
   readonly destination: Destination
@@ -20,10 +19,6 @@ export interface CheckOptions {
   readonly onFrame?: ((frame: DataFrame, section: string) => void) | undefined
 }
 
-/** Work on the frames of so many bytes takes about a millisecond. */
-const PAYLOAD_PIECE_BYTES: number = 512 * 1024
-/** A payload ID costs more than its bytes: these are about 2,000 of them, and a millisecond too. */
-const PAYLOAD_IDS_PIECE_BYTES: number = 64 * 1024
 const HINT = { hint: 'Do not trust this backup; restore another one, and check the storage it lies on' }
 
 /** Compares the sizes of the objects with the manifest. Rejects with `backup_incomplete`. */
@@ -57,7 +52,7 @@ async function checkPayload({ destination, manifest }: StoredBackup, { signal, o
   let bytes = 0
   let records = 0
   const counted = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
-    for await (const piece of paced(destination.open(backupId, 'payload', { signal }), { pieceBytes: PAYLOAD_PIECE_BYTES, signal })) {
+    for await (const piece of destination.open(backupId, 'payload', { signal })) {
       yield piece
       bytes += piece.byteLength
       onProgress?.({ bytes, records })
@@ -99,7 +94,8 @@ async function checkPayloadIdsObject({ destination, manifest }: StoredBackup, { 
   let bytes = 0
   let count = 0
   const hashed = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
-    for await (const piece of paced(destination.open(backupId, 'payload-ids', { signal }), { pieceBytes: PAYLOAD_IDS_PIECE_BYTES, signal })) {
+    for await (const piece of destination.open(backupId, 'payload-ids', { signal })) {
+      signal?.throwIfAborted()
       sha256.update(piece)
       bytes += piece.byteLength
       yield piece
@@ -107,7 +103,7 @@ async function checkPayloadIdsObject({ destination, manifest }: StoredBackup, { 
     }
   }
   try {
-    for await (const batch of decodePayloadIdBatches(hashed())) count += batch.length
+    count = await countPayloadIds(hashed())
   } catch (error) {
     if (!isHoldfastError(error) || error.code !== 'restore_corrupt') throw error
     throw new RestoreCorruptError(`Cannot verify backup ${backupId}: ${error.message}`, { cause: error, offset: error.details['offset'] as number | undefined, ...HINT })

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import type { Backupable, SnapshotSummary } from '../backupable.ts'
 import type { BackupObject, Destination } from '../destination.ts'
 import { BackupIncompleteError, ChecksumMismatchError, InternalError } from '../errors.ts'
-import { decodePayloadIdBatches } from '../payload-ids.ts'
+import { countPayloadIds } from '../payload-ids.ts'
 import type { Manifest } from '../snapshot/manifest.ts'
 
 export interface ContentOptions {
@@ -26,8 +26,7 @@ export async function fillFromBackup(store: Backupable, source: { readonly desti
 /** Reads a backup's `payload-ids` and compares it with the manifest: bytes, SHA-256 and count. */
 export async function checkPayloadIds(source: { readonly destination: Destination; readonly manifest: Manifest }, options: ContentOptions = {}): Promise<void> {
   const { payloadIds: expected, backupId } = source.manifest
-  let count = 0
-  for await (const batch of decodePayloadIdBatches(new CheckedObject(source, 'payload-ids').read(options.signal))) count += batch.length
+  const count = await countPayloadIds(new CheckedObject(source, 'payload-ids').read(options.signal))
   if (count === expected.count) return
   throw new ChecksumMismatchError(`Cannot restore backup ${backupId}: its payload-ids are not those of the manifest`, {
     details: { expected: { count: expected.count }, actual: { count } },

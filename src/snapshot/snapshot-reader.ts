@@ -43,7 +43,7 @@ export interface OpenSnapshotOptions {
 }
 
 /** After how much work the reader gives way to the event loop, in bytes: some milliseconds. */
-const TURN_BYTES: number = 8 * 1024 * 1024
+const TURN_BYTES: number = 2 * 1024 * 1024
 /** What a frame costs beside its bytes, in bytes. */
 const FRAME_COST_BYTES = 4096
 

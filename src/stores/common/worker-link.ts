@@ -9,7 +9,7 @@ import type { ToWorker, WorkerFailed } from './worker-messages.ts'
 const STOP_TIMEOUT_MS = 5000
 
 /** What a thread allocates dies young: letting V8 keep more of it costs memory and saves nothing. */
-const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 6 }
+const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 12 }
 
 export class WorkerLink<Received extends { readonly type: string }> {
   readonly #worker: Worker
