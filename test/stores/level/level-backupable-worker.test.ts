@@ -6,6 +6,8 @@ import { describe, expect, test } from 'vitest'
 import { BackupUnsupportedError, InternalError } from '../../../src/errors.ts'
 import { levelBackupable } from '../../../src/stores/level/level-backupable.ts'
 import { snapshotOf } from '../../conformance/backupable-fixture.ts'
+import type { StoredRecord } from '../../../src/snapshot/records.ts'
+import { chunksOf, readStreamWhole } from '../../support/streams.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 import { backupableOptions, put } from './backupable-stores.ts'
 import { NO_SINK as SINK, openForTest as open, rejection } from './backupable-test-support.ts'
@@ -92,4 +94,39 @@ describe('levelBackupable() in a worker thread', () => {
     expect(Math.max(...ahead)).toBeLessThan(24 * 1024 * 1024)
     expect(ahead.length).toBeGreaterThan(25)
   })
+
+  test('uses the memory of chunks again where the sink returns them, with the same stream, and leaves it alone where not', async () => {
+    const db = await open('classic in a worker')
+    for (let index = 0; index < 9000; index++) await put(db, `k${String(index).padStart(5, '0')}`, `${index} ${'x'.repeat(index % 400)}`)
+    const store = levelBackupable(db, backupableOptions('classic in a worker'))
+    const streams: Buffer[] = []
+    const memories: Set<ArrayBufferLike>[] = []
+    for (const returnsChunks of [true, false]) {
+      const kept: Uint8Array[] = []
+      const memory = new Set<ArrayBufferLike>()
+      const payloadIds = await store.backup({
+        finish: async () => undefined,
+        async write(chunk) {
+          memory.add(chunk.buffer)
+          await delay(2)
+          kept.push(returnsChunks ? Uint8Array.from(chunk) : chunk)
+        },
+        returnsChunks,
+      })
+      await payloadIds.close()
+      streams.push(Buffer.concat(kept))
+      memories.push(memory)
+    }
+    const records = await Promise.all(streams.map((stream) => recordsIn(stream)))
+    expect(records[0]).toEqual(records[1])
+    expect(records[0]?.length).toBe(9000)
+    // Memory that was given away is detached, and comes back as another object.
+    for (const memory of memories[0] ?? []) expect(memory.byteLength).toBe(0)
+    expect([...(memories[1] ?? [])].every((memory) => memory.byteLength > 0)).toBe(true)
+  })
 })
+
+async function recordsIn(stream: Buffer): Promise<readonly StoredRecord[]> {
+  const { data } = await readStreamWhole(chunksOf(stream))
+  return data.flatMap(({ records }) => records)
+}
