@@ -147,9 +147,14 @@ async function isOwn(session: S3Session, { key, nonce, bytes, signal }: S3Create
 
 /** Removes an object; one that is not there is fine. */
 export async function remove(session: S3Session, key: string, signal?: AbortSignal): Promise<void> {
-  await session.send({ operation: 'delete', key, signal }, async (client, abortSignal) => {
-    await client.send(new DeleteObjectCommand({ Bucket: session.config.bucket, Key: key }), { abortSignal })
-  })
+  try {
+    await session.send({ operation: 'delete', key, signal }, async (client, abortSignal) => {
+      await client.send(new DeleteObjectCommand({ Bucket: session.config.bucket, Key: key }), { abortSignal })
+    })
+  } catch (error) {
+    // S3 deletes what is not there without a word; some stores tell, when another deletion of it was faster.
+    if (s3CodeOf(error) !== 'NoSuchKey') throw error
+  }
 }
 
 /** Removes an object that this upload wrote; leaves one that another did. */

@@ -212,6 +212,14 @@ describe('s3Destination() delete()', () => {
     deepEqual(own.keys(), [])
   })
 
+  test('of objects that another deletion removed first is done, also where the store says that they are not there', async () => {
+    const own = await ownServer()
+    const backupId = await publish(own.open())
+    own.server.behaviour.failAfter = ({ method }) => (method === 'DELETE' ? { status: 404, code: 'NoSuchKey' } : undefined)
+    await own.open().delete(backupId)
+    deepEqual(own.keys(), [])
+  })
+
   test('scenario 34: cut off at any request leaves a whole backup or none listed, which the next delete or a sweep finishes', async () => {
     let isDone = false
     let steps = 0
