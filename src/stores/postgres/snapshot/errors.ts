@@ -11,6 +11,8 @@ import {
   isHoldfastError,
 } from '../../../errors.ts'
 
+/** Every one that a server gives has a digit; `EPIPE`, which is as long, is the system's. */
+const SQL_STATE = /^(?=.*\d)[0-9A-Z]{5}$/
 /** SQLSTATE classes: https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const INSUFFICIENT_RESOURCES = '53'
 const DISK_FULL = '53100'
@@ -35,7 +37,7 @@ export function postgresError(error: unknown, { action, badData }: FailureOption
   if (!(error instanceof Error)) return new InternalError(`${action}: ${String(error)}`, { cause: error })
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
   const message = `${action}: ${error.message}`
-  const options: HoldfastErrorOptions = { cause: error, details: code === '' ? {} : { sqlState: code } }
+  const options: HoldfastErrorOptions = { cause: error, details: SQL_STATE.test(code) ? { sqlState: code } : {} }
   if (code === DISK_FULL) return new DestinationNoSpaceError(message, options)
   if (code === LOCK_NOT_AVAILABLE) return new StoreNotDrainedError(message, options)
   if (code === NOT_SUPPORTED) return new BackupUnsupportedError(message, options)
@@ -52,7 +54,7 @@ const HINT = 'Check the server and its log; nothing was left half done, so it ca
 
 /** A connection that broke, a server that restarts, a statement that took too long, a shortage that may pass. */
 function isTransient(code: string, error: Error): boolean {
-  if (/^[0-9A-Z]{5}$/.test(code)) {
+  if (SQL_STATE.test(code)) {
     return code === QUERY_CANCELED || ['08', '57', SERIALIZATION_OR_DEADLOCK, INSUFFICIENT_RESOURCES].includes(code.slice(0, 2))
   }
   return code.startsWith('E') || /connection/i.test(error.message)
