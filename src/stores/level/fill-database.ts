@@ -8,7 +8,7 @@ import type { LevelDatabase } from './text-database.ts'
 /** Whether a database holds no data; the store's own records do not count. */
 export async function isEmpty(db: LevelDatabase, ownKeys: KeyRange | undefined): Promise<boolean> {
   for (const range of dataRanges(ownKeys)) {
-    const found = await reading(db.keys({ ...bounds(range), keyEncoding: 'buffer', limit: 1 } as object).all())
+    const found = await reading(db.keys({ ...bounds(range), limit: 1 } as object).all())
     if (found.length > 0) return false
   }
   return true
@@ -16,7 +16,7 @@ export async function isEmpty(db: LevelDatabase, ownKeys: KeyRange | undefined):
 
 /** Removes all records but the store's own. */
 export async function removeData(db: LevelDatabase, ownKeys: KeyRange | undefined): Promise<void> {
-  for (const range of dataRanges(ownKeys)) await writing(() => db.clear({ ...bounds(range), keyEncoding: 'buffer' } as object))
+  for (const range of dataRanges(ownKeys)) await writing(() => db.clear(bounds(range)))
 }
 
 /** Runs `fill`; when it fails, runs `empty` before it rejects. */
@@ -86,12 +86,11 @@ export class BatchRotation {
   }
 }
 
-function bounds({ gte, lt }: KeyRange): { gte?: Uint8Array; lt?: Uint8Array } {
-  return { ...(gte === undefined ? {} : { gte: asBytes(gte) }), ...(lt === undefined ? {} : { lt: asBytes(lt) }) }
-}
-
-function asBytes(key: Value): Uint8Array {
-  return typeof key === 'string' ? Buffer.from(key) : key
+/** As options of abstract-level: text where both ends are, which databases that store text need, and bytes otherwise. */
+function bounds({ gte, lt }: KeyRange): object {
+  const isText = typeof (gte ?? '') === 'string' && typeof (lt ?? '') === 'string'
+  const asKey = (end: Value): Value => (isText ? end : Buffer.from(end))
+  return { ...(gte === undefined ? {} : { gte: asKey(gte) }), ...(lt === undefined ? {} : { lt: asKey(lt) }), keyEncoding: isText ? 'utf8' : 'buffer' }
 }
 
 async function reading<T>(result: Promise<T>): Promise<T> {
