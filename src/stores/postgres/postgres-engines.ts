@@ -1,0 +1,16 @@
+/** How a home opens the schemas that are its engines. */
+import type { MetadataStore } from '../../metadata/metadata-store.ts'
+
+export interface PostgresEngines {
+  /** The version of the records of its engines. */
+  readonly schemaVersion: number
+  /** Opens an engine that exists; rejects with the reason when it is missing, empty, damaged, or of another store than the one named. */
+  open(schema: string, storeId: string | undefined): Promise<MetadataStore>
+  /** Makes a store without records in an empty schema. */
+  create(schema: string, storeId: string): Promise<MetadataStore>
+}
+
+export interface PostgresEnginesOptions {
+  /** The time in milliseconds since 1970. @default Date.now */
+  readonly clock?: (() => number) | undefined
+}
