@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { InternalError, StoreUnavailableError } from '../../errors.ts'
 import type { PostgresClient, PostgresPool } from './snapshot/client.ts'
-import { type FailureOptions, postgresError } from './snapshot/errors.ts'
+import { type FailureOptions, postgresError, sqlStateOf } from './snapshot/errors.ts'
 
 /** What the session sets for itself, over whatever the role, the database or the pool has. */
 const SETTINGS: Readonly<Record<string, string>> = {
@@ -80,8 +80,7 @@ export class HomeSession {
       return (await Promise.race([answer, late])).rows as Row[]
     } catch (error) {
       answer.catch(() => undefined)
-      // The server says what was wrong with a statement; anything else is the connection's end.
-      if (!isServerError(error) || isFatal(error)) this.#isLost = true
+      if (isEnd(error)) this.#isLost = true
       throw this.#toError(error)
     } finally {
       timer.abort()
@@ -116,15 +115,8 @@ export class HomeSession {
   }
 }
 
-/** Of class 57 those that end the session: the server stops, crashed, or an administrator ended it. Of class 08 all. */
-function isFatal(error: unknown): boolean {
-  return /^(?:57P|08|25P03|25P04)/.test(codeOf(error))
-}
-
-function isServerError(error: unknown): boolean {
-  return /^(?=.*\d)[0-9A-Z]{5}$/.test(codeOf(error))
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : ''
+/** Whether the session is over: what the server says of a statement leaves it as it is, but for classes 08 and 57P, and timeouts that end sessions. */
+function isEnd(error: unknown): boolean {
+  const state = sqlStateOf(error)
+  return state === undefined || /^(?:08|57P|25P03|25P04)/.test(state)
 }

@@ -14,7 +14,7 @@ import { type HomePointer, type HomeRecord, type Query, HomeRecords } from './ho
 import type { HomeSession } from './home-session.ts'
 import { surveyHome } from './home-survey.ts'
 import { OpenStores } from './open-stores.ts'
-import type { PostgresEngines, PostgresEnginesOptions } from './postgres-engines.ts'
+import { type PostgresEngines, type PostgresEnginesOptions, postgresEngines } from './postgres-engines.ts'
 import type { PoolHandle } from './pool-handle.ts'
 import { poolQuery } from './pool-query.ts'
 import { quoteName } from './snapshot/client.ts'
@@ -29,7 +29,7 @@ export interface PostgresHomeOptions extends PostgresEnginesOptions {
   /** Called with what could not be cleaned up and does no harm. @default process.emitWarning */
   readonly onWarning?: ((warning: Error) => void) | undefined
   /** How engines are opened. @default metadata stores in Postgres */
-  readonly engines: PostgresEngines
+  readonly engines?: PostgresEngines | undefined
 }
 
 const DEFAULT_SWAP_TIMEOUT_MS = 10_000
@@ -58,7 +58,7 @@ export class PostgresHome implements EngineHome {
   constructor(handle: PoolHandle, options: PostgresHomeOptions) {
     this.schema = checkSchemaName(options.schema)
     this.#handle = handle
-    this.#driver = options.engines
+    this.#driver = options.engines ?? postgresEngines(handle.pool, options)
     this.schemaVersion = this.#driver.schemaVersion
     this.#swapTimeoutMs = options.swapTimeoutMs ?? DEFAULT_SWAP_TIMEOUT_MS
     this.#warn = options.onWarning ?? ((warning) => process.emitWarning(warning))
