@@ -15,9 +15,11 @@ export interface EngineSwapOptions {
   readonly timeoutMs: number
 }
 
-/** How long one attempt may wait for one lock, and for all of them: so long do readers queue behind it. */
+/** How long one attempt may wait for one lock, and, as a multiple of that, for all of them: so long do readers queue behind it. */
 const LOCK_TIMEOUT_MS = 100
-const LOCKS_TIMEOUT_MS = 250
+const LOCKS_TIMEOUT_FACTOR = 2.5
+/** How much longer than the server takes to look who is in the way of whom, where an automatic VACUUM is: it is cancelled then, and not before. */
+const VACUUM_SLACK_MS = 300
 /** How long readers are left alone between two attempts: twice as long each time, up to the most. */
 const FIRST_PAUSE_MS = 25
 const LONGEST_PAUSE_MS = 400
@@ -34,22 +36,28 @@ const NOT_EMPTY = '2BP01'
  */
 export async function swapEngines(session: HomeSession, wanted: HomePointer, options: EngineSwapOptions): Promise<void> {
   const deadline = performance.now() + options.timeoutMs
+  let lockTimeoutMs = LOCK_TIMEOUT_MS
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
     try {
-      return await session.transaction(() => swapOnce(session, wanted, options), { lock_timeout: LOCK_TIMEOUT_MS })
+      return await session.transaction(() => swapOnce(session, wanted, { ...options, lockTimeoutMs }), { lock_timeout: lockTimeoutMs })
     } catch (error) {
       if (!isInTheWay(error)) throw error
       if (performance.now() + pauseMs > deadline) throw await notDrained(session, error, options)
     }
+    lockTimeoutMs = (await vacuumPatienceMs(session, options)) ?? LOCK_TIMEOUT_MS
     await delay(pauseMs * (0.5 + Math.random() / 2))
   }
 }
 
-async function swapOnce(session: HomeSession, wanted: HomePointer, { schema, records }: EngineSwapOptions): Promise<void> {
+interface Attempt extends EngineSwapOptions {
+  readonly lockTimeoutMs: number
+}
+
+async function swapOnce(session: HomeSession, wanted: HomePointer, { schema, records, lockTimeoutMs }: Attempt): Promise<void> {
   const home = await records.read((text) => session.rows(text))
   if (home === undefined) throw new InternalError(`Cannot swap the engines of schema "${schema}": it has no records`)
   if (home.storeId === wanted.storeId && home.live === wanted.live && home.previous === wanted.previous) return
-  const renames = home.live === wanted.live ? [] : await preparedRenames(session, { home, wanted, schema })
+  const renames = home.live === wanted.live ? [] : await preparedRenames(session, { home, wanted, schema, lockTimeoutMs })
   await session.rows([...renames, ...records.pointing(wanted)].join('; '))
 }
 
@@ -57,10 +65,11 @@ interface Step {
   readonly home: HomeRecord
   readonly wanted: HomePointer
   readonly schema: string
+  readonly lockTimeoutMs: number
 }
 
 /** Gets everyone out of the way, and gives the statements that rename. A schema that was lost is passed over: the live check says so. */
-async function preparedRenames(session: HomeSession, { home, wanted, schema }: Step): Promise<readonly string[]> {
+async function preparedRenames(session: HomeSession, { home, wanted, schema, lockTimeoutMs }: Step): Promise<readonly string[]> {
   await refuseWriters(session, schema)
   const next = wanted.live === undefined ? undefined : engineSchema(schema, wanted.live, placeOf(home, wanted.live))
   const found = await existing(session, next === undefined ? [schema] : [schema, next])
@@ -70,7 +79,7 @@ async function preparedRenames(session: HomeSession, { home, wanted, schema }: S
     if (grants.length > 0) await session.rows(grants.join('; '))
     if (home.live === undefined) await dropEmpty(session, schema)
     else {
-      await lockTables(session, schema)
+      await lockTables(session, { schema, lockTimeoutMs })
       renames.push(renaming(schema, engineSchema(schema, home.live, 'old')))
     }
   }
@@ -110,13 +119,13 @@ async function dropEmpty(session: HomeSession, schema: string): Promise<void> {
 }
 
 /** Waits for all readers of the tables, and holds the next ones back. They come upon the new engine when the transaction ends. */
-async function lockTables(session: HomeSession, schema: string): Promise<void> {
+async function lockTables(session: HomeSession, { schema, lockTimeoutMs }: Pick<Step, 'schema' | 'lockTimeoutMs'>): Promise<void> {
   const rows = await session.rows<{ name: string }>(
     `SELECT relname::text AS name FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) ORDER BY oid`,
     [schema],
   )
   if (rows.length === 0) return
-  await session.rows(`SET LOCAL statement_timeout = ${LOCKS_TIMEOUT_MS}`)
+  await session.rows(`SET LOCAL statement_timeout = ${Math.ceil(LOCKS_TIMEOUT_FACTOR * lockTimeoutMs)}`)
   await session.rows(`LOCK TABLE ${rows.map(({ name }) => `${quoteName(schema)}.${quoteName(name)}`).join(', ')} IN ACCESS EXCLUSIVE MODE`)
   await session.rows('SET LOCAL statement_timeout = 0')
 }
@@ -127,6 +136,19 @@ function renaming(from: string, to: string): string {
 
 function isInTheWay(error: unknown): boolean {
   return isHoldfastError(error) && IN_THE_WAY.includes(error.details['sqlState'])
+}
+
+/** How long the next attempt has to wait for a lock, where what is in the way may be an automatic VACUUM or ANALYZE. */
+async function vacuumPatienceMs(session: HomeSession, { schema }: EngineSwapOptions): Promise<number | undefined> {
+  const [row] = await session.rows<{ timeout: number }>(
+    `SELECT setting::int AS timeout FROM pg_settings WHERE name = 'deadlock_timeout' AND EXISTS (
+       SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+       WHERE l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted AND l.pid <> pg_backend_pid()
+         AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1)
+         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))`,
+    [schema],
+  )
+  return row === undefined ? undefined : row.timeout + VACUUM_SLACK_MS
 }
 
 async function notDrained(session: HomeSession, cause: unknown, { schema, timeoutMs }: EngineSwapOptions): Promise<StoreNotDrainedError> {

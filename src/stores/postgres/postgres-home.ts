@@ -227,8 +227,11 @@ export class PostgresHome implements EngineHome {
     try {
       await this.#lease.run(async (session) => {
         const home = await this.#records.read(queryOf(session))
-        if (home === undefined && wanted.live === undefined) return
-        if (home?.live !== wanted.live) this.#lease.checkDrain()
+        if (home === undefined) {
+          if (wanted.live === undefined) return
+          throw new StoreUnavailableError(`Cannot make engine "${wanted.live}" live: there is none of that name`)
+        }
+        if (home.live !== wanted.live) this.#lease.checkDrain()
         await swapEngines(session, wanted, { schema: this.schema, records: this.#records, timeoutMs: this.#swapTimeoutMs })
       })
     } catch (error) {

@@ -7,9 +7,7 @@ import { serverUrl } from './server.ts'
 export interface CuttablePool {
   readonly pool: PostgresPool
   /** Ends all connections; none is given from then on. */
-  cut(): void
-  /** Ends what is left, when the test goes on with another pool. */
-  heal(): void
+  readonly cut: () => void
 }
 
 /** Of the tests' server, or of another URL. It hides how it connects, so that no worker thread connects by itself. */
@@ -25,7 +23,7 @@ export async function cuttablePool(url?: string): Promise<CuttablePool> {
   }
   return {
     pool,
-    cut() {
+    cut: () => {
       isCut = true
       for (const { stream } of given) stream.destroy()
     },

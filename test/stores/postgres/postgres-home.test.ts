@@ -201,6 +201,12 @@ describe('openPostgresStore', () => {
     await expect(home.checkLive()).rejects.toMatchObject({ code: expect.stringMatching(/^store_(unavailable|id_mismatch)$/) as string })
   })
 
+  it('refuses a pool of fewer connections than it needs at once, rather than wait for ever', async () => {
+    const pool = new Pool({ connectionString: await serverUrl(), max: 2 })
+    onTestFinished(() => pool.end())
+    await expect(openPostgresStore({ connection: pool, schema: 'meta' })).rejects.toThrow(RangeError)
+  })
+
   it('made of a URL connects by it, and its connections end with the store', async () => {
     const schema = await schemaName()
     const url = new URL(await serverUrl())
@@ -404,6 +410,24 @@ describe('PostgresHome', () => {
       const swapping = home.swap(next, { storeId, previous: engine })
       setTimeout(() => void holder.end(), 700)
       await swapping
+      expect((await home.engines()).live).toBe(next)
+    })
+
+    it.skipIf(process.env['HOLDFAST_TEST_POSTGRES_URL'] !== undefined)('by an automatic VACUUM that takes long does not keep it out', async () => {
+      const schema = await schemaName()
+      const { engine, storeId } = await madeStore(schema)
+      const home = await homeIn(schema)
+      const next = await sideOf(home)
+      // One page each tenth of a second.
+      await rowsOf(`ALTER TABLE ${schema}.settings SET (autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)`)
+      await rowsOf(`INSERT INTO ${schema}.settings SELECT 'setting ' || i, repeat('x', 1000) FROM generate_series(1, 5000) i`)
+      await rowsOf(`DELETE FROM ${schema}.settings WHERE length(value) = 1000`)
+      await rowsOf(`ALTER SYSTEM SET autovacuum_naptime = '1s'`)
+      onTestFinished(async () => void (await rowsOf('ALTER SYSTEM RESET autovacuum_naptime')))
+      await rowsOf('SELECT pg_reload_conf()')
+      const vacuums = (): Promise<readonly unknown[]> => rowsOf(`SELECT FROM pg_stat_progress_vacuum WHERE relid = '${schema}.settings'::regclass`)
+      await expect.poll(vacuums, { timeout: 60_000 }).toHaveLength(1)
+      await home.swap(next, { storeId, previous: engine })
       expect((await home.engines()).live).toBe(next)
     })
 

@@ -13,17 +13,16 @@ export interface Statement {
 }
 
 export interface StatementHooks {
-  /** Called before it is handed to the connection. */
+  /** Called before it is handed to the connection; not waited for where that is a COPY. */
   before?(statement: Statement): Promise<void> | void
   /** Called when the server has it, before it answers. */
   sent?(statement: Statement): void
-  /** Called when it has ended, well or not. */
-  after?(statement: Statement): Promise<void> | void
+  /** Called when it has ended. */
+  after?(statement: Statement, outcome: 'done' | 'failed'): Promise<void> | void
 }
 
 /** What `pg` calls on a COPY. */
 interface Submitted {
-  readonly text?: string
   submit(connection: unknown): void
   handleReadyForQuery(): void
 }
@@ -36,7 +35,7 @@ export function statementPool(url: string, hooks: StatementHooks): { readonly po
   inner.on('connect', (client) => {
     let isRenaming = false
     const statementOf = (text: string): Statement => {
-      if (/^BEGIN/.test(text)) isRenaming = false
+      if (text.startsWith('BEGIN')) isRenaming = false
       isRenaming ||= text.includes(' RENAME TO ')
       return { index: count++, text, processId: (client as unknown as { processID: number }).processID, isSwap: isRenaming && text === 'COMMIT' }
     }
@@ -45,20 +44,20 @@ export function statementPool(url: string, hooks: StatementHooks): { readonly po
       await hooks.before?.(statement)
       const running = query(...args)
       setImmediate(() => hooks.sent?.(statement))
-      try {
-        return await (running as Promise<unknown>)
-      } finally {
-        await hooks.after?.(statement)
-      }
+      const [result] = await Promise.allSettled([running])
+      await hooks.after?.(statement, result.status === 'fulfilled' ? 'done' : 'failed')
+      if (result.status === 'rejected') throw result.reason
+      return result.value
     }
     ;(client as unknown as { query: Client['query'] }).query = ((...args: unknown[]) => {
       const [first] = args
       if (typeof first === 'string') return run(statementOf(first), args)
       const submitted = first as Submitted
-      const statement = statementOf(submitted.text ?? 'COPY')
+      const statement = statementOf('COPY')
+      void hooks.before?.(statement)
       const end = submitted.handleReadyForQuery.bind(submitted)
       submitted.handleReadyForQuery = () => {
-        void Promise.resolve(hooks.after?.(statement)).then(end)
+        void Promise.resolve(hooks.after?.(statement, 'done')).then(end)
       }
       setImmediate(() => hooks.sent?.(statement))
       return query(submitted)
