@@ -20,7 +20,7 @@ import type { PayloadIdSet } from '../../payload-ids.ts'
 import { SCHEMA_VERSION, migrate } from './migrations.ts'
 import { postgresBackupable } from './postgres-backupable.ts'
 import type { PostgresPool } from './snapshot/client.ts'
-import { eachBlock } from './store/contents.ts'
+import { readBlocks } from './store/contents.ts'
 import { SchemaDatabase } from './store/database.ts'
 import * as locks from './store/locks.ts'
 import * as nodes from './store/nodes.ts'
@@ -170,12 +170,7 @@ export class PostgresMetadataStore implements MetadataStore {
 
   blocks(inode: InodeNumber): AsyncIterable<Block> {
     check.checkInodeNumber(inode)
-    return this.#db.view(async function* (view) {
-      const [found] = await view.rows<{ type: InodeType }>(`SELECT type FROM ${view.tables.inodes} WHERE inode = $1`, [inode])
-      if (found === undefined) throw nodes.noSuchInode(inode)
-      nodes.checkFile({ inode, type: found.type })
-      yield* eachBlock(view, { inode })
-    })
+    return readBlocks(this.#db, inode)
   }
 
   async create(place: Place, inode: NewInode): Promise<Inode> {
