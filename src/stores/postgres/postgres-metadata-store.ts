@@ -46,7 +46,8 @@ const MAX_PAGE_ENTRIES = 10_000
 /** Longer names are cut by the server. */
 const MAX_SCHEMA_NAME_BYTES = 63
 
-const PAYLOAD_IDS = `SELECT payload_id FROM inodes WHERE payload_id IS NOT NULL UNION ALL SELECT payload_id FROM blocks UNION ALL SELECT payload_id FROM upload_blocks`
+/** Every reference to a payload. The server reads tables that a UNION ALL names without conditions by their indexes, in order; NULLs are passed over. */
+export const PAYLOAD_IDS = 'SELECT payload_id FROM inodes UNION ALL SELECT payload_id FROM blocks UNION ALL SELECT payload_id FROM upload_blocks'
 
 /**
  * A metadata store in a schema of a Postgres database, from version 15 on, that any number of processes may have open.
@@ -277,7 +278,9 @@ export class PostgresMetadataStore implements MetadataStore {
 
   payloadIds(): AsyncIterable<string> {
     const { inodes, blocks, upload_blocks: uploadBlocks } = this.#db.tables
-    const query = `SELECT payload_id FROM ${inodes} WHERE payload_id IS NOT NULL UNION ALL SELECT payload_id FROM ${blocks} UNION ALL SELECT payload_id FROM ${uploadBlocks} ORDER BY payload_id`
+    const query = `SELECT payload_id FROM (
+        SELECT payload_id FROM ${inodes} UNION ALL SELECT payload_id FROM ${blocks} UNION ALL SELECT payload_id FROM ${uploadBlocks}
+      ) AS given WHERE payload_id IS NOT NULL ORDER BY payload_id`
     return this.#db.view(async function* (view) {
       let last: string | undefined
       for await (const { payload_id: payloadId } of view.each<{ payload_id: string }>(query)) {

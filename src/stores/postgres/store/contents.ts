@@ -1,6 +1,7 @@
 /** Block lists of files and of uploads. */
 import type { Block, Content, InodeNumber, InodeType } from '../../../metadata/metadata-store.ts'
-import type { Queries, SchemaDatabase, View } from './database.ts'
+import type { Queries, View } from './connection.ts'
+import type { SchemaDatabase } from './database.ts'
 import { checkFile, noSuchInode } from './nodes.ts'
 import { type BlockRow, BLOCK_COLUMNS, blockOf } from './rows.ts'
 
