@@ -4,8 +4,8 @@ import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join, resolve } from 'node:path'
 import { inspect, promisify } from 'node:util'
-import { describe, onTestFinished, test } from 'vitest'
-import type { S3DestinationOptions } from '../../destinations/s3.ts'
+import { describe, onTestFinished, test, vi } from 'vitest'
+import { s3Destination, type S3DestinationOptions } from '../../destinations/s3.ts'
 import { newBackupId } from '../../src/backup-id.ts'
 import { isHoldfastError } from '../../src/errors.ts'
 import { collect } from '../support/collect.ts'
@@ -132,6 +132,37 @@ describe('s3Destination() validate()', () => {
     ok(isHoldfastError(thrown) && thrown.details['operation'] === operation && thrown.message.includes(`Cannot ${operation}`))
     // What it could write it could also remove.
     if (action !== 's3:DeleteObject' && action !== 's3:AbortMultipartUpload') deepEqual(own.keys(), [])
+  })
+
+  test.each(['publish', 'restore'] as const)('tells that s3:GetObject is missing where access is %s', async (access) => {
+    const own = await ownServer()
+    const credentials = own.server.addKey('LIMITEDKEY0000000001', { policy: allow(ACTIONS.filter((name) => name !== 's3:GetObject')) })
+    await rejects(own.open({ credentials, access }).validate(), told('destination_permission_denied', 'not_permitted', /s3:GetObject/))
+  })
+
+  test('tells that no region is known, at once', async () => {
+    const variables = ['AWS_REGION', 'AWS_DEFAULT_REGION', 'AWS_PROFILE', 'AWS_CONFIG_FILE', 'AWS_SHARED_CREDENTIALS_FILE', 'AWS_EC2_METADATA_DISABLED']
+    for (const name of variables) vi.stubEnv(name, name.endsWith('FILE') ? '/nonexistent' : name.endsWith('DISABLED') ? 'true' : undefined)
+    onTestFinished(() => void vi.unstubAllEnvs())
+    const destination = s3Destination({ bucket: BUCKET, credentials: { accessKeyId: 'SOMEKEY', secretAccessKey: 'hunter2' }, wait: () => Promise.reject(new Error('Tried again')) })
+    await rejects(destination.validate(), told('destination_config_invalid', 'no_region', /region=/))
+    vi.stubEnv('AWS_REGION', 'not a region')
+    const other = s3Destination({ bucket: BUCKET, credentials: { accessKeyId: 'SOMEKEY', secretAccessKey: 'hunter2' }, wait: () => Promise.reject(new Error('Tried again')) })
+    await rejects(other.validate(), told('destination_config_invalid', 'no_region', /region=/))
+  })
+
+  test('goes on after a request that failed for the moment, whichever it is', async () => {
+    const counted = await ownServer()
+    counted.bucket.lifecycle = RULE('')
+    await counted.open().validate()
+    for (const failure of ['reset', { status: 503, code: 'SlowDown' }] as const) {
+      for (let at = 0; at < counted.server.requests.length; at++) {
+        const own = await ownServer({ behaviour: { failBefore: ({ number }) => (number === at ? failure : undefined) } })
+        own.bucket.lifecycle = RULE('')
+        deepEqual(await own.open().validate(), [], `${counted.server.requests[at]?.operation} ${at}`)
+        deepEqual(own.keys(), [])
+      }
+    }
   })
 
   test('tells a clock that is wrong, each time', async () => {

@@ -29,7 +29,8 @@ export function registerImport(program: Command, terminal: Terminal): void {
       ['import /srv/files --share files --store level:/srv/metadata', 'index names, attributes and content IDs only'],
     ],
     `Links are never followed. Hard links stay hard links; sockets, fifos and devices are recorded by type. Extended attributes are
-not read (Node cannot). Files over 4 MiB become lists of 4 MiB blocks. A failed or interrupted import removes its share again.`,
+not read (Node cannot). Files over 4 MiB become lists of 4 MiB blocks. A failed or interrupted import removes its share
+again; of one that was killed, the next import does.`,
   )
   command.action((directory: string, options: ImportCommandOptions) => runImport(directory, options, terminal))
 }

@@ -20,7 +20,7 @@ import type { PayloadIdSet } from '../../payload-ids.ts'
 import { SCHEMA_VERSION, migrate } from './migrations.ts'
 import { postgresBackupable } from './postgres-backupable.ts'
 import type { PostgresPool } from './snapshot/client.ts'
-import { eachBlock } from './store/contents.ts'
+import { readBlocks } from './store/contents.ts'
 import { SchemaDatabase } from './store/database.ts'
 import * as locks from './store/locks.ts'
 import * as nodes from './store/nodes.ts'
@@ -46,7 +46,8 @@ const MAX_PAGE_ENTRIES = 10_000
 /** Longer names are cut by the server. */
 const MAX_SCHEMA_NAME_BYTES = 63
 
-const PAYLOAD_IDS = `SELECT payload_id FROM inodes WHERE payload_id IS NOT NULL UNION ALL SELECT payload_id FROM blocks UNION ALL SELECT payload_id FROM upload_blocks`
+/** Every reference to a payload. The server reads tables that a UNION ALL names without conditions by their indexes, in order; NULLs are passed over. */
+export const PAYLOAD_IDS = 'SELECT payload_id FROM inodes UNION ALL SELECT payload_id FROM blocks UNION ALL SELECT payload_id FROM upload_blocks'
 
 /**
  * A metadata store in a schema of a Postgres database, from version 15 on, that any number of processes may have open.
@@ -170,12 +171,7 @@ export class PostgresMetadataStore implements MetadataStore {
 
   blocks(inode: InodeNumber): AsyncIterable<Block> {
     check.checkInodeNumber(inode)
-    return this.#db.view(async function* (view) {
-      const [found] = await view.rows<{ type: InodeType }>(`SELECT type FROM ${view.tables.inodes} WHERE inode = $1`, [inode])
-      if (found === undefined) throw nodes.noSuchInode(inode)
-      nodes.checkFile({ inode, type: found.type })
-      yield* eachBlock(view, { inode })
-    })
+    return readBlocks(this.#db, inode)
   }
 
   async create(place: Place, inode: NewInode): Promise<Inode> {
@@ -282,7 +278,9 @@ export class PostgresMetadataStore implements MetadataStore {
 
   payloadIds(): AsyncIterable<string> {
     const { inodes, blocks, upload_blocks: uploadBlocks } = this.#db.tables
-    const query = `SELECT payload_id FROM ${inodes} WHERE payload_id IS NOT NULL UNION ALL SELECT payload_id FROM ${blocks} UNION ALL SELECT payload_id FROM ${uploadBlocks} ORDER BY payload_id`
+    const query = `SELECT payload_id FROM (
+        SELECT payload_id FROM ${inodes} UNION ALL SELECT payload_id FROM ${blocks} UNION ALL SELECT payload_id FROM ${uploadBlocks}
+      ) AS given WHERE payload_id IS NOT NULL ORDER BY payload_id`
     return this.#db.view(async function* (view) {
       let last: string | undefined
       for await (const { payload_id: payloadId } of view.each<{ payload_id: string }>(query)) {

@@ -1,14 +1,16 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { checkTree } from '../../../src/metadata/check-tree.ts'
-import { PostgresMetadataStore } from '../../../src/stores/postgres/postgres-metadata-store.ts'
+import { PAYLOAD_IDS, PostgresMetadataStore } from '../../../src/stores/postgres/postgres-metadata-store.ts'
+import { payloadIdCommand } from '../../../src/stores/postgres/snapshot/payload-id-query.ts'
+import { writeLockKey } from '../../../src/stores/postgres/write-lock.ts'
 import { type BackupableFixture, testBackupable } from '../../conformance/backupable.ts'
 import { refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { dumpStore } from '../../support/dump-store.ts'
 import { fillStore } from '../../support/fill-store.ts'
 import { runs, seed } from '../../support/seed.ts'
-import { writeLockKey } from '../../../src/stores/postgres/write-lock.ts'
 import { dropSchema, newSchemaName, openStore } from './metadata-stores.ts'
-import { describeSchema, quote, sharedPool } from './schemas.ts'
+import { describeSchema, inSchema, quote, sharedPool } from './schemas.ts'
+import { testPool } from './server.ts'
 
 /** A store for the suite of all that can be backed up; a step changes inodes, block lists and counts at once. */
 async function fixture(): Promise<BackupableFixture> {
@@ -81,6 +83,33 @@ describe('PostgresMetadataStore backup() and restore()', () => {
     await restoreBytes(target, (await snapshotOf(source)).bytes)
     const place = { parent: root, name: 'after' }
     expect((await target.create(place, { type: 'file' })).inode).toBe((await source.create(place, { type: 'file' })).inode)
+  })
+
+  test('need no superuser, nor does any operation', async () => {
+    const pool = await sharedPool()
+    const role = `holdfast_${Math.random().toString(36).slice(2)}`
+    const database = (await pool.query<{ name: string }>('SELECT current_database() AS name')).rows[0]?.name ?? ''
+    await pool.query(`CREATE ROLE ${role}; GRANT CREATE ON DATABASE ${quote(database)} TO ${role}`)
+    onTestFinished(async () => void (await pool.query(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`)))
+    const plain = await testPool({ options: `-c role=${role}` })
+    const [source, target] = [await openStore({ pool: plain }), await openStore({ pool: plain })]
+    await fillStore(source)
+    await restoreBytes(target, (await snapshotOf(source)).bytes)
+    expect(await dumpStore(target)).toEqual(await dumpStore(source))
+    const { rows } = await pool.query('SELECT DISTINCT pg_get_userbyid(relowner) AS owner FROM pg_class WHERE relnamespace = $1::regnamespace', [quote(target.schema)])
+    expect(rows).toEqual([{ owner: role }])
+  })
+
+  test('payload IDs can be read from the indexes alone, in order', async () => {
+    const store = await openStore()
+    const pool = await sharedPool()
+    await inSchema(pool, store.schema, async (client) => {
+      await client.query('SET LOCAL enable_sort = off')
+      const { rows } = await client.query<{ 'QUERY PLAN': string }>(`EXPLAIN ${payloadIdCommand(PAYLOAD_IDS).replace(/^COPY \(([^]*)\) TO STDOUT$/, '$1')}`)
+      const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
+      for (const index of ['inodes_payload_id', 'blocks_payload_id', 'upload_blocks_payload_id']) expect(plan).toContain(index)
+      expect(plan).not.toContain('Sort  ')
+    })
   })
 
   test('restore() is refused with restore_in_progress while writers are held off, and a backup is not', async () => {

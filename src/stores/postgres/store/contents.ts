@@ -1,10 +1,12 @@
 /** Block lists of files and of uploads. */
-import type { Block, Content, InodeNumber } from '../../../metadata/metadata-store.ts'
-import type { Queries, View } from './database.ts'
+import type { Block, Content, InodeNumber, InodeType } from '../../../metadata/metadata-store.ts'
+import type { Queries, View } from './connection.ts'
+import type { SchemaDatabase } from './database.ts'
+import { checkFile, noSuchInode } from './nodes.ts'
 import { type BlockRow, BLOCK_COLUMNS, blockOf } from './rows.ts'
 
-/** Blocks that one statement carries. */
-const BLOCKS_AT_ONCE = 5000
+/** Blocks that one statement carries, in either direction. */
+const BLOCKS_AT_ONCE = 2000
 
 /** Whose blocks. */
 export type BlockOwner = { readonly inode: InodeNumber } | { readonly uploadId: string }
@@ -28,10 +30,26 @@ export async function removeBlocks(queries: Queries, owner: BlockOwner): Promise
   await queries.rows(`DELETE FROM ${table} WHERE ${key} = $1`, [value])
 }
 
-/** All blocks in order, a bounded number of them in memory. */
-export async function* eachBlock(view: View, owner: BlockOwner): AsyncGenerator<Block, void, undefined> {
-  const { table, key, value } = placeOf(view, owner)
-  for await (const row of view.each<BlockRow>(`SELECT ${BLOCK_COLUMNS} FROM ${table} WHERE ${key} = $1 ORDER BY position`, [value])) yield blockOf(row)
+/** The blocks of a file in order, all as they were at one instant; a bounded number of them in memory. */
+export async function* readBlocks(db: SchemaDatabase, inode: InodeNumber): AsyncGenerator<Block, void, undefined> {
+  const { inodes, blocks } = db.tables
+  // A short list is one query, and keeps no connection.
+  const rows = await db.rows<BlockRow & { readonly type: InodeType; readonly block_count: unknown; readonly position: unknown }>(
+    `SELECT i.type, i.block_count, b.* FROM ${inodes} i
+     LEFT JOIN LATERAL (SELECT position, ${BLOCK_COLUMNS} FROM ${blocks} WHERE inode = $1 AND i.block_count <= $2 ORDER BY position) b ON true
+     WHERE i.inode = $1 ORDER BY b.position`,
+    [inode, BLOCKS_AT_ONCE],
+  )
+  const [first] = rows
+  if (first === undefined) throw noSuchInode(inode)
+  checkFile({ inode, type: first.type })
+  if (Number(first.block_count) <= BLOCKS_AT_ONCE) yield* rows.filter(({ position }) => position !== null).map(blockOf)
+  else yield* db.view((view) => eachBlock(view, inode))
+}
+
+async function* eachBlock(view: View, inode: InodeNumber): AsyncGenerator<Block, void, undefined> {
+  const { blocks } = view.tables
+  for await (const row of view.each<BlockRow>(`SELECT ${BLOCK_COLUMNS} FROM ${blocks} WHERE inode = $1 ORDER BY position`, [inode])) yield blockOf(row)
 }
 
 export async function allBlocks(queries: Queries, owner: BlockOwner): Promise<Block[]> {

@@ -1,30 +1,9 @@
 /** A schema as the metadata store uses it: single reads, transactions that are tried again, and views of one instant. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { InternalError, RestoreInProgressError, StoreUnavailableError, isHoldfastError } from '../../../errors.ts'
-import { type PostgresClient, type PostgresPool, quoteName, quoteText } from '../snapshot/client.ts'
-import { postgresError, sqlStateOf } from '../snapshot/errors.ts'
+import { RestoreInProgressError, StoreUnavailableError, isHoldfastError } from '../../../errors.ts'
+import type { PostgresPool } from '../snapshot/client.ts'
 import { writeLockKey } from '../write-lock.ts'
-
-const TABLES = ['inodes', 'entries', 'shares', 'blocks', 'uploads', 'upload_blocks', 'locks', 'settings', 'used_bytes'] as const
-
-/** How each table is named in SQL, its schema with it. */
-export type TablePaths = Readonly<Record<(typeof TABLES)[number], string>> & {
-  /** The sequence of inode numbers, as text. */
-  readonly inode_numbers: string
-}
-
-/** What statements run on: one connection, within a transaction or not. */
-export interface Queries {
-  readonly schema: string
-  readonly tables: TablePaths
-  rows<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]>
-}
-
-/** One instant of the schema. */
-export interface View extends Queries {
-  /** The rows of a query, a bounded number of them in memory. */
-  each<Row extends object>(text: string, values?: readonly unknown[]): AsyncGenerator<Row, void, undefined>
-}
+import { type Queries, type TablePaths, type View, Connection, storeError, tablesOf } from './connection.ts'
 
 /** Thrown by a mutation that finds what it read changed before it had locked it: it is begun anew. */
 export class ChangedMeanwhile extends Error {}
@@ -38,11 +17,9 @@ const MAX_DELAY_MS = 200
  * The next attempt sees it and refuses by name.
  */
 const WORTH_TRYING_AGAIN: readonly string[] = ['40001', '40P01', '23505', '23503']
-const ROWS_AT_ONCE = 1000
 /** No limits of time for an iteration: a slow reader is no fault. */
 const VIEW = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
   SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout')`
-const CURSOR_NAME = 'holdfast'
 
 export class SchemaDatabase implements Queries {
   readonly schema: string
@@ -56,9 +33,7 @@ export class SchemaDatabase implements Queries {
   constructor(pool: PostgresPool, schema: string) {
     this.schema = schema
     this.#pool = pool
-    const path = (name: string): string => `${quoteName(schema)}.${quoteName(name)}`
-    const tables = Object.fromEntries(TABLES.map((name) => [name, path(name)])) as Omit<TablePaths, 'inode_numbers'>
-    this.tables = { ...tables, inode_numbers: quoteText(path('inode_numbers')) }
+    this.tables = tablesOf(schema)
     this.#begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_try_advisory_xact_lock_shared(${writeLockKey(schema).join(', ')}) AS given`
   }
 
@@ -84,7 +59,8 @@ export class SchemaDatabase implements Queries {
         try {
           return await this.#writeOnce(work)
         } catch (error) {
-          if (!isWorthTryingAgain(error) || attempt === ATTEMPTS) throw error
+          if (!isWorthTryingAgain(error)) throw error
+          if (attempt === ATTEMPTS) throw error instanceof ChangedMeanwhile ? new StoreUnavailableError(error.message, { cause: error, retryable: true }) : error
         }
         await delay(Math.random() * Math.min(FIRST_DELAY_MS * 2 ** attempt, MAX_DELAY_MS))
       }
@@ -152,105 +128,7 @@ export class SchemaDatabase implements Queries {
   }
 }
 
-interface ConnectionOptions {
-  readonly schema: string
-  readonly tables: TablePaths
-  readonly toError: (error: unknown) => Error
-}
-
-/** A client that was taken from the pool, until it is given back. */
-class Connection implements View {
-  readonly schema: string
-  readonly tables: TablePaths
-  readonly #client: PostgresClient
-  readonly #toError: (error: unknown) => Error
-  // What breaks a connection reaches the statement that runs on it, or the next one.
-  readonly #ignore = (): void => undefined
-  #isReleased = false
-  #isBroken = false
-
-  constructor(client: PostgresClient, { schema, tables, toError }: ConnectionOptions) {
-    this.schema = schema
-    this.tables = tables
-    this.#client = client
-    this.#toError = toError
-    client.on('error', this.#ignore)
-  }
-
-  /** The rows of a statement, or of the last of several that have no values. */
-  async rows<Row extends object>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
-    if (this.#isReleased) throw new StoreUnavailableError('Cannot use the store: it was closed')
-    try {
-      const result = await this.#client.query(text, values.length === 0 ? undefined : [...values])
-      const last = Array.isArray(result) ? (result as (typeof result)[]).at(-1) : result
-      return (last?.rows ?? []) as Row[]
-    } catch (error) {
-      this.#isBroken ||= isBroken(error)
-      throw this.#toError(error)
-    }
-  }
-
-  async *each<Row extends object>(text: string, values: readonly unknown[] = []): AsyncGenerator<Row, void, undefined> {
-    await this.rows(`DECLARE ${CURSOR_NAME} NO SCROLL CURSOR FOR ${text}`, values)
-    for (let isMore = true; isMore; ) {
-      const rows = await this.rows<Row>(`FETCH ${ROWS_AT_ONCE} FROM ${CURSOR_NAME}`)
-      isMore = rows.length === ROWS_AT_ONCE
-      yield* rows
-    }
-    await this.rows(`CLOSE ${CURSOR_NAME}`)
-  }
-
-  /** Ends the transaction. When the connection breaks meanwhile, nobody knows how: the error says so. */
-  async commit(): Promise<void> {
-    try {
-      await this.rows('COMMIT')
-    } catch (error) {
-      if (!this.#isBroken || !isHoldfastError(error)) throw error
-      const hint = 'Look whether the change was made before trying again: the connection broke while it was committed'
-      throw new StoreUnavailableError(error.message, { cause: error.cause, retryable: error.retryable, hint, details: { ...error.details, outcome: 'unknown' } })
-    }
-  }
-
-  /** Ends a transaction that is given up, and gives the client back. */
-  async rollBack(): Promise<void> {
-    if (this.#isReleased) return
-    if (!this.#isBroken) await this.rows('ROLLBACK').catch(() => this.destroy())
-    this.release()
-  }
-
-  release(): void {
-    if (this.#isBroken) return this.destroy()
-    if (this.#isReleased) return
-    this.#isReleased = true
-    this.#client.removeListener('error', this.#ignore)
-    this.#client.release()
-  }
-
-  /** Cuts the connection; the server ends the transaction when it notices. */
-  destroy(): void {
-    if (this.#isReleased) return
-    this.#isReleased = true
-    // A connection that is being cut may still say so: it is listened to until its end.
-    this.#client.release(true)
-  }
-}
-
-/** What a read or a mutation failed with. A statement that breaks a rule of the tables is a fault of the store's own. */
-function storeError(error: unknown, action: string): Error {
-  const state = sqlStateOf(error)
-  if (state !== undefined && /^2[23]/.test(state)) {
-    return new InternalError(`${action}: ${error instanceof Error ? error.message : String(error)}`, { cause: error, details: { sqlState: state } })
-  }
-  return postgresError(error, { action, badData: 'invalid' })
-}
-
 function isWorthTryingAgain(error: unknown): boolean {
   if (error instanceof ChangedMeanwhile) return true
   return isHoldfastError(error) && WORTH_TRYING_AGAIN.includes(String(error.details['sqlState']))
-}
-
-/** Whether a connection is of no more use: it broke, or the server ended it. */
-function isBroken(error: unknown): boolean {
-  const state = sqlStateOf(error)
-  return state === undefined || state.startsWith('08') || state.startsWith('57P')
 }

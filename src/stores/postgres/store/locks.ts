@@ -2,7 +2,7 @@
 import { MetadataError } from '../../../errors.ts'
 import { conflictingLock, inOrder, withLock, withoutRange } from '../../../metadata/locks.ts'
 import type { ByteRangeLock, InodeNumber } from '../../../metadata/metadata-store.ts'
-import type { Queries } from './database.ts'
+import type { Queries } from './connection.ts'
 import { checkFile, lockInodes, requireInode } from './nodes.ts'
 import { type LockRow, LOCK_COLUMNS, lockOf } from './rows.ts'
 

@@ -131,19 +131,17 @@ const COUNTS = `
   CREATE FUNCTION count_links() RETURNS trigger LANGUAGE plpgsql AS $$
   DECLARE
     counted bigint;
-    other_type text;
   BEGIN
     IF TG_OP <> 'INSERT' THEN
       EXECUTE format('UPDATE %I.inodes SET links = links - 1 WHERE inode = $1', TG_TABLE_SCHEMA)
         USING CASE OLD.type WHEN 'directory' THEN OLD.parent ELSE OLD.inode END;
     END IF;
     IF TG_OP <> 'DELETE' THEN
-      EXECUTE format('UPDATE %I.inodes SET links = links + 1 WHERE inode = $1 AND type = $2', TG_TABLE_SCHEMA)
-        USING CASE NEW.type WHEN 'directory' THEN NEW.parent ELSE NEW.inode END, NEW.type;
+      EXECUTE format('UPDATE %1$I.inodes SET links = links + 1 WHERE inode = $1 AND type = $2
+          AND EXISTS (SELECT FROM %1$I.inodes WHERE inode = $3 AND type = ''directory'')', TG_TABLE_SCHEMA)
+        USING CASE NEW.type WHEN 'directory' THEN NEW.parent ELSE NEW.inode END, NEW.type, CASE NEW.type WHEN 'directory' THEN NEW.inode ELSE NEW.parent END;
       GET DIAGNOSTICS counted = ROW_COUNT;
-      EXECUTE format('SELECT type FROM %I.inodes WHERE inode = $1', TG_TABLE_SCHEMA)
-        INTO other_type USING CASE NEW.type WHEN 'directory' THEN NEW.inode ELSE NEW.parent END;
-      IF counted = 0 OR other_type IS DISTINCT FROM 'directory' THEN
+      IF counted = 0 THEN
         RAISE foreign_key_violation USING MESSAGE = format('entry %s in %s names no %s in a directory', quote_literal(NEW.name), NEW.parent, NEW.type);
       END IF;
     END IF;
@@ -156,44 +154,65 @@ const COUNTS = `
   -- Blocks are counted, and are numbered from 0 on without gaps.
   CREATE FUNCTION count_blocks() RETURNS trigger LANGUAGE plpgsql AS $$
   DECLARE
-    owner text := TG_ARGV[0];
+    owner_table text := TG_ARGV[0];
     key text := TG_ARGV[1];
-    is_gapped boolean;
+    key_type text := TG_ARGV[2];
+    owner text;
+    change bigint;
+    counted bigint;
+    last_position bigint;
   BEGIN
-    EXECUTE format('UPDATE %I.%I o SET block_count = block_count %s c.n FROM (SELECT %I AS key, count(*) AS n FROM changed GROUP BY 1) c WHERE o.%I = c.key',
-      TG_TABLE_SCHEMA, owner, CASE TG_OP WHEN 'INSERT' THEN '+' ELSE '-' END, key, key);
-    EXECUTE format('SELECT EXISTS (SELECT FROM %I.%I o JOIN (SELECT DISTINCT %I AS key FROM changed) c ON o.%I = c.key
-        WHERE block_count <> coalesce((SELECT max(position) + 1 FROM %I.%I b WHERE b.%I = c.key), 0))',
-      TG_TABLE_SCHEMA, owner, key, key, TG_TABLE_SCHEMA, TG_TABLE_NAME, key) INTO is_gapped;
-    IF is_gapped THEN
-      RAISE integrity_constraint_violation USING MESSAGE = format('blocks in %I.%I would not follow each other', TG_TABLE_SCHEMA, TG_TABLE_NAME);
-    END IF;
+    FOR owner, change IN EXECUTE format('SELECT %I, count(*) FROM changed GROUP BY 1', key) LOOP
+      IF TG_OP = 'DELETE' THEN change := -change; END IF;
+      EXECUTE format('UPDATE %I.%I SET block_count = block_count + $1 WHERE %I = $2::%s RETURNING block_count', TG_TABLE_SCHEMA, owner_table, key, key_type)
+        INTO counted USING change, owner;
+      EXECUTE format('SELECT max(position) FROM %I.%I WHERE %I = $1::%s', TG_TABLE_SCHEMA, TG_TABLE_NAME, key, key_type) INTO last_position USING owner;
+      IF counted <> coalesce(last_position + 1, 0) THEN
+        RAISE integrity_constraint_violation USING MESSAGE = format('blocks of %s in %I.%I would not follow each other', owner, TG_TABLE_SCHEMA, TG_TABLE_NAME);
+      END IF;
+    END LOOP;
     RETURN NULL;
   END $$;
-  CREATE TRIGGER count_new_blocks AFTER INSERT ON blocks REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_blocks('inodes', 'inode');
-  CREATE TRIGGER count_old_blocks AFTER DELETE ON blocks REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_blocks('inodes', 'inode');
-  CREATE TRIGGER count_new_blocks AFTER INSERT ON upload_blocks REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_blocks('uploads', 'upload_id');
-  CREATE TRIGGER count_old_blocks AFTER DELETE ON upload_blocks REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_blocks('uploads', 'upload_id');
+  CREATE TRIGGER count_new_blocks AFTER INSERT ON blocks REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_blocks('inodes', 'inode', 'bigint');
+  CREATE TRIGGER count_old_blocks AFTER DELETE ON blocks REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_blocks('inodes', 'inode', 'bigint');
+  CREATE TRIGGER count_new_blocks AFTER INSERT ON upload_blocks REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_blocks('uploads', 'upload_id', 'text');
+  CREATE TRIGGER count_old_blocks AFTER DELETE ON upload_blocks REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_blocks('uploads', 'upload_id', 'text');
 
-  -- Deferred, so that the row of a part is locked for no longer than a commit takes.
+  -- Summed up in a setting of the transaction and written once, at its end: the row of a part is locked for no longer than a commit takes.
   CREATE FUNCTION count_bytes() RETURNS trigger LANGUAGE plpgsql AS $$
   DECLARE
-    change bigint := 0;
+    setting text := 'holdfast.used_bytes_' || TG_RELID;
+    change numeric := coalesce(nullif(current_setting(setting, true), ''), '0');
   BEGIN
     IF TG_OP <> 'INSERT' AND OLD.type = 'file' THEN change := change - OLD.size; END IF;
     IF TG_OP <> 'DELETE' AND NEW.type = 'file' THEN change := change + NEW.size; END IF;
+    PERFORM set_config(setting, change::text, true);
+    RETURN NULL;
+  END $$;
+  CREATE FUNCTION write_bytes() RETURNS trigger LANGUAGE plpgsql AS $$
+  DECLARE
+    setting text := 'holdfast.used_bytes_' || TG_RELID;
+    change numeric := coalesce(nullif(current_setting(setting, true), ''), '0');
+  BEGIN
     IF change <> 0 THEN
       EXECUTE format('INSERT INTO %I.used_bytes AS u VALUES ($1, $2) ON CONFLICT (part) DO UPDATE SET bytes = u.bytes + excluded.bytes', TG_TABLE_SCHEMA)
         USING pg_backend_pid() % ${USED_BYTES_PARTS}, change;
+      PERFORM set_config(setting, '0', true);
     END IF;
     RETURN NULL;
   END $$;
-  CREATE CONSTRAINT TRIGGER count_new_bytes AFTER INSERT ON inodes DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-    WHEN (NEW.type = 'file' AND NEW.size > 0) EXECUTE FUNCTION count_bytes();
-  CREATE CONSTRAINT TRIGGER count_changed_bytes AFTER UPDATE OF size ON inodes DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-    WHEN (NEW.type = 'file' AND NEW.size <> OLD.size) EXECUTE FUNCTION count_bytes();
-  CREATE CONSTRAINT TRIGGER count_old_bytes AFTER DELETE ON inodes DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-    WHEN (OLD.type = 'file' AND OLD.size > 0) EXECUTE FUNCTION count_bytes();`
+${bytesTriggers('INSERT', "NEW.type = 'file' AND NEW.size > 0")}
+${bytesTriggers('UPDATE OF size', "NEW.type = 'file' AND NEW.size <> OLD.size")}
+${bytesTriggers('DELETE', "OLD.type = 'file' AND OLD.size > 0")}`
+
+/** For rows that count, and no others. */
+function bytesTriggers(event: string, counts: string): string {
+  const name = event.slice(0, 6).toLowerCase()
+  return `
+  CREATE TRIGGER count_bytes_of_${name} AFTER ${event} ON inodes FOR EACH ROW WHEN (${counts}) EXECUTE FUNCTION count_bytes();
+  CREATE CONSTRAINT TRIGGER write_bytes_of_${name} AFTER ${event} ON inodes DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    WHEN (${counts}) EXECUTE FUNCTION write_bytes();`
+}
 
 const CHECKS = `
   -- An inode has an entry, or is the root of a share.

@@ -4,7 +4,8 @@ import { changedAttributes, newAttributes, nsOfMs } from '../../../metadata/inod
 import type { Content, Inode, InodeAttributes, InodeNumber, NewInode, Place, Share } from '../../../metadata/metadata-store.ts'
 import { moveLockKey } from '../write-lock.ts'
 import { partsOf, putBlocks, removeBlocks } from './contents.ts'
-import { type Queries, ChangedMeanwhile } from './database.ts'
+import type { Queries } from './connection.ts'
+import { ChangedMeanwhile } from './database.ts'
 import * as nodes from './nodes.ts'
 import { type EntryRecord, type ShareRow, ATTRIBUTE_COLUMNS, SHARE_COLUMNS, attributeValues, shareOf } from './rows.ts'
 
@@ -177,7 +178,7 @@ async function removeEntry(queries: Queries, { place, entry, counts }: Removal):
 /** That an entry still names the inode which has been locked since: from then on it does until the transaction ends. */
 async function requireUnchanged(queries: Queries, place: Place, { inode }: EntryRecord): Promise<void> {
   const found = await nodes.readEntry(queries, place)
-  if (found?.inode !== inode) throw new ChangedMeanwhile(`${nodes.quoted(place)} was changed`)
+  if (found?.inode !== inode) throw new ChangedMeanwhile(`Cannot change ${nodes.quoted(place)}: others keep changing it`)
 }
 
 function refuseOtherType(moved: EntryRecord, replaced: EntryRecord, to: Place): void {

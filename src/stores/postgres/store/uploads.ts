@@ -3,7 +3,7 @@ import { MetadataError } from '../../../errors.ts'
 import type { Inode, InodeAttributes, InodeNumber, PendingUpload } from '../../../metadata/metadata-store.ts'
 import { checkInteger } from '../../../metadata/validate.ts'
 import { allBlocks, moveBlocks, putBlocks, removeBlocks } from './contents.ts'
-import type { Queries, View } from './database.ts'
+import type { Queries, View } from './connection.ts'
 import { requireDirectory } from './nodes.ts'
 import { createInode } from './tree.ts'
 
