@@ -5,6 +5,7 @@ import { type Command, Option } from 'commander'
 import { resolveBackup } from '../../backup/resolve-backup.ts'
 import { verifyBackup, type TrialStore, type VerificationLevel, type VerifyReport } from '../../backup/verify-backup.ts'
 import { VERIFICATION_LEVELS } from '../../catalog/catalog.ts'
+import type { Destination } from '../../destination.ts'
 import { InvalidArgumentError } from '../../errors.ts'
 import { nodeFiles, removeTree } from '../../files.ts'
 import { type Manifest, parseManifest } from '../../snapshot/manifest.ts'
@@ -52,7 +53,7 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
   const { level } = options
   await withDestination(options.from, async (destination) => {
     const backupId = await resolveBackup(destination, id, { signal })
-    const manifest = parseManifest(await destination.manifest(backupId, { signal }), backupId)
+    if (level === 'restore' && options.trialServer === undefined) await refusePostgres(destination, backupId, signal)
     const progress = output.progress('verify')
     try {
       const report = await withOptionalCatalog(options.catalog, (catalog) =>
@@ -60,7 +61,7 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
           destination,
           backupId,
           level,
-          openTrial: () => openTrial(manifest, options),
+          openTrial: (manifest) => openTrial(manifest, options),
           catalog,
           signal,
           onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `verify: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
@@ -74,14 +75,26 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
   })
 }
 
-/** A store of the backup's kind that lasts for one trial. */
-async function openTrial({ backupId, storeKind }: Manifest, { trialDir, trialServer }: VerifyCommandOptions): Promise<TrialStore> {
-  if (storeKind !== 'postgres') return await openLevelTrial(trialDir)
-  if (trialServer === undefined) {
-    throw new InvalidArgumentError(`Cannot try to restore backup ${backupId}: it is of a Postgres store, and no server is named to try it on`, {
-      hint: 'Name one with --trial-server postgres://USER@HOST/DATABASE; the trial is made in a schema of its own there, and removed',
-    })
+/** Says at once, not after all has been read, that there is no server for the trial. What is wrong with a manifest is for the verification to say. */
+async function refusePostgres(destination: Destination, backupId: string, signal: AbortSignal): Promise<void> {
+  const bytes = await destination.manifest(backupId, { signal }).catch(() => undefined)
+  if (bytes === undefined || kindOf(bytes, backupId) !== 'postgres') return
+  throw new InvalidArgumentError(`Cannot try to restore backup ${backupId}: it is of a Postgres store, and no server is named to try it on`, {
+    hint: 'Name one with --trial-server postgres://USER@HOST/DATABASE; the trial is made in a schema of its own there, and removed',
+  })
+}
+
+function kindOf(manifest: Uint8Array, backupId: string): string | undefined {
+  try {
+    return parseManifest(manifest, backupId).storeKind
+  } catch {
+    return undefined
   }
+}
+
+/** A store of the backup's kind that lasts for one trial. */
+async function openTrial({ storeKind }: Manifest, { trialDir, trialServer }: VerifyCommandOptions): Promise<TrialStore> {
+  if (storeKind !== 'postgres' || trialServer === undefined) return await openLevelTrial(trialDir)
   const { openPostgresTrial } = await import('../../stores/postgres/index.ts')
   return await openPostgresTrial(parseServerUrl(trialServer))
 }
