@@ -83,9 +83,9 @@ function postgresUrl(text: string): PostgresUrl {
 
 function parsed(text: string): URL {
   try {
-    const url = new URL(text.replace(/^postgresql:/i, 'postgres:'))
+    const url = new URL(text.replace(/^postgres(ql)?:/i, 'postgres:'))
     // What follows a password that was not escaped would be shown as the path.
-    if (!url.pathname.slice(1).includes('/') && !url.pathname.includes('@') && /^postgres:\/\//i.test(text) && url.hash === '') return url
+    if (!url.pathname.slice(1).includes('/') && !url.pathname.includes('@') && url.protocol === 'postgres:' && url.host !== '' && url.hash === '') return url
   } catch {
     // Told below, without the text: it may hold a password.
   }
