@@ -80,7 +80,7 @@ export interface Swappable {
   unswap(): Promise<void>
   /** Reads through the store's own interface enough to know that the live engine serves. */
   checkLive(): Promise<void>
-  /** Removes an engine that is neither live nor previous; `store_not_drained` while a backup still reads it. Idempotent. */
+  /** Removes an engine that is neither live nor previous; `store_not_drained` while a backup or a view still reads it. Idempotent. */
   removeEngine(engine: string): Promise<void>
 
   readJournal(): Promise<RestoreJournal | undefined>

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander'
 import { InvalidArgumentError, isHoldfastError } from '../errors.ts'
 import { registerBackup } from './commands/backup.ts'
 import { registerCatalog } from './commands/catalog.ts'
+import { registerConvert } from './commands/convert.ts'
 import { registerDelete } from './commands/delete.ts'
 import { registerDiff } from './commands/diff.ts'
 import { registerExport } from './commands/export.ts'
@@ -30,6 +31,7 @@ const COMMANDS = [
   registerVerify,
   registerRestore,
   registerRollback,
+  registerConvert,
   registerLs,
   registerDiff,
   registerDelete,

@@ -5,21 +5,24 @@ import type { PayloadIdSet } from '../payload-ids.ts'
 import type { DrainOptions, Engines, RestoreJournal, SideEngine, Swappable } from '../swappable.ts'
 import { checkServes } from './check-store.ts'
 import { EnginePins } from './engine-pins.ts'
+import { HeldView } from './held-view.ts'
 import type {
-  Block,
   ByteRangeLock,
   Content,
-  DirectoryPage,
+  ImportOptions,
   Inode,
   InodeAttributes,
   InodeNumber,
+  MetadataReader,
   MetadataStore,
+  MetadataView,
   NewInode,
   PendingUpload,
   Place,
   Share,
 } from './metadata-store.ts'
 import { OperationGate } from './operation-gate.ts'
+import { RoutedReader } from './routed-reader.ts'
 
 /** Where the engines of a live store are. What it does to them is durable; who uses them is for the live store to know. */
 export interface EngineHome extends Swappable {
@@ -42,10 +45,10 @@ interface ServingEngine {
  * goes to the engine that is live after it, so readers never see a failure. An iteration is in flight from its first step until it
  * ends or is left: one that is held open for longer than the drain window fails the restore, not the server.
  *
- * A backup does not hold up a restore, nor a restore a backup: it keeps its engine open until it is done, though another may have become
- * live meanwhile, and so gives the store as it was when the backup began. One that begins in the full stop waits.
+ * Neither a backup nor a view holds up a restore, nor a restore them: each keeps its engine open until it is done, though another may have
+ * become live meanwhile, and so gives the store as it was when it began. One that begins in the full stop waits.
  */
-export class LiveMetadataStore implements MetadataStore, Swappable {
+export class LiveMetadataStore extends RoutedReader implements MetadataStore, Swappable {
   readonly kind: StoreKind
   readonly schemaVersion: number
   readonly #home: EngineHome
@@ -59,6 +62,7 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
   #closed: Promise<void> | undefined
 
   private constructor(home: EngineHome, storeId: string, live: ServingEngine) {
+    super()
     this.kind = home.kind
     this.schemaVersion = home.schemaVersion
     this.#home = home
@@ -84,32 +88,8 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
     return this.#write((store) => store.createShare(name, options))
   }
 
-  share(name: string): Promise<Share | undefined> {
-    return this.#read((store) => store.share(name))
-  }
-
-  shares(): Promise<readonly Share[]> {
-    return this.#read((store) => store.shares())
-  }
-
   removeShare(name: string): Promise<void> {
     return this.#write((store) => store.removeShare(name))
-  }
-
-  inode(inode: InodeNumber): Promise<Inode | undefined> {
-    return this.#read((store) => store.inode(inode))
-  }
-
-  lookup(place: Place): Promise<Inode | undefined> {
-    return this.#read((store) => store.lookup(place))
-  }
-
-  readDirectory(directory: InodeNumber, options?: { readonly after?: string | undefined; readonly limit?: number | undefined }): Promise<DirectoryPage> {
-    return this.#read((store) => store.readDirectory(directory, options))
-  }
-
-  blocks(inode: InodeNumber): AsyncIterable<Block> {
-    return this.#iterate((store) => store.blocks(inode))
   }
 
   create(place: Place, inode: NewInode): Promise<Inode> {
@@ -140,10 +120,6 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
     return this.#write((store) => store.putUpload(upload))
   }
 
-  uploads(): AsyncIterable<PendingUpload> {
-    return this.#iterate((store) => store.uploads())
-  }
-
   completeUpload(uploadId: string, inode?: Partial<InodeAttributes>): Promise<Inode> {
     return this.#write((store) => store.completeUpload(uploadId, inode))
   }
@@ -160,28 +136,24 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
     return this.#write((store) => store.unlock(range))
   }
 
-  locks(inode: InodeNumber): Promise<readonly ByteRangeLock[]> {
-    return this.#read((store) => store.locks(inode))
-  }
-
-  setting(name: string): Promise<string | undefined> {
-    return this.#read((store) => store.setting(name))
-  }
-
   setSetting(name: string, value: string | undefined): Promise<void> {
     return this.#write((store) => store.setSetting(name, value))
   }
 
-  settings(): Promise<ReadonlyMap<string, string>> {
-    return this.#read((store) => store.settings())
+  async view(): Promise<MetadataView> {
+    while (this.#gate.state === 'closed') await this.#gate.pass('read')
+    const { engine, store } = this.#serving()
+    const release = this.#pins.pin(engine)
+    try {
+      return new HeldView(await store.view(), release)
+    } catch (error) {
+      await release()
+      throw error
+    }
   }
 
-  usedBytes(): Promise<number> {
-    return this.#read((store) => store.usedBytes())
-  }
-
-  payloadIds(): AsyncIterable<string> {
-    return this.#iterate((store) => store.payloadIds())
+  importView(view: MetadataView, options?: ImportOptions): Promise<void> {
+    return this.#write((store) => store.importView(view, options))
   }
 
   async backup(sink: SnapshotSink, options?: BackupOptions): Promise<PayloadIdSet> {
@@ -280,20 +252,20 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
     return this.#home.clearJournal()
   }
 
+  protected override ask<T>(question: (reader: MetadataReader) => Promise<T>): Promise<T> {
+    return this.#gate.run('read', () => question(this.#serving().store))
+  }
+
+  protected override list<T>(question: (reader: MetadataReader) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+    return this.#gate.iterate(() => question(this.#serving().store))
+  }
+
   #serving(): ServingEngine {
     if ('store' in this.#live) return this.#live
     throw new StoreUnavailableError(this.#live.message, { cause: this.#live.cause })
   }
 
-  #read<T>(operation: (store: MetadataStore) => Promise<T>): Promise<T> {
-    return this.#gate.run('read', () => operation(this.#serving().store))
-  }
-
   #write<T>(operation: (store: MetadataStore) => Promise<T>): Promise<T> {
     return this.#gate.run('write', () => operation(this.#serving().store))
-  }
-
-  #iterate<T>(open: (store: MetadataStore) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
-    return this.#gate.iterate(() => open(this.#serving().store))
   }
 }

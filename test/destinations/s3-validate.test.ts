@@ -227,6 +227,17 @@ async function withPolicy(own: OwnServer, name: string, options: Partial<S3Desti
   return own.open({ credentials, ...options })
 }
 
+/** The same with the actions that the README adds for Object Lock. */
+async function withLockPolicy(own: OwnServer, name: string, options: Partial<S3DestinationOptions> = {}) {
+  const readme = await readFile(resolve(import.meta.dirname, '../../README.md'), 'utf8')
+  const added = [...(/^With Object Lock add (.*)\.$/m.exec(readme)?.[1] ?? '').matchAll(/s3:\w+/g)].map(([action]) => action)
+  ok(added.length > 0)
+  const { Statement: statements } = await policyOf(name)
+  const policy = { Statement: statements.map((statement) => ({ ...statement, Action: [...[statement.Action].flat(), ...added] })) }
+  const credentials = own.server.addKey(`${name.toUpperCase()}LOCKKEY000001`, { policy })
+  return own.open({ credentials, ...options })
+}
+
 describe('least privilege, with the policies of the README', () => {
   const FORBIDDEN = { code: 'destination_permission_denied' }
 
@@ -274,6 +285,22 @@ describe('least privilege, with the policies of the README', () => {
     equal(own.bucket.uploads.size, 0)
     await rejects(destination.put(newBackupId()), FORBIDDEN)
   })
+})
+
+test('least privilege, with what the README adds for Object Lock: publishes and holds; prunes what is held no longer', async () => {
+  const own = await ownServer({ buckets: [] })
+  const bucket = own.server.createBucket(BUCKET, { objectLock: true })
+  bucket.lifecycle = RULE('')
+  const options = { access: 'publish', objectLock: { mode: 'governance', retainDays: 1 } } as const
+  await rejects((await withPolicy(own, 'publish', options)).put(newBackupId()).then((upload) => upload.publish(MANIFEST)), { code: 'destination_permission_denied' })
+  const destination = await withLockPolicy(own, 'publish', options)
+  deepEqual(await destination.validate(), [])
+  const backupId = await publish(destination, bytesOf(6_000_000))
+  const pruning = await withLockPolicy(own, 'prune')
+  await rejects(pruning.delete(backupId), { code: 'backup_protected' })
+  for (const version of bucket.list()) version.retention = { mode: 'GOVERNANCE', until: new Date(Date.now() - 1) }
+  await pruning.delete(backupId)
+  deepEqual(await collect(pruning.list()), [])
 })
 
 test('scenario 24: with a key that may only read, put() fails before a snapshot is opened', async () => {
