@@ -3,12 +3,16 @@ import { InternalError, StoreUnavailableError, isHoldfastError } from '../../../
 import { type PostgresClient, quoteName, quoteText } from '../snapshot/client.ts'
 import { postgresError, sqlStateOf } from '../snapshot/errors.ts'
 
-const TABLES = ['inodes', 'entries', 'shares', 'blocks', 'uploads', 'upload_blocks', 'locks', 'settings', 'used_bytes'] as const
+/** The tables of a snapshot. */
+export const TABLES = ['inodes', 'entries', 'shares', 'blocks', 'uploads', 'upload_blocks', 'locks', 'settings', 'used_bytes'] as const
+export type TableName = (typeof TABLES)[number]
 
 /** How each table is named in SQL, its schema with it. */
-export type TablePaths = Readonly<Record<(typeof TABLES)[number], string>> & {
-  /** The sequence of inode numbers, as text. */
+export type TablePaths = Readonly<Record<TableName, string>> & {
+  /** The sequence of inode numbers, as the text that functions take. */
   readonly inode_numbers: string
+  /** The same as a relation. */
+  readonly inode_numbers_table: string
 }
 
 /** What statements run on: one connection, within a transaction or not. */
@@ -24,15 +28,20 @@ export interface View extends Queries {
   each<Row extends object>(text: string, values?: readonly unknown[]): AsyncGenerator<Row, void, undefined>
 }
 
+/** What a metadata store is read from: a schema as it is at each call, or one instant of it. */
+export interface ReadSource extends Queries {
+  /** Iterates over one instant. */
+  iterate<T>(open: (view: View) => AsyncIterable<T>): AsyncGenerator<T, void, undefined>
+}
+
 export function tablesOf(schema: string): TablePaths {
   const path = (name: string): string => `${quoteName(schema)}.${quoteName(name)}`
-  const tables = Object.fromEntries(TABLES.map((name) => [name, path(name)])) as Omit<TablePaths, 'inode_numbers'>
-  return { ...tables, inode_numbers: quoteText(path('inode_numbers')) }
+  const tables = Object.fromEntries(TABLES.map((name) => [name, path(name)])) as Readonly<Record<TableName, string>>
+  return { ...tables, inode_numbers: quoteText(path('inode_numbers')), inode_numbers_table: path('inode_numbers') }
 }
 
 /** Rows of a cursor that are in memory. */
 const ROWS_AT_ONCE = 1000
-const CURSOR_NAME = 'holdfast'
 
 export interface ConnectionOptions {
   readonly schema: string
@@ -50,6 +59,9 @@ export class Connection implements View {
   readonly #ignore = (): void => undefined
   #isReleased = false
   #isBroken = false
+  #isFailed = false
+  #cursors = 0
+  #last: Promise<unknown> = Promise.resolve()
 
   constructor(client: PostgresClient, { schema, tables, toError }: ConnectionOptions) {
     this.schema = schema
@@ -59,27 +71,39 @@ export class Connection implements View {
     client.on('error', this.#ignore)
   }
 
-  /** The rows of a statement, or of the last of several that have no values. */
+  /** The rows of a statement, or of the last of several that have no values. One statement runs after the other. */
   async rows<Row extends object>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
+    const running = this.#last.then(() => this.#rows<Row>(text, values))
+    this.#last = running.catch(() => undefined)
+    return await running
+  }
+
+  async *each<Row extends object>(text: string, values: readonly unknown[] = []): AsyncGenerator<Row, void, undefined> {
+    const cursor = `holdfast_${++this.#cursors}`
+    await this.rows(`DECLARE ${cursor} NO SCROLL CURSOR FOR ${text}`, values)
+    try {
+      for (let isMore = true; isMore; ) {
+        const rows = await this.rows<Row>(`FETCH ${ROWS_AT_ONCE} FROM ${cursor}`)
+        isMore = rows.length === ROWS_AT_ONCE
+        yield* rows
+      }
+    } finally {
+      // After a failure the whole transaction is given up.
+      if (!this.#isReleased && !this.#isFailed) await this.rows(`CLOSE ${cursor}`)
+    }
+  }
+
+  async #rows<Row extends object>(text: string, values: readonly unknown[]): Promise<Row[]> {
     if (this.#isReleased) throw new StoreUnavailableError('Cannot use the store: it was closed')
     try {
       const result = await this.#client.query(text, values.length === 0 ? undefined : [...values])
       const last = Array.isArray(result) ? (result as (typeof result)[]).at(-1) : result
       return (last?.rows ?? []) as Row[]
     } catch (error) {
+      this.#isFailed = true
       this.#isBroken ||= isBroken(error)
       throw this.#toError(error)
     }
-  }
-
-  async *each<Row extends object>(text: string, values: readonly unknown[] = []): AsyncGenerator<Row, void, undefined> {
-    await this.rows(`DECLARE ${CURSOR_NAME} NO SCROLL CURSOR FOR ${text}`, values)
-    for (let isMore = true; isMore; ) {
-      const rows = await this.rows<Row>(`FETCH ${ROWS_AT_ONCE} FROM ${CURSOR_NAME}`)
-      isMore = rows.length === ROWS_AT_ONCE
-      yield* rows
-    }
-    await this.rows(`CLOSE ${CURSOR_NAME}`)
   }
 
   /** Ends the transaction. When the connection breaks meanwhile, nobody knows how: the error says so. */

@@ -3,7 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { RestoreInProgressError, StoreUnavailableError, isHoldfastError } from '../../../errors.ts'
 import type { PostgresPool } from '../snapshot/client.ts'
 import { writeLockKey } from '../write-lock.ts'
-import { type Queries, type TablePaths, type View, Connection, storeError, tablesOf } from './connection.ts'
+import { type Queries, type ReadSource, type TablePaths, type View, Connection, storeError, tablesOf } from './connection.ts'
+import { HeldView } from './held-view.ts'
 
 /** Thrown by a mutation that finds what it read changed before it had locked it: it is begun anew. */
 export class ChangedMeanwhile extends Error {}
@@ -17,11 +18,11 @@ const MAX_DELAY_MS = 200
  * The next attempt sees it and refuses by name.
  */
 const WORTH_TRYING_AGAIN: readonly string[] = ['40001', '40P01', '23505', '23503']
-/** No limits of time for an iteration: a slow reader is no fault. */
-const VIEW = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-  SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout')`
+/** No limits of time for this transaction: a slow reader is no fault. */
+const NO_LIMITS = `SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout')`
+const BEGIN_VIEW = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'
 
-export class SchemaDatabase implements Queries {
+export class SchemaDatabase implements ReadSource {
   readonly schema: string
   readonly tables: TablePaths
   readonly #pool: PostgresPool
@@ -68,17 +69,29 @@ export class SchemaDatabase implements Queries {
   }
 
   /** Iterates over one instant. It takes a connection from its first step on, and gives it back when it ends or is left. */
-  async *view<T>(open: (view: View) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
-    this.#checkOpen()
-    const connection = await this.#connect('Cannot read the metadata store')
-    this.#views.add(connection)
+  async *iterate<T>(open: (view: View) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+    const connection = await this.#openView()
     try {
-      await connection.rows(VIEW)
       yield* open(connection)
     } finally {
-      this.#views.delete(connection)
-      await connection.rollBack()
+      await this.#closeView(connection)
     }
+  }
+
+  /** One instant, on a connection of its own until it is closed. */
+  async hold(): Promise<HeldView> {
+    const connection = await this.#openView()
+    return new HeldView(connection, () => this.#closeView(connection))
+  }
+
+  /** Runs in one transaction what may take long and cannot be begun anew. */
+  async writeLong<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+    return await this.#track(() =>
+      this.#writeOnce(async (connection) => {
+        await connection.rows(NO_LIMITS)
+        return await work(connection)
+      }),
+    )
   }
 
   /** Waits for reads and mutations under way; cuts off views that were not read to their end. Idempotent. */
@@ -88,7 +101,7 @@ export class SchemaDatabase implements Queries {
     for (const view of this.#views) view.destroy()
   }
 
-  async #writeOnce<T>(work: (transaction: Queries) => Promise<T>): Promise<T> {
+  async #writeOnce<T>(work: (transaction: Connection) => Promise<T>): Promise<T> {
     const connection = await this.#connect('Cannot change the metadata store')
     try {
       const [lock] = await connection.rows<{ given: boolean }>(this.#begin)
@@ -102,6 +115,25 @@ export class SchemaDatabase implements Queries {
     } finally {
       connection.release()
     }
+  }
+
+  /** The instant is that of the first statement. */
+  async #openView(): Promise<Connection> {
+    this.#checkOpen()
+    const connection = await this.#connect('Cannot read the metadata store')
+    this.#views.add(connection)
+    try {
+      await connection.rows(`${BEGIN_VIEW}; ${NO_LIMITS}`)
+      return connection
+    } catch (error) {
+      await this.#closeView(connection)
+      throw error
+    }
+  }
+
+  async #closeView(connection: Connection): Promise<void> {
+    this.#views.delete(connection)
+    await connection.rollBack()
   }
 
   async #connect(action: string): Promise<Connection> {
