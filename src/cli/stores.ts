@@ -1,7 +1,7 @@
-/** The stores that URLs name: one case for each kind, whose driver is loaded when it is asked for. */
+/** The stores that URLs name: one function for each kind, whose driver is loaded when it is asked for. */
 import type { MetadataStore } from '../metadata/metadata-store.ts'
 import type { Swappable } from '../swappable.ts'
-import { type StoreUrl, parseStoreUrl } from './store-url.ts'
+import { type LevelUrl, type PostgresUrl, type StoreUrl, parseStoreUrl } from './store-url.ts'
 
 export interface OpenStoreOptions {
   /** Create the store where none exists. @default false */
@@ -19,22 +19,22 @@ interface Opener {
 }
 
 async function openerOf(url: StoreUrl): Promise<Opener> {
-  switch (url.scheme) {
-    case 'level': {
-      const { openLevelHome, openLevelStore } = await import('../stores/level/index.ts')
-      return {
-        openStore: ({ create = false, adopt }) => openLevelStore(url.path, { create, adopt }),
-        openHome: (options) => openLevelHome(url.path, options),
-      }
-    }
-    case 'postgres': {
-      const { openPostgresHome, openPostgresStore } = await import('../stores/postgres/index.ts')
-      const { connection, schema } = url
-      return {
-        openStore: ({ create = false, adopt }) => openPostgresStore({ connection, schema, create, adopt }),
-        openHome: ({ adopt }) => openPostgresHome({ connection, schema, adopt }),
-      }
-    }
+  return url.scheme === 'level' ? await levelOpener(url) : await postgresOpener(url)
+}
+
+async function levelOpener({ path }: LevelUrl): Promise<Opener> {
+  const { openLevelHome, openLevelStore } = await import('../stores/level/index.ts')
+  return {
+    openStore: ({ create = false, adopt }) => openLevelStore(path, { create, adopt }),
+    openHome: (options) => openLevelHome(path, options),
+  }
+}
+
+async function postgresOpener({ connection, schema }: PostgresUrl): Promise<Opener> {
+  const { openPostgresHome, openPostgresStore } = await import('../stores/postgres/index.ts')
+  return {
+    openStore: ({ create = false, adopt }) => openPostgresStore({ connection, schema, create, adopt }),
+    openHome: ({ adopt }) => openPostgresHome({ connection, schema, adopt }),
   }
 }
 

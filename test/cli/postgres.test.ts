@@ -39,8 +39,8 @@ interface Workplace {
   readonly dir: string
   readonly store: string
   readonly shown: string
-  run(...words: string[]): Promise<Outcome>
-  json<T = Record<string, unknown>>(...words: string[]): Promise<T>
+  readonly run: (...words: string[]) => Promise<Outcome>
+  readonly json: <T = Record<string, unknown>>(...words: string[]) => Promise<T>
 }
 
 async function workplace(): Promise<Workplace> {
@@ -58,7 +58,7 @@ async function workplace(): Promise<Workplace> {
     store,
     shown: `postgres://${ROLE}@${shown.host}${shown.pathname}?schema=${schema}`,
     run,
-    async json<T>(...words: string[]): Promise<T> {
+    json: async <T>(...words: string[]): Promise<T> => {
       const { code, stdout, stderr } = await run(...words, '--json')
       if (code !== 0) throw new Error(`holdfast ${words[0]} ended with ${code}: ${stdout}${stderr}`)
       return JSON.parse(stdout) as T
