@@ -38,6 +38,16 @@ export function mayBeUnderWay(jobId: string, owner: JobOwner): boolean {
   return running !== undefined && running === owner.start
 }
 
+/**
+ * Whether a process is proven to have ended, or the work in it: unlike for a job, that it is another machine's proves nothing, for the work
+ * may go on there. `undefined` where it cannot be told.
+ */
+export function hasEnded(id: string, owner: JobOwner): boolean | undefined {
+  if (owner.host !== hostname()) return undefined
+  if (owner.bootId === '' && process.platform === 'linux') return undefined
+  return !mayBeUnderWay(id, owner)
+}
+
 function bootId(): string {
   return readIfThere('/proc/sys/kernel/random/boot_id')?.trim() ?? ''
 }

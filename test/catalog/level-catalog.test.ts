@@ -67,6 +67,7 @@ describe('Catalog', () => {
       how: 'backup',
       verifiedAt: AT,
       verification: { level: 'restore', error: undefined },
+      deletionStartedAt: undefined,
       deletedAt: AT,
     }
     expect(await catalog.backup(BACKUP, 'file:/a')).toEqual(backup)
