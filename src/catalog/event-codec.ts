@@ -61,7 +61,7 @@ const DECODERS: { readonly [T in CatalogEvent['type']]: (fields: Fields) => Deco
     backupId: optional(fields, 'backupId', id),
   }),
   'lease-narrowed': (fields) => ({ leaseId: id(fields, 'leaseId'), payloadIds: payloadIds(fields['payloadIds']) }),
-  'lease-suspected': (fields) => ({ leaseId: id(fields, 'leaseId') }),
+  'lease-suspected': (fields) => ({ leaseId: id(fields, 'leaseId'), epoch: textField(fields, 'epoch'), steadyMs: count(fields, 'steadyMs') }),
   'lease-released': (fields) => ({ leaseId: id(fields, 'leaseId'), why: oneOf(fields['why'], LEASE_ENDS) }),
   'sweep-started': (fields) => ({ sweepId: id(fields, 'sweepId'), owner: owner(fields['owner']) }),
   'sweep-acknowledged': (fields) => ({ sweepId: id(fields, 'sweepId'), generation: count(fields, 'generation') }),

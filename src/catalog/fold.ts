@@ -37,11 +37,11 @@ export function foldSweep(events: readonly SweepEvent[]): RunningSweep | undefin
 function withLeaseEvent(lease: Lease | undefined, event: LeaseEvent): Lease | undefined {
   if (event.type === 'lease-taken') {
     const { leaseId, purpose, owner, storeId, backupId, at } = event
-    return { leaseId, purpose, owner, storeId, backupId, takenAt: at, payloadIds: undefined, suspectedAt: undefined }
+    return { leaseId, purpose, owner, storeId, backupId, takenAt: at, payloadIds: undefined, suspicion: undefined }
   }
   if (lease === undefined || event.type === 'lease-released') return undefined
   if (event.type === 'lease-narrowed') return { ...lease, payloadIds: event.payloadIds }
-  return { ...lease, suspectedAt: lease.suspectedAt ?? event.at }
+  return { ...lease, suspicion: { epoch: event.epoch, steadyMs: event.steadyMs } }
 }
 
 function withJobEvent(job: Job | undefined, event: JobEvent): Job | undefined {

@@ -40,8 +40,14 @@ export interface LeaseNarrowed extends Event {
   readonly payloadIds: PayloadIdsName
 }
 
-/** Its owner was found to be gone, once. */
-export interface LeaseSuspected extends Event {
+/** When its owner was first found to be gone, by a clock that never steps; times of different epochs cannot be compared. */
+export interface Suspicion {
+  readonly epoch: string
+  readonly steadyMs: number
+}
+
+/** Its owner was found to be gone. */
+export interface LeaseSuspected extends Event, Suspicion {
   readonly type: 'lease-suspected'
   readonly leaseId: string
 }
@@ -83,8 +89,8 @@ export interface Lease {
   readonly takenAt: string
   /** What it holds; `undefined` while it holds everything. */
   readonly payloadIds: PayloadIdsName | undefined
-  /** When its owner was first found to be gone. */
-  readonly suspectedAt: string | undefined
+  /** The last, if there was one. */
+  readonly suspicion: Suspicion | undefined
 }
 
 /** A sweep that has not ended. */

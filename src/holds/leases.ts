@@ -12,6 +12,7 @@ import { hasEnded, type JobOwner, markUnderWay, thisProcess } from '../catalog/j
 import { CombinedError, HoldUnavailableError, SweepAlreadyRunningError } from '../errors.ts'
 import type { PayloadIdSet } from '../payload-ids.ts'
 import type { PayloadIdsCache } from './payload-ids-cache.ts'
+import { steadyClock, type SteadyClock } from './steady-clock.ts'
 
 export interface LeasesOptions {
   readonly catalog: Catalog
@@ -21,8 +22,13 @@ export interface LeasesOptions {
   readonly acknowledgeTimeoutMs?: number | undefined
   /** The time in milliseconds since 1970; only for records. @default Date.now */
   readonly clock?: (() => number) | undefined
-  /** A clock that never steps. @default performance.now */
-  readonly monotonicMs?: (() => number) | undefined
+  /** A clock that never steps. @default steadyClock() */
+  readonly steadyClock?: SteadyClock | undefined
+  /**
+   * How long the owner of a lease must have been gone before it is released: longer than a request that it sent may still take at a
+   * destination. @default 60,000
+   */
+  readonly settleMs?: number | undefined
   /** Waits between two looks at what a sweep answered. @default a timer of 20 ms */
   readonly pause?: (() => Promise<void>) | undefined
   /** The running process, and whether another has ended. @default this one, as the system tells */
@@ -56,9 +62,9 @@ export interface HeldLease {
 }
 
 export interface ReconcileReport {
-  /** Their owners were proven to be gone, for the second time. */
+  /** Their owners were proven to be gone, for the second time and long enough after the first. */
   readonly released: readonly Lease[]
-  /** Their owners were found to be gone, for the first time. */
+  /** Their owners were found to be gone. */
   readonly suspected: readonly Lease[]
   /** Of owners that may be alive but cannot be asked, such as those of another machine: worth an alarm when they are old. */
   readonly unproven: readonly Lease[]
@@ -66,6 +72,7 @@ export interface ReconcileReport {
 
 const ACKNOWLEDGE_TIMEOUT_MS = 30_000
 const PAUSE_MS = 20
+const SETTLE_MS = 60_000
 
 const SYSTEM: ProcessProof = { owner: thisProcess, markUnderWay, hasEnded }
 
@@ -74,7 +81,8 @@ export class Leases {
   readonly #cache: PayloadIdsCache | undefined
   readonly #acknowledgeTimeoutMs: number
   readonly #clock: () => number
-  readonly #monotonicMs: () => number
+  readonly #steadyClock: SteadyClock
+  readonly #settleMs: number
   readonly #pause: () => Promise<void>
   readonly #process: ProcessProof
 
@@ -83,7 +91,8 @@ export class Leases {
     this.#cache = options.cache
     this.#acknowledgeTimeoutMs = options.acknowledgeTimeoutMs ?? ACKNOWLEDGE_TIMEOUT_MS
     this.#clock = options.clock ?? Date.now
-    this.#monotonicMs = options.monotonicMs ?? (() => performance.now())
+    this.#steadyClock = options.steadyClock ?? steadyClock()
+    this.#settleMs = options.settleMs ?? SETTLE_MS
     this.#pause = options.pause ?? (() => delay(PAUSE_MS))
     this.#process = options.process ?? SYSTEM
   }
@@ -114,19 +123,26 @@ export class Leases {
   }
 
   /**
-   * Looks for leases whose owners are gone. One is released when that was proven twice, by two calls. Call it before a backup and
-   * before a sweep.
+   * Looks for leases whose owners are gone. One is released when that was proven twice, by two calls so far apart that nothing the owner
+   * sent can be under way any more. Called before every backup, restore and sweep. Rejects with `catalog_unavailable`.
    */
   async reconcile(): Promise<ReconcileReport> {
     const report = { released: [] as Lease[], suspected: [] as Lease[], unproven: [] as Lease[] }
     for (const lease of await this.catalog.leases()) {
-      const { leaseId, owner, suspectedAt } = lease
+      const { leaseId, owner, suspicion } = lease
       const ended = this.#process.hasEnded(leaseId, owner)
       if (ended === undefined) report.unproven.push(lease)
       if (ended !== true) continue
-      if (suspectedAt === undefined) await this.catalog.append({ type: 'lease-suspected', at: this.#now(), leaseId })
-      else await this.catalog.append({ type: 'lease-released', at: this.#now(), leaseId, why: 'recovered' })
-      report[suspectedAt === undefined ? 'suspected' : 'released'].push(lease)
+      const { epoch } = this.#steadyClock
+      const steadyMs = this.#steadyClock.nowMs()
+      const isKnown = suspicion !== undefined && suspicion.epoch === epoch
+      if (isKnown && steadyMs - suspicion.steadyMs >= this.#settleMs) {
+        await this.catalog.append({ type: 'lease-released', at: this.#now(), leaseId, why: 'recovered' })
+        report.released.push(lease)
+      } else {
+        if (!isKnown) await this.catalog.append({ type: 'lease-suspected', at: this.#now(), leaseId, epoch, steadyMs })
+        report.suspected.push(lease)
+      }
     }
     return report
   }
@@ -147,12 +163,12 @@ export class Leases {
   }
 
   async #acknowledged(generation: number, signal: AbortSignal | undefined): Promise<void> {
-    const startedMs = this.#monotonicMs()
+    const startedMs = this.#steadyClock.nowMs()
     for (;;) {
       signal?.throwIfAborted()
       const silent = (await this.catalog.sweeps()).filter((sweep) => !this.#hasAnswered(sweep, generation))
       if (silent.length === 0) return
-      if (this.#monotonicMs() - startedMs > this.#acknowledgeTimeoutMs) {
+      if (this.#steadyClock.nowMs() - startedMs > this.#acknowledgeTimeoutMs) {
         throw new HoldUnavailableError(`Cannot hold the payloads of the store: the sweep ${silent[0]?.sweepId} did not answer within ${this.#acknowledgeTimeoutMs} ms`, {
           hint: 'Stop the sweep, or give it time to end its batch, then try again',
           details: { sweepIds: silent.map(({ sweepId }) => sweepId) },
