@@ -15,9 +15,12 @@ export interface JobOwner {
 /** Jobs of this process that have not ended. */
 const underWay = new Set<string>()
 
+let self: JobOwner | undefined
+
 /** The running process. */
 export function thisProcess(): JobOwner {
-  return { host: hostname(), pid: process.pid, bootId: bootId(), start: startOf(process.pid) ?? '' }
+  self ??= { host: hostname(), pid: process.pid, bootId: bootId(), start: startOf(process.pid) ?? '' }
+  return self
 }
 
 /** Says that a job of this process is under way, until the returned function is called. */

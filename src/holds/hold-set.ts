@@ -139,10 +139,13 @@ async function backupsAt(destination: Destination, expected: readonly CatalogBac
     }
   }
   if (gone.size > 0) await checkGone(destination, gone, signal)
+  const isFound = (backupId: string): boolean => found.some((holder) => holder.backupId === backupId)
+  // A list without any backup that should be there may be that of an empty directory under a file system that is not mounted.
+  const isTheOne = expected.some(({ backupId }) => isFound(backupId))
   for (const { backupId } of expected) {
-    if (found.some((holder) => holder.backupId === backupId) || (await isBeingDeleted(destination, backupId, options))) continue
+    if (isFound(backupId) || (await isDeleted({ destination, backupId, isTheOne }, options))) continue
     throw new HoldUnavailableError(`Cannot tell what is held: backup ${backupId} is not listed at ${JSON.stringify(destination.url)}, and the catalog has it`, {
-      hint: `Nothing was deleted. Check that the destination is mounted and the right one; if the backup is gone for good, say so with "holdfast delete ${backupId}"`,
+      hint: `Nothing was deleted. Check that the destination is mounted and the right one; if the backup is gone for good, or its deletion was cut off, say so with "holdfast delete ${backupId}"`,
       details: { backupId, destination: destination.url },
     })
   }
@@ -181,13 +184,17 @@ async function checkGone(destination: Destination, gone: ReadonlySet<string>, si
   })
 }
 
-async function isBeingDeleted(destination: Destination, backupId: string, { catalog, signal }: ListingOptions): Promise<boolean> {
+/** Whether the backup was deleted, or is being deleted from what is known to be its destination. */
+async function isDeleted(
+  { destination, backupId, isTheOne }: { readonly destination: Destination; readonly backupId: string; readonly isTheOne: boolean },
+  { catalog, signal }: ListingOptions,
+): Promise<boolean> {
   const backup = await orUnavailable('the backups of the catalog', signal, () => catalog.backup(backupId, destination.url))
-  return backup?.deletionStartedAt !== undefined || backup?.deletedAt !== undefined
+  return backup?.deletedAt !== undefined || (isTheOne && backup?.deletionStartedAt !== undefined)
 }
 
 function checkDestinations(known: readonly CatalogBackup[], destinations: readonly Destination[]): void {
-  const elsewhere = known.find((backup) => backup.deletionStartedAt === undefined && !destinations.some(({ url }) => url === backup.destination))
+  const elsewhere = known.find((backup) => !destinations.some(({ url }) => url === backup.destination))
   if (elsewhere === undefined) return
   const { backupId, destination } = elsewhere
   throw new HoldUnavailableError(`Cannot tell what is held: the catalog has backup ${backupId} at ${JSON.stringify(destination)}, which is none of the destinations given`, {

@@ -10,6 +10,8 @@ export interface Process {
   /** How many more steps it takes before it dies; `undefined` for one that does not. */
   stepsLeft: number | undefined
   readonly death: Deferred
+  /** How likely its turn is, beside that of others: some are slow. */
+  readonly pace: number
 }
 
 interface Task {
@@ -22,7 +24,12 @@ interface Task {
 }
 
 /** How long what a dead process sent may be under way. */
-export const LATE_MS = 40
+export const LATE_MS = 400
+const LATE_PACE = 0.03
+
+const PACES = [1, 1, 0.2, 0.04] as const
+/** How often another task may be looked for. */
+const MOST_LOOKS = 30
 
 export class Scheduler {
   /** Steady time: a step takes a millisecond. */
@@ -40,7 +47,7 @@ export class Scheduler {
   }
 
   newProcess(stepsLeft?: number): Process {
-    return { pid: ++this.#pids, isDead: false, stepsLeft, death: deferred() }
+    return { pid: ++this.#pids, isDead: false, stepsLeft, death: deferred(), pace: PACES[this.below(PACES.length)] ?? 1 }
   }
 
   below(count: number): number {
@@ -90,11 +97,17 @@ export class Scheduler {
     process.death.resolve()
   }
 
+  #next(): Task | undefined {
+    let at = this.below(this.#tasks.length)
+    for (let looks = 0; looks < MOST_LOOKS && this.random() > paceOf(this.#tasks[at]); looks++) at = this.below(this.#tasks.length)
+    return this.#tasks.splice(at, 1)[0]
+  }
+
   /** Runs until nothing is left to do. */
   async run(): Promise<void> {
     for (;;) {
       await setImmediate()
-      const task = this.#tasks.splice(this.below(this.#tasks.length), 1)[0]
+      const task = this.#next()
       if (task === undefined) return
       if (++this.steps > this.#maxSteps) throw new Error(`It does not end within ${this.#maxSteps} steps`)
       await this.pass(1)
@@ -107,4 +120,8 @@ export class Scheduler {
       if (!process.isDead || task.isRequest) task.run()
     }
   }
+}
+
+function paceOf(task: Task | undefined): number {
+  return task?.until === undefined ? (task?.process.pace ?? 1) : LATE_PACE
 }

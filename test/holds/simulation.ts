@@ -18,8 +18,8 @@ import type { Process } from './scheduler.ts'
 import { MIN_AGE_MS, World } from './world.ts'
 
 /** Longer than what a dead process sent may be under way. */
-const SETTLE_MS = 50
-const ACKNOWLEDGE_TIMEOUT_MS = 400
+const SETTLE_MS = 500
+const ACKNOWLEDGE_TIMEOUT_MS = 600
 
 export type Action =
   | { readonly type: 'write'; readonly file: string; readonly payload: string }
@@ -35,6 +35,8 @@ export type Action =
 export interface Program {
   readonly seed: number
   readonly failureRate: number
+  /** What is done one after another before all else. */
+  readonly first: readonly Action[]
   /** What is done one after another, beside the other threads. */
   readonly threads: readonly (readonly Action[])[]
 }
@@ -72,9 +74,11 @@ const remove = fc.record({ type: fc.constant('delete' as const), which: fc.nat({
 const clock = fc.record({ type: fc.constant('clock' as const), byMs: fc.constantFrom(-3_600_000, 3_600_000, 315_360_000_000, -315_360_000_000) })
 const mount = fc.record({ type: fc.constant('mount' as const), isMounted: fc.boolean() })
 
-export const program: fc.Arbitrary<Program> = fc.record({
+/** Anything beside anything. */
+const anything: fc.Arbitrary<Program> = fc.record({
   seed: fc.nat(),
   failureRate: fc.constantFrom(0, 0, 0.01, 0.03),
+  first: fc.constant([]),
   threads: fc.tuple(
     fc.array(fc.oneof(write, write, unlink, pass), { minLength: 2, maxLength: 8 }),
     fc.array(fc.oneof(write, unlink, unlink, pass), { minLength: 2, maxLength: 8 }),
@@ -83,6 +87,39 @@ export const program: fc.Arbitrary<Program> = fc.record({
     fc.array(fc.oneof(restore, remove, remove, clock, mount, pass), { maxLength: 6 }),
   ),
 })
+
+const WRITTEN: readonly Action[] = [
+  { type: 'write', file: 'a', payload: 'p1' },
+  { type: 'write', file: 'b', payload: 'p2' },
+]
+const BACKED_UP: readonly Action[] = [...WRITTEN, { type: 'backup' }, { type: 'unlink', file: 'a' }]
+const ripen = fc.record({ type: fc.constant('pass' as const), ms: fc.integer({ min: MIN_AGE_MS, max: 2 * MIN_AGE_MS }) })
+const quickDeath = fc.record({ type: fc.constant('backup' as const), dieAfter: fc.integer({ min: 10, max: 50 }) })
+const calm = { seed: fc.nat(), failureRate: fc.constantFrom(0, 0, 0.01) }
+const sweeps = fc.array(fc.oneof(sweep, sweep, ripen), { minLength: 3, maxLength: 10 })
+
+/** What is captured loses its last reference while sweeps go on. */
+const lostWhileBackedUp: fc.Arbitrary<Program> = fc.record({
+  ...calm,
+  first: fc.constant(WRITTEN),
+  threads: fc.tuple(fc.array(fc.oneof(backup, quickDeath), { minLength: 1, maxLength: 2 }), fc.array(fc.oneof(unlink, unlink, write), { minLength: 1, maxLength: 3 }), sweeps),
+})
+
+/** What only a backup holds is restored, deleted, out of sight, while sweeps go on. */
+const heldByBackup: fc.Arbitrary<Program> = fc.record({
+  ...calm,
+  first: fc.constant(BACKED_UP),
+  threads: fc.tuple(fc.array(restore, { maxLength: 2 }), fc.array(fc.oneof(remove, mount), { maxLength: 2 }), sweeps),
+})
+
+/** Payloads on their way into the store while the clock steps. */
+const underWay: fc.Arbitrary<Program> = fc.record({
+  ...calm,
+  first: fc.constant([]),
+  threads: fc.tuple(fc.array(fc.oneof(write, write, unlink), { minLength: 2, maxLength: 6 }), fc.array(fc.oneof(clock, ripen), { minLength: 1, maxLength: 3 }), sweeps),
+})
+
+export const program: fc.Arbitrary<Program> = fc.oneof(anything, lostWhileBackedUp, heldByBackup, underWay)
 
 /** Runs a program to its end, then sweeps what is left. Rejects when something was deleted that was needed, or stays that nothing needs. */
 export async function simulate(program: Program, breakage: Breakage = {}): Promise<Outcome> {
@@ -110,11 +147,13 @@ class Simulation {
 
   async run(): Promise<Outcome> {
     const world = this.#world
+    await this.#during([this.#thread(this.#program.first)])
     await this.#during(this.#program.threads.map((actions) => this.#thread(actions)))
     world.failureRate = 0
     world.isMounted = true
     world.isDrained = false
     await this.#during([this.#step({ type: 'recover' })])
+    await this.#during([this.#endDeletions()])
     for (let round = 0; round < 4; round++) {
       await world.scheduler.pass(Math.max(MIN_AGE_MS, SETTLE_MS) + 1)
       await this.#during([this.#step({ type: 'sweep' })])
@@ -228,6 +267,16 @@ class Simulation {
     const backupId = this.#choose(which)
     if (backupId === undefined) return
     await deleteBackup({ destination: this.#destination(process), backupId, catalog: simCatalog(this.#world, process), force: true, clock: () => this.#world.wallMs() })
+  }
+
+  /** What an operator does after a deletion that was cut off: deletes again. */
+  async #endDeletions(): Promise<void> {
+    const process = this.#world.scheduler.newProcess()
+    const catalog = simCatalog(this.#world, process)
+    for await (const { backupId, deletionStartedAt, deletedAt } of catalog.backups()) {
+      if (deletionStartedAt === undefined || deletedAt !== undefined) continue
+      await deleteBackup({ destination: this.#destination(process), backupId, catalog, force: true, clock: () => this.#world.wallMs() })
+    }
   }
 
   #choose(which: number): string | undefined {

@@ -2,7 +2,7 @@
 import type { CatalogEvent } from '../../src/catalog/catalog.ts'
 import { Scheduler } from './scheduler.ts'
 
-export const MIN_AGE_MS = 60
+export const MIN_AGE_MS = 25
 
 export interface StoredBackup {
   payload: Uint8Array[]
@@ -22,10 +22,10 @@ export class World {
   /** The catalog, as it is on disk. */
   readonly events: CatalogEvent[] = []
   /** The payload store: versions, and when each was renewed by its wall clock. */
-  readonly payloads = new Map<string, { readonly version: string; readonly atMs: number }>()
-  readonly backups = new Map<string, StoredBackup>()
+  readonly payloads: Map<string, { readonly version: string; readonly atMs: number }> = new Map()
+  readonly backups: Map<string, StoredBackup> = new Map()
   isMounted: boolean = true
-  readonly engines = new Map<string, Engine>()
+  readonly engines: Map<string, Engine> = new Map()
   live: string | undefined
   previous: string | undefined
   isDrained: boolean = false
