@@ -1,4 +1,4 @@
-/** Which engines are still read by a backup, so that none is closed under it. */
+/** Which engines are still read, by a backup or a sweep, so that none is closed under it. */
 import { StoreNotDrainedError } from '../errors.ts'
 
 export class EnginePins {
@@ -13,13 +13,22 @@ export class EnginePins {
 
   /** Keeps an engine open while a task reads it. */
   async hold<T>(engine: string, task: () => Promise<T>): Promise<T> {
-    this.#held.set(engine, this.#count(engine) + 1)
+    this.pin(engine)
     try {
       return await task()
     } finally {
-      this.#held.set(engine, this.#count(engine) - 1)
-      if (this.#retired.has(engine)) await this.#closeUnheld(engine)
+      await this.unpin(engine)
     }
+  }
+
+  /** Keeps an engine open until `unpin`. */
+  pin(engine: string): void {
+    this.#held.set(engine, this.#count(engine) + 1)
+  }
+
+  async unpin(engine: string): Promise<void> {
+    this.#held.set(engine, this.#count(engine) - 1)
+    if (this.#retired.has(engine)) await this.#closeUnheld(engine)
   }
 
   /** Closes an engine that serves no longer: now, or with the last task that reads it. */

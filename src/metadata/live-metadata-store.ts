@@ -5,6 +5,7 @@ import type { PayloadIdSet } from '../payload-ids.ts'
 import type { DrainOptions, Engines, RestoreJournal, SideEngine, Swappable } from '../swappable.ts'
 import { checkServes } from './check-store.ts'
 import { EnginePins } from './engine-pins.ts'
+import { mergeAscending } from './merge-ascending.ts'
 import type {
   Block,
   ByteRangeLock,
@@ -184,6 +185,25 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
     return this.#iterate((store) => store.payloadIds())
   }
 
+  /**
+   * Every payload ID that the live engine or the one kept for rollback refers to, ascending, each once. It holds up no restore and no rollback:
+   * what was live or kept when it began is read to the end. Rejects with `store_unavailable` when one of them cannot be read.
+   */
+  async *retainedPayloadIds(): AsyncGenerator<string, void, undefined> {
+    const { live, previous } = await this.#pinRetained()
+    const pinned = previous === undefined ? [live.engine] : [live.engine, previous]
+    try {
+      const stores = [live.store, ...(previous === undefined ? [] : [await this.#home.openEngine(previous)])]
+      yield* mergeAscending(stores.map((store) => store.payloadIds()))
+    } finally {
+      for (const engine of pinned) {
+        // What was opened only for this is closed again.
+        if (!this.#served.has(engine)) await this.#pins.retire(engine)
+        await this.#pins.unpin(engine)
+      }
+    }
+  }
+
   async backup(sink: SnapshotSink, options?: BackupOptions): Promise<PayloadIdSet> {
     while (this.#gate.state === 'closed') await this.#gate.pass('read')
     const { engine, store } = this.#serving()
@@ -278,6 +298,19 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
 
   clearJournal(): Promise<void> {
     return this.#home.clearJournal()
+  }
+
+  /** Pins the live engine and the one kept, as they are at one time. */
+  async #pinRetained(): Promise<{ readonly live: ServingEngine; readonly previous: string | undefined }> {
+    for (;;) {
+      while (this.#gate.state === 'closed') await this.#gate.pass('read')
+      const live = this.#serving()
+      const { live: onDisk, previous } = await this.#home.engines()
+      if (this.#live !== live || onDisk !== live.engine) continue
+      this.#pins.pin(live.engine)
+      if (previous !== undefined) this.#pins.pin(previous)
+      return { live, previous }
+    }
   }
 
   #serving(): ServingEngine {

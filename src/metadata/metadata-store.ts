@@ -157,6 +157,8 @@ export interface MetadataStore extends Backupable {
   usedBytes(): Promise<number>
   /** Every payload ID that anything in the store refers to, ascending, each once. */
   payloadIds(): AsyncIterable<string>
+  /** The same, with what a state of the store that is kept for rollback refers to; for stores that keep one. */
+  retainedPayloadIds?(): AsyncIterable<string>
 
   /** Idempotent. */
   close(): Promise<void>

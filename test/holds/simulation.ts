@@ -153,16 +153,22 @@ class Simulation {
     world.isMounted = true
     world.isDrained = false
     await this.#during([this.#step({ type: 'recover' })])
+    // Leases of the dead are suspected, then released; then a deletion that was cut off can be ended.
+    await this.#sweeps(2)
     await this.#during([this.#endDeletions()])
-    for (let round = 0; round < 4; round++) {
-      await world.scheduler.pass(Math.max(MIN_AGE_MS, SETTLE_MS) + 1)
-      await this.#during([this.#step({ type: 'sweep' })])
-    }
+    await this.#sweeps(3)
     const needed = world.needed()
     const useless = [...world.payloads.keys()].filter((payloadId) => !needed.has(payloadId))
     if (useless.length > 0) throw new Error(`${useless.join(', ')} stays, and nothing needs it; leases: ${JSON.stringify(leasesOf(world.events))}`)
     const { deleted, backups, scheduler } = world
     return { steps: scheduler.steps, deleted, backups: backups.size, codes: this.#codes }
+  }
+
+  async #sweeps(count: number): Promise<void> {
+    for (let round = 0; round < count; round++) {
+      await this.#world.scheduler.pass(Math.max(MIN_AGE_MS, SETTLE_MS) + 1)
+      await this.#during([this.#step({ type: 'sweep' })])
+    }
   }
 
   async #during(threads: readonly Promise<void>[]): Promise<void> {
