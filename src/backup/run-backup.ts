@@ -4,8 +4,11 @@ import type { Catalog } from '../catalog/catalog.ts'
 import { JobLog } from '../catalog/job-log.ts'
 import type { Destination } from '../destination.ts'
 import { BackupAbortedError, BackupAlreadyRunningError, BackupUnsupportedError, ChecksumMismatchError, CombinedError, isHoldfastError } from '../errors.ts'
+import { checkPayloadsExist } from '../holds/check-payloads.ts'
 import type { Holds } from '../holds/holds.ts'
 import { type HeldLease, Leases } from '../holds/leases.ts'
+import type { PayloadIdSet } from '../payload-ids.ts'
+import type { PayloadStore } from '../payload-store.ts'
 import type { Manifest } from '../snapshot/manifest.ts'
 import { afterPublish } from './after-publish.ts'
 import { checkLabels } from './labels.ts'
@@ -35,6 +38,8 @@ export interface RunBackupOptions {
    * everything until the backup ends; without a catalog nothing: then nothing may delete payloads meanwhile
    */
   readonly holds?: Holds | undefined
+  /** Where every payload of the snapshot must be; else nothing is published. It costs one look for each. @default it is not looked at */
+  readonly payloads?: PayloadStore | undefined
   /** For the manifest: at most 64; names of lower-case letters, digits and "._/-", values of at most 256 characters. */
   readonly labels?: Readonly<Record<string, string>> | undefined
   /** Ends the attempt with `backup_aborted`, until the backup is being recorded; then it is not looked at. */
@@ -78,7 +83,7 @@ const RECORD_INTERVAL_MS = 5000
  * deleted again; one that could not be read back, or not be recorded, stays, and the message says how to go on.
  *
  * Rejects with `backup_unsupported` when the store has no backups, `backup_already_running` for a second one of the same store handle,
- * `invalid_argument` for labels, `backup_aborted`, `catalog_unavailable`, `hold_unavailable` when a running sweep does not let it hold the payloads, what the store and the destination reject with, and with
+ * `invalid_argument` for labels, `backup_aborted`, `catalog_unavailable`, `hold_unavailable` when a running sweep does not let it hold the payloads, `payload_missing`, what the store and the destination reject with, and with
  * `restore_corrupt`, `checksum_mismatch`, `backup_incomplete` for what was read back. A failure while cleaning up is told with the first.
  */
 export async function runBackup(options: RunBackupOptions): Promise<BackupRecord> {
@@ -145,10 +150,17 @@ class BackupRun {
       labels,
       signal,
       maxBytesPerSecond,
-      onPayloadIds: async (payloadIds) => await this.#lease?.narrow(payloadIds),
+      onPayloadIds: (payloadIds) => this.#captured(payloadIds),
       onPhase: (phase, { storeId, payloadIds }) => this.#begin(phase, log, { storeId, records: phase === 'payload-ids' ? payloadIds.count : 0 }),
       onWritten: (progress) => this.#written(progress, log),
     })
+  }
+
+  /** What the snapshot refers to is known: the lease holds that alone from now on. */
+  async #captured(payloadIds: PayloadIdSet): Promise<void> {
+    const { payloads, signal } = this.#options
+    await this.#lease?.narrow(payloadIds)
+    if (payloads !== undefined) await checkPayloadsExist(payloadIds.batches(), { payloads, what: 'the snapshot', signal })
   }
 
   /** From then on. */

@@ -16,8 +16,8 @@ export type JobKind = (typeof JOB_KINDS)[number]
 export const JOB_STATES = ['running', 'succeeded', 'failed', 'interrupted'] as const
 export type JobState = (typeof JOB_STATES)[number]
 
-/** How far a backup is checked: its manifest and sizes, all of its stored bytes too, or a trial restore on top. */
-export const VERIFICATION_LEVELS = ['manifest', 'checksum', 'restore'] as const
+/** How far a backup is checked: its manifest and sizes; all of its stored bytes too; and on top of that a trial restore, or that its payloads exist. */
+export const VERIFICATION_LEVELS = ['manifest', 'checksum', 'restore', 'payloads'] as const
 export type VerificationLevel = (typeof VERIFICATION_LEVELS)[number]
 
 /** An error as data. */
