@@ -7,7 +7,7 @@ import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
 import type { Lease, PayloadIdsName } from '../catalog/hold-events.ts'
 import type { Destination } from '../destination.ts'
 import { HoldUnavailableError, isHoldfastError } from '../errors.ts'
-import { type PayloadIdSet, uniteEncodedPayloadIds } from '../payload-ids.ts'
+import { decodePayloadIdBatches, type PayloadIdSet, uniteEncodedPayloadIds } from '../payload-ids.ts'
 import { parseManifest } from '../snapshot/manifest.ts'
 import { checkedPayloadIds, type PayloadIdsCache } from './payload-ids-cache.ts'
 
@@ -35,7 +35,8 @@ export interface LeaseHolder {
 export type Holder = BackupHolder | LeaseHolder
 
 export interface HoldSources {
-  readonly catalog: Catalog
+  /** Without one, leases are not known, and neither are backups that should be listed and are not: enough to look, not to delete. */
+  readonly catalog: Catalog | undefined
   /** All destinations that a backup of the catalog may be at. */
   readonly destinations: readonly Destination[]
   readonly cache?: PayloadIdsCache | undefined
@@ -78,7 +79,7 @@ const AGAIN = { hint: 'Nothing was deleted. Make the destination readable and wh
 export async function findHolds(sources: HoldSources, options: ReadHoldsOptions = {}): Promise<FoundHolds> {
   const { catalog, destinations, cache } = sources
   // First of all: whatever is published or handed over later is either in what follows, or raises the generation.
-  const leases = await orUnavailable('the leases of the catalog', options.signal, () => catalog.leases())
+  const leases = await orUnavailable('the leases of the catalog', options.signal, async () => (await catalog?.leases()) ?? [])
   const known = await orUnavailable('the backups of the catalog', options.signal, () => knownBackups(catalog))
   const holders: Holder[] = []
   for (const lease of leases) holders.push(await leaseHolder(lease, cache))
@@ -106,12 +107,29 @@ export async function uniteHolds(sources: readonly HoldSource[], options: ReadHo
   })
 }
 
+/** The holders of one payload. Leases that hold everything are among them. Rejects with `hold_unavailable`. */
+export async function holdersIn({ everything, sources }: FoundHolds, payloadId: string, { signal }: ReadHoldsOptions = {}): Promise<readonly Holder[]> {
+  return await orUnavailable('the payload IDs of the backups', signal, async () => {
+    const holders: Holder[] = [...everything]
+    for (const source of sources) if (await hasId(source, payloadId)) holders.push(...source.holders)
+    return holders
+  })
+}
+
+async function hasId(source: HoldSource, payloadId: string): Promise<boolean> {
+  let found = false
+  // To the end: only there it is known that the bytes are those of the backup.
+  for await (const batch of decodePayloadIdBatches(source.read())) found ||= batch.includes(payloadId)
+  return found
+}
+
 function isDamaged(error: unknown): boolean {
   return isHoldfastError(error) && (error.code === 'restore_corrupt' || error.code === 'checksum_mismatch' || (error.code === 'hold_unavailable' && isDamaged(error.cause)))
 }
 
-async function knownBackups(catalog: Catalog): Promise<readonly CatalogBackup[]> {
+async function knownBackups(catalog: Catalog | undefined): Promise<readonly CatalogBackup[]> {
   const known: CatalogBackup[] = []
+  if (catalog === undefined) return known
   for await (const backup of catalog.backups()) if (backup.deletedAt === undefined) known.push(backup)
   return known
 }
@@ -122,7 +140,7 @@ async function leaseHolder({ leaseId, purpose, storeId, takenAt, payloadIds }: L
   return { kind: 'lease', leaseId, purpose, storeId, since: takenAt, payloadIds: isKept ? payloadIds : undefined }
 }
 
-type ListingOptions = ReadHoldsOptions & { readonly catalog: Catalog }
+type ListingOptions = ReadHoldsOptions & { readonly catalog: Catalog | undefined }
 
 async function backupsAt(destination: Destination, expected: readonly CatalogBackup[], options: ListingOptions): Promise<readonly BackupHolder[]> {
   const { signal, onTurn } = options
@@ -189,7 +207,7 @@ async function isDeleted(
   { destination, backupId, isTheOne }: { readonly destination: Destination; readonly backupId: string; readonly isTheOne: boolean },
   { catalog, signal }: ListingOptions,
 ): Promise<boolean> {
-  const backup = await orUnavailable('the backups of the catalog', signal, () => catalog.backup(backupId, destination.url))
+  const backup = await orUnavailable('the backups of the catalog', signal, async () => await catalog?.backup(backupId, destination.url))
   return backup?.deletedAt !== undefined || (isTheOne && backup?.deletionStartedAt !== undefined)
 }
 

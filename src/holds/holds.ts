@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import type { Destination } from '../destination.ts'
-import { decodePayloadIdBatches, type PayloadIdSet } from '../payload-ids.ts'
-import { findHolds, type FoundHolds, type Holder, type HoldSource, type ReadHoldsOptions, uniteHolds } from './hold-set.ts'
+import type { PayloadIdSet } from '../payload-ids.ts'
+import { findHolds, type FoundHolds, type Holder, holdersIn, type HoldSource, type ReadHoldsOptions, uniteHolds } from './hold-set.ts'
 import { Leases, type LeasesOptions } from './leases.ts'
 import { directoryCache, type PayloadIdsCache } from './payload-ids-cache.ts'
 import { steadyClock, type SteadyClock } from './steady-clock.ts'
@@ -69,15 +69,5 @@ export function openHolds({ destinations, directory, maxCacheBytes, ...options }
 
 /** Who holds one payload. Leases that hold everything are among them. Rejects with `hold_unavailable`. */
 export async function holdersOf(holds: Holds, payloadId: string, options: ReadHoldsOptions = {}): Promise<readonly Holder[]> {
-  const { everything, sources } = await holds.find(options)
-  const found: Holder[] = [...everything]
-  for (const source of sources) if (await hasId(source, payloadId)) found.push(...source.holders)
-  return found
-}
-
-async function hasId(source: HoldSource, payloadId: string): Promise<boolean> {
-  let found = false
-  // To the end: only there it is known that the bytes are those of the backup.
-  for await (const batch of decodePayloadIdBatches(source.read())) found ||= batch.includes(payloadId)
-  return found
+  return await holdersIn(await holds.find(options), payloadId, options)
 }
