@@ -76,6 +76,7 @@ const SETTLE_MS = 60_000
 
 const SYSTEM: ProcessProof = { owner: thisProcess, markUnderWay, hasEnded }
 
+/** The leases of a catalog, and the sweeps that they hold off. */
 export class Leases {
   readonly catalog: Catalog
   readonly #cache: PayloadIdsCache | undefined

@@ -89,6 +89,9 @@ export async function sweepPayloads(options: SweepPayloadsOptions): Promise<Swee
 /** Decisions between two turns of the event loop. */
 const TURN_PAYLOADS = 16_384
 
+/** What payload IDs and versions are. */
+const WORD = /^[\x21-\x7e]{1,255}$/
+
 async function* none(): AsyncGenerator<readonly Mark[], void, undefined> {}
 const NO_MARKS: AsyncIterable<readonly Mark[]> = { [Symbol.asyncIterator]: none }
 
@@ -193,6 +196,7 @@ class Sweep {
         this.#counts[need].add(payload)
         continue
       }
+      if (!WORD.test(payloadId) || !WORD.test(payload.version)) throw new InternalError(`Cannot sweep: the payload store lists ${JSON.stringify(payload)}, which is no payload`)
       // A negative age says that the clock of the store was set back; then it says nothing.
       const isYoung = ageMs >= 0 && ageMs < minAgeMs
       const mark = await marker.markOf(payload, nowMs)
