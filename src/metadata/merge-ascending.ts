@@ -11,6 +11,6 @@ export async function* mergeAscending(sources: readonly AsyncIterable<string>[])
       for (const [index, { done, value }] of heads.entries()) if (done !== true && value === least) heads[index] = await (iterators[index] as AsyncIterator<string>).next()
     }
   } finally {
-    await Promise.all(iterators.map((iterator) => iterator.return?.()))
+    await Promise.all(iterators.map(async (iterator) => await iterator.return?.()))
   }
 }

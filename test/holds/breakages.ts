@@ -18,13 +18,14 @@ function without(catalog: Catalog, isLost: (event: CatalogEvent) => boolean): Ca
 /** A catalog whose leases are in the memory of the process: they end with it. */
 function withVolatileLeases(catalog: Catalog, world: World, process: Process): Catalog {
   const isOwn = (event: CatalogEvent): boolean => event.type === 'lease-taken' && event.owner.pid === process.pid
-  void process.death.promise.then(() => {
+  const forget = (): void => {
     const taken = new Set(world.events.filter(isOwn).map((event) => ('leaseId' in event ? event.leaseId : '')))
     for (let at = world.events.length - 1; at >= 0; at--) {
       const event = world.events[at] as CatalogEvent
       if ('leaseId' in event && taken.has(event.leaseId)) world.events.splice(at, 1)
     }
-  })
+  }
+  void process.death.promise.then(forget)
   return catalog
 }
 

@@ -231,7 +231,7 @@ export function simStore(world: World, process: Process, engine?: string): Backu
     kind: 'sim',
     storeId: STORE_ID,
     async backup(sink: SnapshotSink): Promise<PayloadIdSet> {
-      const view = await question(world, process, noPayloads, () => [...files()].toSorted())
+      const view = await question(world, process, noPayloads, () => [...files()].toSorted(([left], [right]) => (left < right ? -1 : 1)))
       const writer = new SnapshotWriter(sink, { storeKind: 'sim', storeId: STORE_ID, schemaVersion: 1, sections: ['files'], createdAtMs: world.wallMs() })
       await writer.start()
       const builder = new PayloadIdSetBuilder()

@@ -13,7 +13,7 @@ export interface HoldsPlace extends Place {
   readonly holds: Holds
   readonly directory: string
   /** Moves the steady clock. */
-  pass(ms: number): void
+  readonly pass: (ms: number) => void
 }
 
 export interface HoldsPlaceOptions {

@@ -199,7 +199,7 @@ class Simulation {
     if (process.isDead && action.type === 'restore') await this.#step({ type: 'recover' })
   }
 
-  async #do(action: Action | { readonly type: 'recover' }, process: Process): Promise<unknown> {
+  async #do(action: Action | { readonly type: 'recover' }, process: Process): Promise<void> {
     const world = this.#world
     switch (action.type) {
       case 'write':
@@ -211,16 +211,18 @@ class Simulation {
       case 'pass':
         return await world.scheduler.pass(action.ms)
       case 'clock':
-        return (world.clockErrorMs += action.byMs)
+        world.clockErrorMs += action.byMs
+        return
       case 'mount':
         // What is listed and not recorded yet has no other witness than the list.
         if (action.isMounted || this.#allRecorded()) world.isMounted = action.isMounted
-        return undefined
+        return
       case 'recover':
         world.isDrained = false
-        return await recover(simTarget(world, process, this.#home))
+        await recover(simTarget(world, process, this.#home))
+        return
       case 'backup':
-        return await runBackup({ store: simStore(world, process), destination: this.#destination(process), catalog: this.#ownersCatalog(process), holds: this.#holds(process, this.#ownersCatalog(process)), clock: () => world.wallMs() })
+        return await this.#backup(process)
       case 'sweep':
         return await this.#sweep(process)
       case 'restore':
@@ -228,6 +230,12 @@ class Simulation {
       case 'delete':
         return await this.#delete(action.which, process)
     }
+  }
+
+  async #backup(process: Process): Promise<void> {
+    const catalog = this.#ownersCatalog(process)
+    const clock = (): number => this.#world.wallMs()
+    await runBackup({ store: simStore(this.#world, process), destination: this.#destination(process), catalog, holds: this.#holds(process, catalog), clock })
   }
 
   /** Renews the payload, then refers to it, and begins again when that took too long. */

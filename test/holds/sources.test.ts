@@ -60,7 +60,10 @@ const FAULTS: Readonly<Record<string, { readonly destination?: (destination: Des
     destination: (destination) =>
       altered(destination, {
         async *list() {
-          for await (const backupId of destination.list()) return yield backupId
+          for await (const backupId of destination.list()) {
+            yield backupId
+            break
+          }
         },
       }),
   },
