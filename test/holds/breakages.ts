@@ -1,11 +1,12 @@
 /** Rules of the holds, each broken on purpose. */
+import type * as fc from 'fast-check'
 import type { Catalog, CatalogEvent } from '../../src/catalog/catalog.ts'
 import type { FoundHolds } from '../../src/holds/hold-set.ts'
 import type { Holds } from '../../src/holds/holds.ts'
 import { emptyPayloadIdSet } from '../../src/payload-ids.ts'
 import { altered } from '../support/altered.ts'
 import type { Process } from './scheduler.ts'
-import type { Breakage } from './simulation.ts'
+import { type Breakage, heldByBackup, lostWhileBackedUp, type Program, underWay } from './simulation.ts'
 import type { World } from './world.ts'
 
 const isLease = ({ type }: CatalogEvent): boolean => type.startsWith('lease-')
@@ -39,11 +40,12 @@ function lenient(holds: Holds): Holds {
   })
 }
 
-/** By name: what is broken, and how. */
-export const BREAKAGES: Readonly<Record<string, Breakage>> = {
-  'no lease': { catalogOfOwner: (catalog) => without(catalog, isLease) },
-  'a lease that is not durable': { catalogOfOwner: withVolatileLeases },
+/** By name: what is broken and how, and the programs in which it shows soonest. */
+export const BREAKAGES: Readonly<Record<string, Breakage & { readonly programs: fc.Arbitrary<Program> }>> = {
+  'no lease': { programs: lostWhileBackedUp, catalogOfOwner: (catalog) => without(catalog, isLease) },
+  'a lease that is not durable': { programs: lostWhileBackedUp, catalogOfOwner: withVolatileLeases },
   'a lease that is released before the manifest is published': {
+    programs: lostWhileBackedUp,
     catalogOfOwner: (catalog) =>
       altered(catalog, {
         append: async (...events) => {
@@ -52,10 +54,10 @@ export const BREAKAGES: Readonly<Record<string, Breakage>> = {
         },
       }),
   },
-  'a source that cannot be read holds nothing': { holds: lenient },
-  'a restore without a lease': { restoresWithoutHolds: true },
-  'a sweep that waits by the wall clock': { sweepClock: (world) => ({ epoch: 'wall', nowMs: () => world.wallMs() }) },
+  'a source that cannot be read holds nothing': { programs: heldByBackup, holds: lenient },
+  'a restore without a lease': { programs: heldByBackup, restoresWithoutHolds: true },
   'a payload store that deletes what was renewed': {
+    programs: underWay,
     payloads: (payloads, world) =>
       altered(payloads, {
         deleteUnchanged: async (batch, options) => await payloads.deleteUnchanged(batch.map((payload) => ({ ...payload, version: world.payloads.get(payload.payloadId)?.version ?? '' })), options),

@@ -115,11 +115,13 @@ export function simDestination(world: World, process: Process): Destination {
         write: async (object, chunk) => void chunks(backup, object).push(Buffer.from(chunk)),
         async publish(manifest) {
           const needs = new Set(await collect(decodePayloadIds(asStream(backup.payloadIds))))
-          await send(() => {
+          const sent = send(() => {
             if (world.backups.get(backupId)?.manifest !== undefined) throw new DuplicateBackupIdError(backupId)
             world.checkThere(needs, `backup ${backupId}`)
             world.backups.set(backupId, { ...backup, manifest: Buffer.from(manifest), needs })
           })
+          if (process.diesAtPublish) world.scheduler.kill(process)
+          await sent
         },
         abort: () => send(() => undefined),
       }

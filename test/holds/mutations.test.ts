@@ -3,14 +3,14 @@ import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { seed } from '../support/seed.ts'
 import { BREAKAGES } from './breakages.ts'
-import { program, simulate } from './simulation.ts'
+import { simulate } from './simulation.ts'
 
 /** Far more than it takes. */
 const MOST_SCHEDULES = 20_000
 
-test.each(Object.entries(BREAKAGES))('%s is found', async (name, breakage) => {
+test.each(Object.entries(BREAKAGES))('%s is found', { timeout: 600_000 }, async (name, { programs, ...breakage }) => {
   const details = await fc.check(
-    fc.asyncProperty(program, async (program) => {
+    fc.asyncProperty(programs, async (program) => {
       await simulate(program, breakage)
     }),
     { seed, numRuns: MOST_SCHEDULES, endOnFailure: true },

@@ -10,8 +10,12 @@ export interface Process {
   /** How many more steps it takes before it dies; `undefined` for one that does not. */
   stepsLeft: number | undefined
   readonly death: Deferred
-  /** How likely its turn is, beside that of others: some are slow. */
+  /** Whether it dies when it has sent what publishes its backup. */
+  readonly diesAtPublish: boolean
+  /** How likely its turn is, beside that of others, once it has taken some steps: many are slow somewhere. */
   readonly pace: number
+  readonly slowFrom: number
+  stepsTaken: number
 }
 
 interface Task {
@@ -28,6 +32,7 @@ export const LATE_MS = 400
 const LATE_PACE = 0.03
 
 const PACES = [1, 1, 0.2, 0.04] as const
+const MOST_QUICK_STEPS = 40
 /** How often another task may be looked for. */
 const MOST_LOOKS = 30
 
@@ -46,8 +51,8 @@ export class Scheduler {
     this.#maxSteps = maxSteps
   }
 
-  newProcess(stepsLeft?: number): Process {
-    return { pid: ++this.#pids, isDead: false, stepsLeft, death: deferred(), pace: PACES[this.below(PACES.length)] ?? 1 }
+  newProcess({ stepsLeft, pace, diesAtPublish = false }: { readonly stepsLeft?: number | undefined; readonly pace?: number | undefined; readonly diesAtPublish?: boolean } = {}): Process {
+    return { pid: ++this.#pids, isDead: false, stepsLeft, death: deferred(), diesAtPublish, pace: pace ?? PACES[this.below(PACES.length)] ?? 1, slowFrom: this.below(this.random() < 0.5 ? 3 : MOST_QUICK_STEPS), stepsTaken: 0 }
   }
 
   below(count: number): number {
@@ -112,6 +117,7 @@ export class Scheduler {
       if (++this.steps > this.#maxSteps) throw new Error(`It does not end within ${this.#maxSteps} steps`)
       await this.pass(1)
       const { process } = task
+      process.stepsTaken += 1
       if (process.stepsLeft !== undefined && !process.isDead && process.stepsLeft-- <= 0) {
         this.#tasks.push(task)
         this.kill(process)
@@ -123,5 +129,7 @@ export class Scheduler {
 }
 
 function paceOf(task: Task | undefined): number {
-  return task?.until === undefined ? (task?.process.pace ?? 1) : LATE_PACE
+  if (task === undefined) return 1
+  const { pace, slowFrom, stepsTaken } = task.process
+  return task.until === undefined ? (stepsTaken < slowFrom ? 1 : pace) : LATE_PACE
 }

@@ -24,7 +24,7 @@ const ACKNOWLEDGE_TIMEOUT_MS = 600
 export type Action =
   | { readonly type: 'write'; readonly file: string; readonly payload: string }
   | { readonly type: 'unlink'; readonly file: string }
-  | { readonly type: 'backup'; readonly dieAfter?: number | undefined }
+  | { readonly type: 'backup'; readonly dieAfter?: number | undefined; readonly diesAtPublish?: boolean }
   | { readonly type: 'sweep'; readonly dieAfter?: number | undefined }
   | { readonly type: 'restore'; readonly which: number; readonly dieAfter?: number | undefined }
   | { readonly type: 'delete'; readonly which: number; readonly dieAfter?: number | undefined }
@@ -39,6 +39,8 @@ export interface Program {
   readonly first: readonly Action[]
   /** What is done one after another, beside the other threads. */
   readonly threads: readonly (readonly Action[])[]
+  /** How fast each thread is, beside the others. @default any */
+  readonly paces?: readonly number[] | undefined
 }
 
 /** Parts of the machinery broken on purpose. */
@@ -50,7 +52,6 @@ export interface Breakage {
   readonly holds?: ((holds: Holds) => Holds) | undefined
   readonly destination?: ((destination: Destination, world: World) => Destination) | undefined
   readonly payloads?: ((payloads: PayloadStore, world: World) => PayloadStore) | undefined
-  readonly sweepClock?: ((world: World) => SteadyClock) | undefined
   readonly restoresWithoutHolds?: boolean | undefined
 }
 
@@ -94,29 +95,43 @@ const WRITTEN: readonly Action[] = [
 ]
 const BACKED_UP: readonly Action[] = [...WRITTEN, { type: 'backup' }, { type: 'unlink', file: 'a' }]
 const ripen = fc.record({ type: fc.constant('pass' as const), ms: fc.integer({ min: MIN_AGE_MS, max: 2 * MIN_AGE_MS }) })
-const quickDeath = fc.record({ type: fc.constant('backup' as const), dieAfter: fc.integer({ min: 10, max: 50 }) })
+const dyingBackup = fc.oneof(fc.record({ type: fc.constant('backup' as const), dieAfter: fc.nat({ max: 40 }) }), fc.constant<Action>({ type: 'backup', diesAtPublish: true }))
 const calm = { seed: fc.nat(), failureRate: fc.constantFrom(0, 0, 0.01) }
-const sweeps = fc.array(fc.oneof(sweep, sweep, ripen), { minLength: 3, maxLength: 10 })
+/** One that marks, one that deletes, and so on. */
+const sweeps = fc.array(fc.tuple(sweep, ripen), { minLength: 3, maxLength: 6 }).map((pairs) => pairs.flat())
+const slow = fc.constantFrom(0.02, 0.05, 0.2)
+const fast = fc.constantFrom(1, 0.5)
 
 /** What is captured loses its last reference while sweeps go on. */
-const lostWhileBackedUp: fc.Arbitrary<Program> = fc.record({
+export const lostWhileBackedUp: fc.Arbitrary<Program> = fc.record({
   ...calm,
   first: fc.constant(WRITTEN),
-  threads: fc.tuple(fc.array(fc.oneof(backup, quickDeath), { minLength: 1, maxLength: 2 }), fc.array(fc.oneof(unlink, unlink, write), { minLength: 1, maxLength: 3 }), sweeps),
+  threads: fc.tuple(
+    fc.oneof(backup, dyingBackup).map((action) => [action]),
+    fc.tuple(pass, fc.array(fc.oneof(unlink, unlink, write), { maxLength: 2 })).map(([pause, more]): Action[] => [pause, { type: 'write', file: 'c', payload: 'p3' }, { type: 'unlink', file: 'a' }, ...more]),
+    sweeps,
+  ),
+  paces: fc.tuple(slow, fast, fast),
 })
 
 /** What only a backup holds is restored, deleted, out of sight, while sweeps go on. */
-const heldByBackup: fc.Arbitrary<Program> = fc.record({
+export const heldByBackup: fc.Arbitrary<Program> = fc.record({
   ...calm,
   first: fc.constant(BACKED_UP),
-  threads: fc.tuple(fc.array(restore, { maxLength: 2 }), fc.array(fc.oneof(remove, mount), { maxLength: 2 }), sweeps),
+  threads: fc.tuple(fc.array(restore, { maxLength: 2 }), fc.array(fc.oneof(remove, remove, mount), { minLength: 1, maxLength: 2 }), sweeps),
+  paces: fc.tuple(slow, slow, fast),
 })
 
-/** Payloads on their way into the store while the clock steps. */
-const underWay: fc.Arbitrary<Program> = fc.record({
+/** Payloads on their way into the store, out of it and in again, while the clock steps. */
+export const underWay: fc.Arbitrary<Program> = fc.record({
   ...calm,
   first: fc.constant([]),
-  threads: fc.tuple(fc.array(fc.oneof(write, write, unlink), { minLength: 2, maxLength: 6 }), fc.array(fc.oneof(clock, ripen), { minLength: 1, maxLength: 3 }), sweeps),
+  threads: fc.tuple(
+    fc.array(fc.constantFrom<Action>({ type: 'write', file: 'a', payload: 'p1' }, { type: 'write', file: 'a', payload: 'p2' }, { type: 'unlink', file: 'a' }), { minLength: 3, maxLength: 8 }),
+    fc.array(fc.oneof(clock, clock, clock, ripen), { minLength: 3, maxLength: 8 }),
+    fc.array(fc.oneof(sweep, sweep, sweep, ripen), { minLength: 3, maxLength: 8 }),
+  ),
+  paces: fc.tuple(slow, slow, fast),
 })
 
 export const program: fc.Arbitrary<Program> = fc.oneof(anything, lostWhileBackedUp, heldByBackup, underWay)
@@ -148,7 +163,8 @@ class Simulation {
   async run(): Promise<Outcome> {
     const world = this.#world
     await this.#during([this.#thread(this.#program.first)])
-    await this.#during(this.#program.threads.map((actions) => this.#thread(actions)))
+    const { threads, paces } = this.#program
+    await this.#during(threads.map((actions, index) => this.#thread(actions, paces?.[index])))
     world.failureRate = 0
     world.isMounted = true
     world.isDrained = false
@@ -184,13 +200,13 @@ class Simulation {
     await all
   }
 
-  async #thread(actions: readonly Action[]): Promise<void> {
-    for (const action of actions) await this.#step(action)
+  async #thread(actions: readonly Action[], pace?: number): Promise<void> {
+    for (const action of actions) await this.#step(action, pace)
   }
 
   /** Does one action in a process of its own; one that dies is over when it is dead. */
-  async #step(action: Action | { readonly type: 'recover' }): Promise<void> {
-    const process = this.#world.scheduler.newProcess('dieAfter' in action ? action.dieAfter : undefined)
+  async #step(action: Action | { readonly type: 'recover' }, pace?: number): Promise<void> {
+    const process = this.#world.scheduler.newProcess({ stepsLeft: 'dieAfter' in action ? action.dieAfter : undefined, diesAtPublish: 'diesAtPublish' in action && action.diesAtPublish === true, pace })
     const work = this.#do(action, process).then(
       () => undefined,
       (error: unknown) => this.#failed(action, error),
@@ -327,7 +343,7 @@ class Simulation {
       pause: () => world.scheduler.call(process, () => undefined),
       process: this.#proofOf(process),
     })
-    return new Holds({ leases, destinations: [simDestination(world, process)], cache, stateOf: () => this.#state, steadyClock: this.#breakage.sweepClock?.(world) ?? clock })
+    return new Holds({ leases, destinations: [simDestination(world, process)], cache, stateOf: () => this.#state, steadyClock: clock })
   }
 
   #proofOf({ pid }: Process): ProcessProof {

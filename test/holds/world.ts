@@ -2,7 +2,7 @@
 import type { CatalogEvent } from '../../src/catalog/catalog.ts'
 import { Scheduler } from './scheduler.ts'
 
-export const MIN_AGE_MS = 25
+export const MIN_AGE_MS = 80
 
 export interface StoredBackup {
   payload: Uint8Array[]
