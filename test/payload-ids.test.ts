@@ -242,6 +242,7 @@ describe('uniteEncodedPayloadIds()', () => {
       }
     }
     const broken = async function* (): AsyncGenerator<Uint8Array> {
+      yield* set.encoded()
       throw new Error('Broken off')
     }
     await expect(uniteEncodedPayloadIds([source, broken, source])).rejects.toThrow('Broken off')

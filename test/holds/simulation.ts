@@ -24,7 +24,7 @@ const ACKNOWLEDGE_TIMEOUT_MS = 600
 export type Action =
   | { readonly type: 'write'; readonly file: string; readonly payload: string }
   | { readonly type: 'unlink'; readonly file: string }
-  | { readonly type: 'backup'; readonly dieAfter?: number | undefined; readonly diesAtPublish?: boolean }
+  | { readonly type: 'backup'; readonly dieAfter?: number | undefined; readonly diesAtPublish?: true }
   | { readonly type: 'sweep'; readonly dieAfter?: number | undefined }
   | { readonly type: 'restore'; readonly which: number; readonly dieAfter?: number | undefined }
   | { readonly type: 'delete'; readonly which: number; readonly dieAfter?: number | undefined }
@@ -206,7 +206,7 @@ class Simulation {
 
   /** Does one action in a process of its own; one that dies is over when it is dead. */
   async #step(action: Action | { readonly type: 'recover' }, pace?: number): Promise<void> {
-    const process = this.#world.scheduler.newProcess({ stepsLeft: 'dieAfter' in action ? action.dieAfter : undefined, diesAtPublish: 'diesAtPublish' in action && action.diesAtPublish === true, pace })
+    const process = this.#world.scheduler.newProcess({ stepsLeft: 'dieAfter' in action ? action.dieAfter : undefined, diesAtPublish: 'diesAtPublish' in action && action.diesAtPublish, pace })
     const work = this.#do(action, process).then(
       () => undefined,
       (error: unknown) => this.#failed(action, error),
