@@ -237,6 +237,8 @@ class FsDestination implements Destination {
       if (isSystemError(error, 'ENOENT')) return false
       throw pathError('remove', path, error)
     }
+    // What a delete began: that its manifest is gone may not be durable yet, and must be before its objects go.
+    if (!path.endsWith(TEMPORARY_SUFFIX)) await onPath('sync', claimed, () => this.#files.syncDirectory(claimed))
     await removeBackupFiles(this.#files, claimed)
     return true
   }

@@ -155,8 +155,21 @@ export function parseS3Url(url: string): S3DestinationOptions {
     if (parsed.searchParams.getAll(name).length > 1) throw invalid(`its query has ${name} more than once`)
     Object.assign(options, known(text))
   }
+  const prefix = decodedPath(parsed.pathname)
+  const found = { ...options, bucket: parsed.hostname, prefix }
   try {
-    return { ...options, bucket: parsed.hostname, prefix: decodeURIComponent(parsed.pathname.replace(/^\//, '')) }
+    resolveS3Config(found)
+  } catch (error) {
+    // Of a number that is none; in a URL it is the operator's, not the caller's.
+    if (error instanceof RangeError) throw invalid(error.message)
+    throw error
+  }
+  return found
+}
+
+function decodedPath(path: string): string {
+  try {
+    return decodeURIComponent(path.replace(/^\//, ''))
   } catch {
     throw invalid('its prefix is not encoded as UTF-8; write "%" as %25')
   }
@@ -189,12 +202,17 @@ function checkedEndpoint(text: string): string {
 function checkOverlap(own: { readonly bucket: string; readonly prefix: string; readonly endpoint: string | undefined }, payloadStore: S3PayloadStore): void {
   const { bucket, prefix = '' } = payloadStore
   const endpoint = payloadStore.endpoint === undefined ? own.endpoint : checkedEndpoint(payloadStore.endpoint)
-  if (bucket !== own.bucket || endpoint !== own.endpoint) return
+  if (bucket !== own.bucket || storeOf(endpoint) !== storeOf(own.endpoint)) return
   if (!prefix.startsWith(own.prefix) && !own.prefix.startsWith(prefix)) return
   throw new DestinationConfigInvalidError(
     `Cannot keep backups under "${own.prefix}" in bucket "${bucket}": the payload store keeps its payloads under "${prefix}" there, and its garbage collection would delete the backups`,
     { hint: 'Use another bucket, or prefixes of which none begins with the other', details: { bucket, prefix: own.prefix, payloadPrefix: prefix, reason: 'overlaps_payload_store' } },
   )
+}
+
+/** Amazon's endpoints all lead to the same buckets, whichever is named, or none. */
+function storeOf(endpoint: string | undefined): string | undefined {
+  return endpoint === undefined || /\.amazonaws\.com(\.cn)?$/.test(new URL(endpoint).hostname) ? undefined : endpoint
 }
 
 function checkObjectLock({ mode, retainDays }: S3ObjectLock): void {

@@ -198,6 +198,9 @@ function hintOf({ hint, reason }: Meaning, { operation, key }: S3Asked, region: 
 }
 
 function networkMeaning(code: string): Meaning {
+  if (code === 'ENOREGION') {
+    return { Class: DestinationConfigInvalidError, reason: 'no_region', text: 'no region is known, or what is given is none', hint: 'Name the region of the bucket: region=, AWS_REGION, or the profile' }
+  }
   if (code === 'EDAMAGED') return { Class: ChecksumMismatchError, reason: 'damaged', text: 'the bytes that arrived do not match their checksum', isTransient: true }
   if (CERTIFICATE_CODE.test(code)) {
     return {
@@ -246,15 +249,20 @@ function takeApart(thrown: unknown, secrets: readonly string[]): TakenApart {
   // Answers to HEAD have no body, and so no code.
   const name = ['Error', 'UnknownError', 'Unknown', 'S3ServiceException'].includes(given) || /^\d+$/.test(given) ? '' : given
   const inner = (error as { readonly errors?: readonly unknown[] }).errors?.[0] ?? error.cause
-  // The SDK has no name for what its own comparison of checksums finds.
-  const isDamaged = error.name === 'Error' && error.message.startsWith('Checksum mismatch')
-  const systemCode = isDamaged ? 'EDAMAGED' : (error['code'] ?? (inner instanceof Error && 'code' in inner ? inner.code : undefined))
+  const systemCode = ownCodeOf(error) ?? error['code'] ?? (inner instanceof Error && 'code' in inner ? inner.code : undefined)
   const region = error['Region'] ?? response?.headers?.['x-amz-bucket-region']
   const cause = new Error(scrub(error.message, secrets))
   cause.name = error.name
   if (error.stack !== undefined) cause.stack = scrub(error.stack, secrets)
   Object.assign(cause, { ...(systemCode !== undefined && { code: systemCode }), ...(status !== undefined && { status, requestId: metadata?.requestId }) })
   return { name: isAnswer || error.name === 'CredentialsProviderError' ? name : '', code: typeof systemCode === 'string' ? systemCode : error.name, status, region: regionName(region), cause }
+}
+
+/** For what the SDK has no code for: what its own comparison of checksums finds, and that it knows no region. */
+function ownCodeOf({ name, message }: Error): string | undefined {
+  if (name !== 'Error') return undefined
+  if (message.startsWith('Checksum mismatch')) return 'EDAMAGED'
+  return /^Region (is missing|not accepted)/.test(message) ? 'ENOREGION' : undefined
 }
 
 function regionName(value: unknown): string | undefined {

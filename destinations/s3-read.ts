@@ -33,13 +33,15 @@ export async function* readObject(session: S3Session, { key, startByte, signal }
   const request: S3RequestOptions = { operation: 'read', key, signal }
   let position = startByte
   let etag: string | undefined
+  let totalBytes: number | undefined
   let failures = 0
   let progressBytes = 0
   for (;;) {
     let range: Range | undefined
     try {
-      range = await openRange(session, request, { position, etag })
+      range = await openRange(session, request, { position, etag, totalBytes })
       etag = range.etag
+      totalBytes = range.totalBytes
       const chunks = watched(range.body, session, signal)
       for await (const chunk of range.skipBytes === 0 ? chunks : skipping(chunks, range.skipBytes)) {
         position += chunk.byteLength
@@ -62,7 +64,15 @@ export async function* readObject(session: S3Session, { key, startByte, signal }
   }
 }
 
-async function openRange(session: S3Session, request: S3RequestOptions, { position, etag }: { readonly position: number; readonly etag: string | undefined }): Promise<Range> {
+interface ResumeOptions {
+  readonly position: number
+  /** Of the version that was read so far. */
+  readonly etag: string | undefined
+  /** Of that version. */
+  readonly totalBytes: number | undefined
+}
+
+async function openRange(session: S3Session, request: S3RequestOptions, { position, etag, totalBytes }: ResumeOptions): Promise<Range> {
   const { bucket } = session.config
   const { key } = request
   try {
@@ -84,6 +94,8 @@ async function openRange(session: S3Session, request: S3RequestOptions, { positi
       }
     })
   } catch (error) {
+    // Some stores do not know the condition.
+    if (s3StatusOf(error) === 416 && totalBytes !== undefined && position < totalBytes) throw replaced(session, key, error)
     // Behind the end of the object there is nothing.
     if (s3StatusOf(error) === 416) return { body: NOTHING, totalBytes: 0, skipBytes: 0, etag }
     if (s3StatusOf(error) === 412) throw replaced(session, key, error)

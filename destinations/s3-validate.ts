@@ -13,9 +13,9 @@ import {
 } from '@aws-sdk/client-s3'
 import { newBackupId } from '../src/backup-id.ts'
 import type { DestinationWarning } from '../src/destination.ts'
-import { CombinedError, DestinationConfigInvalidError, DestinationUnreachableError } from '../src/errors.ts'
+import { CombinedError, DestinationConfigInvalidError, DestinationUnreachableError, isHoldfastError } from '../src/errors.ts'
 import { s3CodeOf, s3StatusOf } from './s3-errors.ts'
-import { checksumOf, readSmall, remove } from './s3-objects.ts'
+import { checksumOf, lookAt, readSmall, remove } from './s3-objects.ts'
 import type { S3Session } from './s3-session.ts'
 import { keyOf } from './s3-upload.ts'
 import { abortUpload } from './s3-writer.ts'
@@ -30,11 +30,13 @@ const CROWD = 6
  */
 export async function validateS3(session: S3Session, signal: AbortSignal | undefined): Promise<readonly DestinationWarning[]> {
   await checkList(session, signal)
+  // Under the name of an upload, so that a sweep removes what a crash leaves.
+  const key = keyOf(session, newBackupId(), 'payload')
+  // Nothing is there; but who may not read is told so.
+  if (session.config.access !== 'full') await lookAt(session, key, signal)
   if (session.config.access === 'restore') return []
   const warnings = [...(await checkListUploads(session, signal))]
   await checkObjectLock(session, signal)
-  // Under the name of an upload, so that a sweep removes what a crash leaves.
-  const key = keyOf(session, newBackupId(), 'payload')
   if (session.config.access === 'publish') await probeParts(session, { key, signal, isThere: false })
   else warnings.push(...(await probeAll(session, key, signal)))
   return [...warnings, ...(await lifecycleWarnings(session, signal))]
@@ -163,16 +165,21 @@ async function probeParts(session: S3Session, { key, signal, isThere }: ProbeOpt
 
 /** Also what a store must not take: content whose checksum is another. */
 async function takesWrongChecksum(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<boolean> {
-  try {
-    await session.sendOnce({ operation: 'write', key, signal }, async (client, abortSignal) => {
-      const wrong = checksumOf(PROBE.subarray(1))
-      await client.send(new PutObjectCommand({ Bucket: session.config.bucket, Key: key, Body: PROBE, ...wrong }), { abortSignal })
-    })
-    return true
-  } catch (error) {
-    const status = s3StatusOf(error)
-    if (status !== undefined && status >= 400 && status < 500 && status !== 403) return false
-    throw error
+  for (let failures = 1; ; failures++) {
+    try {
+      await session.sendOnce({ operation: 'write', key, signal }, async (client, abortSignal) => {
+        const wrong = checksumOf(PROBE.subarray(1))
+        await client.send(new PutObjectCommand({ Bucket: session.config.bucket, Key: key, Body: PROBE, ...wrong }), { abortSignal })
+      })
+      return true
+    } catch (error) {
+      // What damage is answered with would be tried again elsewhere; here it is what was asked for.
+      const isPassing = isHoldfastError(error) && error.retryable && error.details['reason'] !== 'damaged_in_transit'
+      const status = s3StatusOf(error)
+      if (!isPassing && status !== undefined && status >= 400 && status < 500 && status !== 403) return false
+      if (!isPassing || failures >= session.config.attempts) throw error
+      await session.backOff(failures, signal)
+    }
   }
 }
 

@@ -79,9 +79,12 @@ export class S3ObjectWriter {
     }
   }
 
-  /** Sends what is held back; to be called when everything was written. An object that was not begun stays in memory. */
+  /** Sends what is held back, and frees its memory; to be called when everything was written. An object that was not begun stays in memory. */
   async flush(): Promise<void> {
-    if (this.#uploadId !== undefined && (this.#filled > 0 || this.#parts.length === 0)) await this.#sendPart()
+    if (this.#uploadId === undefined) return
+    if (this.#filled > 0 || this.#parts.length === 0) await this.#sendPart()
+    await Promise.all(this.#inFlight)
+    this.#free.length = 0
   }
 
   /** Creates the object of what was written. Rejects with `duplicate_backup_id` when another upload has created it. */
@@ -93,10 +96,13 @@ export class S3ObjectWriter {
       await createSmall(this.#session, (this.#buffer ?? Buffer.alloc(0)).subarray(0, this.#filled), { key, nonce, signal })
     } else {
       await this.flush()
-      await Promise.all(this.#inFlight)
       this.#throwFailure()
       this.#mayExist = true
-      await createOnce(this.#session, { key, nonce, signal, bytes: this.#sent }, (condition) => this.#completeParts(condition))
+      let stored: string | undefined
+      await createOnce(this.#session, { key, nonce, signal, bytes: this.#sent }, async (condition) => {
+        stored = await this.#completeParts(condition)
+      })
+      this.#checkStored(stored)
     }
     this.#release()
   }
@@ -160,12 +166,13 @@ export class S3ObjectWriter {
     })
   }
 
-  async #completeParts(condition: Condition): Promise<void> {
+  /** Resolves with the checksum that the store says it has. */
+  async #completeParts(condition: Condition): Promise<string | undefined> {
     const { key, signal } = this.#options
     const { bucket } = this.#session.config
     // Putting parts together takes a store time as well.
     const request = { operation: 'write', key, signal, bodyBytes: this.#parts.length * BYTES_FOR_A_PART } as const
-    const stored = await this.#session.send(request, async (client, abortSignal) => {
+    return await this.#session.send(request, async (client, abortSignal) => {
       const { ETag, ChecksumCRC32 } = await client.send(
         new CompleteMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: this.#uploadId, MultipartUpload: { Parts: this.#parts }, ...condition }),
         { abortSignal },
@@ -174,10 +181,13 @@ export class S3ObjectWriter {
       if (ETag === undefined) throw new S3AnswerError('EBADANSWER', 'The answer has no ETag')
       return ChecksumCRC32
     })
+  }
+
+  #checkStored(stored: string | undefined): void {
     const expected = checksumOfParts(this.#parts)
     // Some stores answer with the checksum of the whole instead, which has no "-".
     if (stored?.includes('-') === true && stored !== expected) {
-      throw new ChecksumMismatchError(`Cannot write "s3://${bucket}/${key}": the store put other parts together than were sent`, { details: { expected, actual: stored } })
+      throw new ChecksumMismatchError(`Cannot write "s3://${this.#session.config.bucket}/${this.#options.key}": the store put other parts together than were sent`, { details: { expected, actual: stored } })
     }
   }
 

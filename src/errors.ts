@@ -82,7 +82,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   backup_incomplete: { httpStatus: 422, retryable: false, hint: 'Objects of this backup are missing or cut short; restore another one' },
   checksum_mismatch: { httpStatus: 422, retryable: false, hint: 'The stored bytes are not those that were written; restore another backup and check the storage' },
   duplicate_backup_id: { httpStatus: 409, retryable: false, hint: 'A backup of this ID exists already and was left as it is; use a fresh ID' },
-  store_kind_mismatch: { httpStatus: 409, retryable: false, hint: 'Restore into a store of the kind the backup was taken from' },
+  store_kind_mismatch: { httpStatus: 409, retryable: false, hint: 'Restore into a store of the kind the backup was taken from; "holdfast convert" then copies it into one of another kind' },
   store_id_mismatch: { httpStatus: 409, retryable: false, hint: 'Check that this is the store you mean; to restore into it all the same, allow it by name (--allow-store-id)' },
   store_not_drained: { httpStatus: 409, retryable: true, hint: 'Stop or drain what is using the store, then try again' },
   store_unavailable: { httpStatus: 503, retryable: false, hint: 'Check the path and the permissions of the metadata store' },
@@ -166,7 +166,7 @@ export class RestoreCorruptError extends HoldfastError {
   }
 }
 
-/** Thrown when a restore finds its target populated; nothing was read and nothing changed. */
+/** Thrown when a restore or a conversion finds its target populated; nothing was read and nothing changed. */
 export class RestoreDestinationNotEmptyError extends HoldfastError {
   constructor(message = 'Cannot restore into a store that holds data', options?: HoldfastErrorOptions) {
     super('restore_destination_not_empty', message, options)
@@ -208,7 +208,7 @@ export class BackupIncompleteError extends HoldfastError {
   }
 }
 
-/** Thrown when stored bytes, or what was restored from them, differ from the manifest's digest, count or set. */
+/** Thrown when stored bytes, or what was restored from them, differ from the manifest's digest, count or set, or the copy of a store from its source. */
 export class ChecksumMismatchError extends HoldfastError {
   constructor(message: string, options?: HoldfastErrorOptions) {
     super('checksum_mismatch', message, options)

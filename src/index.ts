@@ -61,6 +61,16 @@ export { type RestoreBackupOptions, type RestoreReport, restoreBackup } from './
 export { rollback, type RollbackOptions, type RollbackReport } from './restore/rollback.ts'
 export { recover, type RecoverOptions, type RecoveryOutcome, type RecoveryReport } from './restore/recover.ts'
 export { RESTORE_STEPS, type RestoreProgress, type RestoreStep, type StepTime } from './restore/steps.ts'
+export {
+  CONVERT_STEPS,
+  type ConvertedStore,
+  type ConvertProgress,
+  type ConvertReport,
+  type ConvertStep,
+  convertStore,
+  type ConvertStoreOptions,
+} from './metadata/convert-store.ts'
+export { RECORD_KINDS, type RecordKind } from './metadata/view-summary.ts'
 export type * from './metadata/metadata-store.ts'
 export { INODE_TYPES } from './metadata/metadata-store.ts'
 export { HOLDFAST_VERSION } from './version.ts'

@@ -1,5 +1,6 @@
 /** Looking into a stored backup without restoring it. */
 import type { Destination } from '../destination.ts'
+import { RestoreCorruptError } from '../errors.ts'
 import { decodeRecords, openSnapshot, type StoredRecord } from '../snapshot/snapshot-reader.ts'
 
 export interface ReadRecordsOptions {
@@ -25,12 +26,18 @@ export interface RecordBatch {
  * Rejects with `manifest_missing`, `backup_incomplete`, `restore_corrupt`, and what the destination rejects with.
  */
 export async function* readRecords({ destination, backupId, signal }: ReadRecordsOptions): AsyncGenerator<RecordBatch, void, undefined> {
-  const reader = await openSnapshot(destination.open(backupId, 'payload', { signal }), { signal })
   try {
-    for await (const frame of reader.frames()) {
-      yield { section: reader.header.sections[frame.section] ?? '', count: frame.records, records: () => decodeRecords(frame) }
+    const reader = await openSnapshot(destination.open(backupId, 'payload', { signal }), { signal })
+    try {
+      for await (const frame of reader.frames()) {
+        yield { section: reader.header.sections[frame.section] ?? '', count: frame.records, records: () => decodeRecords(frame) }
+      }
+    } finally {
+      await reader.close()
     }
-  } finally {
-    await reader.close()
+  } catch (error) {
+    if (!(error instanceof RestoreCorruptError)) throw error
+    const { offset, frame } = error
+    throw new RestoreCorruptError(`Cannot read backup ${backupId}: ${error.message}`, { cause: error, offset, frame, hint: 'Do not trust this backup; run "holdfast verify" to see what is damaged' })
   }
 }

@@ -8,8 +8,8 @@ export function withOutputOptions(command: Command): Command {
 
 export function withStore(command: Command): Command {
   return command
-    .requiredOption('--store <url>', 'the metadata store, such as level:/var/lib/server/metadata')
-    .option('--adopt', 'manage a plain LevelDB directory as a store from now on; its files stay where they are')
+    .requiredOption('--store <url>', 'the metadata store, such as level:/var/lib/server/metadata or postgres://server@localhost/files?schema=meta')
+    .option('--adopt', 'manage a plain LevelDB directory, or a store that the library made in a schema, from now on; nothing is moved')
 }
 
 export function withSource(command: Command): Command {
@@ -25,7 +25,7 @@ Exit codes:
   2    the command line is wrong
   3    something stored is corrupt, or failed verification
   4    refused by a precondition; nothing was changed
-  130  interrupted by Ctrl-C; nothing is left half done`
+  130  interrupted by Ctrl-C`
 
 /** Adds examples, each a command line without the program's name and what it is for, and the exit codes to a command's help. */
 export function withExamples(command: Command, examples: readonly (readonly [string, string])[], remarks: string = ''): Command {

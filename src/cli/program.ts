@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander'
 import { InvalidArgumentError, isHoldfastError } from '../errors.ts'
 import { registerBackup } from './commands/backup.ts'
 import { registerCatalog } from './commands/catalog.ts'
+import { registerConvert } from './commands/convert.ts'
 import { registerDelete } from './commands/delete.ts'
 import { registerDiff } from './commands/diff.ts'
 import { registerExport } from './commands/export.ts'
@@ -32,6 +33,7 @@ const COMMANDS = [
   registerVerify,
   registerRestore,
   registerRollback,
+  registerConvert,
   registerLs,
   registerDiff,
   registerDelete,
@@ -88,6 +90,8 @@ export function createProgram(terminal: Terminal): Command {
 const OVERVIEW = `
 URLs:
   level:PATH   a LevelDB metadata store in the directory PATH
+  postgres://USER@HOST/DATABASE?schema=NAME
+               a Postgres metadata store in the schema NAME; a password is better in PGPASSWORD or ~/.pgpass than in the URL
   file:PATH    a directory of backups
   s3://BUCKET/PREFIX?region=REGION&endpoint=URL
                backups in a bucket of S3 or a compatible store; keys by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE

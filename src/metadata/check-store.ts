@@ -1,6 +1,6 @@
 /** Whether a store serves: what is asked of a live engine after it was swapped in. */
 import { StoreUnavailableError } from '../errors.ts'
-import type { MetadataStore, Share } from './metadata-store.ts'
+import type { MetadataReader, Share } from './metadata-store.ts'
 
 const SHARES_TO_CHECK = 100
 const ENTRIES_TO_CHECK = 100
@@ -9,7 +9,7 @@ const ENTRIES_TO_CHECK = 100
  * Reads through the store's own interface: the settings, the shares, their roots, and the first entries of each with their inodes.
  * Rejects with `store_unavailable` when any of it fails.
  */
-export async function checkServes(store: MetadataStore): Promise<void> {
+export async function checkServes(store: MetadataReader): Promise<void> {
   try {
     await store.settings()
     for (const share of (await store.shares()).slice(0, SHARES_TO_CHECK)) await checkShare(store, share)
@@ -18,7 +18,7 @@ export async function checkServes(store: MetadataStore): Promise<void> {
   }
 }
 
-async function checkShare(store: MetadataStore, { name, root }: Share): Promise<void> {
+async function checkShare(store: MetadataReader, { name, root }: Share): Promise<void> {
   const inode = await store.inode(root)
   if (inode?.type !== 'directory') throw new Error(`the root ${root} of the share ${JSON.stringify(name)} is no directory`)
   const { entries } = await store.readDirectory(root, { limit: ENTRIES_TO_CHECK })

@@ -1,6 +1,6 @@
 /** Whether what a metadata store says of itself fits together. */
 import { conflictingLock } from './locks.ts'
-import type { DirectoryEntry, Inode, InodeNumber, MetadataStore } from './metadata-store.ts'
+import type { DirectoryEntry, Inode, InodeNumber, MetadataReader } from './metadata-store.ts'
 
 /**
  * Walks all shares of a store that nobody changes meanwhile, and says what does not hold: every entry has its inode and
@@ -9,7 +9,7 @@ import type { DirectoryEntry, Inode, InodeNumber, MetadataStore } from './metada
  *
  * Keeps every inode number and payload ID in memory: it is for tests and for stores of moderate size.
  */
-export async function checkTree(store: MetadataStore): Promise<readonly string[]> {
+export async function checkTree(store: MetadataReader): Promise<readonly string[]> {
   const walk = new Walk(store)
   for (const share of await store.shares()) await walk.root(share.root, `share ${JSON.stringify(share.name)}`)
   await walk.uploads()
@@ -19,13 +19,13 @@ export async function checkTree(store: MetadataStore): Promise<readonly string[]
 
 class Walk {
   readonly problems: string[] = []
-  readonly #store: MetadataStore
+  readonly #store: MetadataReader
   readonly #entries: Map<InodeNumber, number> = new Map()
   readonly #links: Map<InodeNumber, number> = new Map()
   readonly #payloadIds: Set<string> = new Set()
   #usedBytes = 0n
 
-  constructor(store: MetadataStore) {
+  constructor(store: MetadataReader) {
     this.#store = store
   }
 
@@ -108,7 +108,7 @@ class Walk {
 }
 
 /** All entries of a directory; throws when they do not come in the order of their bytes. */
-async function* entriesOf(store: MetadataStore, directory: InodeNumber): AsyncGenerator<DirectoryEntry, void, undefined> {
+async function* entriesOf(store: MetadataReader, directory: InodeNumber): AsyncGenerator<DirectoryEntry, void, undefined> {
   let after: string | undefined
   do {
     const page = await store.readDirectory(directory, { after })

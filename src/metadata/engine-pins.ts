@@ -1,4 +1,4 @@
-/** Which engines are still read, by a backup or a sweep, so that none is closed under it. */
+/** Which engines are still read by a backup, a view or a sweep, so that none is closed under it. */
 import { StoreNotDrainedError } from '../errors.ts'
 
 export class EnginePins {
@@ -13,22 +13,21 @@ export class EnginePins {
 
   /** Keeps an engine open while a task reads it. */
   async hold<T>(engine: string, task: () => Promise<T>): Promise<T> {
-    this.pin(engine)
+    const release = this.pin(engine)
     try {
       return await task()
     } finally {
-      await this.unpin(engine)
+      await release()
     }
   }
 
-  /** Keeps an engine open until `unpin`. */
-  pin(engine: string): void {
+  /** Keeps an engine open until what it returns is called, once. */
+  pin(engine: string): () => Promise<void> {
     this.#held.set(engine, this.#count(engine) + 1)
-  }
-
-  async unpin(engine: string): Promise<void> {
-    this.#held.set(engine, this.#count(engine) - 1)
-    if (this.#retired.has(engine)) await this.#closeUnheld(engine)
+    return async () => {
+      this.#held.set(engine, this.#count(engine) - 1)
+      if (this.#retired.has(engine)) await this.#closeUnheld(engine)
+    }
   }
 
   /** Closes an engine that serves no longer: now, or with the last task that reads it. */
@@ -44,7 +43,7 @@ export class EnginePins {
 
   /** Closes an engine; `store_not_drained` when a task still reads it. */
   async release(engine: string): Promise<void> {
-    if (this.#count(engine) > 0) throw new StoreNotDrainedError(`Cannot remove engine "${engine}": a backup still reads it`)
+    if (this.#count(engine) > 0) throw new StoreNotDrainedError(`Cannot remove engine "${engine}": a backup, a view or a sweep still reads it`)
     await this.retire(engine)
   }
 

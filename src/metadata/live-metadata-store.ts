@@ -5,22 +5,25 @@ import type { PayloadIdSet } from '../payload-ids.ts'
 import type { DrainOptions, Engines, RestoreJournal, SideEngine, Swappable } from '../swappable.ts'
 import { checkServes } from './check-store.ts'
 import { EnginePins } from './engine-pins.ts'
+import { HeldView } from './held-view.ts'
 import { mergeAscending } from './merge-ascending.ts'
 import type {
-  Block,
   ByteRangeLock,
   Content,
-  DirectoryPage,
+  ImportOptions,
   Inode,
   InodeAttributes,
   InodeNumber,
+  MetadataReader,
   MetadataStore,
+  MetadataView,
   NewInode,
   PendingUpload,
   Place,
   Share,
 } from './metadata-store.ts'
 import { OperationGate } from './operation-gate.ts'
+import { RoutedReader } from './routed-reader.ts'
 
 /** Where the engines of a live store are. What it does to them is durable; who uses them is for the live store to know. */
 export interface EngineHome extends Swappable {
@@ -31,6 +34,9 @@ export interface EngineHome extends Swappable {
   /** Closes every engine and lets others have the home. Idempotent. */
   close(): Promise<void>
 }
+
+/** How often the engines may change while they are looked at. */
+const MOST_TRIES = 100
 
 interface ServingEngine {
   readonly engine: string
@@ -43,10 +49,10 @@ interface ServingEngine {
  * goes to the engine that is live after it, so readers never see a failure. An iteration is in flight from its first step until it
  * ends or is left: one that is held open for longer than the drain window fails the restore, not the server.
  *
- * A backup does not hold up a restore, nor a restore a backup: it keeps its engine open until it is done, though another may have become
- * live meanwhile, and so gives the store as it was when the backup began. One that begins in the full stop waits.
+ * Neither a backup nor a view holds up a restore, nor a restore them: each keeps its engine open until it is done, though another may have
+ * become live meanwhile, and so gives the store as it was when it began. One that begins in the full stop waits.
  */
-export class LiveMetadataStore implements MetadataStore, Swappable {
+export class LiveMetadataStore extends RoutedReader implements MetadataStore, Swappable {
   readonly kind: StoreKind
   readonly schemaVersion: number
   readonly #home: EngineHome
@@ -60,6 +66,7 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
   #closed: Promise<void> | undefined
 
   private constructor(home: EngineHome, storeId: string, live: ServingEngine) {
+    super()
     this.kind = home.kind
     this.schemaVersion = home.schemaVersion
     this.#home = home
@@ -85,32 +92,8 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
     return this.#write((store) => store.createShare(name, options))
   }
 
-  share(name: string): Promise<Share | undefined> {
-    return this.#read((store) => store.share(name))
-  }
-
-  shares(): Promise<readonly Share[]> {
-    return this.#read((store) => store.shares())
-  }
-
   removeShare(name: string): Promise<void> {
     return this.#write((store) => store.removeShare(name))
-  }
-
-  inode(inode: InodeNumber): Promise<Inode | undefined> {
-    return this.#read((store) => store.inode(inode))
-  }
-
-  lookup(place: Place): Promise<Inode | undefined> {
-    return this.#read((store) => store.lookup(place))
-  }
-
-  readDirectory(directory: InodeNumber, options?: { readonly after?: string | undefined; readonly limit?: number | undefined }): Promise<DirectoryPage> {
-    return this.#read((store) => store.readDirectory(directory, options))
-  }
-
-  blocks(inode: InodeNumber): AsyncIterable<Block> {
-    return this.#iterate((store) => store.blocks(inode))
   }
 
   create(place: Place, inode: NewInode): Promise<Inode> {
@@ -141,10 +124,6 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
     return this.#write((store) => store.putUpload(upload))
   }
 
-  uploads(): AsyncIterable<PendingUpload> {
-    return this.#iterate((store) => store.uploads())
-  }
-
   completeUpload(uploadId: string, inode?: Partial<InodeAttributes>): Promise<Inode> {
     return this.#write((store) => store.completeUpload(uploadId, inode))
   }
@@ -161,28 +140,24 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
     return this.#write((store) => store.unlock(range))
   }
 
-  locks(inode: InodeNumber): Promise<readonly ByteRangeLock[]> {
-    return this.#read((store) => store.locks(inode))
-  }
-
-  setting(name: string): Promise<string | undefined> {
-    return this.#read((store) => store.setting(name))
-  }
-
   setSetting(name: string, value: string | undefined): Promise<void> {
     return this.#write((store) => store.setSetting(name, value))
   }
 
-  settings(): Promise<ReadonlyMap<string, string>> {
-    return this.#read((store) => store.settings())
+  async view(): Promise<MetadataView> {
+    while (this.#gate.state === 'closed') await this.#gate.pass('read')
+    const { engine, store } = this.#serving()
+    const release = this.#pins.pin(engine)
+    try {
+      return new HeldView(await store.view(), release)
+    } catch (error) {
+      await release()
+      throw error
+    }
   }
 
-  usedBytes(): Promise<number> {
-    return this.#read((store) => store.usedBytes())
-  }
-
-  payloadIds(): AsyncIterable<string> {
-    return this.#iterate((store) => store.payloadIds())
+  importView(view: MetadataView, options?: ImportOptions): Promise<void> {
+    return this.#write((store) => store.importView(view, options))
   }
 
   /**
@@ -190,16 +165,15 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
    * what was live or kept when it began is read to the end. Rejects with `store_unavailable` when one of them cannot be read.
    */
   async *retainedPayloadIds(): AsyncGenerator<string, void, undefined> {
-    const { live, previous } = await this.#pinRetained()
-    const pinned = previous === undefined ? [live.engine] : [live.engine, previous]
+    const { live, previous, pins } = await this.#pinRetained()
     try {
       const stores = [live.store, ...(previous === undefined ? [] : [await this.#home.openEngine(previous)])]
       yield* mergeAscending(stores.map((store) => store.payloadIds()))
     } finally {
-      for (const engine of pinned) {
+      for (const [engine, release] of pins) {
         // What was opened only for this is closed again.
         if (!this.#served.has(engine)) await this.#pins.retire(engine)
-        await this.#pins.unpin(engine)
+        await release()
       }
     }
   }
@@ -238,16 +212,20 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
     return this.#home.freeBytes()
   }
 
-  drainWrites(options: DrainOptions): Promise<void> {
-    return this.#gate.narrow('reads-only', options.timeoutMs)
+  drainWrites({ timeoutMs }: DrainOptions): Promise<void> {
+    return this.#gate.narrow('reads-only', { timeoutMs, andThen: (rest) => this.#home.drainWrites(rest) })
   }
 
-  drain(options: DrainOptions): Promise<void> {
-    return this.#gate.narrow('closed', options.timeoutMs)
+  drain({ timeoutMs }: DrainOptions): Promise<void> {
+    return this.#gate.narrow('closed', { timeoutMs, andThen: (rest) => this.#home.drain(rest) })
   }
 
   async resume(): Promise<void> {
-    this.#gate.open()
+    try {
+      await this.#home.resume()
+    } finally {
+      this.#gate.open()
+    }
     const serving = 'engine' in this.#live ? this.#live.engine : undefined
     for (const engine of this.#served) {
       if (engine === serving) continue
@@ -301,16 +279,24 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
   }
 
   /** Pins the live engine and the one kept, as they are at one time. */
-  async #pinRetained(): Promise<{ readonly live: ServingEngine; readonly previous: string | undefined }> {
-    for (;;) {
+  async #pinRetained(): Promise<{ readonly live: ServingEngine; readonly previous: string | undefined; readonly pins: ReadonlyMap<string, () => Promise<void>> }> {
+    for (let tries = 0; tries < MOST_TRIES; tries++) {
       while (this.#gate.state === 'closed') await this.#gate.pass('read')
       const live = this.#serving()
       const { live: onDisk, previous } = await this.#home.engines()
       if (this.#live !== live || onDisk !== live.engine) continue
-      this.#pins.pin(live.engine)
-      if (previous !== undefined) this.#pins.pin(previous)
-      return { live, previous }
+      const engines = previous === undefined ? [live.engine] : [live.engine, previous]
+      return { live, previous, pins: new Map(engines.map((engine) => [engine, this.#pins.pin(engine)])) }
     }
+    throw new StoreUnavailableError('Cannot tell what the store refers to: another engine than the one that serves is live', { retryable: true })
+  }
+
+  protected override ask<T>(question: (reader: MetadataReader) => Promise<T>): Promise<T> {
+    return this.#gate.run('read', () => question(this.#serving().store))
+  }
+
+  protected override list<T>(question: (reader: MetadataReader) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+    return this.#gate.iterate(() => question(this.#serving().store))
   }
 
   #serving(): ServingEngine {
@@ -318,15 +304,7 @@ export class LiveMetadataStore implements MetadataStore, Swappable {
     throw new StoreUnavailableError(this.#live.message, { cause: this.#live.cause })
   }
 
-  #read<T>(operation: (store: MetadataStore) => Promise<T>): Promise<T> {
-    return this.#gate.run('read', () => operation(this.#serving().store))
-  }
-
   #write<T>(operation: (store: MetadataStore) => Promise<T>): Promise<T> {
     return this.#gate.run('write', () => operation(this.#serving().store))
-  }
-
-  #iterate<T>(open: (store: MetadataStore) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
-    return this.#gate.iterate(() => open(this.#serving().store))
   }
 }

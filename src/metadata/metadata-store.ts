@@ -103,19 +103,11 @@ export interface Place {
   readonly name: string
 }
 
-export interface MetadataStore extends Backupable {
-  /** The version of the records' schema. */
-  readonly schemaVersion: number
-  /** Given at creation, kept through restores. */
-  readonly storeId: string
-
-  /** Creates a share with an empty root directory. `entry_exists` when the name is taken. */
-  createShare(name: string, options?: { readonly options?: Readonly<Record<string, string>>; readonly root?: Partial<InodeAttributes> }): Promise<Share>
+/** The reading half of a metadata store: of a store as it is at each call, of a view as it was at one instant. */
+export interface MetadataReader {
   share(name: string): Promise<Share | undefined>
   /** All shares, by name. */
   shares(): Promise<readonly Share[]>
-  /** `entry_not_found`; `directory_not_empty` when the root holds entries. */
-  removeShare(name: string): Promise<void>
 
   inode(inode: InodeNumber): Promise<Inode | undefined>
   lookup(place: Place): Promise<Inode | undefined>
@@ -123,6 +115,74 @@ export interface MetadataStore extends Backupable {
   readDirectory(directory: InodeNumber, options?: { readonly after?: string | undefined; readonly limit?: number | undefined }): Promise<DirectoryPage>
   /** The block list of a file, in file order. */
   blocks(inode: InodeNumber): AsyncIterable<Block>
+
+  /** All pending uploads, by ID. */
+  uploads(): AsyncIterable<PendingUpload>
+  locks(inode: InodeNumber): Promise<readonly ByteRangeLock[]>
+
+  setting(name: string): Promise<string | undefined>
+  settings(): Promise<ReadonlyMap<string, string>>
+
+  /** Sum of `size` over all regular files, each counted once. */
+  usedBytes(): Promise<number>
+  /** Every payload ID that anything in the store refers to, ascending, each once. */
+  payloadIds(): AsyncIterable<string>
+}
+
+/** An inode as a view lists it. */
+export interface ListedInode extends Inode {
+  /** The directory that holds a directory; a share's root holds itself. `undefined` for other types. */
+  readonly parent: InodeNumber | undefined
+}
+
+/** A directory entry as a view lists it. */
+export interface ListedEntry extends DirectoryEntry, Place {}
+
+/** A block as a view lists it: `inode` is the file's. */
+export interface ListedBlock extends Block {
+  readonly inode: InodeNumber
+}
+
+/**
+ * A store at one instant, whatever is written to it meanwhile. Beside what a store can be asked, a view lists all that an exact copy
+ * needs, each list in one pass, in bounded memory. A view keeps what it shows from being reclaimed, so close it.
+ */
+export interface MetadataView extends MetadataReader {
+  /** The number that the next inode would have got: no inode has had it, nor a greater one. */
+  nextInode(): Promise<InodeNumber>
+  /** All inodes, by number. */
+  inodes(): AsyncIterable<ListedInode>
+  /** All directory entries, by directory, then by name. */
+  entries(): AsyncIterable<ListedEntry>
+  /** The block lists of all files, by inode, then in file order. */
+  allBlocks(): AsyncIterable<ListedBlock>
+  /** All locks, by inode. */
+  allLocks(): AsyncIterable<ByteRangeLock>
+
+  /** Waits for reads under way, iterations included; reads after it reject. Idempotent. */
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+export interface ImportOptions {
+  /** Ends the import and leaves the store empty; it rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined
+  /** Called now and then with how many records were written. */
+  readonly onProgress?: ((progress: { readonly records: number }) => void) | undefined
+  /** Called once with all that was imported, before it is made to last; what it rejects with fails the import. The view is closed by the import. */
+  readonly check?: ((imported: MetadataView) => Promise<void>) | undefined
+}
+
+export interface MetadataStore extends Backupable, MetadataReader {
+  /** The version of the records' schema. */
+  readonly schemaVersion: number
+  /** Given at creation, kept through restores and imports. */
+  readonly storeId: string
+
+  /** Creates a share with an empty root directory. `entry_exists` when the name is taken. */
+  createShare(name: string, options?: { readonly options?: Readonly<Record<string, string>>; readonly root?: Partial<InodeAttributes> }): Promise<Share>
+  /** `entry_not_found`; `directory_not_empty` when the root holds entries. */
+  removeShare(name: string): Promise<void>
 
   /** Creates an inode and its entry. `entry_exists`, `entry_not_found` (no parent), `not_a_directory`. */
   create(place: Place, inode: NewInode): Promise<Inode>
@@ -138,7 +198,6 @@ export interface MetadataStore extends Backupable {
 
   /** Starts or replaces a pending upload. */
   putUpload(upload: PendingUpload): Promise<void>
-  uploads(): AsyncIterable<PendingUpload>
   /** Turns an upload into a file at its place (replacing none), in one step. */
   completeUpload(uploadId: string, inode?: Partial<InodeAttributes>): Promise<Inode>
   removeUpload(uploadId: string): Promise<void>
@@ -147,18 +206,22 @@ export interface MetadataStore extends Backupable {
   lock(lock: ByteRangeLock): Promise<void>
   /** Gives bytes back; parts of the owner's locks outside of them stay. */
   unlock(range: Omit<ByteRangeLock, 'kind'>): Promise<void>
-  locks(inode: InodeNumber): Promise<readonly ByteRangeLock[]>
 
-  setting(name: string): Promise<string | undefined>
   setSetting(name: string, value: string | undefined): Promise<void>
-  settings(): Promise<ReadonlyMap<string, string>>
 
-  /** Sum of `size` over all regular files, each counted once. */
-  usedBytes(): Promise<number>
-  /** Every payload ID that anything in the store refers to, ascending, each once. */
-  payloadIds(): AsyncIterable<string>
-  /** The same, with what a state of the store that is kept for rollback refers to; for stores that keep one. */
+  /** What `payloadIds` gives, with what a state of the store that is kept for rollback refers to; for stores that keep one. */
   retainedPayloadIds?(): AsyncIterable<string>
+
+  /** The store at this instant, for reading on and on. Never holds up writers, nor they it. */
+  view(): Promise<MetadataView>
+  /**
+   * Fills an empty store with all that a view of any store shows, as it is: inode numbers, links, times, upload IDs, locks. The
+   * store keeps its own ID, and never gives out an inode number that the other has used. Memory is bounded, whatever the view holds.
+   *
+   * A populated store is refused (`restore_destination_not_empty`) before anything is read. The store is left empty when reading the
+   * view, writing or `check` fails, when the signal aborts, and when the process ends before it is done.
+   */
+  importView(view: MetadataView, options?: ImportOptions): Promise<void>
 
   /** Idempotent. */
   close(): Promise<void>

@@ -109,7 +109,7 @@ async function restore(options: RestoreBackupOptions): Promise<RestoreReport> {
     const warnings = await replaceEngine(options, plan, { restoreId, startedAtMs, drainTimeoutMs, steps })
     return report(plan, { restoreId, startedAtMs, durationMs: performance.now() - startedAt, steps, warnings })
   } finally {
-    await steps.run('resume', () => target.resume())
+    await steps.runAnyway('resume', () => target.resume())
   }
 }
 

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Backupable, SnapshotSummary } from '../backupable.ts'
 import type { BackupObject, Destination } from '../destination.ts'
-import { BackupIncompleteError, ChecksumMismatchError, InternalError } from '../errors.ts'
+import { BackupIncompleteError, ChecksumMismatchError, InternalError, isHoldfastError } from '../errors.ts'
 import { countPayloadIds } from '../payload-ids.ts'
 import type { Manifest } from '../snapshot/manifest.ts'
 
@@ -35,7 +35,7 @@ export async function checkPayloadIds(source: { readonly destination: Destinatio
 
 /**
  * Reads a restored store through its own `backup`, and compares the records of each section and the payload-ID set with the
- * manifest. Rejects with `checksum_mismatch`.
+ * manifest. Rejects with `checksum_mismatch`, and with the signal's reason.
  */
 export async function checkRestored(store: Backupable, manifest: Manifest, options: ContentOptions = {}): Promise<void> {
   const { signal, onProgress } = options
@@ -48,7 +48,10 @@ export async function checkRestored(store: Backupable, manifest: Manifest, optio
     },
     returnsChunks: true,
   }
-  const payloadIds = await store.backup(sink, { signal, onProgress: ({ bytes, records }) => onProgress?.({ bytes, totalBytes, records }) })
+  const payloadIds = await store.backup(sink, { signal, onProgress: ({ bytes, records }) => onProgress?.({ bytes, totalBytes, records }) }).catch((error: unknown) => {
+    // To its caller this is no backup that was cancelled.
+    throw signal?.aborted === true && isHoldfastError(error) && error.code === 'backup_aborted' ? signal.reason : error
+  })
   try {
     const expected = { records: manifest.records, payloadIds: { count: manifest.payloadIds.count, digest: manifest.payloadIds.sha256 } }
     const actual = { records: summary?.records ?? {}, payloadIds: { count: payloadIds.size, digest: payloadIds.digest } }

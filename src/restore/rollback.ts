@@ -58,7 +58,7 @@ export async function rollback({ target, drainTimeoutMs = DRAIN_TIMEOUT_MS, onPr
       const stoppedMs = steps.total('drain', 'journal', 'swap', 'check-live', 'clear-journal')
       return { restoreId, storeId, live: previous, previous: live, stoppedMs, steps: steps.times, warnings: outcome.warnings }
     } finally {
-      await steps.run('resume', () => target.resume())
+      await steps.runAnyway('resume', () => target.resume())
     }
   })
 }

@@ -41,12 +41,16 @@ export class StepRunner {
   }
 
   async run<T>(step: RestoreStep, task: (report: (progress: Omit<RestoreProgress, 'step'>) => void) => Promise<T>): Promise<T> {
-    const startedAt = performance.now()
-    this.#onProgress?.({ step, bytes: 0, totalBytes: 0, records: 0 })
+    this.#tell(step)
+    return await this.#timed(step, () => task((progress) => this.#onProgress?.({ step, ...progress })))
+  }
+
+  /** The same for a step that is taken even when the one who is told of it throws. */
+  async runAnyway(step: RestoreStep, task: () => Promise<void>): Promise<void> {
     try {
-      return await task((progress) => this.#onProgress?.({ step, ...progress }))
+      this.#tell(step)
     } finally {
-      this.#times.push({ step, durationMs: performance.now() - startedAt })
+      await this.#timed(step, task)
     }
   }
 
@@ -57,5 +61,18 @@ export class StepRunner {
   /** Milliseconds that these steps took together. */
   total(...steps: readonly RestoreStep[]): number {
     return this.#times.filter(({ step }) => steps.includes(step)).reduce((sum, { durationMs }) => sum + durationMs, 0)
+  }
+
+  #tell(step: RestoreStep): void {
+    this.#onProgress?.({ step, bytes: 0, totalBytes: 0, records: 0 })
+  }
+
+  async #timed<T>(step: RestoreStep, task: () => Promise<T>): Promise<T> {
+    const startedAt = performance.now()
+    try {
+      return await task()
+    } finally {
+      this.#times.push({ step, durationMs: performance.now() - startedAt })
+    }
   }
 }

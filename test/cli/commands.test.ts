@@ -256,6 +256,21 @@ describe('holdfast ls', () => {
   })
 })
 
+describe('holdfast ls and diff', () => {
+  it('of a damaged backup name it, and speak of no target', async () => {
+    const dir = await copy()
+    const payload = join(dir, 'backups', first, 'payload')
+    const bytes = await readFile(payload)
+    bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1
+    await writeFile(payload, bytes)
+    for (const words of [['ls', first, 'tree'], ['diff', first, second]]) {
+      const outcome = await holdfast([...words, '--from', 'file:backups'], { cwd: dir })
+      expectError(outcome, 3, 'restore_corrupt', new RegExp(`Cannot read backup ${first}: `))
+      expect(outcome.stderr).not.toContain('target')
+    }
+  })
+})
+
 describe('holdfast diff', () => {
   it('tells what was added, removed, renamed and modified', async () => {
     const dir = await copy()
@@ -307,6 +322,18 @@ describe('holdfast delete', () => {
     await holdfastJson(['delete', second, '--from', 'file:backups', '--yes', '--force'], { cwd: dir })
     await holdfastJson(['delete', first, '--from', 'file:backups', '--yes'], { cwd: dir })
     expect(await holdfastJson(['list', '--from', 'file:backups'], { cwd: dir })).toEqual({ backups: [], damaged: [] })
+  })
+})
+
+describe('holdfast delete of the backup of a newer release', () => {
+  it('does not call it damaged', async () => {
+    const dir = await copy()
+    const path = join(dir, 'backups', first, 'manifest.json')
+    await writeFile(path, (await readFile(path, 'utf8')).replace('"manifestVersion": 1', '"manifestVersion": 2'))
+    const { code, stderr } = await holdfast(['delete', first, '--from', 'file:backups', '--yes'], { cwd: dir })
+    expect(code).toBe(3)
+    expect(stderr).toContain(`Backup ${first} cannot be read: `)
+    expect(stderr).not.toContain('damaged')
   })
 })
 

@@ -7,6 +7,7 @@ import { compareTrees } from '../../src/cli/tree/compare-trees.ts'
 import { exportTree } from '../../src/cli/tree/export-tree.ts'
 import { importTree } from '../../src/cli/tree/import-tree.ts'
 import { PayloadDirectory, payloadIdOf } from '../../src/cli/tree/payload-directory.ts'
+import { removeShareTree } from '../../src/cli/tree/remove-share.ts'
 import { openMemoryStore } from '../../src/stores/memory/index.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { holdfast, holdfastJson, writeTree } from './holdfast.ts'
@@ -103,10 +104,38 @@ describe('holdfast import and export', () => {
     expect(inside).toMatchObject({ code: 2, stderr: expect.stringContaining('which the import writes to') as string })
     expect(await holdfast(['import', 'nope', '--store', 'level:store'], { cwd: dir })).toMatchObject({ code: 2, stderr: expect.stringContaining('there is no such directory') as string })
     expect(await holdfast(['import', 'tree/file', '--store', 'level:store'], { cwd: dir })).toMatchObject({ code: 2, stderr: expect.stringContaining('it is not a directory') as string })
+    expect(await readdir(dir)).toEqual(['tree'])
   })
 })
 
 describe('importTree()', () => {
+  it('removes what an import that was killed had created, and no other share', async () => {
+    const dir = await tempDir()
+    await writeTree(join(dir, 'tree'), Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`dir${at % 7}/file${at}`, `content ${at}`])))
+    await using store = await openMemoryStore()
+    await importTree({ directory: join(dir, 'tree'), store, share: 'whole' })
+    const bytes = await store.usedBytes()
+    for (const calls of [0, 1, 2, 3, 20]) {
+      await expect(importTree({ directory: join(dir, 'tree'), store: killedAfter(store, calls), share: 'tree' })).rejects.toThrow('killed')
+      await importTree({ directory: join(dir, 'tree'), store, share: 'tree' })
+      expect((await store.shares()).map(({ name }) => name)).toEqual(['tree', 'whole'])
+      expect(await store.usedBytes()).toBe(2 * bytes)
+      expect(await store.settings()).toEqual(new Map())
+      await removeShareTree(store, 'tree')
+    }
+    await expect(importTree({ directory: join(dir, 'tree'), store, share: 'whole' })).rejects.toMatchObject({ code: 'entry_exists' })
+    expect((await store.shares()).map(({ name }) => name)).toEqual(['whole'])
+    expect(await store.settings()).toEqual(new Map())
+  })
+
+  it('says so when what it had created cannot be removed', async () => {
+    const dir = await tempDir()
+    await writeTree(join(dir, 'tree'), { a: 'x', b: 'y' })
+    await using store = await openMemoryStore()
+    const failing = importTree({ directory: join(dir, 'tree'), store: killedAfter(store, 3), share: 'tree' })
+    await expect(failing).rejects.toMatchObject({ message: expect.stringMatching(/killed.*could not be removed.*next import.*killed/s) as string })
+  })
+
   it('fails on a name that is not UTF-8, and removes the share again', async () => {
     const dir = await tempDir()
     await mkdir(join(dir, 'tree/sub'), { recursive: true })
@@ -147,6 +176,23 @@ describe('importTree()', () => {
     })
   })
 })
+
+/** The store as a process has it that is killed after some changes: every later call rejects. */
+function killedAfter(store: MetadataStore, calls: number): MetadataStore {
+  let left = calls
+  return new Proxy(store, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target)
+      if (typeof value !== 'function') return value
+      return async (...given: unknown[]): Promise<unknown> => {
+        const isChange = ['createShare', 'create', 'setSetting', 'unlink', 'removeShare'].includes(String(name))
+        if (isChange) left -= 1
+        if (left < 0) throw new Error('killed')
+        return await (value as (...given: unknown[]) => Promise<unknown>).apply(target, given)
+      }
+    },
+  })
+}
 
 /** A store that says whatever the test wants it to. */
 function hostileStore(inodes: readonly Inode[], entries: Readonly<Record<number, readonly (readonly [string, number])[]>>): MetadataStore {

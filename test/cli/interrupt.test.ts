@@ -2,10 +2,13 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
 import { describe, expect, it } from 'vitest'
+import { Interrupted } from '../../src/cli/interrupt.ts'
+import { runCommandLine } from '../../src/cli/program.ts'
 import { openLevelStore } from '../../src/stores/level/index.ts'
 import { tempDir } from '../support/temp-dir.ts'
-import { holdfast, holdfastJson, MAIN } from './holdfast.ts'
+import { holdfast, holdfastJson, MAIN, writeTree } from './holdfast.ts'
 
 /** A directory with a store of several MiB. */
 async function prepare(): Promise<string> {
@@ -81,5 +84,17 @@ describe('Ctrl-C', () => {
     const dir = await prepare()
     expect((await interrupted([...BACKUP, ...SLOWLY], { cwd: dir, signals: ['SIGTERM'] })).code).toBe(143)
     expect((await namesIn(join(dir, 'backups'))).filter((name) => /^[0-9A-Z]{26}/.test(name))).toEqual([])
+  })
+
+  it('in an export says what is left', async () => {
+    const dir = await tempDir()
+    await writeTree(join(dir, 'tree'), { file: 'x' })
+    await holdfastJson(['import', 'tree', '--store', 'level:store', '--payloads', 'payloads'], { cwd: dir })
+    const stderr = new PassThrough({ encoding: 'utf8' })
+    const terminal = { stdin: new PassThrough(), stdout: new PassThrough(), stderr, env: {}, signal: AbortSignal.abort(new Interrupted('SIGINT')) }
+    const words = ['export', join(dir, 'again'), '--store', `level:${join(dir, 'store')}`, '--payloads', join(dir, 'payloads')]
+    expect(await runCommandLine(words, terminal)).toBe(130)
+    expect(await namesIn(dir)).toContain('again')
+    expect(String(stderr.read())).toMatch(/^error: backup_aborted: Interrupted by SIGINT .*\nhint: What was written so far is left in ".*again"; remove it, /)
   })
 })

@@ -6,9 +6,11 @@ import { attributeTests } from './metadata-attributes.ts'
 import { concurrencyTests } from './metadata-concurrency.ts'
 import { contentTests } from './metadata-content.ts'
 import { type RegisterTest, all, refused } from './metadata-fixture.ts'
+import { importTests } from './metadata-import.ts'
 import { lockTests } from './metadata-locks.ts'
 import { nameTests } from './metadata-names.ts'
 import { treeTests } from './metadata-tree.ts'
+import { viewTests } from './metadata-view.ts'
 import type { TestRunner } from './runner.ts'
 
 export interface MetadataStoreConformanceOptions {
@@ -33,7 +35,8 @@ export function testMetadataStore({ name, runner, factory }: MetadataStoreConfor
     })
   }
   runner.describe(`metadata store ${name}`, () => {
-    for (const tests of [shareTests, treeTests, nameTests, attributeTests, contentTests, lockTests, concurrencyTests]) tests(register)
+    for (const tests of [shareTests, treeTests, nameTests, attributeTests, contentTests, lockTests, concurrencyTests, viewTests]) tests(register)
+    importTests(runner, factory)
     lifeTests({ name, runner, factory })
   })
 }

@@ -82,11 +82,11 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   return result
 }
 
-/** Runs a call whose sync of the destination's root fails; only that very failure is passed over. */
-async function withRootSyncFailing(files: Files, call: (files: Files) => Promise<void>): Promise<void> {
+/** Runs a call whose first sync of a directory of this name fails; only that very failure is passed over. */
+async function withSyncFailing(name: string, files: Files, call: (files: Files) => Promise<void>): Promise<void> {
   let failure: Error | undefined
   const failing = interceptFiles(files, async (step, run) => {
-    if (step.call !== 'syncDirectory' || basename(step.path) !== 'backups' || failure !== undefined) return await run()
+    if (step.call !== 'syncDirectory' || basename(step.path) !== name || failure !== undefined) return await run()
     failure = systemError('EIO', 'fsync', step.path)
     throw failure
   })
@@ -133,7 +133,7 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'take back a backup whose rename could not be made durable',
     prepare: (directory) => plant(directory, BEFORE, WHOLE),
     run: async (files, directory) => {
-      await withRootSyncFailing(files, (failing) => publish(open(directory, failing), UNDER_WAY))
+      await withSyncFailing('backups', files, (failing) => publish(open(directory, failing), UNDER_WAY))
     },
     check: (directory) => checkDestination(directory, [BEFORE], [UNDER_WAY]),
   },
@@ -153,7 +153,7 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'delete again what a delete left',
     prepare: (directory) => [BEFORE, UNDER_WAY].forEach((backupId) => plant(directory, backupId, WHOLE)),
     run: async (files, directory, mark) => {
-      await withRootSyncFailing(files, (failing) => open(directory, failing).delete(UNDER_WAY))
+      await withSyncFailing('backups', files, (failing) => open(directory, failing).delete(UNDER_WAY))
       await open(directory, files).delete(UNDER_WAY)
       mark('deleted')
     },
@@ -174,6 +174,15 @@ export const SCENARIOS: readonly Scenario[] = [
       await open(directory, files).sweep(LONG_AGO)
     },
     check: (directory) => checkDestination(directory, [BEFORE], []),
+  },
+  {
+    name: 'sweep what a delete left before its un-listing was durable',
+    prepare: (directory) => [BEFORE, UNDER_WAY].forEach((backupId) => plant(directory, backupId, WHOLE)),
+    run: async (files, directory) => {
+      await withSyncFailing(UNDER_WAY, files, (failing) => open(directory, failing).delete(UNDER_WAY))
+      await open(directory, files).sweep(LONG_AGO)
+    },
+    check: (directory) => checkDestination(directory, [BEFORE], [UNDER_WAY]),
   },
   {
     name: 'replace a small file',

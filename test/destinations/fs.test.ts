@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok, rejects, throws } from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
+import { chmod, chown, link, lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { describe, onTestFinished, test } from 'vitest'
@@ -49,6 +49,20 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const result: T[] = []
   for await (const item of items) result.push(item)
   return result
+}
+
+const NOBODY = 65534
+
+/** Runs as a user whom permissions bind, who owns the directory: root is another user meanwhile, anyone else stays who they are. */
+async function asUnprivileged(directory: string, body: () => Promise<void>): Promise<void> {
+  if (process.geteuid?.() !== 0) return await body()
+  await chown(directory, NOBODY, NOBODY)
+  process.seteuid?.(NOBODY)
+  try {
+    await body()
+  } finally {
+    process.seteuid?.(0)
+  }
 }
 
 /** Every method that takes an ID, and the two that take none. */
@@ -194,6 +208,24 @@ describe('fsDestination() and planted links', () => {
     deepEqual(await readdir(root), [])
   })
 
+  test('hard links planted into the upload or over a backup are refused, or lose their name alone: the file elsewhere keeps its content', async () => {
+    const root = await tempDir()
+    const outside = join(await tempDir(), 'precious')
+    await writeFile(outside, 'precious')
+    const destination = fsDestination({ path: root })
+    const upload = await destination.put(newBackupId())
+    const [temporary = ''] = await readdir(root)
+    await link(outside, join(root, temporary, 'payload'))
+    await rejects(upload.write('payload', encode('x')), { code: 'destination_path_conflict' })
+    await upload.abort()
+    const backupId = await publish(destination)
+    await rm(join(root, backupId, 'payload'))
+    await link(outside, join(root, backupId, 'payload'))
+    await destination.delete(backupId)
+    equal(await readFile(outside, 'utf8'), 'precious')
+    deepEqual(await readdir(root), [])
+  })
+
   test('files planted into the upload are refused by write() and publish(), not written through', async () => {
     const root = await tempDir()
     const outside = join(await tempDir(), 'precious')
@@ -290,12 +322,27 @@ describe('fsDestination() permissions', () => {
     await upload.abort()
   })
 
-  test.skipIf(process.geteuid?.() === 0)('a directory without write permission is destination_permission_denied', async () => {
+  test('a directory without write permission is destination_permission_denied', async () => {
     const root = await tempDir()
-    await chmod(root, 0o500)
-    await rejects(fsDestination({ path: root }).put(newBackupId()), { code: 'destination_permission_denied' })
-    await rejects(fsDestination({ path: root }).validate(), { code: 'destination_permission_denied' })
-    await chmod(root, 0o700)
+    await asUnprivileged(root, async () => {
+      await chmod(root, 0o500)
+      await rejects(fsDestination({ path: root }).put(newBackupId()), { code: 'destination_permission_denied' })
+      await rejects(fsDestination({ path: root }).validate(), { code: 'destination_permission_denied' })
+      await chmod(root, 0o700)
+    })
+  })
+
+  test('a backup that belongs to another user and is private is destination_permission_denied, and stays', async () => {
+    const [root, other] = [await tempDir(), await tempDir()]
+    const backupId = await publish(fsDestination({ path: root }))
+    await chmod(root, 0o755)
+    await asUnprivileged(other, async () => {
+      if (process.getuid?.() !== 0) await chmod(join(root, backupId), 0)
+      await rejects(fsDestination({ path: root }).manifest(backupId), { code: 'destination_permission_denied' })
+      await rejects(fsDestination({ path: root }).delete(backupId), { code: 'destination_permission_denied' })
+      if (process.getuid?.() !== 0) await chmod(join(root, backupId), 0o700)
+    })
+    deepEqual(await collect(fsDestination({ path: root }).list()), [backupId])
   })
 
   test('validate() warns of a root that others may write to', async () => {

@@ -45,6 +45,9 @@ describe('openS3Destination()', () => {
     's3://bucket/a?endpoint=http://user:hunter2@host',
     's3://bucket/a?path-style=maybe',
     's3://bucket/a?attempts=-1',
+    's3://bucket/a?attempts=0',
+    's3://bucket/a?part-bytes=1',
+    's3://bucket/a?request-timeout-ms=86400001',
     's3://bucket/a?access=hunter2',
     's3://bucket/a?region=hunter2_',
     's3://bucket/a?hunter2=hunter2',
@@ -100,6 +103,12 @@ describe('s3Destination()', () => {
       equal(error.details.reason, 'overlaps_payload_store')
       return true
     })
+  })
+
+  test.each(['https://s3.eu-central-1.amazonaws.com', 'https://s3.amazonaws.com'])('refuses the prefix of the payloads also where one of the two names its endpoint %s', (endpoint) => {
+    const overlap = { code: INVALID.code, message: /payload store keeps its payloads/ }
+    throws(() => s3Destination({ bucket: 'bucket', prefix: 'a', payloadStore: { bucket: 'bucket', prefix: 'a/', endpoint } }), overlap)
+    throws(() => s3Destination({ bucket: 'bucket', prefix: 'a', endpoint, payloadStore: { bucket: 'bucket', prefix: 'a/', endpoint: 'https://s3.dualstack.eu-central-1.amazonaws.com' } }), overlap)
   })
 
   test.each<[string, S3DestinationOptions['payloadStore']]>([

@@ -1,8 +1,8 @@
 import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { PutObjectCommand } from '@aws-sdk/client-s3'
-import { describe, onTestFinished, test } from 'vitest'
+import { CreateMultipartUploadCommand, PutObjectCommand } from '@aws-sdk/client-s3'
+import { describe, onTestFinished, test, vi } from 'vitest'
 import { fsDestination } from '../../destinations/fs.ts'
 import { newBackupId } from '../../src/backup-id.ts'
 import type { BackupObject } from '../../src/destination.ts'
@@ -24,6 +24,13 @@ async function plant({ server }: OwnServer, contents: Readonly<Record<string, Ui
   for (let from = 0; from < entries.length; from += 50) {
     await Promise.all(entries.slice(from, from + 50).map(([Key, Body]) => client.send(new PutObjectCommand({ Bucket: BUCKET, Key, Body }))))
   }
+}
+
+/** Holds the clock, of server and client alike, for the running test. Returns what puts it forward. */
+function controlTime(): (ms: number) => void {
+  vi.useFakeTimers({ toFake: ['Date'] })
+  onTestFinished(() => void vi.useRealTimers())
+  return (ms) => void vi.setSystemTime(Date.now() + ms)
 }
 
 function keysOf(backupId: string, names: readonly (BackupObject | 'manifest.json')[]): Record<string, Uint8Array> {
@@ -70,7 +77,7 @@ describe('s3Destination() list()', () => {
   })
 
   test('scenario 23: short pages, repeated keys and any order give each ID once, in order', async () => {
-    const own = await ownServer({ behaviour: { pageSize: 1 } })
+    const own = await ownServer({ behaviour: { pageSize: 4, listsAnyhow: true } })
     const ids = [newBackupId(3), newBackupId(2), newBackupId(1)]
     for (const backupId of ids) await publish(own.open(), EMPTY, backupId)
     deepEqual(await collect(own.open().list()), ids.toSorted())
@@ -93,12 +100,16 @@ describe('s3Destination() list()', () => {
 
   test('scenario 23: what a list shows too long is manifest_missing when it is read', async () => {
     const own = await ownServer()
+    const later = controlTime()
     const backupId = await publish(own.open())
+    later(10_000)
     await own.open().delete(backupId)
-    own.server.behaviour.listLagMs = 60_000
-    await publish(own.open())
-    own.server.behaviour.listLagMs = 0
+    later(1000)
+    own.server.behaviour.listLagMs = 5000
+    deepEqual(await collect(own.open().list()), [backupId])
     await rejects(own.open().manifest(backupId), { code: 'manifest_missing' })
+    await rejects(collect(own.open().open(backupId, 'payload')), { code: 'manifest_missing' })
+    await own.open().delete(backupId)
   })
 })
 
@@ -123,7 +134,6 @@ describe('s3Destination() sweep()', () => {
     const upload = await own.open().put(backupId)
     await upload.write('payload', bytesOf(PART_BYTES))
     await upload.write('payload-ids', EMPTY)
-    await new Promise((resolve) => void setTimeout(resolve, 50))
     for (const [id, pending] of own.bucket.uploads) own.bucket.uploads.set(id, { ...pending, initiated: new Date(Date.now() - 3 * DAY_MS) })
     deepEqual(await own.open().sweep(), { removed: [], kept: [backupId] })
     await upload.publish(MANIFEST)
@@ -165,12 +175,27 @@ describe('s3Destination() sweep()', () => {
   test('of an ID whose manifest only the list does not show removes nothing', async () => {
     const own = await ownServer()
     const backupId = newBackupId()
+    const later = controlTime()
     await plant(own, keysOf(backupId, ['payload', 'payload-ids']))
-    await new Promise((resolve) => void setTimeout(resolve, 60))
+    later(10_000)
     await plant(own, keysOf(backupId, ['manifest.json']))
-    own.server.behaviour.listLagMs = 50
+    later(1000)
+    own.server.behaviour.listLagMs = 5000
+    deepEqual(await collect(own.open().list()), [])
     deepEqual(await own.open().sweep({ graceMs: 0, nowMs: Date.now() + 1000 }), { removed: [], kept: [] })
     equal(own.keys().length, 3)
+  })
+
+  test('ends no upload outside the prefix, nor one under it that is not of a backup', async () => {
+    const own = await ownServer()
+    const client = s3Client(own.server)
+    onTestFinished(() => client.destroy())
+    const keys = [`${newBackupId()}/payload`, `some/prefix${newBackupId()}/payload`, 'some', `${PREFIX}README`, `${PREFIX}${newBackupId()}/other`, `${PREFIX}x/${newBackupId()}/payload`]
+    for (const Key of keys) await client.send(new CreateMultipartUploadCommand({ Bucket: BUCKET, Key }))
+    const pending = newBackupId()
+    await own.open().put(pending)
+    deepEqual(await own.open().sweep({ graceMs: 0, nowMs: Date.now() + DAY_MS }), { removed: [pending], kept: [] })
+    deepEqual([...own.bucket.uploads.values()].map(({ key }) => key).toSorted(), keys.toSorted())
   })
 
   test('where the store lists no uploads sweeps the objects', async () => {

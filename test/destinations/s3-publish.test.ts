@@ -1,5 +1,7 @@
 import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, onTestFinished, test } from 'vitest'
 import { newBackupId } from '../../src/backup-id.ts'
 import type { Destination } from '../../src/destination.ts'
@@ -30,6 +32,11 @@ function nth(which: { readonly operation: string; readonly key?: string; readonl
     if (operation !== which.operation || !key.endsWith(which.key ?? '')) return undefined
     return seen++ === (which.at ?? 0) ? failure : undefined
   }
+}
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc')
+  ;(runInNewContext('gc') as () => void)()
 }
 
 function always(operation: string, failure: S3Failure, key = ''): (request: S3Request) => S3Failure | undefined {
@@ -68,6 +75,15 @@ describe('s3Destination() put() and publish()', () => {
     ok(own.bucket.list().every(({ checksum }) => checksum !== undefined))
   })
 
+  test('fail where the store puts the parts together in another order, which its checksum tells; nothing is left', async () => {
+    const own = await ownServer({ behaviour: { mixesParts: true } })
+    const upload = await own.open().put(newBackupId())
+    await upload.write('payload', PAYLOAD.subarray(0, 2 * PART_BYTES))
+    await rejects(upload.publish(MANIFEST), { code: 'checksum_mismatch' })
+    await upload.abort()
+    checkEmpty(own)
+  })
+
   test('never have more parts under way than partsInFlight', async () => {
     const own = await ownServer()
     let underWay = 0
@@ -85,6 +101,32 @@ describe('s3Destination() put() and publish()', () => {
     for (let written = 0; written < 60 * MIB; written += MIB) await upload.write('payload', chunk)
     await upload.publish(MANIFEST)
     equal(most, 2)
+  })
+
+  test('hold no memory of the payload any more when the payload IDs are written', async () => {
+    const own = await ownServer()
+    const upload = await own.open({ partsInFlight: 2 }).put(newBackupId())
+    const allocated: WeakRef<Buffer>[] = []
+    // Not a spy: it would keep what it gave.
+    const allocUnsafeSlow = Buffer.allocUnsafeSlow.bind(Buffer)
+    onTestFinished(() => void Object.assign(Buffer, { allocUnsafeSlow }))
+    Buffer.allocUnsafeSlow = (bytes) => {
+      const buffer = allocUnsafeSlow(bytes)
+      allocated.push(new WeakRef(buffer))
+      return buffer
+    }
+    for (let parts = 0; parts < 5; parts++) await upload.write('payload', bytesOf(PART_BYTES))
+    await upload.write('payload-ids', bytesOf(4))
+    ok(allocated.length >= 2)
+    const held = (): number => allocated.filter((buffer) => buffer.deref() !== undefined).length
+    // The client lets go of a request's body a little later than of its answer.
+    for (let tries = 0; held() > 1 && tries < 100; tries++) {
+      await sleep(10)
+      collectGarbage()
+    }
+    // The one that the payload IDs are written to.
+    equal(held(), 1)
+    await upload.publish(MANIFEST)
   })
 
   test('the layout is that of a directory: keys copied to files are a file destination', async () => {
@@ -147,11 +189,11 @@ describe('scenario 21: an answer that is lost or wrong is decided by what is sto
 test('scenario 21: a manifest that gets through after its upload was given up makes a whole backup, never a listed one without its objects', async () => {
   const own = await ownServer()
   const proxy = await startFaultProxy(own.server.endpoint, {
-    plan: ({ method, url }) => (method === 'PUT' && url.includes('manifest.json') ? { kind: 'slow', bytesPerSecond: MANIFEST.byteLength * 2 } : undefined),
+    plan: ({ method, url }) => (method === 'PUT' && url.includes('manifest.json') ? { kind: 'slow', bytesPerSecond: MANIFEST.byteLength / 2 } : undefined),
   })
   onTestFinished(() => proxy.close())
   const backupId = newBackupId()
-  const upload = await openAt({ ...own.server, endpoint: proxy.endpoint }, { attempts: 1, requestTimeoutMs: 100, minBytesPerSecond: 2 ** 30 }).put(backupId)
+  const upload = await openAt({ ...own.server, endpoint: proxy.endpoint }, { attempts: 1, requestTimeoutMs: 500, minBytesPerSecond: 2 ** 30 }).put(backupId)
   await upload.write('payload', PAYLOAD.subarray(0, 1000))
   await upload.write('payload-ids', new TextEncoder().encode('a\nb\n'))
   await rejects(upload.publish(MANIFEST), { code: 'destination_unreachable' })

@@ -84,7 +84,12 @@ describe('s3Destination() open()', () => {
     equal(bytes, PAYLOAD.byteLength)
   })
 
-  test.each([false, true])('an object that is replaced while it is read is backup_incomplete, never spliced; conditions ignored: %s', async (ignoresReadConditions) => {
+  test.each([
+    ['a longer one', 4 * MIB, false],
+    ['a longer one', 4 * MIB, true],
+    ['a shorter one', 1000, false],
+    ['a shorter one', 1000, true],
+  ])('an object that is replaced by %s while it is read is backup_incomplete, never spliced nor shorter: %i bytes, conditions ignored: %s', async (_, bytes, ignoresReadConditions) => {
     const { own, proxy, open } = await proxied()
     own.server.behaviour.ignoresReadConditions = ignoresReadConditions
     const backupId = await publish(own.open(), PAYLOAD)
@@ -96,7 +101,7 @@ describe('s3Destination() open()', () => {
         isFirst = false
         const other = own.open()
         await other.delete(backupId)
-        await publish(other, bytesOf(4 * MIB).fill(7), backupId)
+        await publish(other, bytesOf(bytes).fill(7), backupId)
       }
     })()
     await rejects(reading, { code: 'backup_incomplete' })

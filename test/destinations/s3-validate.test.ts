@@ -4,8 +4,8 @@ import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join, resolve } from 'node:path'
 import { inspect, promisify } from 'node:util'
-import { describe, onTestFinished, test } from 'vitest'
-import type { S3DestinationOptions } from '../../destinations/s3.ts'
+import { describe, onTestFinished, test, vi } from 'vitest'
+import { s3Destination, type S3DestinationOptions } from '../../destinations/s3.ts'
 import { newBackupId } from '../../src/backup-id.ts'
 import { isHoldfastError } from '../../src/errors.ts'
 import { collect } from '../support/collect.ts'
@@ -134,6 +134,37 @@ describe('s3Destination() validate()', () => {
     if (action !== 's3:DeleteObject' && action !== 's3:AbortMultipartUpload') deepEqual(own.keys(), [])
   })
 
+  test.each(['publish', 'restore'] as const)('tells that s3:GetObject is missing where access is %s', async (access) => {
+    const own = await ownServer()
+    const credentials = own.server.addKey('LIMITEDKEY0000000001', { policy: allow(ACTIONS.filter((name) => name !== 's3:GetObject')) })
+    await rejects(own.open({ credentials, access }).validate(), told('destination_permission_denied', 'not_permitted', /s3:GetObject/))
+  })
+
+  test('tells that no region is known, at once', async () => {
+    const variables = ['AWS_REGION', 'AWS_DEFAULT_REGION', 'AWS_PROFILE', 'AWS_CONFIG_FILE', 'AWS_SHARED_CREDENTIALS_FILE', 'AWS_EC2_METADATA_DISABLED']
+    for (const name of variables) vi.stubEnv(name, name.endsWith('FILE') ? '/nonexistent' : name.endsWith('DISABLED') ? 'true' : undefined)
+    onTestFinished(() => void vi.unstubAllEnvs())
+    const destination = s3Destination({ bucket: BUCKET, credentials: { accessKeyId: 'SOMEKEY', secretAccessKey: 'hunter2' }, wait: () => Promise.reject(new Error('Tried again')) })
+    await rejects(destination.validate(), told('destination_config_invalid', 'no_region', /region=/))
+    vi.stubEnv('AWS_REGION', 'not a region')
+    const other = s3Destination({ bucket: BUCKET, credentials: { accessKeyId: 'SOMEKEY', secretAccessKey: 'hunter2' }, wait: () => Promise.reject(new Error('Tried again')) })
+    await rejects(other.validate(), told('destination_config_invalid', 'no_region', /region=/))
+  })
+
+  test('goes on after a request that failed for the moment, whichever it is', async () => {
+    const counted = await ownServer()
+    counted.bucket.lifecycle = RULE('')
+    await counted.open().validate()
+    for (const failure of ['reset', { status: 503, code: 'SlowDown' }] as const) {
+      for (let at = 0; at < counted.server.requests.length; at++) {
+        const own = await ownServer({ behaviour: { failBefore: ({ number }) => (number === at ? failure : undefined) } })
+        own.bucket.lifecycle = RULE('')
+        deepEqual(await own.open().validate(), [], `${counted.server.requests[at]?.operation} ${at}`)
+        deepEqual(own.keys(), [])
+      }
+    }
+  })
+
   test('tells a clock that is wrong, each time', async () => {
     const own = await ownServer({ behaviour: { clockSkewMs: 60 * 60 * 1000 } })
     const destination = own.open()
@@ -196,6 +227,17 @@ async function withPolicy(own: OwnServer, name: string, options: Partial<S3Desti
   return own.open({ credentials, ...options })
 }
 
+/** The same with the actions that the README adds for Object Lock. */
+async function withLockPolicy(own: OwnServer, name: string, options: Partial<S3DestinationOptions> = {}) {
+  const readme = await readFile(resolve(import.meta.dirname, '../../README.md'), 'utf8')
+  const added = [...(/^With Object Lock add (.*)\.$/m.exec(readme)?.[1] ?? '').matchAll(/s3:\w+/g)].map(([action]) => action)
+  ok(added.length > 0)
+  const { Statement: statements } = await policyOf(name)
+  const policy = { Statement: statements.map((statement) => ({ ...statement, Action: [...[statement.Action].flat(), ...added] })) }
+  const credentials = own.server.addKey(`${name.toUpperCase()}LOCKKEY000001`, { policy })
+  return own.open({ credentials, ...options })
+}
+
 describe('least privilege, with the policies of the README', () => {
   const FORBIDDEN = { code: 'destination_permission_denied' }
 
@@ -243,6 +285,22 @@ describe('least privilege, with the policies of the README', () => {
     equal(own.bucket.uploads.size, 0)
     await rejects(destination.put(newBackupId()), FORBIDDEN)
   })
+})
+
+test('least privilege, with what the README adds for Object Lock: publishes and holds; prunes what is held no longer', async () => {
+  const own = await ownServer({ buckets: [] })
+  const bucket = own.server.createBucket(BUCKET, { objectLock: true })
+  bucket.lifecycle = RULE('')
+  const options = { access: 'publish', objectLock: { mode: 'governance', retainDays: 1 } } as const
+  await rejects((await withPolicy(own, 'publish', options)).put(newBackupId()).then((upload) => upload.publish(MANIFEST)), { code: 'destination_permission_denied' })
+  const destination = await withLockPolicy(own, 'publish', options)
+  deepEqual(await destination.validate(), [])
+  const backupId = await publish(destination, bytesOf(6_000_000))
+  const pruning = await withLockPolicy(own, 'prune')
+  await rejects(pruning.delete(backupId), { code: 'backup_protected' })
+  for (const version of bucket.list()) version.retention = { mode: 'GOVERNANCE', until: new Date(Date.now() - 1) }
+  await pruning.delete(backupId)
+  deepEqual(await collect(pruning.list()), [])
 })
 
 test('scenario 24: with a key that may only read, put() fails before a snapshot is opened', async () => {

@@ -1,7 +1,9 @@
 /** Child processes that are killed, and never left behind. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
+import { setImmediate } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 export interface Child {
@@ -11,6 +13,10 @@ export interface Child {
   readonly ended: Promise<number | NodeJS.Signals>
   /** SIGKILL; resolves when it is gone. */
   kill(): Promise<void>
+  /** Resolves when it has stopped itself by SIGSTOP; rejects when it ends instead. Linux only. */
+  frozen(): Promise<void>
+  /** SIGCONT. */
+  thaw(): void
 }
 
 /** Starts a script of `dist` with this Node. */
@@ -34,5 +40,14 @@ export function startChild(script: URL, args: readonly string[], options: { read
       child.kill('SIGKILL')
       await ended
     },
+    async frozen() {
+      while (child.exitCode === null && child.signalCode === null) {
+        // The state comes after the name, which is in parentheses.
+        if (/\) T /.test(await readFile(`/proc/${child.pid}/stat`, 'utf8').catch(() => ''))) return
+        await setImmediate()
+      }
+      throw new Error(`The child ended with ${await ended} and did not stop: ${errors}`)
+    },
+    thaw: () => void child.kill('SIGCONT'),
   }
 }

@@ -1,5 +1,5 @@
 /** All that a metadata store says of itself, as plain data: two stores of the same content give equal dumps. */
-import type { Block, InodeNumber, MetadataStore } from '../../src/metadata/metadata-store.ts'
+import type { Block, InodeNumber, MetadataReader } from '../../src/metadata/metadata-store.ts'
 
 export interface StoreDump {
   readonly shares: unknown
@@ -12,7 +12,7 @@ export interface StoreDump {
 }
 
 /** Keeps everything in memory; for small stores. */
-export async function dumpStore(store: MetadataStore): Promise<StoreDump> {
+export async function dumpStore(store: MetadataReader): Promise<StoreDump> {
   const shares = await store.shares()
   const entries: string[] = []
   const inodes: Record<number, unknown> = {}
@@ -36,7 +36,7 @@ export async function dumpStore(store: MetadataStore): Promise<StoreDump> {
   }
 }
 
-async function dumpInode(store: MetadataStore, number: InodeNumber): Promise<unknown> {
+async function dumpInode(store: MetadataReader, number: InodeNumber): Promise<unknown> {
   const inode = await store.inode(number)
   const blocks: readonly Block[] = inode?.type === 'file' ? await all(store.blocks(number)) : []
   const xattrs = sortedPairs([...(inode?.xattrs ?? [])].map(([name, value]) => [name, Buffer.from(value).toString('hex')]))

@@ -62,6 +62,7 @@ async function describe(destination: Destination, options: { readonly backupId: 
   } catch (error) {
     if (!isHoldfastError(error) || !error.code.startsWith('manifest_')) throw error
     if (error.code === 'manifest_missing') return `Backup ${backupId} is not listed`
-    return `Backup ${backupId}, which is damaged: ${printable(error.message)}`
+    const state = error.code === 'manifest_version_unsupported' ? 'cannot be read' : 'is damaged'
+    return `Backup ${backupId} ${state}: ${printable(error.message)}`
   }
 }

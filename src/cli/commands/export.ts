@@ -1,7 +1,8 @@
 import type { Command } from 'commander'
-import { InvalidArgumentError, MetadataError } from '../../errors.ts'
+import { BackupAbortedError, InvalidArgumentError, MetadataError } from '../../errors.ts'
 import type { MetadataStore, Share } from '../../metadata/metadata-store.ts'
 import { withExamples, withStore } from '../command-options.ts'
+import { Interrupted } from '../interrupt.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
@@ -25,7 +26,7 @@ export function registerExport(program: Command, terminal: Terminal): void {
     command,
     [['export ./photos-again --store level:./metadata --payloads ./payloads', 'write the tree back']],
     `Content is checked against its digest while it is written. Modes, times (to the microsecond), symbolic and hard links are set; owners
-only when run as root. Sockets, fifos and devices are not made. A failed export leaves what it had written.`,
+only when run as root. Sockets, fifos and devices are not made. A failed or interrupted export leaves what it had written.`,
   )
   command.action((directory: string, options: ExportCommandOptions) => runExport(directory, options, terminal))
 }
@@ -46,6 +47,9 @@ async function runExport(directory: string, options: ExportCommandOptions, termi
       await warnOfGaps(counts, output)
       const document = { share: share.name, directory, ...counts, elapsedMs: Math.round(elapsedMs) }
       await output.result(document, () => [describeExport(counts, { share: share.name, directory, elapsedMs })])
+    } catch (error) {
+      if (!(error instanceof Interrupted)) throw error
+      throw new BackupAbortedError(error.message, { cause: error, hint: `What was written so far is left in ${JSON.stringify(directory)}; remove it, then run the command again` })
     } finally {
       progress.end()
     }

@@ -4,11 +4,12 @@ import { HoldUnavailableError } from '../../errors.ts'
 import { openHolds } from '../../holds/holds.ts'
 import { type SweepPayloadsReport, sweepPayloads, type Tally } from '../../holds/sweep-payloads.ts'
 import type { MetadataStore } from '../../metadata/metadata-store.ts'
-import { catalogPathOf, withCatalog } from '../catalogs.ts'
+import { withCatalog } from '../catalogs.ts'
 import { collect, parseDuration, withExamples, withStore } from '../command-options.ts'
 import { withDestinations } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { parseStoreUrl, withStoreOf } from '../stores.ts'
+import { catalogPathOf } from '../store-url.ts'
+import { withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatDuration, formatTime, plural, printable } from '../text.ts'
 import { PayloadDirectory } from '../tree/payload-directory.ts'
@@ -50,12 +51,13 @@ regularly. If anything that may hold payloads cannot be read, nothing is deleted
 async function gc(options: GcOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
   const { signal } = terminal
+  const catalogPath = catalogPathOf(options.store, options.catalog)
   const payloads = await PayloadDirectory.open(options.payloads)
   await withDestinations(options.from, async (destinations) => {
     await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
       await refuseOthers(payloads, store)
-      await withCatalog(catalogPathOf(options.store, options.catalog), { create: false }, async (catalog) => {
-        const holds = openHolds({ catalog, destinations, directory: join(parseStoreUrl(options.store).path, 'holds') })
+      await withCatalog(catalogPath, { create: false }, async (catalog) => {
+        const holds = openHolds({ catalog, destinations, directory: `${catalogPath}-holds` })
         const progress = output.progress('gc')
         try {
           const report = await sweepPayloads({

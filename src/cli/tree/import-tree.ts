@@ -6,12 +6,12 @@ import { constants, type BigIntStats } from 'node:fs'
 import { type FileHandle, lstat, open, readdir, readlink, realpath } from 'node:fs/promises'
 import { isUtf8 } from 'node:buffer'
 import { join, sep } from 'node:path'
-import { InvalidArgumentError } from '../../errors.ts'
+import { CombinedError, InvalidArgumentError } from '../../errors.ts'
 import { isSystemError } from '../../files.ts'
 import type { Block, Content, InodeAttributes, InodeNumber, InodeType, MetadataStore, NewInode } from '../../metadata/metadata-store.ts'
 import { asHoldfastError } from '../system-errors.ts'
 import { type PayloadDirectory, payloadIdOf } from './payload-directory.ts'
-import { removeShareTree } from './remove-share.ts'
+import { beginImport, removeUnfinishedImports } from './unfinished-imports.ts'
 import { drainStack, forEachLimited } from './workers.ts'
 
 /** Files up to this size are one payload; larger ones are a list of blocks of this size, the last one shorter. */
@@ -50,21 +50,41 @@ const DIRECTORIES_AT_ONCE = 4
 const ENTRIES_AT_ONCE = 4
 const ATTEMPTS = 3
 
-/** Imports a tree as a new share. When it fails, or its signal aborts, what it had created is removed from the store again. */
+/**
+ * Imports a tree as a new share. When it fails, or its signal aborts, what it had created is removed from the store again; when its process
+ * is killed, the next import does that. One import of a store runs at a time.
+ */
 export async function importTree(options: ImportOptions): Promise<ImportCounts> {
   const { directory, store, share } = options
   const stats = await lstat(await realpath(directory), { bigint: true })
-  if (!stats.isDirectory()) throw new InvalidArgumentError(`Cannot import ${JSON.stringify(directory)}: it is not a directory`)
-  const { root } = await store.createShare(share, { root: attributesOf(stats) })
+  if (!stats.isDirectory()) throw notDirectory(directory)
+  await removeUnfinishedImports(store)
   const importer = new TreeImporter(options)
   try {
+    const unfinished = await beginImport(store, share)
+    const { root } = await store.createShare(share, { options: unfinished.options, root: attributesOf(stats) })
     await importer.run(root)
     await options.payloads?.sync()
+    await unfinished.end()
   } catch (error) {
-    await removeShareTree(store, share)
-    throw error
+    throw await removed(store, error)
   }
   return importer.counts
+}
+
+/** Removes what a failed import had created; returns why it failed, or, when that could not be removed, both. */
+async function removed(store: MetadataStore, error: unknown): Promise<unknown> {
+  try {
+    await removeUnfinishedImports(store)
+    return error
+  } catch (removing) {
+    const text = `${messageOf(error)}; what it had created could not be removed, which the next import does: ${messageOf(removing)}`
+    return new CombinedError(text, [error, removing])
+  }
+}
+
+function notDirectory(path: string): InvalidArgumentError {
+  return new InvalidArgumentError(`Cannot import ${JSON.stringify(path)}: it is not a directory`, { hint: 'Name the directory to import' })
 }
 
 interface Directory {
@@ -257,9 +277,10 @@ function specialTypeOf(stats: BigIntStats): InodeType {
   return stats.isBlockDevice() ? 'block-device' : 'character-device'
 }
 
-/** Rejects when one of the paths (which need not exist) lies in the directory: a tree must not index its own index. */
+/** Rejects when it is no directory, or one of the paths (which need not exist) lies in it: a tree must not index its own index. */
 export async function refuseInside(directory: string, paths: readonly string[]): Promise<void> {
   const root = await realpath(directory)
+  if (!(await lstat(root)).isDirectory()) throw notDirectory(directory)
   for (const path of paths) {
     const real = await realExisting(path)
     if (real !== root && !real.startsWith(root.endsWith(sep) ? root : `${root}${sep}`)) continue
@@ -278,4 +299,8 @@ async function realExisting(path: string): Promise<string> {
     if (!isSystemError(error, 'ENOENT') || parent === path) throw error
     return join(await realExisting(parent), path.slice(parent.length))
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

@@ -2,7 +2,7 @@
  * Payloads as files in a directory, named by their content: payload `abcdef...` is the file `ab/cdef...`. A name never
  * gets another content, so a payload that is there is never written again.
  */
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
@@ -31,7 +31,6 @@ export class PayloadDirectory implements PayloadStore {
   /** Payloads being written or known to be there, so that equal blocks are written once. */
   readonly #writing = new Map<string, Promise<boolean>>()
   readonly #directories = new Map<string, Promise<void>>()
-  #temporaries = 0
 
   private constructor(path: string, files: Files) {
     this.path = path
@@ -147,8 +146,8 @@ export class PayloadDirectory implements PayloadStore {
     const existing = await this.#files.info(path)
     if (existing?.type === 'file' && existing.bytes === bytes.byteLength) return false
     await this.#ensureDirectory(payloadId.slice(0, 2))
-    this.#temporaries += 1
-    const temporary = `${path}.${process.pid}-${this.#temporaries}.tmp`
+    // In a container the next process may well have the same ID, and meet what this one left when it was killed.
+    const temporary = `${path}.${randomUUID()}.tmp`
     const file = await this.#files.create(temporary)
     try {
       try {

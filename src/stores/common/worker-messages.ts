@@ -8,8 +8,8 @@ export const CHUNKS_IN_FLIGHT = 4
 
 /** To either worker. */
 export type ToWorker =
-  /** Of a snapshot: one more chunk may be sent; the memory of an earlier one is no longer needed. */
-  | { readonly type: 'credit'; readonly memory?: ArrayBuffer | undefined }
+  /** Of a snapshot: one more chunk may be sent; how busy the server is, 0 to 1; the memory of an earlier chunk is no longer needed. */
+  | { readonly type: 'credit'; readonly load: number; readonly memory?: ArrayBuffer | undefined }
   /** Of a restore: the next bytes of the stream. */
   | { readonly type: 'chunk'; readonly bytes: Uint8Array }
   /** Of a restore: the stream has ended. */

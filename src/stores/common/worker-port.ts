@@ -2,6 +2,7 @@
 import { type MessagePort, parentPort } from 'node:worker_threads'
 import { packError } from '../../error-transfer.ts'
 import { InternalError } from '../../errors.ts'
+import { Pace } from './pace.ts'
 import { lowerThreadPriority } from './thread-priority.ts'
 import { type ToWorker, CHUNKS_IN_FLIGHT } from './worker-messages.ts'
 
@@ -12,6 +13,7 @@ export class WorkerPort {
   readonly #port: MessagePort
   readonly #chunks: Uint8Array[] = []
   readonly #spare: ArrayBuffer[] = []
+  readonly #pace = new Pace(performance.now())
   #credits = CHUNKS_IN_FLIGHT
   #ended = false
   #stopped = false
@@ -47,8 +49,9 @@ export class WorkerPort {
     if (this.#stopped) stopped(new Stopped(STOPPED))
   }
 
-  /** Waits until a chunk may be sent, and counts it. */
+  /** Waits until a chunk may be sent, and counts it; where the server is busy, rests first. */
   async credit(): Promise<void> {
+    await this.#rest(this.#pace.restMs(performance.now()))
     await this.#until(() => this.#credits > 0)
     this.#credits--
   }
@@ -78,12 +81,27 @@ export class WorkerPort {
   #take(message: ToWorker): void {
     if (message.type === 'credit') {
       this.#credits++
+      this.#pace.load = message.load
       if (message.memory !== undefined) this.#spare.push(message.memory)
     }
     else if (message.type === 'chunk') this.#chunks.push(message.bytes)
     else if (message.type === 'end') this.#ended = true
     else this.#stop()
     this.#wake?.()
+  }
+
+  async #rest(ms: number): Promise<void> {
+    if (ms === 0) return
+    const rest = { isOver: false }
+    const timer = setTimeout(() => {
+      rest.isOver = true
+      this.#wake?.()
+    }, ms)
+    try {
+      await this.#until(() => rest.isOver)
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   async #until(condition: () => boolean): Promise<void> {

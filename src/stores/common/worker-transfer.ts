@@ -1,6 +1,7 @@
 /** Snapshots and restores in a worker thread, as the calling thread sees them: the bytes cross in chunks, by credit. */
 import type { SnapshotProgress, SnapshotSink, SnapshotSource } from '../../backupable.ts'
 import { PayloadIdSet } from '../../payload-ids.ts'
+import { ServerLoad } from './server-load.ts'
 import type { WorkerLink } from './worker-link.ts'
 import { type FromRestoreWorker, type FromSnapshotWorker, CHUNKS_IN_FLIGHT } from './worker-messages.ts'
 
@@ -8,6 +9,7 @@ type OnProgress = ((progress: SnapshotProgress) => void) | undefined
 
 /** Writes the chunks of a worker's snapshot to the sink, and gives the set of payload IDs. */
 export async function receiveSnapshot(link: WorkerLink<FromSnapshotWorker>, sink: SnapshotSink, onProgress: OnProgress): Promise<PayloadIdSet> {
+  const serverLoad = new ServerLoad()
   for (;;) {
     const message = await link.receive()
     if (message.type === 'done') {
@@ -20,8 +22,9 @@ export async function receiveSnapshot(link: WorkerLink<FromSnapshotWorker>, sink
     }
     await sink.write(message.bytes)
     const memory = message.bytes.buffer
-    if (sink.returnsChunks === true) link.post({ type: 'credit', memory }, [memory])
-    else link.post({ type: 'credit' })
+    const load = serverLoad.measure()
+    if (sink.returnsChunks === true) link.post({ type: 'credit', load, memory }, [memory])
+    else link.post({ type: 'credit', load })
     onProgress?.(message.progress)
   }
 }

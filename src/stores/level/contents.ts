@@ -22,7 +22,7 @@ export function blocksOfUpload(uploadId: string): BlockOwner {
 }
 
 /** Chunks are large records, so few are read at a time. */
-const CHUNKS_PER_PAGE = 4
+export const CHUNKS_PER_PAGE = 4
 
 export async function* readBlocks(reader: Reader, owner: BlockOwner): AsyncGenerator<Block, void, undefined> {
   for await (const [key, value] of reader.range(owner.range, { pageSize: CHUNKS_PER_PAGE })) {
@@ -30,12 +30,19 @@ export async function* readBlocks(reader: Reader, owner: BlockOwner): AsyncGener
   }
 }
 
-export function putBlocks(transaction: Transaction, owner: BlockOwner, blocks: readonly Block[]): void {
+/** Where records are put: a transaction, or a store that is being filled. */
+export type Writer = Pick<Transaction, 'put'>
+
+export function putBlocks(writer: Writer, owner: BlockOwner, blocks: readonly Block[]): void {
   for (let at = 0; at < blocks.length; at += BLOCKS_PER_CHUNK) {
-    const chunk = blocks.slice(at, at + BLOCKS_PER_CHUNK)
-    transaction.put(owner.chunkKey(at / BLOCKS_PER_CHUNK), encodeBlocks(chunk))
-    for (const { payloadId } of chunk) transaction.put(referenceKey(payloadId, owner.reference), REFERENCE_VALUE)
+    putChunk(writer, owner, { chunk: at / BLOCKS_PER_CHUNK, blocks: blocks.slice(at, at + BLOCKS_PER_CHUNK) })
   }
+}
+
+/** Stores one record of a block list, and the references of its blocks. All but the last of a list are full. */
+export function putChunk(writer: Writer, owner: BlockOwner, { chunk, blocks }: { readonly chunk: number; readonly blocks: readonly Block[] }): void {
+  writer.put(owner.chunkKey(chunk), encodeBlocks(blocks))
+  for (const { payloadId } of blocks) writer.put(referenceKey(payloadId, owner.reference), REFERENCE_VALUE)
 }
 
 export async function removeBlocks(transaction: Transaction, owner: BlockOwner): Promise<void> {

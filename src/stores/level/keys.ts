@@ -14,7 +14,7 @@
  *     upload-blocks/<upload ID>/<chunk>
  *     uploads/<upload ID>
  *
- * Beside them, and no part of a snapshot: store/id and store/schema-version.
+ * Beside them, and no part of a snapshot: store/id, store/schema-version, and store/import during an import.
  */
 import type { InodeNumber, Place } from '../../metadata/metadata-store.ts'
 
@@ -46,6 +46,8 @@ export const STORE_KEYS: KeyRange = under('store')
 
 export const STORE_ID_KEY = 'store/id'
 export const SCHEMA_VERSION_KEY = 'store/schema-version'
+/** There while an import is under way, so that what a killed one has left is known. */
+export const IMPORT_KEY = 'store/import'
 export const NEXT_INODE_KEY = 'counters/next-inode'
 export const USED_BYTES_KEY = 'counters/used-bytes'
 
@@ -66,6 +68,12 @@ export function entriesOf(directory: InodeNumber, after?: string): KeyRange {
   const range = under(`entries/${digits(directory)}`)
   // No name has a NUL, so this key lies between the entry and its successor.
   return after === undefined ? range : { ...range, gte: `${entryKey({ parent: directory, name: after })}\0` }
+}
+
+/** The inode number in the key of an inode, a block list, a lock or (the directory's) an entry. */
+export function inodeOfKey(key: string): InodeNumber {
+  const at = key.indexOf('/') + 1
+  return Number(key.slice(at, at + NUMBER_DIGITS))
 }
 
 /** The name in the key of an entry. */

@@ -5,7 +5,7 @@ import { BackupAbortedError, BackupUnsupportedError, RestoreDestinationNotEmptyE
 import type { PayloadIdSet } from '../../payload-ids.ts'
 import { Interrupt } from '../common/interrupt.ts'
 import { throttle } from '../common/rate-limit.ts'
-import { fillOrEmpty, isEmpty } from './apply.ts'
+import { fillOrEmpty, isEmpty, removeData } from './fill-database.ts'
 import { type KeyRange, type Section, keySpans } from './key-spans.ts'
 import { loadPayloadIds } from './payload-ids-module.ts'
 import { arrayBatches } from './record-batches.ts'
@@ -123,11 +123,12 @@ class LevelBackupable implements Backupable {
       if (!(await isEmpty(this.#db, ownKeys))) throw new RestoreDestinationNotEmptyError()
       const bytes = interrupt.items(source)
       const options = { ...this.#store, interrupt, onProgress }
-      await fillOrEmpty(this.#db, ownKeys, async () => {
+      const fill = async (): Promise<void> => {
         interrupt.check()
         if (this.#multithreading) await restoreInWorker(this.#db, bytes, options)
         else await readSnapshot(bytes, { ...options, newBatch: arrayBatches(this.#db), checkpoint: () => yieldTo(interrupt) })
-      })
+      }
+      await fillOrEmpty(fill, () => removeData(this.#db, ownKeys))
     } finally {
       release()
     }

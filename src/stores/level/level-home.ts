@@ -63,6 +63,8 @@ export class LevelHome implements EngineHome {
   readonly #warn: (warning: Error) => void
   readonly #records: HomeRecords
   readonly #open: OpenEngines
+  /** Steps on the disk that are under way. */
+  readonly #changes = new Set<Promise<unknown>>()
   #lock: HomeLock | undefined
   #closed: Promise<void> | undefined
 
@@ -125,25 +127,27 @@ export class LevelHome implements EngineHome {
 
   async openSide(engine: string, { storeId }: { readonly storeId: string }): Promise<SideEngine> {
     const directory = this.#directoryOf(engine)
-    await this.#makeOwn()
-    if ((await this.#infoOf(directory)) !== undefined) throw new InternalError(`Cannot create engine "${engine}": the name is taken`)
-    const store = await this.#createSide(engine, directory, storeId)
+    const store = await this.#change(async () => {
+      await this.#makeOwn()
+      if ((await this.#infoOf(directory)) !== undefined) throw new InternalError(`Cannot create engine "${engine}": the name is taken`)
+      return await this.#createSide(engine, directory, storeId)
+    })
     return {
       engine,
       kind: this.kind,
       backup: (sink, options) => store.backup(sink, options),
       restore: (source, options) => store.restore(source, options),
-      seal: () => this.#seal(engine),
+      seal: () => this.#change(() => this.#seal(engine)),
       discard: () => this.removeEngine(engine),
     }
   }
 
   async swap(engine: string, { storeId, previous }: { readonly storeId: string; readonly previous: string | undefined }): Promise<void> {
-    await this.#records.point({ storeId, engine, previous })
+    await this.#change(() => this.#records.point({ storeId, engine, previous }))
   }
 
   async unswap(): Promise<void> {
-    await this.#records.point({})
+    await this.#change(() => this.#records.point({}))
   }
 
   async checkLive(): Promise<void> {
@@ -158,13 +162,7 @@ export class LevelHome implements EngineHome {
   }
 
   async removeEngine(engine: string): Promise<void> {
-    const { live, previous } = await this.engines()
-    if (engine === live || engine === previous) throw new InternalError(`Cannot remove engine "${engine}": it is kept`)
-    await this.closeEngine(engine)
-    await inStep(this.path, 'remove', async () => {
-      if (engine !== ADOPTED_ENGINE) return await removeTree(this.#files, this.#directoryOf(engine))
-      for (const name of adoptedFiles(await this.#files.list(this.path))) await removeIfThere(this.#files, join(this.path, name))
-    })
+    await this.#change(() => this.#removeEngine(engine))
   }
 
   async openEngine(engine: string): Promise<MetadataStore> {
@@ -180,14 +178,14 @@ export class LevelHome implements EngineHome {
   }
 
   async writeJournal(journal: RestoreJournal): Promise<void> {
-    await this.#records.writeJournal(journal)
+    await this.#change(() => this.#records.writeJournal(journal))
   }
 
   async clearJournal(): Promise<void> {
-    await this.#records.clearJournal()
+    await this.#change(() => this.#records.clearJournal())
   }
 
-  /** Idempotent. */
+  /** Ends what is under way; nothing of the home changes afterwards. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
@@ -195,10 +193,33 @@ export class LevelHome implements EngineHome {
 
   async #close(): Promise<void> {
     try {
-      await this.#open.closeAll()
+      const [closed] = await Promise.allSettled([this.#open.closeAll(), ...this.#changes])
+      if (closed.status === 'rejected') throw closed.reason
     } finally {
       await this.#lock?.close()
     }
+  }
+
+  /** A step on the disk. None begins once the home is being closed, for it would then be without the lock. */
+  async #change<T>(step: () => Promise<T>): Promise<T> {
+    if (this.#closed !== undefined) throw new StoreUnavailableError(`Cannot change the store at "${this.path}": it was closed`)
+    const change = step()
+    this.#changes.add(change)
+    try {
+      return await change
+    } finally {
+      this.#changes.delete(change)
+    }
+  }
+
+  async #removeEngine(engine: string): Promise<void> {
+    const { live, previous } = await this.engines()
+    if (engine === live || engine === previous) throw new InternalError(`Cannot remove engine "${engine}": it is kept`)
+    await this.closeEngine(engine)
+    await inStep(this.path, 'remove', async () => {
+      if (engine !== ADOPTED_ENGINE) return await removeTree(this.#files, this.#directoryOf(engine))
+      for (const name of adoptedFiles(await this.#files.list(this.path))) await removeIfThere(this.#files, join(this.path, name))
+    })
   }
 
   /** Makes the home where there is none, in steps that can be cut off anywhere, and locks it. */
@@ -247,7 +268,7 @@ export class LevelHome implements EngineHome {
       await inStep(this.path, 'make an engine of', () => this.#files.makeDirectory(directory))
       return await this.#open.opened(engine, () => this.#driver.create(directory, storeId))
     } catch (error) {
-      return await andAlso(error, () => this.removeEngine(engine))
+      return await andAlso(error, () => this.#removeEngine(engine))
     }
   }
 

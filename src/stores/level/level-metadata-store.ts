@@ -1,14 +1,13 @@
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../../backupable.ts'
 import type {
-  Block,
   ByteRangeLock,
   Content,
-  DirectoryEntry,
-  DirectoryPage,
+  ImportOptions,
   Inode,
   InodeAttributes,
   InodeNumber,
   MetadataStore,
+  MetadataView,
   NewInode,
   PendingUpload,
   Place,
@@ -17,11 +16,11 @@ import type {
 import * as check from '../../metadata/validate.ts'
 import type { PayloadIdSet } from '../../payload-ids.ts'
 import { CommitQueue } from './commit-queue.ts'
-import { blocksOfInode, readBlocks } from './contents.ts'
+import { importView, undoUnfinishedImport } from './import-view.ts'
 import * as keys from './keys.ts'
 import { levelBackupable } from './level-backupable.ts'
-import * as nodes from './nodes.ts'
-import { decodeRecord } from './record-check.ts'
+import { LevelMetadataReader } from './level-metadata-reader.ts'
+import { LevelMetadataView } from './level-metadata-view.ts'
 import * as records from './records.ts'
 import { identifyStore } from './store-identity.ts'
 import { type LevelDatabase, TextDatabase } from './text-database.ts'
@@ -48,8 +47,6 @@ export interface LevelMetadataStoreOptions {
   readonly clock?: (() => number) | undefined
 }
 
-const DEFAULT_PAGE_ENTRIES = 1000
-const MAX_PAGE_ENTRIES = 10_000
 const PAYLOAD_IDS_MODULE = new URL('./payload-ids-of-record.js', import.meta.url)
 
 /**
@@ -59,17 +56,20 @@ const PAYLOAD_IDS_MODULE = new URL('./payload-ids-of-record.js', import.meta.url
  * change until its promise settles. Times of inodes change when inodes are created and by `setAttributes` and `setContent`, not by
  * changes to directory entries.
  */
-export class LevelMetadataStore implements MetadataStore {
+export class LevelMetadataStore extends LevelMetadataReader implements MetadataStore {
   readonly kind: StoreKind
   readonly schemaVersion: number = records.SCHEMA_VERSION
   readonly storeId: string
+  readonly #level: LevelDatabase
   readonly #db: TextDatabase
+  readonly #durable: boolean
   readonly #queue: CommitQueue
   readonly #backupable: Backupable
   readonly #clock: () => number
 
   /**
-   * Opens the store in a database, and makes it one where the database is empty. The store closes the database.
+   * Opens the store in a database, and makes it one where the database is empty. The store closes the database. What an import that was
+   * cut off has left is removed.
    *
    * `schema_version_mismatch` when it was written by a newer release, `store_id_mismatch` when it is another store than
    * the one named, `store_not_drained` when another process has it open, `store_unavailable` when it cannot be read or holds something else.
@@ -78,7 +78,9 @@ export class LevelMetadataStore implements MetadataStore {
     const text = new TextDatabase(db)
     await text.open()
     try {
-      return new LevelMetadataStore(db, { ...options, storeId: await identifyStore(text, options.storeId) })
+      const storeId = await identifyStore(text, options.storeId)
+      await undoUnfinishedImport(db)
+      return new LevelMetadataStore(db, { ...options, storeId })
     } catch (error) {
       await text.close()
       throw error
@@ -87,9 +89,13 @@ export class LevelMetadataStore implements MetadataStore {
 
   private constructor(db: LevelDatabase, options: LevelMetadataStoreOptions & { readonly storeId: string }) {
     const { kind, storeId, durable = true, clock = Date.now, multithreading } = options
+    const text = new TextDatabase(db)
+    super(text)
     this.kind = kind
     this.storeId = storeId
-    this.#db = new TextDatabase(db)
+    this.#level = db
+    this.#db = text
+    this.#durable = durable
     this.#queue = new CommitQueue(this.#db, { sync: durable })
     this.#clock = clock
     const schemaVersion = this.schemaVersion
@@ -113,6 +119,14 @@ export class LevelMetadataStore implements MetadataStore {
     await this.#queue.runAlone(() => this.#backupable.restore(source, options))
   }
 
+  async view(): Promise<MetadataView> {
+    return new LevelMetadataView(this.#db.snapshot())
+  }
+
+  async importView(view: MetadataView, options?: ImportOptions): Promise<void> {
+    await this.#queue.runAlone(() => importView(this.#level, view, { ...options, durable: this.#durable }))
+  }
+
   async createShare(
     name: string,
     { options = {}, root = {} }: { readonly options?: Readonly<Record<string, string>>; readonly root?: Partial<InodeAttributes> } = {},
@@ -123,62 +137,9 @@ export class LevelMetadataStore implements MetadataStore {
     return await this.#queue.run((transaction) => tree.createShare(transaction, { name, createdAtMs: this.#now(), options, root }))
   }
 
-  async share(name: string): Promise<Share | undefined> {
-    return await tree.readShare(this.#db, check.checkName(name, 'share name'))
-  }
-
-  async shares(): Promise<readonly Share[]> {
-    const shares: Share[] = []
-    for await (const [key, value] of this.#db.range(keys.sectionRange('shares'))) {
-      shares.push({ name: keys.textOfKey(key), ...decodeRecord(key, value, records.decodeShare) })
-    }
-    return shares
-  }
-
   async removeShare(name: string): Promise<void> {
     check.checkName(name, 'share name')
     await this.#queue.run((transaction) => tree.removeShare(transaction, name))
-  }
-
-  async inode(inode: InodeNumber): Promise<Inode | undefined> {
-    const record = await nodes.readInode(this.#db, check.checkInodeNumber(inode))
-    return record === undefined ? undefined : nodes.inodeOf(inode, record)
-  }
-
-  async lookup(place: Place): Promise<Inode | undefined> {
-    check.checkPlace(place)
-    return await this.#db.view(async (view) => {
-      const entry = await nodes.readEntry(view, place)
-      return entry === undefined ? undefined : nodes.inodeOf(entry.inode, await nodes.inodeOfEntry(view, place, entry))
-    })
-  }
-
-  async readDirectory(
-    directory: InodeNumber,
-    { after, limit = DEFAULT_PAGE_ENTRIES }: { readonly after?: string | undefined; readonly limit?: number | undefined } = {},
-  ): Promise<DirectoryPage> {
-    check.checkInodeNumber(directory)
-    if (after !== undefined) check.checkName(after, 'cursor')
-    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE_ENTRIES) {
-      throw new RangeError(`Cannot read ${limit} directory entries at a time: the limit is 1 to ${MAX_PAGE_ENTRIES}`)
-    }
-    return await this.#db.view(async (view) => {
-      await nodes.requireDirectory(view, directory)
-      const entries: DirectoryEntry[] = []
-      for await (const [key, value] of view.range(keys.entriesOf(directory, after), { pageSize: limit + 1 })) {
-        if (entries.length === limit) return { entries, cursor: entries.at(-1)?.name }
-        entries.push({ name: keys.nameOfEntry(key), ...decodeRecord(key, value, records.decodeEntry) })
-      }
-      return { entries, cursor: undefined }
-    })
-  }
-
-  blocks(inode: InodeNumber): AsyncIterable<Block> {
-    check.checkInodeNumber(inode)
-    return this.#db.viewEach(async function* (view) {
-      await tree.requireFile(view, inode)
-      yield* readBlocks(view, blocksOfInode(inode))
-    })
   }
 
   async create(place: Place, inode: NewInode): Promise<Inode> {
@@ -229,10 +190,6 @@ export class LevelMetadataStore implements MetadataStore {
     await this.#queue.run((transaction) => uploads.putUpload(transaction, upload))
   }
 
-  uploads(): AsyncIterable<PendingUpload> {
-    return this.#db.viewEach(uploads.readUploads)
-  }
-
   async completeUpload(uploadId: string, attributes: Partial<InodeAttributes> = {}): Promise<Inode> {
     check.checkUploadId(uploadId)
     check.checkAttributes(attributes)
@@ -254,41 +211,10 @@ export class LevelMetadataStore implements MetadataStore {
     await this.#queue.run((transaction) => uploads.giveBack(transaction, range))
   }
 
-  async locks(inode: InodeNumber): Promise<readonly ByteRangeLock[]> {
-    return await uploads.readLocks(this.#db, check.checkInodeNumber(inode))
-  }
-
-  async setting(name: string): Promise<string | undefined> {
-    const key = keys.settingKey(check.checkSettingName(name))
-    const value = await this.#db.get(key)
-    return value === undefined ? undefined : decodeRecord(key, value, records.decodeText)
-  }
-
   async setSetting(name: string, value: string | undefined): Promise<void> {
     const key = keys.settingKey(check.checkSettingName(name))
     const text = value === undefined ? undefined : records.encodeText(check.checkSettingValue(value))
     await this.#queue.run(async (transaction) => (text === undefined ? transaction.delete(key) : transaction.put(key, text)))
-  }
-
-  async settings(): Promise<ReadonlyMap<string, string>> {
-    const settings = new Map<string, string>()
-    for await (const [key, value] of this.#db.range(keys.sectionRange('settings'))) {
-      settings.set(keys.textOfKey(key), decodeRecord(key, value, records.decodeText))
-    }
-    return settings
-  }
-
-  async usedBytes(): Promise<number> {
-    return Number(await nodes.readUsedBytes(this.#db))
-  }
-
-  async *payloadIds(): AsyncGenerator<string, void, undefined> {
-    let last: string | undefined
-    for await (const [key, value] of this.#db.range(keys.sectionRange('references'))) {
-      const payloadId = decodeRecord(key, value, () => keys.payloadIdOfReference(key))
-      if (payloadId !== last) yield payloadId
-      last = payloadId
-    }
   }
 
   /** Makes every mutation acknowledged so far survive a power cut; only a store that is not `durable` needs it. */

@@ -77,10 +77,15 @@ export async function changeLinks(transaction: Transaction, inode: InodeNumber, 
 
 /** A number that no inode of this store has had. */
 export async function allocateInode(transaction: Transaction): Promise<InodeNumber> {
-  const inode = Number((await readCounter(transaction, NEXT_INODE_KEY)) ?? 1)
+  const inode = await readNextInode(transaction)
   if (inode >= Number.MAX_SAFE_INTEGER) throw new InternalError('Cannot create an inode: all numbers have been used')
   transaction.put(NEXT_INODE_KEY, String(inode + 1))
   return inode
+}
+
+/** The number that the next inode gets. */
+export async function readNextInode(reader: Reader): Promise<InodeNumber> {
+  return Number((await readCounter(reader, NEXT_INODE_KEY)) ?? 1)
 }
 
 export async function readUsedBytes(reader: Reader): Promise<bigint> {

@@ -1,6 +1,6 @@
 /** One restore into an empty database, start to end; the same on the calling thread and in a worker. */
 import type { SnapshotProgress, SnapshotSource, StoreKind } from '../../backupable.ts'
-import { RestoreCorruptError, SchemaVersionMismatchError, StoreKindMismatchError } from '../../errors.ts'
+import { SchemaVersionMismatchError, StoreKindMismatchError } from '../../errors.ts'
 import { type SnapshotReader, openSnapshot } from '../../snapshot/snapshot-reader.ts'
 import { applySnapshot } from './apply.ts'
 import { type KeyRange, type Section, keySpans } from './key-spans.ts'
@@ -45,6 +45,8 @@ function checkHeader(header: SnapshotReader['header'], { storeKind, accepts, sch
   }
   const names = sections.map(({ name }) => name)
   if (names.length !== header.sections.length || names.some((name, index) => name !== header.sections[index])) {
-    throw new RestoreCorruptError(`Cannot restore a snapshot with sections ${header.sections.join(', ')}: the store has ${names.join(', ')}`)
+    throw new StoreKindMismatchError(`Cannot restore a snapshot with sections ${header.sections.join(', ')}: the store has ${names.join(', ')}`, {
+      details: { expected: names, actual: header.sections },
+    })
   }
 }

@@ -16,13 +16,15 @@ export interface RecordBatch {
 export function arrayBatches(db: LevelDatabase): () => RecordBatch {
   // Not by name: every operation then has the same shape from the start, which makes abstract-level's copies several times as fast.
   const [textKey, textValue] = [db.keyEncoding('utf8'), db.valueEncoding('utf8')]
-  const [byteKey, byteValue] = [db.keyEncoding('view'), db.valueEncoding('view')]
+  // Found when there are bytes: a database that stores text has no such encoding.
+  let bytes: readonly [Encoding, Encoding] | undefined
+  const forBytes = (): readonly [Encoding, Encoding] => (bytes ??= [db.keyEncoding('view'), db.valueEncoding('view')])
   return () => {
     let operations: Operation[] = []
     return {
       put(key, value) {
-        const keyEncoding = typeof key === 'string' ? textKey : byteKey
-        const valueEncoding = typeof value === 'string' ? textValue : byteValue
+        const keyEncoding = typeof key === 'string' ? textKey : forBytes()[0]
+        const valueEncoding = typeof value === 'string' ? textValue : forBytes()[1]
         // Bytes are views of what was read, which a database in memory must not keep.
         operations.push({ type: 'put', key: kept(key), value: kept(value), keyEncoding, valueEncoding })
       },

@@ -147,7 +147,10 @@ class FrameCutter {
     const frame = (this.#frame ??= new Frame(span, this.#lastKey))
     try {
       // Not by a spread: a record may refer to more than a call takes arguments.
-      for (const payloadId of this.#payloadIdsOf(key, value, span.name)) frame.payloadIds.push(payloadId)
+      for (const payloadId of listed(this.#payloadIdsOf(key, value, span.name))) {
+        if (typeof payloadId !== 'string') throw new TypeError('A payload ID is a text')
+        frame.payloadIds.push(payloadId)
+      }
     } catch (error) {
       this.#invalid.add(key, error)
       return
@@ -189,6 +192,12 @@ class FrameCutter {
       if (!(await this.#view.isExact(record, after))) this.#invalid.add(record[0], new TypeError('The record is not valid UTF-8'))
     }
   }
+}
+
+/** What an extractor returned; a text is iterable too, and its letters are no payload IDs. */
+function listed(payloadIds: Iterable<string>): Iterable<string> {
+  if (typeof payloadIds === 'string') throw new TypeError('payloadIds returned a text, not a list of payload IDs')
+  return payloadIds
 }
 
 class InvalidRecords {

@@ -11,8 +11,8 @@ export interface RecordEncoding {
   readonly textValues: boolean
 }
 
-/** How many records are read at a time. */
-const BATCH_RECORDS = 1000
+/** How many records are read at a time: few enough that a server's own reads and writes never wait long for a thread of the pool. */
+const BATCH_RECORDS = 250
 /** More than the text of a frame takes, so that every database gives the same frames. */
 const BATCH_BYTES: number = 4 * 1024 * 1024
 

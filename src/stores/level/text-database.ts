@@ -19,13 +19,21 @@ export interface Reader {
   range(range: KeyRange, options?: RangeReadOptions): AsyncIterable<readonly [string, string]>
 }
 
+/** A reader that can be told to stay at one instant for a while. */
+export interface Source extends Reader {
+  /** Calls `read` with the records as they are at this moment; the view ends when the promise settles. */
+  view<T>(read: (view: Reader) => Promise<T>): Promise<T>
+  /** The same for reading on and on: the view ends when the loop is left. */
+  viewEach<T>(read: (view: Reader) => AsyncIterable<T>): AsyncIterable<T>
+}
+
 /** What to write: a value, or `undefined` to delete the record. */
 export type Changes = ReadonlyMap<string, string | undefined>
 
 const PAGE_SIZE = 256
 const TEXT = { keyEncoding: 'utf8', valueEncoding: 'utf8' } as const
 
-export class TextDatabase implements Reader {
+export class TextDatabase implements Source {
   readonly #db: LevelDatabase
 
   constructor(db: LevelDatabase) {
@@ -61,23 +69,30 @@ export class TextDatabase implements Reader {
     return readRange(this.#db, range, options)
   }
 
-  /** Calls `read` with the store as it is at this moment; the view ends when the promise settles. */
   async view<T>(read: (view: Reader) => Promise<T>): Promise<T> {
-    const snapshot = this.#snapshot()
+    const snapshot = this.snapshot()
     try {
-      return await read(readerOf(this.#db, snapshot))
+      return await read(snapshot)
     } finally {
       await snapshot.close()
     }
   }
 
-  /** The same for reading on and on: the view ends when the loop is left. */
   async *viewEach<T>(read: (view: Reader) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
-    const snapshot = this.#snapshot()
+    const snapshot = this.snapshot()
     try {
-      yield* read(readerOf(this.#db, snapshot))
+      yield* read(snapshot)
     } finally {
       await snapshot.close()
+    }
+  }
+
+  /** The database as it is at this moment. Close it. */
+  snapshot(): DatabaseSnapshot {
+    try {
+      return new DatabaseSnapshot(this.#db, this.#db.snapshot())
+    } catch (error) {
+      throw unavailable('read', error)
     }
   }
 
@@ -116,20 +131,37 @@ export class TextDatabase implements Reader {
       throw unavailable('close', error)
     }
   }
-
-  #snapshot(): AbstractSnapshot {
-    try {
-      return this.#db.snapshot()
-    } catch (error) {
-      throw unavailable('read', error)
-    }
-  }
 }
 
-function readerOf(db: LevelDatabase, snapshot: AbstractSnapshot): Reader {
-  return {
-    get: (key) => get(db, key, snapshot),
-    range: (range, options) => readRange(db, range, { ...options, snapshot }),
+/** One instant of a database; every view of it is of the same. */
+export class DatabaseSnapshot implements Source {
+  readonly #db: LevelDatabase
+  readonly #snapshot: AbstractSnapshot
+
+  constructor(db: LevelDatabase, snapshot: AbstractSnapshot) {
+    this.#db = db
+    this.#snapshot = snapshot
+  }
+
+  async get(key: string): Promise<string | undefined> {
+    return await get(this.#db, key, this.#snapshot)
+  }
+
+  range(range: KeyRange, options?: RangeReadOptions): AsyncIterable<readonly [string, string]> {
+    return readRange(this.#db, range, { ...options, snapshot: this.#snapshot })
+  }
+
+  async view<T>(read: (view: Reader) => Promise<T>): Promise<T> {
+    return await read(this)
+  }
+
+  viewEach<T>(read: (view: Reader) => AsyncIterable<T>): AsyncIterable<T> {
+    return read(this)
+  }
+
+  /** Waits for reads under way. Idempotent. */
+  async close(): Promise<void> {
+    await this.#snapshot.close()
   }
 }
 

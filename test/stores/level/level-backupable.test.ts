@@ -29,6 +29,16 @@ describe.each(ENGINES)('levelBackupable() of %s', (engine) => {
     expect(await rejection(levelBackupable(db, backupableOptions(engine)).backup(SINK))).toMatchObject({ code: 'record_invalid', details: { key: 'a', count: 1 } })
   })
 
+  test('restore() of a snapshot with other sections is refused with store_kind_mismatch: it is another store, not a damaged one', async () => {
+    const db = await open(engine)
+    const bytes = await forged([[0, ['a', '']]], ['others'])
+    expect(await rejection(restoreBytes(levelBackupable(db, backupableOptions(engine)), bytes))).toMatchObject({
+      code: 'store_kind_mismatch',
+      details: { expected: ['entries'], actual: ['others'] },
+    })
+    expect(await db.keys().all()).toEqual([])
+  })
+
   test('reads text exactly: a record that is not valid UTF-8 fails with record_invalid, replacement characters and byte order marks pass', async () => {
     const db = await open(engine)
     for (const text of ['', '\ufeff', '\ufeff\ufeffa', '\ufffd', 'a\ufffd', '\u{10ffff}', '\uffff', '\0']) await put(db, `k${text}`, `${text}v`)
@@ -210,6 +220,17 @@ describe('levelBackupable() in general', () => {
     expect(of({ name: 'a', gte: 'c', lt: 'b' })).toThrow(RangeError)
     expect(levelBackupable(db, { payloadIds }).kind).toBe('memory')
     expect(levelBackupable(await open('classic'), { payloadIds }).kind).toBe('level')
+    await db.close()
+  })
+
+  test('fails with record_invalid for payload IDs that are no list of texts: a text alone is not taken for its letters', async () => {
+    const db = new MemoryLevel()
+    await db.put('k', 'p1')
+    for (const wrong of ['p1', [1], [undefined], [['a', 'b']], [{}], undefined, null, Promise.resolve(['p1'])]) {
+      const store = levelBackupable(db, { payloadIds: () => wrong as string[] })
+      expect(await rejection(store.backup(SINK)), JSON.stringify(wrong)).toMatchObject({ code: 'record_invalid', details: { keys: ['k'] }, cause: { name: 'TypeError' } })
+    }
+    expect((await snapshotOf(levelBackupable(db, { payloadIds: () => new Set(['p1']) }))).payloadIds).toEqual(['p1'])
     await db.close()
   })
 

@@ -3,8 +3,12 @@ import { cp, lstat, mkdir, readFile, readdir, rename, rm, symlink, writeFile } f
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { fsDestination } from '../../../destinations/fs.ts'
 import { newBackupId } from '../../../src/backup-id.ts'
+import { runBackup } from '../../../src/backup/run-backup.ts'
 import { type Files, nodeFiles } from '../../../src/files.ts'
+import { restoreBackup } from '../../../src/restore/restore-backup.ts'
+import { RESTORE_STEPS } from '../../../src/restore/steps.ts'
 import { type LevelHome, LevelMetadataStore, type LevelStore, openLevelHome, openLevelStore } from '../../../src/stores/level/index.ts'
 import { dump, fillStore } from '../../restore/trees.ts'
 import { type Child, startChild } from '../../support/child.ts'
@@ -403,6 +407,27 @@ function states(crash: CrashFiles): readonly ReadonlyMap<string, Buffer | undefi
 }
 
 describe('LiveMetadataStore.close()', () => {
+  it('in a restore, at whatever step: nothing in the home changes after it, and the next opening has one store or the other, whole', async () => {
+    const path = join(await tempDir(), 'store')
+    const destination = fsDestination({ path: join(await tempDir(), 'backups') })
+    await madeStore(path)
+    for (const at of RESTORE_STEPS) {
+      const store = await openLevelStore(path)
+      await store.setSetting('changed', 'no')
+      const same = await dump(store)
+      const { backupId } = (await runBackup({ store, destination })).manifest
+      await store.setSetting('changed', 'yes')
+      const changed = await dump(store)
+      let closing: Promise<Record<string, string>> | undefined
+      const onProgress = ({ step }: { readonly step: string }): void => {
+        if (step === at) closing ??= store.close().then(() => snapshotOf(path))
+      }
+      await restoreBackup({ target: store, destination, backupId, onProgress }).catch(() => undefined)
+      expect(await snapshotOf(path), at).toEqual(await closing)
+      expect([same, changed], at).toContain(await contentAt(path))
+    }
+  })
+
   it('ends a backup that is running with store_unavailable, and leaves a store that opens again', async () => {
     const path = join(await tempDir(), 'store')
     const { storeId } = await madeStore(path)

@@ -3,6 +3,8 @@ import { ClassicLevel } from 'classic-level'
 import { MemoryLevel } from 'memory-level'
 import { describe, test } from 'vitest'
 import { LevelMetadataStore } from '../../../src/stores/level/level-metadata-store.ts'
+import { openLevelStore } from '../../../src/stores/level/level-store.ts'
+import { openMemoryStore } from '../../../src/stores/memory/index.ts'
 import { testMetadataStore } from '../../conformance/metadata-store.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
@@ -27,4 +29,16 @@ testMetadataStore({
     const db = new ClassicLevel(join(await tempDir(), 'db'), { multithreading: true })
     return await LevelMetadataStore.open(db, { kind: 'level' })
   },
+})
+
+testMetadataStore({
+  name: 'memory, as a server holds it',
+  runner,
+  factory: () => openMemoryStore(),
+})
+
+testMetadataStore({
+  name: 'level, as a server holds it',
+  runner,
+  factory: async () => await openLevelStore(join(await tempDir(), 'store')),
 })

@@ -41,6 +41,10 @@ export interface S3Behaviour {
   completeDelayMs?: number | undefined
   /** A repeated CompleteMultipartUpload is answered like the first, not with `NoSuchUpload`. */
   completeIsIdempotent?: boolean | undefined
+  /** CompleteMultipartUpload puts the parts together in another order than was said. */
+  mixesParts?: boolean | undefined
+  /** Listings of objects go backwards, and each key comes twice. */
+  listsAnyhow?: boolean | undefined
   /** Listings are as they were so long ago. */
   listLagMs?: number | undefined
   /** GET and HEAD of objects are as they were so long ago. */

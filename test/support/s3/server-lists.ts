@@ -31,7 +31,7 @@ export function listObjects(call: Call): Reply {
     optional('ContinuationToken', token),
     element('IsTruncated', isTruncated),
     optional('NextContinuationToken', next),
-    ...entries.map((entry) => ('prefix' in entry ? element('CommonPrefixes', [element('Prefix', encode(entry.prefix))]) : contents(entry.version, encode))),
+    ...(behaviour.listsAnyhow === true ? [...entries, ...entries].toReversed() : entries).map((entry) => ('prefix' in entry ? element('CommonPrefixes', [element('Prefix', encode(entry.prefix))]) : contents(entry.version, encode))),
   ]
   return { body: document('ListBucketResult', content) }
 }

@@ -58,7 +58,8 @@ export async function completeMultipartUpload(call: Call): Promise<Reply> {
   const repeated = bucket.completed.get(call.query['uploadId'] ?? '')
   if (behaviour.completeIsIdempotent === true && repeated !== undefined) return { body: repeated }
   const { upload } = uploadOf(call)
-  const parts = chosenParts(call, upload)
+  const chosen = chosenParts(call, upload)
+  const parts = behaviour.mixesParts === true ? chosen.toReversed() : chosen
   await checkConditions(call, bucket)
   const failing = behaviour.completeErrors !== undefined && behaviour.completeErrors.times > 0 ? behaviour.completeErrors : undefined
   if (failing !== undefined) failing.times--

@@ -1,0 +1,149 @@
+/** What a view shows in short: how many records of each kind there are, and digests that are equal when all of them are. */
+import { type Hash, createHash } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { PayloadIdSetBuilder } from '../payload-ids.ts'
+import { inOrder } from './locks.ts'
+import type { ByteRangeLock, InodeNumber, ListedInode, MetadataView } from './metadata-store.ts'
+import { TIME_FIELDS } from './validate.ts'
+
+export const RECORD_KINDS = ['shares', 'inodes', 'entries', 'blocks', 'locks', 'uploads', 'settings'] as const
+export type RecordKind = (typeof RECORD_KINDS)[number]
+
+export interface ViewSummary {
+  readonly records: Readonly<Record<RecordKind, RecordSummary>>
+  readonly payloadIds: RecordSummary
+  readonly usedBytes: number
+  readonly nextInode: InodeNumber
+}
+
+export interface RecordSummary {
+  readonly count: number
+  /** SHA-256, lower-case hex. */
+  readonly digest: string
+}
+
+export interface SummarizeOptions {
+  /** Ends the reading; it rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined
+  /** Called for every turn of records that was read, with how many. */
+  readonly onRecords?: ((records: number) => void) | undefined
+}
+
+/** How many records are read before other work of the process goes on. */
+const TURN_RECORDS = 1000
+/** Characters that are gathered before they are hashed. */
+const HASHED_LENGTH: number = 64 * 1024
+
+/** Reads all of a view once, in bounded memory. */
+export async function summarize(view: MetadataView, options: SummarizeOptions = {}): Promise<ViewSummary> {
+  const turns = new Turns(options)
+  const shares = byName((await view.shares()).map(({ name, root, createdAtMs, options }) => [name, root, createdAtMs, byName(Object.entries(options))]))
+  const records: Record<RecordKind, RecordSummary> = {
+    shares: await digestOf(shares, turns),
+    inodes: await digestOf(each(view.inodes(), fieldsOfInode), turns),
+    entries: await digestOf(each(view.entries(), ({ parent, name, inode, type }) => [parent, name, inode, type]), turns),
+    blocks: await digestOf(each(view.allBlocks(), ({ inode, payloadId, offset, bytes }) => [inode, payloadId, offset, bytes]), turns),
+    locks: await digestOf(each(locksInOrder(view), ({ inode, start, end, owner, kind }) => [inode, start, end, owner, kind]), turns),
+    uploads: await digestOf(
+      each(view.uploads(), ({ uploadId, parent, name, startedAtMs, blocks }) => [uploadId, parent, name, startedAtMs, blocks.map(({ payloadId, offset, bytes }) => [payloadId, offset, bytes])]),
+      turns,
+    ),
+    settings: await digestOf(byName([...(await view.settings())]), turns),
+  }
+  const payloadIds = await payloadIdsOf(view, turns)
+  return { records, payloadIds, usedBytes: await view.usedBytes(), nextInode: await view.nextInode() }
+}
+
+/** What differs between two summaries, each in a few words; nothing when they are equal. */
+export function differences(source: ViewSummary, copy: ViewSummary): readonly string[] {
+  const kinds = [...RECORD_KINDS.map((kind) => [kind, source.records[kind], copy.records[kind]] as const), ['payload IDs', source.payloadIds, copy.payloadIds] as const]
+  const found = kinds.flatMap(([kind, expected, actual]) => {
+    if (expected.count !== actual.count) return [`${kind}: ${actual.count} instead of ${expected.count}`]
+    return expected.digest === actual.digest ? [] : [`${kind}: other ones`]
+  })
+  for (const [what, expected, actual] of [['used bytes', source.usedBytes, copy.usedBytes], ['next inode number', source.nextInode, copy.nextInode]] as const) {
+    if (expected !== actual) found.push(`${what}: ${actual} instead of ${expected}`)
+  }
+  return found
+}
+
+/** Counts what is read, and lets others go on now and then. */
+class Turns {
+  readonly #options: SummarizeOptions
+  #count = 0
+
+  constructor(options: SummarizeOptions) {
+    this.#options = options
+  }
+
+  /** Whether it is time to `take` one. */
+  isDue(): boolean {
+    return ++this.#count % TURN_RECORDS === 0
+  }
+
+  async take(): Promise<void> {
+    this.#options.onRecords?.(TURN_RECORDS)
+    await nextTurn()
+    this.#options.signal?.throwIfAborted()
+  }
+}
+
+/** Hashes records as JSON, one to a line; `undefined` is `null`. */
+async function digestOf(rows: Iterable<readonly unknown[]> | AsyncIterable<readonly unknown[]>, turns: Turns): Promise<RecordSummary> {
+  const hash: Hash = createHash('sha256')
+  let text = ''
+  let count = 0
+  for await (const row of rows) {
+    text += `${JSON.stringify(row)}\n`
+    count++
+    if (text.length >= HASHED_LENGTH) {
+      hash.update(text)
+      text = ''
+    }
+    if (turns.isDue()) await turns.take()
+  }
+  return { count, digest: hash.update(text).digest('hex') }
+}
+
+async function payloadIdsOf(view: MetadataView, turns: Turns): Promise<RecordSummary> {
+  const builder = new PayloadIdSetBuilder()
+  try {
+    for await (const payloadId of view.payloadIds()) {
+      builder.add(payloadId)
+      if (turns.isDue()) await turns.take()
+    }
+    const set = await builder.finish()
+    const { size: count, digest } = set
+    await set.close()
+    return { count, digest }
+  } finally {
+    await builder.close()
+  }
+}
+
+function fieldsOfInode(inode: ListedInode): readonly unknown[] {
+  const { type, links, mode, uid, gid, size, symlinkTarget, payloadId, blockCount, parent } = inode
+  const xattrs = byName([...inode.xattrs].map(([name, value]) => [name, Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64')]))
+  return [inode.inode, type, links, mode, uid, gid, size, ...TIME_FIELDS.map((field) => String(inode[field])), xattrs, symlinkTarget, payloadId, blockCount, parent]
+}
+
+/** All locks, those of one inode in the order in which every store gives them. */
+async function* locksInOrder(view: MetadataView): AsyncGenerator<ByteRangeLock, void, undefined> {
+  let locks: ByteRangeLock[] = []
+  for await (const lock of view.allLocks()) {
+    if (locks[0] !== undefined && locks[0].inode !== lock.inode) {
+      yield* inOrder(locks)
+      locks = []
+    }
+    locks.push(lock)
+  }
+  yield* inOrder(locks)
+}
+
+async function* each<T>(items: AsyncIterable<T>, fields: (item: T) => readonly unknown[]): AsyncGenerator<readonly unknown[], void, undefined> {
+  for await (const item of items) yield fields(item)
+}
+
+function byName<T extends readonly [string, ...unknown[]]>(rows: readonly T[]): T[] {
+  return rows.toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+}
