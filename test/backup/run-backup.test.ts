@@ -150,7 +150,8 @@ describe('runBackup()', () => {
     await runBackup({ store: FakeStore.of(1), destination: watched, catalog: altered(catalog, { append }) })
     expect(order[0]).toBe('job-started')
     expect(order.indexOf('snapshot named')).toBeLessThan(order.indexOf('put'))
-    expect(order.slice(-4)).toEqual(['record ', 'backup-recorded', 'backup-verified', 'job-ended'])
+    expect(order.indexOf('lease-taken')).toBeLessThan(order.indexOf('put'))
+    expect(order.slice(-5)).toEqual(['record ', 'backup-recorded', 'backup-verified', 'job-ended', 'lease-released'])
   })
 
   test('asks the store for no more while the destination writes', async () => {
