@@ -1,11 +1,8 @@
-import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { resolveBackup } from '../../backup/resolve-backup.ts'
 import { verifyBackup, type TrialStore, type VerificationLevel, type VerifyReport } from '../../backup/verify-backup.ts'
 import { VERIFICATION_LEVELS } from '../../catalog/catalog.ts'
-import { nodeFiles, removeTree } from '../../files.ts'
 import { withOptionalCatalog } from '../catalogs.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
@@ -53,7 +50,7 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
           destination,
           backupId,
           level,
-          openTrial: () => openTrial(options.trialDir),
+          openTrial: () => openTrial(options.trialDir, output),
           catalog,
           signal,
           onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `verify: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
@@ -68,19 +65,9 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
 }
 
 /** A LevelDB store that lasts for one trial; the records of memory stores are the same. */
-async function openTrial(parent: string): Promise<TrialStore> {
-  const { openLevelStore } = await import('../../stores/level/index.ts')
-  const directory = await mkdtemp(join(parent, 'holdfast-trial-'))
-  const store = await openLevelStore(join(directory, 'store'))
-  return {
-    kind: store.kind,
-    backup: (sink, options) => store.backup(sink, options),
-    restore: (source, options) => store.restore(source, options),
-    async discard() {
-      await store.close()
-      await removeTree(nodeFiles, directory)
-    },
-  }
+async function openTrial(parent: string, output: Output): Promise<TrialStore> {
+  const { openLevelTrial } = await import('../trial-directory.ts')
+  return await openLevelTrial(parent, { onWarning: ({ message }) => output.warn(printable(message)) })
 }
 
 function describeReport({ backupId, manifest, level, bytes, frames, durationMs }: VerifyReport): string {
