@@ -100,6 +100,12 @@ describe('holdfast list and show', () => {
     expectError(await holdfast(['show', 'latest', '--from', `file:${dir}`]), 1, 'manifest_missing')
   })
 
+  it('say where to look when the directory of one backup is listed', async () => {
+    const { code, stdout, stderr } = await run('list', '--from', `file:backups/${first}`)
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'There are no backups yet.\n' })
+    expect(stderr).toBe(`This has the name of a single backup; list the directory it is in: holdfast list --from file:${join(base, 'backups')}\n`)
+  })
+
   it('list what is whole beside what is damaged, and end with exit code 3', async () => {
     const dir = await copy()
     await writeFile(join(dir, 'backups', first, 'manifest.json'), '{}')
