@@ -1,8 +1,9 @@
 import type { Command } from 'commander'
 import { rollback } from '../../restore/rollback.ts'
-import { catalogPathOf, withCatalogIfPossible } from '../catalogs.ts'
+import { withCatalogIfPossible } from '../catalogs.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
+import { catalogPathOf, parseStoreUrl } from '../store-url.ts'
 import { withHome } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatDuration, printable } from '../text.ts'
@@ -12,7 +13,7 @@ type RollbackOptions = OutputOptions & { readonly store: string; readonly adopt?
 export function registerRollback(program: Command, terminal: Terminal): void {
   const command = withStore(program.command('rollback').description('bring back the store that the last restore replaced')).option(
     '--catalog <path>',
-    "where the job is recorded (default: the directory catalog within the store's)",
+    "where the job is recorded (default: the directory catalog within the store's; of a Postgres store one in ~/.local/state/holdfast)",
   )
   withExamples(
     command,
@@ -33,7 +34,7 @@ async function runRollback(options: RollbackOptions, terminal: Terminal): Promis
       : await rollback({ target })
     for (const warning of report.warnings) await output.warn(printable(warning.message))
     await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => [
-      `Rolled back ${printable(options.store)} to the store before its last restore, in ${formatDuration(report.stoppedMs)}`,
+      `Rolled back ${printable(parseStoreUrl(options.store).shown)} to the store before its last restore, in ${formatDuration(report.stoppedMs)}`,
       'What was live until now is kept; another rollback brings it back',
     ])
   })
