@@ -57,6 +57,18 @@ export class FsRoot {
     })
   }
 
+  /** Rejects unless names can be made and removed at the root. That it is full says nothing of removing. */
+  async checkWritable(): Promise<void> {
+    const directory = join(this.path, newBackupId() + TEMPORARY_SUFFIX)
+    try {
+      await this.#files.makeDirectory(directory)
+    } catch (error) {
+      if (isSystemError(error, 'ENOSPC', 'EDQUOT')) return
+      throw pathError('write to', this.path, error)
+    }
+    await this.#removeEmptyDirectory(directory)
+  }
+
   /** Does all that a backup needs, under the name of an upload, so that a sweep removes what a crash leaves. */
   async probe(): Promise<void> {
     const directory = join(this.path, newBackupId() + TEMPORARY_SUFFIX)
@@ -113,7 +125,7 @@ export class FsRoot {
       try {
         await this.#files.removeDirectory(path)
       } catch (error) {
-        // Another process has found it and uses it.
+        // Another process has found it and uses it, or has swept it.
         if (!isSystemError(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error
       }
     })

@@ -182,6 +182,8 @@ class FsDestination implements Destination {
     const there = await this.#root.info(directory)
     if (there !== undefined) {
       if (there.type !== 'directory') throw notADirectory(directory)
+      // Found out before a backup is emptied whose directory then has to stay.
+      await this.#root.checkWritable()
       await removePublished(this.#files, directory, { rivals: true })
     }
     // Also when nothing was there: a delete before this one may have been cut off just here.

@@ -65,6 +65,11 @@ export class JobLog {
     this.#release()
   }
 
+  /** Gives the job up unrecorded: the next opening of the catalog ends it as `interrupted`. */
+  forget(): void {
+    this.#release()
+  }
+
   /** Records how the job ended otherwise, and returns what to throw: the error, or, when it could not be recorded, both. */
   async end(state: Exclude<JobEnded['state'], 'succeeded'>, error: unknown): Promise<unknown> {
     try {

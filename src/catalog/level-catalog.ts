@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { AbstractLevel } from 'abstract-level'
 import { CatalogUnavailableError, isHoldfastError } from '../errors.ts'
-import { type BackupEvent, type Catalog, type CatalogBackup, type CatalogEvent, HOLD_CHANGES, type Job, type JobEvent } from './catalog.ts'
+import { type BackupEvent, type Catalog, type CatalogBackup, type CatalogEvent, HOLD_CHANGES, type Job, type JobError, type JobEvent, type JobKind } from './catalog.ts'
 import { decodeEvent, encodeEvent } from './event-codec.ts'
 import { foldBackup, foldJob, foldLease, foldSweep } from './fold.ts'
 import type { Lease, LeaseEvent, RunningSweep, SweepEvent } from './hold-events.ts'
@@ -162,7 +162,7 @@ class LevelCatalog implements Catalog {
     for (const jobId of await this.#open('running/')) {
       const job = await this.job(jobId)
       if (job !== undefined && mayBeUnderWay(jobId, job.owner)) continue
-      await this.append({ type: 'job-ended', at, jobId, state: 'interrupted', error: DIED })
+      await this.append({ type: 'job-ended', at, jobId, state: 'interrupted', error: diedError(job?.kind) })
     }
     for (const { sweepId, owner } of await this.sweeps()) {
       if (!mayBeUnderWay(sweepId, owner)) await this.append({ type: 'sweep-ended', at, sweepId })
@@ -216,11 +216,18 @@ class LevelCatalog implements Catalog {
 const NOT_ITS = { hint: 'Give the catalog a directory of its own' }
 const NEWER = { hint: 'Use the release of Holdfast that wrote it, or a newer one' }
 const MAKE_ANEW = { hint: 'Move the catalog away and make it anew from the destinations: holdfast catalog rebuild' }
-const DIED = {
-  code: 'internal',
-  message: 'The process that ran the job ended before it',
-  hint: 'If the backup is listed at its destination, "holdfast verify" says whether it is whole, and "holdfast catalog rebuild" records it',
-} as const
+const HINT_OF_STORE = 'The store was left as it was, or has been replaced whole: opening it completed or undid what was under way'
+const HINT_OF_DEAD: Readonly<Record<JobKind, string>> = {
+  backup: 'If the backup is listed at its destination, "holdfast verify" says whether it is whole, and "holdfast catalog rebuild" records it',
+  restore: HINT_OF_STORE,
+  rollback: HINT_OF_STORE,
+  delete: 'Delete the backup again: that removes what is left of it',
+}
+
+/** Why a job was interrupted whose process died. */
+function diedError(kind: JobKind = 'backup'): JobError {
+  return { code: 'internal', message: 'The process that ran the job ended before it', hint: HINT_OF_DEAD[kind] }
+}
 
 function present<T>(value: T | undefined): readonly T[] {
   return value === undefined ? [] : [value]
@@ -285,7 +292,11 @@ async function attempt<T>(verb: string, call: () => Promise<T>): Promise<T> {
     if (isHoldfastError(error)) throw error
     // LevelDB's own reason is the cause of "Database failed to open".
     const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
-    const text = reason instanceof Error ? reason.message : String(reason)
+    const text = isLocked(reason) ? 'another process has it open' : reason instanceof Error ? reason.message : String(reason)
     throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${text}`, { cause: error })
   }
+}
+
+function isLocked(reason: unknown): boolean {
+  return reason instanceof Error && 'code' in reason && reason.code === 'LEVEL_LOCKED'
 }

@@ -2,6 +2,7 @@
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { InvalidArgumentError } from '../errors.ts'
+import { CATALOG_DIRECTORY } from '../stores/level/home-files.ts'
 
 export interface LevelUrl {
   readonly scheme: 'level'
@@ -47,7 +48,7 @@ export function parseStoreUrl(url: string): StoreUrl {
 export function catalogPathOf(storeUrl: string, catalog?: string): string {
   if (catalog !== undefined) return catalog
   const url = parseStoreUrl(storeUrl)
-  if (url.scheme === 'level') return join(url.path, 'catalog')
+  if (url.scheme === 'level') return join(url.path, CATALOG_DIRECTORY)
   const { hostname, port, pathname, searchParams } = new URL(url.connection)
   const name = [searchParams.get('host') ?? hostname, port || '5432', pathname.slice(1), url.schema].map((part) => encodeURIComponent(part)).join('+')
   return join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'holdfast', 'catalogs', name)

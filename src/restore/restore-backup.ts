@@ -1,5 +1,6 @@
 /** The orchestrated restore: from a published backup to the live store of a server. */
-import { newBackupId } from '../backup-id.ts'
+import { checkBackupId, newBackupId } from '../backup-id.ts'
+import type { Catalog } from '../catalog/catalog.ts'
 import type { Destination } from '../destination.ts'
 import { CombinedError } from '../errors.ts'
 import type { Holds } from '../holds/holds.ts'
@@ -7,6 +8,7 @@ import type { HeldLease } from '../holds/leases.ts'
 import type { SideEngine, Swappable } from '../swappable.ts'
 import { exclusively } from './exclusive.ts'
 import { type RestorePlan, prepare } from './prepare.ts'
+import { type LastProgress, recorded } from './recorded.ts'
 import { recoverInterrupted } from './recover.ts'
 import { checkPayloadIds, checkRestored, fillFromBackup } from './restored-content.ts'
 import { type RestoreProgress, StepRunner, type StepTime } from './steps.ts'
@@ -17,6 +19,8 @@ export interface RestoreBackupOptions {
   readonly target: Swappable
   readonly destination: Destination
   readonly backupId: string
+  /** Where the attempt is recorded. One that cannot be written to is no reason not to restore: see `warnings`. @default nowhere */
+  readonly catalog?: Catalog | undefined
   /** What keeps the payloads of the backup from being deleted until the restored engine is live. Needed where payloads are swept. */
   readonly holds?: Holds | undefined
   /** Whether a backup of another store may be restored; the target keeps its own ID. @default false */
@@ -60,14 +64,21 @@ const DRAIN_TIMEOUT_MS = 30_000
  * The backup is restored into an engine of its own and checked in full there, while reads go on; then, in a full stop of milliseconds, that
  * engine is swapped in and the one before is kept for `rollback`. Until the swap nothing of the store changes: on every failure
  * the side engine is removed and the store goes on as it was. A failure after it says which engine is live. The store is resumed in any case.
+ * The job ends as `succeeded`, `failed`, or, when the signal aborted, `interrupted`.
  *
- * Rejects with `restore_in_progress`; `hold_unavailable` when a running sweep does not let it hold the payloads; before anything is touched with `manifest_missing`, `manifest_invalid`,
+ * Rejects with `restore_in_progress` and `invalid_argument`, which are no attempt yet; `hold_unavailable` when a running sweep does not let it hold the payloads;
+ * before anything is touched with `manifest_missing`, `manifest_invalid`,
  * `manifest_version_unsupported`, `backup_incomplete`, `store_kind_mismatch`, `store_id_mismatch`, `schema_version_mismatch`,
  * `destination_no_space`; then with `store_not_drained`, `restore_corrupt`, `checksum_mismatch`, `store_unavailable`, and what
  * the destination rejects with.
  */
 export async function restoreBackup(options: RestoreBackupOptions): Promise<RestoreReport> {
-  return await exclusively(options.target, () => held(options, () => restore(options)))
+  const { target, destination, backupId, catalog, signal, clock = Date.now } = options
+  checkBackupId(backupId)
+  return await exclusively(target, async () => {
+    signal?.throwIfAborted()
+    return await recorded(target, { kind: 'restore', destination: destination.url, backupId }, { catalog, clock, signal, run: () => held(options, () => restore(options)), lastProgress })
+  })
 }
 
 /** Holds all payloads meanwhile: what the restored engine refers to is referred to by the store only once it is live. */
@@ -95,9 +106,12 @@ async function released(lease: HeldLease | undefined, error: unknown): Promise<u
   }
 }
 
+function lastProgress({ storeId, bytes, records }: RestoreReport): LastProgress {
+  return { phase: 'resume', storeId, bytes, records: Object.values(records).reduce((sum, count) => sum + count, 0) }
+}
+
 async function restore(options: RestoreBackupOptions): Promise<RestoreReport> {
-  const { target, drain = 'writes', drainTimeoutMs = DRAIN_TIMEOUT_MS, signal, clock = Date.now } = options
-  signal?.throwIfAborted()
+  const { target, drain = 'writes', drainTimeoutMs = DRAIN_TIMEOUT_MS, clock = Date.now } = options
   await recoverInterrupted(target, { drainTimeoutMs })
   const startedAtMs = clock()
   const startedAt = performance.now()

@@ -1,14 +1,18 @@
 /** Going back to the engine before the last restore. */
 import { newBackupId } from '../backup-id.ts'
+import type { Catalog } from '../catalog/catalog.ts'
 import { RollbackUnavailableError } from '../errors.ts'
 import type { Swappable } from '../swappable.ts'
 import { exclusively } from './exclusive.ts'
+import { type LastProgress, recorded } from './recorded.ts'
 import { recoverInterrupted } from './recover.ts'
 import { type RestoreProgress, StepRunner, type StepTime } from './steps.ts'
 import { swapIn } from './swap-in.ts'
 
 export interface RollbackOptions {
   readonly target: Swappable
+  /** Where the attempt is recorded. One that cannot be written to is no reason not to roll back: see `warnings`. @default nowhere */
+  readonly catalog?: Catalog | undefined
   /** How long operations in flight may take to end. @default 30,000 */
   readonly drainTimeoutMs?: number | undefined
   readonly onProgress?: ((progress: RestoreProgress) => void) | undefined
@@ -39,26 +43,33 @@ const DRAIN_TIMEOUT_MS = 30_000
  * Rejects with `rollback_unavailable` when no engine is kept, `restore_in_progress`, `store_not_drained`, and `store_unavailable` when
  * the engine does not serve, swapped back by then.
  */
-export async function rollback({ target, drainTimeoutMs = DRAIN_TIMEOUT_MS, onProgress, clock = Date.now }: RollbackOptions): Promise<RollbackReport> {
-  return await exclusively(target, async () => {
-    await recoverInterrupted(target, { drainTimeoutMs })
-    const steps = new StepRunner(onProgress)
-    const { live, previous } = await target.engines()
-    const storeId = await target.readStoreId()
-    if (live === undefined || previous === undefined || storeId === undefined) {
-      throw new RollbackUnavailableError('Cannot roll back: the store keeps no engine from before a restore')
-    }
-    const startedAtMs = clock()
-    const restoreId = newBackupId(startedAtMs)
-    const journal = { restoreId, backupId: undefined, from: live, to: previous, startedAtMs }
-    try {
-      await steps.run('drain-writes', () => target.drainWrites({ timeoutMs: drainTimeoutMs }))
-      const outcome = await swapIn(target, { journal, storeId, previous, drainTimeoutMs }, steps)
-      if (!outcome.swapped) throw outcome.error
-      const stoppedMs = steps.total('drain', 'journal', 'swap', 'check-live', 'clear-journal')
-      return { restoreId, storeId, live: previous, previous: live, stoppedMs, steps: steps.times, warnings: outcome.warnings }
-    } finally {
-      await steps.runAnyway('resume', () => target.resume())
-    }
-  })
+export async function rollback(options: RollbackOptions): Promise<RollbackReport> {
+  const { target, catalog, clock = Date.now } = options
+  return await exclusively(target, () => recorded(target, { kind: 'rollback' }, { catalog, clock, run: () => swapPrevious(options), lastProgress }))
+}
+
+function lastProgress({ storeId }: RollbackReport): LastProgress {
+  return { phase: 'resume', storeId, bytes: 0, records: 0 }
+}
+
+async function swapPrevious({ target, drainTimeoutMs = DRAIN_TIMEOUT_MS, onProgress, clock = Date.now }: RollbackOptions): Promise<RollbackReport> {
+  await recoverInterrupted(target, { drainTimeoutMs })
+  const steps = new StepRunner(onProgress)
+  const { live, previous } = await target.engines()
+  const storeId = await target.readStoreId()
+  if (live === undefined || previous === undefined || storeId === undefined) {
+    throw new RollbackUnavailableError('Cannot roll back: the store keeps no engine from before a restore')
+  }
+  const startedAtMs = clock()
+  const restoreId = newBackupId(startedAtMs)
+  const journal = { restoreId, backupId: undefined, from: live, to: previous, startedAtMs }
+  try {
+    await steps.run('drain-writes', () => target.drainWrites({ timeoutMs: drainTimeoutMs }))
+    const outcome = await swapIn(target, { journal, storeId, previous, drainTimeoutMs }, steps)
+    if (!outcome.swapped) throw outcome.error
+    const stoppedMs = steps.total('drain', 'journal', 'swap', 'check-live', 'clear-journal')
+    return { restoreId, storeId, live: previous, previous: live, stoppedMs, steps: steps.times, warnings: outcome.warnings }
+  } finally {
+    await steps.runAnyway('resume', () => target.resume())
+  }
 }

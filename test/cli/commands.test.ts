@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { compareTrees } from '../../src/cli/tree/compare-trees.ts'
-import { holdfast, holdfastJson, type Outcome, writeTree } from './holdfast.ts'
+import { holdfast, holdfastJson, holdfastOnTerminal, type Outcome, writeTree } from './holdfast.ts'
 
 /** One directory with a store, its payloads and two backups, for all tests; those that change something copy it first. */
 let base: string
@@ -98,6 +98,12 @@ describe('holdfast list and show', () => {
     expect(await holdfast(['list', '--from', `file:${dir}`])).toEqual({ code: 0, stdout: 'There are no backups yet.\n', stderr: '' })
     expect(await holdfastJson(['list', '--from', `file:${dir}`])).toEqual({ backups: [], damaged: [] })
     expectError(await holdfast(['show', 'latest', '--from', `file:${dir}`]), 1, 'manifest_missing')
+  })
+
+  it('say where to look when the directory of one backup is listed', async () => {
+    const { code, stdout, stderr } = await run('list', '--from', `file:backups/${first}`)
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'There are no backups yet.\n' })
+    expect(stderr).toBe(`This has the name of a single backup; list the directory it is in: holdfast list --from file:${join(base, 'backups')}\n`)
   })
 
   it('list what is whole beside what is damaged, and end with exit code 3', async () => {
@@ -208,10 +214,47 @@ describe('holdfast restore and rollback', () => {
     expect(await holdfastJson([...words, '--allow-store-id'], { cwd: dir })).toMatchObject({ backupId: second })
   })
 
+  it('ask only when the restore would not be refused, and do nothing without a yes', async () => {
+    const dir = await copy()
+    await holdfastJson(['import', 'tree', '--store', 'level:stranger'], { cwd: dir })
+    const restore = (store: string, answer: string): Promise<Outcome> =>
+      holdfastOnTerminal(['restore', 'latest', '--from', `file:${join(dir, 'backups')}`, '--store', `level:${join(dir, store)}`], { answer })
+    const refused = await restore('stranger', 'y\n')
+    expect(refused).toMatchObject({ code: 4, stdout: '' })
+    expect(refused.stderr).toMatch(/^error: store_id_mismatch: /)
+    expect(refused.stderr).not.toContain('Restore it?')
+    const declined = await restore('store', 'n\n')
+    expect(declined.code).toBe(1)
+    expect(declined.stderr).toContain('Restore it? [y/N]')
+    expect(declined.stderr).toContain('Not confirmed, so nothing was done')
+    expectError(await holdfast(['rollback', '--store', 'level:store'], { cwd: dir }), 4, 'rollback_unavailable')
+    expect(await restore('store', 'y\n')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^Restored /) })
+  })
+
   it('make a store where there was none', async () => {
     const dir = await copy()
     expect(await holdfastJson(['restore', 'latest', '--from', 'file:backups', '--store', 'level:new', '--yes'], { cwd: dir })).toMatchObject({ backupId: second })
     await holdfastJson(['export', 'out', '--store', 'level:new', '--payloads', 'payloads', '--share', 'tree'], { cwd: dir })
+  })
+
+  it('make it also where its catalog was made anew first, and make nothing where the restore is refused', async () => {
+    const dir = await copy()
+    await holdfastJson(['catalog', 'rebuild', '--from', 'file:backups', '--catalog', 'lost/catalog'], { cwd: dir })
+    await holdfastJson(['restore', 'latest', '--from', 'file:backups', '--store', 'level:lost', '--yes'], { cwd: dir })
+    expect(await holdfastJson(['jobs', '--store', 'level:lost'], { cwd: dir })).toMatchObject({ jobs: [{ kind: 'restore', state: 'succeeded', backupId: second }] })
+    await truncate(join(dir, 'backups', first, 'payload'), 100)
+    expectError(await holdfast(['restore', first, '--from', 'file:backups', '--store', 'level:nowhere', '--yes', '--quiet'], { cwd: dir }), 3, 'backup_incomplete')
+    expect(await readdir(dir)).not.toContain('nowhere')
+  })
+
+  it('go on, with a warning, when the catalog cannot be opened', async () => {
+    const dir = await copy()
+    const { openLevelCatalog } = await import('../../src/stores/catalog/index.ts')
+    await using _held = await openLevelCatalog(join(dir, 'store/catalog'))
+    for (const words of [['restore', first, '--from', 'file:backups', '--yes', '--quiet'], ['rollback']]) {
+      const { code, stderr } = await holdfast([...words, '--store', 'level:store'], { cwd: dir })
+      expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(/^warning: This is not recorded: Cannot open the catalog: another process has it open, at "[^\n]*"\n$/) })
+    }
   })
 })
 
@@ -350,6 +393,23 @@ describe('holdfast jobs and catalog rebuild', () => {
     ])
     const { stdout } = await holdfast(['jobs', '--store', 'level:store', '--limit', '1'], { cwd: dir })
     expect(stdout).toMatch(/^JOB +KIND +STATE [^\n]*\n[0-9A-Z]{26} +backup +failed [^\n]*destination_path_conflict: [^\n]*\n$/)
+  })
+
+  it('tell of restores and rollbacks, those that failed too', async () => {
+    const dir = await copy()
+    await holdfast(['rollback', '--store', 'level:store'], { cwd: dir })
+    await holdfastJson(['restore', first, '--from', 'file:backups', '--store', 'level:store', '--yes'], { cwd: dir })
+    await holdfastJson(['rollback', '--store', 'level:store'], { cwd: dir })
+    await truncate(join(dir, 'backups', first, 'payload'), 100)
+    await holdfast(['restore', first, '--from', 'file:backups', '--store', 'level:store', '--yes'], { cwd: dir })
+    expect((await holdfastJson<{ jobs: unknown[] }>(['jobs', '--store', 'level:store'], { cwd: dir })).jobs).toMatchObject([
+      { kind: 'restore', state: 'failed', backupId: first, error: { code: 'backup_incomplete' } },
+      { kind: 'rollback', state: 'succeeded' },
+      { kind: 'restore', state: 'succeeded', backupId: first },
+      { kind: 'rollback', state: 'failed', error: { code: 'rollback_unavailable' } },
+      { kind: 'backup' },
+      { kind: 'backup' },
+    ])
   })
 
   it('make a lost catalog anew, once', async () => {

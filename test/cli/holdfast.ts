@@ -2,6 +2,8 @@
 import { spawn } from 'node:child_process'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
+import { PassThrough } from 'node:stream'
+import { runCommandLine } from '../../src/cli/program.ts'
 
 export const MAIN: string = resolve(import.meta.dirname, '../../dist/src/cli/main.js')
 
@@ -30,6 +32,20 @@ export async function holdfastJson<T = Record<string, unknown>>(words: readonly 
   const { code, stdout, stderr } = await holdfast([...words, '--json'], options)
   if (code !== 0) throw new Error(`holdfast ${words.join(' ')} ended with ${code}: ${stdout}${stderr}`)
   return JSON.parse(stdout) as T
+}
+
+/** Runs one command in this process, as on a terminal where `answer` is typed; paths must be absolute. What it prints is given as it came. */
+export async function holdfastOnTerminal(words: readonly string[], options: { readonly answer?: string; readonly stderrIsTTY?: boolean; readonly signal?: AbortSignal } = {}): Promise<Outcome> {
+  const { answer = '', stderrIsTTY = true, signal = new AbortController().signal } = options
+  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough({ encoding: 'utf8' }), new PassThrough({ encoding: 'utf8' })]
+  const printed = { stdout: '', stderr: '' }
+  stdout.on('data', (text: string) => (printed.stdout += text))
+  stderr.on('data', (text: string) => (printed.stderr += text))
+  stdin.end(answer)
+  const terminal = { stdin: Object.assign(stdin, { isTTY: true }), stdout, stderr: Object.assign(stderr, { isTTY: stderrIsTTY, columns: 200 }), env: {}, signal }
+  const code = await runCommandLine(words, terminal)
+  await Promise.all([stdout, stderr].map((stream) => new Promise((settle) => stream.once('end', settle).end())))
+  return { code, ...printed }
 }
 
 /** Writes files, making the directories above them. */

@@ -99,8 +99,8 @@ describe('a Postgres store on the command line', () => {
     await json('export', 'other-out', '--share', 'other', '--store', store, '--payloads', 'payloads')
     expect(await readFile(join(dir, 'other-out/c.txt'), 'utf8')).toBe('fourth')
 
-    const { jobs } = await json<{ jobs: { state: string }[] }>('jobs', '--store', store)
-    expect(jobs.map(({ state }) => state)).toEqual(['succeeded', 'succeeded'])
+    const { jobs } = await json<{ jobs: { kind: string; state: string }[] }>('jobs', '--store', store)
+    expect(jobs.map(({ kind, state }) => `${kind} ${state}`).toSorted()).toEqual(['backup succeeded', 'backup succeeded', 'restore succeeded', 'rollback succeeded'])
     expect(await readdir(join(dir, 'state/holdfast/catalogs'))).toHaveLength(1)
   })
 

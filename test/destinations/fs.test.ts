@@ -332,6 +332,28 @@ describe('fsDestination() permissions', () => {
     })
   })
 
+  test('a backup at a root without write permission is not deleted, not even in part', async () => {
+    const root = await tempDir()
+    await asUnprivileged(root, async () => {
+      const destination = fsDestination({ path: root })
+      const backupId = await publish(destination)
+      await chmod(root, 0o500)
+      await rejects(destination.delete(backupId), { code: 'destination_permission_denied', message: `Cannot write to "${root}": mkdir failed with EACCES` })
+      deepEqual((await readdir(join(root, backupId))).toSorted(), ['manifest.json', 'payload', 'payload-ids'])
+      await chmod(root, 0o700)
+      await destination.delete(backupId)
+      deepEqual(await readdir(root), [])
+    })
+  })
+
+  test('a backup can be deleted from a disk that is full', async () => {
+    const root = await tempDir()
+    const backupId = await publish(fsDestination({ path: root }))
+    const files: Files = { ...nodeFiles, makeDirectory: (path) => Promise.reject(systemError('ENOSPC', 'mkdir', path)) }
+    await fsDestination({ path: root, files }).delete(backupId)
+    deepEqual(await readdir(root), [])
+  })
+
   test('a backup that belongs to another user and is private is destination_permission_denied, and stays', async () => {
     const [root, other] = [await tempDir(), await tempDir()]
     const backupId = await publish(fsDestination({ path: root }))

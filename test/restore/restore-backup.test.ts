@@ -226,6 +226,16 @@ describe.each(KINDS)('restoreBackup into a %s store', (_, makeStore) => {
     }
   })
 
+  it.each(RESTORE_STEPS.slice(0, RESTORE_STEPS.indexOf('check-live')))('fails when the store is closed in %s, and never says that it restored', async (at) => {
+    const store = await makeStore()
+    const { destination, backupId } = await backedUp(store)
+    const closing: Promise<void>[] = []
+    const restoring = restoreBackup({ target: store, destination, backupId, onProgress: ({ step }) => void (step === at && closing.push(store.close())) })
+    await expect(restoring).rejects.toMatchObject({ code: expect.any(String) })
+    expect(closing.length).toBeGreaterThan(0)
+    await Promise.all(closing)
+  })
+
   it('a second restore drops the engine from before the first', async () => {
     const store = await makeStore()
     const { destination, backupId } = await backedUp(store)

@@ -1,4 +1,6 @@
 import type { Command } from 'commander'
+import { dirname } from 'node:path'
+import { isBackupId } from '../../backup-id.ts'
 import type { Destination } from '../../destination.ts'
 import { isHoldfastError, type HoldfastError } from '../../errors.ts'
 import { type Manifest, parseManifest } from '../../snapshot/manifest.ts'
@@ -27,7 +29,9 @@ async function list(options: OutputOptions & { from: string }, terminal: Termina
   const { signal } = terminal
   const backups: Manifest[] = []
   const damaged: { backupId: string; error: HoldfastError }[] = []
+  let hint: string | undefined
   await withDestination(options.from, async (destination) => {
+    hint = hintFor(destination.url)
     for await (const backupIds of batches(destination.list({ signal }))) {
       const manifests = await Promise.all(backupIds.map((backupId) => readManifest(destination, { backupId, signal })))
       for (const [index, manifest] of manifests.entries()) {
@@ -38,8 +42,17 @@ async function list(options: OutputOptions & { from: string }, terminal: Termina
   })
   const document = { backups, damaged: damaged.map(({ backupId, error }) => ({ backupId, error: errorDocument(error) })) }
   await output.result(document, () => listing(backups, damaged))
+  if (hint !== undefined && backups.length + damaged.length === 0) await output.note(hint)
   const [first] = damaged
   if (first !== undefined) throw output.json ? new AlreadyReported(first.error) : first.error
+}
+
+/** What to say when there are no backups at the directory of one. */
+function hintFor(url: string): string | undefined {
+  const [path = '', query] = url.replace(/\/+$/, '').split('?')
+  if (!isBackupId(path.slice(path.lastIndexOf('/') + 1))) return undefined
+  const parent = `${dirname(path)}${query === undefined ? '' : `?${query}`}`
+  return `This has the name of a single backup; list the directory it is in: holdfast list --from ${printable(parent)}`
 }
 
 async function* batches(backupIds: AsyncIterable<string>): AsyncGenerator<readonly string[], void, undefined> {

@@ -2,11 +2,13 @@ import type { Command } from 'commander'
 import { resolveBackup } from '../../backup/resolve-backup.ts'
 import { type Manifest, parseManifest } from '../../snapshot/manifest.ts'
 import { restoreBackup, type RestoreReport } from '../../restore/restore-backup.ts'
+import { prepare } from '../../restore/prepare.ts'
 import type { Swappable } from '../../swappable.ts'
+import { withCatalogIfPossible } from '../catalogs.ts'
 import { ID_HELP, withExamples, withSource, withStore } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { parseStoreUrl } from '../store-url.ts'
+import { catalogPathOf, parseStoreUrl } from '../store-url.ts'
 import { withHome } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatCount, formatDuration, formatPace, formatTime, plural, printable } from '../text.ts'
@@ -16,6 +18,7 @@ interface RestoreOptions extends OutputOptions {
   readonly store: string
   readonly adopt?: boolean | undefined
   readonly allowStoreId?: boolean | undefined
+  readonly catalog?: string | undefined
   readonly yes?: boolean | undefined
 }
 
@@ -23,6 +26,7 @@ export function registerRestore(program: Command, terminal: Terminal): void {
   const command = withStore(withSource(program.command('restore').description('replace a store by what a backup holds')))
     .argument('<id>', ID_HELP)
     .option('--allow-store-id', 'restore the backup of another store; the store keeps its own ID')
+    .option('--catalog <path>', "where the job is recorded (default: the directory catalog within the store's; of a Postgres store one in ~/.local/state/holdfast)")
     .option('-y, --yes', 'do not ask')
   withExamples(
     command,
@@ -45,18 +49,20 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
     const backupId = await resolveBackup(destination, id, { signal })
     const manifest = parseManifest(await destination.manifest(backupId, { signal }), backupId)
     await withHome(options.store, { adopt: options.adopt }, async (target) => {
+      const attempt = { target, destination, backupId, allowStoreId: options.allowStoreId, signal }
+      // Nobody is asked about what is refused anyway, and nothing is made for it, the catalog included.
+      if (options.yes !== true || (await target.engines()).live === undefined) await prepare(attempt)
       await describePlan(manifest, { target, store: shown, output })
       await output.confirm('Restore it?', options)
       const progress = output.progress('restore')
       try {
-        const report = await restoreBackup({
-          target,
-          destination,
-          backupId,
-          allowStoreId: options.allowStoreId,
-          signal,
-          onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `restore: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
-        })
+        const report = await withCatalogIfPossible(catalogPathOf(options.store, options.catalog), (text) => output.warn(printable(text)), (catalog) =>
+          restoreBackup({
+            ...attempt,
+            catalog,
+            onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `restore: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
+          }),
+        )
         progress.end()
         for (const warning of report.warnings) await output.warn(printable(warning.message))
         await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => describeReport(report, shown))

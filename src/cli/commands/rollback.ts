@@ -1,16 +1,20 @@
 import type { Command } from 'commander'
 import { rollback } from '../../restore/rollback.ts'
+import { withCatalogIfPossible } from '../catalogs.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { parseStoreUrl } from '../store-url.ts'
+import { catalogPathOf, parseStoreUrl } from '../store-url.ts'
 import { withHome } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatDuration, printable } from '../text.ts'
 
-type RollbackOptions = OutputOptions & { readonly store: string; readonly adopt?: boolean | undefined }
+type RollbackOptions = OutputOptions & { readonly store: string; readonly adopt?: boolean | undefined; readonly catalog?: string | undefined }
 
 export function registerRollback(program: Command, terminal: Terminal): void {
-  const command = withStore(program.command('rollback').description('bring back the store that the last restore replaced'))
+  const command = withStore(program.command('rollback').description('bring back the store that the last restore replaced')).option(
+    '--catalog <path>',
+    "where the job is recorded (default: the directory catalog within the store's; of a Postgres store one in ~/.local/state/holdfast)",
+  )
   withExamples(
     command,
     [['rollback --store level:/srv/metadata', 'undo the last restore']],
@@ -23,7 +27,11 @@ async function runRollback(options: RollbackOptions, terminal: Terminal): Promis
   const output = new Output(terminal, options)
   await withHome(options.store, { adopt: options.adopt }, async (target) => {
     terminal.signal.throwIfAborted()
-    const report = await rollback({ target })
+    // Where there is no store, there is nothing to roll back, and no catalog is made of that.
+    const isThere = (await target.engines()).live !== undefined
+    const report = isThere
+      ? await withCatalogIfPossible(catalogPathOf(options.store, options.catalog), (text) => output.warn(printable(text)), (catalog) => rollback({ target, catalog }))
+      : await rollback({ target })
     for (const warning of report.warnings) await output.warn(printable(warning.message))
     await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => [
       `Rolled back ${printable(parseStoreUrl(options.store).shown)} to the store before its last restore, in ${formatDuration(report.stoppedMs)}`,

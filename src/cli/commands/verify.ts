@@ -1,13 +1,10 @@
-import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { resolveBackup } from '../../backup/resolve-backup.ts'
 import { verifyBackup, type TrialStore, type VerificationLevel, type VerifyReport } from '../../backup/verify-backup.ts'
 import { VERIFICATION_LEVELS } from '../../catalog/catalog.ts'
 import type { Destination } from '../../destination.ts'
 import { InvalidArgumentError } from '../../errors.ts'
-import { nodeFiles, removeTree } from '../../files.ts'
 import { type Manifest, parseManifest } from '../../snapshot/manifest.ts'
 import { withOptionalCatalog } from '../catalogs.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
@@ -67,7 +64,7 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
           destination,
           backupId,
           level,
-          openTrial: (manifest) => openTrial(manifest, options),
+          openTrial: (manifest) => openTrial(manifest, options, output),
           payloads,
           catalog,
           signal,
@@ -100,26 +97,16 @@ function kindOf(manifest: Uint8Array, backupId: string): string | undefined {
 }
 
 /** A store of the backup's kind that lasts for one trial. */
-async function openTrial({ storeKind }: Manifest, { trialDir, trialServer }: VerifyCommandOptions): Promise<TrialStore> {
-  if (storeKind !== 'postgres' || trialServer === undefined) return await openLevelTrial(trialDir)
+async function openTrial({ storeKind }: Manifest, { trialDir, trialServer }: VerifyCommandOptions, output: Output): Promise<TrialStore> {
+  if (storeKind !== 'postgres' || trialServer === undefined) return await openLevelTrial(trialDir, output)
   const { openPostgresTrial } = await import('../../stores/postgres/index.ts')
   return await openPostgresTrial(parseServerUrl(trialServer))
 }
 
 /** In LevelDB; the records of memory stores are the same. */
-async function openLevelTrial(parent: string): Promise<TrialStore> {
-  const { openLevelStore } = await import('../../stores/level/index.ts')
-  const directory = await mkdtemp(join(parent, 'holdfast-trial-'))
-  const store = await openLevelStore(join(directory, 'store'))
-  return {
-    kind: store.kind,
-    backup: (sink, options) => store.backup(sink, options),
-    restore: (source, options) => store.restore(source, options),
-    async discard() {
-      await store.close()
-      await removeTree(nodeFiles, directory)
-    },
-  }
+async function openLevelTrial(parent: string, output: Output): Promise<TrialStore> {
+  const trials = await import('../trial-directory.ts')
+  return await trials.openLevelTrial(parent, { onWarning: ({ message }) => output.warn(printable(message)) })
 }
 
 function describeReport({ backupId, manifest, level, bytes, frames, durationMs }: VerifyReport): string {

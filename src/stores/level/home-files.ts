@@ -7,6 +7,8 @@ export const POINTER_FILE = 'holdfast.json'
 export const JOURNAL_FILE = 'restore.json'
 export const ENGINES_DIRECTORY = 'engines'
 export const LOCK_DIRECTORY = 'holdfast.lock'
+/** Not the home's: where the command line keeps the store's catalog, which may be there before the store. */
+export const CATALOG_DIRECTORY = 'catalog'
 
 /** The engine whose files are in the home's own directory: a plain LevelDB that was adopted. */
 export const ADOPTED_ENGINE = '.'

@@ -3,6 +3,7 @@ import { readdir, realpath, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { StoreNotDrainedError } from '../../errors.ts'
+import { isSystemError, nodeFiles } from '../../files.ts'
 import { openFailure } from './open-failure.ts'
 
 export interface HomeLock {
@@ -24,6 +25,7 @@ export async function lockHome(directory: string): Promise<HomeLock> {
   if (held.has(path)) throw new StoreNotDrainedError(`Cannot open "${dirname(directory)}": this process has it open already`)
   held.add(path)
   try {
+    await makePrivate(path)
     const db = await openOrMend(path)
     return {
       async close() {
@@ -34,6 +36,15 @@ export async function lockHome(directory: string): Promise<HomeLock> {
   } catch (error) {
     held.delete(path)
     throw openFailure(dirname(directory), error)
+  }
+}
+
+/** LevelDB would make the directory with whatever mode the umask leaves: others could then hold the lock, and the store with it. */
+async function makePrivate(directory: string): Promise<void> {
+  try {
+    await nodeFiles.makeDirectory(directory)
+  } catch (error) {
+    if (!isSystemError(error, 'EEXIST')) throw error
   }
 }
 

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { StoreUnavailableError } from '../../errors.ts'
 import type { Files } from '../../files.ts'
-import { ENGINES_DIRECTORY, JOURNAL_FILE, LOCK_DIRECTORY, POINTER_FILE } from './home-files.ts'
+import { CATALOG_DIRECTORY, ENGINES_DIRECTORY, JOURNAL_FILE, LOCK_DIRECTORY, POINTER_FILE } from './home-files.ts'
 
 /** Nothing yet, or only what making a home begins with; a home; or a LevelDB directory that is none. */
 export type HomeSurvey = 'absent' | 'home' | 'plain'
@@ -11,7 +11,7 @@ export type HomeSurvey = 'absent' | 'home' | 'plain'
 const LEVELDB_FILE = /^(?:CURRENT|LOCK|LOG|LOG\.old|MANIFEST-\d+|\d+\.(?:ldb|sst|log|dbtmp))$/
 
 /** What a home that was never finished may hold. */
-const BEGINNINGS: readonly string[] = [LOCK_DIRECTORY, ENGINES_DIRECTORY, `${POINTER_FILE}.tmp`, 'lost+found']
+const BEGINNINGS: readonly string[] = [CATALOG_DIRECTORY, LOCK_DIRECTORY, ENGINES_DIRECTORY, `${POINTER_FILE}.tmp`, 'lost+found']
 
 /** Rejects with `store_unavailable` where no home is and none may be made. */
 export async function surveyHome(files: Files, path: string): Promise<HomeSurvey> {

@@ -33,6 +33,9 @@ class MemoryHome implements EngineHome {
   readonly #engines = new Map<string, MetadataStore>()
   #pointer: { readonly storeId: string; readonly engine: string; readonly previous: string | undefined } | undefined
   #journal: RestoreJournal | undefined
+  /** Engines that are being made. */
+  readonly #making = new Set<Promise<unknown>>()
+  #closed: Promise<void> | undefined
 
   constructor(options: MemoryHomeOptions) {
     this.#clock = options.clock
@@ -58,25 +61,28 @@ class MemoryHome implements EngineHome {
   async resume(): Promise<void> {}
 
   async openSide(engine: string, { storeId }: { readonly storeId: string }): Promise<SideEngine> {
+    this.#checkOpen()
     if (this.#engines.has(engine)) throw new InternalError(`Cannot create engine "${engine}": the name is taken`)
-    const db = new MemoryLevel({ keyEncoding: 'utf8', valueEncoding: 'utf8' })
-    const store = await LevelMetadataStore.open(db, { kind: this.kind, storeId, clock: this.#clock })
-    this.#engines.set(engine, store)
+    const making = this.#make(engine, storeId)
+    this.#making.add(making)
+    const store = await making.finally(() => this.#making.delete(making))
     return {
       engine,
       kind: this.kind,
       backup: (sink, options) => store.backup(sink, options),
       restore: (source, options) => store.restore(source, options),
-      seal: async () => {},
+      seal: async () => this.#checkOpen(),
       discard: () => this.removeEngine(engine),
     }
   }
 
   async swap(engine: string, { storeId, previous }: { readonly storeId: string; readonly previous: string | undefined }): Promise<void> {
+    this.#checkOpen()
     this.#pointer = { storeId, engine, previous }
   }
 
   async unswap(): Promise<void> {
+    this.#checkOpen()
     this.#pointer = undefined
   }
 
@@ -106,16 +112,36 @@ class MemoryHome implements EngineHome {
   }
 
   async writeJournal(journal: RestoreJournal): Promise<void> {
+    this.#checkOpen()
     this.#journal = journal
   }
 
   async clearJournal(): Promise<void> {
+    this.#checkOpen()
     this.#journal = undefined
   }
 
-  async close(): Promise<void> {
+  /** Ends what is under way; nothing of the home changes afterwards. Idempotent. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled(this.#making)
     const stores = [...this.#engines.values()]
     this.#engines.clear()
     await Promise.all(stores.map((store) => store.close()))
+  }
+
+  async #make(engine: string, storeId: string): Promise<MetadataStore> {
+    const db = new MemoryLevel({ keyEncoding: 'utf8', valueEncoding: 'utf8' })
+    const store = await LevelMetadataStore.open(db, { kind: this.kind, storeId, clock: this.#clock })
+    this.#engines.set(engine, store)
+    return store
+  }
+
+  #checkOpen(): void {
+    if (this.#closed !== undefined) throw new StoreUnavailableError('Cannot change the store in memory: it was closed')
   }
 }

@@ -66,7 +66,7 @@ describe('the files of a store', () => {
     await using store = await openLevelStore(path)
     await restoreBackup({ target: store, destination: fsDestination({ path: backups }), backupId })
     // LevelDB gives its files what the umask leaves; the directories around them let nobody in.
-    for (const name of ['.', 'engines']) expect((await lstat(join(path, name))).mode & 0o7777, name).toBe(0o700)
+    for (const name of ['.', 'engines', 'holdfast.lock']) expect((await lstat(join(path, name))).mode & 0o7777, name).toBe(0o700)
     expect((await lstat(join(path, 'holdfast.json'))).mode & 0o7777).toBe(0o600)
   })
 })

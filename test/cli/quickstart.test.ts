@@ -1,0 +1,23 @@
+import { execFile } from 'node:child_process'
+import { mkdir, readdir, symlink } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { expect, it } from 'vitest'
+import { tempDir } from '../support/temp-dir.ts'
+import { writeTree } from './holdfast.ts'
+
+const QUICKSTART = resolve(import.meta.dirname, '../../dist/src/cli/quickstart.js')
+
+it('npm run quickstart does the main job on a tree of one\'s own, shows that nothing was lost, and cleans up', async () => {
+  const dir = await tempDir()
+  const [tree, temporary] = [join(dir, 'tree'), join(dir, 'tmp')]
+  await writeTree(tree, { 'a.txt': 'first', 'sub/deep/b': 'x'.repeat(100_000), empty: '' })
+  await symlink('a.txt', join(tree, 'link'))
+  await mkdir(temporary)
+  // Rejects with what it printed when the exit code is another than 0.
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, [QUICKSTART, tree], { env: { ...process.env, TMPDIR: temporary } })
+  expect(stderr).toMatch(/^error: store_unavailable: [^\n]+\nhint: [^\n]+\n/)
+  expect(stdout).toContain('\nEqual: 7 entries, 97.7 KiB of content; types, modes, sizes, times, SHA-256 and link targets\n')
+  expect(stdout).toMatch(/\n== Next, try\n(?: {2}npx holdfast [^\n]+\n){8}$/)
+  expect(await readdir(temporary)).toEqual([])
+})

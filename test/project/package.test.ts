@@ -1,0 +1,89 @@
+/** The package as it is published: packed, installed elsewhere, imported and run. */
+import { execFileSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ROOT } from './sources.ts'
+
+/** A directory whose node_modules has the package and links to its dependencies. */
+let user: string
+let installed: string
+let files: readonly string[]
+
+const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+  readonly dependencies: Readonly<Record<string, string>>
+  readonly bin: { readonly holdfast: string }
+  readonly exports: Readonly<Record<string, string | null>>
+  readonly version: string
+}
+
+beforeAll(() => {
+  user = mkdtempSync(join(tmpdir(), 'holdfast-package-'))
+  installed = join(user, 'node_modules/holdfast')
+  const options = ['--ignore-scripts', '--loglevel=error', `--cache=${join(user, 'cache')}`, `--pack-destination=${user}`]
+  execFileSync('npm', ['pack', ...options], { cwd: ROOT, stdio: 'pipe' })
+  mkdirSync(installed, { recursive: true })
+  const tarball = readdirSync(user).find((name) => name.endsWith('.tgz')) ?? ''
+  execFileSync('tar', ['-xzf', join(user, tarball), '-C', installed, '--strip-components=1'])
+  for (const name of Object.keys(manifest.dependencies)) {
+    mkdirSync(dirname(join(user, 'node_modules', name)), { recursive: true })
+    symlinkSync(join(ROOT, 'node_modules', name), join(user, 'node_modules', name))
+  }
+  files = readdirSync(installed, { recursive: true, encoding: 'utf8' })
+})
+
+afterAll(() => rmSync(user, { recursive: true, force: true }))
+
+/** Runs a module beside the installed package. */
+function run(code: string): string {
+  return execFileSync(process.execPath, ['--input-type=module', '--eval', code], { cwd: user, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+/** What the exports map makes of the files there are, by the rule that Node has for it: the most specific pattern counts. */
+function subpaths(): readonly string[] {
+  const found = new Set<string>()
+  for (const [subpath, target] of Object.entries(manifest.exports)) {
+    if (target === null) continue
+    const [before = '', after] = target.slice(2).split('*')
+    if (after === undefined) found.add(subpath)
+    else for (const file of files) if (file.startsWith(before) && file.endsWith(after)) found.add(subpath.replace('*', file.slice(before.length, -after.length)))
+  }
+  const refused = Object.keys(manifest.exports).filter((subpath) => manifest.exports[subpath] === null)
+  return [...found].filter((subpath) => !refused.some((pattern) => subpath.startsWith(pattern.replace('*', '')))).toSorted()
+}
+
+describe('the packed package', () => {
+  it('imports by every subpath of its exports map', () => {
+    const names = subpaths().map((subpath) => `holdfast${subpath.slice(1)}`)
+    expect(names).toEqual(expect.arrayContaining(['holdfast', 'holdfast/conformance', 'holdfast/stores/level', 'holdfast/stores/memory', 'holdfast/destinations/fs', 'holdfast/destinations/s3', 'holdfast/package.json']))
+    const imports = names.map((name) => `import(${JSON.stringify(name)}${name.endsWith('.json') ? ", { with: { type: 'json' } }" : ''})`)
+    const count = run(`const modules = await Promise.all([${imports.join(', ')}]); console.log(modules.filter((module) => Object.keys(module).length > 0).length)`)
+    expect(Number(count)).toBe(names.length)
+  })
+
+  it('has types and whole source maps beside every module, and no sources but the format', () => {
+    const modules = files.filter((file) => file.endsWith('.js'))
+    expect(modules.length).toBeGreaterThan(100)
+    for (const file of modules) {
+      expect(files, file).toContain(file.replace(/\.js$/, '.d.ts'))
+      const map = JSON.parse(readFileSync(join(installed, `${file}.map`), 'utf8')) as { readonly sources: readonly string[]; readonly sourcesContent?: readonly unknown[] }
+      expect(map.sourcesContent?.map((content) => typeof content), file).toEqual(map.sources.map(() => 'string'))
+    }
+    expect(files.filter((file) => /(?<!\.d)\.ts$|\.test\./.test(file))).toEqual([])
+    expect(files).toEqual(expect.arrayContaining(['README.md', 'LICENSE', 'src/snapshot/FORMAT.md']))
+  })
+
+  it('runs as holdfast', () => {
+    // As npm does when it installs a package.
+    const bin = join(user, 'node_modules/.bin/holdfast')
+    mkdirSync(dirname(bin))
+    symlinkSync(join('..', 'holdfast', manifest.bin.holdfast), bin)
+    chmodSync(bin, 0o755)
+    const holdfast = (...words: readonly string[]): string => execFileSync(bin, words, { cwd: user, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+    expect(holdfast('--version')).toBe(`${manifest.version}\n`)
+    holdfast('import', 'node_modules/holdfast/dist/src/catalog', '--store', 'level:store')
+    expect(holdfast('backup', '--store', 'level:store', '--to', 'file:backups')).toMatch(/^Backed up level:store as /)
+    expect(holdfast('verify', 'latest', '--from', 'file:backups', '--level', 'restore', '--trial-dir', '.')).toMatch(/^Good: /)
+  })
+})
