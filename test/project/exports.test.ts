@@ -10,6 +10,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   'holdfast/stores/level': ['openLevelStore', 'openLevelHome', 'levelBackupable', 'LevelMetadataStore'],
   'holdfast/stores/memory': ['openMemoryStore'],
   'holdfast/stores/catalog': ['openLevelCatalog'],
+  'holdfast/stores/postgres': ['PostgresMetadataStore', 'postgresBackupable'],
   'holdfast/destinations/fs': ['fsDestination'],
   'holdfast/destinations/registry': ['openDestination'],
   'holdfast/destinations/retrying': ['retryingDestination'],

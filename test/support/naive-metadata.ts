@@ -24,7 +24,8 @@ export class NaiveMetadata {
   readonly shares: Map<string, InodeNumber> = new Map()
   readonly uploads: Map<string, PendingUpload> = new Map()
   readonly settings: Map<string, string> = new Map()
-  #next = 1
+  /** The number of the next inode. */
+  next = 1
 
   createShare(name: string): void {
     if (this.shares.has(name)) fail('entry_exists')
@@ -134,8 +135,8 @@ export class NaiveMetadata {
   }
 
   #add(inode: NaiveNew): InodeNumber {
-    this.inodes.set(this.#next, { ...inode, entries: new Map(), locks: [] })
-    return this.#next++
+    this.inodes.set(this.next, { ...inode, entries: new Map(), locks: [] })
+    return this.next++
   }
 
   #get(inode: InodeNumber): NaiveInode {

@@ -28,6 +28,11 @@ export interface PostgresBackupableOptions {
   /** Tables, sequences, materialized views and foreign tables that are not in a snapshot, and that a restore leaves as they are. @default none */
   readonly leaveOut?: readonly string[] | undefined
   /**
+   * The key of an advisory lock that a restore takes shared, as the writers of the schema do: who holds it exclusively keeps all of them
+   * out, a restore with `restore_in_progress`. @default none
+   */
+  readonly writersLock?: readonly [number, number] | undefined
+  /**
    * How many connections a backup reads with. Each takes one of the server's; a pool that has fewer gives what it has. More than the machine
    * has processors to spare make the server's own queries wait.
    * @default 2, or 1 on a machine of two processors or fewer
@@ -77,13 +82,14 @@ class PostgresBackupable implements Backupable {
     readonly storeKind: string
     readonly schemaVersion: number
     readonly lockTimeoutMs: number
+    readonly writersLock: readonly [number, number] | undefined
     readonly spillDirectory: string | undefined
   }
   readonly #storeId: string
   readonly #connections: number
 
   constructor(pool: PostgresPool, options: PostgresBackupableOptions) {
-    const { schema, payloadIds, schemaVersion, storeId = 'default', leaveOut = [], spillDirectory } = options
+    const { schema, payloadIds, schemaVersion, storeId = 'default', leaveOut = [], writersLock, spillDirectory } = options
     const { connections = DEFAULT_CONNECTIONS, lockTimeoutMs = DEFAULT_LOCK_TIMEOUT_MS, worker = true } = options
     if (!Number.isInteger(connections) || connections < 1 || connections > MAX_CONNECTIONS) {
       throw new RangeError(`connections must be 1 to ${MAX_CONNECTIONS}, got ${connections}`)
@@ -93,7 +99,7 @@ class PostgresBackupable implements Backupable {
     this.#inWorker = worker
     this.#storeId = storeId
     this.#connections = connections
-    this.#store = { schema, leaveOut: [...leaveOut], payloadIdsQuery: payloadIds, storeKind: this.kind, schemaVersion, lockTimeoutMs, spillDirectory }
+    this.#store = { schema, leaveOut: [...leaveOut], payloadIdsQuery: payloadIds, storeKind: this.kind, schemaVersion, lockTimeoutMs, writersLock, spillDirectory }
   }
 
   async backup(sink: SnapshotSink, { signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {

@@ -35,8 +35,8 @@ export interface FailureOptions {
 export function postgresError(error: unknown, { action, badData }: FailureOptions): Error {
   if (isHoldfastError(error)) return error
   if (!(error instanceof Error)) return new InternalError(`${action}: ${String(error)}`, { cause: error })
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
-  const message = `${action}: ${error.message}`
+  const code = codeOf(error)
+  const message = `${action}: ${messageOf(error)}`
   const options: HoldfastErrorOptions = { cause: error, details: SQL_STATE.test(code) ? { sqlState: code } : {} }
   if (code === DISK_FULL) return new DestinationNoSpaceError(message, options)
   if (code === LOCK_NOT_AVAILABLE) return new StoreNotDrainedError(message, options)
@@ -50,6 +50,23 @@ export function postgresError(error: unknown, { action, badData }: FailureOption
   return new StoreUnavailableError(message, { ...options, hint: HINT, retryable: isTransient(code, error) })
 }
 
+/** The code that a server gave to an error, or to the cause of one of Holdfast's; `undefined` where no server did. */
+export function sqlStateOf(error: unknown): string | undefined {
+  if (isHoldfastError(error)) return typeof error.details['sqlState'] === 'string' ? error.details['sqlState'] : undefined
+  const code = error instanceof Error ? codeOf(error) : ''
+  return SQL_STATE.test(code) ? code : undefined
+}
+
+function codeOf(error: Error): string {
+  return 'code' in error && typeof error.code === 'string' ? error.code : ''
+}
+
+/** A host of several addresses fails with an error for each, and no words of its own. */
+function messageOf(error: Error): string {
+  if (error.message !== '' || !(error instanceof AggregateError)) return error.message
+  return error.errors.map((each) => (each instanceof Error ? each.message : String(each))).join('; ')
+}
+
 const HINT = 'Check the server and its log; nothing was left half done, so it can be tried again'
 
 /** A connection that broke, a server that restarts, a statement that took too long, a shortage that may pass. */
@@ -57,5 +74,5 @@ function isTransient(code: string, error: Error): boolean {
   if (SQL_STATE.test(code)) {
     return code === QUERY_CANCELED || ['08', '57', SERIALIZATION_OR_DEADLOCK, INSUFFICIENT_RESOURCES].includes(code.slice(0, 2))
   }
-  return code.startsWith('E') || /connection/i.test(error.message)
+  return code.startsWith('E') || /connect/i.test(error.message)
 }

@@ -27,6 +27,8 @@ export interface ReadSnapshotOptions extends SchemaScope {
   readonly schemaVersion: number
   /** How long to wait for others to leave the tables. */
   readonly lockTimeoutMs: number
+  /** An advisory lock that is taken shared; who holds it exclusively keeps restores out. */
+  readonly writersLock?: readonly [number, number] | undefined
   readonly spillDirectory: string | undefined
   /** Ends every wait. */
   readonly interrupt: Interrupt
@@ -61,7 +63,7 @@ export async function readSnapshot(pool: PostgresPool, source: SnapshotSource, o
 }
 
 async function restore(session: Session, source: SnapshotSource, options: ReadSnapshotOptions): Promise<void> {
-  await lockSchema(session, options.schema)
+  await lockSchema(session, options)
   const found = await findSchema(session, options)
   const target = new RestoreTarget(session, { schema: options.schema, tables: found.tables })
   if (await target.isPopulated()) throw new RestoreDestinationNotEmptyError()
@@ -105,7 +107,11 @@ async function fill(session: Session, options: FillOptions): Promise<void> {
 }
 
 /** One restore at a time: the next is refused rather than kept waiting. The lock ends with the transaction. */
-async function lockSchema(session: Session, schema: string): Promise<void> {
+async function lockSchema(session: Session, { schema, writersLock }: ReadSnapshotOptions): Promise<void> {
+  if (writersLock !== undefined) {
+    const [writers] = await session.rows<{ given: boolean }>('SELECT pg_try_advisory_xact_lock_shared($1, $2) AS given', [...writersLock])
+    if (writers?.given !== true) throw new RestoreInProgressError(`Cannot restore into the schema "${schema}": its writers are held off`)
+  }
   const [row] = await session.rows<{ locked: boolean }>('SELECT pg_try_advisory_xact_lock($1, oid::int8::bit(32)::int4) AS locked FROM pg_namespace WHERE nspname = $2', [LOCK_SPACE, schema])
   if (row === undefined) throw new StoreUnavailableError(`Cannot restore into the schema "${schema}": it does not exist`)
   if (!row.locked) throw new RestoreInProgressError(`Cannot restore into the schema "${schema}": another restore is filling it`)

@@ -1,0 +1,310 @@
+import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../backupable.ts'
+import { InvalidArgumentError } from '../../errors.ts'
+import type {
+  Block,
+  ByteRangeLock,
+  Content,
+  DirectoryPage,
+  Inode,
+  InodeAttributes,
+  InodeNumber,
+  InodeType,
+  MetadataStore,
+  NewInode,
+  PendingUpload,
+  Place,
+  Share,
+} from '../../metadata/metadata-store.ts'
+import * as check from '../../metadata/validate.ts'
+import type { PayloadIdSet } from '../../payload-ids.ts'
+import { SCHEMA_VERSION, migrate } from './migrations.ts'
+import { postgresBackupable } from './postgres-backupable.ts'
+import type { PostgresPool } from './snapshot/client.ts'
+import { readBlocks } from './store/contents.ts'
+import { SchemaDatabase } from './store/database.ts'
+import * as locks from './store/locks.ts'
+import * as nodes from './store/nodes.ts'
+import { type InodeRow, type ShareRow, INODE_COLUMNS, SHARE_COLUMNS, inodeOf, shareOf } from './store/rows.ts'
+import { OWN_TABLES } from './store/tables.ts'
+import * as tree from './store/tree.ts'
+import * as uploads from './store/uploads.ts'
+import { writeLockKey } from './write-lock.ts'
+
+export interface PostgresMetadataStoreOptions {
+  /** The schema that is the store's alone. */
+  readonly schema: string
+  /** The ID of a store that is made new, 1 to 64 characters of printable ASCII; one that exists must have it. @default a fresh ULID, or the store's own */
+  readonly storeId?: string | undefined
+  /** Whether to make a store where there is none: the schema is missing, or holds no tables. @default true */
+  readonly create?: boolean | undefined
+  /** The time in milliseconds since 1970. @default Date.now */
+  readonly clock?: (() => number) | undefined
+}
+
+const DEFAULT_PAGE_ENTRIES = 1000
+const MAX_PAGE_ENTRIES = 10_000
+/** Longer names are cut by the server. */
+const MAX_SCHEMA_NAME_BYTES = 63
+
+/** Every reference to a payload. The server reads tables that a UNION ALL names without conditions by their indexes, in order; NULLs are passed over. */
+export const PAYLOAD_IDS = 'SELECT payload_id FROM inodes UNION ALL SELECT payload_id FROM blocks UNION ALL SELECT payload_id FROM upload_blocks'
+
+/**
+ * A metadata store in a schema of a Postgres database, from version 15 on, that any number of processes may have open.
+ *
+ * Mutations at once are done in any order. Each is a transaction that locks what it goes by, and is tried again when another was quicker; how
+ * durable it is when its promise resolves is for the server's `synchronous_commit` to say. Iterations show one instant, and take a
+ * connection of the pool from their first step until they end or are left. Times of inodes change when inodes are created and
+ * by `setAttributes` and `setContent`, not by changes to directory entries.
+ *
+ * Beside the errors of the contract, operations reject with `store_unavailable` when the server does not serve, `retryable` where trying again
+ * can help; with `details.outcome` "unknown" when a connection broke in the very commit. Mutations reject with `restore_in_progress` while
+ * a restore holds writers off, in whichever process.
+ */
+export class PostgresMetadataStore implements MetadataStore {
+  readonly kind = 'postgres'
+  readonly schemaVersion: number = SCHEMA_VERSION
+  readonly storeId: string
+  readonly #db: SchemaDatabase
+  readonly #backupable: Backupable
+  readonly #clock: () => number
+
+  /**
+   * Opens the store in a schema and brings its tables up to date. The pool stays the caller's, who ends it after the store was closed.
+   *
+   * `schema_version_mismatch` when a newer release wrote it, `store_id_mismatch` when it is another store than the one named,
+   * `store_unavailable` when there is none and none is to be made, when the schema holds something else, or when the server does not serve.
+   */
+  static async open(pool: PostgresPool, options: PostgresMetadataStoreOptions): Promise<PostgresMetadataStore> {
+    const { schema, storeId, create = true } = options
+    checkSchemaName(schema)
+    return new PostgresMetadataStore(pool, { ...options, storeId: await migrate(pool, { schema, create, storeId }) })
+  }
+
+  private constructor(pool: PostgresPool, options: PostgresMetadataStoreOptions & { readonly storeId: string }) {
+    const { schema, storeId, clock = Date.now } = options
+    this.storeId = storeId
+    this.#db = new SchemaDatabase(pool, schema)
+    this.#clock = clock
+    this.#backupable = postgresBackupable(pool, {
+      schema,
+      payloadIds: PAYLOAD_IDS,
+      schemaVersion: this.schemaVersion,
+      storeId,
+      leaveOut: OWN_TABLES,
+      writersLock: writeLockKey(schema),
+    })
+  }
+
+  async backup(sink: SnapshotSink, options?: BackupOptions): Promise<PayloadIdSet> {
+    return await this.#backupable.backup(sink, options)
+  }
+
+  async restore(source: SnapshotSource, options?: RestoreOptions): Promise<void> {
+    await this.#backupable.restore(source, options)
+  }
+
+  async createShare(
+    name: string,
+    { options = {}, root = {} }: { readonly options?: Readonly<Record<string, string>>; readonly root?: Partial<InodeAttributes> } = {},
+  ): Promise<Share> {
+    check.checkName(name, 'share name')
+    check.checkShareOptions(options)
+    check.checkAttributes(root)
+    return await this.#db.write((queries) => tree.createShare(queries, { name, createdAtMs: this.#now(), options, root }))
+  }
+
+  async share(name: string): Promise<Share | undefined> {
+    check.checkName(name, 'share name')
+    const [row] = await this.#db.rows<ShareRow>(`SELECT ${SHARE_COLUMNS} FROM ${this.#db.tables.shares} WHERE name = $1`, [name])
+    return row === undefined ? undefined : shareOf(row)
+  }
+
+  async shares(): Promise<readonly Share[]> {
+    const rows = await this.#db.rows<ShareRow>(`SELECT ${SHARE_COLUMNS} FROM ${this.#db.tables.shares} ORDER BY name`)
+    return rows.map(shareOf)
+  }
+
+  async removeShare(name: string): Promise<void> {
+    check.checkName(name, 'share name')
+    await this.#db.write((queries) => tree.removeShare(queries, name))
+  }
+
+  async inode(inode: InodeNumber): Promise<Inode | undefined> {
+    check.checkInodeNumber(inode)
+    const [row] = await this.#db.rows<InodeRow>(`SELECT ${INODE_COLUMNS} FROM ${this.#db.tables.inodes} i WHERE i.inode = $1`, [inode])
+    return row === undefined ? undefined : inodeOf(row)
+  }
+
+  async lookup(place: Place): Promise<Inode | undefined> {
+    check.checkPlace(place)
+    const { inodes, entries } = this.#db.tables
+    const [row] = await this.#db.rows<InodeRow>(`SELECT ${INODE_COLUMNS} FROM ${entries} e JOIN ${inodes} i USING (inode) WHERE e.parent = $1 AND e.name = $2`, [
+      place.parent,
+      place.name,
+    ])
+    return row === undefined ? undefined : inodeOf(row)
+  }
+
+  async readDirectory(
+    directory: InodeNumber,
+    { after, limit = DEFAULT_PAGE_ENTRIES }: { readonly after?: string | undefined; readonly limit?: number | undefined } = {},
+  ): Promise<DirectoryPage> {
+    check.checkInodeNumber(directory)
+    if (after !== undefined) check.checkName(after, 'cursor')
+    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE_ENTRIES) {
+      throw new RangeError(`Cannot read ${limit} directory entries at a time: the limit is 1 to ${MAX_PAGE_ENTRIES}`)
+    }
+    const { inodes, entries } = this.#db.tables
+    const rows = await this.#db.rows<{ directory_type: InodeType; name: string | null; inode: unknown; type: InodeType }>(
+      `SELECT d.type AS directory_type, e.name, e.inode, e.type FROM ${inodes} d
+       LEFT JOIN LATERAL (SELECT name, inode, type FROM ${entries} WHERE parent = $1 AND name > $2 ORDER BY name LIMIT $3) e ON true
+       WHERE d.inode = $1 ORDER BY e.name`,
+      [directory, after ?? '', limit + 1],
+    )
+    const [first] = rows
+    if (first === undefined) throw nodes.noSuchInode(directory)
+    if (first.directory_type !== 'directory') throw nodes.noDirectory(directory, first.directory_type)
+    const page = rows.slice(0, limit).flatMap(({ name, inode, type }) => (name === null ? [] : [{ name, inode: Number(inode), type }]))
+    return { entries: page, cursor: rows.length > limit ? page.at(-1)?.name : undefined }
+  }
+
+  blocks(inode: InodeNumber): AsyncIterable<Block> {
+    check.checkInodeNumber(inode)
+    return readBlocks(this.#db, inode)
+  }
+
+  async create(place: Place, inode: NewInode): Promise<Inode> {
+    check.checkPlace(place)
+    check.checkNewInode(inode)
+    return await this.#db.write((queries) => tree.createInode(queries, place, { inode, nowMs: this.#now() }))
+  }
+
+  async link(place: Place, inode: InodeNumber): Promise<Inode> {
+    check.checkPlace(place)
+    check.checkInodeNumber(inode)
+    return await this.#db.write((queries) => tree.linkInode(queries, place, inode))
+  }
+
+  async unlink(place: Place): Promise<void> {
+    check.checkPlace(place)
+    await this.#db.write((queries) => tree.unlinkEntry(queries, place))
+  }
+
+  async rename(from: Place, to: Place): Promise<void> {
+    check.checkPlace(from)
+    check.checkPlace(to)
+    await this.#db.write((queries) => tree.renameEntry(queries, from, to))
+  }
+
+  async setAttributes(inode: InodeNumber, changes: Partial<InodeAttributes>): Promise<Inode> {
+    check.checkInodeNumber(inode)
+    check.checkAttributes(changes)
+    return await this.#db.write((queries) => tree.changeAttributes(queries, inode, { changes, nowMs: this.#now() }))
+  }
+
+  async setContent(
+    inode: InodeNumber,
+    content: Content | undefined,
+    { size, modifiedAtNs }: { readonly size: number; readonly modifiedAtNs?: bigint | undefined },
+  ): Promise<Inode> {
+    check.checkInodeNumber(inode)
+    if (content !== undefined) check.checkContent(content)
+    check.checkInteger(size, { what: 'size' })
+    if (modifiedAtNs !== undefined) check.checkTimeNs(modifiedAtNs, 'modifiedAtNs')
+    return await this.#db.write((queries) => tree.changeContent(queries, inode, { content, size, modifiedAtNs, nowMs: this.#now() }))
+  }
+
+  async putUpload(upload: PendingUpload): Promise<void> {
+    check.checkUpload(upload)
+    await this.#db.write((queries) => uploads.putUpload(queries, upload))
+  }
+
+  uploads(): AsyncIterable<PendingUpload> {
+    return this.#db.view(uploads.eachUpload)
+  }
+
+  async completeUpload(uploadId: string, attributes: Partial<InodeAttributes> = {}): Promise<Inode> {
+    check.checkUploadId(uploadId)
+    check.checkAttributes(attributes)
+    return await this.#db.write((queries) => uploads.completeUpload(queries, uploadId, { attributes, nowMs: this.#now() }))
+  }
+
+  async removeUpload(uploadId: string): Promise<void> {
+    check.checkUploadId(uploadId)
+    await this.#db.write((queries) => uploads.removeUpload(queries, uploadId))
+  }
+
+  async lock(lock: ByteRangeLock): Promise<void> {
+    check.checkLock(lock)
+    await this.#db.write((queries) => locks.takeLock(queries, lock))
+  }
+
+  async unlock(range: Omit<ByteRangeLock, 'kind'>): Promise<void> {
+    check.checkRange(range)
+    await this.#db.write((queries) => locks.giveBack(queries, range))
+  }
+
+  async locks(inode: InodeNumber): Promise<readonly ByteRangeLock[]> {
+    check.checkInodeNumber(inode)
+    return await locks.readLocks(this.#db, inode)
+  }
+
+  async setting(name: string): Promise<string | undefined> {
+    check.checkSettingName(name)
+    const [row] = await this.#db.rows<{ value: string }>(`SELECT value FROM ${this.#db.tables.settings} WHERE name = $1`, [name])
+    return row?.value
+  }
+
+  async setSetting(name: string, value: string | undefined): Promise<void> {
+    check.checkSettingName(name)
+    if (value !== undefined) check.checkSettingValue(value)
+    const { settings } = this.#db.tables
+    await this.#db.write(async (queries) => {
+      if (value === undefined) await queries.rows(`DELETE FROM ${settings} WHERE name = $1`, [name])
+      else await queries.rows(`INSERT INTO ${settings} (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, [name, value])
+    })
+  }
+
+  async settings(): Promise<ReadonlyMap<string, string>> {
+    const rows = await this.#db.rows<{ name: string; value: string }>(`SELECT name, value FROM ${this.#db.tables.settings} ORDER BY name`)
+    return new Map(rows.map(({ name, value }) => [name, value]))
+  }
+
+  async usedBytes(): Promise<number> {
+    const [row] = await this.#db.rows<{ bytes: string }>(`SELECT coalesce(sum(bytes), 0)::text AS bytes FROM ${this.#db.tables.used_bytes}`)
+    return Number(row?.bytes)
+  }
+
+  payloadIds(): AsyncIterable<string> {
+    const { inodes, blocks, upload_blocks: uploadBlocks } = this.#db.tables
+    const query = `SELECT payload_id FROM (
+        SELECT payload_id FROM ${inodes} UNION ALL SELECT payload_id FROM ${blocks} UNION ALL SELECT payload_id FROM ${uploadBlocks}
+      ) AS given WHERE payload_id IS NOT NULL ORDER BY payload_id`
+    return this.#db.view(async function* (view) {
+      let last: string | undefined
+      for await (const { payload_id: payloadId } of view.each<{ payload_id: string }>(query)) {
+        if (payloadId !== last) yield payloadId
+        last = payloadId
+      }
+    })
+  }
+
+  /** Waits for reads and mutations under way; iterations that were not read to their end are cut off. The pool stays open. */
+  async close(): Promise<void> {
+    await this.#db.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #now(): number {
+    return this.#clock()
+  }
+}
+
+function checkSchemaName(schema: string): void {
+  check.checkText(schema, { what: 'schema name', maxBytes: MAX_SCHEMA_NAME_BYTES })
+  if (schema.startsWith('pg_')) throw new InvalidArgumentError(`Cannot use "${schema}" as schema name: names that begin with "pg_" are the server's own`)
+}

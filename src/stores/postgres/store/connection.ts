@@ -1,0 +1,133 @@
+/** A connection of a pool as the store uses it, and how the tables are named on it. */
+import { InternalError, StoreUnavailableError, isHoldfastError } from '../../../errors.ts'
+import { type PostgresClient, quoteName, quoteText } from '../snapshot/client.ts'
+import { postgresError, sqlStateOf } from '../snapshot/errors.ts'
+
+const TABLES = ['inodes', 'entries', 'shares', 'blocks', 'uploads', 'upload_blocks', 'locks', 'settings', 'used_bytes'] as const
+
+/** How each table is named in SQL, its schema with it. */
+export type TablePaths = Readonly<Record<(typeof TABLES)[number], string>> & {
+  /** The sequence of inode numbers, as text. */
+  readonly inode_numbers: string
+}
+
+/** What statements run on: one connection, within a transaction or not. */
+export interface Queries {
+  readonly schema: string
+  readonly tables: TablePaths
+  rows<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]>
+}
+
+/** One instant of the schema. */
+export interface View extends Queries {
+  /** The rows of a query, a bounded number of them in memory. */
+  each<Row extends object>(text: string, values?: readonly unknown[]): AsyncGenerator<Row, void, undefined>
+}
+
+export function tablesOf(schema: string): TablePaths {
+  const path = (name: string): string => `${quoteName(schema)}.${quoteName(name)}`
+  const tables = Object.fromEntries(TABLES.map((name) => [name, path(name)])) as Omit<TablePaths, 'inode_numbers'>
+  return { ...tables, inode_numbers: quoteText(path('inode_numbers')) }
+}
+
+/** Rows of a cursor that are in memory. */
+const ROWS_AT_ONCE = 1000
+const CURSOR_NAME = 'holdfast'
+
+export interface ConnectionOptions {
+  readonly schema: string
+  readonly tables: TablePaths
+  readonly toError: (error: unknown) => Error
+}
+
+/** A client that was taken from the pool, until it is given back. */
+export class Connection implements View {
+  readonly schema: string
+  readonly tables: TablePaths
+  readonly #client: PostgresClient
+  readonly #toError: (error: unknown) => Error
+  // What breaks a connection reaches the statement that runs on it, or the next one.
+  readonly #ignore = (): void => undefined
+  #isReleased = false
+  #isBroken = false
+
+  constructor(client: PostgresClient, { schema, tables, toError }: ConnectionOptions) {
+    this.schema = schema
+    this.tables = tables
+    this.#client = client
+    this.#toError = toError
+    client.on('error', this.#ignore)
+  }
+
+  /** The rows of a statement, or of the last of several that have no values. */
+  async rows<Row extends object>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
+    if (this.#isReleased) throw new StoreUnavailableError('Cannot use the store: it was closed')
+    try {
+      const result = await this.#client.query(text, values.length === 0 ? undefined : [...values])
+      const last = Array.isArray(result) ? (result as (typeof result)[]).at(-1) : result
+      return (last?.rows ?? []) as Row[]
+    } catch (error) {
+      this.#isBroken ||= isBroken(error)
+      throw this.#toError(error)
+    }
+  }
+
+  async *each<Row extends object>(text: string, values: readonly unknown[] = []): AsyncGenerator<Row, void, undefined> {
+    await this.rows(`DECLARE ${CURSOR_NAME} NO SCROLL CURSOR FOR ${text}`, values)
+    for (let isMore = true; isMore; ) {
+      const rows = await this.rows<Row>(`FETCH ${ROWS_AT_ONCE} FROM ${CURSOR_NAME}`)
+      isMore = rows.length === ROWS_AT_ONCE
+      yield* rows
+    }
+    await this.rows(`CLOSE ${CURSOR_NAME}`)
+  }
+
+  /** Ends the transaction. When the connection breaks meanwhile, nobody knows how: the error says so. */
+  async commit(): Promise<void> {
+    try {
+      await this.rows('COMMIT')
+    } catch (error) {
+      if (!this.#isBroken || !isHoldfastError(error)) throw error
+      const hint = 'Look whether the change was made before trying again: the connection broke while it was committed'
+      throw new StoreUnavailableError(error.message, { cause: error.cause, retryable: error.retryable, hint, details: { ...error.details, outcome: 'unknown' } })
+    }
+  }
+
+  /** Ends a transaction that is given up, and gives the client back. */
+  async rollBack(): Promise<void> {
+    if (this.#isReleased) return
+    if (!this.#isBroken) await this.rows('ROLLBACK').catch(() => this.destroy())
+    this.release()
+  }
+
+  release(): void {
+    if (this.#isBroken) return this.destroy()
+    if (this.#isReleased) return
+    this.#isReleased = true
+    this.#client.removeListener('error', this.#ignore)
+    this.#client.release()
+  }
+
+  /** Cuts the connection; the server ends the transaction when it notices. */
+  destroy(): void {
+    if (this.#isReleased) return
+    this.#isReleased = true
+    // A connection that is being cut may still say so: it is listened to until its end.
+    this.#client.release(true)
+  }
+}
+
+/** What a read or a mutation failed with. A statement that breaks a rule of the tables is a fault of the store's own. */
+export function storeError(error: unknown, action: string): Error {
+  const state = sqlStateOf(error)
+  if (state !== undefined && /^2[23]/.test(state)) {
+    return new InternalError(`${action}: ${error instanceof Error ? error.message : String(error)}`, { cause: error, details: { sqlState: state } })
+  }
+  return postgresError(error, { action, badData: 'invalid' })
+}
+
+/** Whether a connection is of no more use: it broke, or the server ended it. */
+function isBroken(error: unknown): boolean {
+  const state = sqlStateOf(error)
+  return state === undefined || state.startsWith('08') || state.startsWith('57P')
+}

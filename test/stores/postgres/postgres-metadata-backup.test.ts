@@ -1,0 +1,127 @@
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { checkTree } from '../../../src/metadata/check-tree.ts'
+import { PAYLOAD_IDS, PostgresMetadataStore } from '../../../src/stores/postgres/postgres-metadata-store.ts'
+import { payloadIdCommand } from '../../../src/stores/postgres/snapshot/payload-id-query.ts'
+import { writeLockKey } from '../../../src/stores/postgres/write-lock.ts'
+import { type BackupableFixture, testBackupable } from '../../conformance/backupable.ts'
+import { refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
+import { dumpStore } from '../../support/dump-store.ts'
+import { fillStore } from '../../support/fill-store.ts'
+import { runs, seed } from '../../support/seed.ts'
+import { dropSchema, newSchemaName, openStore } from './metadata-stores.ts'
+import { describeSchema, inSchema, quote, sharedPool } from './schemas.ts'
+import { testPool } from './server.ts'
+
+/** A store for the suite of all that can be backed up; a step changes inodes, block lists and counts at once. */
+async function fixture(): Promise<BackupableFixture> {
+  const pool = await sharedPool()
+  const schema = newSchemaName()
+  const store = await PostgresMetadataStore.open(pool, { schema })
+  const stepped = async (): Promise<number | undefined> => (await store.lookup({ parent: (await store.share('share'))?.root ?? 1, name: 'stepped' }))?.inode
+  return {
+    store,
+    storeId: async () => store.storeId,
+    async populate(records) {
+      if (records > 100) await fillStore(store)
+      else await store.createShare('share')
+      const { root = 1 } = (await store.share('share')) ?? {}
+      await store.create({ parent: root, name: 'stepped' }, { type: 'file' })
+      // Rows by the thousand, in the server's own way: it counts them all the same.
+      const { inodes, entries } = { inodes: `${quote(schema)}.inodes`, entries: `${quote(schema)}.entries` }
+      await pool.query(
+        `WITH made AS (
+           INSERT INTO ${inodes} (inode, type, mode, uid, gid, size, accessed_at_ns, modified_at_ns, changed_at_ns, created_at_ns, links, payload_id)
+           SELECT nextval(${quoteLiteral(`${quote(schema)}.inode_numbers`)}), 'file', 420, 0, 0, i, i, i, i, i, 0, 'p' || i FROM generate_series(1, $1::int) i RETURNING inode
+         ) INSERT INTO ${entries} SELECT $2::bigint, 'file-' || inode, inode, 'file' FROM made`,
+        [Math.ceil(records / 3), root],
+      )
+    },
+    async mutate(count) {
+      const blocks = Array.from({ length: (count % 3) * 1000 }, (_, at) => ({ payloadId: `step-${count}-${at}`, offset: 0, bytes: 1 }))
+      await store.setContent((await stepped()) ?? 0, { blocks }, { size: blocks.length })
+    },
+    async check() {
+      expect(await checkTree(store)).toEqual([])
+    },
+    dump: async () => JSON.stringify(await dumpStore(store), (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value)),
+    async payloadIds() {
+      const payloadIds: string[] = []
+      for await (const payloadId of store.payloadIds()) payloadIds.push(payloadId)
+      return payloadIds
+    },
+    async cleanup() {
+      await store.close()
+      await dropSchema(schema)
+    },
+  }
+}
+
+function quoteLiteral(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`
+}
+
+testBackupable({ name: 'metadata store, postgres', runner: { describe, test }, factory: fixture, seed, faults: runs(4) })
+
+describe('PostgresMetadataStore backup() and restore()', () => {
+  test('give the same store again, its constraints and triggers with it', async () => {
+    const [source, target] = [await openStore(), await openStore()]
+    const pool = await sharedPool()
+    await fillStore(source)
+    const snapshot = await snapshotOf(source)
+    await restoreBytes(target, snapshot.bytes)
+    expect(await dumpStore(target)).toEqual(await dumpStore(source))
+    expect(await checkTree(target)).toEqual([])
+    expect(snapshot.payloadIds).toEqual((await dumpStore(target)).payloadIds)
+    expect(target.storeId).not.toBe(source.storeId)
+    expect(await describeSchema(pool, target.schema)).toEqual(await describeSchema(pool, source.schema))
+  })
+
+  test('go on with inode numbers that the restored store has not used', async () => {
+    const [source, target] = [await openStore(), await openStore()]
+    await fillStore(source)
+    const { root = 1 } = (await source.share('share')) ?? {}
+    await restoreBytes(target, (await snapshotOf(source)).bytes)
+    const place = { parent: root, name: 'after' }
+    expect((await target.create(place, { type: 'file' })).inode).toBe((await source.create(place, { type: 'file' })).inode)
+  })
+
+  test('need no superuser, nor does any operation', async () => {
+    const pool = await sharedPool()
+    const role = `holdfast_${Math.random().toString(36).slice(2)}`
+    const database = (await pool.query<{ name: string }>('SELECT current_database() AS name')).rows[0]?.name ?? ''
+    await pool.query(`CREATE ROLE ${role}; GRANT CREATE ON DATABASE ${quote(database)} TO ${role}`)
+    onTestFinished(async () => void (await pool.query(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`)))
+    const plain = await testPool({ options: `-c role=${role}` })
+    const [source, target] = [await openStore({ pool: plain }), await openStore({ pool: plain })]
+    await fillStore(source)
+    await restoreBytes(target, (await snapshotOf(source)).bytes)
+    expect(await dumpStore(target)).toEqual(await dumpStore(source))
+    const { rows } = await pool.query('SELECT DISTINCT pg_get_userbyid(relowner) AS owner FROM pg_class WHERE relnamespace = $1::regnamespace', [quote(target.schema)])
+    expect(rows).toEqual([{ owner: role }])
+  })
+
+  test('payload IDs can be read from the indexes alone, in order', async () => {
+    const store = await openStore()
+    const pool = await sharedPool()
+    await inSchema(pool, store.schema, async (client) => {
+      await client.query('SET LOCAL enable_sort = off')
+      const { rows } = await client.query<{ 'QUERY PLAN': string }>(`EXPLAIN ${payloadIdCommand(PAYLOAD_IDS).replace(/^COPY \(([^]*)\) TO STDOUT$/, '$1')}`)
+      const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
+      for (const index of ['inodes_payload_id', 'blocks_payload_id', 'upload_blocks_payload_id']) expect(plan).toContain(index)
+      expect(plan).not.toContain('Sort  ')
+    })
+  })
+
+  test('restore() is refused with restore_in_progress while writers are held off, and a backup is not', async () => {
+    const [source, target] = [await openStore(), await openStore()]
+    await fillStore(source)
+    const { bytes } = await snapshotOf(source)
+    const client = await (await sharedPool()).connect()
+    onTestFinished(() => client.release(true))
+    await client.query('SELECT pg_advisory_lock($1, $2)', [...writeLockKey(target.schema)])
+    await refused(restoreBytes(target, bytes), 'restore_in_progress')
+    await snapshotOf(target)
+    await client.query('SELECT pg_advisory_unlock_all()')
+    await restoreBytes(target, bytes)
+  })
+})
