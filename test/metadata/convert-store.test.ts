@@ -7,6 +7,7 @@ import { checkTree } from '../../src/metadata/check-tree.ts'
 import { CONVERT_STEPS, type ConvertStep, convertStore } from '../../src/metadata/convert-store.ts'
 import type { MetadataStore, MetadataView } from '../../src/metadata/metadata-store.ts'
 import { LevelMetadataStore } from '../../src/stores/level/level-metadata-store.ts'
+import { openStore } from '../stores/postgres/metadata-stores.ts'
 import { checkLevelRecords } from '../support/check-level-records.ts'
 import { startChild } from '../support/child.ts'
 import { collect } from '../support/collect.ts'
@@ -22,6 +23,7 @@ const memoryStore = (): Promise<MetadataStore> => LevelMetadataStore.open(new Me
 const KINDS: readonly (readonly [kind: string, make: () => Promise<MetadataStore>])[] = [
   ['memory', memoryStore],
   ['level', async () => await LevelMetadataStore.open(new ClassicLevel(join(await tempDir(), 'db'), { multithreading: true }), { kind: 'level' })],
+  ['postgres', () => openStore()],
 ]
 const PAIRS = KINDS.flatMap(([from, makeSource]) => KINDS.map(([to, makeTarget]) => [from, to, makeSource, makeTarget] as const))
 

@@ -1,15 +1,14 @@
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../backupable.ts'
 import { InvalidArgumentError } from '../../errors.ts'
 import type {
-  Block,
   ByteRangeLock,
   Content,
-  DirectoryPage,
+  ImportOptions,
   Inode,
   InodeAttributes,
   InodeNumber,
-  InodeType,
   MetadataStore,
+  MetadataView,
   NewInode,
   PendingUpload,
   Place,
@@ -17,14 +16,14 @@ import type {
 } from '../../metadata/metadata-store.ts'
 import * as check from '../../metadata/validate.ts'
 import type { PayloadIdSet } from '../../payload-ids.ts'
+import { importView } from './import-view.ts'
 import { SCHEMA_VERSION, migrate } from './migrations.ts'
 import { postgresBackupable } from './postgres-backupable.ts'
+import { PostgresMetadataReader } from './postgres-metadata-reader.ts'
+import { PostgresMetadataView } from './postgres-metadata-view.ts'
 import type { PostgresPool } from './snapshot/client.ts'
-import { readBlocks } from './store/contents.ts'
 import { SchemaDatabase } from './store/database.ts'
 import * as locks from './store/locks.ts'
-import * as nodes from './store/nodes.ts'
-import { type InodeRow, type ShareRow, INODE_COLUMNS, SHARE_COLUMNS, inodeOf, shareOf } from './store/rows.ts'
 import { OWN_TABLES } from './store/tables.ts'
 import * as tree from './store/tree.ts'
 import * as uploads from './store/uploads.ts'
@@ -41,8 +40,6 @@ export interface PostgresMetadataStoreOptions {
   readonly clock?: (() => number) | undefined
 }
 
-const DEFAULT_PAGE_ENTRIES = 1000
-const MAX_PAGE_ENTRIES = 10_000
 /** Longer names are cut by the server. */
 const MAX_SCHEMA_NAME_BYTES = 63
 
@@ -54,14 +51,14 @@ export const PAYLOAD_IDS = 'SELECT payload_id FROM inodes UNION ALL SELECT paylo
  *
  * Mutations at once are done in any order. Each is a transaction that locks what it goes by, and is tried again when another was quicker; how
  * durable it is when its promise resolves is for the server's `synchronous_commit` to say. Iterations show one instant, and take a
- * connection of the pool from their first step until they end or are left. Times of inodes change when inodes are created and
+ * connection of the pool from their first step until they end or are left; a view takes one until it is closed. Times of inodes change when inodes are created and
  * by `setAttributes` and `setContent`, not by changes to directory entries.
  *
  * Beside the errors of the contract, operations reject with `store_unavailable` when the server does not serve, `retryable` where trying again
  * can help; with `details.outcome` "unknown" when a connection broke in the very commit. Mutations reject with `restore_in_progress` while
- * a restore holds writers off, in whichever process.
+ * a restore or an import holds writers off, in whichever process; an import with `store_not_drained` when writers do not end in time.
  */
-export class PostgresMetadataStore implements MetadataStore {
+export class PostgresMetadataStore extends PostgresMetadataReader implements MetadataStore {
   readonly kind = 'postgres'
   readonly schemaVersion: number = SCHEMA_VERSION
   readonly storeId: string
@@ -83,8 +80,10 @@ export class PostgresMetadataStore implements MetadataStore {
 
   private constructor(pool: PostgresPool, options: PostgresMetadataStoreOptions & { readonly storeId: string }) {
     const { schema, storeId, clock = Date.now } = options
+    const db = new SchemaDatabase(pool, schema)
+    super(db)
     this.storeId = storeId
-    this.#db = new SchemaDatabase(pool, schema)
+    this.#db = db
     this.#clock = clock
     this.#backupable = postgresBackupable(pool, {
       schema,
@@ -104,6 +103,14 @@ export class PostgresMetadataStore implements MetadataStore {
     await this.#backupable.restore(source, options)
   }
 
+  async view(): Promise<MetadataView> {
+    return new PostgresMetadataView(await this.#db.openInstant())
+  }
+
+  async importView(view: MetadataView, options?: ImportOptions): Promise<void> {
+    await this.#db.writeAlone((connection) => importView(connection, view, options))
+  }
+
   async createShare(
     name: string,
     { options = {}, root = {} }: { readonly options?: Readonly<Record<string, string>>; readonly root?: Partial<InodeAttributes> } = {},
@@ -114,64 +121,9 @@ export class PostgresMetadataStore implements MetadataStore {
     return await this.#db.write((queries) => tree.createShare(queries, { name, createdAtMs: this.#now(), options, root }))
   }
 
-  async share(name: string): Promise<Share | undefined> {
-    check.checkName(name, 'share name')
-    const [row] = await this.#db.rows<ShareRow>(`SELECT ${SHARE_COLUMNS} FROM ${this.#db.tables.shares} WHERE name = $1`, [name])
-    return row === undefined ? undefined : shareOf(row)
-  }
-
-  async shares(): Promise<readonly Share[]> {
-    const rows = await this.#db.rows<ShareRow>(`SELECT ${SHARE_COLUMNS} FROM ${this.#db.tables.shares} ORDER BY name`)
-    return rows.map(shareOf)
-  }
-
   async removeShare(name: string): Promise<void> {
     check.checkName(name, 'share name')
     await this.#db.write((queries) => tree.removeShare(queries, name))
-  }
-
-  async inode(inode: InodeNumber): Promise<Inode | undefined> {
-    check.checkInodeNumber(inode)
-    const [row] = await this.#db.rows<InodeRow>(`SELECT ${INODE_COLUMNS} FROM ${this.#db.tables.inodes} i WHERE i.inode = $1`, [inode])
-    return row === undefined ? undefined : inodeOf(row)
-  }
-
-  async lookup(place: Place): Promise<Inode | undefined> {
-    check.checkPlace(place)
-    const { inodes, entries } = this.#db.tables
-    const [row] = await this.#db.rows<InodeRow>(`SELECT ${INODE_COLUMNS} FROM ${entries} e JOIN ${inodes} i USING (inode) WHERE e.parent = $1 AND e.name = $2`, [
-      place.parent,
-      place.name,
-    ])
-    return row === undefined ? undefined : inodeOf(row)
-  }
-
-  async readDirectory(
-    directory: InodeNumber,
-    { after, limit = DEFAULT_PAGE_ENTRIES }: { readonly after?: string | undefined; readonly limit?: number | undefined } = {},
-  ): Promise<DirectoryPage> {
-    check.checkInodeNumber(directory)
-    if (after !== undefined) check.checkName(after, 'cursor')
-    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE_ENTRIES) {
-      throw new RangeError(`Cannot read ${limit} directory entries at a time: the limit is 1 to ${MAX_PAGE_ENTRIES}`)
-    }
-    const { inodes, entries } = this.#db.tables
-    const rows = await this.#db.rows<{ directory_type: InodeType; name: string | null; inode: unknown; type: InodeType }>(
-      `SELECT d.type AS directory_type, e.name, e.inode, e.type FROM ${inodes} d
-       LEFT JOIN LATERAL (SELECT name, inode, type FROM ${entries} WHERE parent = $1 AND name > $2 ORDER BY name LIMIT $3) e ON true
-       WHERE d.inode = $1 ORDER BY e.name`,
-      [directory, after ?? '', limit + 1],
-    )
-    const [first] = rows
-    if (first === undefined) throw nodes.noSuchInode(directory)
-    if (first.directory_type !== 'directory') throw nodes.noDirectory(directory, first.directory_type)
-    const page = rows.slice(0, limit).flatMap(({ name, inode, type }) => (name === null ? [] : [{ name, inode: Number(inode), type }]))
-    return { entries: page, cursor: rows.length > limit ? page.at(-1)?.name : undefined }
-  }
-
-  blocks(inode: InodeNumber): AsyncIterable<Block> {
-    check.checkInodeNumber(inode)
-    return readBlocks(this.#db, inode)
   }
 
   async create(place: Place, inode: NewInode): Promise<Inode> {
@@ -220,10 +172,6 @@ export class PostgresMetadataStore implements MetadataStore {
     await this.#db.write((queries) => uploads.putUpload(queries, upload))
   }
 
-  uploads(): AsyncIterable<PendingUpload> {
-    return this.#db.view(uploads.eachUpload)
-  }
-
   async completeUpload(uploadId: string, attributes: Partial<InodeAttributes> = {}): Promise<Inode> {
     check.checkUploadId(uploadId)
     check.checkAttributes(attributes)
@@ -245,17 +193,6 @@ export class PostgresMetadataStore implements MetadataStore {
     await this.#db.write((queries) => locks.giveBack(queries, range))
   }
 
-  async locks(inode: InodeNumber): Promise<readonly ByteRangeLock[]> {
-    check.checkInodeNumber(inode)
-    return await locks.readLocks(this.#db, inode)
-  }
-
-  async setting(name: string): Promise<string | undefined> {
-    check.checkSettingName(name)
-    const [row] = await this.#db.rows<{ value: string }>(`SELECT value FROM ${this.#db.tables.settings} WHERE name = $1`, [name])
-    return row?.value
-  }
-
   async setSetting(name: string, value: string | undefined): Promise<void> {
     check.checkSettingName(name)
     if (value !== undefined) check.checkSettingValue(value)
@@ -263,30 +200,6 @@ export class PostgresMetadataStore implements MetadataStore {
     await this.#db.write(async (queries) => {
       if (value === undefined) await queries.rows(`DELETE FROM ${settings} WHERE name = $1`, [name])
       else await queries.rows(`INSERT INTO ${settings} (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, [name, value])
-    })
-  }
-
-  async settings(): Promise<ReadonlyMap<string, string>> {
-    const rows = await this.#db.rows<{ name: string; value: string }>(`SELECT name, value FROM ${this.#db.tables.settings} ORDER BY name`)
-    return new Map(rows.map(({ name, value }) => [name, value]))
-  }
-
-  async usedBytes(): Promise<number> {
-    const [row] = await this.#db.rows<{ bytes: string }>(`SELECT coalesce(sum(bytes), 0)::text AS bytes FROM ${this.#db.tables.used_bytes}`)
-    return Number(row?.bytes)
-  }
-
-  payloadIds(): AsyncIterable<string> {
-    const { inodes, blocks, upload_blocks: uploadBlocks } = this.#db.tables
-    const query = `SELECT payload_id FROM (
-        SELECT payload_id FROM ${inodes} UNION ALL SELECT payload_id FROM ${blocks} UNION ALL SELECT payload_id FROM ${uploadBlocks}
-      ) AS given WHERE payload_id IS NOT NULL ORDER BY payload_id`
-    return this.#db.view(async function* (view) {
-      let last: string | undefined
-      for await (const { payload_id: payloadId } of view.each<{ payload_id: string }>(query)) {
-        if (payloadId !== last) yield payloadId
-        last = payloadId
-      }
     })
   }
 
