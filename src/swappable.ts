@@ -57,11 +57,12 @@ export interface Swappable {
   freeBytes(): Promise<number | undefined>
 
   /**
-   * Refuses new writes (`restore_in_progress`, retryable) and waits for those in flight. Reads go on. Rejects with
-   * `store_not_drained` when they do not end in time, and takes writes again.
+   * Refuses new writes (`restore_in_progress`, retryable) and waits for those in flight, of every process that has the store open. Reads go on.
+   * Rejects with `store_not_drained` when they do not end in time, and takes writes again; with `restore_in_progress` when another handle has
+   * drained the store.
    */
   drainWrites(options: DrainOptions): Promise<void>
-  /** Holds back every new operation and waits for those in flight; rejects like `drainWrites`, back in the state before. */
+  /** Holds back every new operation of this handle, and writes of all, and waits for those in flight; rejects like `drainWrites`, back in the state before. */
   drain(options: DrainOptions): Promise<void>
   /** Ends any drain: operations that were held back go on, against the engine that is live now. Idempotent. */
   resume(): Promise<void>

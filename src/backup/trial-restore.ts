@@ -2,6 +2,7 @@
 import type { Backupable, SnapshotSummary } from '../backupable.ts'
 import { ChecksumMismatchError, CombinedError, InternalError } from '../errors.ts'
 import { fillFromBackup } from '../restore/restored-content.ts'
+import type { Manifest } from '../snapshot/manifest.ts'
 import { openSnapshot } from '../snapshot/snapshot-reader.ts'
 import type { StoredBackup } from './check-stored.ts'
 import { ContentDigest } from './content-digest.ts'
@@ -13,7 +14,7 @@ export interface TrialStore extends Backupable {
 }
 
 export interface TrialOptions {
-  readonly openTrial: () => Promise<TrialStore>
+  readonly openTrial: (manifest: Manifest) => Promise<TrialStore>
   /** What the stored stream holds. */
   readonly content: ContentDigest
   readonly signal?: AbortSignal | undefined
@@ -24,7 +25,7 @@ const NOTHING = { bytes: 0, records: 0 }
 
 /** Restores, backs up what was restored, and compares the two; removes the trial store in any case. Rejects with `checksum_mismatch` and `restore_corrupt`. */
 export async function tryRestore(backup: StoredBackup, options: TrialOptions): Promise<void> {
-  const store = await options.openTrial()
+  const store = await options.openTrial(backup.manifest)
   try {
     await restoreAndCompare(store, backup, options)
   } catch (error) {

@@ -38,7 +38,7 @@ export interface VerifyBackupOptions {
    */
   readonly level?: VerificationLevel | undefined
   /** Makes the empty store for `restore`; it is discarded afterwards. Its schema version must be that of the store that was backed up. */
-  readonly openTrial?: (() => Promise<TrialStore>) | undefined
+  readonly openTrial?: ((manifest: Manifest) => Promise<TrialStore>) | undefined
   /** Where the outcome is recorded: that the backup is good, or that it is damaged. */
   readonly catalog?: Catalog | undefined
   /** Ends the verification; it rejects with the signal's reason. */

@@ -1,12 +1,5 @@
 /** Catalogs for the length of one command. */
-import { join } from 'node:path'
 import type { Catalog } from '../catalog/catalog.ts'
-import { parseStoreUrl } from './stores.ts'
-
-/** Where the catalog of a store is, unless it is named: in the store's own directory. */
-export function catalogPathOf(storeUrl: string, catalog?: string): string {
-  return catalog ?? join(parseStoreUrl(storeUrl).path, 'catalog')
-}
 
 /** Calls `use` with the catalog in a directory, and closes it afterwards. */
 export async function withCatalog<T>(path: string, options: { readonly create: boolean }, use: (catalog: Catalog) => Promise<T>): Promise<T> {

@@ -8,8 +8,8 @@ export function withOutputOptions(command: Command): Command {
 
 export function withStore(command: Command): Command {
   return command
-    .requiredOption('--store <url>', 'the metadata store, such as level:/var/lib/server/metadata')
-    .option('--adopt', 'manage a plain LevelDB directory as a store from now on; its files stay where they are')
+    .requiredOption('--store <url>', 'the metadata store, such as level:/var/lib/server/metadata or postgres://server@localhost/files?schema=meta')
+    .option('--adopt', 'manage a plain LevelDB directory, or a store that the library made in a schema, from now on; nothing is moved')
 }
 
 export function withSource(command: Command): Command {

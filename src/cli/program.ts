@@ -86,6 +86,8 @@ export function createProgram(terminal: Terminal): Command {
 const OVERVIEW = `
 URLs:
   level:PATH   a LevelDB metadata store in the directory PATH
+  postgres://USER@HOST/DATABASE?schema=NAME
+               a Postgres metadata store in the schema NAME; a password is better in PGPASSWORD or ~/.pgpass than in the URL
   file:PATH    a directory of backups
   s3://BUCKET/PREFIX?region=REGION&endpoint=URL
                backups in a bucket of S3 or a compatible store; keys by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE

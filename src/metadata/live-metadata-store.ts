@@ -190,16 +190,20 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     return this.#home.freeBytes()
   }
 
-  drainWrites(options: DrainOptions): Promise<void> {
-    return this.#gate.narrow('reads-only', options.timeoutMs)
+  drainWrites({ timeoutMs }: DrainOptions): Promise<void> {
+    return this.#gate.narrow('reads-only', { timeoutMs, andThen: (rest) => this.#home.drainWrites(rest) })
   }
 
-  drain(options: DrainOptions): Promise<void> {
-    return this.#gate.narrow('closed', options.timeoutMs)
+  drain({ timeoutMs }: DrainOptions): Promise<void> {
+    return this.#gate.narrow('closed', { timeoutMs, andThen: (rest) => this.#home.drain(rest) })
   }
 
   async resume(): Promise<void> {
-    this.#gate.open()
+    try {
+      await this.#home.resume()
+    } finally {
+      this.#gate.open()
+    }
     const serving = 'engine' in this.#live ? this.#live.engine : undefined
     for (const engine of this.#served) {
       if (engine === serving) continue

@@ -27,6 +27,12 @@ const NARROWED: Readonly<Record<GateState, Readonly<Record<'reads-only' | 'close
   closed: { 'reads-only': 'closed', closed: 'closed' },
 }
 
+export interface NarrowOptions {
+  readonly timeoutMs: number
+  /** What else must have ended, elsewhere. @default nothing */
+  readonly andThen?: ((options: { readonly timeoutMs: number }) => Promise<void>) | undefined
+}
+
 export class OperationGate {
   readonly #inFlight: Record<OperationKind, number> = { read: 0, write: 0 }
   #state: GateState = 'open'
@@ -72,17 +78,17 @@ export class OperationGate {
   }
 
   /**
-   * Narrows the gate and waits for what it no longer lets through to end. Rejects with `store_not_drained` when that takes
-   * longer than `timeoutMs`, the gate back in the state before, and when the gate is opened meanwhile.
+   * Narrows the gate, waits for what it no longer lets through to end, and then for `andThen`, which is given the time that is left. Rejects with
+   * `store_not_drained` when that takes longer than `timeoutMs`, and as `andThen` does, the gate back in the state before; and when the gate is opened meanwhile.
    */
-  async narrow(to: 'reads-only' | 'closed', timeoutMs: number): Promise<void> {
+  async narrow(to: 'reads-only' | 'closed', { timeoutMs, andThen }: NarrowOptions): Promise<void> {
     const before = this.#state
     const state = NARROWED[before][to]
     this.#set(state)
     const deadline = performance.now() + timeoutMs
     while (ENDED_IN[to].some((kind) => this.#inFlight[kind] > 0)) {
       const inTime = await this.#changeWithin(deadline - performance.now())
-      if (this.#state !== state) throw new StoreNotDrainedError('Cannot drain the store: it was resumed meanwhile')
+      this.#checkStill(state)
       if (inTime) continue
       this.#set(before)
       const { read, write } = this.#inFlight
@@ -90,11 +96,22 @@ export class OperationGate {
         details: { reads: read, writes: write, timeoutMs },
       })
     }
+    try {
+      await andThen?.({ timeoutMs: Math.max(1, deadline - performance.now()) })
+    } catch (error) {
+      if (this.#state === state) this.#set(before)
+      throw error
+    }
+    this.#checkStill(state)
   }
 
   /** Lets everything through again, what was held back first of all. Idempotent. */
   open(): void {
     this.#set('open')
+  }
+
+  #checkStill(state: GateState): void {
+    if (this.#state !== state) throw new StoreNotDrainedError('Cannot drain the store: it was resumed meanwhile')
   }
 
   #end(kind: OperationKind): void {

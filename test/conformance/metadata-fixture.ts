@@ -55,7 +55,7 @@ export interface ViewLists {
 export async function listAll(view: MetadataView): Promise<ViewLists> {
   return {
     shares: (await view.shares()).map((share) => ({ ...share, options: { ...share.options } })),
-    inodes: (await all(view.inodes())).map(withPlainBytes),
+    inodes: (await all(view.inodes())).map((inode) => ({ ...inode, xattrs: new Map([...inode.xattrs].map(([name, value]) => [name, Uint8Array.from(value)])) })),
     entries: await all(view.entries()),
     blocks: await all(view.allBlocks()),
     locks: (await all(view.allLocks())).toSorted((a, b) => a.inode - b.inode || a.start - b.start || (a.owner < b.owner ? -1 : 1)),
@@ -65,11 +65,6 @@ export async function listAll(view: MetadataView): Promise<ViewLists> {
     usedBytes: await view.usedBytes(),
     nextInode: await view.nextInode(),
   }
-}
-
-/** An inode whose extended attributes are copied, whatever array of bytes they are in. */
-export function withPlainBytes<T extends Inode>(inode: T): T {
-  return { ...inode, xattrs: new Map([...inode.xattrs].map(([name, value]) => [name, Uint8Array.from(value)])) }
 }
 
 /** Puts one or more of everything into a share, with values at the edges of what is allowed, and a file that may be removed: "gone", the last inode. */

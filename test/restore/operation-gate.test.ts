@@ -24,7 +24,7 @@ describe('OperationGate', () => {
     const [read, write] = [deferred(), deferred()]
     const reading = gate.run('read', () => read.promise)
     const writing = gate.run('write', () => write.promise)
-    const drained = gate.narrow('reads-only', LATE_MS)
+    const drained = gate.narrow('reads-only', { timeoutMs: LATE_MS })
     await expect(gate.run('write', async () => 1)).rejects.toMatchObject({ code: 'restore_in_progress', retryable: true })
     expect(await gate.run('read', async () => 2)).toBe(2)
     expect(await isPending(drained)).toBe(true)
@@ -39,7 +39,7 @@ describe('OperationGate', () => {
     const gate = new OperationGate()
     const read = deferred()
     const reading = gate.run('read', () => read.promise)
-    const drained = gate.narrow('closed', LATE_MS)
+    const drained = gate.narrow('closed', { timeoutMs: LATE_MS })
     const held = [gate.run('read', async () => 'read'), gate.run('write', async () => 'write')]
     expect(await isPending(drained)).toBe(true)
     read.resolve()
@@ -58,7 +58,7 @@ describe('OperationGate', () => {
     })
     expect(gate.inFlight).toBe(0)
     expect(await iteration.next()).toEqual({ done: false, value: 1 })
-    const drained = gate.narrow('closed', LATE_MS)
+    const drained = gate.narrow('closed', { timeoutMs: LATE_MS })
     expect(await isPending(drained)).toBe(true)
     await iteration.return()
     await drained
@@ -69,7 +69,7 @@ describe('OperationGate', () => {
     const gate = new OperationGate()
     const write = deferred()
     const writing = gate.run('write', () => write.promise)
-    await expect(gate.narrow(to, SOON_MS)).rejects.toMatchObject({ code: 'store_not_drained', details: { writes: 1, timeoutMs: SOON_MS } })
+    await expect(gate.narrow(to, { timeoutMs: SOON_MS })).rejects.toMatchObject({ code: 'store_not_drained', details: { writes: 1, timeoutMs: SOON_MS } })
     expect(await gate.run('write', async () => 1)).toBe(1)
     write.resolve()
     await writing
@@ -78,9 +78,9 @@ describe('OperationGate', () => {
   it('narrow to closed: when it times out in the drain window, reads go on and held-back writes are refused', async () => {
     const gate = new OperationGate()
     const read = deferred()
-    await gate.narrow('reads-only', LATE_MS)
+    await gate.narrow('reads-only', { timeoutMs: LATE_MS })
     const reading = gate.run('read', () => read.promise)
-    const drained = gate.narrow('closed', SOON_MS)
+    const drained = gate.narrow('closed', { timeoutMs: SOON_MS })
     const heldRead = gate.run('read', async () => 'read')
     const heldWrite = gate.run('write', async () => 'write')
     heldWrite.catch(() => undefined)
@@ -96,7 +96,7 @@ describe('OperationGate', () => {
     const gate = new OperationGate()
     const write = deferred()
     const writing = gate.run('write', () => write.promise)
-    const drained = gate.narrow('closed', LATE_MS)
+    const drained = gate.narrow('closed', { timeoutMs: LATE_MS })
     gate.open()
     await expect(drained).rejects.toMatchObject({ code: 'store_not_drained' })
     expect(gate.state).toBe('open')
@@ -106,13 +106,13 @@ describe('OperationGate', () => {
 
   it('run: an operation that was let through when the gate closes again in the same turn is held back, not lost', async () => {
     const gate = new OperationGate()
-    await gate.narrow('closed', LATE_MS)
+    await gate.narrow('closed', { timeoutMs: LATE_MS })
     let ran = false
     const held = gate.run('write', async () => {
       ran = true
     })
     gate.open()
-    await gate.narrow('closed', LATE_MS)
+    await gate.narrow('closed', { timeoutMs: LATE_MS })
     expect(await isPending(held)).toBe(true)
     expect(ran).toBe(false)
     gate.open()

@@ -2,10 +2,11 @@ import type { Command } from 'commander'
 import { runBackup } from '../../backup/run-backup.ts'
 import type { Destination } from '../../destination.ts'
 import type { Manifest } from '../../snapshot/manifest.ts'
-import { catalogPathOf, withCatalog } from '../catalogs.ts'
+import { withCatalog } from '../catalogs.ts'
 import { collectLabel, parseBytes, withExamples, withStore } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
+import { catalogPathOf, parseStoreUrl } from '../store-url.ts'
 import { withStoreOf } from '../stores.ts'
 import { asHoldfastError } from '../system-errors.ts'
 import type { Terminal } from '../terminal.ts'
@@ -24,7 +25,7 @@ export function registerBackup(program: Command, terminal: Terminal): void {
   const command = withStore(program.command('backup').description('take a backup, publish it, and read it back'))
     .requiredOption('--to <url>', 'where to publish it, such as file:/backups; made when missing')
     .option('--label <name=value>', 'a label for the manifest; may be given several times', collectLabel)
-    .option('--catalog <path>', "where jobs are recorded (default: the directory catalog within the store's)")
+    .option('--catalog <path>', "where jobs are recorded (default: the directory catalog within the store's; of a Postgres store one in ~/.local/state/holdfast)")
     .option('--max-rate <bytes>', 'the most bytes per second to write, such as 10MiB', parseBytes)
   withExamples(
     command,
@@ -32,7 +33,8 @@ export function registerBackup(program: Command, terminal: Terminal): void {
       ['backup --store level:/srv/metadata --to file:/backups', 'a backup'],
       ['backup --store level:/srv/metadata --to file:/backups --label why=upgrade --json', 'labelled, with the manifest as JSON'],
     ],
-    `No other process may have the store open: back up a running server from within it, through the library. The backup is listed only
+    `No other process may have a LevelDB store open: back up a running server from within it, through the library. A Postgres
+store may be in service. The backup is listed only
 once it is whole, and counts as done only after the stored bytes were read back and matched.`,
   )
   command.action((options: BackupCommandOptions) => backup(options, terminal))
@@ -60,7 +62,7 @@ async function backup(options: BackupCommandOptions, terminal: Terminal): Promis
           progress.end()
           for (const { message } of [...doubts, ...warnings]) await output.warn(printable(message))
           const elapsedMs = performance.now() - startedMs
-          await output.result(manifest, () => describeBackup(manifest, { store: options.store, elapsedMs, readBackMs: verification.durationMs }))
+          await output.result(manifest, () => describeBackup(manifest, { store: parseStoreUrl(options.store).shown, elapsedMs, readBackMs: verification.durationMs }))
         } finally {
           progress.end()
         }

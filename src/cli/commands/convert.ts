@@ -3,7 +3,8 @@ import { InvalidArgumentError } from '../../errors.ts'
 import { type ConvertReport, convertStore } from '../../metadata/convert-store.ts'
 import { withExamples } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { parseStoreUrl, withStoreOf } from '../stores.ts'
+import { parseStoreUrl } from '../store-url.ts'
+import { withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatDuration, plural, printable } from '../text.ts'
 
@@ -24,11 +25,13 @@ export function registerConvert(program: Command, terminal: Terminal): void {
     command,
     [
       ['convert --from-store level:/srv/metadata --to-store level:/mnt/metadata', 'copy a store to another disk'],
+      ['convert --from-store level:/srv/metadata --to-store postgres://server@localhost/files?schema=meta', 'move from LevelDB to Postgres'],
       ['convert --from-store level:/srv/metadata --to-store level:./copy --json', 'from a script, with the report as JSON'],
     ],
     `Inode numbers, links, times, upload IDs, locks and settings stay as they are; the new store has an ID of its own. Before the copy counts, every
 record and the set of payload IDs are read from both stores and compared. The target is left empty when the command fails, is
-interrupted or killed. A store that holds data is never a target. No other process may have either store open.`,
+interrupted or killed. A store that holds data is never a target. No other process may have either
+store open, but one of Postgres to copy from.`,
   )
   command.action((options: ConvertOptions) => convert(options, terminal))
 }
@@ -58,14 +61,15 @@ async function convert(options: ConvertOptions, terminal: Terminal): Promise<voi
 
 function refuseSame(fromStore: string, toStore: string): void {
   const [from, to] = [parseStoreUrl(fromStore), parseStoreUrl(toStore)]
-  if (from.scheme !== to.scheme || from.path !== to.path) return
-  throw new InvalidArgumentError(`Cannot convert ${JSON.stringify(fromStore)} into itself`, { hint: 'Name another store with --to-store' })
+  const isSame = from.scheme === 'level' ? to.scheme === 'level' && from.path === to.path : from.shown === to.shown
+  if (!isSame) return
+  throw new InvalidArgumentError(`Cannot convert ${JSON.stringify(from.shown)} into itself`, { hint: 'Name another store with --to-store' })
 }
 
 function describeReport({ from, to, records, payloadIds, durationMs }: ConvertReport, { fromStore, toStore }: ConvertOptions): string[] {
   const { shares, inodes, entries, blocks, locks, uploads, settings } = records
   return [
-    `Copied ${printable(fromStore)} (${printable(from.kind)} store ${printable(from.storeId)}) into ${printable(toStore)} (${printable(to.kind)} store ${printable(to.storeId)}) in ${formatDuration(durationMs)}`,
+    `Copied ${printable(parseStoreUrl(fromStore).shown)} (${printable(from.kind)} store ${printable(from.storeId)}) into ${printable(parseStoreUrl(toStore).shown)} (${printable(to.kind)} store ${printable(to.storeId)}) in ${formatDuration(durationMs)}`,
     `${plural(shares, 'share')}, ${plural(inodes, 'inode')}, ${plural(entries, 'entry', 'entries')}, ${plural(blocks, 'block')}, ${plural(uploads, 'pending upload')}, ` +
       `${plural(locks, 'lock')}, ${plural(settings, 'setting')}, ${plural(payloadIds.count, 'payload ID')}: all compared, and equal`,
   ]

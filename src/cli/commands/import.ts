@@ -4,7 +4,8 @@ import { InvalidArgumentError } from '../../errors.ts'
 import { isSystemError } from '../../files.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { parseStoreUrl, withStoreOf } from '../stores.ts'
+import { parseStoreUrl } from '../store-url.ts'
+import { withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, plural, printable } from '../text.ts'
 import { type ImportCounts, importTree, refuseInside } from '../tree/import-tree.ts'
@@ -39,7 +40,9 @@ async function runImport(directory: string, options: ImportCommandOptions, termi
   const output = new Output(terminal, options)
   const share = options.share ?? basename(resolve(directory))
   if (share === '') throw new InvalidArgumentError(`Cannot name a share after ${JSON.stringify(directory)}`, { hint: 'Name the share with --share' })
-  await refuseInside(directory, [parseStoreUrl(options.store).path, ...(options.payloads === undefined ? [] : [options.payloads])]).catch((error: unknown) => {
+  const store = parseStoreUrl(options.store)
+  const own = [...(store.scheme === 'level' ? [store.path] : []), ...(options.payloads === undefined ? [] : [options.payloads])]
+  await refuseInside(directory, own).catch((error: unknown) => {
     if (!isSystemError(error, 'ENOENT', 'ENOTDIR')) throw error
     throw new InvalidArgumentError(`Cannot import ${JSON.stringify(directory)}: there is no such directory`, { cause: error, hint: 'Check the path' })
   })

@@ -1,8 +1,9 @@
 import type { Command } from 'commander'
 import type { Job } from '../../catalog/catalog.ts'
-import { catalogPathOf, withCatalog } from '../catalogs.ts'
+import { withCatalog } from '../catalogs.ts'
 import { parseCount, withExamples } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
+import { catalogPathOf } from '../store-url.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatDuration, formatTable, formatTime, printable } from '../text.ts'
 
@@ -13,7 +14,7 @@ export function registerJobs(program: Command, terminal: Terminal): void {
     .command('jobs')
     .description('what was tried with a store, and what came of it, newest first')
     .requiredOption('--store <url>', 'the metadata store, such as level:/var/lib/server/metadata')
-    .option('--catalog <path>', "the catalog (default: the directory catalog within the store's)")
+    .option('--catalog <path>', "the catalog (default: the directory catalog within the store's; of a Postgres store one in ~/.local/state/holdfast)")
     .option('--limit <count>', 'the most jobs to print', parseCount, 20)
   withExamples(command, [
     ['jobs --store level:/srv/metadata', 'the last twenty'],

@@ -6,6 +6,7 @@ import type { Swappable } from '../../swappable.ts'
 import { ID_HELP, withExamples, withSource, withStore } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
+import { parseStoreUrl } from '../store-url.ts'
 import { withHome } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatCount, formatDuration, formatPace, formatTime, plural, printable } from '../text.ts'
@@ -30,7 +31,8 @@ export function registerRestore(program: Command, terminal: Terminal): void {
       ['restore 01JD3 --from file:/backups --store level:./copy --yes', 'into a new store, from a script'],
     ],
     `The backup is restored beside the store and checked in full before it takes its place, in one step. The store that was there before is
-kept: "holdfast rollback" brings it back. No other process may have the store open. The store may be damaged, or not exist yet.`,
+kept: "holdfast rollback" brings it back. The store may be damaged, or not exist yet. No other process may have
+a LevelDB store open; of a Postgres store, writes of others are refused for that time, and reads go on.`,
   )
   command.action((id: string, options: RestoreOptions) => restore(id, options, terminal))
 }
@@ -38,11 +40,12 @@ kept: "holdfast rollback" brings it back. No other process may have the store op
 async function restore(id: string, options: RestoreOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
   const { signal } = terminal
+  const { shown } = parseStoreUrl(options.store)
   await withDestination(options.from, async (destination) => {
     const backupId = await resolveBackup(destination, id, { signal })
     const manifest = parseManifest(await destination.manifest(backupId, { signal }), backupId)
     await withHome(options.store, { adopt: options.adopt }, async (target) => {
-      await describePlan(manifest, { target, store: options.store, output })
+      await describePlan(manifest, { target, store: shown, output })
       await output.confirm('Restore it?', options)
       const progress = output.progress('restore')
       try {
@@ -56,7 +59,7 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
         })
         progress.end()
         for (const warning of report.warnings) await output.warn(printable(warning.message))
-        await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => describeReport(report, options.store))
+        await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => describeReport(report, shown))
       } finally {
         progress.end()
       }

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { rollback } from '../../restore/rollback.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
+import { parseStoreUrl } from '../store-url.ts'
 import { withHome } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatDuration, printable } from '../text.ts'
@@ -25,7 +26,7 @@ async function runRollback(options: RollbackOptions, terminal: Terminal): Promis
     const report = await rollback({ target })
     for (const warning of report.warnings) await output.warn(printable(warning.message))
     await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => [
-      `Rolled back ${printable(options.store)} to the store before its last restore, in ${formatDuration(report.stoppedMs)}`,
+      `Rolled back ${printable(parseStoreUrl(options.store).shown)} to the store before its last restore, in ${formatDuration(report.stoppedMs)}`,
       'What was live until now is kept; another rollback brings it back',
     ])
   })

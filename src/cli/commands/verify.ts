@@ -5,11 +5,15 @@ import { type Command, Option } from 'commander'
 import { resolveBackup } from '../../backup/resolve-backup.ts'
 import { verifyBackup, type TrialStore, type VerificationLevel, type VerifyReport } from '../../backup/verify-backup.ts'
 import { VERIFICATION_LEVELS } from '../../catalog/catalog.ts'
+import type { Destination } from '../../destination.ts'
+import { InvalidArgumentError } from '../../errors.ts'
 import { nodeFiles, removeTree } from '../../files.ts'
+import { type Manifest, parseManifest } from '../../snapshot/manifest.ts'
 import { withOptionalCatalog } from '../catalogs.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
+import { parseServerUrl } from '../store-url.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, formatTime, plural, printable } from '../text.ts'
 
@@ -18,6 +22,7 @@ interface VerifyCommandOptions extends OutputOptions {
   readonly level: VerificationLevel
   readonly catalog?: string | undefined
   readonly trialDir: string
+  readonly trialServer?: string | undefined
 }
 
 export function registerVerify(program: Command, terminal: Terminal): void {
@@ -26,11 +31,13 @@ export function registerVerify(program: Command, terminal: Terminal): void {
     .addOption(new Option('--level <level>', 'how thoroughly').choices(VERIFICATION_LEVELS).default('checksum'))
     .option('--catalog <path>', 'a catalog to record the outcome in')
     .option('--trial-dir <dir>', 'where the temporary store of level restore is made', tmpdir())
+    .option('--trial-server <url>', 'where that of a Postgres backup is made, in a schema of its own: postgres://USER@HOST/DATABASE')
   withExamples(
     command,
     [
       ['verify latest --from file:/backups', 'read all stored bytes, check every frame, count and digest'],
       ['verify latest --from file:/backups --level restore', 'the same, then restore it into a temporary store and compare'],
+      ['verify latest --from file:/backups --level restore --trial-server postgres://server@localhost/spare', 'the same for a backup of a Postgres store'],
     ],
     `Levels:
   manifest  the manifest is valid and the objects have the sizes it says
@@ -46,6 +53,7 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
   const { level } = options
   await withDestination(options.from, async (destination) => {
     const backupId = await resolveBackup(destination, id, { signal })
+    if (level === 'restore' && options.trialServer === undefined) await refusePostgres(destination, backupId, signal)
     const progress = output.progress('verify')
     try {
       const report = await withOptionalCatalog(options.catalog, (catalog) =>
@@ -53,7 +61,7 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
           destination,
           backupId,
           level,
-          openTrial: () => openTrial(options.trialDir),
+          openTrial: (manifest) => openTrial(manifest, options),
           catalog,
           signal,
           onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `verify: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
@@ -67,8 +75,32 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
   })
 }
 
-/** A LevelDB store that lasts for one trial; the records of memory stores are the same. */
-async function openTrial(parent: string): Promise<TrialStore> {
+/** Says at once, not after all has been read, that there is no server for the trial. What is wrong with a manifest is for the verification to say. */
+async function refusePostgres(destination: Destination, backupId: string, signal: AbortSignal): Promise<void> {
+  const bytes = await destination.manifest(backupId, { signal }).catch(() => undefined)
+  if (bytes === undefined || kindOf(bytes, backupId) !== 'postgres') return
+  throw new InvalidArgumentError(`Cannot try to restore backup ${backupId}: it is of a Postgres store, and no server is named to try it on`, {
+    hint: 'Name one with --trial-server postgres://USER@HOST/DATABASE; the trial is made in a schema of its own there, and removed',
+  })
+}
+
+function kindOf(manifest: Uint8Array, backupId: string): string | undefined {
+  try {
+    return parseManifest(manifest, backupId).storeKind
+  } catch {
+    return undefined
+  }
+}
+
+/** A store of the backup's kind that lasts for one trial. */
+async function openTrial({ storeKind }: Manifest, { trialDir, trialServer }: VerifyCommandOptions): Promise<TrialStore> {
+  if (storeKind !== 'postgres' || trialServer === undefined) return await openLevelTrial(trialDir)
+  const { openPostgresTrial } = await import('../../stores/postgres/index.ts')
+  return await openPostgresTrial(parseServerUrl(trialServer))
+}
+
+/** In LevelDB; the records of memory stores are the same. */
+async function openLevelTrial(parent: string): Promise<TrialStore> {
   const { openLevelStore } = await import('../../stores/level/index.ts')
   const directory = await mkdtemp(join(parent, 'holdfast-trial-'))
   const store = await openLevelStore(join(directory, 'store'))

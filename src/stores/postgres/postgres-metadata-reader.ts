@@ -1,6 +1,17 @@
-import type { Block, ByteRangeLock, DirectoryPage, Inode, InodeNumber, InodeType, MetadataReader, PendingUpload, Place, Share } from '../../metadata/metadata-store.ts'
+import type {
+  Block,
+  ByteRangeLock,
+  DirectoryPage,
+  Inode,
+  InodeNumber,
+  InodeType,
+  MetadataReader,
+  PendingUpload,
+  Place,
+  Share,
+} from '../../metadata/metadata-store.ts'
 import * as check from '../../metadata/validate.ts'
-import type { Source } from './store/connection.ts'
+import type { ReadSource } from './store/connection.ts'
 import { readBlocks } from './store/contents.ts'
 import { readLocks } from './store/locks.ts'
 import * as nodes from './store/nodes.ts'
@@ -9,12 +20,11 @@ import { eachUpload } from './store/uploads.ts'
 
 const DEFAULT_PAGE_ENTRIES = 1000
 const MAX_PAGE_ENTRIES = 10_000
-
-/** The reading half of a metadata store, of a schema or of one instant of it. */
+/** The reading half of a metadata store in a schema: as it is at each call, or at one instant, as its source has it. */
 export class PostgresMetadataReader implements MetadataReader {
-  readonly #source: Source
+  readonly #source: ReadSource
 
-  constructor(source: Source) {
+  constructor(source: ReadSource) {
     this.#source = source
   }
 
@@ -74,7 +84,7 @@ export class PostgresMetadataReader implements MetadataReader {
   }
 
   uploads(): AsyncIterable<PendingUpload> {
-    return this.#source.view(eachUpload)
+    return this.#source.iterate(eachUpload)
   }
 
   async locks(inode: InodeNumber): Promise<readonly ByteRangeLock[]> {
@@ -103,7 +113,7 @@ export class PostgresMetadataReader implements MetadataReader {
     const query = `SELECT payload_id FROM (
         SELECT payload_id FROM ${inodes} UNION ALL SELECT payload_id FROM ${blocks} UNION ALL SELECT payload_id FROM ${uploadBlocks}
       ) AS given WHERE payload_id IS NOT NULL ORDER BY payload_id`
-    return this.#source.view(async function* (view) {
+    return this.#source.iterate(async function* (view) {
       let last: string | undefined
       for await (const { payload_id: payloadId } of view.each<{ payload_id: string }>(query)) {
         if (payloadId !== last) yield payloadId

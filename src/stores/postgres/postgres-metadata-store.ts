@@ -16,13 +16,13 @@ import type {
 } from '../../metadata/metadata-store.ts'
 import * as check from '../../metadata/validate.ts'
 import type { PayloadIdSet } from '../../payload-ids.ts'
-import { importView } from './import-view.ts'
 import { SCHEMA_VERSION, migrate } from './migrations.ts'
 import { postgresBackupable } from './postgres-backupable.ts'
 import { PostgresMetadataReader } from './postgres-metadata-reader.ts'
 import { PostgresMetadataView } from './postgres-metadata-view.ts'
 import type { PostgresPool } from './snapshot/client.ts'
 import { SchemaDatabase } from './store/database.ts'
+import { importView } from './store/import-view.ts'
 import * as locks from './store/locks.ts'
 import { OWN_TABLES } from './store/tables.ts'
 import * as tree from './store/tree.ts'
@@ -51,12 +51,12 @@ export const PAYLOAD_IDS = 'SELECT payload_id FROM inodes UNION ALL SELECT paylo
  *
  * Mutations at once are done in any order. Each is a transaction that locks what it goes by, and is tried again when another was quicker; how
  * durable it is when its promise resolves is for the server's `synchronous_commit` to say. Iterations show one instant, and take a
- * connection of the pool from their first step until they end or are left; a view takes one until it is closed. Times of inodes change when inodes are created and
+ * connection of the pool from their first step until they end or are left. Times of inodes change when inodes are created and
  * by `setAttributes` and `setContent`, not by changes to directory entries.
  *
  * Beside the errors of the contract, operations reject with `store_unavailable` when the server does not serve, `retryable` where trying again
  * can help; with `details.outcome` "unknown" when a connection broke in the very commit. Mutations reject with `restore_in_progress` while
- * a restore or an import holds writers off, in whichever process; an import with `store_not_drained` when writers do not end in time.
+ * a restore holds writers off, in whichever process.
  */
 export class PostgresMetadataStore extends PostgresMetadataReader implements MetadataStore {
   readonly kind = 'postgres'
@@ -104,11 +104,11 @@ export class PostgresMetadataStore extends PostgresMetadataReader implements Met
   }
 
   async view(): Promise<MetadataView> {
-    return new PostgresMetadataView(await this.#db.openInstant())
+    return await PostgresMetadataView.open(await this.#db.hold())
   }
 
-  async importView(view: MetadataView, options?: ImportOptions): Promise<void> {
-    await this.#db.writeAlone((connection) => importView(connection, view, options))
+  async importView(view: MetadataView, options: ImportOptions = {}): Promise<void> {
+    await this.#db.writeLong((connection) => importView(connection, view, options))
   }
 
   async createShare(

@@ -23,6 +23,11 @@ export function moveLockKey(schema: string): AdvisoryLockKey {
   return lockKey('moves', schema)
 }
 
+/** The key that is taken exclusively by whoever changes which engine of the store is live, or what engines there are. */
+export function homeLockKey(schema: string): AdvisoryLockKey {
+  return lockKey('homes', schema)
+}
+
 function lockKey(purpose: string, schema: string): AdvisoryLockKey {
   const digest = createHash('sha256').update(`holdfast ${purpose}\0${schema}`).digest()
   return [digest.readInt32BE(0), digest.readInt32BE(4)]

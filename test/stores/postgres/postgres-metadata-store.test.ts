@@ -80,9 +80,9 @@ describe('PostgresMetadataStore.open()', () => {
     await refused(PostgresMetadataStore.open(pool, { schema: missingSchema(), storeId: 'two words' }), 'invalid_argument')
   })
 
-  test('with a server that is not there, or a wrong password, gives store_unavailable without the password', async () => {
-    const { hostname, port, username, pathname } = new URL(await serverUrl())
-    const wrong = { host: hostname, port: Number(port), user: username, password: 'wrong secret', database: pathname.slice(1) }
+  test('with a server that is not there, or with an unknown user, gives store_unavailable without the password', async () => {
+    const { hostname, port, pathname } = new URL(await serverUrl())
+    const wrong = { host: hostname, port: Number(port), user: 'holdfast nobody', password: 'wrong secret', database: pathname.slice(1) }
     const gone = { ...wrong, port: 1 }
     for (const [config, retryable] of [[gone, true], [wrong, false]] as const) {
       const pool = new Pool(config)

@@ -3,14 +3,16 @@ import { InternalError, StoreUnavailableError, isHoldfastError } from '../../../
 import { type PostgresClient, quoteName, quoteText } from '../snapshot/client.ts'
 import { postgresError, sqlStateOf } from '../snapshot/errors.ts'
 
-const TABLES = ['inodes', 'entries', 'shares', 'blocks', 'uploads', 'upload_blocks', 'locks', 'settings', 'used_bytes'] as const
+/** The tables of a snapshot. */
+export const TABLES = ['inodes', 'entries', 'shares', 'blocks', 'uploads', 'upload_blocks', 'locks', 'settings', 'used_bytes'] as const
+export type TableName = (typeof TABLES)[number]
 
 /** How each table is named in SQL, its schema with it. */
-export type TablePaths = Readonly<Record<(typeof TABLES)[number], string>> & {
-  /** The sequence of inode numbers, as text. */
+export type TablePaths = Readonly<Record<TableName, string>> & {
+  /** The sequence of inode numbers, as the text that functions take. */
   readonly inode_numbers: string
-  /** The same sequence, as a relation. */
-  readonly sequence: string
+  /** The same as a relation. */
+  readonly inode_numbers_table: string
 }
 
 /** What statements run on: one connection, within a transaction or not. */
@@ -20,37 +22,26 @@ export interface Queries {
   rows<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]>
 }
 
-/** What reads go to: the schema as it is at each of them, or one instant of it. */
-export interface Source extends Queries {
-  /** Iterates over one instant. */
-  view<T>(open: (view: View) => AsyncIterable<T>): AsyncIterable<T>
-}
-
 /** One instant of the schema. */
-export interface View extends Source {
-  /** The rows of a query, a bounded number of them in memory. Several may be read at once. */
-  each<Row extends object>(text: string, options?: EachOptions): AsyncGenerator<Row, void, undefined>
+export interface View extends Queries {
+  /** The rows of a query, a bounded number of them in memory. */
+  each<Row extends object>(text: string, values?: readonly unknown[]): AsyncGenerator<Row, void, undefined>
 }
 
-export interface EachOptions {
-  readonly values?: readonly unknown[] | undefined
-  /** Rows that are in memory. @default 1,000 */
-  readonly rowsAtOnce?: number | undefined
+/** What a metadata store is read from: a schema as it is at each call, or one instant of it. */
+export interface ReadSource extends Queries {
+  /** Iterates over one instant. */
+  iterate<T>(open: (view: View) => AsyncIterable<T>): AsyncGenerator<T, void, undefined>
 }
 
 export function tablesOf(schema: string): TablePaths {
   const path = (name: string): string => `${quoteName(schema)}.${quoteName(name)}`
-  const tables = Object.fromEntries(TABLES.map((name) => [name, path(name)])) as Record<(typeof TABLES)[number], string>
-  const sequence = path('inode_numbers')
-  return { ...tables, inode_numbers: quoteText(sequence), sequence }
+  const tables = Object.fromEntries(TABLES.map((name) => [name, path(name)])) as Readonly<Record<TableName, string>>
+  return { ...tables, inode_numbers: quoteText(path('inode_numbers')), inode_numbers_table: path('inode_numbers') }
 }
 
-/** The paths of all tables, those that others refer to first. */
-export function pathsOf(tables: TablePaths): readonly string[] {
-  return TABLES.map((name) => tables[name])
-}
-
-const DEFAULT_ROWS_AT_ONCE = 1000
+/** Rows of a cursor that are in memory. */
+const ROWS_AT_ONCE = 1000
 
 export interface ConnectionOptions {
   readonly schema: string
@@ -68,9 +59,9 @@ export class Connection implements View {
   readonly #ignore = (): void => undefined
   #isReleased = false
   #isBroken = false
-  /** The statement that was asked for last: each waits for the one before. */
-  #last: Promise<unknown> = Promise.resolve()
+  #isFailed = false
   #cursors = 0
+  #last: Promise<unknown> = Promise.resolve()
 
   constructor(client: PostgresClient, { schema, tables, toError }: ConnectionOptions) {
     this.schema = schema
@@ -80,31 +71,39 @@ export class Connection implements View {
     client.on('error', this.#ignore)
   }
 
-  /** The rows of a statement, or of the last of several that have no values. */
+  /** The rows of a statement, or of the last of several that have no values. One statement runs after the other. */
   async rows<Row extends object>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
-    const running = this.#last.then(() => this.#run<Row>(text, values))
-    this.#last = running.catch(this.#ignore)
+    const running = this.#last.then(() => this.#rows<Row>(text, values))
+    this.#last = running.catch(() => undefined)
     return await running
   }
 
-  async *each<Row extends object>(text: string, { values = [], rowsAtOnce = DEFAULT_ROWS_AT_ONCE }: EachOptions = {}): AsyncGenerator<Row, void, undefined> {
-    const cursor = `holdfast_${this.#cursors++}`
+  async *each<Row extends object>(text: string, values: readonly unknown[] = []): AsyncGenerator<Row, void, undefined> {
+    const cursor = `holdfast_${++this.#cursors}`
     await this.rows(`DECLARE ${cursor} NO SCROLL CURSOR FOR ${text}`, values)
     try {
       for (let isMore = true; isMore; ) {
-        const rows = await this.rows<Row>(`FETCH ${rowsAtOnce} FROM ${cursor}`)
-        isMore = rows.length === rowsAtOnce
+        const rows = await this.rows<Row>(`FETCH ${ROWS_AT_ONCE} FROM ${cursor}`)
+        isMore = rows.length === ROWS_AT_ONCE
         yield* rows
       }
     } finally {
-      // It fails where a statement has failed before: the cursor went with the transaction.
-      await this.rows(`CLOSE ${cursor}`).catch(this.#ignore)
+      // After a failure the whole transaction is given up.
+      if (!this.#isReleased && !this.#isFailed) await this.rows(`CLOSE ${cursor}`)
     }
   }
 
-  /** Iterates over the instant of the transaction that is open. */
-  view<T>(open: (view: View) => AsyncIterable<T>): AsyncIterable<T> {
-    return open(this)
+  async #rows<Row extends object>(text: string, values: readonly unknown[]): Promise<Row[]> {
+    if (this.#isReleased) throw new StoreUnavailableError('Cannot use the store: it was closed')
+    try {
+      const result = await this.#client.query(text, values.length === 0 ? undefined : [...values])
+      const last = Array.isArray(result) ? (result as (typeof result)[]).at(-1) : result
+      return (last?.rows ?? []) as Row[]
+    } catch (error) {
+      this.#isFailed = true
+      this.#isBroken ||= isBroken(error)
+      throw this.#toError(error)
+    }
   }
 
   /** Ends the transaction. When the connection breaks meanwhile, nobody knows how: the error says so. */
@@ -139,18 +138,6 @@ export class Connection implements View {
     this.#isReleased = true
     // A connection that is being cut may still say so: it is listened to until its end.
     this.#client.release(true)
-  }
-
-  async #run<Row extends object>(text: string, values: readonly unknown[]): Promise<Row[]> {
-    if (this.#isReleased) throw new StoreUnavailableError('Cannot use the store: it was closed')
-    try {
-      const result = await this.#client.query(text, values.length === 0 ? undefined : [...values])
-      const last = Array.isArray(result) ? (result as (typeof result)[]).at(-1) : result
-      return (last?.rows ?? []) as Row[]
-    } catch (error) {
-      this.#isBroken ||= isBroken(error)
-      throw this.#toError(error)
-    }
   }
 }
 

@@ -1,6 +1,6 @@
 /** Block lists of files and of uploads. */
 import type { Block, Content, InodeNumber, InodeType } from '../../../metadata/metadata-store.ts'
-import type { Queries, Source, View } from './connection.ts'
+import type { Queries, ReadSource, View } from './connection.ts'
 import { checkFile, noSuchInode } from './nodes.ts'
 import { type BlockRow, BLOCK_COLUMNS, blockOf } from './rows.ts'
 
@@ -30,7 +30,7 @@ export async function removeBlocks(queries: Queries, owner: BlockOwner): Promise
 }
 
 /** The blocks of a file in order, all as they were at one instant; a bounded number of them in memory. */
-export async function* readBlocks(source: Source, inode: InodeNumber): AsyncGenerator<Block, void, undefined> {
+export async function* readBlocks(source: ReadSource, inode: InodeNumber): AsyncGenerator<Block, void, undefined> {
   const { inodes, blocks } = source.tables
   // A short list is one query, and keeps no connection.
   const rows = await source.rows<BlockRow & { readonly type: InodeType; readonly block_count: unknown; readonly position: unknown }>(
@@ -43,12 +43,12 @@ export async function* readBlocks(source: Source, inode: InodeNumber): AsyncGene
   if (first === undefined) throw noSuchInode(inode)
   checkFile({ inode, type: first.type })
   if (Number(first.block_count) <= BLOCKS_AT_ONCE) yield* rows.filter(({ position }) => position !== null).map(blockOf)
-  else yield* source.view((view) => eachBlock(view, inode))
+  else yield* source.iterate((view) => eachBlock(view, inode))
 }
 
 async function* eachBlock(view: View, inode: InodeNumber): AsyncGenerator<Block, void, undefined> {
   const { blocks } = view.tables
-  for await (const row of view.each<BlockRow>(`SELECT ${BLOCK_COLUMNS} FROM ${blocks} WHERE inode = $1 ORDER BY position`, { values: [inode] })) yield blockOf(row)
+  for await (const row of view.each<BlockRow>(`SELECT ${BLOCK_COLUMNS} FROM ${blocks} WHERE inode = $1 ORDER BY position`, [inode])) yield blockOf(row)
 }
 
 export async function allBlocks(queries: Queries, owner: BlockOwner): Promise<Block[]> {

@@ -2,10 +2,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { RestoreInProgressError, StoreUnavailableError, isHoldfastError } from '../../../errors.ts'
 import type { PostgresPool } from '../snapshot/client.ts'
-import { postgresError } from '../snapshot/errors.ts'
 import { writeLockKey } from '../write-lock.ts'
-import { type Queries, type Source, type TablePaths, type View, Connection, pathsOf, storeError, tablesOf } from './connection.ts'
-import { Instant } from './instant.ts'
+import { type Queries, type ReadSource, type TablePaths, type View, Connection, storeError, tablesOf } from './connection.ts'
+import { HeldView } from './held-view.ts'
 
 /** Thrown by a mutation that finds what it read changed before it had locked it: it is begun anew. */
 export class ChangedMeanwhile extends Error {}
@@ -19,18 +18,15 @@ const MAX_DELAY_MS = 200
  * The next attempt sees it and refuses by name.
  */
 const WORTH_TRYING_AGAIN: readonly string[] = ['40001', '40P01', '23505', '23503']
-/** How long an import waits for the writers under way. */
-const LOCK_TIMEOUT_MS = 10_000
-/** No limits of time where others are waited for: a slow reader, or a slow source, is no fault. */
+/** No limits of time for this transaction: a slow reader is no fault. */
 const NO_LIMITS = `SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout')`
+const BEGIN_VIEW = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'
 
-export class SchemaDatabase implements Source {
+export class SchemaDatabase implements ReadSource {
   readonly schema: string
   readonly tables: TablePaths
   readonly #pool: PostgresPool
   readonly #begin: string
-  readonly #beginAlone: string
-  readonly #beginView: string
   readonly #running = new Set<Promise<unknown>>()
   readonly #views = new Set<Connection>()
   #isClosed = false
@@ -39,19 +35,13 @@ export class SchemaDatabase implements Source {
     this.schema = schema
     this.#pool = pool
     this.tables = tablesOf(schema)
-    const key = writeLockKey(schema).join(', ')
-    const paths = pathsOf(this.tables).join(', ')
-    this.#begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_try_advisory_xact_lock_shared(${key}) AS given`
-    this.#beginAlone = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${NO_LIMITS}; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS};
-      SELECT pg_advisory_xact_lock(${key}); LOCK TABLE ${paths} IN SHARE ROW EXCLUSIVE MODE`
-    // The locks keep tables from being filled as if the rows had always been there. What comes after them, the first query, takes the snapshot.
-    this.#beginView = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ${paths} IN ACCESS SHARE MODE; ${NO_LIMITS}`
+    this.#begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_try_advisory_xact_lock_shared(${writeLockKey(schema).join(', ')}) AS given`
   }
 
   /** One query by itself. */
   async rows<Row extends object>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
     return await this.#track(async () => {
-      const connection = await this.#connect(readError)
+      const connection = await this.#connect('Cannot read the metadata store')
       try {
         return await connection.rows<Row>(text, values)
       } finally {
@@ -78,36 +68,30 @@ export class SchemaDatabase implements Source {
     })
   }
 
-  /** Runs work in one transaction beside which nobody writes. `store_not_drained` when writers do not end in time; new ones are refused meanwhile. */
-  async writeAlone<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
-    const action = 'Cannot import into the metadata store'
-    return await this.#track(() =>
-      this.#transact(work, { toError: (error) => postgresError(error, { action, badData: 'invalid' }), begin: (connection) => connection.rows(this.#beginAlone) }),
-    )
-  }
-
   /** Iterates over one instant. It takes a connection from its first step on, and gives it back when it ends or is left. */
-  async *view<T>(open: (view: View) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
-    this.#checkOpen()
-    const connection = await this.#beginReading()
+  async *iterate<T>(open: (view: View) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+    const connection = await this.#openView()
     try {
       yield* open(connection)
     } finally {
-      await this.#endReading(connection)
+      await this.#closeView(connection)
     }
   }
 
-  /** One instant, which keeps a connection until it is closed. */
-  async openInstant(): Promise<Instant> {
-    return await this.#track(async () => {
-      const connection = await this.#beginReading()
-      try {
-        return await Instant.of(connection, () => this.#endReading(connection))
-      } catch (error) {
-        await this.#endReading(connection)
-        throw error
-      }
-    })
+  /** One instant, on a connection of its own until it is closed. */
+  async hold(): Promise<HeldView> {
+    const connection = await this.#openView()
+    return new HeldView(connection, () => this.#closeView(connection))
+  }
+
+  /** Runs in one transaction what may take long and cannot be begun anew. */
+  async writeLong<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+    return await this.#track(() =>
+      this.#writeOnce(async (connection) => {
+        await connection.rows(NO_LIMITS)
+        return await work(connection)
+      }),
+    )
   }
 
   /** Waits for reads and mutations under way; cuts off views that were not read to their end. Idempotent. */
@@ -117,21 +101,11 @@ export class SchemaDatabase implements Source {
     for (const view of this.#views) view.destroy()
   }
 
-  async #writeOnce<T>(work: (transaction: Queries) => Promise<T>): Promise<T> {
-    const begin = async (connection: Connection): Promise<void> => {
-      const [lock] = await connection.rows<{ given: boolean }>(this.#begin)
-      if (lock?.given !== true) throw new RestoreInProgressError('Cannot write to the store: it is being restored, or imported into')
-    }
-    return await this.#transact(work, { begin, toError: (error) => storeError(error, 'Cannot change the metadata store') })
-  }
-
-  async #transact<T>(
-    work: (connection: Connection) => Promise<T>,
-    { begin, toError }: { readonly begin: (connection: Connection) => Promise<unknown>; readonly toError: (error: unknown) => Error },
-  ): Promise<T> {
-    const connection = await this.#connect(toError)
+  async #writeOnce<T>(work: (transaction: Connection) => Promise<T>): Promise<T> {
+    const connection = await this.#connect('Cannot change the metadata store')
     try {
-      await begin(connection)
+      const [lock] = await connection.rows<{ given: boolean }>(this.#begin)
+      if (lock?.given !== true) throw new RestoreInProgressError('Cannot write to the store: it is being restored')
       const result = await work(connection)
       await connection.commit()
       return result
@@ -143,28 +117,31 @@ export class SchemaDatabase implements Source {
     }
   }
 
-  async #beginReading(): Promise<Connection> {
-    const connection = await this.#connect(readError)
+  /** The instant is that of the first statement. */
+  async #openView(): Promise<Connection> {
+    this.#checkOpen()
+    const connection = await this.#connect('Cannot read the metadata store')
     this.#views.add(connection)
     try {
-      await connection.rows(this.#beginView)
+      await connection.rows(`${BEGIN_VIEW}; ${NO_LIMITS}`)
       return connection
     } catch (error) {
-      await this.#endReading(connection)
+      await this.#closeView(connection)
       throw error
     }
   }
 
-  async #endReading(connection: Connection): Promise<void> {
+  async #closeView(connection: Connection): Promise<void> {
     this.#views.delete(connection)
     await connection.rollBack()
   }
 
-  async #connect(toError: (error: unknown) => Error): Promise<Connection> {
+  async #connect(action: string): Promise<Connection> {
+    const failed = (error: unknown): Error => storeError(error, action)
     const client = await this.#pool.connect().catch((error: unknown) => {
-      throw toError(error)
+      throw failed(error)
     })
-    return new Connection(client, { schema: this.schema, tables: this.tables, toError })
+    return new Connection(client, { schema: this.schema, tables: this.tables, toError: failed })
   }
 
   async #track<T>(operation: () => Promise<T>): Promise<T> {
@@ -181,10 +158,6 @@ export class SchemaDatabase implements Source {
   #checkOpen(): void {
     if (this.#isClosed) throw new StoreUnavailableError('Cannot use the store: it was closed')
   }
-}
-
-function readError(error: unknown): Error {
-  return storeError(error, 'Cannot read the metadata store')
 }
 
 function isWorthTryingAgain(error: unknown): boolean {

@@ -40,7 +40,7 @@ export function inodeOf(row: InodeRow): Inode {
     modifiedAtNs: BigInt(row.modified_at_ns),
     changedAtNs: BigInt(row.changed_at_ns),
     createdAtNs: BigInt(row.created_at_ns),
-    xattrs: new Map((row.xattr_names ?? []).map((name, at) => [name, values[at] ?? new Uint8Array()])),
+    xattrs: new Map((row.xattr_names ?? []).map((name, at) => [name, Uint8Array.from(values[at] ?? [])])),
     links: Number(row.links),
     symlinkTarget: row.symlink_target ?? undefined,
     payloadId: row.payload_id ?? undefined,

@@ -1,0 +1,95 @@
+/** The URLs that name metadata stores on the command line. */
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { InvalidArgumentError } from '../errors.ts'
+
+export interface LevelUrl {
+  readonly scheme: 'level'
+  /** The URL as it may be shown. */
+  readonly shown: string
+  /** The absolute path of the store's directory. */
+  readonly path: string
+}
+
+export interface PostgresUrl {
+  readonly scheme: 'postgres'
+  /** The URL as it may be shown: without its password, and without its options but the schema. */
+  readonly shown: string
+  /** How to connect, with the password if one is given. */
+  readonly connection: string
+  readonly schema: string
+}
+
+export type StoreUrl = LevelUrl | PostgresUrl
+
+const FORMS = 'level:PATH or postgres://USER@HOST/DATABASE?schema=NAME'
+
+/** Rejects with `invalid_argument` for a URL the command line cannot use. What may be a password is never repeated. */
+export function parseStoreUrl(url: string): StoreUrl {
+  const [, written, rest = ''] = /^([a-z][a-z0-9+.-]*):(.*)$/is.exec(url) ?? []
+  if (written === undefined) throw new InvalidArgumentError(`Cannot use ${JSON.stringify(url)} as a store URL: it has no scheme`, { hint: `Write level:${url}` })
+  switch (written.toLowerCase()) {
+    case 'level':
+      return levelUrl(url, rest)
+    case 'postgres':
+    case 'postgresql':
+      return postgresUrl(url)
+    case 'memory':
+      throw new InvalidArgumentError(`Cannot open ${JSON.stringify(url)}: a memory store lives only within its server's process`, {
+        hint: 'Name a store on disk, such as level:PATH; back up a memory store from the server itself, through the library',
+      })
+    default:
+      throw new InvalidArgumentError(`Cannot use this store URL: no kind of store is called ${JSON.stringify(written)}`, { hint: `Write ${FORMS}` })
+  }
+}
+
+/** Where the catalog of a store is, unless it is named: in the store's own directory, or, where it has none, in the user's. */
+export function catalogPathOf(storeUrl: string, catalog?: string): string {
+  if (catalog !== undefined) return catalog
+  const url = parseStoreUrl(storeUrl)
+  if (url.scheme === 'level') return join(url.path, 'catalog')
+  const { hostname, port, pathname, searchParams } = new URL(url.connection)
+  const name = [searchParams.get('host') ?? hostname, port || '5432', pathname.slice(1), url.schema].map((part) => encodeURIComponent(part)).join('+')
+  return join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'holdfast', 'catalogs', name)
+}
+
+/** How to connect to the server that a URL names, with or without a schema. Rejects with `invalid_argument`. */
+export function parseServerUrl(url: string): string {
+  const found = parsed(url)
+  found.searchParams.delete('schema')
+  return found.href
+}
+
+function levelUrl(url: string, path: string): LevelUrl {
+  if (path === '' || path.includes('\0') || /^\/\/(?!\/)/.test(path)) {
+    throw new InvalidArgumentError(`Cannot use ${JSON.stringify(url)} as a store URL: ${path === '' ? 'it has no path' : 'its path is none of this machine'}`, {
+      hint: 'Write level:PATH with a relative or an absolute path',
+    })
+  }
+  return { scheme: 'level', shown: url, path: resolve(path) }
+}
+
+function postgresUrl(text: string): PostgresUrl {
+  const url = parsed(text)
+  const schemas = url.searchParams.getAll('schema')
+  const [schema = ''] = schemas
+  if (schemas.length !== 1 || schema === '') {
+    throw new InvalidArgumentError(`Cannot use a store URL of Postgres that ${schemas.length > 1 ? 'names more than one schema' : 'names no schema'}`, { hint: 'End it with ?schema=NAME, such as postgres://server@localhost/files?schema=meta' })
+  }
+  url.searchParams.delete('schema')
+  const shown = `postgres://${url.username === '' ? '' : `${url.username}@`}${url.host}${url.pathname}?schema=${encodeURIComponent(schema)}`
+  return { scheme: 'postgres', shown, connection: url.href, schema }
+}
+
+function parsed(text: string): URL {
+  try {
+    const url = new URL(text.replace(/^postgres(ql)?:/i, 'postgres:'))
+    // What follows a password that was not escaped would be shown as the path.
+    if (!url.pathname.slice(1).includes('/') && !url.pathname.includes('@') && url.protocol === 'postgres:' && url.host !== '' && url.hash === '') return url
+  } catch {
+    // Told below, without the text: it may hold a password.
+  }
+  throw new InvalidArgumentError('Cannot use this store URL of Postgres: it is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME', {
+    hint: 'Escape what is special in a URL, such as "/" as %2F and "@" as %40; a password may also be in PGPASSWORD or ~/.pgpass',
+  })
+}

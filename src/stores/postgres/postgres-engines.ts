@@ -1,0 +1,28 @@
+/** How a home opens the schemas that are its engines. */
+import type { MetadataStore } from '../../metadata/metadata-store.ts'
+import { SCHEMA_VERSION } from './migrations.ts'
+import { PostgresMetadataStore } from './postgres-metadata-store.ts'
+import type { PostgresPool } from './snapshot/client.ts'
+
+export interface PostgresEngines {
+  /** The version of the records of its engines. */
+  readonly schemaVersion: number
+  /** Opens an engine that exists; rejects with the reason when it is missing, empty, damaged, or of another store than the one named. */
+  open(schema: string, storeId: string | undefined): Promise<MetadataStore>
+  /** Makes a store without records in an empty schema. */
+  create(schema: string, storeId: string): Promise<MetadataStore>
+}
+
+export interface PostgresEnginesOptions {
+  /** The time in milliseconds since 1970. @default Date.now */
+  readonly clock?: (() => number) | undefined
+}
+
+/** Metadata stores in the schemas of a database. The pool stays the caller's. */
+export function postgresEngines(pool: PostgresPool, { clock }: PostgresEnginesOptions): PostgresEngines {
+  return {
+    schemaVersion: SCHEMA_VERSION,
+    open: (schema, storeId) => PostgresMetadataStore.open(pool, { schema, storeId, create: false, clock }),
+    create: (schema, storeId) => PostgresMetadataStore.open(pool, { schema, storeId, create: true, clock }),
+  }
+}

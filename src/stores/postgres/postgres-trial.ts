@@ -1,0 +1,55 @@
+/** A metadata store in a schema of its own that lasts for one trial. */
+import { newBackupId } from '../../backup-id.ts'
+import type { Backupable } from '../../backupable.ts'
+import { poolHandle } from './pool-handle.ts'
+import { PostgresMetadataStore } from './postgres-metadata-store.ts'
+import { type PostgresPool, quoteName } from './snapshot/client.ts'
+import { postgresError } from './snapshot/errors.ts'
+
+/** Begins the name of every schema that a trial makes; the rest tells trials apart. */
+const SCHEMA_PREFIX = 'holdfast_trial_'
+const RANDOM_CHARACTERS = 12
+
+/**
+ * Makes an empty store in a new schema, to be restored into and removed by `discard`. The role makes schemas in the database. A process that is
+ * killed leaves the schema, which nothing else uses: it can be dropped.
+ *
+ * `invalid_argument` for a URL that is none, `store_unavailable` when the server cannot be reached or refuses.
+ */
+export async function openPostgresTrial(connection: PostgresPool | string): Promise<Backupable & { discard(): Promise<void> }> {
+  const handle = await poolHandle(connection)
+  const schema = `${SCHEMA_PREFIX}${newBackupId().slice(-RANDOM_CHARACTERS).toLowerCase()}`
+  try {
+    const store = await PostgresMetadataStore.open(handle.pool, { schema })
+    return {
+      kind: store.kind,
+      backup: (sink, options) => store.backup(sink, options),
+      restore: (source, options) => store.restore(source, options),
+      async discard() {
+        try {
+          await store.close()
+          await dropSchema(handle.pool, schema)
+        } finally {
+          await handle.close()
+        }
+      },
+    }
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}
+
+async function dropSchema(pool: PostgresPool, schema: string): Promise<void> {
+  const action = `Cannot remove the schema "${schema}" of a trial`
+  try {
+    const client = await pool.connect()
+    try {
+      await client.query(`DROP SCHEMA ${quoteName(schema)} CASCADE`)
+    } finally {
+      client.release()
+    }
+  } catch (error) {
+    throw postgresError(error, { action, badData: 'invalid' })
+  }
+}
