@@ -124,15 +124,6 @@ describe('view()', () => {
     expect((await view.shares()).length).toBe(1)
   })
 
-  test('of a store that is closed is cut off, and gives its connection back', async () => {
-    const { store, inUse } = await storeOfOwnPool()
-    const view = await store.view()
-    await store.close()
-    expect(inUse()).toBe(0)
-    await refused(view.shares(), 'store_unavailable')
-    await view.close()
-  })
-
   test('whose server process is killed says store_unavailable, and close() resolves', async () => {
     const { store, inUse, kill } = await storeOfOwnPool()
     await fillStore(store)
@@ -183,7 +174,7 @@ describe('importView()', () => {
     onTestFinished(() => other.close())
     const view = await filledView()
     const codes = await Promise.all([store, other].map((each) => each.importView(view).then(() => 'done', (error: unknown) => (error as { readonly code: string }).code)))
-    expect(codes.toSorted()).toEqual(['done', 'restore_destination_not_empty'])
+    expect(codes.filter((code) => code !== 'done').map((code) => ['restore_destination_not_empty', 'restore_in_progress'].includes(code))).toEqual([true])
     expect(await dumpStore(other)).toEqual(await dumpStore(view))
   })
 
