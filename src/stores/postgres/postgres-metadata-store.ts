@@ -56,7 +56,7 @@ export const PAYLOAD_IDS = 'SELECT payload_id FROM inodes UNION ALL SELECT paylo
  *
  * Beside the errors of the contract, operations reject with `store_unavailable` when the server does not serve, `retryable` where trying again
  * can help; with `details.outcome` "unknown" when a connection broke in the very commit. Mutations reject with `restore_in_progress` while
- * a restore holds writers off, in whichever process.
+ * a restore or an import holds writers off, in whichever process.
  */
 export class PostgresMetadataStore extends PostgresMetadataReader implements MetadataStore {
   readonly kind = 'postgres'
@@ -108,7 +108,7 @@ export class PostgresMetadataStore extends PostgresMetadataReader implements Met
   }
 
   async importView(view: MetadataView, options: ImportOptions = {}): Promise<void> {
-    await this.#db.writeLong((connection) => importView(connection, view, options))
+    await this.#db.writeAlone((connection) => importView(connection, view, options))
   }
 
   async createShare(

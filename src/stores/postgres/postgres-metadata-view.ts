@@ -1,5 +1,7 @@
-import type { ByteRangeLock, InodeNumber, ListedBlock, ListedEntry, ListedInode, MetadataView } from '../../metadata/metadata-store.ts'
+import type { Block, ByteRangeLock, InodeNumber, ListedBlock, ListedEntry, ListedInode, MetadataView } from '../../metadata/metadata-store.ts'
+import { checkInodeNumber } from '../../metadata/validate.ts'
 import { PostgresMetadataReader } from './postgres-metadata-reader.ts'
+import { readBlocks } from './store/contents.ts'
 import type { HeldView } from './store/held-view.ts'
 import { type BlockRow, type EntryRow, type InodeRow, type LockRow, BLOCK_COLUMNS, INODE_COLUMNS, LOCK_COLUMNS, blockOf, entryOf, inodeOf, lockOf } from './store/rows.ts'
 
@@ -30,6 +32,12 @@ export class PostgresMetadataView extends PostgresMetadataReader implements Meta
     // Refused when the view was closed.
     await this.#held.rows('SELECT')
     return this.#nextInode
+  }
+
+  /** One iteration from its first query on, so that `close` waits for all of it. */
+  override blocks(inode: InodeNumber): AsyncIterable<Block> {
+    checkInodeNumber(inode)
+    return this.#held.iterate((view) => readBlocks(view, inode))
   }
 
   inodes(): AsyncIterable<ListedInode> {

@@ -22,16 +22,16 @@ export interface Queries {
   rows<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]>
 }
 
-/** One instant of the schema. */
-export interface View extends Queries {
-  /** The rows of a query, a bounded number of them in memory. */
-  each<Row extends object>(text: string, values?: readonly unknown[]): AsyncGenerator<Row, void, undefined>
-}
-
 /** What a metadata store is read from: a schema as it is at each call, or one instant of it. */
 export interface ReadSource extends Queries {
   /** Iterates over one instant. */
-  iterate<T>(open: (view: View) => AsyncIterable<T>): AsyncGenerator<T, void, undefined>
+  iterate<T>(open: (view: View) => AsyncIterable<T>): AsyncIterable<T>
+}
+
+/** One instant of the schema. */
+export interface View extends ReadSource {
+  /** The rows of a query, a bounded number of them in memory. */
+  each<Row extends object>(text: string, values?: readonly unknown[]): AsyncGenerator<Row, void, undefined>
 }
 
 export function tablesOf(schema: string): TablePaths {
@@ -91,6 +91,11 @@ export class Connection implements View {
       // After a failure the whole transaction is given up.
       if (!this.#isReleased && !this.#isFailed) await this.rows(`CLOSE ${cursor}`)
     }
+  }
+
+  /** Iterates over what the transaction that is open shows. */
+  iterate<T>(open: (view: View) => AsyncIterable<T>): AsyncIterable<T> {
+    return open(this)
   }
 
   async #rows<Row extends object>(text: string, values: readonly unknown[]): Promise<Row[]> {

@@ -2,8 +2,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { RestoreInProgressError, StoreUnavailableError, isHoldfastError } from '../../../errors.ts'
 import type { PostgresPool } from '../snapshot/client.ts'
+import { postgresError } from '../snapshot/errors.ts'
 import { writeLockKey } from '../write-lock.ts'
-import { type Queries, type ReadSource, type TablePaths, type View, Connection, storeError, tablesOf } from './connection.ts'
+import { type Queries, type ReadSource, type TablePaths, type View, TABLES, Connection, storeError, tablesOf } from './connection.ts'
 import { HeldView } from './held-view.ts'
 
 /** Thrown by a mutation that finds what it read changed before it had locked it: it is begun anew. */
@@ -20,13 +21,17 @@ const MAX_DELAY_MS = 200
 const WORTH_TRYING_AGAIN: readonly string[] = ['40001', '40P01', '23505', '23503']
 /** No limits of time for this transaction: a slow reader is no fault. */
 const NO_LIMITS = `SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout')`
-const BEGIN_VIEW = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'
+/** How long an import waits for the writers under way. */
+const LOCK_TIMEOUT_MS = 10_000
 
 export class SchemaDatabase implements ReadSource {
   readonly schema: string
   readonly tables: TablePaths
   readonly #pool: PostgresPool
   readonly #begin: string
+  readonly #beginAlone: string
+  readonly #lockAlone: string
+  readonly #beginView: string
   readonly #running = new Set<Promise<unknown>>()
   readonly #views = new Set<Connection>()
   #isClosed = false
@@ -35,13 +40,21 @@ export class SchemaDatabase implements ReadSource {
     this.schema = schema
     this.#pool = pool
     this.tables = tablesOf(schema)
-    this.#begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_try_advisory_xact_lock_shared(${writeLockKey(schema).join(', ')}) AS given`
+    const key = writeLockKey(schema).join(', ')
+    const paths = TABLES.map((name) => this.tables[name]).join(', ')
+    this.#begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_try_advisory_xact_lock_shared(${key}) AS given`
+    // A shared lock that is given back at once shows whether another holds writers off; waiting for the exclusive one does so from then on.
+    this.#beginAlone = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${NO_LIMITS}; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS};
+      SELECT CASE WHEN pg_try_advisory_lock_shared(${key}) THEN pg_advisory_unlock_shared(${key}) ELSE false END AS given`
+    this.#lockAlone = `SELECT pg_advisory_xact_lock(${key}); LOCK TABLE ${paths} IN SHARE ROW EXCLUSIVE MODE`
+    // A restore writes rows as if they had always been there, which the locks hold off. The first query takes the snapshot, and no lock does.
+    this.#beginView = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ${paths} IN ACCESS SHARE MODE; ${NO_LIMITS}`
   }
 
   /** One query by itself. */
   async rows<Row extends object>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
     return await this.#track(async () => {
-      const connection = await this.#connect('Cannot read the metadata store')
+      const connection = await this.#connect(readError)
       try {
         return await connection.rows<Row>(text, values)
       } finally {
@@ -84,14 +97,16 @@ export class SchemaDatabase implements ReadSource {
     return new HeldView(connection, () => this.#closeView(connection))
   }
 
-  /** Runs in one transaction what may take long and cannot be begun anew. */
-  async writeLong<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
-    return await this.#track(() =>
-      this.#writeOnce(async (connection) => {
-        await connection.rows(NO_LIMITS)
-        return await work(connection)
-      }),
-    )
+  /**
+   * Runs an import in one transaction beside which nobody writes: who begins to is refused meanwhile. `restore_in_progress` while writers are
+   * held off by another, `store_not_drained` when those under way do not end in time.
+   */
+  async writeAlone<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+    const begin = async (connection: Connection): Promise<void> => {
+      requireGiven(await connection.rows(this.#beginAlone))
+      await connection.rows(this.#lockAlone)
+    }
+    return await this.#track(() => this.#transact(work, { begin, toError: importError }))
   }
 
   /** Waits for reads and mutations under way; cuts off views that were not read to their end. Idempotent. */
@@ -102,10 +117,17 @@ export class SchemaDatabase implements ReadSource {
   }
 
   async #writeOnce<T>(work: (transaction: Connection) => Promise<T>): Promise<T> {
-    const connection = await this.#connect('Cannot change the metadata store')
+    const begin = async (connection: Connection): Promise<void> => requireGiven(await connection.rows(this.#begin))
+    return await this.#transact(work, { begin, toError: changeError })
+  }
+
+  async #transact<T>(
+    work: (transaction: Connection) => Promise<T>,
+    { begin, toError }: { readonly begin: (connection: Connection) => Promise<void>; readonly toError: (error: unknown) => Error },
+  ): Promise<T> {
+    const connection = await this.#connect(toError)
     try {
-      const [lock] = await connection.rows<{ given: boolean }>(this.#begin)
-      if (lock?.given !== true) throw new RestoreInProgressError('Cannot write to the store: it is being restored')
+      await begin(connection)
       const result = await work(connection)
       await connection.commit()
       return result
@@ -120,10 +142,10 @@ export class SchemaDatabase implements ReadSource {
   /** The instant is that of the first statement. */
   async #openView(): Promise<Connection> {
     this.#checkOpen()
-    const connection = await this.#connect('Cannot read the metadata store')
+    const connection = await this.#connect(readError)
     this.#views.add(connection)
     try {
-      await connection.rows(`${BEGIN_VIEW}; ${NO_LIMITS}`)
+      await connection.rows(this.#beginView)
       return connection
     } catch (error) {
       await this.#closeView(connection)
@@ -136,12 +158,11 @@ export class SchemaDatabase implements ReadSource {
     await connection.rollBack()
   }
 
-  async #connect(action: string): Promise<Connection> {
-    const failed = (error: unknown): Error => storeError(error, action)
+  async #connect(toError: (error: unknown) => Error): Promise<Connection> {
     const client = await this.#pool.connect().catch((error: unknown) => {
-      throw failed(error)
+      throw toError(error)
     })
-    return new Connection(client, { schema: this.schema, tables: this.tables, toError: failed })
+    return new Connection(client, { schema: this.schema, tables: this.tables, toError })
   }
 
   async #track<T>(operation: () => Promise<T>): Promise<T> {
@@ -158,6 +179,23 @@ export class SchemaDatabase implements ReadSource {
   #checkOpen(): void {
     if (this.#isClosed) throw new StoreUnavailableError('Cannot use the store: it was closed')
   }
+}
+
+function readError(error: unknown): Error {
+  return storeError(error, 'Cannot read the metadata store')
+}
+
+function changeError(error: unknown): Error {
+  return storeError(error, 'Cannot change the metadata store')
+}
+
+/** A row that breaks a rule of the tables is the view's fault. */
+function importError(error: unknown): Error {
+  return postgresError(error, { action: 'Cannot import into the metadata store', badData: 'invalid' })
+}
+
+function requireGiven([lock]: readonly { readonly given?: boolean }[]): void {
+  if (lock?.given !== true) throw new RestoreInProgressError('Cannot write to the store: it is being restored, or imported into')
 }
 
 function isWorthTryingAgain(error: unknown): boolean {

@@ -8,12 +8,13 @@ import { HeldView } from './held-view.ts'
 import { ATTRIBUTE_COLUMNS, BLOCK_COLUMNS, LOCK_COLUMNS, attributeValues } from './rows.ts'
 import { tornTree } from './torn-tree.ts'
 
-/** Fills the tables; the transaction is to be given up when it throws. See `MetadataStore.importView`. */
+/** Fills the tables, beside which nobody writes; the transaction is to be given up when it throws. See `MetadataStore.importView`. */
 export async function importView(connection: Connection, view: MetadataView, options: ImportOptions): Promise<void> {
   const { signal, check } = options
   const paths = TABLES.map((name) => connection.tables[name])
-  await connection.rows(`LOCK TABLE ${paths.join(', ')} IN SHARE ROW EXCLUSIVE MODE`)
-  const [found] = await connection.rows<{ populated: boolean }>(`SELECT ${paths.map((path) => `EXISTS (SELECT FROM ${path})`).join(' OR ')} AS populated`)
+  // A number that was given once counts too, as nothing may have it again.
+  const signs = [...paths.map((path) => `EXISTS (SELECT FROM ${path})`), `(SELECT is_called OR last_value > 1 FROM ${connection.tables.inode_numbers_table})`]
+  const [found] = await connection.rows<{ populated: boolean }>(`SELECT ${signs.join(' OR ')} AS populated`)
   if (found?.populated === true) {
     throw new RestoreDestinationNotEmptyError('Cannot import into a store that holds data', { hint: 'Import into a new, empty store' })
   }
@@ -73,8 +74,10 @@ async function copyBlocks(writer: RowWriter, view: MetadataView): Promise<void> 
 /** Undone with the transaction: a sequence that is restarted in it is a new one until it ends. */
 async function setCounters(connection: Connection, nextInode: number): Promise<void> {
   const { tables } = connection
-  await connection.rows(`ALTER SEQUENCE ${tables.inode_numbers_table} RESTART`)
-  await connection.rows(`SELECT setval(${tables.inode_numbers}, $1::bigint, false)`, [nextInode])
+  if (nextInode > 1) {
+    await connection.rows(`ALTER SEQUENCE ${tables.inode_numbers_table} RESTART`)
+    await connection.rows(`SELECT setval(${tables.inode_numbers}, $1::bigint)`, [nextInode - 1])
+  }
   await connection.rows(`INSERT INTO ${tables.used_bytes} (part, bytes) SELECT 0, sum(size) FROM ${tables.inodes} WHERE type = 'file' HAVING sum(size) > 0`)
 }
 

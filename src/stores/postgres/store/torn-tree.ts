@@ -7,7 +7,7 @@ export async function tornTree(queries: Queries): Promise<string | undefined> {
   return row?.fault
 }
 
-function faults({ inodes, entries, shares, blocks, uploads, upload_blocks: uploadBlocks }: TablePaths): readonly string[] {
+function faults({ inodes, entries, shares, blocks, uploads, upload_blocks: uploadBlocks, inode_numbers_table: numbers }: TablePaths): readonly string[] {
   return [
     `SELECT format('inode %s says %s links, and has %s', i.inode, i.links, coalesce(n, 0)) AS fault
      FROM ${inodes} i LEFT JOIN (SELECT inode, count(*) AS n FROM ${entries} WHERE type <> 'directory' GROUP BY 1) e USING (inode)
@@ -26,6 +26,8 @@ function faults({ inodes, entries, shares, blocks, uploads, upload_blocks: uploa
        WITH RECURSIVE reached (inode) AS (
          SELECT root FROM ${shares} UNION SELECT e.inode FROM reached JOIN ${entries} e ON e.parent = reached.inode AND e.type = 'directory'
        ) SELECT inode FROM reached)`,
+    `SELECT format('inode %s has a number that would be given again', i.inode)
+     FROM ${inodes} i CROSS JOIN ${numbers} n WHERE i.inode >= n.last_value + n.is_called::int`,
     countedBlocks({ owners: inodes, blocks, key: 'inode' }),
     countedBlocks({ owners: uploads, blocks: uploadBlocks, key: 'upload_id' }),
   ]
