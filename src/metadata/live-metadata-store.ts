@@ -50,7 +50,8 @@ interface ServingEngine {
  * ends or is left: one that is held open for longer than the drain window fails the restore, not the server.
  *
  * Neither a backup nor a view holds up a restore, nor a restore them: each keeps its engine open until it is done, though another may have
- * become live meanwhile, and so gives the store as it was when it began. One that begins in the full stop waits.
+ * become live meanwhile, and so gives the store as it was when it began. One that begins in the full stop waits. In Postgres, where
+ * both lock the tables, a swap waits for them a while and then fails with `store_not_drained`, the store as it was.
  */
 export class LiveMetadataStore extends RoutedReader implements MetadataStore, Swappable {
   readonly kind: StoreKind

