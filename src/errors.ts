@@ -54,6 +54,9 @@ export const ERROR_CODES = [
   'destination_config_invalid',
   'destination_path_conflict',
   'catalog_unavailable',
+  'hold_unavailable',
+  'payload_missing',
+  'sweep_already_running',
   'entry_not_found',
   'entry_exists',
   'not_a_directory',
@@ -94,6 +97,9 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   destination_config_invalid: { httpStatus: 400, retryable: false, hint: 'Correct the destination URL or its options' },
   destination_path_conflict: { httpStatus: 409, retryable: false, hint: 'Remove what stands in the way, or choose another path' },
   catalog_unavailable: { httpStatus: 503, retryable: true, hint: 'Check that no other process has the catalog open and that its path is writable' },
+  hold_unavailable: { httpStatus: 503, retryable: true, hint: 'Nothing was deleted; make readable what the message names, then try again' },
+  payload_missing: { httpStatus: 422, retryable: false, hint: 'Look for the payloads in copies of the payload store; a file whose payload is lost must be restored from elsewhere or removed' },
+  sweep_already_running: { httpStatus: 409, retryable: true, hint: 'Wait for the running sweep to end, or stop it' },
   entry_not_found: { httpStatus: 404, retryable: false, hint: 'Check the path or the inode' },
   entry_exists: { httpStatus: 409, retryable: false, hint: 'Choose another name or remove the entry first' },
   not_a_directory: { httpStatus: 409, retryable: false, hint: 'Name a directory' },
@@ -318,6 +324,27 @@ export class DestinationPathConflictError extends HoldfastError {
 export class CatalogUnavailableError extends HoldfastError {
   constructor(message: string, options?: HoldfastErrorOptions) {
     super('catalog_unavailable', message, options)
+  }
+}
+
+/** Thrown when it cannot be told which payloads are held, or a hold cannot be made safe: a source of holds is missing or damaged, or a sweep does not answer. */
+export class HoldUnavailableError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('hold_unavailable', message, options)
+  }
+}
+
+/** Thrown when payloads that a backup or a store refers to are not in the payload store. */
+export class PayloadMissingError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('payload_missing', message, options)
+  }
+}
+
+/** Thrown when a sweep of the same holds is running already. */
+export class SweepAlreadyRunningError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('sweep_already_running', message, options)
   }
 }
 

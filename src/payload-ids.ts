@@ -9,7 +9,7 @@ import { setImmediate } from 'node:timers/promises'
 import { BlockDecoder } from './payload-ids/block-decoder.ts'
 import { type BlockStart, BlockEncoder } from './payload-ids/block-encoder.ts'
 import { type IdList, firstOf, idsOf, listOf } from './payload-ids/id-list.ts'
-import { type IdLists, mergeRuns } from './payload-ids/merge.ts'
+import { type IdLists, mergeRuns, OtherWidthError, widthOfRuns } from './payload-ids/merge.ts'
 import { MAX_SORTED_IDS } from './payload-ids/sort-packed.ts'
 import { sortedRun } from './payload-ids/sorted-run.ts'
 import { Spill, type SpillState } from './payload-ids/spill.ts'
@@ -61,6 +61,11 @@ export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
   /** Takes over a set that was detached, in this thread or another. */
   static from(state: PayloadIdSetState): PayloadIdSet {
     return new PayloadIdSet(state, Spill.from(state.encoded))
+  }
+
+  /** Bytes of the `payload-ids` object. */
+  get bytes(): number {
+    return this.#encoded.bytes
   }
 
   /** Gives the set up as plain data; it must not be used, nor closed, afterwards. */
@@ -170,10 +175,7 @@ export class PayloadIdSetBuilder {
     if (this.#runs.length === 0) this.#runs.push(new Run(this.#spill))
     this.#runs.at(-1)?.end()
     while (this.#runs.length > 1) await this.#mergeOnce()
-    const { encoder } = this.#runs[0] as Run
-    const digest = createHash('sha256')
-    for await (const bytes of this.#spill.read(0)) digest.update(bytes)
-    return PayloadIdSet.from({ size: encoder.count, digest: digest.digest('hex'), blocks: encoder.blocks, encoded: this.#spill.detach() })
+    return await setOf(this.#runs[0] as Run, this.#spill)
   }
 
   /** Frees everything when the set is not wanted. Idempotent; not needed after `finish`. */
@@ -284,6 +286,57 @@ export async function countPayloadIds(source: AsyncIterable<Uint8Array>): Promis
   let count = 0
   for await (const list of decodeLists(source)) count += list.count
   return count
+}
+
+/**
+ * The union of `payload-ids` objects, read side by side: as many at once as there are, each a block at a time. A source may be opened twice.
+ * Throws as `decodePayloadIds` does, what a source throws, and what a spill does.
+ */
+export async function uniteEncodedPayloadIds(sources: readonly (() => AsyncIterable<Uint8Array>)[], options: UniteOptions = {}): Promise<PayloadIdSet> {
+  try {
+    return await unite(sources, options)
+  } catch (error) {
+    // Most sets have IDs of one width, which are merged several times as fast; others are begun again.
+    if (!(error instanceof OtherWidthError)) throw error
+    return await unite(sources, { ...options, width: 0 })
+  }
+}
+
+export interface UniteOptions extends PayloadIdSetOptions {
+  /** Called, and waited for, between some blocks. */
+  readonly onTurn?: (() => Promise<void>) | undefined
+}
+
+async function unite(sources: readonly (() => AsyncIterable<Uint8Array>)[], { onTurn, width, ...options }: UniteOptions & { readonly width?: number }): Promise<PayloadIdSet> {
+  const spill = new Spill({ memoryLimitBytes: DEFAULT_MEMORY_LIMIT_BYTES, ...options })
+  const runs = sources.map((source) => decodeLists(source()))
+  try {
+    const found = await widthOfRuns(runs)
+    const merged = mergeRuns(found.runs, width ?? found.width)
+    const run = new Run(spill)
+    let turnIds = 0
+    for await (const list of merged) {
+      run.add(list)
+      turnIds += list.count
+      if (turnIds < TURN_IDS) continue
+      turnIds = 0
+      await onTurn?.()
+      await setImmediate()
+    }
+    run.end()
+    return await setOf(run, spill)
+  } catch (error) {
+    await spill.close()
+    throw error
+  } finally {
+    await Promise.all(runs.map((run) => run.return()))
+  }
+}
+
+async function setOf({ encoder }: Run, spill: Spill): Promise<PayloadIdSet> {
+  const digest = createHash('sha256')
+  for await (const bytes of spill.read(0)) digest.update(bytes)
+  return PayloadIdSet.from({ size: encoder.count, digest: digest.digest('hex'), blocks: encoder.blocks, encoded: spill.detach() })
 }
 
 /** Gives way to the event loop between some blocks. */

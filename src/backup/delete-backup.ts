@@ -1,6 +1,6 @@
 /** Deleting a backup, unless it is needed. */
 import { checkBackupId } from '../backup-id.ts'
-import type { Catalog, CatalogEvent } from '../catalog/catalog.ts'
+import type { Catalog } from '../catalog/catalog.ts'
 import { JobLog } from '../catalog/job-log.ts'
 import type { Destination } from '../destination.ts'
 import { BackupProtectedError, isHoldfastError } from '../errors.ts'
@@ -55,22 +55,29 @@ export async function deleteBackup(options: DeleteBackupOptions): Promise<Delete
       details: { backupId, storeId },
     })
   }
+  if ((await catalog?.leases())?.some((lease) => lease.backupId === backupId) === true) {
+    throw new BackupProtectedError(`Cannot delete backup ${backupId}: it is being restored`, { hint: 'Let the restore end; one that crashed is found by the next backup or sweep', retryable: true })
+  }
   signal?.throwIfAborted()
   const { storeId, storeKind } = state.manifest ?? {}
   const log = await JobLog.start({ kind: 'delete', backupId, destination: destination.url, storeId, storeKind }, { catalog, clock })
+  const place = { backupId, destination: destination.url }
   try {
+    const isRecorded = await isThere(catalog, place)
+    // Before anything is removed: from now on that the backup is gone is no fault, and yet it holds its payloads as long as it is listed.
+    if (isRecorded) await catalog?.append({ type: 'backup-deletion-started', at: log.now(), ...place })
     await destination.delete(backupId)
-    await log.succeed(...(await deletion(catalog, { backupId, destination: destination.url, at: log.now() })))
+    await log.succeed(...(isRecorded ? [{ type: 'backup-deleted' as const, at: log.now(), ...place }] : []))
   } catch (error) {
     throw await log.end('failed', error)
   }
   return { backupId, wasListed: state.wasListed }
 }
 
-/** What the catalog is told: nothing of a backup that it does not have. */
-async function deletion(catalog: Catalog | undefined, place: { readonly backupId: string; readonly destination: string; readonly at: string }): Promise<readonly CatalogEvent[]> {
-  const known = await catalog?.backup(place.backupId, place.destination)
-  return known === undefined || known.deletedAt !== undefined ? [] : [{ type: 'backup-deleted', ...place }]
+/** Whether the catalog has the backup. */
+async function isThere(catalog: Catalog | undefined, { backupId, destination }: { readonly backupId: string; readonly destination: string }): Promise<boolean> {
+  const known = await catalog?.backup(backupId, destination)
+  return known !== undefined && known.deletedAt === undefined
 }
 
 /** Whether a backup is listed, and its manifest when it is good. */

@@ -3,7 +3,12 @@ import { isBackupable, type Backupable } from '../backupable.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import { JobLog } from '../catalog/job-log.ts'
 import type { Destination } from '../destination.ts'
-import { BackupAbortedError, BackupAlreadyRunningError, BackupUnsupportedError, ChecksumMismatchError, isHoldfastError } from '../errors.ts'
+import { BackupAbortedError, BackupAlreadyRunningError, BackupUnsupportedError, ChecksumMismatchError, CombinedError, isHoldfastError } from '../errors.ts'
+import { checkPayloadsExist } from '../holds/check-payloads.ts'
+import type { Holds } from '../holds/holds.ts'
+import { type HeldLease, Leases } from '../holds/leases.ts'
+import type { PayloadIdSet } from '../payload-ids.ts'
+import type { PayloadStore } from '../payload-store.ts'
 import type { Manifest } from '../snapshot/manifest.ts'
 import { afterPublish } from './after-publish.ts'
 import { checkLabels } from './labels.ts'
@@ -28,6 +33,13 @@ export interface RunBackupOptions {
   readonly destination: Destination
   /** Where the attempt and the backup are recorded. @default nowhere */
   readonly catalog?: Catalog | undefined
+  /**
+   * What keeps the payloads of the snapshot from being deleted until the backup is published. @default leases in the catalog, each of which holds
+   * everything until the backup ends; without a catalog nothing: then nothing may delete payloads meanwhile
+   */
+  readonly holds?: Holds | undefined
+  /** Where every payload of the snapshot must be; else nothing is published. It costs one look for each. @default it is not looked at */
+  readonly payloads?: PayloadStore | undefined
   /** For the manifest: at most 64; names of lower-case letters, digits and "._/-", values of at most 256 characters. */
   readonly labels?: Readonly<Record<string, string>> | undefined
   /** Ends the attempt with `backup_aborted`, until the backup is being recorded; then it is not looked at. */
@@ -63,7 +75,7 @@ const running = new WeakSet<Backupable>()
 const RECORD_INTERVAL_MS = 5000
 
 /**
- * Takes a backup: job row, snapshot, payload IDs, manifest, publish; then reads everything back, and only what matches is recorded as
+ * Takes a backup: job row, lease on the payloads, snapshot, payload IDs, manifest, publish; then reads everything back, and only what matches is recorded as
  * succeeded. Leftovers at the destination that are older than a day are swept first.
  *
  * Whatever happens, the job ends as `succeeded`, `failed`, or, when the signal aborted, `interrupted`. On a failure before the backup is
@@ -71,7 +83,7 @@ const RECORD_INTERVAL_MS = 5000
  * deleted again; one that could not be read back, or not be recorded, stays, and the message says how to go on.
  *
  * Rejects with `backup_unsupported` when the store has no backups, `backup_already_running` for a second one of the same store handle,
- * `invalid_argument` for labels, `backup_aborted`, `catalog_unavailable`, what the store and the destination reject with, and with
+ * `invalid_argument` for labels, `backup_aborted`, `catalog_unavailable`, `hold_unavailable` when a running sweep does not let it hold the payloads, `payload_missing`, what the store and the destination reject with, and with
  * `restore_corrupt`, `checksum_mismatch`, `backup_incomplete` for what was read back. A failure while cleaning up is told with the first.
  */
 export async function runBackup(options: RunBackupOptions): Promise<BackupRecord> {
@@ -95,12 +107,16 @@ class BackupRun {
   readonly #clock: () => number
   readonly #meter: Meter<BackupPhase>
   readonly #warnings: Error[] = []
+  readonly #leases: Leases | undefined
+  #lease: HeldLease | undefined
   #backupId = ''
   #recordedMs = 0
 
   constructor(options: RunOptions) {
     this.#options = options
     this.#clock = options.clock ?? Date.now
+    const { catalog, holds } = options
+    this.#leases = holds?.leases ?? (catalog && new Leases({ catalog, clock: this.#clock }))
     this.#meter = new Meter((phase, measured) => options.onProgress?.({ phase, backupId: this.#backupId, ...measured }))
   }
 
@@ -110,9 +126,11 @@ class BackupRun {
     let thrown: unknown
     try {
       const uploaded = await this.#publish(log)
-      return await this.#finish(log, uploaded)
+      const record = await this.#finish(log, uploaded)
+      await this.#handOver()
+      return record
     } catch (error) {
-      thrown = this.#asAbort(error)
+      thrown = await this.#released(this.#asAbort(error))
     }
     throw await log.end(isAbort(thrown) ? 'interrupted' : 'failed', thrown)
   }
@@ -121,6 +139,8 @@ class BackupRun {
   async #publish(log: JobLog): Promise<UploadedBackup> {
     const { store, destination, labels, signal, maxBytesPerSecond, newId } = this.#options
     await this.#sweep()
+    await this.#leases?.reconcile()
+    this.#lease = await this.#leases?.protect({ purpose: 'backup', storeId: storeIdOf(store), signal })
     this.#backupId = await nextBackupId(destination, { nowMs: this.#clock(), newId, signal })
     await this.#begin('snapshot', log)
     return await uploadBackup({
@@ -130,9 +150,17 @@ class BackupRun {
       labels,
       signal,
       maxBytesPerSecond,
+      onPayloadIds: (payloadIds) => this.#captured(payloadIds),
       onPhase: (phase, { storeId, payloadIds }) => this.#begin(phase, log, { storeId, records: phase === 'payload-ids' ? payloadIds.count : 0 }),
       onWritten: (progress) => this.#written(progress, log),
     })
+  }
+
+  /** What the snapshot refers to is known: the lease holds that alone from now on. */
+  async #captured(payloadIds: PayloadIdSet): Promise<void> {
+    const { payloads, signal } = this.#options
+    await this.#lease?.narrow(payloadIds)
+    if (payloads !== undefined) await checkPayloadsExist(payloadIds.batches(), { payloads, what: 'the snapshot', signal })
   }
 
   /** From then on. */
@@ -154,6 +182,26 @@ class BackupRun {
     }
     const { jobId, startedAt } = log
     return { jobId, backupId, destination: destination.url, manifest, startedAt, endedAt: log.now(), verification, phases: this.#meter.times, warnings: this.#warnings }
+  }
+
+  /** The manifest holds the payloads now. That the lease stays too does no harm. */
+  async #handOver(): Promise<void> {
+    try {
+      await this.#lease?.release('handed-over')
+    } catch (error) {
+      this.#warnings.push(error instanceof Error ? error : new Error(String(error)))
+    }
+  }
+
+  /** Releases the lease after a failure: what was published holds its payloads itself. Returns what to throw. */
+  async #released(error: unknown): Promise<unknown> {
+    try {
+      await this.#lease?.release('failed')
+      return error
+    } catch (releasing) {
+      const text = `${messageOf(error)}; its hold on payloads could not be released, which a later backup or sweep does: ${messageOf(releasing)}`
+      return new CombinedError(text, [error, releasing])
+    }
   }
 
   async #readBack(manifestBytes: Uint8Array): Promise<VerifyReport> {
@@ -202,6 +250,10 @@ class BackupRun {
 
 function isAbort(error: unknown): boolean {
   return isHoldfastError(error) && error.code === 'backup_aborted'
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 /** Stores that have an ID say so; of others it is known when the snapshot was taken. */

@@ -14,6 +14,8 @@ export interface UploadBackupOptions {
   readonly labels: Readonly<Record<string, string>>
   readonly signal?: AbortSignal | undefined
   readonly maxBytesPerSecond?: number | undefined
+  /** Called with the payload IDs of the snapshot before they are written; what it rejects with ends the upload. */
+  readonly onPayloadIds: (payloadIds: PayloadIdSet) => Promise<void>
   /** Called before each phase; what it rejects with ends the upload. */
   readonly onPhase: (phase: 'payload-ids' | 'publish', summary: SnapshotSummary) => Promise<void>
   /** Called after each write, which waits for it. */
@@ -43,7 +45,7 @@ export async function uploadBackup(options: UploadBackupOptions): Promise<Upload
 }
 
 async function fillAndPublish(upload: BackupUpload, options: UploadBackupOptions): Promise<UploadedBackup> {
-  const { store, signal, maxBytesPerSecond, onPhase, onWritten } = options
+  const { store, signal, maxBytesPerSecond, onPayloadIds, onPhase, onWritten } = options
   let bytes = 0
   let records = 0
   const write = async (chunk: Uint8Array): Promise<void> => {
@@ -55,6 +57,7 @@ async function fillAndPublish(upload: BackupUpload, options: UploadBackupOptions
   let payloadIdsBytes = 0
   try {
     await onPhase('payload-ids', summary)
+    await onPayloadIds(payloadIds)
     payloadIdsBytes = await writePayloadIds(upload, payloadIds, options)
   } finally {
     await payloadIds.close()

@@ -5,6 +5,9 @@ import { VERIFICATION_LEVELS } from '../catalog/catalog.ts'
 import { jobErrorOf } from '../catalog/job-log.ts'
 import type { Destination } from '../destination.ts'
 import { CombinedError, type ErrorCode, isHoldfastError } from '../errors.ts'
+import { checkPayloadsExist } from '../holds/check-payloads.ts'
+import { decodePayloadIdBatches } from '../payload-ids.ts'
+import type { PayloadStore } from '../payload-store.ts'
 import { type Manifest, parseManifest } from '../snapshot/manifest.ts'
 import { checkObjects, checkSizes, type StoredBackup } from './check-stored.ts'
 import { ContentDigest } from './content-digest.ts'
@@ -14,7 +17,7 @@ import { type TrialStore, tryRestore } from './trial-restore.ts'
 export type { TrialStore, VerificationLevel }
 
 /** In order; a level takes the first of them. */
-export const VERIFY_STEPS = ['manifest', 'objects', 'trial-restore', 'trial-check'] as const
+export const VERIFY_STEPS = ['manifest', 'objects', 'trial-restore', 'trial-check', 'payloads'] as const
 export type VerifyStep = (typeof VERIFY_STEPS)[number]
 
 export interface VerifyProgress {
@@ -33,12 +36,15 @@ export interface VerifyBackupOptions {
   readonly backupId: string
   /**
    * `manifest`: the manifest is valid and the objects have the sizes it says. `checksum`: all stored bytes are read once, and every frame, count and
-   * digest agrees. `restore`: on top of that the backup is restored into an empty store, whose content is compared record by record.
+   * digest agrees. `restore`: on top of that the backup is restored into an empty store, whose content is compared record by record. `payloads`:
+   * as `checksum`, and every payload that the backup refers to is in the payload store.
    * @default 'checksum'
    */
   readonly level?: VerificationLevel | undefined
   /** Makes the empty store for `restore`; it is discarded afterwards. Its schema version must be that of the store that was backed up. */
   readonly openTrial?: ((manifest: Manifest) => Promise<TrialStore>) | undefined
+  /** Where the payloads should be, for `payloads`. */
+  readonly payloads?: PayloadStore | undefined
   /** Where the outcome is recorded: that the backup is good, or that it is damaged. */
   readonly catalog?: Catalog | undefined
   /** Ends the verification; it rejects with the signal's reason. */
@@ -69,14 +75,15 @@ export interface VerifyReport {
  * event loop: it reads in pieces of about a millisecond.
  *
  * Rejects with `manifest_missing`, `manifest_invalid`, `manifest_version_unsupported`, `backup_incomplete`, `restore_corrupt` (with the byte
- * offset and the frame of the first fault), `checksum_mismatch`, what the destination and the trial store reject with, and the
- * signal's reason. Throws a `TypeError` for level `restore` without `openTrial`.
+ * offset and the frame of the first fault), `checksum_mismatch`, `payload_missing`, what the destination, the trial store and the payload store reject
+ * with, and the signal's reason. Throws a `TypeError` for level `restore` without `openTrial`, and for `payloads` without `payloads`.
  */
 export async function verifyBackup(options: VerifyBackupOptions): Promise<VerifyReport> {
   const { destination, backupId, level = 'checksum', openTrial, signal, clock = Date.now } = options
   checkBackupId(backupId)
   if (!VERIFICATION_LEVELS.includes(level)) throw new TypeError(`level must be one of ${VERIFICATION_LEVELS.join(', ')}`)
   if (level === 'restore' && openTrial === undefined) throw new TypeError('Level "restore" needs openTrial')
+  if (level === 'payloads' && options.payloads === undefined) throw new TypeError('Level "payloads" needs payloads')
   signal?.throwIfAborted()
   const startedMs = performance.now()
   let manifest: Manifest | undefined
@@ -101,10 +108,10 @@ export function isDamage(error: unknown): boolean {
   return isHoldfastError(error) && DAMAGE.has(error.code)
 }
 
-const DAMAGE: ReadonlySet<ErrorCode> = new Set(['restore_corrupt', 'checksum_mismatch', 'backup_incomplete', 'manifest_invalid', 'manifest_missing'])
+const DAMAGE: ReadonlySet<ErrorCode> = new Set(['restore_corrupt', 'checksum_mismatch', 'backup_incomplete', 'manifest_invalid', 'manifest_missing', 'payload_missing'])
 
 /** Resolves with the number of frames. */
-async function check(backup: StoredBackup, { level, openTrial, signal, onProgress }: VerifyBackupOptions): Promise<number> {
+async function check(backup: StoredBackup, { level, openTrial, payloads, signal, onProgress }: VerifyBackupOptions): Promise<number> {
   const { payload, payloadIds } = backup.manifest
   const meter = new Meter<VerifyStep>((step, progress) => onProgress?.({ step, ...progress }))
   meter.begin('manifest')
@@ -123,6 +130,12 @@ async function check(backup: StoredBackup, { level, openTrial, signal, onProgres
       meter.update(progress)
     }
     await tryRestore(backup, { openTrial, content, signal, onProgress: onTrial })
+  }
+  if (level === 'payloads' && payloads !== undefined) {
+    meter.begin('payloads')
+    const { destination, manifest } = backup
+    const payloadIds = decodePayloadIdBatches(destination.open(manifest.backupId, 'payload-ids', { signal }))
+    await checkPayloadsExist(payloadIds, { payloads, what: `backup ${manifest.backupId}`, signal, onProgress: (records) => meter.update({ bytes: 0, records }) })
   }
   meter.end()
   return frames

@@ -6,6 +6,7 @@
  */
 import type { ErrorCode } from '../errors.ts'
 import type { Manifest } from '../snapshot/manifest.ts'
+import type { Lease, LeaseEvent, RunningSweep, SweepEvent } from './hold-events.ts'
 import type { JobOwner } from './job-owner.ts'
 
 export const JOB_KINDS = ['backup', 'restore', 'rollback', 'delete'] as const
@@ -15,8 +16,8 @@ export type JobKind = (typeof JOB_KINDS)[number]
 export const JOB_STATES = ['running', 'succeeded', 'failed', 'interrupted'] as const
 export type JobState = (typeof JOB_STATES)[number]
 
-/** How far a backup is checked: its manifest and sizes, all of its stored bytes too, or a trial restore on top. */
-export const VERIFICATION_LEVELS = ['manifest', 'checksum', 'restore'] as const
+/** How far a backup is checked: its manifest and sizes; all of its stored bytes too; and on top of that a trial restore, or that its payloads exist. */
+export const VERIFICATION_LEVELS = ['manifest', 'checksum', 'restore', 'payloads'] as const
 export type VerificationLevel = (typeof VERIFICATION_LEVELS)[number]
 
 /** An error as data. */
@@ -89,6 +90,13 @@ export interface BackupVerified extends Event, Verification {
   readonly destination: string
 }
 
+/** The backup is about to be deleted: it may be found gone from now on. */
+export interface BackupDeletionStarted extends Event {
+  readonly type: 'backup-deletion-started'
+  readonly backupId: string
+  readonly destination: string
+}
+
 export interface BackupDeleted extends Event {
   readonly type: 'backup-deleted'
   readonly backupId: string
@@ -96,8 +104,11 @@ export interface BackupDeleted extends Event {
 }
 
 export type JobEvent = JobStarted | JobProgressed | JobEnded
-export type BackupEvent = BackupRecorded | BackupVerified | BackupDeleted
-export type CatalogEvent = JobEvent | BackupEvent
+export type BackupEvent = BackupRecorded | BackupVerified | BackupDeletionStarted | BackupDeleted
+export type CatalogEvent = JobEvent | BackupEvent | LeaseEvent | SweepEvent
+
+/** Events after which other payloads are held than before. */
+export const HOLD_CHANGES: ReadonlySet<CatalogEvent['type']> = new Set(['lease-taken', 'lease-narrowed', 'lease-released', 'backup-recorded', 'backup-deletion-started', 'backup-deleted'])
 
 /** A job as its events make it. */
 export interface Job {
@@ -126,6 +137,8 @@ export interface CatalogBackup {
   /** When it was last verified, with whatever outcome; `undefined` where it never was. */
   readonly verifiedAt: string | undefined
   readonly verification: Verification | undefined
+  /** When its deletion began; the backup may still be there. */
+  readonly deletionStartedAt: string | undefined
   readonly deletedAt: string | undefined
 }
 
@@ -143,6 +156,12 @@ export interface Catalog extends AsyncDisposable {
   backups(): AsyncIterable<CatalogBackup>
   /** A backup at the destination of that URL. */
   backup(backupId: string, destination: string): Promise<CatalogBackup | undefined>
+  /** Leases that were not released, the oldest first. */
+  leases(): Promise<readonly Lease[]>
+  /** Sweeps that have not ended. One whose process died is ended when the catalog is opened. */
+  sweeps(): Promise<readonly RunningSweep[]>
+  /** Grows with every event of `HOLD_CHANGES`, in the same step; 0 before the first. */
+  holdGeneration(): Promise<number>
   /** Idempotent. */
   close(): Promise<void>
 }

@@ -3,6 +3,7 @@ import { isBackupId } from '../backup-id.ts'
 import { ERROR_CODES, type ErrorCode } from '../errors.ts'
 import { type Manifest, parseManifest } from '../snapshot/manifest.ts'
 import { type CatalogEvent, JOB_KINDS, JOB_STATES, type JobError, VERIFICATION_LEVELS } from './catalog.ts'
+import { LEASE_ENDS, LEASE_PURPOSES, type PayloadIdsName } from './hold-events.ts'
 import type { JobOwner } from './job-owner.ts'
 
 const EVENT_VERSION = 1
@@ -50,7 +51,30 @@ const DECODERS: { readonly [T in CatalogEvent['type']]: (fields: Fields) => Deco
   }),
   'backup-recorded': (fields) => ({ ...backup(fields), manifest: manifest(fields), how: oneOf(fields['how'], ['backup', 'rebuild'] as const) }),
   'backup-verified': (fields) => ({ ...backup(fields), level: oneOf(fields['level'], VERIFICATION_LEVELS), error: optional(fields, 'error', error) }),
+  'backup-deletion-started': backup,
   'backup-deleted': backup,
+  'lease-taken': (fields) => ({
+    leaseId: id(fields, 'leaseId'),
+    purpose: oneOf(fields['purpose'], LEASE_PURPOSES),
+    owner: owner(fields['owner']),
+    storeId: optional(fields, 'storeId', textField),
+    backupId: optional(fields, 'backupId', id),
+  }),
+  'lease-narrowed': (fields) => ({ leaseId: id(fields, 'leaseId'), payloadIds: payloadIds(fields['payloadIds']) }),
+  'lease-suspected': (fields) => ({ leaseId: id(fields, 'leaseId'), epoch: textField(fields, 'epoch'), steadyMs: count(fields, 'steadyMs') }),
+  'lease-released': (fields) => ({ leaseId: id(fields, 'leaseId'), why: oneOf(fields['why'], LEASE_ENDS) }),
+  'sweep-started': (fields) => ({ sweepId: id(fields, 'sweepId'), owner: owner(fields['owner']) }),
+  'sweep-acknowledged': (fields) => ({ sweepId: id(fields, 'sweepId'), generation: count(fields, 'generation') }),
+  'sweep-ended': (fields) => ({ sweepId: id(fields, 'sweepId') }),
+}
+
+const SHA256 = /^[0-9a-f]{64}$/
+
+function payloadIds(value: unknown): PayloadIdsName {
+  const fields = object(value)
+  const sha256 = textField(fields, 'sha256')
+  if (!SHA256.test(sha256)) throw new TypeError('sha256 is no SHA-256')
+  return { count: count(fields, 'count'), bytes: count(fields, 'bytes'), sha256 }
 }
 
 function backup(fields: Fields): { backupId: string; destination: string } {

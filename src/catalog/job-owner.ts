@@ -15,9 +15,12 @@ export interface JobOwner {
 /** Jobs of this process that have not ended. */
 const underWay = new Set<string>()
 
+let self: JobOwner | undefined
+
 /** The running process. */
 export function thisProcess(): JobOwner {
-  return { host: hostname(), pid: process.pid, bootId: bootId(), start: startOf(process.pid) ?? '' }
+  self ??= { host: hostname(), pid: process.pid, bootId: bootId(), start: startOf(process.pid) ?? '' }
+  return self
 }
 
 /** Says that a job of this process is under way, until the returned function is called. */
@@ -36,6 +39,16 @@ export function mayBeUnderWay(jobId: string, owner: JobOwner): boolean {
   if (owner.pid === pid) return owner.start === start && underWay.has(jobId)
   const running = startOf(owner.pid)
   return running !== undefined && running === owner.start
+}
+
+/**
+ * Whether a process is proven to have ended, or the work in it: unlike for a job, that it is another machine's proves nothing, for the work
+ * may go on there. `undefined` where it cannot be told.
+ */
+export function hasEnded(id: string, owner: JobOwner): boolean | undefined {
+  if (owner.host !== hostname()) return undefined
+  if (owner.bootId === '' && process.platform === 'linux') return undefined
+  return !mayBeUnderWay(id, owner)
 }
 
 function bootId(): string {

@@ -2,9 +2,10 @@
 import { createHash } from 'node:crypto'
 import type { AbstractLevel } from 'abstract-level'
 import { CatalogUnavailableError, isHoldfastError } from '../errors.ts'
-import type { BackupEvent, Catalog, CatalogBackup, CatalogEvent, Job, JobError, JobEvent, JobKind } from './catalog.ts'
+import { type BackupEvent, type Catalog, type CatalogBackup, type CatalogEvent, HOLD_CHANGES, type Job, type JobError, type JobEvent, type JobKind } from './catalog.ts'
 import { decodeEvent, encodeEvent } from './event-codec.ts'
-import { foldBackup, foldJob } from './fold.ts'
+import { foldBackup, foldJob, foldLease, foldSweep } from './fold.ts'
+import type { Lease, LeaseEvent, RunningSweep, SweepEvent } from './hold-events.ts'
 import { mayBeUnderWay } from './job-owner.ts'
 
 /** Any abstract-level database, whatever its own encodings. It keeps catalogs only: nothing else may be in it. */
@@ -16,9 +17,11 @@ export interface LevelCatalogOptions {
   readonly clock?: (() => number) | undefined
 }
 
-// jobs/JOB/INDEX and backups/BACKUP/DESTINATION/INDEX hold events, never rewritten. running/JOB is there while a job has not
-// ended: an index, so that opening a catalog costs the same whatever its age.
+// jobs/JOB/INDEX, backups/BACKUP/DESTINATION/INDEX, leases/LEASE/INDEX and sweeps/SWEEP/INDEX hold events, never rewritten. running/JOB,
+// leased/LEASE and sweeping/SWEEP are there while it has not ended: indexes, so that opening a catalog and asking for
+// holds cost the same whatever its age. hold-generation counts the changes of holds.
 const MARKER = 'catalog'
+const GENERATION = 'hold-generation'
 const FORMAT = '{"format":1}'
 const INDEX_DIGITS = 8
 const PAGE_SIZE = 100
@@ -96,6 +99,29 @@ class LevelCatalog implements Catalog {
     return undefined
   }
 
+  async leases(): Promise<readonly Lease[]> {
+    const leases: Lease[] = []
+    for (const leaseId of await this.#open('leased/')) {
+      for await (const events of this.#groups(`leases/${leaseId}/`)) leases.push(...present(foldLease(events as readonly LeaseEvent[])))
+    }
+    return leases
+  }
+
+  async sweeps(): Promise<readonly RunningSweep[]> {
+    const sweeps: RunningSweep[] = []
+    for (const sweepId of await this.#open('sweeping/')) {
+      for await (const events of this.#groups(`sweeps/${sweepId}/`)) sweeps.push(...present(foldSweep(events as readonly SweepEvent[])))
+    }
+    return sweeps
+  }
+
+  async holdGeneration(): Promise<number> {
+    const text = (await this.#get(GENERATION)) ?? '0'
+    const generation = Number(text)
+    if (!/^\d+$/.test(text) || !Number.isSafeInteger(generation)) throw damaged(GENERATION, new TypeError('it is no number'))
+    return generation
+  }
+
   async close(): Promise<void> {
     await this.#last
     await attempt('close', () => this.#db.close())
@@ -113,9 +139,12 @@ class LevelCatalog implements Catalog {
       const index = next.get(prefix) ?? (await this.#nextIndex(prefix))
       next.set(prefix, index + 1)
       changes.push([prefix + String(index).padStart(INDEX_DIGITS, '0'), encodeEvent(event)])
-      if (event.type === 'job-started') changes.push([`running/${event.jobId}`, ''])
-      if (event.type === 'job-ended') changes.push([`running/${event.jobId}`, undefined])
+      const [opens, closes] = indexOf(event)
+      if (opens !== undefined) changes.push([opens, ''])
+      if (closes !== undefined) changes.push([closes, undefined])
     }
+    const holdChanges = events.filter(({ type }) => HOLD_CHANGES.has(type)).length
+    if (holdChanges > 0) changes.push([GENERATION, String((await this.holdGeneration()) + holdChanges)])
     await this.#write(changes)
   }
 
@@ -124,12 +153,19 @@ class LevelCatalog implements Catalog {
     return last === undefined ? 0 : Number(last.slice(prefix.length)) + 1
   }
 
+  /** The IDs in one of the indexes of what has not ended. */
+  async #open(index: string): Promise<readonly string[]> {
+    return (await this.#keys(rangeOf(index))).map((key) => key.slice(index.length))
+  }
+
   async #endInterrupted(at: string): Promise<void> {
-    for (const key of await this.#keys(rangeOf('running/'))) {
-      const jobId = key.slice('running/'.length)
+    for (const jobId of await this.#open('running/')) {
       const job = await this.job(jobId)
       if (job !== undefined && mayBeUnderWay(jobId, job.owner)) continue
       await this.append({ type: 'job-ended', at, jobId, state: 'interrupted', error: diedError(job?.kind) })
+    }
+    for (const { sweepId, owner } of await this.sweeps()) {
+      if (!mayBeUnderWay(sweepId, owner)) await this.append({ type: 'sweep-ended', at, sweepId })
     }
   }
 
@@ -193,7 +229,33 @@ function diedError(kind: JobKind = 'backup'): JobError {
   return { code: 'internal', message: 'The process that ran the job ended before it', hint: HINT_OF_DEAD[kind] }
 }
 
+function present<T>(value: T | undefined): readonly T[] {
+  return value === undefined ? [] : [value]
+}
+
+/** The key of an index that an event adds, and the one that it removes. */
+function indexOf(event: CatalogEvent): readonly [opens: string | undefined, closes: string | undefined] {
+  switch (event.type) {
+    case 'job-started':
+      return [`running/${event.jobId}`, undefined]
+    case 'job-ended':
+      return [undefined, `running/${event.jobId}`]
+    case 'lease-taken':
+      return [`leased/${event.leaseId}`, undefined]
+    case 'lease-released':
+      return [undefined, `leased/${event.leaseId}`]
+    case 'sweep-started':
+      return [`sweeping/${event.sweepId}`, undefined]
+    case 'sweep-ended':
+      return [undefined, `sweeping/${event.sweepId}`]
+    default:
+      return [undefined, undefined]
+  }
+}
+
 function prefixOf(event: CatalogEvent): string {
+  if ('leaseId' in event) return `leases/${event.leaseId}/`
+  if ('sweepId' in event) return `sweeps/${event.sweepId}/`
   return 'jobId' in event ? jobPrefix(event.jobId) : backupPrefix(event.backupId, event.destination)
 }
 

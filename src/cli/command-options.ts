@@ -43,6 +43,15 @@ export function parseBytes(text: string): number {
   return bytes
 }
 
+const MILLISECONDS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** A time in milliseconds as it is typed: `90m`, `1h`, `7d`, `0`. */
+export function parseDuration(text: string): number {
+  const match = /^(?:(\d{1,6})([smhd])|0)$/.exec(text)
+  if (match === null) throw new InvalidArgumentError('It is not a time, such as 90m, 1h or 7d.')
+  return Number(match[1] ?? 0) * (MILLISECONDS[match[2] ?? ''] ?? 0)
+}
+
 /** A count, 1 and up. */
 export function parseCount(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('It is not a number from 1 up.')

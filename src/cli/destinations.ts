@@ -11,3 +11,14 @@ export async function withDestination<T>(url: string, use: (destination: Destina
     await destination.close()
   }
 }
+
+/** The same with several. */
+export async function withDestinations<T>(urls: readonly string[], use: (destinations: readonly Destination[]) => Promise<T>): Promise<T> {
+  const destinations: Destination[] = []
+  try {
+    for (const url of urls) destinations.push(await openDestination(url))
+    return await use(destinations)
+  } finally {
+    await Promise.all(destinations.map((destination) => destination.close()))
+  }
+}

@@ -31,6 +31,7 @@ export function exitCodeFor(code: ErrorCode): ExitCode {
     case 'backup_incomplete':
     case 'checksum_mismatch':
     case 'record_invalid':
+    case 'payload_missing':
       return EXIT.corrupt
     case 'restore_destination_not_empty':
     case 'schema_version_mismatch':
@@ -42,6 +43,7 @@ export function exitCodeFor(code: ErrorCode): ExitCode {
     case 'rollback_unavailable':
     case 'backup_already_running':
     case 'backup_protected':
+    case 'sweep_already_running':
     case 'destination_path_conflict':
     case 'entry_exists':
     case 'directory_not_empty':
@@ -56,6 +58,7 @@ export function exitCodeFor(code: ErrorCode): ExitCode {
     case 'destination_not_found':
     case 'destination_no_space':
     case 'catalog_unavailable':
+    case 'hold_unavailable':
     case 'entry_not_found':
     case 'not_a_directory':
     case 'is_a_directory':

@@ -7,6 +7,8 @@ import { registerConvert } from './commands/convert.ts'
 import { registerDelete } from './commands/delete.ts'
 import { registerDiff } from './commands/diff.ts'
 import { registerExport } from './commands/export.ts'
+import { registerGc } from './commands/gc.ts'
+import { registerHolds } from './commands/holds.ts'
 import { registerImport } from './commands/import.ts'
 import { registerJobs } from './commands/jobs.ts'
 import { registerList } from './commands/list.ts'
@@ -35,6 +37,8 @@ const COMMANDS = [
   registerLs,
   registerDiff,
   registerDelete,
+  registerGc,
+  registerHolds,
   registerJobs,
   registerCatalog,
 ] as const

@@ -1,4 +1,4 @@
-/** Which engines are still read by a backup or a view, so that none is closed under it. */
+/** Which engines are still read by a backup, a view or a sweep, so that none is closed under it. */
 import { StoreNotDrainedError } from '../errors.ts'
 
 export class EnginePins {
@@ -43,7 +43,7 @@ export class EnginePins {
 
   /** Closes an engine; `store_not_drained` when a task still reads it. */
   async release(engine: string): Promise<void> {
-    if (this.#count(engine) > 0) throw new StoreNotDrainedError(`Cannot remove engine "${engine}": a backup or a view still reads it`)
+    if (this.#count(engine) > 0) throw new StoreNotDrainedError(`Cannot remove engine "${engine}": a backup, a view or a sweep still reads it`)
     await this.retire(engine)
   }
 

@@ -6,6 +6,7 @@ import type { DrainOptions, Engines, RestoreJournal, SideEngine, Swappable } fro
 import { checkServes } from './check-store.ts'
 import { EnginePins } from './engine-pins.ts'
 import { HeldView } from './held-view.ts'
+import { mergeAscending } from './merge-ascending.ts'
 import type {
   ByteRangeLock,
   Content,
@@ -33,6 +34,9 @@ export interface EngineHome extends Swappable {
   /** Closes every engine and lets others have the home. Idempotent. */
   close(): Promise<void>
 }
+
+/** How often the engines may change while they are looked at. */
+const MOST_TRIES = 100
 
 interface ServingEngine {
   readonly engine: string
@@ -156,6 +160,24 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     return this.#write((store) => store.importView(view, options))
   }
 
+  /**
+   * Every payload ID that the live engine or the one kept for rollback refers to, ascending, each once. It holds up no restore and no rollback:
+   * what was live or kept when it began is read to the end. Rejects with `store_unavailable` when one of them cannot be read.
+   */
+  async *retainedPayloadIds(): AsyncGenerator<string, void, undefined> {
+    const { live, previous, pins } = await this.#pinRetained()
+    try {
+      const stores = [live.store, ...(previous === undefined ? [] : [await this.#home.openEngine(previous)])]
+      yield* mergeAscending(stores.map((store) => store.payloadIds()))
+    } finally {
+      for (const [engine, release] of pins) {
+        // What was opened only for this is closed again.
+        if (!this.#served.has(engine)) await this.#pins.retire(engine)
+        await release()
+      }
+    }
+  }
+
   async backup(sink: SnapshotSink, options?: BackupOptions): Promise<PayloadIdSet> {
     while (this.#gate.state === 'closed') await this.#gate.pass('read')
     const { engine, store } = this.#serving()
@@ -254,6 +276,19 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
 
   clearJournal(): Promise<void> {
     return this.#home.clearJournal()
+  }
+
+  /** Pins the live engine and the one kept, as they are at one time. */
+  async #pinRetained(): Promise<{ readonly live: ServingEngine; readonly previous: string | undefined; readonly pins: ReadonlyMap<string, () => Promise<void>> }> {
+    for (let tries = 0; tries < MOST_TRIES; tries++) {
+      while (this.#gate.state === 'closed') await this.#gate.pass('read')
+      const live = this.#serving()
+      const { live: onDisk, previous } = await this.#home.engines()
+      if (this.#live !== live || onDisk !== live.engine) continue
+      const engines = previous === undefined ? [live.engine] : [live.engine, previous]
+      return { live, previous, pins: new Map(engines.map((engine) => [engine, this.#pins.pin(engine)])) }
+    }
+    throw new StoreUnavailableError('Cannot tell what the store refers to: another engine than the one that serves is live', { retryable: true })
   }
 
   protected override ask<T>(question: (reader: MetadataReader) => Promise<T>): Promise<T> {

@@ -209,6 +209,9 @@ export interface MetadataStore extends Backupable, MetadataReader {
 
   setSetting(name: string, value: string | undefined): Promise<void>
 
+  /** What `payloadIds` gives, with what a state of the store that is kept for rollback refers to; for stores that keep one. */
+  retainedPayloadIds?(): AsyncIterable<string>
+
   /** The store at this instant, for reading on and on. Never holds up writers, nor they it. */
   view(): Promise<MetadataView>
   /**

@@ -14,6 +14,27 @@ export function mergeRuns(runs: readonly IdLists[], width: number): IdLists {
   return width > 0 ? mergePacked(runs, width) : mergeTexts(runs)
 }
 
+/** Thrown when runs that are merged as one width have IDs of another. */
+export class OtherWidthError extends TypeError {}
+
+/** The width of the first list of the first run that has one, 0 when there is none, and the runs, none of them begun as it seems. */
+export async function widthOfRuns(runs: readonly IdLists[]): Promise<{ readonly width: number; readonly runs: readonly IdLists[] }> {
+  for (const [index, run] of runs.entries()) {
+    const { done, value } = await run.next()
+    if (done !== true) return { width: value.width, runs: runs.with(index, startingWith(value, run)) }
+  }
+  return { width: 0, runs }
+}
+
+async function* startingWith(first: IdList, rest: IdLists): IdLists {
+  try {
+    yield first
+    yield* rest
+  } finally {
+    await rest.return()
+  }
+}
+
 /** One run, at its smallest ID that was not taken. */
 class PackedCursor {
   bytes: Buffer = Buffer.alloc(0)
@@ -40,7 +61,7 @@ class PackedCursor {
   async load(): Promise<boolean> {
     const { done, value } = await this.#run.next()
     if (done === true) return false
-    if (value.width !== this.#width) throw new TypeError('A run has IDs of another width')
+    if (value.width !== this.#width) throw new OtherWidthError('A run has IDs of another width')
     this.bytes = value.bytes
     this.at = -this.#width
     return this.step()

@@ -3,6 +3,8 @@ import { checkBackupId, newBackupId } from '../backup-id.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import type { Destination } from '../destination.ts'
 import { CombinedError } from '../errors.ts'
+import type { Holds } from '../holds/holds.ts'
+import type { HeldLease } from '../holds/leases.ts'
 import type { SideEngine, Swappable } from '../swappable.ts'
 import { exclusively } from './exclusive.ts'
 import { type RestorePlan, prepare } from './prepare.ts'
@@ -19,6 +21,8 @@ export interface RestoreBackupOptions {
   readonly backupId: string
   /** Where the attempt is recorded. One that cannot be written to is no reason not to restore: see `warnings`. @default nowhere */
   readonly catalog?: Catalog | undefined
+  /** What keeps the payloads of the backup from being deleted until the restored engine is live. Needed where payloads are swept. */
+  readonly holds?: Holds | undefined
   /** Whether a backup of another store may be restored; the target keeps its own ID. @default false */
   readonly allowStoreId?: boolean | undefined
   /** `none` where the server has stopped writing already; the full stop before the swap is made all the same. @default 'writes' */
@@ -62,7 +66,8 @@ const DRAIN_TIMEOUT_MS = 30_000
  * the side engine is removed and the store goes on as it was. A failure after it says which engine is live. The store is resumed in any case.
  * The job ends as `succeeded`, `failed`, or, when the signal aborted, `interrupted`.
  *
- * Rejects with `restore_in_progress` and `invalid_argument`, which are no attempt yet; before anything is touched with `manifest_missing`, `manifest_invalid`,
+ * Rejects with `restore_in_progress` and `invalid_argument`, which are no attempt yet; `hold_unavailable` when a running sweep does not let it hold the
+ * payloads; before anything is touched with `manifest_missing`, `manifest_invalid`,
  * `manifest_version_unsupported`, `backup_incomplete`, `store_kind_mismatch`, `store_id_mismatch`, `schema_version_mismatch`,
  * `destination_no_space`; then with `store_not_drained`, `restore_corrupt`, `checksum_mismatch`, `store_unavailable`, and what
  * the destination rejects with.
@@ -72,12 +77,37 @@ export async function restoreBackup(options: RestoreBackupOptions): Promise<Rest
   checkBackupId(backupId)
   return await exclusively(target, async () => {
     signal?.throwIfAborted()
-    return await recorded(target, { kind: 'restore', destination: destination.url, backupId }, { catalog, clock, signal, run: () => restore(options), lastProgress })
+    return await recorded(target, { kind: 'restore', destination: destination.url, backupId }, { catalog, clock, signal, run: () => held(options, () => restore(options)), lastProgress })
   })
 }
 
 function lastProgress({ storeId, bytes, records }: RestoreReport): LastProgress {
   return { phase: 'resume', storeId, bytes, records: Object.values(records).reduce((sum, count) => sum + count, 0) }
+}
+
+/** Holds all payloads meanwhile: what the restored engine refers to is referred to by the store only once it is live. */
+async function held(options: RestoreBackupOptions, run: () => Promise<RestoreReport>): Promise<RestoreReport> {
+  const { holds, target, backupId, signal } = options
+  await holds?.leases.reconcile()
+  const lease = await holds?.leases.protect({ purpose: 'restore', storeId: await target.readStoreId(), backupId, signal })
+  let report: RestoreReport
+  try {
+    report = await run()
+  } catch (error) {
+    throw await released(lease, error)
+  }
+  const releasing = await lease?.release('handed-over').catch((error: unknown) => error)
+  return releasing === undefined ? report : { ...report, warnings: [...report.warnings, releasing as Error] }
+}
+
+async function released(lease: HeldLease | undefined, error: unknown): Promise<unknown> {
+  try {
+    await lease?.release('failed')
+    return error
+  } catch (releasing) {
+    const text = `${messageOf(error)}; its hold on payloads could not be released, which a later backup or sweep does: ${messageOf(releasing)}`
+    return new CombinedError(text, [error, releasing])
+  }
 }
 
 async function restore(options: RestoreBackupOptions): Promise<RestoreReport> {

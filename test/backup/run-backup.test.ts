@@ -378,7 +378,7 @@ describe('runBackup() with a catalog that fails', () => {
   test('at the end as well: both are told, and the job is left for the next opening', async () => {
     const { destination, catalog } = await newPlace()
     const error = await failure(runBackup({ store: FakeStore.of(1), destination, catalog: failingAt(catalog, 'backup-recorded', 'forever') }))
-    expect(error.message).toMatch(/published and verified, but not recorded; the end of the job could not be recorded/)
+    expect(error.message).toMatch(/published and verified, but not recorded; its hold on payloads could not be released.*; the end of the job could not be recorded/)
     expect(await collect(catalog.jobs())).toMatchObject([{ state: 'running' }])
   })
 })

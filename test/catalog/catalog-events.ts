@@ -2,6 +2,7 @@
 import * as fc from 'fast-check'
 import { type BackupEvent, type CatalogEvent, JOB_KINDS, type JobEvent, type JobStarted, VERIFICATION_LEVELS } from '../../src/catalog/catalog.ts'
 import { ERROR_CODES } from '../../src/errors.ts'
+import { LEASE_ENDS, LEASE_PURPOSES, type LeaseEvent, type SweepEvent } from '../../src/catalog/hold-events.ts'
 import type { JobOwner } from '../../src/catalog/job-owner.ts'
 import type { Manifest } from '../../src/snapshot/manifest.ts'
 
@@ -62,7 +63,21 @@ export const backupEvent: fc.Arbitrary<BackupEvent> = fc.oneof(
     .record({ type: fc.constant('backup-recorded' as const), at, backupId: id, destination, how: fc.constantFrom('backup' as const, 'rebuild' as const) })
     .map((event) => ({ ...event, manifest: manifestOf(event.backupId) })),
   fc.record({ type: fc.constant('backup-verified' as const), at, backupId: id, destination, level: fc.constantFrom(...VERIFICATION_LEVELS), error: maybe(error) }),
-  fc.record({ type: fc.constant('backup-deleted' as const), at, backupId: id, destination }),
+  fc.record({ type: fc.constantFrom('backup-deletion-started' as const, 'backup-deleted' as const), at, backupId: id, destination }),
 )
 
-export const catalogEvent: fc.Arbitrary<CatalogEvent> = fc.oneof(jobEvent, backupEvent)
+const leaseId = id
+const sweepId = id
+const payloadIds = fc.record({ count, bytes: count, sha256: fc.constantFrom('a'.repeat(64), '0123456789abcdef'.repeat(4)) })
+
+export const holdEvent: fc.Arbitrary<LeaseEvent | SweepEvent> = fc.oneof(
+  fc.record({ type: fc.constant('lease-taken' as const), at, leaseId, purpose: fc.constantFrom(...LEASE_PURPOSES), owner, storeId: maybe(text), backupId: maybe(id) }),
+  fc.record({ type: fc.constant('lease-narrowed' as const), at, leaseId, payloadIds }),
+  fc.record({ type: fc.constant('lease-suspected' as const), at, leaseId, epoch: text, steadyMs: count }),
+  fc.record({ type: fc.constant('lease-released' as const), at, leaseId, why: fc.constantFrom(...LEASE_ENDS) }),
+  fc.record({ type: fc.constant('sweep-started' as const), at, sweepId, owner }),
+  fc.record({ type: fc.constant('sweep-acknowledged' as const), at, sweepId, generation: count }),
+  fc.record({ type: fc.constant('sweep-ended' as const), at, sweepId }),
+)
+
+export const catalogEvent: fc.Arbitrary<CatalogEvent> = fc.oneof(jobEvent, backupEvent, holdEvent)

@@ -1,14 +1,15 @@
 import * as fc from 'fast-check'
 import { MemoryLevel } from 'memory-level'
 import { describe, expect, test } from 'vitest'
-import type { CatalogBackup, CatalogEvent, Job } from '../../src/catalog/catalog.ts'
-import { foldBackup, foldJob } from '../../src/catalog/fold.ts'
+import { type CatalogBackup, type CatalogEvent, HOLD_CHANGES, type Job } from '../../src/catalog/catalog.ts'
+import { foldBackup, foldJob, foldLease, foldSweep } from '../../src/catalog/fold.ts'
+import type { LeaseEvent, SweepEvent } from '../../src/catalog/hold-events.ts'
 import { thisProcess } from '../../src/catalog/job-owner.ts'
 import { levelCatalog } from '../../src/catalog/level-catalog.ts'
 import { altered } from '../support/altered.ts'
 import { collect } from '../support/collect.ts'
 import { runs, seed } from '../support/seed.ts'
-import { AT, BACKUP, backupEvent, JOB, manifestOf, OWNER, started } from './catalog-events.ts'
+import { AT, BACKUP, backupEvent, holdEvent, JOB, manifestOf, OWNER, started } from './catalog-events.ts'
 
 const PLACE = { at: AT, backupId: BACKUP, destination: 'file:/a' } as const
 const RECORDED: CatalogEvent = { type: 'backup-recorded', ...PLACE, manifest: manifestOf(), how: 'backup' }
@@ -67,6 +68,7 @@ describe('Catalog', () => {
       how: 'backup',
       verifiedAt: AT,
       verification: { level: 'restore', error: undefined },
+      deletionStartedAt: undefined,
       deletedAt: AT,
     }
     expect(await catalog.backup(BACKUP, 'file:/a')).toEqual(backup)
@@ -83,7 +85,7 @@ describe('Catalog', () => {
     expect((await catalog.job(JOB))?.progress?.bytes).toBe(49)
   })
 
-  test('append() adds keys, changes none and removes none but that of a running job', async () => {
+  test('append() adds keys, changes none but the count of changes of holds, and removes none but that of a running job', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(backupEvent, { maxLength: 20 }), async (events) => {
         const db = new MemoryLevel()
@@ -92,6 +94,7 @@ describe('Catalog', () => {
         for (const event of [started(), ...events]) {
           await catalog.append(event)
           const now = new Map(await db.iterator().all())
+          now.delete('hold-generation')
           for (const [key, value] of before) expect(now.get(key)).toBe(value)
           for (const [key, value] of now) before.set(key, value)
         }
@@ -99,6 +102,34 @@ describe('Catalog', () => {
       }),
       { seed, numRuns: runs(30) },
     )
+  })
+
+  test('leases(), sweeps() and holdGeneration() are what the events come to, whatever they are', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.oneof(holdEvent, backupEvent), { maxLength: 30 }), async (events) => {
+        const db = new MemoryLevel()
+        const catalog = await levelCatalog(db)
+        for (const event of events) await catalog.append(event)
+        const leases = groupBy(events.filter((event): event is LeaseEvent => 'leaseId' in event), ({ leaseId }) => leaseId)
+        const sweeps = groupBy(events.filter((event): event is SweepEvent => 'sweepId' in event), ({ sweepId }) => sweepId)
+        const present = <T>(values: Iterable<T | undefined>): Set<T> => new Set([...values].filter((value) => value !== undefined))
+        expect(new Set(await catalog.leases())).toEqual(present([...leases.values()].map(foldLease)))
+        expect(new Set(await catalog.sweeps())).toEqual(present([...sweeps.values()].map(foldSweep)))
+        expect(await catalog.holdGeneration()).toBe(events.filter(({ type }) => HOLD_CHANGES.has(type)).length)
+        await catalog.close()
+      }),
+      { seed, numRuns: runs(100) },
+    )
+  })
+
+  test('a sweep whose process is gone is ended when the catalog is opened; a lease stays', async () => {
+    const db = new MemoryLevel()
+    const first = await levelCatalog(db)
+    await first.append({ type: 'sweep-started', at: AT, sweepId: JOB, owner: OWNER }, { type: 'lease-taken', at: AT, leaseId: BACKUP, purpose: 'backup', owner: OWNER })
+    const again = await levelCatalog(db)
+    expect(await again.sweeps()).toEqual([])
+    expect(await again.leases()).toMatchObject([{ leaseId: BACKUP }])
+    await again.close()
   })
 
   test('backups() are those that the events come to, whatever they are', async () => {

@@ -8,16 +8,17 @@ const SOURCES = sourcesOf('src', 'destinations')
 const LAYERS: readonly (readonly [name: string, pattern: RegExp, below: readonly string[]])[] = [
   ['ground', /^src\/(?:errors|error-transfer|version|backup-id|files)\.ts$/, []],
   ['payload-ids', /^src\/payload-ids(?:\.ts$|\/)/, ['ground']],
-  ['contracts', /^src\/(?:backupable|destination|swappable)\.ts$/, ['ground', 'payload-ids']],
+  ['contracts', /^src\/(?:backupable|destination|payload-store|swappable)\.ts$/, ['ground', 'payload-ids']],
   ['snapshot', /^src\/snapshot\//, ['ground', 'contracts', 'payload-ids']],
   ['metadata', /^src\/metadata\//, ['ground', 'contracts', 'payload-ids']],
   ['catalog', /^src\/catalog\//, ['ground', 'contracts', 'snapshot']],
-  ['restore', /^src\/restore\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'catalog']],
-  ['backup', /^src\/backup\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'catalog', 'restore']],
+  ['holds', /^src\/holds\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'catalog']],
+  ['restore', /^src\/restore\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'catalog', 'holds']],
+  ['backup', /^src\/backup\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'catalog', 'holds', 'restore']],
   ['stores', /^src\/stores\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'metadata', 'catalog', 'restore']],
   ['destinations', /^destinations\//, ['ground', 'contracts']],
-  ['cli', /^src\/cli\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'metadata', 'catalog', 'restore', 'backup', 'stores', 'destinations', 'face']],
-  ['face', /^src\/index\.ts$/, ['ground', 'contracts', 'payload-ids', 'snapshot', 'metadata', 'catalog', 'restore', 'backup']],
+  ['cli', /^src\/cli\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'metadata', 'catalog', 'holds', 'restore', 'backup', 'stores', 'destinations', 'face']],
+  ['face', /^src\/index\.ts$/, ['ground', 'contracts', 'payload-ids', 'snapshot', 'metadata', 'catalog', 'holds', 'restore', 'backup']],
 ]
 
 /** Packages that are a store's, a destination's or the command line's alone. */

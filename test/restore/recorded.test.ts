@@ -57,6 +57,9 @@ function refusing(catalog: Catalog, type: 'job-started' | 'job-ended'): Catalog 
     job: (jobId) => catalog.job(jobId),
     backups: () => catalog.backups(),
     backup: (backupId, destination) => catalog.backup(backupId, destination),
+    leases: () => catalog.leases(),
+    sweeps: () => catalog.sweeps(),
+    holdGeneration: () => catalog.holdGeneration(),
     close: () => catalog.close(),
     [Symbol.asyncDispose]: () => catalog.close(),
   }

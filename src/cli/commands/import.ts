@@ -52,6 +52,7 @@ async function runImport(directory: string, options: ImportCommandOptions, termi
   await withStoreOf(options.store, { create: true, adopt: options.adopt }, async (store) => {
     try {
       const onProgress = ({ bytes, files }: ImportCounts): void => progress.update({ bytes, count: files, noun: 'files' })
+      await payloads?.addUser(store.storeId)
       const counts = await importTree({ directory, store, share, payloads, signal: terminal.signal, onProgress })
       progress.end()
       const elapsedMs = performance.now() - startedMs

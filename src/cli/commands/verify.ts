@@ -13,12 +13,14 @@ import { Output, type OutputOptions } from '../output.ts'
 import { parseServerUrl } from '../store-url.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, formatTime, plural, printable } from '../text.ts'
+import { PayloadDirectory } from '../tree/payload-directory.ts'
 
 interface VerifyCommandOptions extends OutputOptions {
   readonly from: string
   readonly level: VerificationLevel
   readonly catalog?: string | undefined
   readonly trialDir: string
+  readonly payloads?: string | undefined
   readonly trialServer?: string | undefined
 }
 
@@ -27,6 +29,7 @@ export function registerVerify(program: Command, terminal: Terminal): void {
     .argument('<id>', ID_HELP)
     .addOption(new Option('--level <level>', 'how thoroughly').choices(VERIFICATION_LEVELS).default('checksum'))
     .option('--catalog <path>', 'a catalog to record the outcome in')
+    .option('--payloads <dir>', 'the payload directory, for level payloads')
     .option('--trial-dir <dir>', 'where the temporary store of level restore is made', tmpdir())
     .option('--trial-server <url>', 'where that of a Postgres backup is made, in a schema of its own: postgres://USER@HOST/DATABASE')
   withExamples(
@@ -39,7 +42,8 @@ export function registerVerify(program: Command, terminal: Terminal): void {
     `Levels:
   manifest  the manifest is valid and the objects have the sizes it says
   checksum  all stored bytes are read; every frame, count and digest agrees
-  restore   on top of that, a trial restore is compared record by record, and removed`,
+  restore   as checksum, and a trial restore is compared record by record, and removed
+  payloads  as checksum, and every payload that the backup refers to is in --payloads`,
   )
   command.action((id: string, options: VerifyCommandOptions) => verify(id, options, terminal))
 }
@@ -48,6 +52,8 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
   const output = new Output(terminal, options)
   const { signal } = terminal
   const { level } = options
+  if (level === 'payloads' && options.payloads === undefined) throw new InvalidArgumentError('Level payloads needs --payloads <dir>')
+  const payloads = options.payloads === undefined ? undefined : await PayloadDirectory.open(options.payloads)
   await withDestination(options.from, async (destination) => {
     const backupId = await resolveBackup(destination, id, { signal })
     if (level === 'restore' && options.trialServer === undefined) await refusePostgres(destination, backupId, signal)
@@ -59,6 +65,7 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
           backupId,
           level,
           openTrial: (manifest) => openTrial(manifest, options, output),
+          payloads,
           catalog,
           signal,
           onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `verify: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),

@@ -5,18 +5,27 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { BackupIncompleteError, ChecksumMismatchError, InvalidArgumentError, MetadataError } from '../../errors.ts'
+import type { PayloadStore, PayloadStoreOptions, StoredPayload } from '../../payload-store.ts'
 import { type Files, isSystemError, nodeFiles, removeIfThere } from '../../files.ts'
 
 const PAYLOAD_ID = /^[0-9a-f]{64}$/
+const DIRECTORY = /^[0-9a-f]{2}$/
+/** A file for each store that refers to payloads of the directory, named by the store's ID. */
+const USERS_DIRECTORY = 'stores'
+const LISTED_AT_ONCE = 64
+
+function existsAlready(error: unknown): void {
+  if (!isSystemError(error, 'EEXIST')) throw error
+}
 
 /** The payload ID of some bytes: their SHA-256, in lower-case hex. */
 export function payloadIdOf(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 
-export class PayloadDirectory {
+export class PayloadDirectory implements PayloadStore {
   readonly path: string
   readonly #files: Files
   /** Payloads being written or known to be there, so that equal blocks are written once. */
@@ -39,6 +48,60 @@ export class PayloadDirectory {
       throw new MetadataError('not_a_directory', `Cannot open the payloads in ${JSON.stringify(path)}: it is not a directory`)
     }
     return new PayloadDirectory(path, files)
+  }
+
+  get url(): string {
+    return `file:${resolve(this.path)}`
+  }
+
+  async *list({ after = '', signal }: PayloadStoreOptions & { readonly after?: string | undefined } = {}): AsyncGenerator<readonly StoredPayload[], void, undefined> {
+    for (const directory of (await this.#files.list(this.path)).filter((name) => DIRECTORY.test(name) && name >= after.slice(0, 2))) {
+      const names = await this.#files.list(join(this.path, directory))
+      const payloadIds = names.map((name) => directory + name).filter((payloadId) => PAYLOAD_ID.test(payloadId) && payloadId > after)
+      for (let from = 0; from < payloadIds.length; from += LISTED_AT_ONCE) {
+        signal?.throwIfAborted()
+        const found = await Promise.all(payloadIds.slice(from, from + LISTED_AT_ONCE).map((payloadId) => this.#stored(payloadId)))
+        yield found.filter((payload) => payload !== undefined)
+      }
+    }
+  }
+
+  async exists(payloadIds: readonly string[]): Promise<readonly boolean[]> {
+    return await Promise.all(payloadIds.map(async (payloadId) => PAYLOAD_ID.test(payloadId) && (await this.#stored(payloadId)) !== undefined))
+  }
+
+  /** No writer may be beside it: the command line has the store open that payloads are written for. */
+  async deleteUnchanged(payloads: readonly StoredPayload[]): Promise<readonly string[]> {
+    const deleted: string[] = []
+    for (const { payloadId, version } of payloads) {
+      if ((await this.#stored(payloadId))?.version !== version) continue
+      await removeIfThere(this.#files, this.#pathOf(payloadId))
+      deleted.push(payloadId)
+    }
+    return deleted
+  }
+
+  /** Says that a store refers to payloads in this directory; durable when it resolves. */
+  async addUser(storeId: string): Promise<void> {
+    const directory = join(this.path, USERS_DIRECTORY)
+    const path = join(directory, encodeURIComponent(storeId))
+    if ((await this.#files.info(path)) !== undefined) return
+    await this.#files.makeDirectory(directory).catch(existsAlready)
+    await this.#files.create(path).then((file) => file.close(), existsAlready)
+    await this.#files.syncDirectory(directory)
+    await this.#files.syncDirectory(this.path)
+  }
+
+  /** The IDs of the stores that are known to refer to payloads in this directory. */
+  async users(): Promise<readonly string[]> {
+    const directory = join(this.path, USERS_DIRECTORY)
+    return (await this.#files.info(directory)) === undefined ? [] : (await this.#files.list(directory)).map((name) => decodeURIComponent(name))
+  }
+
+  async #stored(payloadId: string): Promise<StoredPayload | undefined> {
+    const info = await this.#files.info(this.#pathOf(payloadId))
+    if (info?.type !== 'file') return undefined
+    return { payloadId, version: `${info.modifiedAtMs}-${info.bytes}`, bytes: info.bytes, ageMs: Date.now() - info.modifiedAtMs }
   }
 
   /** Stores a payload durably, unless it is there already. Resolves with whether it was written. */

@@ -1,0 +1,111 @@
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import { HoldUnavailableError } from '../../errors.ts'
+import { openHolds } from '../../holds/holds.ts'
+import { type SweepPayloadsReport, sweepPayloads, type Tally } from '../../holds/sweep-payloads.ts'
+import type { MetadataStore } from '../../metadata/metadata-store.ts'
+import { withCatalog } from '../catalogs.ts'
+import { collect, parseDuration, withExamples, withStore } from '../command-options.ts'
+import { withDestinations } from '../destinations.ts'
+import { Output, type OutputOptions } from '../output.ts'
+import { catalogPathOf } from '../store-url.ts'
+import { withStoreOf } from '../stores.ts'
+import type { Terminal } from '../terminal.ts'
+import { formatBytes, formatDuration, formatTime, plural, printable } from '../text.ts'
+import { PayloadDirectory } from '../tree/payload-directory.ts'
+import { describeHolder } from './holds.ts'
+
+interface GcOptions extends OutputOptions {
+  readonly store: string
+  readonly payloads: string
+  readonly from: readonly string[]
+  readonly minAge: number
+  readonly apply?: boolean | undefined
+  readonly adopt?: boolean | undefined
+  readonly catalog?: string | undefined
+  readonly ignoreKept?: boolean | undefined
+}
+
+const HOUR_MS = 60 * 60 * 1000
+
+export function registerGc(program: Command, terminal: Terminal): void {
+  const command = withStore(program.command('gc').description('delete the payloads that neither the store nor a backup needs'))
+    .requiredOption('--payloads <dir>', 'the payload directory, as "import" made it')
+    .requiredOption('--from <url>', 'where backups of the store are; give all of them', collect)
+    .option('--min-age <time>', 'how long a payload must have been of no use, such as 90m, 1h or 7d (default: 1h)', parseDuration, HOUR_MS)
+    .option('--apply', 'do it; without this, nothing is changed')
+    .option('--catalog <path>', "the store's catalog (default: the directory catalog within the store's)")
+    .option('--ignore-kept', 'give up what only the store kept for "rollback" needs')
+  withExamples(
+    command,
+    [
+      ['gc --store level:/srv/metadata --payloads /srv/payloads --from file:/backups', 'say what would be deleted'],
+      ['gc --store level:/srv/metadata --payloads /srv/payloads --from file:/backups --apply', 'mark what is of no use, delete what was marked an hour ago'],
+    ],
+    `A payload is deleted when a run marked it as needed by nothing, the minimum age passed since, and a later look finds it so still: run it
+regularly. If anything that may hold payloads cannot be read, nothing is deleted. No other process may have the store open.`,
+  )
+  command.action((options: GcOptions) => gc(options, terminal))
+}
+
+async function gc(options: GcOptions, terminal: Terminal): Promise<void> {
+  const output = new Output(terminal, options)
+  const { signal } = terminal
+  const catalogPath = catalogPathOf(options.store, options.catalog)
+  const payloads = await PayloadDirectory.open(options.payloads)
+  await withDestinations(options.from, async (destinations) => {
+    await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
+      await refuseOthers(payloads, store)
+      await withCatalog(catalogPath, { create: false }, async (catalog) => {
+        const holds = openHolds({ catalog, destinations, directory: `${catalogPath}-holds` })
+        const progress = output.progress('gc')
+        try {
+          const report = await sweepPayloads({
+            payloads,
+            stores: [options.ignoreKept === true ? { storeId: store.storeId, payloadIds: () => store.payloadIds() } : store],
+            holds,
+            minAgeMs: options.minAge,
+            dryRun: options.apply !== true,
+            signal,
+            onProgress: ({ phase, payloads: count }) => progress.update({ label: `gc: ${phase}`, bytes: 0, totalBytes: 0, count, noun: 'payloads' }),
+          })
+          progress.end()
+          for (const lease of report.leases.unproven) await output.warn(`lease ${lease.leaseId} of ${printable(lease.owner.host)}, taken ${formatTime(lease.takenAt)}, holds payloads; whether its owner is alive cannot be told`)
+          await output.result(report, () => describeReport(report, options))
+        } finally {
+          progress.end()
+        }
+      })
+    })
+  })
+}
+
+/** A store that is not asked what it refers to would lose its payloads. */
+async function refuseOthers(payloads: PayloadDirectory, { storeId }: MetadataStore): Promise<void> {
+  const other = (await payloads.users()).find((user) => user !== storeId)
+  if (other === undefined) return
+  throw new HoldUnavailableError(`Cannot sweep ${JSON.stringify(payloads.path)}: the store "${other}" refers to payloads there too`, {
+    hint: `Nothing was deleted. Keep the payloads of each store in a directory of its own; if that store is gone for good, remove its file from "${join(payloads.path, 'stores')}"`,
+    retryable: false,
+    details: { storeId: other },
+  })
+}
+
+function* describeReport(report: SweepPayloadsReport, { apply, minAge }: GcOptions): Iterable<string> {
+  const { listed, live, held, waiting, deleted, spared, heldOff, holders, oldestHold, durationMs } = report
+  if (heldOff.length > 0) {
+    yield 'Nothing was decided: everything is held'
+    for (const lease of heldOff) yield `  ${describeHolder(lease)}`
+    return
+  }
+  yield `Looked at ${tally(listed)} in ${formatDuration(durationMs)}`
+  yield `Needed by the store: ${tally(live)}; by backups alone: ${tally(held)}`
+  if (oldestHold !== undefined) yield `Held by ${plural(holders.length, 'backup')}; the oldest is ${describeHolder(oldestHold)}`
+  if (waiting.payloads > 0) yield `Needed by nothing, but not for ${formatDuration(minAge)} yet: ${tally(waiting)}${apply === true ? '; a later run deletes them' : ''}`
+  if (spared.payloads > 0) yield `Spared at the second look: ${tally(spared)}`
+  yield apply === true ? `Deleted: ${tally(deleted)}` : `Would delete: ${tally(deleted)}; nothing was changed, --apply does it`
+}
+
+function tally({ payloads, bytes }: Tally): string {
+  return `${plural(payloads, 'payload')} (${formatBytes(bytes)})`
+}

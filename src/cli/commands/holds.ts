@@ -1,0 +1,58 @@
+import type { Command } from 'commander'
+import type { Catalog } from '../../catalog/catalog.ts'
+import type { Holder } from '../../holds/hold-set.ts'
+import { findHolds, holdersIn } from '../../holds/hold-set.ts'
+import { checkPayloadId } from '../../payload-ids.ts'
+import { withCatalog } from '../catalogs.ts'
+import { collect, withExamples } from '../command-options.ts'
+import { withDestinations } from '../destinations.ts'
+import { Output, type OutputOptions } from '../output.ts'
+import type { Terminal } from '../terminal.ts'
+import { formatCount, formatTable, formatTime, printable } from '../text.ts'
+
+type HoldsOptions = OutputOptions & { readonly from: readonly string[]; readonly catalog?: string | undefined }
+
+export function registerHolds(program: Command, terminal: Terminal): void {
+  const command = program
+    .command('holds')
+    .description('say what holds payloads, or one of them')
+    .argument('[id]', 'a payload ID; without one, all holders are listed')
+    .requiredOption('--from <url>', 'where backups are, such as file:/backups; may be given several times', collect)
+    .option('--catalog <path>', 'a catalog, for the leases of backups and restores under way')
+  withExamples(command, [
+    ['holds --from file:/backups', 'every backup, and how many payloads it holds'],
+    ['holds 9f86d0818...0a08 --from file:/backups', 'the backups that hold this payload'],
+  ])
+  command.action((id: string | undefined, options: HoldsOptions) => runHolds(id, options, terminal))
+}
+
+async function runHolds(id: string | undefined, options: HoldsOptions, terminal: Terminal): Promise<void> {
+  const payloadId = id === undefined ? undefined : checkPayloadId(id)
+  const { signal } = terminal
+  const holders = await withDestinations(options.from, async (destinations) => {
+    const find = async (catalog: Catalog | undefined): Promise<readonly Holder[]> => {
+      const found = await findHolds({ catalog, destinations }, { signal })
+      return payloadId === undefined ? found.holders : await holdersIn(found, payloadId, { signal })
+    }
+    return options.catalog === undefined ? await find(undefined) : await withCatalog(options.catalog, { create: false }, find)
+  })
+  await new Output(terminal, options).result({ payloadId, holders }, () => describe(holders, payloadId))
+}
+
+function describe(holders: readonly Holder[], payloadId: string | undefined): readonly string[] {
+  if (holders.length === 0) return [payloadId === undefined ? 'Nothing holds payloads' : `Nothing holds ${printable(payloadId)}`]
+  const rows = holders.map((holder) => [
+    holder.kind === 'backup' ? holder.backupId : holder.leaseId,
+    holder.kind === 'backup' ? 'backup' : `lease of a ${holder.purpose}`,
+    formatTime(holder.since),
+    holder.payloadIds === undefined ? 'all' : formatCount(holder.payloadIds.count),
+    holder.kind === 'backup' ? printable(holder.destination) : '',
+  ])
+  return formatTable(['HOLDER', 'KIND', 'SINCE', 'PAYLOADS>', 'AT'], rows)
+}
+
+/** A holder in one phrase. */
+export function describeHolder(holder: Holder): string {
+  if (holder.kind === 'backup') return `backup ${holder.backupId} of ${formatTime(holder.since)}`
+  return `lease ${holder.leaseId} of a ${holder.purpose}, taken ${formatTime(holder.since)}`
+}

@@ -1,0 +1,73 @@
+/** All that keeps payloads from being deleted: leases, backups, and what sweeps know of earlier ones. */
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import type { Destination } from '../destination.ts'
+import type { PayloadIdSet } from '../payload-ids.ts'
+import { findHolds, type FoundHolds, type Holder, holdersIn, type HoldSource, type ReadHoldsOptions, uniteHolds } from './hold-set.ts'
+import { Leases, type LeasesOptions } from './leases.ts'
+import { directoryCache, type PayloadIdsCache } from './payload-ids-cache.ts'
+import { steadyClock, type SteadyClock } from './steady-clock.ts'
+import { type SweepState, sweepStateFile } from './sweep-state.ts'
+
+export interface OpenHoldsOptions extends Omit<LeasesOptions, 'cache'> {
+  /** All destinations that a backup of the catalog may be at. */
+  readonly destinations: readonly Destination[]
+  /** A directory of this machine for sets of payload IDs and marks of sweeps; nothing else may be in it. Losing it costs time only. */
+  readonly directory: string
+  /** The most bytes of sets to keep there. @default 4 GiB */
+  readonly maxCacheBytes?: number | undefined
+}
+
+export interface HoldsParts {
+  readonly leases: Leases
+  readonly destinations: readonly Destination[]
+  readonly cache: PayloadIdsCache | undefined
+  /** Where the marks of the payload store of a URL are kept. */
+  readonly stateOf: (payloads: string) => SweepState
+  readonly steadyClock: SteadyClock
+}
+
+/** The holds on one or several payload stores. */
+export class Holds {
+  readonly leases: Leases
+  readonly steadyClock: SteadyClock
+  readonly #parts: HoldsParts
+
+  constructor(parts: HoldsParts) {
+    this.leases = parts.leases
+    this.steadyClock = parts.steadyClock
+    this.#parts = parts
+  }
+
+  /** Everything that holds payloads now. Rejects with `hold_unavailable`. */
+  async find(options: ReadHoldsOptions = {}): Promise<FoundHolds> {
+    const { leases, destinations, cache } = this.#parts
+    return await findHolds({ catalog: leases.catalog, destinations, cache }, options)
+  }
+
+  /** All payload IDs of some sources, which the caller closes. Rejects with `hold_unavailable`. */
+  async unite(sources: readonly HoldSource[], options: ReadHoldsOptions = {}): Promise<PayloadIdSet> {
+    return await uniteHolds(sources, options)
+  }
+
+  stateOf(payloads: string): SweepState {
+    return this.#parts.stateOf(payloads)
+  }
+}
+
+/** Opens the holds that a catalog and destinations make. Nothing is read yet. */
+export function openHolds({ destinations, directory, maxCacheBytes, ...options }: OpenHoldsOptions): Holds {
+  const cache = directoryCache({ directory: join(directory, 'payload-ids'), maxBytes: maxCacheBytes })
+  return new Holds({
+    leases: new Leases({ ...options, cache }),
+    destinations,
+    cache,
+    stateOf: (payloads) => sweepStateFile(join(directory, 'marks', createHash('sha256').update(payloads).digest('hex').slice(0, 32))),
+    steadyClock: steadyClock(),
+  })
+}
+
+/** Who holds one payload. Leases that hold everything are among them. Rejects with `hold_unavailable`. */
+export async function holdersOf(holds: Holds, payloadId: string, options: ReadHoldsOptions = {}): Promise<readonly Holder[]> {
+  return await holdersIn(await holds.find(options), payloadId, options)
+}

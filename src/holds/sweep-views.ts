@@ -1,0 +1,117 @@
+/** What a sweep decides by: what is held, and what stores refer to, as they are at one time. */
+import { HoldUnavailableError, isHoldfastError } from '../errors.ts'
+import type { PayloadIdSet } from '../payload-ids.ts'
+import type { PayloadReferences } from '../payload-store.ts'
+import type { FoundHolds, Holder, LeaseHolder, ReadHoldsOptions } from './hold-set.ts'
+import type { Holds } from './holds.ts'
+import { IdCursor, inBatches } from './id-cursor.ts'
+
+/** Why a payload is kept; `undefined` for one that nothing needs. */
+export type Need = 'live' | 'held' | undefined
+
+export interface ViewOptions extends ReadHoldsOptions {
+  /** The generation of the holds; asked again before each deletion. */
+  readonly generation: number
+}
+
+interface StoreView {
+  readonly store: PayloadReferences
+  readonly payloadIds: IdCursor
+}
+
+/** Asked for IDs in ascending order. Close them. */
+export class SweepViews {
+  readonly generation: number
+  readonly holders: readonly Holder[]
+  readonly #held: PayloadIdSet
+  readonly #heldIds: IdCursor
+  readonly #stores: readonly StoreView[]
+
+  private constructor(generation: number, holders: readonly Holder[], parts: { readonly held: PayloadIdSet; readonly heldIds: IdCursor; readonly stores: readonly StoreView[] }) {
+    this.generation = generation
+    this.holders = holders
+    this.#held = parts.held
+    this.#heldIds = parts.heldIds
+    this.#stores = parts.stores
+  }
+
+  /**
+   * Reads the holds, then opens a view of each store: everything that is read is of a time after the generation. Resolves with the leases when
+   * there are some that hold everything. Rejects with `hold_unavailable` when holds or a store cannot be read.
+   */
+  static async open(holds: Holds, stores: readonly PayloadReferences[], { generation, ...options }: ViewOptions): Promise<SweepViews | readonly LeaseHolder[]> {
+    const found: FoundHolds = await holds.find(options)
+    if (found.everything.length > 0) return found.everything
+    const held = await holds.unite(found.sources, options)
+    const views: StoreView[] = []
+    try {
+      const heldIds = new IdCursor(held.batches(), 'the holds')
+      for (const store of stores) views.push(await openStore(store, options.signal))
+      return new SweepViews(generation, found.holders, { held, heldIds, stores: views })
+    } catch (error) {
+      await closeAll(views, held)
+      throw error
+    }
+  }
+
+  /** What needs a payload; what stores refer to counts before what is held. Rejects with `hold_unavailable`. */
+  async needOf(payloadId: string): Promise<Need> {
+    for (;;) {
+      const need = this.needOfNow(payloadId)
+      if (need !== null) return need
+      await this.#load(payloadId)
+    }
+  }
+
+  /** The same without waiting; `null` where that cannot be. */
+  needOfNow(payloadId: string): Need | null {
+    for (const { payloadIds } of this.#stores) {
+      const isLive = payloadIds.has(payloadId)
+      if (isLive === undefined) return null
+      if (isLive) return 'live'
+    }
+    const isHeld = this.#heldIds.has(payloadId)
+    return isHeld === undefined ? null : isHeld ? 'held' : undefined
+  }
+
+  async close(): Promise<void> {
+    await this.#heldIds.close()
+    await closeAll(this.#stores, this.#held)
+  }
+
+  /** Loads the first of the streams that does not know yet. */
+  async #load(payloadId: string): Promise<void> {
+    const view = this.#stores.find(({ payloadIds }) => payloadIds.has(payloadId) === undefined)
+    if (view === undefined) return await this.#heldIds.load()
+    try {
+      await view.payloadIds.load()
+    } catch (cause) {
+      throw unreadable(view.store, cause)
+    }
+  }
+}
+
+async function openStore(store: PayloadReferences, signal: AbortSignal | undefined): Promise<StoreView> {
+  const payloadIds = new IdCursor(inBatches(store.retainedPayloadIds?.() ?? store.payloadIds()), `the store "${store.storeId}"`)
+  try {
+    // The first step is what opens the view.
+    await payloadIds.load()
+    return { store, payloadIds }
+  } catch (cause) {
+    throw unreadable(store, cause, signal)
+  }
+}
+
+function unreadable({ storeId }: PayloadReferences, cause: unknown, signal?: AbortSignal): unknown {
+  if (signal?.aborted === true) return signal.reason
+  return new HoldUnavailableError(`Cannot tell what the store "${storeId}" refers to: ${cause instanceof Error ? cause.message : String(cause)}`, {
+    cause,
+    retryable: isHoldfastError(cause) ? cause.retryable : undefined,
+    hint: 'Nothing was deleted. Make the store readable, then try again',
+  })
+}
+
+async function closeAll(views: readonly StoreView[], held: PayloadIdSet): Promise<void> {
+  await Promise.all(views.map(({ payloadIds }) => payloadIds.close()))
+  await held.close()
+}

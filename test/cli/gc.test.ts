@@ -1,0 +1,115 @@
+/** Payload garbage collection as an operator runs it: real stores, real directories, a process for each command. */
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { tempDir } from '../support/temp-dir.ts'
+import { holdfast, holdfastJson, writeTree } from './holdfast.ts'
+
+interface Sweep {
+  readonly live: { readonly payloads: number }
+  readonly held: { readonly payloads: number }
+  readonly waiting: { readonly payloads: number }
+  readonly deleted: { readonly payloads: number }
+}
+
+const PLACES = ['--store', 'level:metadata', '--payloads', 'payloads', '--from', 'file:backups'] as const
+
+/** A store with two files, backed up. */
+async function backedUp(): Promise<{ readonly cwd: string; readonly backupId: string }> {
+  const cwd = await tempDir()
+  await writeTree(join(cwd, 'tree'), { 'a.txt': 'alpha', 'sub/b.txt': 'beta' })
+  await holdfastJson(['import', 'tree', '--store', 'level:metadata', '--payloads', 'payloads'], { cwd })
+  const { backupId } = await holdfastJson<{ backupId: string }>(['backup', '--store', 'level:metadata', '--to', 'file:backups'], { cwd })
+  return { cwd, backupId }
+}
+
+function payloadsIn(cwd: string): number {
+  return readdirSync(join(cwd, 'payloads')).filter((name) => name !== 'stores').flatMap((name) => readdirSync(join(cwd, 'payloads', name))).length
+}
+
+describe('holdfast gc', () => {
+  test('keeps what a backup needs when the store has lost it, so that a restore brings the content back; deletes it after the backup', async () => {
+    const { cwd, backupId } = await backedUp()
+    const gc = (...words: string[]): Promise<Sweep> => holdfastJson<Sweep>(['gc', ...PLACES, '--min-age', '0', ...words], { cwd })
+    for (const path of readdirSync(join(cwd, 'metadata/engines'), { recursive: true, encoding: 'utf8' })) {
+      const file = join(cwd, 'metadata/engines', path)
+      if (statSync(file).isFile()) writeFileSync(file, 'this is no database any more. '.repeat(100))
+    }
+    const refused = await holdfast(['gc', ...PLACES, '--min-age', '0', '--apply'], { cwd })
+    expect([refused.code, payloadsIn(cwd)]).toEqual([1, 2])
+    await holdfastJson(['restore', 'latest', '--from', 'file:backups', '--store', 'level:metadata', '--yes'], { cwd })
+    const kept = await holdfast(['gc', ...PLACES, '--min-age', '0', '--apply'], { cwd })
+    expect(kept.stderr).toMatch(/^error: hold_unavailable: Cannot tell what the store "\w+" refers to/)
+    expect(await gc('--apply', '--ignore-kept')).toMatchObject({ live: { payloads: 2 }, deleted: { payloads: 0 } })
+    await holdfastJson(['export', 'exported', '--store', 'level:metadata', '--payloads', 'payloads'], { cwd })
+    expect(readFileSync(join(cwd, 'exported/sub/b.txt'), 'utf8')).toBe('beta')
+    const empty = await emptied(cwd)
+    expect(await gc('--apply')).toMatchObject({ live: { payloads: 0 }, held: { payloads: 2 }, deleted: { payloads: 0 } })
+    await holdfastJson(['delete', backupId, '--from', 'file:backups', '--catalog', 'metadata/catalog', '--force', '--yes'], { cwd })
+    expect(await gc()).toMatchObject({ deleted: { payloads: 2 } })
+    expect(payloadsIn(cwd)).toBe(2)
+    expect(await gc('--apply')).toMatchObject({ deleted: { payloads: 2 } })
+    expect([payloadsIn(cwd), empty]).toEqual([0, true])
+  })
+
+  test('marks first, by default, and says so', async () => {
+    const { cwd, backupId } = await backedUp()
+    await emptied(cwd)
+    await holdfastJson(['delete', backupId, '--from', 'file:backups', '--catalog', 'metadata/catalog', '--force', '--yes'], { cwd })
+    const { code, stdout } = await holdfast(['gc', ...PLACES, '--apply'], { cwd })
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/Needed by nothing, but not for .* yet: 2 payloads \(9 B\); a later run deletes them\nDeleted: 0 payloads/)
+    expect(payloadsIn(cwd)).toBe(2)
+  })
+
+  test('deletes nothing when a backup of the catalog is not where it was', async () => {
+    const { cwd } = await backedUp()
+    await emptied(cwd)
+    rmSync(join(cwd, 'backups'), { recursive: true })
+    await writeTree(join(cwd, 'backups'), {})
+    const { code, stderr } = await holdfast(['gc', ...PLACES, '--min-age', '0', '--apply'], { cwd })
+    expect([code, payloadsIn(cwd)]).toEqual([1, 2])
+    expect(stderr).toMatch(/^error: hold_unavailable: Cannot tell what is held: backup \w+ is not listed at/)
+  })
+
+  test('refuses payloads that another store refers to as well', async () => {
+    const { cwd } = await backedUp()
+    await holdfastJson(['import', 'tree', '--store', 'level:other', '--payloads', 'payloads'], { cwd })
+    await emptied(cwd)
+    const { code, stderr } = await holdfast(['gc', ...PLACES, '--min-age', '0', '--apply'], { cwd })
+    expect([code, payloadsIn(cwd)]).toEqual([1, 2])
+    expect(stderr).toMatch(/the store "\w+" refers to payloads there too/)
+  })
+})
+
+describe('holdfast holds', () => {
+  test('lists the holders, and those of one payload', async () => {
+    const { cwd, backupId } = await backedUp()
+    const [directory = ''] = readdirSync(join(cwd, 'payloads')).filter((name) => name !== 'stores')
+    const payloadId = `${directory}${readdirSync(join(cwd, 'payloads', directory))[0]}`
+    expect(await holdfastJson(['holds', '--from', 'file:backups', '--catalog', 'metadata/catalog'], { cwd })).toMatchObject({ holders: [{ kind: 'backup', backupId, payloadIds: { count: 2 } }] })
+    expect(await holdfastJson(['holds', payloadId, '--from', 'file:backups'], { cwd })).toMatchObject({ payloadId, holders: [{ backupId }] })
+    expect((await holdfast(['holds', '0'.repeat(64), '--from', 'file:backups'], { cwd })).stdout).toBe(`Nothing holds ${'0'.repeat(64)}\n`)
+  })
+})
+
+describe('holdfast verify --level payloads', () => {
+  test('says which payloads are gone', async () => {
+    const { cwd } = await backedUp()
+    const verify = ['verify', 'latest', '--from', 'file:backups', '--level', 'payloads', '--payloads', 'payloads']
+    await holdfastJson(verify, { cwd })
+    for (const name of readdirSync(join(cwd, 'payloads'))) if (name !== 'stores') rmSync(join(cwd, 'payloads', name), { recursive: true })
+    const { code, stderr } = await holdfast(verify, { cwd })
+    expect(code).toBe(3)
+    expect(stderr).toMatch(/^error: payload_missing: Cannot find 2 payloads, the first of them "[0-9a-f]{64}"/)
+  })
+})
+
+/** Makes the live store one that refers to nothing: an empty tree is backed up elsewhere and restored over it, twice, so that none is kept. */
+async function emptied(cwd: string): Promise<boolean> {
+  await writeTree(join(cwd, 'empty'), {})
+  await holdfastJson(['import', 'empty', '--store', 'level:empty-store', '--share', 'empty'], { cwd })
+  await holdfastJson(['backup', '--store', 'level:empty-store', '--to', 'file:empty-backups'], { cwd })
+  for (let time = 0; time < 2; time++) await holdfastJson(['restore', 'latest', '--from', 'file:empty-backups', '--store', 'level:metadata', '--allow-store-id', '--yes'], { cwd })
+  return true
+}
