@@ -66,8 +66,8 @@ const DRAIN_TIMEOUT_MS = 30_000
  * the side engine is removed and the store goes on as it was. A failure after it says which engine is live. The store is resumed in any case.
  * The job ends as `succeeded`, `failed`, or, when the signal aborted, `interrupted`.
  *
- * Rejects with `restore_in_progress` and `invalid_argument`, which are no attempt yet; `hold_unavailable` when a running sweep does not let it hold the payloads;
- * before anything is touched with `manifest_missing`, `manifest_invalid`,
+ * Rejects with `restore_in_progress` and `invalid_argument`, which are no attempt yet; `hold_unavailable` when a running sweep does not let it hold the
+ * payloads; before anything is touched with `manifest_missing`, `manifest_invalid`,
  * `manifest_version_unsupported`, `backup_incomplete`, `store_kind_mismatch`, `store_id_mismatch`, `schema_version_mismatch`,
  * `destination_no_space`; then with `store_not_drained`, `restore_corrupt`, `checksum_mismatch`, `store_unavailable`, and what
  * the destination rejects with.
@@ -79,6 +79,10 @@ export async function restoreBackup(options: RestoreBackupOptions): Promise<Rest
     signal?.throwIfAborted()
     return await recorded(target, { kind: 'restore', destination: destination.url, backupId }, { catalog, clock, signal, run: () => held(options, () => restore(options)), lastProgress })
   })
+}
+
+function lastProgress({ storeId, bytes, records }: RestoreReport): LastProgress {
+  return { phase: 'resume', storeId, bytes, records: Object.values(records).reduce((sum, count) => sum + count, 0) }
 }
 
 /** Holds all payloads meanwhile: what the restored engine refers to is referred to by the store only once it is live. */
@@ -104,10 +108,6 @@ async function released(lease: HeldLease | undefined, error: unknown): Promise<u
     const text = `${messageOf(error)}; its hold on payloads could not be released, which a later backup or sweep does: ${messageOf(releasing)}`
     return new CombinedError(text, [error, releasing])
   }
-}
-
-function lastProgress({ storeId, bytes, records }: RestoreReport): LastProgress {
-  return { phase: 'resume', storeId, bytes, records: Object.values(records).reduce((sum, count) => sum + count, 0) }
 }
 
 async function restore(options: RestoreBackupOptions): Promise<RestoreReport> {

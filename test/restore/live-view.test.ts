@@ -32,7 +32,7 @@ describe.each(KINDS)('a live %s store', (kind, make) => {
     const { warnings } = await restoreBackup({ target: store, destination, backupId })
     expect(await dumpStore(view)).toEqual(before)
     expect((await store.engines()).leftovers).toEqual([viewed])
-    expect(warnings.map(({ message }) => message).join()).toContain('a backup or a view still reads it')
+    expect(warnings.map(({ message }) => message).join()).toContain('a backup, a view or a sweep still reads it')
     await view.close()
     await view.close()
     await expect(view.shares()).rejects.toMatchObject({ code: 'store_unavailable' })
