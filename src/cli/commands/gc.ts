@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { HoldUnavailableError } from '../../errors.ts'
 import { openHolds } from '../../holds/holds.ts'
 import { type SweepPayloadsReport, sweepPayloads, type Tally } from '../../holds/sweep-payloads.ts'
@@ -32,7 +32,7 @@ export function registerGc(program: Command, terminal: Terminal): void {
   const command = withStore(program.command('gc').description('delete the payloads that neither the store nor a backup needs'))
     .requiredOption('--payloads <dir>', 'the payload directory, as "import" made it')
     .requiredOption('--from <url>', 'where backups of the store are; give all of them', collect)
-    .option('--min-age <time>', 'how long a payload must have been of no use, such as 90m, 1h or 7d (default: 1h)', parseDuration, HOUR_MS)
+    .addOption(new Option('--min-age <time>', 'how long a payload must have been of no use, such as 90m, 1h or 7d').argParser(parseDuration).default(HOUR_MS, '1h'))
     .option('--apply', 'do it; without this, nothing is changed')
     .option('--catalog <path>', "the store's catalog (default: the directory catalog within the store's)")
     .option('--ignore-kept', 'give up what only the store kept for "rollback" needs')
