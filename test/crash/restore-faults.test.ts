@@ -6,8 +6,8 @@ import { runs, seed } from '../support/seed.ts'
 import { runFaults } from './harness.ts'
 import { SCENARIOS, removeTemplates } from './restore-scenarios.ts'
 
-/** Each fault is tried at one step in so many, another one for each fault: every step is failed, and with HOLDFAST_RUNS=4 by every fault. */
-const STRIDE = Math.max(1, Math.round(4 / runs(1)))
+/** Each fault is tried at one step in so many, another one for each fault: every step is failed, and with HOLDFAST_RUNS=7 by every fault. */
+const STRIDE = Math.max(1, Math.round(7 / runs(1)))
 
 let [points, injected] = [0, 0]
 afterAll(() => {

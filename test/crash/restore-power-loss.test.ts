@@ -12,7 +12,7 @@ afterAll(() => {
 
 describe.each(SCENARIOS)('$name', (scenario) => {
   test('survives a power loss at every step', async () => {
-    const report = await runPowerLoss(scenario, { seeds: runs(4), firstSeed: seed })
+    const report = await runPowerLoss(scenario, { seeds: runs(2), firstSeed: seed })
     if (report.violation !== undefined) throw report.violation
     points += report.points
     states += report.states

@@ -99,7 +99,7 @@ async function failureOf(task: Promise<unknown>): Promise<unknown> {
 
 describe('s3Destination() through a faulty network', () => {
   test('scenario 20: every publish ends published and restorable, or reported failed with nothing listed; a sweep leaves nothing over', TIMEOUT, async () => {
-    const outcomes = await underSeeds(runs(600), {}, async ({ own, proxy, random, shaky, steady }) => {
+    const outcomes = await underSeeds(runs(540), {}, async ({ own, proxy, random, shaky, steady }) => {
       const backupId = newBackupId()
       const payload = payloadFor(random)
       let aborting: unknown
@@ -141,7 +141,7 @@ describe('s3Destination() through a faulty network', () => {
   test('every read ends equal or refused, whatever is cut, stalled or lost', TIMEOUT, async () => {
     // Flipped bits are for the digests of the manifest, as the runs of whole backups show.
     const kinds = FAULT_KINDS.filter((kind) => kind !== 'corrupt-response')
-    const outcomes = await underSeeds(runs(300), { kinds }, async ({ own, proxy, random, shaky, steady }) => {
+    const outcomes = await underSeeds(runs(280), { kinds }, async ({ own, proxy, random, shaky, steady }) => {
       const backupId = newBackupId()
       const payload = payloadFor(random)
       const upload = await steady.put(backupId)
@@ -182,7 +182,7 @@ describe('runBackup() and restoreBackup() through a faulty network', () => {
   test('every backup that is listed verifies; every restore ends equal or leaves the store as it was', TIMEOUT, async () => {
     const stores = await Promise.all(Array.from({ length: LANES }, filledStore))
     let restored = 0
-    const outcomes = await underSeeds(runs(150), {}, async ({ shaky, steady }) => {
+    const outcomes = await underSeeds(runs(130), {}, async ({ shaky, steady }) => {
       const store = stores.pop() ?? (await filledStore())
       const failure = await failureOf(runBackup({ store, destination: shaky }))
       const listed = await collect(steady.list())

@@ -31,12 +31,14 @@ const RESTORE_EVERY = 10
 const EVERY_STATEMENT = process.env['HOLDFAST_TEST_EVERY_STATEMENT'] !== undefined
 const SWAP = /ALTER SCHEMA .* RENAME/s
 /** Statements before and after the renames of a swap that are near to it: the journal, the locks, the records, the live check. */
-const NEAR = 12
+const NEAR = 8
+/** A work of so few statements, as recoveries are, is tried at all that change something. */
+const FEW = 50
 /** What changes nothing. A process that dies in it or before it leaves the same. */
 const READS = /^\s*(?:BEGIN|SET|ROLLBACK|(?:SELECT|WITH|TABLE)(?!.*(?:advisory|setval)))/s
 /** One in so many is tried, of reads near a swap, and elsewhere. */
-const READS_EVERY = 6
-const SAMPLE_EVERY = 12
+const READS_EVERY = 12
+const SAMPLE_EVERY = 40
 
 interface Made {
   /** Has a live engine that differs from the backup, and a previous one that holds what was backed up. */
@@ -136,7 +138,7 @@ function triedOf(statements: readonly string[]): readonly number[] {
   const swaps = statements.flatMap((text, at) => (SWAP.test(text) ? [at] : []))
   const everyAt = (at: number): number => {
     if (EVERY_STATEMENT) return 1
-    if (!swaps.some((swap) => Math.abs(swap - at) <= NEAR)) return SAMPLE_EVERY
+    if (statements.length > FEW && !swaps.some((swap) => Math.abs(swap - at) <= NEAR)) return SAMPLE_EVERY
     return READS.test(statements[at] ?? '') ? READS_EVERY : 1
   }
   return [...statements.keys()].filter((at) => at === 0 || (at + seed) % everyAt(at) === 0)
