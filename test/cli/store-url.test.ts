@@ -33,6 +33,10 @@ describe('parseStoreUrl()', () => {
     ['with a password that is not escaped, with "%"', `postgres://u:%zz${PASSWORD}@h:x/d?schema=a`, /not of the form/],
     ['with a port that is none', `postgres://u:${PASSWORD}@h:port/d?schema=a`, /not of the form/],
     ['without slashes', `postgres:u:${PASSWORD}@h/d?schema=a`, /not of the form/],
+    ['in quotes', `"postgres://u:${PASSWORD}@h/d?schema=a"`, /has no scheme/],
+    ['after a space', ` postgres://u:${PASSWORD}@h/d?schema=a`, /has no scheme/],
+    ['without its scheme', `//u:${PASSWORD}@h/d?schema=a`, /has no scheme/],
+    ['behind another scheme', `level://u:${PASSWORD}@h/d?schema=a`, /none of this machine/],
     ['of another kind', `mysql://u:${PASSWORD}@h/d`, /no kind of store is called "mysql"/],
   ])('refuses one %s, and does not repeat what may be a password', (_, url, sentence) => {
     const refused = expect(() => parseStoreUrl(url))
