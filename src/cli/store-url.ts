@@ -49,8 +49,10 @@ export function catalogPathOf(storeUrl: string, catalog?: string): string {
   if (catalog !== undefined) return catalog
   const url = parseStoreUrl(storeUrl)
   if (url.scheme === 'level') return join(url.path, CATALOG_DIRECTORY)
-  const { hostname, port, pathname, searchParams } = new URL(url.connection)
-  const name = [searchParams.get('host') ?? hostname, port || '5432', pathname.slice(1), url.schema].map((part) => encodeURIComponent(part)).join('+')
+  const { hostname, port, username, pathname, searchParams } = new URL(url.connection)
+  // As pg reads a URL: options come before its parts, and a database that is not named has the user's name.
+  const database = pathname.slice(1) || searchParams.get('user') || username
+  const name = [searchParams.get('host') || hostname, searchParams.get('port') || port || '5432', database, url.schema].map((part) => encodeURIComponent(part)).join('+')
   return join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'holdfast', 'catalogs', name)
 }
 
