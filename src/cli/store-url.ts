@@ -28,7 +28,7 @@ const FORMS = 'level:PATH or postgres://USER@HOST/DATABASE?schema=NAME'
 /** Rejects with `invalid_argument` for a URL the command line cannot use. What may be a password is never repeated. */
 export function parseStoreUrl(url: string): StoreUrl {
   const [, written, rest = ''] = /^([a-z][a-z0-9+.-]*):(.*)$/is.exec(url) ?? []
-  if (written === undefined) throw new InvalidArgumentError(`Cannot use ${JSON.stringify(url)} as a store URL: it has no scheme`, { hint: `Write level:${url}` })
+  if (written === undefined) throw new InvalidArgumentError(`Cannot use ${named(url)} as a store URL: it has no scheme`, { hint: `Write ${mayHoldPassword(url) ? FORMS : `level:${url}`}` })
   switch (written.toLowerCase()) {
     case 'level':
       return levelUrl(url, rest)
@@ -36,7 +36,7 @@ export function parseStoreUrl(url: string): StoreUrl {
     case 'postgresql':
       return postgresUrl(url)
     case 'memory':
-      throw new InvalidArgumentError(`Cannot open ${JSON.stringify(url)}: a memory store lives only within its server's process`, {
+      throw new InvalidArgumentError(`Cannot open ${named(url)}: a memory store lives only within its server's process`, {
         hint: 'Name a store on disk, such as level:PATH; back up a memory store from the server itself, through the library',
       })
     default:
@@ -49,8 +49,10 @@ export function catalogPathOf(storeUrl: string, catalog?: string): string {
   if (catalog !== undefined) return catalog
   const url = parseStoreUrl(storeUrl)
   if (url.scheme === 'level') return join(url.path, CATALOG_DIRECTORY)
-  const { hostname, port, pathname, searchParams } = new URL(url.connection)
-  const name = [searchParams.get('host') ?? hostname, port || '5432', pathname.slice(1), url.schema].map((part) => encodeURIComponent(part)).join('+')
+  const { hostname, port, username, pathname, searchParams } = new URL(url.connection)
+  // As pg reads a URL: options come before its parts, and a database that is not named has the user's name.
+  const database = pathname.slice(1) || searchParams.get('user') || username
+  const name = [searchParams.get('host') || hostname, searchParams.get('port') || port || '5432', database, url.schema].map((part) => encodeURIComponent(part)).join('+')
   return join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'holdfast', 'catalogs', name)
 }
 
@@ -61,9 +63,18 @@ export function parseServerUrl(url: string): string {
   return found.href
 }
 
+/** A URL in a message that refuses it, unless it may hold a password. */
+function named(url: string): string {
+  return mayHoldPassword(url) ? 'what was given' : JSON.stringify(url)
+}
+
+function mayHoldPassword(url: string): boolean {
+  return url.includes('@') || /password/i.test(url)
+}
+
 function levelUrl(url: string, path: string): LevelUrl {
   if (path === '' || path.includes('\0') || /^\/\/(?!\/)/.test(path)) {
-    throw new InvalidArgumentError(`Cannot use ${JSON.stringify(url)} as a store URL: ${path === '' ? 'it has no path' : 'its path is none of this machine'}`, {
+    throw new InvalidArgumentError(`Cannot use ${named(url)} as a store URL: ${path === '' ? 'it has no path' : 'its path is none of this machine'}`, {
       hint: 'Write level:PATH with a relative or an absolute path',
     })
   }

@@ -33,6 +33,10 @@ describe('parseStoreUrl()', () => {
     ['with a password that is not escaped, with "%"', `postgres://u:%zz${PASSWORD}@h:x/d?schema=a`, /not of the form/],
     ['with a port that is none', `postgres://u:${PASSWORD}@h:port/d?schema=a`, /not of the form/],
     ['without slashes', `postgres:u:${PASSWORD}@h/d?schema=a`, /not of the form/],
+    ['in quotes', `"postgres://u:${PASSWORD}@h/d?schema=a"`, /has no scheme/],
+    ['after a space', ` postgres://u:${PASSWORD}@h/d?schema=a`, /has no scheme/],
+    ['without its scheme', `//u:${PASSWORD}@h/d?schema=a`, /has no scheme/],
+    ['behind another scheme', `level://u:${PASSWORD}@h/d?schema=a`, /none of this machine/],
     ['of another kind', `mysql://u:${PASSWORD}@h/d`, /no kind of store is called "mysql"/],
   ])('refuses one %s, and does not repeat what may be a password', (_, url, sentence) => {
     const refused = expect(() => parseStoreUrl(url))
@@ -59,6 +63,9 @@ describe('catalogPathOf()', () => {
     expect(path).toBe('/state/holdfast/catalogs/h+5432+d+a%2F..%2Fb')
     expect(catalogPathOf('postgresql://other@h:5432/d?schema=a%2F..%2Fb&sslmode=require')).toBe(path)
     expect(catalogPathOf('postgres://u@h/d?schema=b')).not.toBe(path)
+    expect(catalogPathOf('postgres://u@h/d?schema=a%2F..%2Fb&port=5433')).not.toBe(path)
+    expect(catalogPathOf('postgres://d@h?schema=a%2F..%2Fb')).toBe(path)
+    expect(catalogPathOf('postgres://other@h?schema=a%2F..%2Fb')).not.toBe(path)
     vi.stubEnv('XDG_STATE_HOME', undefined)
     expect(catalogPathOf('postgres://u@h/d?schema=b')).toBe(join(homedir(), '.local/state/holdfast/catalogs/h+5432+d+b'))
   })

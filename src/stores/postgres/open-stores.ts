@@ -22,8 +22,8 @@ export class OpenStores {
     if (this.#isClosed) throw new StoreUnavailableError(`Cannot use the store in schema "${this.#home}": it was closed`)
     const before = this.#open.get(engine)
     if (before?.schema === schema) return await before.store
-    await this.close(engine)
-    const opening = { schema, store: open() }
+    // Noted before anything is waited for, so that who asks meanwhile gets the same.
+    const opening = { schema, store: closed(before).then(open) }
     this.#open.set(engine, opening)
     try {
       return await opening.store
@@ -38,9 +38,7 @@ export class OpenStores {
   async close(engine: string): Promise<void> {
     const open = this.#open.get(engine)
     this.#open.delete(engine)
-    // One that did not open was told to whoever asked for it.
-    const store = await open?.store.catch(() => undefined)
-    await store?.close()
+    await closed(open)
   }
 
   /** Closes all; none can be opened any more. */
@@ -50,4 +48,10 @@ export class OpenStores {
     const failed = results.find((result) => result.status === 'rejected')
     if (failed !== undefined) throw failed.reason
   }
+}
+
+async function closed(open: OpenStore | undefined): Promise<void> {
+  // One that did not open was told to whoever asked for it.
+  const store = await open?.store.catch(() => undefined)
+  await store?.close()
 }

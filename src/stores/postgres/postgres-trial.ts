@@ -2,9 +2,9 @@
 import { newBackupId } from '../../backup-id.ts'
 import type { Backupable } from '../../backupable.ts'
 import { poolHandle } from './pool-handle.ts'
+import { poolQuery } from './pool-query.ts'
 import { PostgresMetadataStore } from './postgres-metadata-store.ts'
 import { type PostgresPool, quoteName } from './snapshot/client.ts'
-import { postgresError } from './snapshot/errors.ts'
 
 /** Begins the name of every schema that a trial makes; the rest tells trials apart. */
 const SCHEMA_PREFIX = 'holdfast_trial_'
@@ -28,7 +28,7 @@ export async function openPostgresTrial(connection: PostgresPool | string): Prom
       async discard() {
         try {
           await store.close()
-          await dropSchema(handle.pool, schema)
+          await poolQuery(handle.pool, `Cannot remove the schema "${schema}" of a trial`)(`DROP SCHEMA ${quoteName(schema)} CASCADE`)
         } finally {
           await handle.close()
         }
@@ -37,19 +37,5 @@ export async function openPostgresTrial(connection: PostgresPool | string): Prom
   } catch (error) {
     await handle.close()
     throw error
-  }
-}
-
-async function dropSchema(pool: PostgresPool, schema: string): Promise<void> {
-  const action = `Cannot remove the schema "${schema}" of a trial`
-  try {
-    const client = await pool.connect()
-    try {
-      await client.query(`DROP SCHEMA ${quoteName(schema)} CASCADE`)
-    } finally {
-      client.release()
-    }
-  } catch (error) {
-    throw postgresError(error, { action, badData: 'invalid' })
   }
 }

@@ -56,6 +56,38 @@ describe('a mutation that fails', () => {
   })
 })
 
+/** Has the server fail the first `times` reads of each setting that exists with this SQLSTATE. */
+async function failReads(schema: string, sqlState: string, times: number): Promise<void> {
+  await inSchema(await sharedPool(), schema, (client) =>
+    client.query(`
+      CREATE SEQUENCE reads;
+      CREATE FUNCTION passes() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+        IF nextval('${quote(schema)}.reads') <= ${times} THEN RAISE 'made to fail' USING ERRCODE = '${sqlState}'; END IF;
+        RETURN true;
+      END $$;
+      ALTER TABLE settings RENAME TO kept_settings;
+      CREATE VIEW settings AS SELECT * FROM kept_settings WHERE passes()`),
+  )
+}
+
+describe('a read that fails', () => {
+  test('by a deadlock, as with a swap that locks the tables in another order, is made again', async () => {
+    const store = await openStore()
+    await store.setSetting('a', 'b')
+    await failReads(store.schema, '40P01', 2)
+    expect(await store.setting('a')).toBe('b')
+  })
+
+  test('by a deadlock each time ends with store_unavailable, to be tried again; by a fault that stays at once', async () => {
+    for (const [sqlState, retryable] of [['40P01', true], ['58030', false]] as const) {
+      const store = await openStore()
+      await store.setSetting('a', 'b')
+      await failReads(store.schema, sqlState, sqlState === '40P01' ? 1_000_000 : 1)
+      expect(await refused(store.setting('a'), 'store_unavailable')).toMatchObject({ retryable, details: { sqlState } })
+    }
+  })
+})
+
 /** A pool whose clients lose their server process right before (or after) the statement of a number was sent. */
 function killingPool(pool: pg.Pool, killer: pg.Pool, plan: { at: number; isBefore: boolean; count: number }): PostgresPool {
   const kill = async (client: pg.PoolClient): Promise<void> => {

@@ -47,7 +47,12 @@ export class ArchiveReader {
     if (expected.length !== actual.length || expected.some((name, index) => name !== actual[index])) {
       throw new RestoreCorruptError(`Cannot restore a snapshot with sections ${actual.join(', ')}: its tables are ${expected.slice(1, -1).join(', ')}`)
     }
-    return { schema: this.#schema, sequences: await this.#json(SEQUENCES_ENTRY, parseSequences) }
+    const sequences = await this.#json(SEQUENCES_ENTRY, parseSequences)
+    const names = this.#schema.sequences
+    if (sequences.length !== names.length || sequences.some(({ name }, index) => name !== names[index])) {
+      throw invalid(SEQUENCES_ENTRY, 'it does not name the sequences of the snapshot')
+    }
+    return { schema: this.#schema, sequences }
   }
 
   /** The slices of all tables, in order; ends when the whole stream was read and checked. */

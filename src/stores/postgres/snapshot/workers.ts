@@ -40,12 +40,17 @@ export async function connectionOf({ options }: PostgresPool): Promise<Readonly<
   const connection: Record<string, unknown> = {}
   for (const name of CONNECTION_OPTIONS) if (given[name] !== undefined) connection[name] = given[name]
   if (typeof connection['password'] === 'function') connection['password'] = await (connection['password'] as () => unknown)()
+  const { ssl } = connection
   try {
-    return structuredClone(connection)
+    return structuredClone({ ...connection, ...(isObject(ssl) && 'key' in ssl ? { ssl: { ...ssl, key: ssl['key'] } } : {}) })
   } catch {
     // A function among them, such as one that checks certificates: it cannot be called from there.
     return undefined
   }
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null
 }
 
 export async function snapshotInWorker(

@@ -10,7 +10,7 @@ import { HeldView } from './held-view.ts'
 /** Thrown by a mutation that finds what it read changed before it had locked it: it is begun anew. */
 export class ChangedMeanwhile extends Error {}
 
-/** How often a mutation is tried in all, and how long it waits between: a random time below a limit that doubles. */
+/** How often a mutation or a query is tried in all, and how long it waits between: a random time below a limit that doubles. */
 const ATTEMPTS = 12
 const FIRST_DELAY_MS = 2
 const MAX_DELAY_MS = 200
@@ -51,16 +51,18 @@ export class SchemaDatabase implements ReadSource {
     this.#beginView = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ${paths} IN ACCESS SHARE MODE; ${NO_LIMITS}`
   }
 
-  /** One query by itself. */
+  /** One query by itself. A swap that waits for the tables locks them in an order of its own: a query that is ended by a deadlock is made again. */
   async rows<Row extends object>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
-    return await this.#track(async () => {
-      const connection = await this.#connect(readError)
-      try {
-        return await connection.rows<Row>(text, values)
-      } finally {
-        connection.release()
-      }
-    })
+    return await this.#track(() =>
+      this.#tryAgain(async () => {
+        const connection = await this.#connect(readError)
+        try {
+          return await connection.rows<Row>(text, values)
+        } finally {
+          connection.release()
+        }
+      }),
+    )
   }
 
   /**
@@ -68,17 +70,7 @@ export class SchemaDatabase implements ReadSource {
    * held off. It reads what is committed at each of its statements, and so locks what it goes by.
    */
   async write<T>(work: (transaction: Queries) => Promise<T>): Promise<T> {
-    return await this.#track(async () => {
-      for (let attempt = 1; ; attempt++) {
-        try {
-          return await this.#writeOnce(work)
-        } catch (error) {
-          if (!isWorthTryingAgain(error)) throw error
-          if (attempt === ATTEMPTS) throw error instanceof ChangedMeanwhile ? new StoreUnavailableError(error.message, { cause: error, retryable: true }) : error
-        }
-        await delay(Math.random() * Math.min(FIRST_DELAY_MS * 2 ** attempt, MAX_DELAY_MS))
-      }
-    })
+    return await this.#track(() => this.#tryAgain(() => this.#writeOnce(work)))
   }
 
   /** Iterates over one instant. It takes a connection from its first step on, and gives it back when it ends or is left. */
@@ -114,6 +106,18 @@ export class SchemaDatabase implements ReadSource {
     this.#isClosed = true
     await Promise.allSettled(this.#running)
     for (const view of this.#views) view.destroy()
+  }
+
+  async #tryAgain<T>(operation: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await operation()
+      } catch (error) {
+        if (!isWorthTryingAgain(error)) throw error
+        if (attempt === ATTEMPTS) throw error instanceof ChangedMeanwhile ? new StoreUnavailableError(error.message, { cause: error, retryable: true }) : error
+      }
+      await delay(Math.random() * Math.min(FIRST_DELAY_MS * 2 ** attempt, MAX_DELAY_MS))
+    }
   }
 
   async #writeOnce<T>(work: (transaction: Connection) => Promise<T>): Promise<T> {
