@@ -31,9 +31,10 @@ const RESTORE_EVERY = 10
 const EVERY_STATEMENT = process.env['HOLDFAST_TEST_EVERY_STATEMENT'] !== undefined
 const SWAP = /ALTER SCHEMA .* RENAME/s
 /** Statements before and after the renames of a swap that are near to it: the journal, the locks, the records, the live check. */
-const NEAR = 8
-/** A work of so few statements, as recoveries are, is tried at all that change something. */
+const NEAR = 6
+/** Of a work of so few statements, as recoveries are, more is tried. */
 const FEW = 50
+const FEW_EVERY = 3
 /** What changes nothing. A process that dies in it or before it leaves the same. */
 const READS = /^\s*(?:BEGIN|SET|ROLLBACK|(?:SELECT|WITH|TABLE)(?!.*(?:advisory|setval)))/s
 /** One in so many is tried, of reads near a swap, and elsewhere. */
@@ -138,8 +139,9 @@ function triedOf(statements: readonly string[]): readonly number[] {
   const swaps = statements.flatMap((text, at) => (SWAP.test(text) ? [at] : []))
   const everyAt = (at: number): number => {
     if (EVERY_STATEMENT) return 1
-    if (statements.length > FEW && !swaps.some((swap) => Math.abs(swap - at) <= NEAR)) return SAMPLE_EVERY
-    return READS.test(statements[at] ?? '') ? READS_EVERY : 1
+    if (READS.test(statements[at] ?? '')) return READS_EVERY
+    if (swaps.some((swap) => Math.abs(swap - at) <= NEAR)) return 1
+    return statements.length > FEW ? SAMPLE_EVERY : FEW_EVERY
   }
   return [...statements.keys()].filter((at) => at === 0 || (at + seed) % everyAt(at) === 0)
 }
