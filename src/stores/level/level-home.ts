@@ -1,13 +1,14 @@
 /** The directory of a LevelDB metadata store: a pointer to the live engine, the engines, a journal and a lock. */
 import { dirname, join, resolve } from 'node:path'
 import { newBackupId } from '../../backup-id.ts'
-import { CombinedError, InternalError, StoreUnavailableError } from '../../errors.ts'
+import { InternalError, StoreUnavailableError } from '../../errors.ts'
 import { type FileInfo, type Files, isSystemError, nodeFiles, removeIfThere, removeTree, replaceFile, syncTree } from '../../files.ts'
 import { checkServes } from '../../metadata/check-store.ts'
 import type { EngineHome } from '../../metadata/live-metadata-store.ts'
 import type { MetadataStore } from '../../metadata/metadata-store.ts'
 import { recover } from '../../restore/recover.ts'
 import type { Engines, RestoreJournal, SideEngine } from '../../swappable.ts'
+import { andAlso } from '../common/clean-up.ts'
 import {
   ADOPTED_ENGINE,
   ENGINES_DIRECTORY,
@@ -315,19 +316,6 @@ export class LevelHome implements EngineHome {
   }
 }
 
-/** Cleans up after an error and throws it, together with what goes wrong then. */
-async function andAlso(error: unknown, cleanUp: () => Promise<void>): Promise<never> {
-  try {
-    await cleanUp()
-  } catch (cleaning) {
-    throw new CombinedError(`${messageOf(error)}; and cleaning up after it failed: ${messageOf(cleaning)}`, [error, cleaning])
-  }
-  throw error
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
-}
 
 /** Makes a directory and those above it, each durable; what is there is fine. */
 async function makeDirectories(files: Files, path: string): Promise<void> {

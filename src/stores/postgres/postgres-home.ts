@@ -1,11 +1,12 @@
 /** The schemas of a Postgres metadata store: the live engine, those beside it, and the records that say which is which. */
 import { newBackupId } from '../../backup-id.ts'
-import { CombinedError, InternalError, RestoreInProgressError, StoreUnavailableError } from '../../errors.ts'
+import { InternalError, RestoreInProgressError, StoreUnavailableError } from '../../errors.ts'
 import { checkServes } from '../../metadata/check-store.ts'
 import type { EngineHome } from '../../metadata/live-metadata-store.ts'
 import type { MetadataStore } from '../../metadata/metadata-store.ts'
 import { recover } from '../../restore/recover.ts'
 import type { DrainOptions, Engines, RestoreJournal, SideEngine } from '../../swappable.ts'
+import { andAlso } from '../common/clean-up.ts'
 import { dropEngineSchema } from './engine-removal.ts'
 import { swapEngines } from './engine-swap.ts'
 import { HomeLease } from './home-lease.ts'
@@ -315,18 +316,4 @@ function enginesOf(home: HomeRecord | undefined): Engines {
 
 function queryOf(session: HomeSession): Query {
   return (text, values) => session.rows(text, values)
-}
-
-/** Cleans up after an error and throws it, together with what goes wrong then. */
-async function andAlso(error: unknown, cleanUp: () => Promise<void>): Promise<never> {
-  try {
-    await cleanUp()
-  } catch (cleaning) {
-    throw new CombinedError(`${messageOf(error)}; and cleaning up after it failed: ${messageOf(cleaning)}`, [error, cleaning])
-  }
-  throw error
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
