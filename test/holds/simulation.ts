@@ -10,16 +10,16 @@ import { Leases, type ProcessProof } from '../../src/holds/leases.ts'
 import { sweepPayloads } from '../../src/holds/sweep-payloads.ts'
 import type { SteadyClock } from '../../src/holds/steady-clock.ts'
 import type { Destination } from '../../src/destination.ts'
-import type { PayloadStore } from '../../src/payload-store.ts'
+import type { PayloadReferences, PayloadStore } from '../../src/payload-store.ts'
 import { recover } from '../../src/restore/recover.ts'
 import { restoreBackup } from '../../src/restore/restore-backup.ts'
 import { rollback } from '../../src/restore/rollback.ts'
-import { leasesOf, type SimHome, simCache, simCatalog, simDestination, simPayloads, simReferences, simStore, simSweepState, simTarget } from './fakes.ts'
-import type { Process } from './scheduler.ts'
+import { leasesOf, type SimHome, simCache, simCatalog, simDestination, simPayloads, simReferences, simStore, simSweepState, type SweepStateOf, simTarget } from './fakes.ts'
+import { LATE_MS, type Process } from './scheduler.ts'
 import { MIN_AGE_MS, World } from './world.ts'
 
 /** Longer than what a dead process sent may be under way. */
-const SETTLE_MS = 500
+const SETTLE_MS = LATE_MS + 100
 const ACKNOWLEDGE_TIMEOUT_MS = 600
 
 export type Action =
@@ -54,7 +54,9 @@ export interface Breakage {
   readonly holds?: ((holds: Holds) => Holds) | undefined
   readonly destination?: ((destination: Destination, world: World) => Destination) | undefined
   readonly payloads?: ((payloads: PayloadStore, world: World) => PayloadStore) | undefined
+  readonly references?: ((references: PayloadReferences) => PayloadReferences) | undefined
   readonly restoresWithoutHolds?: boolean | undefined
+  readonly settleMs?: number | undefined
 }
 
 export interface Outcome {
@@ -151,7 +153,7 @@ class Simulation {
   readonly #world: World
   readonly #home: SimHome = { journal: undefined }
   readonly #sets = new Map<string, Uint8Array[]>()
-  readonly #state = simSweepState()
+  readonly #state: SweepStateOf
   readonly #underWay = new Set<string>()
   readonly #dead = new Set<number>()
   readonly #counts = new Map<string, number>()
@@ -162,6 +164,7 @@ class Simulation {
     this.#breakage = breakage
     this.#world = new World(program.seed)
     this.#world.failureRate = program.failureRate
+    this.#state = simSweepState(this.#world)
   }
 
   async run(): Promise<Outcome> {
@@ -291,9 +294,10 @@ class Simulation {
     const catalog = simCatalog(world, process)
     const holds = this.#holds(process, this.#breakage.catalogOfSweep?.(catalog, world) ?? catalog)
     const payloads = simPayloads(world, process)
+    const references = simReferences(world, process)
     const { heldOff, deleted } = await sweepPayloads({
       payloads: this.#breakage.payloads?.(payloads, world) ?? payloads,
-      stores: [simReferences(world, process)],
+      stores: [this.#breakage.references?.(references) ?? references],
       holds: this.#breakage.holds?.(holds) ?? holds,
       minAgeMs: MIN_AGE_MS,
     })
@@ -365,11 +369,11 @@ class Simulation {
       acknowledgeTimeoutMs: ACKNOWLEDGE_TIMEOUT_MS,
       clock: () => world.wallMs(),
       steadyClock: clock,
-      settleMs: SETTLE_MS,
+      settleMs: this.#breakage.settleMs ?? SETTLE_MS,
       pause: () => world.scheduler.call(process, () => undefined),
       process: this.#proofOf(process),
     })
-    return new Holds({ leases, destinations: [simDestination(world, process)], cache, stateOf: () => this.#state, steadyClock: clock })
+    return new Holds({ leases, destinations: [simDestination(world, process)], cache, stateOf: () => this.#state(process), steadyClock: clock })
   }
 
   #proofOf({ pid }: Process): ProcessProof {
