@@ -4,6 +4,7 @@ import { type IdList, checkPayloadId, listOf } from '../../payload-ids/id-list.t
 import { type Allocate, MAX_STORED_BYTES } from '../../snapshot/frame.ts'
 import { type StoredRecord, encodeRecords } from '../../snapshot/records.ts'
 import { type KeySpan, type Value, FOREIGN_SPAN, OWN_SPAN, SpanCursor, isBefore, nameOfKey } from './key-spans.ts'
+import type { PayloadIdCounter } from './payload-id-counter.ts'
 import type { StoreView } from './store-view.ts'
 
 export { type RecordEncoding, StoreView } from './store-view.ts'
@@ -14,6 +15,8 @@ export type PayloadIdExtractor = (key: never, value: never, section: string) => 
 export interface ScanOptions {
   readonly spans: readonly KeySpan[]
   readonly payloadIdsOf: PayloadIdExtractor
+  /** Sees every record that has been asked for its payload IDs. */
+  readonly counter?: PayloadIdCounter | undefined
 }
 
 /** A frame of records of one section, encoded but not sealed, and the payload IDs that they refer to. */
@@ -84,20 +87,27 @@ class Frame {
   }
 }
 
+/** As it is called here: what it takes is for the database to say. */
+interface CalledCounter {
+  add(key: Value, value: Value, section: string): void
+}
+
 class FrameCutter {
   readonly #view: StoreView
   readonly #target: ScanTarget
   readonly #payloadIdsOf: (key: Value, value: Value, section: string) => Iterable<string>
+  readonly #counter: CalledCounter | undefined
   readonly #cursor: SpanCursor
   readonly #invalid = new InvalidRecords()
   readonly #full: Frame[] = []
   #frame: Frame | undefined
   #lastKey: Value | undefined
 
-  constructor(view: StoreView, target: ScanTarget, { spans, payloadIdsOf }: ScanOptions) {
+  constructor(view: StoreView, target: ScanTarget, { spans, payloadIdsOf, counter }: ScanOptions) {
     this.#view = view
     this.#target = target
     this.#payloadIdsOf = payloadIdsOf as (key: Value, value: Value, section: string) => Iterable<string>
+    this.#counter = counter as CalledCounter | undefined
     this.#cursor = new SpanCursor(spans)
   }
 
@@ -151,6 +161,7 @@ class FrameCutter {
         if (typeof payloadId !== 'string') throw new TypeError('A payload ID is a text')
         frame.payloadIds.push(payloadId)
       }
+      this.#counter?.add(key, value, span.name)
     } catch (error) {
       this.#invalid.add(key, error)
       return
