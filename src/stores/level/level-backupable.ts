@@ -8,7 +8,7 @@ import { throttle } from '../common/rate-limit.ts'
 import { fillOrEmpty, isEmpty, removeData } from './fill-database.ts'
 import { type KeyRange, type Section, keySpans } from './key-spans.ts'
 import type { PayloadIdCounter } from './payload-id-counter.ts'
-import { type PayloadIdFunctions, loadPayloadIds } from './payload-ids-module.ts'
+import { type PayloadIdFunctions, loadPayloadIds, payloadIdFunctions } from './payload-ids-module.ts'
 import { arrayBatches } from './record-batches.ts'
 import { readSnapshot } from './read-snapshot.ts'
 import type { PayloadIdExtractor, RecordEncoding } from './scan.ts'
@@ -96,7 +96,7 @@ class LevelBackupable implements Backupable {
     keySpans(sections, ownKeys)
     this.kind = storeKind
     this.#db = db
-    this.#payloadIds = payloadIds instanceof URL ? payloadIds : { payloadIds, countPayloadIds }
+    this.#payloadIds = payloadIds instanceof URL ? payloadIds : payloadIdFunctions(payloadIds, countPayloadIds)
     this.#multithreading = multithreading
     this.#encoding = encodingOf(db, options.encoding)
     this.#spillDirectory = options.spillDirectory
@@ -115,9 +115,8 @@ class LevelBackupable implements Backupable {
       if (this.#multithreading && payloadIds instanceof URL) {
         return await snapshotInWorker(this.#db, target, { ...options, payloadIdsModule: payloadIds.href })
       }
-      const functions = payloadIds instanceof URL ? await loadPayloadIds(payloadIds.href) : payloadIds
-      const counter = functions.countPayloadIds?.()
-      return await writeSnapshot(this.#db, target, { ...options, payloadIdsOf: functions.payloadIds, counter, checkpoint: () => yieldTo(interrupt) })
+      const { payloadIdsOf, newCounter } = payloadIds instanceof URL ? await loadPayloadIds(payloadIds.href) : payloadIds
+      return await writeSnapshot(this.#db, target, { ...options, payloadIdsOf, counter: newCounter?.(), checkpoint: () => yieldTo(interrupt) })
     } finally {
       release()
     }

@@ -1,11 +1,10 @@
 /** Hashes of 64 bits, of payload IDs and who refers to them: many times as fast as a digest, for what nobody forges. */
 
 /** Odd, with bits in no order. */
-const [LOW_FACTOR, HIGH_FACTOR, LOW_END, HIGH_END] = [0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f] as const
-
-const BACKSLASH = 0x5c
-/** A backslash in each byte; and what finds a byte that is zero. */
-const [BACKSLASHES, LOWEST_BITS, HIGHEST_BITS] = [0x5c5c5c5c, 0x01010101, 0x80808080 | 0] as const
+const LOW_FACTOR = 0x9e3779b1
+const HIGH_FACTOR = 0x85ebca77
+const LOW_END = 0xc2b2ae3d
+const HIGH_END = 0x27d4eb2f
 
 /** 64 bits as two signed integers. */
 export interface Hash64 {
@@ -13,53 +12,39 @@ export interface Hash64 {
   readonly high: number
 }
 
-/** The hash of one pair. Texts are ASCII; `begin`, then `absorb` and `mark` for each of its parts, then `end`. */
+/** The hash of one pair: `begin`, then `absorb` and `mark` for each of its parts, then `end`. */
 export class PairHash implements Hash64 {
   low = 0
   high = 0
-  /** Other than 0 when a backslash was absorbed since `begin`, or, seldom, when there was none. */
-  backslashes = 0
 
-  /** What tells pairs apart whose texts run on the same. */
-  begin(idLength: number): void {
-    this.low = idLength
-    this.high = ~idLength
-    this.backslashes = 0
+  /** The length of the first part tells pairs apart whose texts run on the same. */
+  begin(length: number): void {
+    this.low = length
+    this.high = ~length
   }
 
-  /** Four characters at a time, each step with an inverse: pairs that differ in four characters only never have the same hash. */
-  absorb(text: string, from: number, to: number): void {
-    let low = this.low
-    let high = this.high
-    let backslashes = this.backslashes
+  /** Four bytes at a time, each step with an inverse: parts that differ in four bytes only never have the same hash. */
+  absorb(bytes: DataView, from: number, to: number): void {
+    let { low, high } = this
     let at = from
     for (; at + 4 <= to; at += 4) {
-      const word = text.charCodeAt(at) | (text.charCodeAt(at + 1) << 8) | (text.charCodeAt(at + 2) << 16) | (text.charCodeAt(at + 3) << 24)
+      const word = bytes.getInt32(at, true)
       low = Math.imul(low ^ word, LOW_FACTOR)
       low = (low << 15) | (low >>> 17)
       high = Math.imul(high ^ word, HIGH_FACTOR)
       high = (high << 13) | (high >>> 19)
-      // Carries of a byte that is one may find another in the next.
-      const other = word ^ BACKSLASHES
-      backslashes |= (other - LOWEST_BITS) & ~other & HIGHEST_BITS
     }
-    for (; at < to; at++) {
-      const word = text.charCodeAt(at)
-      low = Math.imul(low ^ word, LOW_FACTOR)
-      low = (low << 15) | (low >>> 17)
-      high = Math.imul(high ^ word, HIGH_FACTOR)
-      high = (high << 13) | (high >>> 19)
-      if (word === BACKSLASH) backslashes = 1
-    }
-    this.backslashes = backslashes
     this.low = low
     this.high = high
+    for (; at < to; at++) this.mark(bytes.getUint8(at))
   }
 
-  /** Takes in one character. */
-  mark(character: number): void {
-    this.low = Math.imul(this.low ^ character, LOW_FACTOR)
-    this.high = Math.imul(this.high ^ character, HIGH_FACTOR)
+  /** Takes in one byte. */
+  mark(byte: number): void {
+    const low = Math.imul(this.low ^ byte, LOW_FACTOR)
+    const high = Math.imul(this.high ^ byte, HIGH_FACTOR)
+    this.low = (low << 15) | (low >>> 17)
+    this.high = (high << 13) | (high >>> 19)
   }
 
   end(): void {

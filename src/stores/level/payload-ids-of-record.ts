@@ -1,6 +1,6 @@
 /** Loaded by its URL in the worker thread that scans a store; so it imports as little as it can. */
 import { payloadIdOfReference } from './keys.ts'
-import type { PayloadIdCounter } from './payload-id-counter.ts'
+import type { FrameCounter } from './payload-id-counter.ts'
 import { checkRecord } from './record-check.ts'
 import { ReferenceCounter } from './reference-counter.ts'
 
@@ -14,7 +14,7 @@ export function payloadIds(key: string, value: string): readonly string[] {
 }
 
 /** Holds the reference index against the records that refer to payloads. */
-export function countPayloadIds(): PayloadIdCounter {
+export function countFrames(): FrameCounter {
   return new ReferenceCounter()
 }
 

@@ -1,48 +1,53 @@
 /** Whether the index of references has what inodes, block lists and uploads refer to, neither less nor more. */
 import { StoreInconsistentError } from '../../errors.ts'
+import type { StoredRecord, TextColumns } from '../../snapshot/records.ts'
 import { PairHash, PairList, PairSum } from './pair-hash.ts'
-import type { PayloadIdCounter } from './payload-id-counter.ts'
+import type { CountedFrame, FrameCounter } from './payload-id-counter.ts'
 import * as records from './records.ts'
 
-const REFERENCE_AT = 'references/'.length
-const INODE_AT = 'inodes/'.length
+const REFERENCE_LENGTH = 'references/'.length
+const INODE_LENGTH = 'inodes/'.length
 /** What follows an owner in the key of a chunk. */
 const CHUNK_LENGTH = '/00000000'.length
-/** Who refers, as in the keys of references. */
-const [INODE, UPLOAD] = ['i'.charCodeAt(0), 'u'.charCodeAt(0)] as const
-const PAYLOAD_ID_FIELD = ',"payloadId":"'
-/** What no other field ends with. */
-const FIELD_END = 'Id":"'
-const BLOCK_COUNT_FIELD = ',"blockCount"'
 /** What an inode with a payload ends with. */
 const TEXT_END = '"}'
-const HINT =
-  'Nothing was published. Delete no payloads meanwhile: restore an earlier backup, or export the trees and import them into a new store'
+const BLOCK_COUNT_FIELD = ',"blockCount":'
+/** Who refers, as in the keys of references. */
+const [INODE, UPLOAD] = ['i'.charCodeAt(0), 'u'.charCodeAt(0)] as const
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const HINT = 'Nothing was published or swapped in. Delete no payloads of it: restore an earlier backup, or export the trees and import them into a new store'
+
+type TextRecord = readonly [key: string, value: string]
 
 /**
- * Counts references, each a payload ID and an inode or upload that refers to it, on both sides; equal sums of their hashes are equal
- * references, but for a chance of 1 in 2^64. Takes 8 bytes for each block of the largest file. Its records are valid.
+ * Counts references on both sides, each a payload ID and the inode or upload that refers to it. Equal sums of their hashes are equal
+ * references, but for a chance of 1 in 2^64. Blocks are held against what inodes and uploads count too.
+ *
+ * The records are valid, and so ASCII: what is a character of a text is a byte of its column. It takes 8 bytes for each block of the
+ * largest file.
  */
-export class ReferenceCounter implements PayloadIdCounter {
+export class ReferenceCounter implements FrameCounter {
   readonly #indexed = new PairSum()
   readonly #recorded = new PairSum()
   readonly #hash = new PairHash()
   #payloadIds = 0
   #lastLow = 0
   #lastHigh = 0
-  /** Of the owner whose block list is being read. */
+  /** Of the inode or upload whose block list is being read. */
   readonly #listed = new PairList()
-  #owner = ''
+  #list = ''
   #blocks = 0
   #countedBlocks = 0
-  /** Of the payload ID before, which is where that of the next record is looked for. */
-  #idLength = 64
+  /** Of the last payload ID of an inode: nearly always all have the same. */
+  #idLength = 0
 
-  add(key: string, value: string, section: string): void {
-    if (section === 'references') this.#addReference(key)
-    else if (section === 'inodes') this.#addInode(key, value)
-    else if (section === 'blocks' || section === 'upload-blocks') this.#addChunk(key, value, section)
-    else if (section === 'uploads') this.#countedBlocks += records.decodeUpload(value).blockCount
+  add({ name, records: frame, columns }: CountedFrame): void {
+    if (name === 'references') this.#addReferences(frame, columns().keys)
+    else if (name === 'inodes') this.#addInodes(frame, columns())
+    else if (name === 'blocks') this.#addChunks(frame, columns(), { owner: INODE, ownerAt: 'blocks/'.length })
+    else if (name === 'upload-blocks') this.#addChunks(frame, columns(), { owner: UPLOAD, ownerAt: 'upload-blocks/'.length })
+    else if (name === 'uploads') this.#addUploads(frame)
   }
 
   count(): number {
@@ -59,81 +64,127 @@ export class ReferenceCounter implements PayloadIdCounter {
     return this.#payloadIds
   }
 
-  /** The index is in the order of payload IDs, so that each is counted where another one begins. */
-  #addReference(key: string): void {
+  /** The index is in the order of payload IDs, so that one is counted where another began. */
+  #addReferences(frame: readonly StoredRecord[], keys: DataView): void {
     const hash = this.#hash
-    const space = key.indexOf(' ', REFERENCE_AT)
-    this.#begin(key, REFERENCE_AT, space)
-    if (this.#payloadIds === 0 || hash.low !== this.#lastLow || hash.high !== this.#lastHigh) this.#payloadIds++
-    this.#lastLow = hash.low
-    this.#lastHigh = hash.high
-    this.#end(key.charCodeAt(space + 1), key, space + 2, key.length)
-    this.#indexed.add(hash)
-  }
-
-  #addInode(key: string, value: string): void {
-    const end = value.length - TEXT_END.length
-    if (this.#beginInode(value, end - this.#idLength, end) || this.#beginInode(value, value.lastIndexOf('"', end - 1) + 1, end)) return this.#endInode(key)
-    const colon = value.lastIndexOf(':')
-    if (value.startsWith(BLOCK_COUNT_FIELD, colon - BLOCK_COUNT_FIELD.length)) {
-      this.#countedBlocks += Number(value.slice(colon + 1, -1))
-    } else if (value.includes(PAYLOAD_ID_FIELD)) {
-      const { payloadId = '' } = records.decodeInode(value)
-      this.#begin(payloadId, 0, payloadId.length)
-      this.#endInode(key)
+    let end = 0
+    for (const [key] of frame as readonly TextRecord[]) {
+      const from = end + REFERENCE_LENGTH
+      const space = end + key.indexOf(' ')
+      end += key.length
+      this.#begin(keys, from, space)
+      if (this.#payloadIds === 0 || hash.low !== this.#lastLow || hash.high !== this.#lastHigh) this.#payloadIds++
+      this.#lastLow = hash.low
+      this.#lastHigh = hash.high
+      this.#endAs(keys.getUint8(space + 1), keys, space + 2, end)
+      this.#indexed.add(hash)
     }
   }
 
-  /** Whether the payload ID of an inode begins there, with no escape in it. */
-  #beginInode(value: string, from: number, end: number): boolean {
-    // The only field of such a name; within another text its quotes would be escaped.
-    for (let at = 1; at <= FIELD_END.length; at++) if (value.charCodeAt(from - at) !== FIELD_END.charCodeAt(FIELD_END.length - at)) return false
-    this.#idLength = end - from
-    this.#begin(value, from, end)
-    return this.#hash.backslashes === 0
+  #addInodes(frame: readonly StoredRecord[], { keys, values }: TextColumns): void {
+    const isEscaped = hasBackslash(values)
+    let keyEnd = 0
+    let valueEnd = 0
+    for (const [key, value] of frame as readonly TextRecord[]) {
+      const ownerFrom = keyEnd + INODE_LENGTH
+      const from = valueEnd
+      keyEnd += key.length
+      valueEnd += value.length
+      if (!(isEscaped && value.includes('\\') ? this.#beginEscapedInode(value) : this.#beginInode(values, { from, end: valueEnd }, value))) continue
+      this.#endAs(INODE, keys, ownerFrom, keyEnd)
+      this.#recorded.add(this.#hash)
+    }
   }
 
-  #endInode(key: string): void {
-    this.#end(INODE, key, INODE_AT, key.length)
-    this.#recorded.add(this.#hash)
+  /** Whether an inode, which has these bytes, has a payload; then that is in the hash. Otherwise its blocks are counted. */
+  #beginInode(values: DataView, { from, end }: { readonly from: number; readonly end: number }, value: string): boolean {
+    const idEnd = end - TEXT_END.length
+    if (values.getUint8(idEnd) !== QUOTE) {
+      const colon = value.lastIndexOf(':')
+      if (value.startsWith(BLOCK_COUNT_FIELD, colon + 1 - BLOCK_COUNT_FIELD.length)) this.#countedBlocks += Number(value.slice(colon + 1, -1))
+      return false
+    }
+    let idFrom = idEnd - this.#idLength
+    if (idFrom <= from || !isPayloadIdAt(values, idFrom)) {
+      idFrom = idEnd
+      while (values.getUint8(idFrom - 1) !== QUOTE) idFrom--
+    }
+    if (!isPayloadIdAt(values, idFrom)) return false
+    this.#idLength = idEnd - idFrom
+    this.#begin(values, idFrom, idEnd)
+    return true
+  }
+
+  #beginEscapedInode(value: string): boolean {
+    const { payloadId, blockCount } = records.decodeInode(value)
+    this.#countedBlocks += blockCount
+    if (payloadId !== undefined) this.#begin(bytesOf(payloadId), 0, payloadId.length)
+    return payloadId !== undefined
   }
 
   /** A block list may refer to a payload several times, which is one reference. */
-  #addChunk(key: string, value: string, section: 'blocks' | 'upload-blocks'): void {
-    const ownerEnd = key.length - CHUNK_LENGTH
-    const owner = key.slice(0, ownerEnd)
-    if (owner !== this.#owner) this.#listed.moveTo(this.#recorded)
-    this.#owner = owner
-    const endBlock = (): void => {
-      this.#end(section === 'blocks' ? INODE : UPLOAD, key, section.length + 1, ownerEnd)
-      this.#listed.add(this.#hash)
-      this.#blocks++
-    }
-    if (value.includes('\\')) {
-      for (const { payloadId } of records.decodeBlocks(value)) {
-        this.#begin(payloadId, 0, payloadId.length)
-        endBlock()
+  #addChunks(frame: readonly StoredRecord[], { keys, values }: TextColumns, { owner, ownerAt }: { readonly owner: number; readonly ownerAt: number }): void {
+    const isEscaped = hasBackslash(values)
+    let keyEnd = 0
+    let valueEnd = 0
+    for (const [key, value] of frame as readonly TextRecord[]) {
+      const ownerFrom = keyEnd + ownerAt
+      keyEnd += key.length
+      const from = valueEnd
+      valueEnd += value.length
+      const list = key.slice(0, -CHUNK_LENGTH)
+      if (list !== this.#list) this.#listed.moveTo(this.#recorded)
+      this.#list = list
+      const addBlock = (bytes: DataView, idFrom: number, idEnd: number): void => {
+        this.#begin(bytes, idFrom, idEnd)
+        this.#endAs(owner, keys, ownerFrom, keyEnd - CHUNK_LENGTH)
+        this.#listed.add(this.#hash)
+        this.#blocks++
       }
-      return
-    }
-    for (let quote = value.indexOf('"'); quote !== -1; ) {
-      const end = value.indexOf('"', quote + 1)
-      this.#begin(value, quote + 1, end)
-      endBlock()
-      quote = value.indexOf('"', end + 1)
+      if (isEscaped && value.includes('\\')) for (const { payloadId } of records.decodeBlocks(value)) addBlock(bytesOf(payloadId), 0, payloadId.length)
+      else eachText(values, from, valueEnd, (idFrom, idEnd) => addBlock(values, idFrom, idEnd))
     }
   }
 
-  #begin(text: string, from: number, end: number): void {
+  #addUploads(frame: readonly StoredRecord[]): void {
+    for (const [, value] of frame as readonly TextRecord[]) this.#countedBlocks += records.decodeUpload(value).blockCount
+  }
+
+  #begin(bytes: DataView, from: number, end: number): void {
     this.#hash.begin(end - from)
-    this.#hash.absorb(text, from, end)
+    this.#hash.absorb(bytes, from, end)
   }
 
-  #end(owner: number, key: string, from: number, end: number): void {
+  #endAs(owner: number, keys: DataView, from: number, end: number): void {
     this.#hash.mark(owner)
-    this.#hash.absorb(key, from, end)
+    this.#hash.absorb(keys, from, end)
     this.#hash.end()
   }
+}
+
+function hasBackslash({ buffer, byteOffset, byteLength }: DataView): boolean {
+  return Buffer.from(buffer, byteOffset, byteLength).includes(BACKSLASH)
+}
+
+/** Whether a payload ID begins there in an inode's record: no other field has a name that ends so, and within a text the quotes would be escaped. */
+function isPayloadIdAt(values: DataView, at: number): boolean {
+  return values.getUint32(at - 4) === 0x64_22_3a_22 && values.getUint8(at - 5) === 0x49 // Id":"
+}
+
+/** Calls for each text between quotes in a list of blocks that has no escapes. */
+function eachText(values: DataView, from: number, end: number, call: (from: number, end: number) => void): void {
+  for (let at = from; at < end; at++) {
+    if (values.getUint8(at) !== QUOTE) continue
+    const textFrom = at + 1
+    at = textFrom
+    while (values.getUint8(at) !== QUOTE) at++
+    call(textFrom, at)
+  }
+}
+
+function bytesOf(text: string): DataView {
+  const { buffer, byteOffset, byteLength } = Buffer.from(text, 'latin1')
+  return new DataView(buffer, byteOffset, byteLength)
 }
 
 function inconsistent(what: string, details: Readonly<Record<string, unknown>>): StoreInconsistentError {

@@ -2,9 +2,9 @@
 import { RecordInvalidError } from '../../errors.ts'
 import { type IdList, checkPayloadId, listOf } from '../../payload-ids/id-list.ts'
 import { type Allocate, MAX_STORED_BYTES } from '../../snapshot/frame.ts'
-import { type StoredRecord, encodeRecords } from '../../snapshot/records.ts'
+import { type StoredRecord, columnsOf, encodeRecords } from '../../snapshot/records.ts'
 import { type KeySpan, type Value, FOREIGN_SPAN, OWN_SPAN, SpanCursor, isBefore, nameOfKey } from './key-spans.ts'
-import type { PayloadIdCounter } from './payload-id-counter.ts'
+import type { FrameCounter } from './payload-id-counter.ts'
 import type { StoreView } from './store-view.ts'
 
 export { type RecordEncoding, StoreView } from './store-view.ts'
@@ -15,8 +15,8 @@ export type PayloadIdExtractor = (key: never, value: never, section: string) => 
 export interface ScanOptions {
   readonly spans: readonly KeySpan[]
   readonly payloadIdsOf: PayloadIdExtractor
-  /** Sees every record that has been asked for its payload IDs. */
-  readonly counter?: PayloadIdCounter | undefined
+  /** Sees every frame. @default none */
+  readonly counter?: FrameCounter | undefined
 }
 
 /** A frame of records of one section, encoded but not sealed, and the payload IDs that they refer to. */
@@ -87,16 +87,11 @@ class Frame {
   }
 }
 
-/** As it is called here: what it takes is for the database to say. */
-interface CalledCounter {
-  add(key: Value, value: Value, section: string): void
-}
-
 class FrameCutter {
   readonly #view: StoreView
   readonly #target: ScanTarget
   readonly #payloadIdsOf: (key: Value, value: Value, section: string) => Iterable<string>
-  readonly #counter: CalledCounter | undefined
+  readonly #counter: FrameCounter | undefined
   readonly #cursor: SpanCursor
   readonly #invalid = new InvalidRecords()
   readonly #full: Frame[] = []
@@ -107,7 +102,7 @@ class FrameCutter {
     this.#view = view
     this.#target = target
     this.#payloadIdsOf = payloadIdsOf as (key: Value, value: Value, section: string) => Iterable<string>
-    this.#counter = counter as CalledCounter | undefined
+    this.#counter = counter
     this.#cursor = new SpanCursor(spans)
   }
 
@@ -128,12 +123,14 @@ class FrameCutter {
 
   async write(): Promise<void> {
     for (const frame of this.#full) {
-      const { section, records } = frame
+      const { section, name, records } = frame
       const payloadIds = this.#packed(frame)
       const encoded = encodeRecords(records, this.#target.allocate)
       if (encoded.includes(REPLACEMENT)) await this.#checkText(frame)
       // What was written is worthless once a record was invalid; the rest is read only to count.
-      if (this.#invalid.count === 0) await this.#target.writeFrame({ section, records: records.length, frame: encoded, payloadIds })
+      if (this.#invalid.count > 0) continue
+      this.#counter?.add({ name, records, columns: () => columnsOf(encoded, records.length) })
+      await this.#target.writeFrame({ section, records: records.length, frame: encoded, payloadIds })
     }
     this.#full.length = 0
   }
@@ -161,7 +158,6 @@ class FrameCutter {
         if (typeof payloadId !== 'string') throw new TypeError('A payload ID is a text')
         frame.payloadIds.push(payloadId)
       }
-      this.#counter?.add(key, value, span.name)
     } catch (error) {
       this.#invalid.add(key, error)
       return

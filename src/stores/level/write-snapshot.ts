@@ -3,7 +3,7 @@ import type { SnapshotProgress, SnapshotSink } from '../../backupable.ts'
 import type { PayloadIdSet } from '../../payload-ids.ts'
 import type { Allocate } from '../../snapshot/frame.ts'
 import { type KeyRange, type Section, keySpans } from './key-spans.ts'
-import { type PayloadIdCounter, checkCount } from './payload-id-counter.ts'
+import { type FrameCounter, checkCount } from './payload-id-counter.ts'
 import { type PayloadIdExtractor, type RecordEncoding, StoreView, scan } from './scan.ts'
 import { StreamBuilder, type StreamOptions } from './stream-builder.ts'
 import type { LevelDatabase } from './text-database.ts'
@@ -14,7 +14,7 @@ export interface WriteSnapshotOptions extends Omit<StreamOptions, 'sections'> {
   readonly encoding: RecordEncoding
   readonly payloadIdsOf: PayloadIdExtractor
   /** Made for this snapshot. */
-  readonly counter: PayloadIdCounter | undefined
+  readonly counter: FrameCounter | undefined
   /** Called between batches: a chance to yield, or to end the snapshot by throwing. */
   readonly checkpoint: () => Promise<void> | void
   readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
