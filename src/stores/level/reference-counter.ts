@@ -11,6 +11,7 @@ const INODE_LENGTH = 'inodes/'.length
 const CHUNK_LENGTH = '/00000000'.length
 /** What an inode with a payload ends with. */
 const TEXT_END = '"}'
+const PAYLOAD_ID_FIELD = ',"payloadId":"'
 const BLOCK_COUNT_FIELD = ',"blockCount":'
 /** Who refers, as in the keys of references. */
 const [INODE, UPLOAD] = ['i'.charCodeAt(0), 'u'.charCodeAt(0)] as const
@@ -105,7 +106,7 @@ export class ReferenceCounter implements FrameCounter {
       return false
     }
     let idFrom = idEnd - this.#idLength
-    if (idFrom <= from || !isPayloadIdAt(values, idFrom)) {
+    if (idFrom < from + PAYLOAD_ID_FIELD.length || !isPayloadIdAt(values, idFrom)) {
       idFrom = idEnd
       while (values.getUint8(idFrom - 1) !== QUOTE) idFrom--
     }

@@ -4,6 +4,7 @@ import type { PayloadIdSetBuilder } from '../../../payload-ids.ts'
 import { isPayloadId } from '../../../payload-ids/id-list.ts'
 import type { Interrupt } from '../../common/interrupt.ts'
 import type { Piece } from './copy-out.ts'
+import { type ReferenceTally } from './reference-count.ts'
 import type { Session } from './session.ts'
 
 const READ_AHEAD_BYTES: number = 1024 * 1024
@@ -22,13 +23,15 @@ const MAX_NAMED = 20
 export interface ReadPayloadIdsOptions {
   readonly query: string
   readonly builder: PayloadIdSetBuilder
+  /** Takes all that is read, also what comes again. @default none */
+  readonly tally?: ReferenceTally | undefined
   readonly interrupt: Interrupt
 }
 
 /** Adds all payload IDs that the query gives. Throws `record_invalid` when it gives others, naming the first of them and how many there are. */
-export async function readPayloadIds(session: Session, { query, builder, interrupt }: ReadPayloadIdsOptions): Promise<void> {
+export async function readPayloadIds(session: Session, { query, builder, tally, interrupt }: ReadPayloadIdsOptions): Promise<void> {
   const copy = session.copyOut(payloadIdCommand(query), { format: 'text', limitBytes: READ_AHEAD_BYTES })
-  const lines = new LineReader(builder)
+  const lines = new LineReader(builder, tally)
   for (let piece = await interrupt.race(copy.next()); piece !== undefined; piece = await interrupt.race(copy.next())) lines.take(piece)
   await copy.finished
   lines.checkAll()
@@ -37,13 +40,15 @@ export async function readPayloadIds(session: Session, { query, builder, interru
 /** Lines as they come; as bytes where all of them are plain, which is nearly always. */
 class LineReader {
   readonly #builder: PayloadIdSetBuilder
+  readonly #tally: ReferenceTally | undefined
   readonly #invalid: string[] = []
   #invalidCount = 0
   /** The beginning of a line. */
   #rest: Buffer = Buffer.alloc(0)
 
-  constructor(builder: PayloadIdSetBuilder) {
+  constructor(builder: PayloadIdSetBuilder, tally: ReferenceTally | undefined) {
     this.#builder = builder
+    this.#tally = tally
   }
 
   take({ bytes, ends }: Piece): void {
@@ -55,7 +60,7 @@ class LineReader {
     }
     const to = ends.at(-1) ?? 0
     if (to > from) {
-      if (arePlain(bytes, from, ends)) this.#builder.addLines(bytes.subarray(from, to))
+      if (arePlain(bytes, from, ends)) this.#addPlain(bytes, from, ends)
       else this.#addEach(bytes.subarray(from, to))
     }
     if (to < bytes.byteLength) this.#rest = Buffer.concat([this.#rest, bytes.subarray(to)])
@@ -69,12 +74,26 @@ class LineReader {
     })
   }
 
+  #addPlain(bytes: Buffer, from: number, ends: readonly number[]): void {
+    this.#builder.addLines(bytes.subarray(from, ends.at(-1)))
+    if (this.#tally === undefined) return
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    let start = from
+    for (const end of ends) {
+      if (end <= from) continue
+      this.#tally.add(view, start, end - 1)
+      start = end
+    }
+  }
+
   /** A byte that is not ASCII is not mistaken for a character that is: the check finds it. */
   #addEach(lines: Buffer): void {
     for (const line of lines.toString('latin1', 0, lines.byteLength - 1).split('\n')) {
       const id = line.includes('\\') ? unescape(line) : line
-      if (isPayloadId(id)) this.#builder.add(id)
-      else if (++this.#invalidCount <= MAX_NAMED) this.#invalid.push(id)
+      if (isPayloadId(id)) {
+        this.#builder.add(id)
+        this.#tally?.addText(id)
+      } else if (++this.#invalidCount <= MAX_NAMED) this.#invalid.push(id)
     }
   }
 }
