@@ -55,8 +55,9 @@ export class ReferenceCounter implements FrameCounter {
     this.#listed.moveTo(this.#recorded)
     const [indexed, recorded] = [this.#indexed.count, this.#recorded.count]
     if (!this.#indexed.equals(this.#recorded)) {
-      const what = indexed === recorded ? `the ${indexed} references of its index are not those` : `its index has ${indexed} references, and there are ${recorded}`
-      throw inconsistent(`${what} of its inodes, block lists and uploads`, { expected: { references: recorded }, actual: { references: indexed } })
+      const who = 'its inodes, block lists and uploads'
+      const what = indexed === recorded ? `the ${indexed} references of its index are not those of ${who}` : `its index has ${indexed} references, and ${who} make ${recorded}`
+      throw inconsistent(what, { expected: { references: recorded }, actual: { references: indexed } })
     }
     if (this.#blocks !== this.#countedBlocks) {
       const counts = { expected: { blocks: this.#countedBlocks }, actual: { blocks: this.#blocks } }
