@@ -72,5 +72,5 @@ export {
 } from './metadata/convert-store.ts'
 export { RECORD_KINDS, type RecordKind } from './metadata/view-summary.ts'
 export type * from './metadata/metadata-store.ts'
-export { INODE_TYPES } from './metadata/metadata-store.ts'
+export { INODE_TYPES, RENAME_MODES } from './metadata/metadata-store.ts'
 export { HOLDFAST_VERSION } from './version.ts'
