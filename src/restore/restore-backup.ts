@@ -4,9 +4,9 @@ import type { Catalog } from '../catalog/catalog.ts'
 import type { Destination } from '../destination.ts'
 import { CombinedError } from '../errors.ts'
 import type { Holds } from '../holds/holds.ts'
-import type { HeldLease } from '../holds/leases.ts'
 import type { SideEngine, Swappable } from '../swappable.ts'
 import { exclusively } from './exclusive.ts'
+import { held } from './held.ts'
 import { type RestorePlan, prepare } from './prepare.ts'
 import { type LastProgress, recorded } from './recorded.ts'
 import { recoverInterrupted } from './recover.ts'
@@ -73,41 +73,17 @@ const DRAIN_TIMEOUT_MS = 30_000
  * the destination rejects with.
  */
 export async function restoreBackup(options: RestoreBackupOptions): Promise<RestoreReport> {
-  const { target, destination, backupId, catalog, signal, clock = Date.now } = options
+  const { target, destination, backupId, catalog, holds, signal, clock = Date.now } = options
   checkBackupId(backupId)
+  const run = (): Promise<RestoreReport> => held({ leases: holds?.leases, readStoreId: () => target.readStoreId(), backupId, signal }, () => restore(options))
   return await exclusively(target, async () => {
     signal?.throwIfAborted()
-    return await recorded(target, { kind: 'restore', destination: destination.url, backupId }, { catalog, clock, signal, run: () => held(options, () => restore(options)), lastProgress })
+    return await recorded(target, { kind: 'restore', destination: destination.url, backupId }, { catalog, clock, signal, run, lastProgress })
   })
 }
 
 function lastProgress({ storeId, bytes, records }: RestoreReport): LastProgress {
   return { phase: 'resume', storeId, bytes, records: Object.values(records).reduce((sum, count) => sum + count, 0) }
-}
-
-/** Holds all payloads meanwhile: what the restored engine refers to is referred to by the store only once it is live. */
-async function held(options: RestoreBackupOptions, run: () => Promise<RestoreReport>): Promise<RestoreReport> {
-  const { holds, target, backupId, signal } = options
-  await holds?.leases.reconcile()
-  const lease = await holds?.leases.protect({ purpose: 'restore', storeId: await target.readStoreId(), backupId, signal })
-  let report: RestoreReport
-  try {
-    report = await run()
-  } catch (error) {
-    throw await released(lease, error)
-  }
-  const releasing = await lease?.release('handed-over').catch((error: unknown) => error)
-  return releasing === undefined ? report : { ...report, warnings: [...report.warnings, releasing as Error] }
-}
-
-async function released(lease: HeldLease | undefined, error: unknown): Promise<unknown> {
-  try {
-    await lease?.release('failed')
-    return error
-  } catch (releasing) {
-    const text = `${messageOf(error)}; its hold on payloads could not be released, which a later backup or sweep does: ${messageOf(releasing)}`
-    return new CombinedError(text, [error, releasing])
-  }
 }
 
 async function restore(options: RestoreBackupOptions): Promise<RestoreReport> {

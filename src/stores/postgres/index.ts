@@ -3,5 +3,5 @@ export { type PostgresBackupableOptions, type PostgresClient, type PostgresPool,
 export { type PostgresEngines, type PostgresEnginesOptions } from './postgres-engines.ts'
 export { PostgresHome, type PostgresHomeOptions } from './postgres-home.ts'
 export { type PostgresMetadataStoreOptions, PostgresMetadataStore } from './postgres-metadata-store.ts'
-export { openPostgresTrial } from './postgres-trial.ts'
+export { openPostgresTrial, type PostgresTrial } from './postgres-trial.ts'
 export { type OpenPostgresHomeOptions, type PostgresStore, type PostgresStoreOptions, openPostgresHome, openPostgresStore } from './postgres-store.ts'

@@ -1,6 +1,7 @@
 /** A metadata store in a schema of its own that lasts for one trial. */
 import { newBackupId } from '../../backup-id.ts'
 import type { Backupable } from '../../backupable.ts'
+import type { MetadataStore } from '../../metadata/metadata-store.ts'
 import { poolHandle } from './pool-handle.ts'
 import { poolQuery } from './pool-query.ts'
 import { PostgresMetadataStore } from './postgres-metadata-store.ts'
@@ -10,13 +11,18 @@ import { type PostgresPool, quoteName } from './snapshot/client.ts'
 const SCHEMA_PREFIX = 'holdfast_trial_'
 const RANDOM_CHARACTERS = 12
 
+export interface PostgresTrial extends Backupable, Pick<MetadataStore, 'view'> {
+  /** Closes the store and removes its schema. */
+  discard(): Promise<void>
+}
+
 /**
  * Makes an empty store in a new schema, to be restored into and removed by `discard`. The role makes schemas in the database. A process that is
  * killed leaves the schema, which nothing else uses: it can be dropped.
  *
  * `invalid_argument` for a URL that is none, `store_unavailable` when the server cannot be reached or refuses.
  */
-export async function openPostgresTrial(connection: PostgresPool | string): Promise<Backupable & { discard(): Promise<void> }> {
+export async function openPostgresTrial(connection: PostgresPool | string): Promise<PostgresTrial> {
   const handle = await poolHandle(connection)
   const schema = `${SCHEMA_PREFIX}${newBackupId().slice(-RANDOM_CHARACTERS).toLowerCase()}`
   try {
@@ -25,6 +31,7 @@ export async function openPostgresTrial(connection: PostgresPool | string): Prom
       kind: store.kind,
       backup: (sink, options) => store.backup(sink, options),
       restore: (source, options) => store.restore(source, options),
+      view: () => store.view(),
       async discard() {
         try {
           await store.close()
