@@ -5,7 +5,7 @@
 import { newBackupId } from '../backup-id.ts'
 import { hasEnded, type JobOwner, markUnderWay, thisProcess } from '../catalog/job-owner.ts'
 import type { MetadataStore, Place, Share } from '../metadata/metadata-store.ts'
-import { removeShareTree } from '../metadata/remove-share.ts'
+import { removeShareTree } from '../metadata/remove-tree.ts'
 
 const SHARE_PREFIX = '.holdfast-restore-'
 /** An option of such a share: who builds in it, as JSON. A share without it is somebody else's. */

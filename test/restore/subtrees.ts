@@ -7,6 +7,7 @@ import type { Holds } from '../../src/holds/holds.ts'
 import { sweepPayloads } from '../../src/holds/sweep-payloads.ts'
 import { checkTree } from '../../src/metadata/check-tree.ts'
 import type { Block, Inode, InodeNumber, MetadataReader, MetadataStore } from '../../src/metadata/metadata-store.ts'
+import { removeTree } from '../../src/metadata/remove-tree.ts'
 import { findPath, parsePath } from '../../src/metadata/tree-path.ts'
 import { decodePayloadIds } from '../../src/payload-ids.ts'
 import { type ReadableTrial, RESTORE_SUBTREE_STEPS, restoreSubtree, type RestoreSubtreeOptions, type RestoreSubtreeReport, type RestoreSubtreeStep } from '../../src/restore/restore-subtree.ts'
@@ -63,10 +64,8 @@ export async function treeAt(reader: MetadataReader, path: string): Promise<Read
 /** Removes what is at a path. */
 export async function removeAt(store: MetadataStore, path: string): Promise<void> {
   const [share, ...names] = parsePath(path)
-  const parent = await findPath(store, [share, ...names.slice(0, -1)], 'here')
-  const found = await findPath(store, [share, ...names], 'here')
-  if (found.type === 'directory') for (const { name } of (await store.readDirectory(found.inode)).entries) await removeAt(store, `${path}/${name}`)
-  await store.unlink({ parent: parent.inode, name: names.at(-1) ?? '' })
+  const { inode: parent } = await findPath(store, [share, ...names.slice(0, -1)], 'here')
+  await removeTree(store, { parent, name: names.at(-1) ?? '' })
 }
 
 export interface SubtreeStores {
