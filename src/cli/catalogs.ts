@@ -1,15 +1,11 @@
 /** Catalogs for the length of one command. */
 import type { Catalog } from '../catalog/catalog.ts'
+import { closing } from '../stores/common/clean-up.ts'
 
 /** Calls `use` with the catalog in a directory, and closes it afterwards. */
 export async function withCatalog<T>(path: string, options: { readonly create: boolean }, use: (catalog: Catalog) => Promise<T>): Promise<T> {
   const { openLevelCatalog } = await import('../stores/catalog/index.ts')
-  const catalog = await openLevelCatalog(path, options)
-  try {
-    return await use(catalog)
-  } finally {
-    await catalog.close()
-  }
+  return await closing(await openLevelCatalog(path, options), use)
 }
 
 /**

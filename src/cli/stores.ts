@@ -1,5 +1,6 @@
 /** The stores that URLs name: one function for each kind, whose driver is loaded when it is asked for. */
 import type { MetadataStore } from '../metadata/metadata-store.ts'
+import { closing } from '../stores/common/clean-up.ts'
 import type { Swappable } from '../swappable.ts'
 import { type LevelUrl, type PostgresUrl, type StoreUrl, parseStoreUrl } from './store-url.ts'
 
@@ -46,12 +47,4 @@ export async function withStoreOf<T>(url: string, options: OpenStoreOptions, use
 /** The same, for restoring into the store or rolling it back: it may be damaged, or not exist yet. */
 export async function withHome<T>(url: string, options: Omit<OpenStoreOptions, 'create'>, use: (home: StoreHome) => Promise<T>): Promise<T> {
   return await closing(await (await openerOf(parseStoreUrl(url))).openHome(options), use)
-}
-
-async function closing<Resource extends { close(): Promise<void> }, T>(resource: Resource, use: (resource: Resource) => Promise<T>): Promise<T> {
-  try {
-    return await use(resource)
-  } finally {
-    await resource.close()
-  }
 }
