@@ -1,6 +1,8 @@
 /** A metadata store in a schema of its own that lasts for one trial. */
 import { newBackupId } from '../../backup-id.ts'
 import type { Backupable } from '../../backupable.ts'
+import { andAlso, closing } from '../common/clean-up.ts'
+import type { Query } from './home-records.ts'
 import { poolHandle } from './pool-handle.ts'
 import { poolQuery } from './pool-query.ts'
 import { PostgresMetadataStore } from './postgres-metadata-store.ts'
@@ -19,23 +21,22 @@ const RANDOM_CHARACTERS = 12
 export async function openPostgresTrial(connection: PostgresPool | string): Promise<Backupable & { discard(): Promise<void> }> {
   const handle = await poolHandle(connection)
   const schema = `${SCHEMA_PREFIX}${newBackupId().slice(-RANDOM_CHARACTERS).toLowerCase()}`
+  const query = (action: string): Query => poolQuery(handle.pool, `Cannot ${action} the schema "${schema}" of a trial`)
+  const drop = async (): Promise<void> => void (await query('remove')(`DROP SCHEMA ${quoteName(schema)} CASCADE`))
   try {
-    const store = await PostgresMetadataStore.open(handle.pool, { schema })
+    await query('make')(`CREATE SCHEMA ${quoteName(schema)}`)
+    const store = await PostgresMetadataStore.open(handle.pool, { schema }).catch((error: unknown) => andAlso(error, drop))
     return {
       kind: store.kind,
       backup: (sink, options) => store.backup(sink, options),
       restore: (source, options) => store.restore(source, options),
-      async discard() {
-        try {
+      discard: () =>
+        closing(handle, async () => {
           await store.close()
-          await poolQuery(handle.pool, `Cannot remove the schema "${schema}" of a trial`)(`DROP SCHEMA ${quoteName(schema)} CASCADE`)
-        } finally {
-          await handle.close()
-        }
-      },
+          await drop()
+        }),
     }
   } catch (error) {
-    await handle.close()
-    throw error
+    return await andAlso(error, () => handle.close())
   }
 }

@@ -16,6 +16,8 @@ export function payloadIdCommand(query: string): string {
 
 const BACKSLASH = 0x5c
 const MAX_ID_LENGTH = 255
+/** How much is kept of a line whose end has not come: a byte more than a payload ID of backslashes alone has, each sent as two. */
+const MAX_REST_BYTES: number = 2 * MAX_ID_LENGTH + 1
 /** How many values that are no payload IDs are named. */
 const MAX_NAMED = 20
 
@@ -39,7 +41,7 @@ class LineReader {
   readonly #builder: PayloadIdSetBuilder
   readonly #invalid: string[] = []
   #invalidCount = 0
-  /** The beginning of a line. */
+  /** The beginning of a line; of one that is too long, enough to see that. */
   #rest: Buffer = Buffer.alloc(0)
 
   constructor(builder: PayloadIdSetBuilder) {
@@ -58,7 +60,7 @@ class LineReader {
       if (arePlain(bytes, from, ends)) this.#builder.addLines(bytes.subarray(from, to))
       else this.#addEach(bytes.subarray(from, to))
     }
-    if (to < bytes.byteLength) this.#rest = Buffer.concat([this.#rest, bytes.subarray(to)])
+    if (to < bytes.byteLength) this.#rest = Buffer.concat([this.#rest, bytes.subarray(to, to + MAX_REST_BYTES - this.#rest.byteLength)])
   }
 
   /** Throws when any line was no payload ID. */

@@ -2,6 +2,7 @@
 import type { SnapshotProgress, SnapshotSink } from '../../../backupable.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder } from '../../../payload-ids.ts'
 import { SnapshotWriter } from '../../../snapshot/snapshot-writer.ts'
+import { andAlso } from '../../common/clean-up.ts'
 import { directoriesOf, planSections } from './archive.ts'
 import { ArchiveWriter } from './archive-writer.ts'
 import type { PostgresPool } from './client.ts'
@@ -24,7 +25,7 @@ export async function writeSnapshot(pool: PostgresPool, sink: SnapshotSink, opti
   const builder = new PayloadIdSetBuilder({ spillDirectory: options.spillDirectory })
   try {
     const payloadIds = await writeView(view, sink, { ...options, builder })
-    await view.close()
+    await view.close().catch((error: unknown) => andAlso(error, () => payloadIds.close()))
     return payloadIds
   } catch (error) {
     view.destroy()
@@ -57,11 +58,6 @@ async function writeView(view: SchemaView, sink: SnapshotSink, options: WriteSna
   await interrupt.race(reading)
   await view.check()
   const payloadIds = await builder.finish()
-  try {
-    await writer.finish({ count: payloadIds.size, digest: payloadIds.digest })
-  } catch (error) {
-    await payloadIds.close()
-    throw error
-  }
+  await writer.finish({ count: payloadIds.size, digest: payloadIds.digest }).catch((error: unknown) => andAlso(error, () => payloadIds.close()))
   return payloadIds
 }
