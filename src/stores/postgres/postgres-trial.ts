@@ -9,6 +9,8 @@ import { type PostgresPool, quoteName } from './snapshot/client.ts'
 /** Begins the name of every schema that a trial makes; the rest tells trials apart. */
 const SCHEMA_PREFIX = 'holdfast_trial_'
 const RANDOM_CHARACTERS = 12
+/** How long the server may take to drop a schema. */
+const REMOVAL_TIMEOUT_MS = 300_000
 
 /**
  * Makes an empty store in a new schema, to be restored into and removed by `discard`. The role makes schemas in the database. A process that is
@@ -28,7 +30,7 @@ export async function openPostgresTrial(connection: PostgresPool | string): Prom
       async discard() {
         try {
           await store.close()
-          await poolQuery(handle.pool, `Cannot remove the schema "${schema}" of a trial`)(`DROP SCHEMA ${quoteName(schema)} CASCADE`)
+          await poolQuery(handle.pool, `Cannot remove the schema "${schema}" of a trial`, REMOVAL_TIMEOUT_MS)(`DROP SCHEMA ${quoteName(schema)} CASCADE`)
         } finally {
           await handle.close()
         }
