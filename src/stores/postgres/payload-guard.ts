@@ -2,6 +2,7 @@
 import { HoldUnavailableError, StoreUnavailableError, SweepAlreadyRunningError } from '../../errors.ts'
 import { HomeSession } from './home-session.ts'
 import { type PoolHandle, poolHandle } from './pool-handle.ts'
+import { ANSWER_TIMEOUT_MS } from './snapshot/answers.ts'
 import type { PostgresPool } from './snapshot/client.ts'
 import { payloadLockKey } from './write-lock.ts'
 
@@ -32,7 +33,7 @@ export interface PayloadGuard {
 export async function guardPostgresPayloads({ connection, schema, use }: PayloadGuardOptions): Promise<PayloadGuard> {
   const handle = await poolHandle(connection)
   try {
-    const session = await HomeSession.open(handle.pool, `Cannot guard the payloads of the store in schema "${schema}"`)
+    const session = await HomeSession.open(handle.pool, { action: `Cannot guard the payloads of the store in schema "${schema}"`, answerTimeoutMs: ANSWER_TIMEOUT_MS })
     const guard = new Guard(session, handle, schema)
     if (use === 'need' ? await guard.tryShared() : await guard.tryAlone()) return guard
     const isSwept = use === 'need' || !(await guard.tryShared())

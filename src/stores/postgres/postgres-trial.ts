@@ -11,6 +11,8 @@ import { type PostgresPool, quoteName } from './snapshot/client.ts'
 /** Begins the name of every schema that a trial makes; the rest tells trials apart. */
 const SCHEMA_PREFIX = 'holdfast_trial_'
 const RANDOM_CHARACTERS = 12
+/** How long the server may take to make or drop a schema. */
+const CHANGE_TIMEOUT_MS = 300_000
 
 /**
  * Makes an empty store in a new schema, to be restored into and removed by `discard`. The role makes schemas in the database. A process that is
@@ -21,7 +23,7 @@ const RANDOM_CHARACTERS = 12
 export async function openPostgresTrial(connection: PostgresPool | string): Promise<Backupable & { discard(): Promise<void> }> {
   const handle = await poolHandle(connection)
   const schema = `${SCHEMA_PREFIX}${newBackupId().slice(-RANDOM_CHARACTERS).toLowerCase()}`
-  const query = (action: string): Query => poolQuery(handle.pool, `Cannot ${action} the schema "${schema}" of a trial`)
+  const query = (action: string): Query => poolQuery(handle.pool, `Cannot ${action} the schema "${schema}" of a trial`, CHANGE_TIMEOUT_MS)
   const drop = async (): Promise<void> => void (await query('remove')(`DROP SCHEMA ${quoteName(schema)} CASCADE`))
   try {
     await query('make')(`CREATE SCHEMA ${quoteName(schema)}`)

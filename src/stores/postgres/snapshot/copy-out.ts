@@ -1,5 +1,6 @@
 /** Reads what `COPY ... TO STDOUT` sends, straight from the socket: `pg` would make an object of every row. */
 import { InternalError } from '../../../errors.ts'
+import type { Patience } from './answers.ts'
 import { type Submittable, type WireConnection, copiedRows } from './client.ts'
 
 export type CopyFormat = 'binary' | 'text'
@@ -17,6 +18,8 @@ export interface CopyOutOptions {
   readonly limitBytes: number
   /** What its failure is told as. */
   readonly toError: (error: unknown) => Error
+  /** How it waits for the server's next bytes. */
+  readonly patience: Patience
 }
 
 type DataListener = (chunk: Buffer) => void
@@ -39,6 +42,7 @@ export class CopyOut implements Submittable {
   readonly #text: string
   readonly #limitBytes: number
   readonly #toError: (error: unknown) => Error
+  readonly #patience: Patience
   readonly #isBinary: boolean
   readonly #pieces: Piece[] = []
   #queuedBytes = 0
@@ -58,7 +62,8 @@ export class CopyOut implements Submittable {
   #isRowEmpty = false
   #rows = 0
 
-  constructor(text: string, { format, limitBytes, toError }: CopyOutOptions) {
+  constructor(text: string, { format, limitBytes, toError, patience }: CopyOutOptions) {
+    this.#patience = patience
     this.#toError = toError
     this.#text = text
     this.#limitBytes = limitBytes
@@ -84,10 +89,17 @@ export class CopyOut implements Submittable {
       }
       if (this.#failure !== undefined) throw this.#failure
       if (this.#isFinished) return undefined
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
+      await this.#waitForMore()
     }
+  }
+
+  async #waitForMore(): Promise<void> {
+    const more = new Promise<void>((resolve) => {
+      this.#wake = resolve
+    })
+    await this.#patience(more).catch((error: unknown) => {
+      throw this.#toError(error)
+    })
   }
 
   submit(connection: WireConnection): void {

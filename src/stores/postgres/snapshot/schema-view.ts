@@ -1,20 +1,15 @@
 /** One snapshot of the database, on all connections that read from it. */
 import { StoreUnavailableError, isHoldfastError } from '../../../errors.ts'
-import type { Interrupt } from '../../common/interrupt.ts'
 import type { SequenceValue } from './archive.ts'
 import { type PostgresPool, quoteName, quoteText } from './client.ts'
 import type { CopyRunner, TableSize } from './copy-ranges.ts'
 import { type FoundSchema, type SchemaScope, findSchema, findTables } from './definition.ts'
 import { type FailureOptions, sqlStateOf } from './errors.ts'
-import { Session } from './session.ts'
+import { type SessionOptions, type SessionScope, Session } from './session.ts'
 
-export interface SchemaViewOptions extends SchemaScope {
+export interface SchemaViewOptions extends SchemaScope, SessionScope {
   /** How many connections read at once. */
   readonly connections: number
-  /** How long to wait for a table that is being altered. */
-  readonly lockTimeoutMs: number
-  /** Ends every wait. */
-  readonly interrupt: Interrupt
 }
 
 /** What is known of a schema before its rows are read. */
@@ -108,7 +103,7 @@ export class SchemaView {
   /** Ends all transactions. */
   async close(): Promise<void> {
     this.#isClosed = true
-    await Promise.all(this.#sessions.map((session) => session.end('COMMIT')))
+    await Promise.all(this.#sessions.map((session) => session.commit()))
   }
 
   /** Cuts all connections. */
@@ -119,9 +114,9 @@ export class SchemaView {
 
   /** One more connection on the same snapshot; `undefined` when it comes too late. */
   async #join(): Promise<Session | undefined> {
-    const { schema, interrupt } = this.#options
+    const { schema } = this.#options
     const begin = `${READ_ONLY}; SET TRANSACTION SNAPSHOT ${quoteText(this.state.snapshotId)}`
-    const session = await Session.begin(this.#pool, { schema, begin, settings: SETTINGS, interrupt, failures: failuresOf(schema) }).catch((error: unknown) => {
+    const session = await Session.begin(this.#pool, { ...this.#options, begin, settings: SETTINGS, failures: failuresOf(schema) }).catch((error: unknown) => {
       throw isSnapshotGone(error) ? new StoreUnavailableError(`Cannot back up the schema "${schema}": the connection that holds its snapshot is gone`, { cause: error, retryable: true }) : error
     })
     if (this.#isClosed) {
@@ -150,10 +145,10 @@ async function lockedSession(pool: PostgresPool, options: SchemaViewOptions): Pr
 /** `undefined` when the tables that were locked are not those that are there by then. */
 async function lockOnce(pool: PostgresPool, options: SchemaViewOptions): Promise<Session | undefined> {
   const { schema, lockTimeoutMs, interrupt } = options
-  const tables = await withSession(pool, { schema, begin: 'BEGIN READ ONLY', interrupt, failures: failuresOf(schema) }, (session) => findTables(session, options))
+  const tables = await withSession(pool, { ...options, begin: 'BEGIN READ ONLY', failures: failuresOf(schema) }, (session) => findTables(session, options))
   const names = tables.map(({ name }) => `ONLY ${quoteName(schema)}.${quoteName(name)}`).join(', ')
   const lock = names === '' ? '' : `; SET LOCAL lock_timeout = ${lockTimeoutMs}; LOCK TABLE ${names} IN ACCESS SHARE MODE`
-  const session = await Session.begin(pool, { schema, begin: READ_ONLY + lock, settings: SETTINGS, interrupt, failures: failuresOf(schema) })
+  const session = await Session.begin(pool, { ...options, begin: READ_ONLY + lock, settings: SETTINGS, failures: failuresOf(schema) })
   const locked = await interrupt.race(findTables(session, options)).catch((error: unknown) => {
     session.destroy()
     throw error
@@ -163,11 +158,11 @@ async function lockOnce(pool: PostgresPool, options: SchemaViewOptions): Promise
   return undefined
 }
 
-async function withSession<T>(pool: PostgresPool, options: Parameters<typeof Session.begin>[1], task: (session: Session) => Promise<T>): Promise<T> {
+async function withSession<T>(pool: PostgresPool, options: SessionOptions, task: (session: Session) => Promise<T>): Promise<T> {
   const session = await Session.begin(pool, options)
   try {
     const result = await options.interrupt.race(task(session))
-    await session.end('ROLLBACK')
+    await session.commit()
     return result
   } catch (error) {
     session.destroy()

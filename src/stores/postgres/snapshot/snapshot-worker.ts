@@ -10,7 +10,7 @@ import { type WriteSnapshotOptions, writeSnapshot } from './write-snapshot.ts'
 const port = new WorkerPort()
 const { connection, options } = workerData as WorkerRequest<WriteSnapshotOptions>
 
-await port.run(() => withPool(port, { connection, connections: options.connections }, async (pool, interrupt): Promise<FromSnapshotWorker> => {
+await port.run(() => withPool(port, { ...options, connection }, async (pool, interrupt): Promise<FromSnapshotWorker> => {
   const sink = new ChunkSink(port)
   const payloadIds = await writeSnapshot(pool, sink, { ...options, interrupt, onProgress: (progress) => sink.setProgress(progress) })
   return { type: 'done', summary: sink.summary, payloadIds: payloadIds.detach() }

@@ -18,6 +18,8 @@ const CONNECTION_OPTIONS = [
   'database',
   'ssl',
   'sslmode',
+  'sslnegotiation',
+  'enableChannelBinding',
   'options',
   'application_name',
   'client_encoding',
