@@ -6,6 +6,7 @@ import { type PostgresClient, type PostgresPool, quoteName, submit } from './cli
 import { CopyIn } from './copy-in.ts'
 import { type CopyFormat, CopyOut } from './copy-out.ts'
 import { type FailureOptions, postgresError } from './errors.ts'
+import { RowBlocks } from './row-blocks.ts'
 
 /** How long a transaction that is given up may take to end before its connection is cut. */
 const GIVE_UP_TIMEOUT_MS = 4000
@@ -48,6 +49,7 @@ export class Session {
   readonly #pool: PostgresPool
   readonly #client: PostgresClient
   readonly #toError: (error: unknown) => Error
+  readonly #blocks = new RowBlocks()
   readonly #ignore = (): void => undefined
   #copyIn: CopyIn | undefined
   #running: Promise<unknown> | undefined
@@ -114,7 +116,7 @@ export class Session {
   }
 
   copyOut(text: string, options: { readonly format: CopyFormat; readonly limitBytes: number }): CopyOut {
-    const copy = new CopyOut(text, { ...options, toError: this.#toError })
+    const copy = new CopyOut(text, { ...options, toError: this.#toError, blocks: this.#blocks })
     submit(this.#client, copy)
     return copy
   }
