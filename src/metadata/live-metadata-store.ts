@@ -20,6 +20,7 @@ import type {
   NewInode,
   PendingUpload,
   Place,
+  RenameOptions,
   Share,
 } from './metadata-store.ts'
 import { OperationGate } from './operation-gate.ts'
@@ -109,8 +110,8 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     return this.#write((store) => store.unlink(place))
   }
 
-  rename(from: Place, to: Place): Promise<void> {
-    return this.#write((store) => store.rename(from, to))
+  rename(from: Place, to: Place, options?: RenameOptions): Promise<void> {
+    return this.#write((store) => store.rename(from, to, options))
   }
 
   setAttributes(inode: InodeNumber, changes: Partial<InodeAttributes>): Promise<Inode> {

@@ -12,7 +12,7 @@ import type { Block, Content, InodeAttributes, InodeNumber, InodeType, MetadataS
 import { asHoldfastError } from '../system-errors.ts'
 import { type PayloadDirectory, payloadIdOf } from './payload-directory.ts'
 import { beginImport, removeUnfinishedImports } from './unfinished-imports.ts'
-import { drainStack, forEachLimited } from './workers.ts'
+import { drainStack, forEachLimited } from '../../in-parallel.ts'
 
 /** Files up to this size are one payload; larger ones are a list of blocks of this size, the last one shorter. */
 export const BLOCK_BYTES: number = 4 * 1024 * 1024

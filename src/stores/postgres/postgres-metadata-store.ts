@@ -12,6 +12,7 @@ import type {
   NewInode,
   PendingUpload,
   Place,
+  RenameOptions,
   Share,
 } from '../../metadata/metadata-store.ts'
 import * as check from '../../metadata/validate.ts'
@@ -158,10 +159,11 @@ export class PostgresMetadataStore extends PostgresMetadataReader implements Met
     await this.#db.write((queries) => tree.unlinkEntry(queries, place))
   }
 
-  async rename(from: Place, to: Place): Promise<void> {
+  async rename(from: Place, to: Place, { existing = 'replace' }: RenameOptions = {}): Promise<void> {
     check.checkPlace(from)
     check.checkPlace(to)
-    await this.#db.write((queries) => tree.renameEntry(queries, from, to))
+    check.checkRenameMode(existing)
+    await this.#db.write((queries) => tree.renameEntry(queries, { from, to, existing }))
   }
 
   async setAttributes(inode: InodeNumber, changes: Partial<InodeAttributes>): Promise<Inode> {

@@ -1,5 +1,5 @@
 /** Removes a share with all that is in it. */
-import type { InodeNumber, MetadataStore } from '../../metadata/metadata-store.ts'
+import type { InodeNumber, MetadataStore } from './metadata-store.ts'
 
 export async function removeShareTree(store: MetadataStore, name: string): Promise<void> {
   const share = await store.share(name)
