@@ -64,6 +64,7 @@ export const ERROR_CODES = [
   'directory_not_empty',
   'lock_conflict',
   'record_invalid',
+  'store_inconsistent',
   'invalid_argument',
   'internal',
 ] as const
@@ -107,6 +108,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   directory_not_empty: { httpStatus: 409, retryable: false, hint: 'Remove what is in the directory first' },
   lock_conflict: { httpStatus: 423, retryable: true, hint: 'Wait for the other lock to be released' },
   record_invalid: { httpStatus: 422, retryable: false, hint: 'A stored record cannot be decoded; nothing was skipped. Mend or remove it, then back up again' },
+  store_inconsistent: { httpStatus: 422, retryable: false, hint: 'Nothing was published or swapped in; delete no payloads meanwhile, and mend the store or restore an earlier backup' },
   invalid_argument: { httpStatus: 400, retryable: false, hint: 'Correct the argument named in the message' },
   internal: { httpStatus: 500, retryable: false, hint: 'This is a fault of Holdfast; report it with the code and the message' },
 }
@@ -364,6 +366,13 @@ export class MetadataError extends HoldfastError {
 export class RecordInvalidError extends HoldfastError {
   constructor(message: string, options?: HoldfastErrorOptions) {
     super('record_invalid', message, options)
+  }
+}
+
+/** Thrown when a store says in one place that it refers to a payload, and in another that it does not; a backup or a restore of it fails. */
+export class StoreInconsistentError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('store_inconsistent', message, options)
   }
 }
 

@@ -214,6 +214,7 @@ class LevelCatalog implements Catalog {
 }
 
 const NOT_ITS = { hint: 'Give the catalog a directory of its own' }
+const IN_USE = { hint: 'Let the backup, restore or sweep that uses it end, then try again; of a running server, do this from within it', details: { isInUse: true } }
 const NEWER = { hint: 'Use the release of Holdfast that wrote it, or a newer one' }
 const MAKE_ANEW = { hint: 'Move the catalog away and make it anew from the destinations: holdfast catalog rebuild' }
 const HINT_OF_STORE = 'The store was left as it was, or has been replaced whole: opening it completed or undid what was under way'
@@ -292,8 +293,8 @@ async function attempt<T>(verb: string, call: () => Promise<T>): Promise<T> {
     if (isHoldfastError(error)) throw error
     // LevelDB's own reason is the cause of "Database failed to open".
     const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
-    const text = isLocked(reason) ? 'another process has it open' : reason instanceof Error ? reason.message : String(reason)
-    throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${text}`, { cause: error })
+    if (isLocked(reason)) throw new CatalogUnavailableError(`Cannot ${verb} the catalog: another process has it open`, { cause: error, ...IN_USE })
+    throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${reason instanceof Error ? reason.message : String(reason)}`, { cause: error })
   }
 }
 

@@ -1,7 +1,8 @@
 /** The garbage collection of payloads: the only thing that deletes one. */
 import { setImmediate } from 'node:timers/promises'
 import { CombinedError, InternalError } from '../errors.ts'
-import { MAX_PAYLOADS_PER_CALL, type PayloadReferences, type PayloadStore, type StoredPayload } from '../payload-store.ts'
+import { MAX_PAYLOADS_PER_CALL, type PayloadReferences, type PayloadStore, type StoredPayload, type Tally } from '../payload-store.ts'
+import type { HeldBy } from './held-cursor.ts'
 import type { Holder, LeaseHolder } from './hold-set.ts'
 import type { Holds } from './holds.ts'
 import type { ReconcileReport, SweepSession } from './leases.ts'
@@ -28,12 +29,6 @@ export interface SweepPayloadsProgress {
   readonly payloads: number
 }
 
-/** Some payloads and their bytes. */
-export interface Tally {
-  readonly payloads: number
-  readonly bytes: number
-}
-
 export interface SweepPayloadsReport {
   readonly dryRun: boolean
   /** All that were looked at. Less than all where a stopped sweep was gone on with. */
@@ -42,6 +37,8 @@ export interface SweepPayloadsReport {
   readonly live: Tally
   /** Kept, for only a hold needs them. */
   readonly held: Tally
+  /** How many of these each holder needs, of holders that need some; and how many it alone. */
+  readonly heldBy: readonly HeldBy[]
   /** Kept, for they are of no use but not for long enough. */
   readonly waiting: Tally
   /** Deleted; or, in a dry run, what would be. */
@@ -112,6 +109,7 @@ class Sweep {
   readonly #state: SweepState
   #views: SweepViews | undefined
   #holders: readonly Holder[] = []
+  #heldBy: readonly HeldBy[] = []
   #heldOff: readonly LeaseHolder[] = []
   readonly #counts = { listed: new Count(), live: new Count(), held: new Count(), waiting: new Count(), deleted: new Count(), spared: new Count() }
 
@@ -126,6 +124,7 @@ class Sweep {
       const views = await this.#openViews()
       if (views === undefined) return
       await this.#mark(views)
+      this.#heldBy = views.heldBy()
       await this.#closeViews()
       if (this.#session !== undefined) await this.#deleteMarked(this.#session)
     } finally {
@@ -137,7 +136,7 @@ class Sweep {
     const { listed, live, held, waiting, deleted, spared } = this.#counts
     const holders = this.#holders
     const oldestHold = holders.toSorted((left, right) => (left.since < right.since ? -1 : 1))[0]
-    return { listed, live, held, waiting, deleted, spared, holders, oldestHold, heldOff: this.#heldOff }
+    return { listed, live, held, heldBy: this.#heldBy, waiting, deleted, spared, holders, oldestHold, heldOff: this.#heldOff }
   }
 
   /** Lists all payloads and marks those that nothing needs; older marks on them stay. */
@@ -194,6 +193,7 @@ class Sweep {
       listed.add(payload)
       if (need !== undefined) {
         this.#counts[need].add(payload)
+        if (need === 'held') views.countHeld(payload.bytes)
         continue
       }
       if (!WORD.test(payloadId) || !WORD.test(payload.version)) throw new InternalError(`Cannot sweep: the payload store lists ${JSON.stringify(payload)}, which is no payload`)

@@ -1,46 +1,55 @@
-/** Holding payloads while a restore makes a store refer to them. */
-import { CombinedError } from '../errors.ts'
-import type { HeldLease, Leases } from '../holds/leases.ts'
+/** A lease on all payloads for as long as a store is being made to refer to others. */
+import type { Catalog } from '../catalog/catalog.ts'
+import type { LeasePurpose } from '../catalog/hold-events.ts'
+import { CatalogUnavailableError, isHoldfastError } from '../errors.ts'
+import type { Holds } from '../holds/holds.ts'
+import { type HeldLease, Leases, releasedAfter, warnOfLease } from '../holds/leases.ts'
+import type { Swappable } from '../swappable.ts'
+
+/** The store that is to refer to the payloads. */
+export type HeldTarget = Pick<Swappable, 'readStoreId'>
 
 export interface HeldOptions {
-  /** Without them, nothing is held. */
-  readonly leases: Leases | undefined
-  readonly readStoreId: () => Promise<string | undefined>
-  readonly backupId: string
+  readonly purpose: Exclude<LeasePurpose, 'backup'>
+  readonly backupId?: string | undefined
+  readonly holds: Holds | undefined
+  readonly catalog: Catalog | undefined
+  readonly clock: () => number
   readonly signal?: AbortSignal | undefined
 }
 
 /**
- * Runs a restore under a lease on all payloads: the store refers to what is restored only at the end, and the backup may be deleted before. A lease
- * that cannot be released after a success is among the warnings: a later backup or sweep releases it.
+ * Runs a restore or a rollback under a lease: what the engine that is to be live refers to is referred to by the store only once it is. The lease is
+ * that of `holds`; with a catalog alone, one in it, and where that cannot be written, which no sweep can begin with either, none and a warning.
  *
- * Rejects with `hold_unavailable` when a running sweep does not let it hold them; nothing was run then.
+ * It ends with the work, also when that could not clear its journal: whichever engine the recovery makes live, the store keeps the other one, or removes it
+ * unused, and what it keeps it says in `retainedPayloadIds`.
+ *
+ * Rejects with `hold_unavailable` when a running sweep does not answer, and, where `holds` are given, with `catalog_unavailable`.
  */
-export async function held<T extends { readonly warnings: readonly Error[] }>(options: HeldOptions, run: () => Promise<T>): Promise<T> {
-  const { leases, readStoreId, backupId, signal } = options
-  if (leases === undefined) return await run()
-  await leases.reconcile()
-  const lease = await leases.protect({ purpose: 'restore', storeId: await readStoreId(), backupId, signal })
+export async function held<T extends { readonly warnings: readonly Error[] }>(target: HeldTarget, options: HeldOptions, run: () => Promise<T>): Promise<T> {
+  const { lease, warnings } = await protect(target, options)
   let report: T
   try {
     report = await run()
   } catch (error) {
-    throw await released(lease, error)
+    throw await releasedAfter(error, lease)
   }
-  const releasing = await lease.release('handed-over').catch((error: unknown) => error)
-  return releasing === undefined ? report : { ...report, warnings: [...report.warnings, releasing as Error] }
+  await lease?.release('handed-over').catch((error: unknown) => warnings.push(error as Error))
+  return warnings.length === 0 ? report : { ...report, warnings: [...report.warnings, ...warnings] }
 }
 
-async function released(lease: HeldLease, error: unknown): Promise<unknown> {
+async function protect(target: HeldTarget, options: HeldOptions): Promise<{ readonly lease: HeldLease | undefined; readonly warnings: Error[] }> {
+  const { holds, catalog, clock, purpose, backupId, signal } = options
+  const leases = holds?.leases ?? (catalog && new Leases({ catalog, clock }))
+  if (leases === undefined) return { lease: undefined, warnings: [] }
   try {
-    await lease.release('failed')
-    return error
-  } catch (releasing) {
-    const text = `${messageOf(error)}; its hold on payloads could not be released, which a later backup or sweep does: ${messageOf(releasing)}`
-    return new CombinedError(text, [error, releasing])
+    const { unproven } = await leases.reconcile()
+    // What is wrong with a store that cannot tell its ID is for the work itself to find.
+    const storeId = await target.readStoreId().catch(() => undefined)
+    return { lease: await leases.protect({ purpose, storeId, backupId, signal }), warnings: unproven.map(warnOfLease) }
+  } catch (error) {
+    if (holds !== undefined || !isHoldfastError(error) || error.code !== 'catalog_unavailable') throw error
+    return { lease: undefined, warnings: [new CatalogUnavailableError(`Payloads are not held meanwhile: ${error.message}`, { cause: error })] }
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -21,7 +21,10 @@ export interface RestoreBackupOptions {
   readonly backupId: string
   /** Where the attempt is recorded. One that cannot be written to is no reason not to restore: see `warnings`. @default nowhere */
   readonly catalog?: Catalog | undefined
-  /** What keeps the payloads of the backup from being deleted until the restored engine is live. Needed where payloads are swept. */
+  /**
+   * What keeps the payloads of the backup from being deleted until the restored engine is live. @default a lease in the catalog, as far as that can be
+   * written to; without a catalog nothing: then nothing may delete payloads meanwhile
+   */
   readonly holds?: Holds | undefined
   /** Whether a backup of another store may be restored; the target keeps its own ID. @default false */
   readonly allowStoreId?: boolean | undefined
@@ -75,9 +78,9 @@ const DRAIN_TIMEOUT_MS = 30_000
 export async function restoreBackup(options: RestoreBackupOptions): Promise<RestoreReport> {
   const { target, destination, backupId, catalog, holds, signal, clock = Date.now } = options
   checkBackupId(backupId)
-  const run = (): Promise<RestoreReport> => held({ leases: holds?.leases, readStoreId: () => target.readStoreId(), backupId, signal }, () => restore(options))
   return await exclusively(target, async () => {
     signal?.throwIfAborted()
+    const run = (): Promise<RestoreReport> => held(target, { purpose: 'restore', backupId, holds, catalog, clock, signal }, () => restore(options))
     return await recorded(target, { kind: 'restore', destination: destination.url, backupId }, { catalog, clock, signal, run, lastProgress })
   })
 }

@@ -6,7 +6,6 @@ import type { Destination } from '../destination.ts'
 import { InvalidArgumentError } from '../errors.ts'
 import { checkPayloadsExist } from '../holds/check-payloads.ts'
 import type { Holds } from '../holds/holds.ts'
-import { Leases } from '../holds/leases.ts'
 import { copyTree, type TreeCounts } from '../metadata/copy-tree.ts'
 import type { Inode, MetadataStore, MetadataView } from '../metadata/metadata-store.ts'
 import { findPath, parsePath, showPath, type TreePath } from '../metadata/tree-path.ts'
@@ -104,8 +103,7 @@ export async function restoreSubtree(options: RestoreSubtreeOptions): Promise<Re
     })
   }
   const target = { kind: store.kind, readStoreId: async () => store.storeId }
-  const leases = holds?.leases ?? (catalog && new Leases({ catalog, clock }))
-  const run = (): Promise<RestoreSubtreeReport> => held({ leases, readStoreId: target.readStoreId, backupId, signal }, () => new SubtreeRestore(options, { path, toPath }).run())
+  const run = (): Promise<RestoreSubtreeReport> => held(target, { purpose: 'restore', backupId, holds, catalog, clock, signal }, () => new SubtreeRestore(options, { path, toPath }).run())
   return await exclusively(store, async () => {
     signal?.throwIfAborted()
     return await recorded(target, { kind: 'restore', destination: destination.url, backupId }, { catalog, clock, signal, run, lastProgress })

@@ -2,8 +2,10 @@
 import { newBackupId } from '../backup-id.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import { RollbackUnavailableError } from '../errors.ts'
+import type { Holds } from '../holds/holds.ts'
 import type { Swappable } from '../swappable.ts'
 import { exclusively } from './exclusive.ts'
+import { held } from './held.ts'
 import { type LastProgress, recorded } from './recorded.ts'
 import { recoverInterrupted } from './recover.ts'
 import { type RestoreProgress, StepRunner, type StepTime } from './steps.ts'
@@ -13,6 +15,8 @@ export interface RollbackOptions {
   readonly target: Swappable
   /** Where the attempt is recorded. One that cannot be written to is no reason not to roll back: see `warnings`. @default nowhere */
   readonly catalog?: Catalog | undefined
+  /** What keeps payloads from being deleted until the engine is live: needed where a sweep does not ask for what is kept. @default as for `restoreBackup` */
+  readonly holds?: Holds | undefined
   /** How long operations in flight may take to end. @default 30,000 */
   readonly drainTimeoutMs?: number | undefined
   readonly onProgress?: ((progress: RestoreProgress) => void) | undefined
@@ -41,11 +45,12 @@ const DRAIN_TIMEOUT_MS = 30_000
  * nothing. What was written since the restore is in the engine that is kept.
  *
  * Rejects with `rollback_unavailable` when no engine is kept, `restore_in_progress`, `store_not_drained`, and `store_unavailable` when
- * the engine does not serve, swapped back by then.
+ * the engine does not serve, swapped back by then; `hold_unavailable` when a running sweep does not let it hold the payloads.
  */
 export async function rollback(options: RollbackOptions): Promise<RollbackReport> {
-  const { target, catalog, clock = Date.now } = options
-  return await exclusively(target, () => recorded(target, { kind: 'rollback' }, { catalog, clock, run: () => swapPrevious(options), lastProgress }))
+  const { target, catalog, holds, clock = Date.now } = options
+  const run = (): Promise<RollbackReport> => held(target, { purpose: 'rollback', holds, catalog, clock }, () => swapPrevious(options))
+  return await exclusively(target, () => recorded(target, { kind: 'rollback' }, { catalog, clock, run, lastProgress }))
 }
 
 function lastProgress({ storeId }: RollbackReport): LastProgress {

@@ -3,7 +3,7 @@ import { resolveBackup } from '../../backup/resolve-backup.ts'
 import { InvalidArgumentError } from '../../errors.ts'
 import { restoreSubtree, type RestoreSubtreeReport } from '../../restore/restore-subtree.ts'
 import { parsePath, showPath } from '../../metadata/tree-path.ts'
-import { withCatalog } from '../catalogs.ts'
+import { withHolds } from '../catalogs.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { catalogPathOf, parseStoreUrl } from '../store-url.ts'
@@ -40,7 +40,8 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
     await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
       if (overwrite === true) await output.confirm(`Replace what is at "${printable(target)}" in ${printable(url.shown)}?`, options)
       // The payloads are held by way of the catalog: without it, a collection of garbage could take them.
-      await withCatalog(catalogPathOf(options.store, options.catalog), { create: true }, async (catalog) => {
+      const catalogPath = catalogPathOf(options.store, options.catalog)
+      await withHolds({ store: options.store, use: 'need', catalogPath, create: true, destinations: [destination], signal }, async ({ catalog, holds, signal: holding }) => {
         const progress = output.progress('restore')
         try {
           const report = await restoreSubtree({
@@ -52,9 +53,10 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
             overwrite,
             openTrial: (manifest) => openTrial(manifest, trial, output),
             catalog,
+            holds,
             payloads,
             allowStoreId,
-            signal,
+            signal: holding,
             onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `restore: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
           })
           progress.end()

@@ -4,7 +4,7 @@ import { type Manifest, parseManifest } from '../../snapshot/manifest.ts'
 import { restoreBackup, type RestoreReport } from '../../restore/restore-backup.ts'
 import { prepare } from '../../restore/prepare.ts'
 import type { Swappable } from '../../swappable.ts'
-import { withCatalogIfPossible } from '../catalogs.ts'
+import { withLeasesIfPossible } from '../catalogs.ts'
 import { ID_HELP, withExamples, withSource, withStore } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output } from '../output.ts'
@@ -68,10 +68,12 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
       await output.confirm('Restore it?', options)
       const progress = output.progress('restore')
       try {
-        const report = await withCatalogIfPossible(catalogPathOf(options.store, options.catalog), (text) => output.warn(printable(text)), (catalog) =>
+        const parts = { store: options.store, catalogPath: catalogPathOf(options.store, options.catalog), signal, warn: (text: string) => output.warn(printable(text)) }
+        const report = await withLeasesIfPossible(parts, (leased) =>
           restoreBackup({
             ...attempt,
-            catalog,
+            signal: leased.signal,
+            catalog: leased.catalog,
             onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `restore: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
           }),
         )

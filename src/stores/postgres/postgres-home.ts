@@ -18,6 +18,7 @@ import { OpenStores } from './open-stores.ts'
 import { type PostgresEngines, type PostgresEnginesOptions, postgresEngines } from './postgres-engines.ts'
 import type { PoolHandle } from './pool-handle.ts'
 import { poolQuery } from './pool-query.ts'
+import { ANSWER_TIMEOUT_MS, checkTimeout } from './snapshot/answers.ts'
 import { quoteName } from './snapshot/client.ts'
 
 export interface PostgresHomeOptions extends PostgresEnginesOptions {
@@ -59,14 +60,15 @@ export class PostgresHome implements EngineHome {
   constructor(handle: PoolHandle, options: PostgresHomeOptions) {
     this.schema = checkSchemaName(options.schema)
     this.#handle = handle
+    const answerTimeoutMs = checkTimeout(options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, 'answerTimeoutMs')
     this.#driver = options.engines ?? postgresEngines(handle.pool, options)
     this.schemaVersion = this.#driver.schemaVersion
     this.#swapTimeoutMs = options.swapTimeoutMs ?? DEFAULT_SWAP_TIMEOUT_MS
     this.#warn = options.onWarning ?? ((warning) => process.emitWarning(warning))
     this.#records = new HomeRecords(this.schema)
-    this.#lease = new HomeLease(handle.pool, this.schema)
+    this.#lease = new HomeLease(handle.pool, { schema: this.schema, answerTimeoutMs })
     this.#open = new OpenStores(this.schema)
-    this.#query = poolQuery(handle.pool, `Cannot read the records of the store in schema "${this.schema}"`)
+    this.#query = poolQuery(handle.pool, `Cannot read the records of the store in schema "${this.schema}"`, answerTimeoutMs)
   }
 
   /** Takes the home over: adopts it, recovers it, sweeps it. Called once, before anything else. */
