@@ -7,7 +7,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import type { PayloadIdsName } from '../catalog/hold-events.ts'
 import { BlockEncoder } from '../payload-ids/block-encoder.ts'
-import { type IdList, idsOf, listOf } from '../payload-ids/id-list.ts'
+import { type IdList, idsOf, pickedFrom } from '../payload-ids/id-list.ts'
 import { mergeRuns } from '../payload-ids/merge.ts'
 import type { IdLists, MergedList } from '../payload-ids/merged-list.ts'
 import { decodePayloadIdLists } from '../payload-ids.ts'
@@ -16,10 +16,10 @@ import { checkedPayloadIds } from './payload-ids-cache.ts'
 import { RowReader } from './row-reader.ts'
 import { type StoredUnion, UNION_PARTS, type UnionDescription, type UnionDraft, type UnionPart, type UnionStore } from './union-store.ts'
 
-/** Some held payload IDs in ascending order. */
-export interface HeldBatch {
-  readonly payloadIds: readonly string[]
-  /** For each ID `words` numbers of 32 bits, one bit for each set. */
+/** Some payload IDs in ascending order. */
+export interface HeldList {
+  readonly list: IdList
+  /** For each ID `words` numbers of 32 bits, one bit for each set that has it. One without any bit of the mask is not held. */
   readonly rows: Uint32Array
 }
 
@@ -27,33 +27,29 @@ export interface HeldBatch {
 export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
   /** The sets, by their bits; `null` where there is none. */
   readonly sets: readonly (PayloadIdsName | null)[]
-  /** Of a row. */
-  readonly words: number
+  /** The bits of the sets; the words of a row are as many. */
+  readonly mask: Uint32Array
   readonly #union: StoredUnion
 
   constructor(union: StoredUnion, sets: readonly (PayloadIdsName | null)[]) {
     this.sets = sets
-    this.words = union.description.words
+    this.mask = maskOf(sets, union.description.words)
     this.#union = union
   }
 
   /** May run several times, also at once. */
-  async *batches(): AsyncGenerator<HeldBatch, void, undefined> {
-    const reader = new RowReader(this.#union.read('rows'), this.words)
-    const isAll = this.sets.length === this.#union.description.sets.length && !this.sets.includes(null)
-    const mask = maskOf(this.sets, this.words)
+  async *lists(): AsyncGenerator<HeldList, void, undefined> {
+    const reader = new RowReader(this.#union.read('rows'), this.mask.length)
     try {
-      for await (const list of decodePayloadIdLists(this.#union.read('payload-ids'))) {
-        const rows = await reader.take(list.count)
-        yield isAll ? { payloadIds: idsOf(list), rows } : masked({ payloadIds: idsOf(list), rows }, mask)
-      }
+      for await (const list of decodePayloadIdLists(this.#union.read('payload-ids'))) yield { list, rows: await reader.take(list.count) }
     } finally {
       await reader.close()
     }
   }
 
+  /** The IDs one by one. */
   async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
-    for await (const { payloadIds } of this.batches()) yield* payloadIds
+    for await (const { list, rows } of this.lists()) yield* idsOf(list).filter((_, index) => isInRow(rows, index * this.mask.length, this.mask))
   }
 
   async close(): Promise<void> {
@@ -276,24 +272,15 @@ function maskOf(sets: readonly (PayloadIdsName | null)[], words: number): Uint32
   return mask
 }
 
-/** Without what was only in sets that are held no more. */
-function masked({ payloadIds, rows }: HeldBatch, mask: Uint32Array): HeldBatch {
-  for (let at = 0; at < rows.length; at++) rows[at]! &= mask[at % mask.length] as number
-  const isKept = keptRows(rows, mask.length)
-  return { payloadIds: payloadIds.filter((_, index) => isKept[index]), rows: packedRows(rows, isKept, mask.length) }
+/** Whether a row has a bit of the mask. */
+export function isInRow(rows: Uint32Array, at: number, mask: Uint32Array): boolean {
+  for (let word = 0; word < mask.length; word++) if (((rows[at + word] as number) & (mask[word] as number)) !== 0) return true
+  return false
 }
 
 function withoutEmptyRows(list: IdList, rows: Uint32Array, words: number): { readonly list: IdList; readonly rows: Uint32Array } {
-  const isKept = keptRows(rows, words)
-  return { list: listOf(idsOf(list).filter((_, index) => isKept[index])), rows: packedRows(rows, isKept, words) }
-}
-
-function keptRows(rows: Uint32Array, words: number): boolean[] {
-  return Array.from({ length: rows.length / words }, (_, index) => !isEmptyRow(rows, index * words, words))
-}
-
-function packedRows(rows: Uint32Array, isKept: readonly boolean[], words: number): Uint32Array {
-  return rows.filter((_, at) => isKept[Math.floor(at / words)])
+  const isKept = Array.from({ length: list.count }, (_, index) => !isEmptyRow(rows, index * words, words))
+  return { list: pickedFrom(list, isKept), rows: rows.filter((_, at) => isKept[Math.floor(at / words)]) }
 }
 
 function isEmptyRow(rows: Uint32Array, at: number, words: number): boolean {

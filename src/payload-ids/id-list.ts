@@ -79,6 +79,22 @@ export function firstOf({ width, bytes }: IdList): string {
   return width === 0 ? bytes.toString('latin1', 0, bytes.indexOf(LINE_FEED)) : bytes.toString('hex', 0, width)
 }
 
+/** The IDs of a list that are to be kept. */
+export function pickedFrom(list: IdList, isKept: readonly boolean[]): IdList {
+  const { width, count, bytes } = list
+  if (width === 0) return listOf(idsOf(list).filter((_, index) => isKept[index]))
+  const picked = Buffer.allocUnsafeSlow(bytes.byteLength)
+  let used = 0
+  for (let index = 0; index < count; index++) if (isKept[index] === true) used = copyId(bytes, index * width, picked, used, width)
+  return { width, count: used / width, bytes: picked.subarray(0, used) }
+}
+
+/** Copies one packed ID, and returns where it ends. For some tens of bytes this is faster than calls that leave JavaScript. */
+export function copyId(source: Uint8Array, from: number, target: Uint8Array, at: number, width: number): number {
+  for (let index = 0; index < width; index++) target[at + index] = source[from + index] ?? 0
+  return at + width
+}
+
 /** The length that all have; 0 when they differ. */
 function commonLength(payloadIds: readonly string[]): number {
   const length = payloadIds[0]?.length ?? 0

@@ -1,14 +1,14 @@
 /** Merges ascending lists of payload IDs into one. */
-import type { IdList } from './id-list.ts'
+import { type IdList, copyId } from './id-list.ts'
+import { KEY_BYTES, keyAt } from './id-key.ts'
 import { KeyTree } from './key-tree.ts'
 import { type IdLists, type MergedList, nextOf } from './merged-list.ts'
 import { mergeTexts } from './merge-texts.ts'
-import { copyId } from './sort-packed.ts'
 
 /** Some milliseconds of work. */
 const BATCH_IDS = 8192
-/** Bytes of an ID that are compared as one number, which a double holds exactly. */
-const KEY_BYTES = 6
+const WORD_BYTES = 4
+const NO_BYTES: Buffer = Buffer.alloc(0)
 
 /** The IDs of all runs in ascending order, each once. IDs of one width are merged several times as fast as others. */
 export async function* mergeRuns(runs: readonly IdLists[]): AsyncGenerator<MergedList, void, undefined> {
@@ -36,6 +36,9 @@ class PackedMerge {
   /** The list at hand of each run, and where its smallest ID is that was not taken. */
   readonly #bytes: Buffer[]
   readonly #at: Int32Array
+  /** The bytes of each run as words, where the width is one of whole words; most IDs are compared to find them the same. */
+  readonly #words: Uint32Array[] = []
+  readonly #isOfWords: boolean
   #skip = 0
   #isSkipKnown = false
   /** The runs that have the smallest key, and of these the ones that have the smallest ID. */
@@ -46,7 +49,9 @@ class PackedMerge {
     this.#runs = runs
     this.#width = width
     this.#keys = new KeyTree(runs.length)
-    this.#bytes = lists.map((list) => list?.bytes ?? Buffer.alloc(0))
+    this.#isOfWords = width % WORD_BYTES === 0
+    this.#bytes = lists.map(() => NO_BYTES)
+    for (const [run, list] of lists.entries()) this.#setBytes(run, list?.bytes ?? NO_BYTES)
     this.#at = new Int32Array(runs.length)
     this.#tied = new Int32Array(runs.length)
     this.#least = new Int32Array(runs.length)
@@ -111,9 +116,13 @@ class PackedMerge {
     return least
   }
 
+  /** Of IDs whose keys are the same. */
   #compare(left: number, right: number): number {
-    const [leftBytes, rightBytes] = [this.#bytes[left] as Buffer, this.#bytes[right] as Buffer]
-    const [leftAt, rightAt] = [this.#at[left] as number, this.#at[right] as number]
+    const leftAt = this.#at[left] as number
+    const rightAt = this.#at[right] as number
+    if (this.#isOfWords && isSame(this.#words[left] as Uint32Array, leftAt / WORD_BYTES, this.#words[right] as Uint32Array, rightAt / WORD_BYTES, this.#width / WORD_BYTES)) return 0
+    const leftBytes = this.#bytes[left] as Buffer
+    const rightBytes = this.#bytes[right] as Buffer
     for (let index = this.#skip + KEY_BYTES; index < this.#width; index++) {
       const difference = (leftBytes[leftAt + index] as number) - (rightBytes[rightAt + index] as number)
       if (difference !== 0) return difference
@@ -124,14 +133,20 @@ class PackedMerge {
   /** Gets the next list of a run; returns it when it is of another width. */
   async #load(run: number): Promise<IdList | undefined> {
     const list = await nextOf(this.#runs[run] as IdLists)
-    this.#bytes[run] = Buffer.alloc(0)
+    this.#setBytes(run, NO_BYTES)
     this.#at[run] = 0
     if (list !== undefined && list.width !== this.#width) return list
-    this.#bytes[run] = list?.bytes ?? Buffer.alloc(0)
+    this.#setBytes(run, list?.bytes ?? NO_BYTES)
     this.#isSkipKnown = false
     if (this.#skip > 0) this.#findSkip()
     else if (list !== undefined) this.#keys.set(run, keyAt(list.bytes, 0, this.#width))
     return undefined
+  }
+
+  #setBytes(run: number, bytes: Buffer): void {
+    const aligned = !this.#isOfWords || bytes.byteOffset % WORD_BYTES === 0 ? bytes : Buffer.from(new Uint8Array(bytes).buffer)
+    this.#bytes[run] = aligned
+    if (this.#isOfWords) this.#words[run] = new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / WORD_BYTES)
   }
 
   /** Looks how many bytes all IDs at hand have in common. */
@@ -170,14 +185,7 @@ class PackedMerge {
   }
 }
 
-/** The first bytes of an ID that has so many from there, as a number. */
-function keyAt(bytes: Buffer, at: number, length: number): number {
-  if (length >= KEY_BYTES) {
-    const high = ((bytes[at] as number) << 16) | ((bytes[at + 1] as number) << 8) | (bytes[at + 2] as number)
-    const low = ((bytes[at + 3] as number) << 16) | ((bytes[at + 4] as number) << 8) | (bytes[at + 5] as number)
-    return high * 0x1000000 + low
-  }
-  let key = 0
-  for (let index = 0; index < KEY_BYTES; index++) key = key * 256 + (index < length ? (bytes[at + index] as number) : 0)
-  return key
+function isSame(left: Uint32Array, leftAt: number, right: Uint32Array, rightAt: number, words: number): boolean {
+  for (let word = 0; word < words; word++) if (left[leftAt + word] !== right[rightAt + word]) return false
+  return true
 }
