@@ -6,6 +6,7 @@ import { CombinedError } from '../errors.ts'
 import type { Holds } from '../holds/holds.ts'
 import type { HeldLease } from '../holds/leases.ts'
 import type { SideEngine, Swappable } from '../swappable.ts'
+import { drainTimeoutOf } from './drain-timeout.ts'
 import { exclusively } from './exclusive.ts'
 import { type RestorePlan, prepare } from './prepare.ts'
 import { type LastProgress, recorded } from './recorded.ts'
@@ -56,8 +57,6 @@ export interface RestoreReport {
   readonly warnings: readonly Error[]
 }
 
-const DRAIN_TIMEOUT_MS = 30_000
-
 /**
  * Restores a backup into a store that may be in service.
  *
@@ -75,9 +74,10 @@ const DRAIN_TIMEOUT_MS = 30_000
 export async function restoreBackup(options: RestoreBackupOptions): Promise<RestoreReport> {
   const { target, destination, backupId, catalog, signal, clock = Date.now } = options
   checkBackupId(backupId)
+  const drainTimeoutMs = drainTimeoutOf(options)
   return await exclusively(target, async () => {
     signal?.throwIfAborted()
-    return await recorded(target, { kind: 'restore', destination: destination.url, backupId }, { catalog, clock, signal, run: () => held(options, () => restore(options)), lastProgress })
+    return await recorded(target, { kind: 'restore', destination: destination.url, backupId }, { catalog, clock, signal, run: () => held(options, () => restore({ ...options, drainTimeoutMs })), lastProgress })
   })
 }
 
@@ -110,8 +110,8 @@ async function released(lease: HeldLease | undefined, error: unknown): Promise<u
   }
 }
 
-async function restore(options: RestoreBackupOptions): Promise<RestoreReport> {
-  const { target, drain = 'writes', drainTimeoutMs = DRAIN_TIMEOUT_MS, clock = Date.now } = options
+async function restore(options: RestoreBackupOptions & { readonly drainTimeoutMs: number }): Promise<RestoreReport> {
+  const { target, drain = 'writes', drainTimeoutMs, clock = Date.now } = options
   await recoverInterrupted(target, { drainTimeoutMs })
   const startedAtMs = clock()
   const startedAt = performance.now()

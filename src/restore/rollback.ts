@@ -3,6 +3,7 @@ import { newBackupId } from '../backup-id.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import { RollbackUnavailableError } from '../errors.ts'
 import type { Swappable } from '../swappable.ts'
+import { drainTimeoutOf } from './drain-timeout.ts'
 import { exclusively } from './exclusive.ts'
 import { type LastProgress, recorded } from './recorded.ts'
 import { recoverInterrupted } from './recover.ts'
@@ -34,8 +35,6 @@ export interface RollbackReport {
   readonly warnings: readonly Error[]
 }
 
-const DRAIN_TIMEOUT_MS = 30_000
-
 /**
  * Makes the previous engine live again and keeps the live one as the previous, with the same journal as a restore: rolling back twice changes
  * nothing. What was written since the restore is in the engine that is kept.
@@ -45,14 +44,15 @@ const DRAIN_TIMEOUT_MS = 30_000
  */
 export async function rollback(options: RollbackOptions): Promise<RollbackReport> {
   const { target, catalog, clock = Date.now } = options
-  return await exclusively(target, () => recorded(target, { kind: 'rollback' }, { catalog, clock, run: () => swapPrevious(options), lastProgress }))
+  const drainTimeoutMs = drainTimeoutOf(options)
+  return await exclusively(target, () => recorded(target, { kind: 'rollback' }, { catalog, clock, run: () => swapPrevious({ ...options, drainTimeoutMs }), lastProgress }))
 }
 
 function lastProgress({ storeId }: RollbackReport): LastProgress {
   return { phase: 'resume', storeId, bytes: 0, records: 0 }
 }
 
-async function swapPrevious({ target, drainTimeoutMs = DRAIN_TIMEOUT_MS, onProgress, clock = Date.now }: RollbackOptions): Promise<RollbackReport> {
+async function swapPrevious({ target, drainTimeoutMs, onProgress, clock = Date.now }: RollbackOptions & { readonly drainTimeoutMs: number }): Promise<RollbackReport> {
   await recoverInterrupted(target, { drainTimeoutMs })
   const steps = new StepRunner(onProgress)
   const { live, previous } = await target.engines()

@@ -1,6 +1,7 @@
 /** Backs up and restores any schema of a Postgres database, from version 15 on. */
 import { availableParallelism } from 'node:os'
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../backupable.ts'
+import { MAX_WAIT_MS, checkWholeNumber } from '../../check-number.ts'
 import { BackupAbortedError } from '../../errors.ts'
 import type { PayloadIdSet } from '../../payload-ids.ts'
 import { Interrupt } from '../common/interrupt.ts'
@@ -65,7 +66,7 @@ const DEFAULT_LOCK_TIMEOUT_MS = 10_000
  * `store_unavailable` when the server cannot be reached or breaks off, `store_not_drained` when a lock is not given in time,
  * `restore_in_progress` when another restore fills the schema, and `destination_no_space` when the server's disk is full.
  *
- * Throws `RangeError` for a number of connections that is not 1 to 16.
+ * Throws `RangeError` for a number of connections that is not 1 to 16, and for a wait for locks that is not from 1 ms to a day.
  */
 export function postgresBackupable(pool: PostgresPool, options: PostgresBackupableOptions): Backupable {
   return new PostgresBackupable(pool, options)
@@ -91,10 +92,8 @@ class PostgresBackupable implements Backupable {
   constructor(pool: PostgresPool, options: PostgresBackupableOptions) {
     const { schema, payloadIds, schemaVersion, storeId = 'default', leaveOut = [], writersLock, spillDirectory } = options
     const { connections = DEFAULT_CONNECTIONS, lockTimeoutMs = DEFAULT_LOCK_TIMEOUT_MS, worker = true } = options
-    if (!Number.isInteger(connections) || connections < 1 || connections > MAX_CONNECTIONS) {
-      throw new RangeError(`connections must be 1 to ${MAX_CONNECTIONS}, got ${connections}`)
-    }
-    if (!Number.isInteger(lockTimeoutMs) || lockTimeoutMs < 1) throw new RangeError(`lockTimeoutMs must be a whole number greater than 0, got ${lockTimeoutMs}`)
+    checkWholeNumber('connections', connections, { least: 1, most: MAX_CONNECTIONS })
+    checkWholeNumber('lockTimeoutMs', lockTimeoutMs, { least: 1, most: MAX_WAIT_MS })
     this.#pool = pool
     this.#inWorker = worker
     this.#storeId = storeId
