@@ -43,7 +43,8 @@ export function registerGc(program: Command, terminal: Terminal): void {
       ['gc --store level:/srv/metadata --payloads /srv/payloads --from file:/backups --apply', 'mark what is of no use, delete what was marked an hour ago'],
     ],
     `A payload is deleted when a run marked it as needed by nothing, the minimum age passed since, and a later look finds it so still: run it
-regularly. If anything that may hold payloads cannot be read, nothing is deleted. No other process may have the store open.`,
+regularly. If anything that may hold payloads cannot be read, nothing is deleted. No other process may have the store open. Files that a
+killed import left half written go after a day, by this or by the next import.`,
   )
   command.action((options: GcOptions) => gc(options, terminal))
 }
@@ -56,6 +57,7 @@ async function gc(options: GcOptions, terminal: Terminal): Promise<void> {
   await withDestinations(options.from, async (destinations) => {
     await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
       await refuseOthers(payloads, store)
+      if (options.apply === true) await payloads.removeAbandoned()
       await withCatalog(catalogPath, { create: false }, async (catalog) => {
         const holds = openHolds({ catalog, destinations, directory: `${catalogPath}-holds` })
         const progress = output.progress('gc')
