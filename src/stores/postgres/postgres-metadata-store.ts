@@ -1,4 +1,5 @@
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../backupable.ts'
+import { MAX_WAIT_MS, checkWholeNumber } from '../../check-number.ts'
 import { InvalidArgumentError } from '../../errors.ts'
 import type {
   ByteRangeLock,
@@ -21,7 +22,7 @@ import { SCHEMA_VERSION, migrate } from './migrations.ts'
 import { postgresBackupable } from './postgres-backupable.ts'
 import { PostgresMetadataReader } from './postgres-metadata-reader.ts'
 import { PostgresMetadataView } from './postgres-metadata-view.ts'
-import { ANSWER_TIMEOUT_MS, checkTimeout } from './snapshot/answers.ts'
+import { ANSWER_TIMEOUT_MS } from './snapshot/answers.ts'
 import type { PostgresPool } from './snapshot/client.ts'
 import { SchemaDatabase } from './store/database.ts'
 import { importView } from './store/import-view.ts'
@@ -87,8 +88,8 @@ export class PostgresMetadataStore extends PostgresMetadataReader implements Met
   static async open(pool: PostgresPool, options: PostgresMetadataStoreOptions): Promise<PostgresMetadataStore> {
     const { schema, create = true } = options
     checkSchemaName(schema)
-    const answerTimeoutMs = checkTimeout(options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, 'answerTimeoutMs')
-    const lockTimeoutMs = checkTimeout(options.lockTimeoutMs ?? OPEN_LOCK_TIMEOUT_MS, 'lockTimeoutMs')
+    const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
+    const lockTimeoutMs = checkWholeNumber('lockTimeoutMs', options.lockTimeoutMs ?? OPEN_LOCK_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
     const storeId = await migrate(pool, { schema, create, storeId: options.storeId, lockTimeoutMs, answerTimeoutMs })
     return new PostgresMetadataStore(pool, { ...options, storeId, answerTimeoutMs })
   }
