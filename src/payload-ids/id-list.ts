@@ -52,11 +52,12 @@ export function listOf(payloadIds: readonly string[]): IdList {
 /** Packs lines of IDs, each ended by a line feed, when all of them are lower-case hex of one even length. */
 export function packedLines(lines: Uint8Array): IdList | undefined {
   const length = lines.indexOf(LINE_FEED)
-  const count = lines.byteLength / (length + 1)
+  const total = lines.byteLength
+  const count = total / (length + 1)
   if (length <= 0 || length % 2 !== 0 || length >= MAX_ID_LENGTH || !Number.isInteger(count)) return undefined
   const bytes = Buffer.allocUnsafeSlow((count * length) / 2)
   let used = 0
-  for (let at = 0; at < lines.byteLength; at++) {
+  for (let at = 0; at < total; at++) {
     for (const end = at + length; at < end; at += 2) {
       const value = (HEX_VALUES[lines[at]!]! << 4) | HEX_VALUES[lines[at + 1]!]!
       if (value < 0) return undefined

@@ -40,13 +40,13 @@ export async function writeSnapshot(pool: PostgresPool, sink: SnapshotSink, opti
 
 async function writeView(view: SchemaView, sink: SnapshotSink, options: WriteSnapshotOptions & { readonly builder: PayloadIdSetBuilder }): Promise<PayloadIdSet> {
   const { found, sizes, pageBytes, sequences } = view.state
-  const { schema, storeKind, storeId, schemaVersion, interrupt, allocate, onProgress, payloadIdsQuery, builder } = options
+  const { schema, connections, storeKind, storeId, schemaVersion, interrupt, allocate, onProgress, payloadIdsQuery, builder } = options
   const directories = directoriesOf(found.tables)
   const tables = found.tables.map(({ name, columns, format }, index) => ({ name, directory: directories[index] ?? '', format, columns }))
   const sections = planSections(tables)
   const writer = new SnapshotWriter(sink, { storeKind, storeId, schemaVersion, sections: sections.names, createdAtMs: view.state.openedAtMs })
   const archive = new ArchiveWriter(writer, { schema: { tables, sequences: found.sequences }, sections, allocate, onProgress })
-  const runner = new CopyRunner(copyRanges(sizes, { schema, pageBytes }), interrupt)
+  const runner = new CopyRunner(copyRanges(sizes, { schema, pageBytes, readers: connections - 1 }), interrupt)
   const reading = view.read(runner, (session) => readPayloadIds(session, { query: payloadIdsQuery, builder, interrupt }))
   // Its failure reaches every wait through the interrupt, and is thrown below.
   reading.catch((error: unknown) => interrupt.fail(error))
