@@ -1,8 +1,7 @@
 /** Reads the `payload-ids` object, block by block, from any chunking. */
 import { RestoreCorruptError } from '../errors.ts'
 import { BLOCK_HEADER_BYTES, BLOCK_IDS, PAYLOAD_IDS_PREAMBLE, sharedPrefix } from './block-encoder.ts'
-import { type IdList, MAX_ID_LENGTH, isPayloadId, widthOf } from './id-list.ts'
-import { copyId } from './sort-packed.ts'
+import { type IdList, MAX_ID_LENGTH, copyId, isPayloadId, widthOf } from './id-list.ts'
 
 /** The most bytes of a block's content: each ID at its longest, with the two bytes before it. */
 const MAX_CONTENT_BYTES = BLOCK_IDS * (MAX_ID_LENGTH + 2)

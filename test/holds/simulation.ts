@@ -13,7 +13,8 @@ import type { Destination } from '../../src/destination.ts'
 import type { PayloadStore } from '../../src/payload-store.ts'
 import { recover } from '../../src/restore/recover.ts'
 import { restoreBackup } from '../../src/restore/restore-backup.ts'
-import { leasesOf, type SimHome, simCache, simCatalog, simDestination, simPayloads, simReferences, simStore, simSweepState, simTarget } from './fakes.ts'
+import { leasesOf, type SimHome, simCache, simCatalog, simDestination, simPayloads, simReferences, simStore, simSweepState, simTarget, simUnions } from './fakes.ts'
+import { memoryUnions } from './memory-unions.ts'
 import type { Process } from './scheduler.ts'
 import { MIN_AGE_MS, World } from './world.ts'
 
@@ -148,6 +149,7 @@ class Simulation {
   readonly #home: SimHome = { journal: undefined }
   readonly #sets = new Map<string, Uint8Array[]>()
   readonly #state = simSweepState()
+  readonly #unions = memoryUnions()
   readonly #underWay = new Set<string>()
   readonly #dead = new Set<number>()
   readonly #codes = new Map<string, number>()
@@ -343,7 +345,7 @@ class Simulation {
       pause: () => world.scheduler.call(process, () => undefined),
       process: this.#proofOf(process),
     })
-    return new Holds({ leases, destinations: [simDestination(world, process)], cache, stateOf: () => this.#state, steadyClock: clock })
+    return new Holds({ leases, destinations: [simDestination(world, process)], cache, unions: simUnions(world, process, this.#unions), stateOf: () => this.#state, steadyClock: clock })
   }
 
   #proofOf({ pid }: Process): ProcessProof {

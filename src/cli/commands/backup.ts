@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { runBackup } from '../../backup/run-backup.ts'
 import type { Destination } from '../../destination.ts'
 import type { Manifest } from '../../snapshot/manifest.ts'
-import { withCatalog } from '../catalogs.ts'
+import { withHolds } from '../catalogs.ts'
 import { collectLabel, parseBytes, withExamples, withStore } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
@@ -52,17 +52,18 @@ async function backup(options: BackupCommandOptions, terminal: Terminal): Promis
   await withDestination(options.to, async (destination) => {
     await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
       const doubts = await doubtsAbout(destination, terminal.signal)
-      await withCatalog(catalogPath, { create: true }, async (catalog) => {
+      await withHolds({ store: options.store, use: 'need', catalogPath, create: true, destinations: [destination], signal: terminal.signal }, async ({ catalog, holds, signal }) => {
         const progress = output.progress('backup')
         try {
           const { manifest, verification, warnings } = await runBackup({
             store,
             destination,
             catalog,
+            holds,
             payloads,
             labels: options.label,
             maxBytesPerSecond: options.maxRate,
-            signal: terminal.signal,
+            signal,
             onProgress: ({ phase, bytes, totalBytes, records }) => progress.update({ label: `backup: ${phase}`, bytes, totalBytes, count: records, noun: phase === 'payload-ids' ? 'payload IDs' : 'records' }),
           })
           progress.end()

@@ -5,6 +5,7 @@ import { copyRow } from './copy.ts'
 import { foregroundRow } from './foreground.ts'
 import { memoryRow } from './memory.ts'
 import { openingRow } from './opening.ts'
+import { payloadIdsRow } from './payload-ids.ts'
 import { postgresForegroundRow } from './postgres-foreground.ts'
 import { postgresMemoryRow } from './postgres-memory.ts'
 import { postgresRow } from './postgres.ts'
@@ -23,6 +24,7 @@ export const ROWS: readonly BenchRow[] = [
   memoryRow,
   scaleRow,
   verifyRow,
+  payloadIdsRow,
   copyRow,
   s3Row,
   postgresRow,

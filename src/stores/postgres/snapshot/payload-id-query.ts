@@ -1,10 +1,10 @@
 /** Payload IDs by a query of the embedder's, sorted by the server. */
 import { RecordInvalidError } from '../../../errors.ts'
 import type { PayloadIdSetBuilder } from '../../../payload-ids.ts'
-import { isPayloadId } from '../../../payload-ids/id-list.ts'
+import { LINE_FEED, MAX_ID_LENGTH, isPayloadId, packedLines } from '../../../payload-ids/id-list.ts'
 import type { Interrupt } from '../../common/interrupt.ts'
 import type { Piece } from './copy-out.ts'
-import { type ReferenceTally } from './reference-count.ts'
+import type { ReferenceTally } from './reference-count.ts'
 import type { Session } from './session.ts'
 
 const READ_AHEAD_BYTES: number = 1024 * 1024
@@ -16,7 +16,8 @@ export function payloadIdCommand(query: string): string {
 }
 
 const BACKSLASH = 0x5c
-const MAX_ID_LENGTH = 255
+/** How much is kept of a line whose end has not come: a byte more than a payload ID of backslashes alone has, each sent as two. */
+const MAX_REST_BYTES: number = 2 * MAX_ID_LENGTH + 1
 /** How many values that are no payload IDs are named. */
 const MAX_NAMED = 20
 
@@ -37,13 +38,13 @@ export async function readPayloadIds(session: Session, { query, builder, tally, 
   lines.checkAll()
 }
 
-/** Lines as they come; as bytes where all of them are plain, which is nearly always. */
+/** Lines as they come, in their order; as bytes where all of them are plain, which is nearly always. */
 class LineReader {
   readonly #builder: PayloadIdSetBuilder
   readonly #tally: ReferenceTally | undefined
   readonly #invalid: string[] = []
   #invalidCount = 0
-  /** The beginning of a line. */
+  /** The beginning of a line; of one that is too long, enough to see that. */
   #rest: Buffer = Buffer.alloc(0)
 
   constructor(builder: PayloadIdSetBuilder, tally: ReferenceTally | undefined) {
@@ -52,18 +53,16 @@ class LineReader {
   }
 
   take({ bytes, ends }: Piece): void {
-    let from = 0
-    if (this.#rest.byteLength > 0 && ends.length > 0) {
-      from = ends[0] ?? 0
-      this.#addEach(Buffer.concat([this.#rest, bytes.subarray(0, from)]))
+    const [first] = ends
+    const isContinued = this.#rest.byteLength > 0 && first !== undefined
+    if (isContinued) {
+      this.#add(Buffer.concat([this.#rest, bytes.subarray(0, first)]))
       this.#rest = Buffer.alloc(0)
     }
+    const from = isContinued ? first : 0
     const to = ends.at(-1) ?? 0
-    if (to > from) {
-      if (arePlain(bytes, from, ends)) this.#addPlain(bytes, from, ends)
-      else this.#addEach(bytes.subarray(from, to))
-    }
-    if (to < bytes.byteLength) this.#rest = Buffer.concat([this.#rest, bytes.subarray(to)])
+    this.#add(bytes.subarray(from, to))
+    if (to < bytes.byteLength) this.#rest = Buffer.concat([this.#rest, bytes.subarray(to, to + MAX_REST_BYTES - this.#rest.byteLength)])
   }
 
   /** Throws when any line was no payload ID. */
@@ -74,16 +73,13 @@ class LineReader {
     })
   }
 
-  #addPlain(bytes: Buffer, from: number, ends: readonly number[]): void {
-    this.#builder.addLines(bytes.subarray(from, ends.at(-1)))
-    if (this.#tally === undefined) return
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    let start = from
-    for (const end of ends) {
-      if (end <= from) continue
-      this.#tally.add(view, start, end - 1)
-      start = end
-    }
+  #add(lines: Buffer): void {
+    if (lines.byteLength === 0) return
+    const packed = packedLines(lines)
+    if (packed === undefined && !arePlain(lines)) return this.#addEach(lines)
+    if (packed === undefined) this.#builder.addLines(lines)
+    else this.#builder.addList(packed)
+    this.#tally?.addLines(lines)
   }
 
   /** A byte that is not ASCII is not mistaken for a character that is: the check finds it. */
@@ -98,17 +94,18 @@ class LineReader {
   }
 }
 
-/** Whether all lines from there on are payload IDs that stand for themselves. */
-function arePlain(bytes: Buffer, from: number, ends: readonly number[]): boolean {
-  let start = from
-  for (let row = from === 0 ? 0 : 1; row < ends.length; row++) {
-    const end = ends[row] ?? 0
-    if (end - start < 2 || end - start > MAX_ID_LENGTH + 1) return false
-    for (let at = start; at < end - 1; at++) {
-      const byte = bytes[at] ?? 0
-      if (byte < 0x21 || byte > 0x7e || byte === BACKSLASH) return false
+/** Whether all lines are payload IDs that stand for themselves. */
+function arePlain(lines: Buffer): boolean {
+  let length = 0
+  for (const byte of lines) {
+    if (byte === LINE_FEED) {
+      if (length === 0 || length > MAX_ID_LENGTH) return false
+      length = 0
+    } else if (byte < 0x21 || byte > 0x7e || byte === BACKSLASH) {
+      return false
+    } else {
+      length++
     }
-    start = end
   }
   return true
 }

@@ -1,5 +1,6 @@
 /** Counts the references of a schema by a query of the embedder's, and holds them against those that were read. */
 import { StoreInconsistentError } from '../../../errors.ts'
+import { LINE_FEED } from '../../../payload-ids/id-list.ts'
 import type { Interrupt } from '../../common/interrupt.ts'
 import type { Session } from './session.ts'
 import { hashText } from './text-hash.ts'
@@ -10,22 +11,29 @@ export class ReferenceTally {
   #low = 0
   #high = 0
 
-  /** Adds the payload ID between two places. */
-  add(bytes: DataView, from: number, end: number): void {
+  addText(payloadId: string): void {
+    this.addLines(Buffer.from(`${payloadId}\n`, 'latin1'))
+  }
+
+  /** Adds payload IDs that are each ended by a line feed. */
+  addLines(lines: Buffer): void {
+    const view = new DataView(lines.buffer, lines.byteOffset, lines.byteLength)
+    for (let from = 0, end = lines.indexOf(LINE_FEED); end !== -1; end = lines.indexOf(LINE_FEED, from)) {
+      this.#add(view, from, end)
+      from = end + 1
+    }
+  }
+
+  get digest(): bigint {
+    return (BigInt(this.#high) << 32n) | BigInt(this.#low)
+  }
+
+  #add(bytes: DataView, from: number, end: number): void {
     this.count++
     const hash = hashText(bytes, from, end)
     const low = this.#low + (hash.low >>> 0)
     this.#low = low >>> 0
     this.#high = (this.#high + hash.high + (low > 0xffff_ffff ? 1 : 0)) >>> 0
-  }
-
-  addText(payloadId: string): void {
-    const { buffer, byteOffset, byteLength } = Buffer.from(payloadId, 'latin1')
-    this.add(new DataView(buffer, byteOffset, byteLength), 0, byteLength)
-  }
-
-  get digest(): bigint {
-    return (BigInt(this.#high) << 32n) | BigInt(this.#low)
   }
 }
 
