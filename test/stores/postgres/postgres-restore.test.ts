@@ -295,7 +295,7 @@ describe('recovery of a Postgres store at open', () => {
     const given = await setting()
     await cutAt(given, 'check-live')
     const { live } = await given.store.engines()
-    const breaking = alteredPool(await sharedPool(), /^SELECT .*settings/, breakConnection)
+    const breaking = alteredPool(await sharedPool(), /^SELECT .*"settings"/, breakConnection)
     await expect(homeIn(given.schema, { connection: breaking })).rejects.toMatchObject({ code: 'store_unavailable', retryable: true })
     expect((await given.store.engines()).live).toBe(live)
     expect(await given.store.readJournal()).not.toBe(undefined)
