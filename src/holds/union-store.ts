@@ -37,7 +37,8 @@ export interface StoredUnion {
 }
 
 export interface UnionDraft {
-  write(part: UnionPart, bytes: Uint8Array): Promise<void>
+  /** Appends chunks, which do not change any more. */
+  write(part: UnionPart, chunks: readonly Uint8Array[]): Promise<void>
   /** Keeps what was written in the place of what was kept before. */
   keep(description: UnionDescription): Promise<StoredUnion>
   /** Gives up what was not kept. Idempotent. */
@@ -97,8 +98,11 @@ class DirectoryDraft implements UnionDraft {
     }
   }
 
-  async write(part: UnionPart, bytes: Uint8Array): Promise<void> {
-    await this.#handles[part].writeFile(bytes)
+  async write(part: UnionPart, chunks: readonly Uint8Array[]): Promise<void> {
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
+    const { bytesWritten } = await this.#handles[part].writev([...chunks])
+    // Hardly ever: it says so when there is no room.
+    if (bytesWritten < bytes) await this.#handles[part].writeFile(Buffer.concat(chunks).subarray(bytesWritten))
   }
 
   async keep(description: UnionDescription): Promise<StoredUnion> {

@@ -39,6 +39,9 @@ class PackedMerge {
   /** The bytes of each run as words, where the width is one of whole words; most IDs are compared to find them the same. */
   readonly #words: Uint32Array[] = []
   readonly #isOfWords: boolean
+  readonly #batch: Buffer
+  readonly #batchRuns = new Uint32Array(BATCH_IDS)
+  #count = 0
   #skip = 0
   #isSkipKnown = false
   /** The runs that have the smallest key, and of these the ones that have the smallest ID. */
@@ -49,6 +52,7 @@ class PackedMerge {
     this.#runs = runs
     this.#width = width
     this.#keys = new KeyTree(runs.length)
+    this.#batch = Buffer.allocUnsafeSlow(BATCH_IDS * width)
     this.#isOfWords = width % WORD_BYTES === 0
     this.#bytes = lists.map(() => NO_BYTES)
     for (const [run, list] of lists.entries()) this.#setBytes(run, list?.bytes ?? NO_BYTES)
@@ -59,61 +63,82 @@ class PackedMerge {
 
   /** Returns the rest of each run when one of them comes to IDs of another width. */
   async *merge(): AsyncGenerator<MergedList, readonly IdList[] | undefined, undefined> {
-    const width = this.#width
     this.#setKeys(0)
-    let bytes = Buffer.allocUnsafeSlow(BATCH_IDS * width)
-    let runs = new Uint32Array(BATCH_IDS)
-    let count = 0
     while (!this.#keys.update()) {
-      const least = this.#findLeast()
-      const first = this.#least[0] as number
-      copyId(this.#bytes[first] as Buffer, this.#at[first] as number, bytes, count * width, width)
-      let bits = 0
-      for (let index = 0; index < least; index++) {
-        const run = this.#least[index] as number
-        bits |= 1 << run
-        const at = (this.#at[run] as number) + width
-        const list = this.#bytes[run] as Buffer
-        this.#at[run] = at
-        if (at < list.byteLength) this.#keys.set(run, keyAt(list, at + this.#skip, width - this.#skip))
-        else this.#keys.end(run)
-      }
-      runs[count++] = bits
+      const least = this.#fill()
       for (let index = 0; index < least; index++) {
         const run = this.#least[index] as number
         if ((this.#at[run] as number) < (this.#bytes[run] as Buffer).byteLength) continue
         const other = await this.#load(run)
         if (other === undefined) continue
-        yield { width, count, bytes: bytes.subarray(0, count * width), runs: runs.subarray(0, count) }
+        yield this.#takeBatch()
         return this.#rest(run, other)
       }
-      if (count < BATCH_IDS) continue
-      yield { width, count, bytes, runs }
-      bytes = Buffer.allocUnsafeSlow(BATCH_IDS * width)
-      runs = new Uint32Array(BATCH_IDS)
-      count = 0
+      if (this.#count === BATCH_IDS) yield this.#takeBatch()
     }
-    if (count > 0) yield { width, count, bytes: bytes.subarray(0, count * width), runs: runs.subarray(0, count) }
+    if (this.#count > 0) yield this.#takeBatch()
     return undefined
+  }
+
+  /** Merges until the batch is full, or a list is used up: of one of so many runs that `#least` then begins with. */
+  #fill(): number {
+    const width = this.#width
+    const keys = this.#keys
+    const [batch, runs, lists, ats, leastRuns] = [this.#batch, this.#batchRuns, this.#bytes, this.#at, this.#least]
+    let count = this.#count
+    for (;;) {
+      const least = this.#findLeast()
+      // Looking for the least may find that a prefix is to be skipped.
+      const skip = this.#skip
+      const first = leastRuns[0] as number
+      copyId(lists[first] as Buffer, ats[first] as number, batch, count * width, width)
+      let bits = 0
+      let isUsedUp = false
+      for (let index = 0; index < least; index++) {
+        const run = leastRuns[index] as number
+        bits |= 1 << run
+        const list = lists[run] as Buffer
+        const at = (ats[run] as number) + width
+        ats[run] = at
+        if (at < list.length) keys.set(run, keyAt(list, at + skip, width - skip))
+        else {
+          keys.end(run)
+          isUsedUp = true
+        }
+      }
+      runs[count++] = bits
+      this.#count = count
+      if (isUsedUp || count === BATCH_IDS) return least
+      keys.update()
+    }
+  }
+
+  #takeBatch(): MergedList {
+    const count = this.#count
+    const taken = { width: this.#width, count, bytes: this.#batch.subarray(0, count * this.#width), runs: this.#batchRuns.subarray(0, count) }
+    this.#count = 0
+    return taken
   }
 
   /** Puts the runs with the smallest ID into `#least`, and returns how many there are. */
   #findLeast(): number {
-    const tied = this.#keys.findLeast(this.#tied)
-    this.#least[0] = this.#tied[0] as number
-    let least = 1
+    const least = this.#least
+    const tiedRuns = this.#tied
+    const tied = this.#keys.findLeast(tiedRuns)
+    least[0] = tiedRuns[0] as number
+    let count = 1
     for (let index = 1; index < tied; index++) {
-      const run = this.#tied[index] as number
-      const order = this.#compare(run, this.#least[0])
+      const run = tiedRuns[index] as number
+      const order = this.#compare(run, least[0] as number)
       if (order !== 0 && !this.#isSkipKnown) {
         this.#findSkip()
         this.#keys.update()
         return this.#findLeast()
       }
-      if (order < 0) least = 0
-      if (order <= 0) this.#least[least++] = run
+      if (order < 0) count = 0
+      if (order <= 0) least[count++] = run
     }
-    return least
+    return count
   }
 
   /** Of IDs whose keys are the same. */
