@@ -40,6 +40,7 @@ class PackedMerge {
   readonly #words: Uint32Array[] = []
   readonly #isOfWords: boolean
   readonly #batch: Buffer
+  readonly #batchWords: Uint32Array
   readonly #batchRuns = new Uint32Array(BATCH_IDS)
   #count = 0
   #skip = 0
@@ -53,6 +54,7 @@ class PackedMerge {
     this.#width = width
     this.#keys = new KeyTree(runs.length)
     this.#batch = Buffer.allocUnsafeSlow(BATCH_IDS * width)
+    this.#batchWords = new Uint32Array(this.#batch.buffer)
     this.#isOfWords = width % WORD_BYTES === 0
     this.#bytes = lists.map(() => NO_BYTES)
     for (const [run, list] of lists.entries()) this.#setBytes(run, list?.bytes ?? NO_BYTES)
@@ -82,35 +84,73 @@ class PackedMerge {
 
   /** Merges until the batch is full, or a list is used up: of one of so many runs that `#least` then begins with. */
   #fill(): number {
-    const width = this.#width
-    const keys = this.#keys
-    const [batch, runs, lists, ats, leastRuns] = [this.#batch, this.#batchRuns, this.#bytes, this.#at, this.#least]
-    let count = this.#count
     for (;;) {
       const least = this.#findLeast()
-      // Looking for the least may find that a prefix is to be skipped.
-      const skip = this.#skip
-      const first = leastRuns[0] as number
-      copyId(lists[first] as Buffer, ats[first] as number, batch, count * width, width)
-      let bits = 0
-      let isUsedUp = false
-      for (let index = 0; index < least; index++) {
-        const run = leastRuns[index] as number
-        bits |= 1 << run
-        const list = lists[run] as Buffer
-        const at = (ats[run] as number) + width
-        ats[run] = at
-        if (at < list.length) keys.set(run, keyAt(list, at + skip, width - skip))
-        else {
-          keys.end(run)
-          isUsedUp = true
-        }
-      }
-      runs[count++] = bits
-      this.#count = count
-      if (isUsedUp || count === BATCH_IDS) return least
-      keys.update()
+      const first = this.#least[0] as number
+      const isUsedUp = least === 1 ? this.#takeAlone(first) : this.#takeFrom(least)
+      if (isUsedUp || this.#count === BATCH_IDS) return least
+      this.#keys.update()
     }
+  }
+
+  /** Takes IDs of one run up to where others have some; returns whether its list is used up. */
+  #takeAlone(run: number): boolean {
+    const width = this.#width
+    const list = this.#bytes[run] as Buffer
+    const limit = this.#keys.leastBut(run)
+    const [skip, rest, bit, runs] = [this.#skip, width - this.#skip, 1 << run, this.#batchRuns]
+    const from = this.#at[run] as number
+    let at = from
+    let count = this.#count
+    let key = 0
+    do {
+      runs[count++] = bit
+      at += width
+      if (at === list.length) break
+      key = keyAt(list, at + skip, rest)
+    } while (key < limit && count < BATCH_IDS)
+    this.#copy(run, from, at)
+    this.#at[run] = at
+    const isUsedUp = at === list.length
+    this.#keys.set(run, isUsedUp ? Number.POSITIVE_INFINITY : key)
+    return isUsedUp
+  }
+
+  /** Takes the ID that so many runs have; returns whether the list of one of them is used up. */
+  #takeFrom(least: number): boolean {
+    const [width, skip, leastRuns] = [this.#width, this.#skip, this.#least]
+    const first = leastRuns[0] as number
+    const from = this.#at[first] as number
+    let bits = 0
+    let isUsedUp = false
+    for (let index = 0; index < least; index++) {
+      const run = leastRuns[index] as number
+      bits |= 1 << run
+      const list = this.#bytes[run] as Buffer
+      const at = (this.#at[run] as number) + width
+      this.#at[run] = at
+      if (at < list.length) this.#keys.set(run, keyAt(list, at + skip, width - skip))
+      else {
+        this.#keys.set(run, Number.POSITIVE_INFINITY)
+        isUsedUp = true
+      }
+    }
+    this.#batchRuns[this.#count] = bits
+    this.#copy(first, from, from + width)
+    return isUsedUp
+  }
+
+  /** Copies IDs of a run to the end of the batch. */
+  #copy(run: number, from: number, end: number): void {
+    const to = this.#count * this.#width
+    this.#count += (end - from) / this.#width
+    if (!this.#isOfWords) {
+      copyId(this.#bytes[run] as Buffer, from, this.#batch, to, end - from)
+      return
+    }
+    const [source, target, toWord] = [this.#words[run] as Uint32Array, this.#batchWords, to / WORD_BYTES]
+    const [fromWord, words] = [from / WORD_BYTES, (end - from) / WORD_BYTES]
+    for (let word = 0; word < words; word++) target[toWord + word] = source[fromWord + word] as number
   }
 
   #takeBatch(): MergedList {
@@ -197,7 +237,7 @@ class PackedMerge {
     for (const [run, bytes] of this.#bytes.entries()) {
       const at = this.#at[run] as number
       if (at < bytes.byteLength) this.#keys.set(run, keyAt(bytes, at + skip, this.#width - skip))
-      else this.#keys.end(run)
+      else this.#keys.set(run, Number.POSITIVE_INFINITY)
     }
   }
 
