@@ -1,5 +1,5 @@
 /** Reads ascending payload IDs as they are packed beside text IDs that ascend. */
-import { KEY_BYTES, keyAt, keyOfText } from '../payload-ids/id-key.ts'
+import { compareFromKey, KEY_BYTES, keyAt, keyOfText } from '../payload-ids/id-key.ts'
 import { type IdList, idsOf } from '../payload-ids/id-list.ts'
 
 /** A list that is asked for IDs in ascending order. */
@@ -7,8 +7,6 @@ export class ListCursor {
   /** Which of the IDs was found last, or the first that is greater. */
   index = 0
   readonly #list: IdList
-  /** All at once takes less time than one by one. */
-  #hex: string | undefined
   #texts: readonly string[] | undefined
 
   constructor(list: IdList) {
@@ -28,17 +26,11 @@ export class ListCursor {
     let order = -1
     for (; index < count; index++) {
       order = keyAt(bytes, index * width, width) - key
-      if (order === 0) order = compare(this.#hexAt(index), payloadId)
+      if (order === 0) order = compareFromKey(bytes, index * width, { width, text: payloadId })
       if (order >= 0) break
     }
     this.index = index
     return index < count ? order === 0 : undefined
-  }
-
-  #hexAt(index: number): string {
-    const { bytes, width } = this.#list
-    const hex = (this.#hex ??= bytes.toString('hex'))
-    return hex.slice(2 * width * index, 2 * width * (index + 1))
   }
 
   #hasText(payloadId: string): boolean | undefined {
@@ -48,8 +40,4 @@ export class ListCursor {
     this.index = index
     return index < texts.length ? texts[index] === payloadId : undefined
   }
-}
-
-function compare(left: string, right: string): number {
-  return left === right ? 0 : left < right ? -1 : 1
 }

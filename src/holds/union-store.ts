@@ -56,7 +56,7 @@ const VERSION = `1 ${endianness()}`
 const DESCRIPTION = 'union.json'
 const MAX_DESCRIPTION_BYTES: number = 64 * 1024 * 1024
 const ABANDONED_MS: number = 24 * 60 * 60 * 1000
-const READ_BYTES: number = 256 * 1024
+const READ_BYTES: number = 1024 * 1024
 const PRIVATE_DIRECTORY = 0o700
 const PRIVATE_FILE = 0o600
 
