@@ -3,17 +3,13 @@ import type { Catalog } from '../catalog/catalog.ts'
 import type { Destination } from '../destination.ts'
 import { isHoldfastError } from '../errors.ts'
 import { type Holds, openHolds } from '../holds/holds.ts'
+import { closing } from '../stores/common/clean-up.ts'
 import { type GuardedPayloads, type PayloadUse, withPayloads } from './stores.ts'
 
 /** Calls `use` with the catalog in a directory, and closes it afterwards. */
 export async function withCatalog<T>(path: string, options: { readonly create: boolean }, use: (catalog: Catalog) => Promise<T>): Promise<T> {
   const { openLevelCatalog } = await import('../stores/catalog/index.ts')
-  const catalog = await openLevelCatalog(path, options)
-  try {
-    return await use(catalog)
-  } finally {
-    await catalog.close()
-  }
+  return await closing(await openLevelCatalog(path, options), use)
 }
 
 export interface WithHoldsOptions {

@@ -1,5 +1,6 @@
 /** The stores that URLs name: one function for each kind, whose driver is loaded when it is asked for. */
 import type { MetadataStore } from '../metadata/metadata-store.ts'
+import { closing } from '../stores/common/clean-up.ts'
 import type { PayloadGuard } from '../stores/postgres/index.ts'
 import type { Swappable } from '../swappable.ts'
 import { type LevelUrl, type PostgresUrl, type StoreUrl, parseStoreUrl } from './store-url.ts'
@@ -73,20 +74,12 @@ export async function withPayloads<T>(url: string, { use, signal }: { readonly u
   const opener = await openerOf(parseStoreUrl(url))
   const guard = await opener.guardPayloads?.(use)
   if (guard === undefined) return await run({ signal, check: async () => {}, isAlone: true })
-  try {
-    return await run({ signal: AbortSignal.any([signal, guard.signal]), check: () => guard.check(), isAlone: false })
-  } catch (error) {
-    if (!signal.aborted && guard.signal.aborted) throw guard.signal.reason
-    throw error
-  } finally {
-    await guard.end()
-  }
-}
-
-async function closing<Resource extends { close(): Promise<void> }, T>(resource: Resource, use: (resource: Resource) => Promise<T>): Promise<T> {
-  try {
-    return await use(resource)
-  } finally {
-    await resource.close()
-  }
+  return await closing({ close: () => guard.end() }, async () => {
+    try {
+      return await run({ signal: AbortSignal.any([signal, guard.signal]), check: () => guard.check(), isAlone: false })
+    } catch (error) {
+      if (!signal.aborted && guard.signal.aborted) throw guard.signal.reason
+      throw error
+    }
+  })
 }

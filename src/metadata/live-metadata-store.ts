@@ -1,6 +1,6 @@
 /** The handle a server keeps: a metadata store whose engine may be replaced under it. */
 import type { BackupOptions, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../backupable.ts'
-import { StoreUnavailableError } from '../errors.ts'
+import { StoreUnavailableError, isHoldfastError } from '../errors.ts'
 import type { PayloadIdSet } from '../payload-ids.ts'
 import type { DrainOptions, Engines, RestoreJournal, SideEngine, Swappable } from '../swappable.ts'
 import { checkServes } from './check-store.ts'
@@ -20,6 +20,7 @@ import type {
   NewInode,
   PendingUpload,
   Place,
+  RenameOptions,
   Share,
 } from './metadata-store.ts'
 import { OperationGate } from './operation-gate.ts'
@@ -116,8 +117,8 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     return this.#write((store) => store.unlink(place))
   }
 
-  rename(from: Place, to: Place): Promise<void> {
-    return this.#write((store) => store.rename(from, to))
+  rename(from: Place, to: Place, options?: RenameOptions): Promise<void> {
+    return this.#write((store) => store.rename(from, to, options))
   }
 
   setAttributes(inode: InodeNumber, changes: Partial<InodeAttributes>): Promise<Inode> {
@@ -263,7 +264,11 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     // The swap is made, whether or not the engine opens: that is for the live check to say.
     this.#live = await this.#home.openEngine(engine).then(
       (store) => ({ engine, store }),
-      (error: unknown) => new StoreUnavailableError(`Cannot serve engine "${engine}": ${error instanceof Error ? error.message : String(error)}`, { cause: error }),
+      (error: unknown) =>
+        new StoreUnavailableError(`Cannot serve engine "${engine}": ${error instanceof Error ? error.message : String(error)}`, {
+          cause: error,
+          retryable: isHoldfastError(error) && error.retryable,
+        }),
     )
     this.#served.add(engine)
   }
@@ -274,7 +279,9 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
   }
 
   async checkLive(): Promise<void> {
-    await checkServes(this.#serving().store)
+    // Recovery may try again what an operation would try in vain.
+    if (!('store' in this.#live)) throw this.#live
+    await checkServes(this.#live.store)
   }
 
   async removeEngine(engine: string): Promise<void> {

@@ -1,10 +1,13 @@
-/** A lease on all payloads for as long as the engine of a store is being replaced. */
+/** A lease on all payloads for as long as a store is being made to refer to others. */
 import type { Catalog } from '../catalog/catalog.ts'
 import type { LeasePurpose } from '../catalog/hold-events.ts'
 import { CatalogUnavailableError, isHoldfastError } from '../errors.ts'
 import type { Holds } from '../holds/holds.ts'
 import { type HeldLease, Leases, releasedAfter, warnOfLease } from '../holds/leases.ts'
 import type { Swappable } from '../swappable.ts'
+
+/** The store that is to refer to the payloads. */
+export type HeldTarget = Pick<Swappable, 'readStoreId'>
 
 export interface HeldOptions {
   readonly purpose: Exclude<LeasePurpose, 'backup'>
@@ -24,7 +27,7 @@ export interface HeldOptions {
  *
  * Rejects with `hold_unavailable` when a running sweep does not answer, and, where `holds` are given, with `catalog_unavailable`.
  */
-export async function held<T extends { readonly warnings: readonly Error[] }>(target: Swappable, options: HeldOptions, run: () => Promise<T>): Promise<T> {
+export async function held<T extends { readonly warnings: readonly Error[] }>(target: HeldTarget, options: HeldOptions, run: () => Promise<T>): Promise<T> {
   const { lease, warnings } = await protect(target, options)
   let report: T
   try {
@@ -36,7 +39,7 @@ export async function held<T extends { readonly warnings: readonly Error[] }>(ta
   return warnings.length === 0 ? report : { ...report, warnings: [...report.warnings, ...warnings] }
 }
 
-async function protect(target: Swappable, options: HeldOptions): Promise<{ readonly lease: HeldLease | undefined; readonly warnings: Error[] }> {
+async function protect(target: HeldTarget, options: HeldOptions): Promise<{ readonly lease: HeldLease | undefined; readonly warnings: Error[] }> {
   const { holds, catalog, clock, purpose, backupId, signal } = options
   const leases = holds?.leases ?? (catalog && new Leases({ catalog, clock }))
   if (leases === undefined) return { lease: undefined, warnings: [] }

@@ -15,12 +15,14 @@ import {
 } from '../../src/errors.ts'
 import type { PayloadIdsCache } from '../../src/holds/payload-ids-cache.ts'
 import type { Mark, SweepProgress, SweepState } from '../../src/holds/sweep-state.ts'
+import type { UnionStore } from '../../src/holds/union-store.ts'
 import { decodePayloadIds, type PayloadIdSet, PayloadIdSetBuilder } from '../../src/payload-ids.ts'
 import type { PayloadReferences, PayloadStore, StoredPayload } from '../../src/payload-store.ts'
 import type { RestoreJournal, SideEngine, Swappable } from '../../src/swappable.ts'
 import { decodeRecords, openSnapshot } from '../../src/snapshot/snapshot-reader.ts'
 import { SnapshotWriter } from '../../src/snapshot/snapshot-writer.ts'
 import { collect } from '../support/collect.ts'
+import type { MemoryUnions } from './memory-unions.ts'
 import type { Process } from './scheduler.ts'
 import { type StoredBackup, type World } from './world.ts'
 
@@ -217,6 +219,20 @@ export function simCache(world: World, process: Process, sets: Map<string, Uint8
       }),
     put: async (name: PayloadIdsName, source) => void sets.set(name.sha256, await collect(source)),
     drop: async (name) => void sets.delete(name.sha256),
+  }
+}
+
+/** The union of what is held, which is lost or damaged now and then. */
+export function simUnions(world: World, process: Process, kept: MemoryUnions): UnionStore {
+  return {
+    open: async () => {
+      await world.scheduler.call(process, () => {
+        if (world.scheduler.random() < 0.05) kept.kept = undefined
+        if (world.scheduler.random() < 0.05) kept.damage(world.scheduler.random)
+      })
+      return await kept.open()
+    },
+    create: () => kept.create(),
   }
 }
 

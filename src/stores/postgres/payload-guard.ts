@@ -2,6 +2,7 @@
 import { HoldUnavailableError, StoreUnavailableError, SweepAlreadyRunningError } from '../../errors.ts'
 import { HomeSession } from './home-session.ts'
 import { type PoolHandle, poolHandle } from './pool-handle.ts'
+import { ANSWER_TIMEOUT_MS } from './snapshot/answers.ts'
 import type { PostgresPool } from './snapshot/client.ts'
 import { payloadLockKey } from './write-lock.ts'
 
@@ -50,7 +51,7 @@ class Guard implements PayloadGuard {
   /** The handle is the guard's from then on. */
   static async open(handle: PoolHandle, schema: string): Promise<Guard> {
     try {
-      return new Guard(await HomeSession.open(handle.pool, `Cannot guard the payloads of the store in schema "${schema}"`), handle, schema)
+      return new Guard(await HomeSession.open(handle.pool, { action: `Cannot guard the payloads of the store in schema "${schema}"`, answerTimeoutMs: ANSWER_TIMEOUT_MS }), handle, schema)
     } catch (error) {
       await handle.close()
       throw error

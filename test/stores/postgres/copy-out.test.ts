@@ -50,7 +50,7 @@ async function copied(format: CopyFormat, chunks: readonly Buffer[], { rows }: {
   }
   copy.handleReadyForQuery()
   const pieces: Piece[] = []
-  for (let piece = await copy.next(); piece !== undefined; piece = await copy.next()) pieces.push(piece)
+  for (let piece = await copy.next(); piece !== undefined; piece = await copy.next()) pieces.push({ bytes: Buffer.from(piece.bytes), ends: piece.ends.slice() })
   return { pieces, foreign: Buffer.concat(foreign) }
 }
 
@@ -58,7 +58,7 @@ function started(format: CopyFormat, limitBytes: number): { stream: PassThrough;
   const stream = new PassThrough({ highWaterMark: 1 })
   const foreign: Buffer[] = []
   stream.on('data', (chunk: Buffer) => foreign.push(Buffer.from(chunk)))
-  const copy = new CopyOut('COPY', { format, limitBytes, toError: (error) => error as Error })
+  const copy = new CopyOut('COPY', { format, limitBytes, toError: (error) => error as Error, patience: (answer) => answer })
   copy.submit({ stream, query: () => undefined, endCopyFrom: () => undefined, sendCopyFail: () => undefined })
   return { stream, copy, foreign }
 }
