@@ -80,6 +80,16 @@ describe('runBackup()', () => {
     expect(await catalog.leases()).toEqual([])
   })
 
+  test('keeps its lease when its publish failed, which may yet arrive', async () => {
+    const { holds, catalog, destination } = await newHolds()
+    const broken = altered(destination, {
+      put: async (backupId, options) => altered(await destination.put(backupId, options), { publish: () => Promise.reject(new Error('The answer was lost')) }),
+    })
+    await expect(runBackup({ store: FakeStore.of(3), destination: broken, catalog, holds })).rejects.toThrow('The answer was lost')
+    expect(await catalog.leases()).toMatchObject([{ payloadIds: { count: 3 } }])
+    expect(await holds.leases.reconcile()).toMatchObject({ suspected: [{ purpose: 'backup' }] })
+  })
+
   test('does not open its snapshot when a sweep does not answer', async () => {
     const { catalog, destination } = await newHolds()
     const holds = (await newHolds()).holds

@@ -137,6 +137,43 @@ describe('reconcile()', () => {
   })
 })
 
+describe('releaseUnproven()', () => {
+  const of = (owner: JobOwner): CatalogEvent => ({ type: 'lease-taken', at: AT, leaseId: LEASE, purpose: 'restore', owner })
+
+  test('releases the lease of a machine that is gone when an operator says so', async () => {
+    const { holds, catalog } = await newHolds()
+    await catalog.append(of({ ...thisProcess(), host: 'elsewhere' }))
+    expect(await holds.leases.releaseUnproven(LEASE)).toBe(true)
+    expect(await holds.leases.releaseUnproven(LEASE)).toBe(false)
+    expect(await catalog.leases()).toEqual([])
+  })
+
+  test('refuses for a lease whose owner is at work', async () => {
+    const { holds, catalog } = await newHolds()
+    const { leaseId } = await holds.leases.protect({ purpose: 'backup' })
+    await expect(holds.leases.releaseUnproven(leaseId)).rejects.toMatchObject({ code: 'invalid_argument' })
+    expect(await catalog.leases()).toHaveLength(1)
+  })
+})
+
+test('an abandoned lease stays until nothing that was sent can be under way, then the next look releases it', async () => {
+  const { holds, catalog, pass } = await newHolds()
+  const lease = await holds.leases.protect({ purpose: 'backup' })
+  lease.abandon()
+  expect(await holds.leases.reconcile()).toMatchObject({ released: [], suspected: [{ leaseId: lease.leaseId }] })
+  pass(60_000)
+  expect(await holds.leases.reconcile()).toMatchObject({ released: [{ leaseId: lease.leaseId }] })
+  expect(await catalog.leases()).toEqual([])
+})
+
+test('of two sweeps that begin at the same time not both go on', async () => {
+  const { holds } = await newHolds()
+  const begun = await Promise.allSettled([holds.leases.beginSweep(), holds.leases.beginSweep()])
+  expect(begun.filter(({ status }) => status === 'fulfilled').length).toBeLessThan(2)
+  for (const session of begun) if (session.status === 'fulfilled') await session.value.end()
+  await (await holds.leases.beginSweep()).end()
+})
+
 test('a second sweep of the same holds is refused while one is running', async () => {
   const { holds } = await newHolds()
   const session = await holds.leases.beginSweep()
