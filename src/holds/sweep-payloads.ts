@@ -211,8 +211,9 @@ class Sweep {
   /** Deletes what was marked long enough ago and is still needed by nothing. */
   async #deleteMarked(session: SweepSession): Promise<void> {
     const { minAgeMs, holds } = this.#options
+    // Before the stores are looked at: what was marked `minAgeMs` ago by then is referred to by now, or will not be. Of what ripens later that look says nothing.
+    const nowMs = holds.steadyClock.nowMs()
     for await (const marks of this.#state.marks()) {
-      const nowMs = holds.steadyClock.nowMs()
       const ripe = marks.filter(({ markedAtMs }) => nowMs - markedAtMs >= minAgeMs)
       for (let from = 0; from < ripe.length; from += MAX_PAYLOADS_PER_CALL) {
         const isHeldOff = !(await this.#deleteBatch(ripe.slice(from, from + MAX_PAYLOADS_PER_CALL), session))

@@ -236,18 +236,22 @@ export function simUnions(world: World, process: Process, kept: MemoryUnions): U
   }
 }
 
-export function simSweepState(): SweepState {
+/** What a process sees of the marks, which are read page by page. */
+export type SweepStateOf = (process: Process) => SweepState
+
+export function simSweepState(world: World): SweepStateOf {
   let kept: { readonly marks: readonly Mark[]; readonly progress: SweepProgress } | undefined
-  return {
+  return (process) => ({
     progress: async () => kept?.progress,
     async *marks() {
-      if (kept !== undefined && kept.marks.length > 0) yield kept.marks
+      const marks = kept?.marks ?? []
+      for (let from = 0; from < marks.length; from += PAGE) yield await world.scheduler.call(process, () => marks.slice(from, from + PAGE))
     },
     async replace(marks, progress) {
       const all = (await collect(marks)).flat()
-      kept = { marks: all, progress: progress() }
+      await world.scheduler.call(process, () => void (kept = { marks: all, progress: progress() }))
     },
-  }
+  })
 }
 
 /** What the store refers to, read page by page from one view. */

@@ -10,18 +10,20 @@ import { Leases, type ProcessProof } from '../../src/holds/leases.ts'
 import { sweepPayloads } from '../../src/holds/sweep-payloads.ts'
 import type { SteadyClock } from '../../src/holds/steady-clock.ts'
 import type { Destination } from '../../src/destination.ts'
-import type { PayloadStore } from '../../src/payload-store.ts'
+import type { PayloadReferences, PayloadStore } from '../../src/payload-store.ts'
 import { recover } from '../../src/restore/recover.ts'
 import { restoreBackup } from '../../src/restore/restore-backup.ts'
 import { rollback } from '../../src/restore/rollback.ts'
-import { leasesOf, type SimHome, simCache, simCatalog, simDestination, simPayloads, simReferences, simStore, simSweepState, simTarget, simUnions } from './fakes.ts'
+import { leasesOf, type SimHome, simCache, simCatalog, simDestination, simPayloads, simReferences, simStore, simSweepState, type SweepStateOf, simTarget, simUnions } from './fakes.ts'
 import { memoryUnions } from './memory-unions.ts'
-import type { Process } from './scheduler.ts'
+import { LATE_MS, type Process } from './scheduler.ts'
 import { MIN_AGE_MS, World } from './world.ts'
 
 /** Longer than what a dead process sent may be under way. */
-const SETTLE_MS = 500
+const SETTLE_MS = LATE_MS + 100
 const ACKNOWLEDGE_TIMEOUT_MS = 600
+/** One marks, one deletes; some meet a copy on the disk that is damaged, and fail. */
+const MOST_SWEEPS = 6
 
 export type Action =
   | { readonly type: 'write'; readonly file: string; readonly payload: string }
@@ -55,6 +57,7 @@ export interface Breakage {
   readonly holds?: ((holds: Holds) => Holds) | undefined
   readonly destination?: ((destination: Destination, world: World) => Destination) | undefined
   readonly payloads?: ((payloads: PayloadStore, world: World) => PayloadStore) | undefined
+  readonly references?: ((references: PayloadReferences) => PayloadReferences) | undefined
   readonly restoresWithoutHolds?: boolean | undefined
 }
 
@@ -152,7 +155,7 @@ class Simulation {
   readonly #world: World
   readonly #home: SimHome = { journal: undefined }
   readonly #sets = new Map<string, Uint8Array[]>()
-  readonly #state = simSweepState()
+  readonly #state: SweepStateOf
   readonly #unions = memoryUnions()
   readonly #underWay = new Set<string>()
   readonly #dead = new Set<number>()
@@ -164,6 +167,7 @@ class Simulation {
     this.#breakage = breakage
     this.#world = new World(program.seed)
     this.#world.failureRate = program.failureRate
+    this.#state = simSweepState(this.#world)
   }
 
   async run(): Promise<Outcome> {
@@ -178,7 +182,7 @@ class Simulation {
     // Leases of the dead are suspected, then released; then a deletion that was cut off can be ended.
     await this.#sweeps(2)
     await this.#during([this.#endDeletions()])
-    for (let round = 0; round < 3 && this.#useless().length > 0; round++) await this.#sweeps(1)
+    for (let round = 0; round < MOST_SWEEPS && this.#useless().length > 0; round++) await this.#sweeps(1)
     const useless = this.#useless()
     if (useless.length > 0) throw new Error(`${useless.join(', ')} stays, and nothing needs it; leases: ${JSON.stringify(leasesOf(world.events))}`)
     for (const event of world.events) this.#count('why' in event ? `${event.type} as ${event.why}` : event.type)
@@ -220,7 +224,7 @@ class Simulation {
   async #step(action: Action | { readonly type: 'recover' }, pace?: number): Promise<void> {
     const process = this.#world.scheduler.newProcess({ stepsLeft: 'dieAfter' in action ? action.dieAfter : undefined, diesAtPublish: 'diesAtPublish' in action && action.diesAtPublish, pace })
     const work = this.#do(action, process).then(
-      (outcome = 'done') => this.#count(`${action.type} ${outcome}`),
+      () => this.#count(`${action.type} over`),
       (error: unknown) => this.#failed(action, error),
     )
     await Promise.race([work, process.death.promise.then(() => void this.#dead.add(process.pid))])
@@ -228,8 +232,7 @@ class Simulation {
     if (process.isDead && (action.type === 'restore' || action.type === 'rollback')) await this.#step({ type: 'recover' })
   }
 
-  /** Resolves with what came of it where that is something of its own. */
-  async #do(action: Action | { readonly type: 'recover' }, process: Process): Promise<string | void> {
+  async #do(action: Action | { readonly type: 'recover' }, process: Process): Promise<void> {
     const world = this.#world
     switch (action.type) {
       case 'write':
@@ -288,42 +291,45 @@ class Simulation {
     }
   }
 
-  async #sweep(process: Process): Promise<string | void> {
+  async #sweep(process: Process): Promise<void> {
     const world = this.#world
     const catalog = simCatalog(world, process)
     const holds = this.#holds(process, this.#breakage.catalogOfSweep?.(catalog, world) ?? catalog)
     const payloads = simPayloads(world, process)
+    const references = simReferences(world, process)
     const { heldOff, deleted } = await sweepPayloads({
       payloads: this.#breakage.payloads?.(payloads, world) ?? payloads,
-      stores: [simReferences(world, process)],
+      stores: [this.#breakage.references?.(references) ?? references],
       holds: this.#breakage.holds?.(holds) ?? holds,
       minAgeMs: MIN_AGE_MS,
     })
-    if (heldOff.length > 0) return 'held off'
-    if (deleted.payloads > 0) return 'that deletes done'
+    if (heldOff.length > 0) this.#count('sweep held off')
+    if (deleted.payloads > 0) this.#count('sweep that deletes')
   }
 
-  async #rollback(process: Process): Promise<string | void> {
+  async #rollback(process: Process): Promise<void> {
     const world = this.#world
-    if (world.isDrained) return 'not begun'
+    if (world.isDrained) return
     await rollback({ target: simTarget(world, process, this.#home), holds: this.#restoreHolds(process), clock: () => world.wallMs() })
+    this.#count('rollback made')
   }
 
   #restoreHolds(process: Process): Holds | undefined {
     return this.#breakage.restoresWithoutHolds === true ? undefined : this.#holds(process, this.#ownersCatalog(process))
   }
 
-  async #restore(which: number, process: Process): Promise<string | void> {
+  async #restore(which: number, process: Process): Promise<void> {
     const world = this.#world
     const backupId = this.#choose(which)
-    if (backupId === undefined || world.isDrained) return 'not begun'
+    if (backupId === undefined || world.isDrained) return
     const holds = this.#restoreHolds(process)
     await restoreBackup({ target: simTarget(world, process, this.#home), destination: this.#destination(process), backupId, holds, clock: () => world.wallMs() })
+    this.#count('restore made')
   }
 
-  async #delete(which: number, process: Process): Promise<string | void> {
+  async #delete(which: number, process: Process): Promise<void> {
     const backupId = this.#choose(which)
-    if (backupId === undefined) return 'not begun'
+    if (backupId === undefined) return
     await deleteBackup({ destination: this.#destination(process), backupId, catalog: simCatalog(this.#world, process), force: true, clock: () => this.#world.wallMs() })
   }
 
@@ -371,7 +377,7 @@ class Simulation {
       pause: () => world.scheduler.call(process, () => undefined),
       process: this.#proofOf(process),
     })
-    return new Holds({ leases, destinations: [simDestination(world, process)], cache, unions: simUnions(world, process, this.#unions), stateOf: () => this.#state, steadyClock: clock })
+    return new Holds({ leases, destinations: [simDestination(world, process)], cache, unions: simUnions(world, process, this.#unions), stateOf: () => this.#state(process), steadyClock: clock })
   }
 
   #proofOf({ pid }: Process): ProcessProof {
