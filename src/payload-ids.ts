@@ -6,10 +6,12 @@
  */
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
+import { checkNumber } from './check-number.ts'
 import { BlockDecoder } from './payload-ids/block-decoder.ts'
 import { type BlockStart, BlockEncoder } from './payload-ids/block-encoder.ts'
 import { type IdList, firstOf, idsOf, listOf } from './payload-ids/id-list.ts'
-import { type IdLists, mergeRuns, OtherWidthError, widthOfRuns } from './payload-ids/merge.ts'
+import { mergeRuns } from './payload-ids/merge.ts'
+import type { IdLists } from './payload-ids/merged-list.ts'
 import { MAX_SORTED_IDS } from './payload-ids/sort-packed.ts'
 import { sortedRun } from './payload-ids/sorted-run.ts'
 import { Spill, type SpillState } from './payload-ids/spill.ts'
@@ -36,8 +38,8 @@ const DEFAULT_MEMORY_LIMIT_BYTES: number = 8 * 1024 * 1024
 const MAX_RUN_BYTES: number = 4 * 1024 * 1024
 /** IDs that are gathered one by one before they are packed. */
 const GATHERED_IDS = 1024
-/** How many runs are merged at once, and how much of each is read at a time: 8 MiB. */
-const MERGED_RUNS = 128
+/** How many runs are merged at once, and how much of each is read at a time: 32 MiB, for what is at most 33 M digests. */
+const MERGED_RUNS = 512
 const MERGE_READ_BYTES: number = 64 * 1024
 /** Some ten milliseconds of decoding. */
 const TURN_IDS = 65_536
@@ -138,7 +140,7 @@ export class PayloadIdSetBuilder {
   #bytes = 0
 
   constructor({ spillDirectory, memoryLimitBytes = DEFAULT_MEMORY_LIMIT_BYTES }: PayloadIdSetOptions = {}) {
-    this.#options = { spillDirectory, memoryLimitBytes }
+    this.#options = { spillDirectory, memoryLimitBytes: checkNumber('memoryLimitBytes', memoryLimitBytes, { least: 1, most: Infinity }) }
     this.#runBytes = Math.min(MAX_RUN_BYTES, memoryLimitBytes / 2)
     this.#spill = new Spill(this.#options)
   }
@@ -190,9 +192,8 @@ export class PayloadIdSetBuilder {
     try {
       for (let from = 0; from < this.#runs.length; from += MERGED_RUNS) {
         const group = this.#runs.slice(from, from + MERGED_RUNS)
-        const width = group.every((run) => run.width === group[0]?.width) ? (group[0]?.width ?? 0) : 0
         const merged = new Run(spill)
-        for await (const list of mergeRuns(group.map((run) => run.lists()), width)) merged.add(list)
+        for await (const list of mergeRuns(group.map((run) => run.lists()))) merged.add(list)
         merged.end()
         runs.push(merged)
       }
@@ -236,7 +237,6 @@ class Run {
   readonly encoder: BlockEncoder
   readonly #spill: Spill
   readonly #from: number
-  #width: number | undefined
   #end: number | undefined
 
   constructor(spill: Spill) {
@@ -245,14 +245,8 @@ class Run {
     this.encoder = new BlockEncoder((bytes) => spill.append(bytes))
   }
 
-  /** That of all its lists; 0 when they differ. */
-  get width(): number {
-    return this.#width ?? 0
-  }
-
   /** Adds IDs, each greater than the one before. */
   add(list: IdList): void {
-    this.#width = this.#width === undefined || this.#width === list.width ? list.width : 0
     this.encoder.add(list)
   }
 
@@ -262,7 +256,7 @@ class Run {
   }
 
   lists(): IdLists {
-    return decodeLists(this.#spill.read(this.#from, { end: this.#end, readBytes: MERGE_READ_BYTES }))
+    return decodePayloadIdLists(this.#spill.read(this.#from, { end: this.#end, readBytes: MERGE_READ_BYTES }))
   }
 }
 
@@ -278,59 +272,14 @@ export async function* decodePayloadIds(source: AsyncIterable<Uint8Array>): Asyn
 
 /** The IDs of a `payload-ids` object, up to 1,024 at a time. Throws as `decodePayloadIds` does. */
 export async function* decodePayloadIdBatches(source: AsyncIterable<Uint8Array>): AsyncGenerator<readonly string[], void, undefined> {
-  for await (const list of decodeLists(source)) yield idsOf(list)
+  for await (const list of decodePayloadIdLists(source)) yield idsOf(list)
 }
 
 /** How many IDs a `payload-ids` object has, once all of it was checked. Throws as `decodePayloadIds` does. */
 export async function countPayloadIds(source: AsyncIterable<Uint8Array>): Promise<number> {
   let count = 0
-  for await (const list of decodeLists(source)) count += list.count
+  for await (const list of decodePayloadIdLists(source)) count += list.count
   return count
-}
-
-/**
- * The union of `payload-ids` objects, read side by side: as many at once as there are, each a block at a time. A source may be opened twice.
- * Throws as `decodePayloadIds` does, what a source throws, and what a spill does.
- */
-export async function uniteEncodedPayloadIds(sources: readonly (() => AsyncIterable<Uint8Array>)[], options: UniteOptions = {}): Promise<PayloadIdSet> {
-  try {
-    return await unite(sources, options)
-  } catch (error) {
-    // Most sets have IDs of one width, which are merged several times as fast; others are begun again.
-    if (!(error instanceof OtherWidthError)) throw error
-    return await unite(sources, { ...options, width: 0 })
-  }
-}
-
-export interface UniteOptions extends PayloadIdSetOptions {
-  /** Called, and waited for, between some blocks. */
-  readonly onTurn?: (() => Promise<void>) | undefined
-}
-
-async function unite(sources: readonly (() => AsyncIterable<Uint8Array>)[], { onTurn, width, ...options }: UniteOptions & { readonly width?: number }): Promise<PayloadIdSet> {
-  const spill = new Spill({ memoryLimitBytes: DEFAULT_MEMORY_LIMIT_BYTES, ...options })
-  const runs = sources.map((source) => decodeLists(source()))
-  try {
-    const found = await widthOfRuns(runs)
-    const merged = mergeRuns(found.runs, width ?? found.width)
-    const run = new Run(spill)
-    let turnIds = 0
-    for await (const list of merged) {
-      run.add(list)
-      turnIds += list.count
-      if (turnIds < TURN_IDS) continue
-      turnIds = 0
-      await onTurn?.()
-      await setImmediate()
-    }
-    run.end()
-    return await setOf(run, spill)
-  } catch (error) {
-    await spill.close()
-    throw error
-  } finally {
-    await Promise.all(runs.map((run) => run.return()))
-  }
 }
 
 async function setOf({ encoder }: Run, spill: Spill): Promise<PayloadIdSet> {
@@ -339,8 +288,8 @@ async function setOf({ encoder }: Run, spill: Spill): Promise<PayloadIdSet> {
   return PayloadIdSet.from({ size: encoder.count, digest: digest.digest('hex'), blocks: encoder.blocks, encoded: spill.detach() })
 }
 
-/** Gives way to the event loop between some blocks. */
-async function* decodeLists(source: AsyncIterable<Uint8Array>): IdLists {
+/** The IDs of a `payload-ids` object, packed. Gives way to the event loop between some blocks. Throws as `decodePayloadIds` does. */
+export async function* decodePayloadIdLists(source: AsyncIterable<Uint8Array>): IdLists {
   const decoder = new BlockDecoder()
   let turnIds = 0
   for await (const chunk of source) {

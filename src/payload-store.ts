@@ -15,6 +15,12 @@ export interface StoredPayload {
   readonly ageMs: number | undefined
 }
 
+/** Some payloads and their bytes. */
+export interface Tally {
+  readonly payloads: number
+  readonly bytes: number
+}
+
 export interface PayloadStoreOptions {
   readonly signal?: AbortSignal | undefined
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { PayloadIdSet, PayloadIdSetBuilder, type PayloadIdSetOptions, checkPayloadId, decodePayloadIds, emptyPayloadIdSet, uniteEncodedPayloadIds } from '../src/payload-ids.ts'
+import { PayloadIdSet, PayloadIdSetBuilder, type PayloadIdSetOptions, checkPayloadId, decodePayloadIds, emptyPayloadIdSet } from '../src/payload-ids.ts'
 import { readPayloadIds } from './snapshot/format-reader.ts'
 import { runs, seed } from './support/seed.ts'
 import { chunksOf, collect, failureOf } from './support/streams.ts'
@@ -202,56 +202,3 @@ describe('decodePayloadIds()', () => {
     )
   })
 })
-
-describe('uniteEncodedPayloadIds()', () => {
-  const payloadId = fc.oneof(fc.stringMatching(/^[0-9a-f]{8}$/), fc.stringMatching(/^[0-9a-f]{6}$/), fc.stringMatching(/^[!-~]{1,12}$/))
-  const sets = fc.oneof(fc.array(fc.array(fc.stringMatching(/^[0-9a-f]{4}$/), { maxLength: 60 }), { maxLength: 6 }), fc.array(fc.array(payloadId, { maxLength: 60 }), { maxLength: 6 }))
-
-  it('gives every ID of all sets once, as a set that was built of them', async () => {
-    await fc.assert(
-      fc.asyncProperty(sets, async (lists) => {
-        const built = await Promise.all(lists.map((list) => setFrom(list)))
-        const united = await uniteEncodedPayloadIds(built.map((set) => () => set.encoded()))
-        const expected = await setFrom(lists.flat())
-        expect([united.size, united.digest]).toEqual([expected.size, expected.digest])
-        await Promise.all([...built, united, expected].map((set) => set.close()))
-      }),
-      check(200),
-    )
-  })
-
-  it('merges sets of many blocks, also where the width of IDs changes on the way', async () => {
-    const hex = (from: number): string[] => Array.from({ length: 30_000 }, (_, index) => (from + 3 * index).toString(16).padStart(16, '0'))
-    const lists = [hex(0), hex(1), hex(0), [...hex(2), ...Array.from({ length: 3000 }, (_, index) => `f${String(index).padStart(20, '0')}`)]]
-    const built = await Promise.all(lists.map((list) => setFrom(list)))
-    const united = await uniteEncodedPayloadIds(built.map((set) => () => set.encoded()))
-    const expected = await setFrom(lists.flat())
-    expect([united.size, united.digest]).toEqual([93_000, expected.digest])
-    await Promise.all([...built, united, expected].map((set) => set.close()))
-  })
-
-  it('throws what a source throws, and leaves no source open', async () => {
-    const set = await setFrom(['a', 'b'])
-    let open = 0
-    const source = async function* (): AsyncGenerator<Uint8Array> {
-      open += 1
-      try {
-        yield* set.encoded()
-      } finally {
-        open -= 1
-      }
-    }
-    const broken = async function* (): AsyncGenerator<Uint8Array> {
-      yield* set.encoded()
-      throw new Error('Broken off')
-    }
-    await expect(uniteEncodedPayloadIds([source, broken, source])).rejects.toThrow('Broken off')
-    expect(open).toBe(0)
-  })
-})
-
-async function setFrom(payloadIds: readonly string[]): Promise<PayloadIdSet> {
-  const builder = new PayloadIdSetBuilder()
-  for (const payloadId of payloadIds) builder.add(payloadId)
-  return await builder.finish()
-}

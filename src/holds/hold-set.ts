@@ -7,9 +7,11 @@ import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
 import type { Lease, PayloadIdsName } from '../catalog/hold-events.ts'
 import type { Destination } from '../destination.ts'
 import { HoldUnavailableError, isHoldfastError } from '../errors.ts'
-import { decodePayloadIdBatches, type PayloadIdSet, uniteEncodedPayloadIds } from '../payload-ids.ts'
+import { decodePayloadIdBatches } from '../payload-ids.ts'
 import { parseManifest } from '../snapshot/manifest.ts'
+import { type HeldIds, readUnion } from './hold-union.ts'
 import { checkedPayloadIds, type PayloadIdsCache } from './payload-ids-cache.ts'
+import type { UnionStore } from './union-store.ts'
 
 /** A backup that holds its payloads as long as it is listed. */
 export interface BackupHolder {
@@ -46,8 +48,6 @@ export interface ReadHoldsOptions {
   readonly signal?: AbortSignal | undefined
   /** Called, and waited for, again and again while holds are read. */
   readonly onTurn?: (() => Promise<void>) | undefined
-  /** Where a large set goes. @default the system's directory for temporary files */
-  readonly spillDirectory?: string | undefined
 }
 
 /** Holds that were found, and where the IDs of each are. */
@@ -92,17 +92,19 @@ export async function findHolds(sources: HoldSources, options: ReadHoldsOptions 
   return { holders, everything, sources: sourcesOf(holders, sources, options) }
 }
 
-/** Reads the union of all sets. Rejects with `hold_unavailable` when one cannot be read or is not what its manifest says. */
-export async function uniteHolds(sources: readonly HoldSource[], options: ReadHoldsOptions = {}): Promise<PayloadIdSet> {
+/**
+ * Reads the union of all sets, which the caller closes. Rejects with `hold_unavailable` when one cannot be read or is not what its manifest says, and when the
+ * union cannot be kept.
+ */
+export async function uniteHolds(sources: readonly HoldSource[], unions: UnionStore, options: ReadHoldsOptions = {}): Promise<HeldIds> {
   return await orUnavailable('the payload IDs of the backups', options.signal, async () => {
-    const readers = sources.map((source) => () => source.read())
     try {
-      return await uniteEncodedPayloadIds(readers, options)
+      return await readUnion(sources, unions, options)
     } catch (error) {
       if (!isDamaged(error)) throw error
       // It may be the copy on local disk that is damaged.
       await Promise.all(sources.map((source) => source.forget()))
-      return await uniteEncodedPayloadIds(readers, options)
+      return await readUnion(sources, unions, options)
     }
   })
 }
@@ -163,7 +165,7 @@ async function backupsAt(destination: Destination, expected: readonly CatalogBac
   for (const { backupId } of expected) {
     if (isFound(backupId) || (await isDeleted({ destination, backupId, isTheOne }, options))) continue
     throw new HoldUnavailableError(`Cannot tell what is held: backup ${backupId} is not listed at ${JSON.stringify(destination.url)}, and the catalog has it`, {
-      hint: `Nothing was deleted. Check that the destination is mounted and the right one; if the backup is gone for good, or its deletion was cut off, say so with "holdfast delete ${backupId}"`,
+      hint: `Nothing was deleted. Check that the destination is mounted and the right one; if the backup is gone for good, or its deletion was cut off, say so with "holdfast delete ${backupId}", naming its store or catalog too`,
       details: { backupId, destination: destination.url },
     })
   }
@@ -245,15 +247,12 @@ interface ReadOptions {
   readonly signal: AbortSignal | undefined
 }
 
-/** From the cache, where it is put first when it is not there. */
+/** From the cache, where a lease left it, else from a destination. */
 async function* readSource(source: Pick<HoldSource, 'name' | 'holders'>, options: ReadOptions): AsyncGenerator<Uint8Array, void, undefined> {
   const { cache, signal } = options
   const { name } = source
   const what = `the payload IDs of ${source.holders.map(nameOfHolder).join(', ')}`
   const read = await orUnavailable(what, signal, async () => {
-    const kept = await cache?.get(name)
-    if (kept !== undefined) return kept
-    await cache?.put(name, fetchSource(source, options))
     return (await cache?.get(name)) ?? (() => fetchSource(source, options))
   })
   try {

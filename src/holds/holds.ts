@@ -1,20 +1,25 @@
 /** All that keeps payloads from being deleted: leases, backups, and what sweeps know of earlier ones. */
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
+import { checkNumber } from '../check-number.ts'
 import type { Destination } from '../destination.ts'
-import type { PayloadIdSet } from '../payload-ids.ts'
 import { findHolds, type FoundHolds, type Holder, holdersIn, type HoldSource, type ReadHoldsOptions, uniteHolds } from './hold-set.ts'
+import type { HeldIds } from './hold-union.ts'
 import { Leases, type LeasesOptions } from './leases.ts'
 import { directoryCache, type PayloadIdsCache } from './payload-ids-cache.ts'
 import { steadyClock, type SteadyClock } from './steady-clock.ts'
 import { type SweepState, sweepStateFile } from './sweep-state.ts'
+import { directoryUnionStore, type UnionStore } from './union-store.ts'
 
 export interface OpenHoldsOptions extends Omit<LeasesOptions, 'cache'> {
   /** All destinations that a backup of the catalog may be at. */
   readonly destinations: readonly Destination[]
-  /** A directory of this machine for sets of payload IDs and marks of sweeps; nothing else may be in it. Losing it costs time only. */
+  /**
+   * A directory of this machine for sets of payload IDs and marks of sweeps; nothing else may be in it. Losing it costs time only. It has
+   * every held ID once, with a bit for each backup: 36 bytes for a SHA-256 and up to 32 backups, twice that while it is brought up to date.
+   */
   readonly directory: string
-  /** The most bytes of sets to keep there. @default 4 GiB */
+  /** The most bytes of sets of leases to keep there. @default 4 GiB */
   readonly maxCacheBytes?: number | undefined
 }
 
@@ -22,6 +27,8 @@ export interface HoldsParts {
   readonly leases: Leases
   readonly destinations: readonly Destination[]
   readonly cache: PayloadIdsCache | undefined
+  /** Where the union of all sets is kept between sweeps. */
+  readonly unions: UnionStore
   /** Where the marks of the payload store of a URL are kept. */
   readonly stateOf: (payloads: string) => SweepState
   readonly steadyClock: SteadyClock
@@ -46,8 +53,8 @@ export class Holds {
   }
 
   /** All payload IDs of some sources, which the caller closes. Rejects with `hold_unavailable`. */
-  async unite(sources: readonly HoldSource[], options: ReadHoldsOptions = {}): Promise<PayloadIdSet> {
-    return await uniteHolds(sources, options)
+  async unite(sources: readonly HoldSource[], options: ReadHoldsOptions = {}): Promise<HeldIds> {
+    return await uniteHolds(sources, this.#parts.unions, options)
   }
 
   stateOf(payloads: string): SweepState {
@@ -57,11 +64,13 @@ export class Holds {
 
 /** Opens the holds that a catalog and destinations make. Nothing is read yet. */
 export function openHolds({ destinations, directory, maxCacheBytes, ...options }: OpenHoldsOptions): Holds {
+  checkNumber('maxCacheBytes', maxCacheBytes ?? 0, { least: 0, most: Infinity })
   const cache = directoryCache({ directory: join(directory, 'payload-ids'), maxBytes: maxCacheBytes })
   return new Holds({
     leases: new Leases({ ...options, cache }),
     destinations,
     cache,
+    unions: directoryUnionStore(join(directory, 'union')),
     stateOf: (payloads) => sweepStateFile(join(directory, 'marks', createHash('sha256').update(payloads).digest('hex').slice(0, 32))),
     steadyClock: steadyClock(),
   })

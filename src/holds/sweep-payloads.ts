@@ -1,7 +1,9 @@
 /** The garbage collection of payloads: the only thing that deletes one. */
 import { setImmediate } from 'node:timers/promises'
+import { checkNumber } from '../check-number.ts'
 import { CombinedError, InternalError } from '../errors.ts'
-import { MAX_PAYLOADS_PER_CALL, type PayloadReferences, type PayloadStore, type StoredPayload } from '../payload-store.ts'
+import { MAX_PAYLOADS_PER_CALL, type PayloadReferences, type PayloadStore, type StoredPayload, type Tally } from '../payload-store.ts'
+import type { HeldBy } from './held-cursor.ts'
 import type { Holder, LeaseHolder } from './hold-set.ts'
 import type { Holds } from './holds.ts'
 import type { ReconcileReport, SweepSession } from './leases.ts'
@@ -28,12 +30,6 @@ export interface SweepPayloadsProgress {
   readonly payloads: number
 }
 
-/** Some payloads and their bytes. */
-export interface Tally {
-  readonly payloads: number
-  readonly bytes: number
-}
-
 export interface SweepPayloadsReport {
   readonly dryRun: boolean
   /** All that were looked at. Less than all where a stopped sweep was gone on with. */
@@ -42,6 +38,8 @@ export interface SweepPayloadsReport {
   readonly live: Tally
   /** Kept, for only a hold needs them. */
   readonly held: Tally
+  /** How many of these each holder needs, of holders that need some; and how many it alone. */
+  readonly heldBy: readonly HeldBy[]
   /** Kept, for they are of no use but not for long enough. */
   readonly waiting: Tally
   /** Deleted; or, in a dry run, what would be. */
@@ -71,7 +69,7 @@ export interface SweepPayloadsReport {
  */
 export async function sweepPayloads(options: SweepPayloadsOptions): Promise<SweepPayloadsReport> {
   const { holds, minAgeMs, dryRun = false, signal } = options
-  if (!(minAgeMs >= 0)) throw new RangeError('minAgeMs must be 0 or more')
+  checkNumber('minAgeMs', minAgeMs, { least: 0, most: Infinity })
   signal?.throwIfAborted()
   const startedMs = performance.now()
   const leases = dryRun ? { released: [], suspected: [], unproven: [] } : await holds.leases.reconcile()
@@ -112,6 +110,7 @@ class Sweep {
   readonly #state: SweepState
   #views: SweepViews | undefined
   #holders: readonly Holder[] = []
+  #heldBy: readonly HeldBy[] = []
   #heldOff: readonly LeaseHolder[] = []
   readonly #counts = { listed: new Count(), live: new Count(), held: new Count(), waiting: new Count(), deleted: new Count(), spared: new Count() }
 
@@ -126,6 +125,7 @@ class Sweep {
       const views = await this.#openViews()
       if (views === undefined) return
       await this.#mark(views)
+      this.#heldBy = views.heldBy()
       await this.#closeViews()
       if (this.#session !== undefined) await this.#deleteMarked(this.#session)
     } finally {
@@ -137,7 +137,7 @@ class Sweep {
     const { listed, live, held, waiting, deleted, spared } = this.#counts
     const holders = this.#holders
     const oldestHold = holders.toSorted((left, right) => (left.since < right.since ? -1 : 1))[0]
-    return { listed, live, held, waiting, deleted, spared, holders, oldestHold, heldOff: this.#heldOff }
+    return { listed, live, held, heldBy: this.#heldBy, waiting, deleted, spared, holders, oldestHold, heldOff: this.#heldOff }
   }
 
   /** Lists all payloads and marks those that nothing needs; older marks on them stay. */
@@ -165,8 +165,7 @@ class Sweep {
     try {
       for await (const page of payloads.list({ after: marker.after, signal })) {
         // Nothing is deleted here: whoever waits for an answer need not wait for the end.
-        await this.#session?.generation()
-        const marks = await this.#marksOf(page, views, marker)
+        const [, marks] = await Promise.all([this.#session?.generation(), this.#marksOf(page, views, marker)])
         if (marks.length > 0) yield marks
         onProgress?.({ phase: 'mark', payloads: listed.payloads })
         if (listed.payloads - turn >= TURN_PAYLOADS) await setImmediate()
@@ -194,6 +193,7 @@ class Sweep {
       listed.add(payload)
       if (need !== undefined) {
         this.#counts[need].add(payload)
+        if (need === 'held') views.countHeld(payload.bytes)
         continue
       }
       if (!WORD.test(payloadId) || !WORD.test(payload.version)) throw new InternalError(`Cannot sweep: the payload store lists ${JSON.stringify(payload)}, which is no payload`)

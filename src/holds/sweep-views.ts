@@ -1,7 +1,7 @@
 /** What a sweep decides by: what is held, and what stores refer to, as they are at one time. */
 import { HoldUnavailableError, isHoldfastError } from '../errors.ts'
-import type { PayloadIdSet } from '../payload-ids.ts'
 import type { PayloadReferences } from '../payload-store.ts'
+import { type HeldBy, HeldCursor } from './held-cursor.ts'
 import type { FoundHolds, Holder, LeaseHolder, ReadHoldsOptions } from './hold-set.ts'
 import type { Holds } from './holds.ts'
 import { IdCursor, inBatches } from './id-cursor.ts'
@@ -23,16 +23,14 @@ interface StoreView {
 export class SweepViews {
   readonly generation: number
   readonly holders: readonly Holder[]
-  readonly #held: PayloadIdSet
-  readonly #heldIds: IdCursor
+  readonly #held: HeldCursor
   readonly #stores: readonly StoreView[]
 
-  private constructor(generation: number, holders: readonly Holder[], parts: { readonly held: PayloadIdSet; readonly heldIds: IdCursor; readonly stores: readonly StoreView[] }) {
+  private constructor(generation: number, holders: readonly Holder[], { held, stores }: { readonly held: HeldCursor; readonly stores: readonly StoreView[] }) {
     this.generation = generation
     this.holders = holders
-    this.#held = parts.held
-    this.#heldIds = parts.heldIds
-    this.#stores = parts.stores
+    this.#held = held
+    this.#stores = stores
   }
 
   /**
@@ -42,12 +40,11 @@ export class SweepViews {
   static async open(holds: Holds, stores: readonly PayloadReferences[], { generation, ...options }: ViewOptions): Promise<SweepViews | readonly LeaseHolder[]> {
     const found: FoundHolds = await holds.find(options)
     if (found.everything.length > 0) return found.everything
-    const held = await holds.unite(found.sources, options)
+    const held = new HeldCursor(await holds.unite(found.sources, options), found.sources)
     const views: StoreView[] = []
     try {
-      const heldIds = new IdCursor(held.batches(), 'the holds')
       for (const store of stores) views.push(await openStore(store, options.signal))
-      return new SweepViews(generation, found.holders, { held, heldIds, stores: views })
+      return new SweepViews(generation, found.holders, { held, stores: views })
     } catch (error) {
       await closeAll(views, held)
       throw error
@@ -70,19 +67,28 @@ export class SweepViews {
       if (isLive === undefined) return null
       if (isLive) return 'live'
     }
-    const isHeld = this.#heldIds.has(payloadId)
+    const isHeld = this.#held.has(payloadId)
     return isHeld === undefined ? null : isHeld ? 'held' : undefined
   }
 
+  /** Counts a payload, which was just found to be held, for each of its holders. */
+  countHeld(bytes: number): void {
+    this.#held.count(bytes)
+  }
+
+  /** What was counted, of holders that have some. */
+  heldBy(): readonly HeldBy[] {
+    return this.#held.heldBy()
+  }
+
   async close(): Promise<void> {
-    await this.#heldIds.close()
     await closeAll(this.#stores, this.#held)
   }
 
   /** Loads the first of the streams that does not know yet. */
   async #load(payloadId: string): Promise<void> {
     const view = this.#stores.find(({ payloadIds }) => payloadIds.has(payloadId) === undefined)
-    if (view === undefined) return await this.#heldIds.load()
+    if (view === undefined) return await this.#held.load()
     try {
       await view.payloadIds.load()
     } catch (cause) {
@@ -111,7 +117,7 @@ function unreadable({ storeId }: PayloadReferences, cause: unknown, signal?: Abo
   })
 }
 
-async function closeAll(views: readonly StoreView[], held: PayloadIdSet): Promise<void> {
+async function closeAll(views: readonly StoreView[], held: HeldCursor): Promise<void> {
   await Promise.all(views.map(({ payloadIds }) => payloadIds.close()))
   await held.close()
 }

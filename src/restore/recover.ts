@@ -1,6 +1,7 @@
 /** What an interrupted restore or rollback left: completed or undone, by the journal and never by a guess. */
 import { StoreUnavailableError, isHoldfastError } from '../errors.ts'
 import type { RestoreJournal, Swappable } from '../swappable.ts'
+import { drainTimeoutOf } from './drain-timeout.ts'
 import { exclusively } from './exclusive.ts'
 import { swapBack } from './swap-in.ts'
 
@@ -19,8 +20,6 @@ export interface RecoveryReport {
   readonly reason: unknown
 }
 
-const DRAIN_TIMEOUT_MS = 30_000
-
 /**
  * Ends what a crash interrupted: where the swap was made and the new engine serves, the restore is completed; otherwise it is
  * undone. Run when a store is opened, before anything is served. Cut off itself, it can be run again.
@@ -33,10 +32,11 @@ export async function recover(target: Swappable, options: RecoverOptions = {}): 
 }
 
 /** The same, for a caller that has the target for itself. */
-export async function recoverInterrupted(target: Swappable, { drainTimeoutMs = DRAIN_TIMEOUT_MS }: RecoverOptions = {}): Promise<RecoveryReport> {
+export async function recoverInterrupted(target: Swappable, options: RecoverOptions = {}): Promise<RecoveryReport> {
+  const timeoutMs = drainTimeoutOf(options)
   const journal = await target.readJournal()
   if (journal === undefined) return { outcome: 'nothing-to-do', journal, reason: undefined }
-  await target.drain({ timeoutMs: drainTimeoutMs })
+  await target.drain({ timeoutMs })
   try {
     return await decide(target, journal)
   } finally {

@@ -2,9 +2,10 @@
 import type * as fc from 'fast-check'
 import type { Catalog, CatalogEvent } from '../../src/catalog/catalog.ts'
 import type { FoundHolds } from '../../src/holds/hold-set.ts'
+import { type HeldIds, readUnion } from '../../src/holds/hold-union.ts'
 import type { Holds } from '../../src/holds/holds.ts'
-import { emptyPayloadIdSet } from '../../src/payload-ids.ts'
 import { altered } from '../support/altered.ts'
+import { memoryUnions } from './memory-unions.ts'
 import type { Process } from './scheduler.ts'
 import { type Breakage, heldByBackup, lostWhileBackedUp, type Program, underWay } from './simulation.ts'
 import type { World } from './world.ts'
@@ -32,11 +33,15 @@ function withVolatileLeases(catalog: Catalog, world: World, process: Process): C
 
 const NOTHING: FoundHolds = { holders: [], everything: [], sources: [] }
 
+async function nothingHeld(): Promise<HeldIds> {
+  return await readUnion([], memoryUnions())
+}
+
 /** What cannot be read holds nothing. */
 function lenient(holds: Holds): Holds {
   return altered(holds, {
     find: async (options) => await holds.find(options).catch(() => NOTHING),
-    unite: async (sources, options) => await holds.unite(sources, options).catch(emptyPayloadIdSet),
+    unite: async (sources, options) => await holds.unite(sources, options).catch(nothingHeld),
   })
 }
 

@@ -6,6 +6,7 @@ import { Holds } from '../../src/holds/holds.ts'
 import { Leases } from '../../src/holds/leases.ts'
 import { directoryCache } from '../../src/holds/payload-ids-cache.ts'
 import { sweepStateFile } from '../../src/holds/sweep-state.ts'
+import { directoryUnionStore } from '../../src/holds/union-store.ts'
 import { newPlace, type Place } from '../backup/backups.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -30,7 +31,7 @@ export async function newHolds({ destinations = (destination) => [destination], 
   const steadyClock = { epoch: 'test', nowMs: () => nowMs }
   const cache = directoryCache({ directory: join(directory, 'payload-ids') })
   const leases = new Leases({ catalog: place.catalog, cache, acknowledgeTimeoutMs, steadyClock })
-  const holds = new Holds({ leases, destinations: destinations(place.destination), cache, stateOf: () => sweepStateFile(join(directory, 'marks')), steadyClock })
+  const holds = new Holds({ leases, destinations: destinations(place.destination), cache, unions: directoryUnionStore(join(directory, 'union')), stateOf: () => sweepStateFile(join(directory, 'marks')), steadyClock })
   return { ...place, holds, directory, pass: (ms) => void (nowMs += ms) }
 }
 

@@ -1,15 +1,10 @@
-import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { runBackup } from '../../src/backup/run-backup.ts'
 import { directoryCache } from '../../src/holds/payload-ids-cache.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder } from '../../src/payload-ids.ts'
 import { collect } from '../support/collect.ts'
-import { altered } from '../support/altered.ts'
-import { FakeStore } from '../support/fake-store.ts'
 import { tempDir } from '../support/temp-dir.ts'
-import { flipped, tamper } from '../backup/backups.ts'
-import { newHolds } from './holds.ts'
 
 async function setOf(count: number): Promise<PayloadIdSet> {
   const builder = new PayloadIdSetBuilder()
@@ -54,37 +49,4 @@ describe('directoryCache()', () => {
     }
     expect(await Promise.all(sets.map(async (set) => (await cache.get(nameOf(set))) !== undefined))).toEqual([true, false, true])
   })
-})
-
-test('what is held is fetched once, and again when the copy is damaged', async () => {
-  let opened = 0
-  const place = await newHolds({
-    destinations: (destination) => [
-      altered(destination, {
-        open: (backupId, object, options) => {
-          opened += 1
-          return destination.open(backupId, object, options)
-        },
-      }),
-    ],
-  })
-  const { destination, catalog, holds, directory } = place
-  for (const count of [3, 5]) await runBackup({ store: FakeStore.of(count), destination, catalog })
-  const united = async (): Promise<string[]> => await collect(await holds.unite((await holds.find()).sources))
-  const all = ['p0', 'p1', 'p2', 'p3', 'p4']
-  expect(await united()).toEqual(all)
-  expect(await united()).toEqual(all)
-  expect(opened).toBe(2)
-  const cached = join(directory, 'payload-ids')
-  for (const name of readdirSync(cached)) tamper(join(cached, name), (bytes) => flipped(bytes, 8 * (bytes.byteLength - 1)))
-  expect(await united()).toEqual(all)
-  for (const name of readdirSync(cached)) writeFileSync(join(cached, name), 'short')
-  expect(await united()).toEqual(all)
-})
-
-test('backups of the same set share it', async () => {
-  const { destination, catalog, holds } = await newHolds()
-  for (let count = 0; count < 3; count++) await runBackup({ store: FakeStore.of(4), destination, catalog })
-  const { holders, sources } = await holds.find()
-  expect([holders.length, sources.length, sources[0]?.holders.length]).toEqual([3, 1, 3])
 })

@@ -12,7 +12,7 @@ import type { Block, Content, InodeAttributes, InodeNumber, InodeType, MetadataS
 import { asHoldfastError } from '../system-errors.ts'
 import { type PayloadDirectory, payloadIdOf } from './payload-directory.ts'
 import { beginImport, removeUnfinishedImports } from './unfinished-imports.ts'
-import { drainStack, forEachLimited } from './workers.ts'
+import { drainStack, forEachLimited } from '../../in-parallel.ts'
 
 /** Files up to this size are one payload; larger ones are a list of blocks of this size, the last one shorter. */
 export const BLOCK_BYTES: number = 4 * 1024 * 1024
@@ -59,6 +59,7 @@ export async function importTree(options: ImportOptions): Promise<ImportCounts> 
   const stats = await lstat(await realpath(directory), { bigint: true })
   if (!stats.isDirectory()) throw notDirectory(directory)
   await removeUnfinishedImports(store)
+  await options.payloads?.removeAbandoned()
   const importer = new TreeImporter(options)
   try {
     const unfinished = await beginImport(store, share)

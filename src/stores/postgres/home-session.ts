@@ -36,10 +36,8 @@ export class HomeSession {
   readonly #toError: (error: unknown) => Error
   readonly #answerTimeoutMs: number
   #isClosed = false
-  #isLost = false
-  readonly #onError = (): void => {
-    this.#isLost = true
-  }
+  readonly #lost = new AbortController()
+  readonly #onError = (): void => this.#lost.abort()
 
   private constructor(client: PostgresClient, failures: FailureOptions, answerTimeoutMs: number) {
     this.#client = client
@@ -71,7 +69,12 @@ export class HomeSession {
 
   /** Whether the connection broke: its locks are gone, or will be when the server notices. */
   get isLost(): boolean {
-    return this.#isLost
+    return this.#lost.signal.aborted
+  }
+
+  /** Calls `tell` when the connection breaks. */
+  onLost(tell: () => void): void {
+    this.#lost.signal.addEventListener('abort', tell, { once: true })
   }
 
   /** The rows of one statement. Bounded in time: one that goes unanswered loses the connection. */
@@ -80,7 +83,7 @@ export class HomeSession {
     try {
       return (await answerWithin(this.#client.query(text, values), timeoutMs)).rows as Row[]
     } catch (error) {
-      if (isConnectionOver(error)) this.#isLost = true
+      if (isConnectionOver(error)) this.#lost.abort()
       throw this.#toError(error)
     }
   }
@@ -93,14 +96,14 @@ export class HomeSession {
       await this.rows('COMMIT')
       return result
     } catch (error) {
-      if (!this.#isLost) await this.rows('ROLLBACK').catch(() => undefined)
+      if (!this.isLost) await this.rows('ROLLBACK').catch(() => undefined)
       throw error
     }
   }
 
   /** Gives up its locks, so that they are free when this resolves, and closes the connection. Never rejects. */
   async end(): Promise<void> {
-    if (!this.#isLost && !this.#isClosed) await this.rows('SELECT pg_advisory_unlock_all()').catch(() => undefined)
+    if (!this.isLost && !this.#isClosed) await this.rows('SELECT pg_advisory_unlock_all()').catch(() => undefined)
     this.close()
   }
 

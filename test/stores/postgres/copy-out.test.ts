@@ -50,7 +50,7 @@ async function copied(format: CopyFormat, chunks: readonly Buffer[], { rows }: {
   }
   copy.handleReadyForQuery()
   const pieces: Piece[] = []
-  for (let piece = await copy.next(); piece !== undefined; piece = await copy.next()) pieces.push(piece)
+  for (let piece = await copy.next(); piece !== undefined; piece = await copy.next()) pieces.push({ bytes: Buffer.from(piece.bytes), ends: piece.ends.slice() })
   return { pieces, foreign: Buffer.concat(foreign) }
 }
 

@@ -4,7 +4,7 @@ import type { SequenceValue } from './archive.ts'
 import { type PostgresPool, quoteName, quoteText } from './client.ts'
 import type { CopyRunner, TableSize } from './copy-ranges.ts'
 import { type FoundSchema, type SchemaScope, findSchema, findTables } from './definition.ts'
-import type { FailureOptions } from './errors.ts'
+import { type FailureOptions, sqlStateOf } from './errors.ts'
 import { type SessionOptions, type SessionScope, Session } from './session.ts'
 
 export interface SchemaViewOptions extends SchemaScope, SessionScope {
@@ -27,8 +27,10 @@ const READ_ONLY = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'
 const SETTINGS = { work_mem: '64MB' }
 /** Sequences that one query reads. */
 const SEQUENCES_AT_ONCE = 200
-/** How often the tables may change between finding and locking them. */
+/** How often the tables are found and locked anew where they change in between, or are locked in another order by what changes them. */
 const LOCK_ATTEMPTS = 3
+/** SQLSTATE: a deadlock, a table that is gone. */
+const CHANGES: readonly unknown[] = ['40P01', '42P01']
 
 export class SchemaView {
   readonly state: ViewState
@@ -128,20 +130,32 @@ export class SchemaView {
 
 /** Begins a transaction that has locked all tables before its snapshot was taken: none can be truncated or rewritten from then on. */
 async function lockedSession(pool: PostgresPool, options: SchemaViewOptions): Promise<Session> {
-  const { schema, lockTimeoutMs, interrupt } = options
-  for (let attempt = 1; ; attempt++) {
-    const tables = await withSession(pool, { ...options, begin: 'BEGIN READ ONLY', failures: failuresOf(schema) }, (session) => findTables(session, options))
-    const names = tables.map(({ name }) => `ONLY ${quoteName(schema)}.${quoteName(name)}`).join(', ')
-    const lock = names === '' ? '' : `; SET LOCAL lock_timeout = ${lockTimeoutMs}; LOCK TABLE ${names} IN ACCESS SHARE MODE`
-    const session = await Session.begin(pool, { ...options, begin: READ_ONLY + lock, settings: SETTINGS, failures: failuresOf(schema) })
-    const locked = await interrupt.race(findTables(session, options)).catch((error: unknown) => {
-      session.destroy()
-      throw error
+  let cause: unknown
+  for (let attempt = 1; attempt <= LOCK_ATTEMPTS; attempt++) {
+    const session = await lockOnce(pool, options).catch((error: unknown) => {
+      if (!CHANGES.includes(sqlStateOf(error))) throw error
+      cause = error
+      return undefined
     })
-    if (locked.length === tables.length && locked.every(({ oid }, index) => oid === tables[index]?.oid)) return session
-    session.destroy()
-    if (attempt === LOCK_ATTEMPTS) throw new StoreUnavailableError(`Cannot back up the schema "${schema}": its tables keep changing`, { retryable: true })
+    if (session !== undefined) return session
   }
+  throw new StoreUnavailableError(`Cannot back up the schema "${options.schema}": its tables keep changing`, { cause, retryable: true })
+}
+
+/** `undefined` when the tables that were locked are not those that are there by then. */
+async function lockOnce(pool: PostgresPool, options: SchemaViewOptions): Promise<Session | undefined> {
+  const { schema, lockTimeoutMs, interrupt } = options
+  const tables = await withSession(pool, { ...options, begin: 'BEGIN READ ONLY', failures: failuresOf(schema) }, (session) => findTables(session, options))
+  const names = tables.map(({ name }) => `ONLY ${quoteName(schema)}.${quoteName(name)}`).join(', ')
+  const lock = names === '' ? '' : `; SET LOCAL lock_timeout = ${lockTimeoutMs}; LOCK TABLE ${names} IN ACCESS SHARE MODE`
+  const session = await Session.begin(pool, { ...options, begin: READ_ONLY + lock, settings: SETTINGS, failures: failuresOf(schema) })
+  const locked = await interrupt.race(findTables(session, options)).catch((error: unknown) => {
+    session.destroy()
+    throw error
+  })
+  if (locked.length === tables.length && locked.every(({ oid }, index) => oid === tables[index]?.oid)) return session
+  session.destroy()
+  return undefined
 }
 
 async function withSession<T>(pool: PostgresPool, options: SessionOptions, task: (session: Session) => Promise<T>): Promise<T> {

@@ -9,6 +9,7 @@ import { CopyIn } from './copy-in.ts'
 import { type CopyFormat, CopyOut } from './copy-out.ts'
 import { KEEPALIVES } from './dead-client.ts'
 import { type FailureOptions, isConnectionOver, postgresError, sqlStateOf, unknownOutcome } from './errors.ts'
+import { RowBlocks } from './row-blocks.ts'
 import { type SessionIdentity, ASSUME_IDENTITY } from './session-identity.ts'
 
 /** How long a transaction that is given up may take to end before its connection is cut. */
@@ -67,6 +68,7 @@ export interface SessionOptions extends SessionScope {
 export class Session {
   readonly #client: PostgresClient
   readonly #toError: (error: unknown) => Error
+  readonly #blocks = new RowBlocks()
   readonly #ignore = (): void => undefined
   #copyIn: CopyIn | undefined
   #running: Promise<unknown> | undefined
@@ -138,7 +140,7 @@ export class Session {
   }
 
   copyOut(text: string, options: { readonly format: CopyFormat; readonly limitBytes: number }): CopyOut {
-    const copy = new CopyOut(text, { ...options, toError: this.#toError, patience: this.#patience })
+    const copy = new CopyOut(text, { ...options, toError: this.#toError, patience: this.#patience, blocks: this.#blocks })
     submit(this.#client, copy)
     return copy
   }

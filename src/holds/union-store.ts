@@ -1,0 +1,246 @@
+/** Where the union of all held payload IDs is kept between sweeps. Losing it costs time only. */
+import { createHash, randomUUID } from 'node:crypto'
+import { constants } from 'node:fs'
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { endianness } from 'node:os'
+import { join } from 'node:path'
+import type { PayloadIdsName } from '../catalog/hold-events.ts'
+import { InternalError } from '../errors.ts'
+import { isSystemError, nodeFiles, readSmallFile } from '../files.ts'
+
+/** The payload IDs, as the object of a backup has them; and for each of them, in their order, a row of bits: one for each set that has it. */
+export const UNION_PARTS = ['payload-ids', 'rows'] as const
+export type UnionPart = (typeof UNION_PARTS)[number]
+
+export interface PartName {
+  readonly bytes: number
+  readonly sha256: string
+}
+
+/** What a union is of, and what it must look like. */
+export interface UnionDescription {
+  /** The sets, by their bits; `null` where there is none. */
+  readonly sets: readonly (PayloadIdsName | null)[]
+  /** How many IDs. */
+  readonly count: number
+  /** Words of 32 bits of a row. */
+  readonly words: number
+  readonly parts: Readonly<Record<UnionPart, PartName>>
+}
+
+/** A union that was kept. Whoever reads it checks the parts against the description. Close it. */
+export interface StoredUnion {
+  readonly description: UnionDescription
+  /** The same bytes each time, whatever is kept meanwhile. */
+  read(part: UnionPart): AsyncIterable<Uint8Array>
+  close(): Promise<void>
+}
+
+export interface UnionDraft {
+  /** Appends chunks, which do not change any more. */
+  write(part: UnionPart, chunks: readonly Uint8Array[]): Promise<void>
+  /** Keeps what was written in the place of what was kept before. */
+  keep(description: UnionDescription): Promise<StoredUnion>
+  /** Gives up what was not kept. Idempotent. */
+  abort(): Promise<void>
+}
+
+export interface UnionStore {
+  /** What was kept last; `undefined` where there is none, or none that can be whole. */
+  open(): Promise<StoredUnion | undefined>
+  create(): Promise<UnionDraft>
+}
+
+/** Rows are in the byte order of the machine. */
+const VERSION = `1 ${endianness()}`
+const DESCRIPTION = 'union.json'
+const MAX_DESCRIPTION_BYTES: number = 64 * 1024 * 1024
+const ABANDONED_MS: number = 24 * 60 * 60 * 1000
+const READ_BYTES: number = 1024 * 1024
+const PRIVATE_DIRECTORY = 0o700
+const PRIVATE_FILE = 0o600
+
+/** Files of 0600 in a directory of 0700, which is made when missing; nothing else may be in it. */
+export function directoryUnionStore(directory: string): UnionStore {
+  return {
+    async open() {
+      const description = await readDescription(join(directory, DESCRIPTION))
+      return description && (await openParts(directory, description))
+    },
+    async create() {
+      await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
+      return await DirectoryDraft.create(directory)
+    },
+  }
+}
+
+class DirectoryDraft implements UnionDraft {
+  readonly #directory: string
+  readonly #stem: string
+  readonly #handles: Record<UnionPart, FileHandle>
+  #isOver = false
+
+  private constructor(directory: string, stem: string, handles: Record<UnionPart, FileHandle>) {
+    this.#directory = directory
+    this.#stem = stem
+    this.#handles = handles
+  }
+
+  static async create(directory: string): Promise<DirectoryDraft> {
+    const stem = join(directory, randomUUID())
+    const payloadIds = await createPart(`${stem}.payload-ids.tmp`)
+    try {
+      return new DirectoryDraft(directory, stem, { 'payload-ids': payloadIds, rows: await createPart(`${stem}.rows.tmp`) })
+    } catch (error) {
+      await payloadIds.close()
+      await rm(`${stem}.payload-ids.tmp`, { force: true })
+      throw error
+    }
+  }
+
+  async write(part: UnionPart, chunks: readonly Uint8Array[]): Promise<void> {
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
+    const { bytesWritten } = await this.#handles[part].writev([...chunks])
+    // Hardly ever: it says so when there is no room.
+    if (bytesWritten < bytes) await this.#handles[part].writeFile(Buffer.concat(chunks).subarray(bytesWritten))
+  }
+
+  async keep(description: UnionDescription): Promise<StoredUnion> {
+    for (const part of UNION_PARTS) await rename(`${this.#stem}.${part}.tmp`, pathOf(this.#directory, part, description))
+    const temporary = `${this.#stem}.json.tmp`
+    try {
+      const handle = await createPart(temporary)
+      try {
+        await handle.writeFile(formatDescription(description))
+      } finally {
+        await handle.close()
+      }
+      await rename(temporary, join(this.#directory, DESCRIPTION))
+    } catch (error) {
+      await rm(temporary, { force: true })
+      throw error
+    }
+    this.#isOver = true
+    await removeOthers(this.#directory, description)
+    return new FileUnion(description, this.#handles)
+  }
+
+  async abort(): Promise<void> {
+    if (this.#isOver) return
+    this.#isOver = true
+    for (const part of UNION_PARTS) {
+      await this.#handles[part].close()
+      await rm(`${this.#stem}.${part}.tmp`, { force: true })
+    }
+  }
+}
+
+/** The files stay open: others may replace them meanwhile. */
+class FileUnion implements StoredUnion {
+  readonly description: UnionDescription
+  readonly #handles: Record<UnionPart, FileHandle>
+
+  constructor(description: UnionDescription, handles: Record<UnionPart, FileHandle>) {
+    this.description = description
+    this.#handles = handles
+  }
+
+  /** Reads one chunk ahead. */
+  async *read(part: UnionPart): AsyncGenerator<Uint8Array, void, undefined> {
+    const handle = this.#handles[part]
+    const { bytes } = this.description.parts[part]
+    const readAt = async (position: number): Promise<Buffer> => {
+      const length = Math.min(READ_BYTES, bytes - position)
+      if (length === 0) return Buffer.alloc(0)
+      const { bytesRead, buffer } = await handle.read({ buffer: Buffer.allocUnsafeSlow(length), position })
+      if (bytesRead === 0) throw new InternalError('A union of payload IDs is shorter than what was written of it')
+      return buffer.subarray(0, bytesRead)
+    }
+    let ahead = readAt(0)
+    try {
+      for (let position = 0; position < bytes; ) {
+        const chunk = await ahead
+        position += chunk.byteLength
+        ahead = readAt(position)
+        ahead.catch(() => undefined)
+        yield chunk
+      }
+    } finally {
+      await ahead.catch(() => undefined)
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(UNION_PARTS.map((part) => this.#handles[part].close()))
+  }
+}
+
+async function createPart(path: string): Promise<FileHandle> {
+  const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, PRIVATE_FILE)
+  await handle.chmod(PRIVATE_FILE)
+  return handle
+}
+
+async function openParts(directory: string, description: UnionDescription): Promise<StoredUnion | undefined> {
+  const handles: [UnionPart, FileHandle][] = []
+  let isWhole = false
+  try {
+    for (const part of UNION_PARTS) {
+      const handle = await open(pathOf(directory, part, description), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+      handles.push([part, handle])
+      const info = await handle.stat()
+      if (!info.isFile() || info.size !== description.parts[part].bytes) return undefined
+    }
+    isWhole = true
+    return new FileUnion(description, Object.fromEntries(handles) as Record<UnionPart, FileHandle>)
+  } catch (error) {
+    if (!isSystemError(error)) throw error
+    return undefined
+  } finally {
+    if (!isWhole) for (const [, handle] of handles) await handle.close()
+  }
+}
+
+function pathOf(directory: string, part: UnionPart, { parts }: UnionDescription): string {
+  return join(directory, `${parts[part].sha256}.${part}`)
+}
+
+/** Removes what was kept before, and what a process that died was writing. */
+async function removeOthers(directory: string, description: UnionDescription): Promise<void> {
+  const kept = new Set([join(directory, DESCRIPTION), ...UNION_PARTS.map((part) => pathOf(directory, part, description))])
+  for (const name of await readdir(directory)) {
+    const path = join(directory, name)
+    if (kept.has(path)) continue
+    const info = await stat(path).catch((error: unknown) => {
+      if (!isSystemError(error, 'ENOENT')) throw error
+    })
+    if (info === undefined || (name.endsWith('.tmp') && Date.now() - info.mtimeMs < ABANDONED_MS)) continue
+    await rm(path, { force: true })
+  }
+}
+
+/** A line of JSON, and its SHA-256: what says of which sets a union is must be as whole as the union. */
+function formatDescription(description: UnionDescription): string {
+  const line = JSON.stringify({ version: VERSION, ...description })
+  return `${line}\n${sha256Of(line)}\n`
+}
+
+async function readDescription(path: string): Promise<UnionDescription | undefined> {
+  try {
+    return parseDescription(await readSmallFile(nodeFiles, path, MAX_DESCRIPTION_BYTES))
+  } catch (error) {
+    if (!isSystemError(error)) throw error
+    return undefined
+  }
+}
+
+function parseDescription(bytes: Buffer | undefined): UnionDescription | undefined {
+  const [line = '', check] = bytes?.toString('utf8').split('\n') ?? []
+  if (check !== sha256Of(line)) return undefined
+  const { version, ...description } = JSON.parse(line) as UnionDescription & { readonly version: unknown }
+  return version === VERSION ? description : undefined
+}
+
+function sha256Of(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}
