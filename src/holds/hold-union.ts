@@ -153,8 +153,8 @@ class Pass {
 
   async run({ unions, signal, onTurn }: UnionOptions): Promise<StoredUnion> {
     const draft = await unions.create()
+    const writer = new UnionWriter(draft)
     try {
-      const writer = new UnionWriter(draft)
       const runs = this.#sources.map((source): IdLists => decodePayloadIdLists(source.read()))
       if (this.#union !== undefined) runs.unshift(damageOf(decodePayloadIdLists(checkedPart(this.#union, 'payload-ids'))))
       let turnIds = 0
@@ -170,6 +170,7 @@ class Pass {
       await this.#oldRows?.end()
       return await writer.keep({ sets: this.#sets, words: this.#words })
     } catch (error) {
+      await writer.settled()
       await draft.abort()
       throw error
     } finally {
@@ -217,6 +218,8 @@ class UnionWriter {
   readonly #pending: Record<UnionPart, Uint8Array[]> = { 'payload-ids': [], rows: [] }
   readonly #pendingBytes: Record<UnionPart, number> = { 'payload-ids': 0, rows: 0 }
   readonly #bytes: Record<UnionPart, number> = { 'payload-ids': 0, rows: 0 }
+  /** What is being written while more is merged. */
+  #written: Promise<void> = Promise.resolve()
   readonly #hashes: Record<UnionPart, Hash> = { 'payload-ids': createHash('sha256'), rows: createHash('sha256') }
 
   constructor(draft: UnionDraft) {
@@ -233,8 +236,14 @@ class UnionWriter {
   async keep(description: Pick<UnionDescription, 'sets' | 'words'>): Promise<StoredUnion> {
     this.#encoder.end()
     for (const part of UNION_PARTS) await this.#flush(part)
+    await this.#written
     const nameOf = (part: UnionPart): { bytes: number; sha256: string } => ({ bytes: this.#bytes[part], sha256: this.#hashes[part].digest('hex') })
     return await this.#draft.keep({ ...description, count: this.#encoder.count, parts: { 'payload-ids': nameOf('payload-ids'), rows: nameOf('rows') } })
+  }
+
+  /** Resolves when nothing is being written. */
+  async settled(): Promise<void> {
+    await this.#written.catch(() => undefined)
   }
 
   #put(part: UnionPart, bytes: Uint8Array): void {
@@ -243,12 +252,15 @@ class UnionWriter {
   }
 
   async #flush(part: UnionPart): Promise<void> {
-    const bytes = Buffer.concat(this.#pending[part])
+    const chunks = this.#pending[part]
+    this.#bytes[part] += this.#pendingBytes[part]
     this.#pending[part] = []
     this.#pendingBytes[part] = 0
-    this.#bytes[part] += bytes.byteLength
-    this.#hashes[part].update(bytes)
-    await this.#draft.write(part, bytes)
+    for (const chunk of chunks) this.#hashes[part].update(chunk)
+    await this.#written
+    this.#written = this.#draft.write(part, chunks)
+    // Seen by who awaits it next; who leaves before must not leave an unhandled rejection behind.
+    this.#written.catch(() => undefined)
   }
 }
 

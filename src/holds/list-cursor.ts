@@ -1,5 +1,5 @@
 /** Reads ascending payload IDs as they are packed beside text IDs that ascend. */
-import { KEY_BYTES, keyAt, keyOfText } from '../payload-ids/id-key.ts'
+import { compareFromKey, KEY_BYTES, keyAt, keyOfText } from '../payload-ids/id-key.ts'
 import { type IdList, idsOf } from '../payload-ids/id-list.ts'
 
 /** A list that is asked for IDs in ascending order. */
@@ -26,7 +26,7 @@ export class ListCursor {
     let order = -1
     for (; index < count; index++) {
       order = keyAt(bytes, index * width, width) - key
-      if (order === 0) order = compare(bytes.toString('hex', index * width, (index + 1) * width), payloadId)
+      if (order === 0) order = compareFromKey(bytes, index * width, { width, text: payloadId })
       if (order >= 0) break
     }
     this.index = index
@@ -40,8 +40,4 @@ export class ListCursor {
     this.index = index
     return index < texts.length ? texts[index] === payloadId : undefined
   }
-}
-
-function compare(left: string, right: string): number {
-  return left === right ? 0 : left < right ? -1 : 1
 }

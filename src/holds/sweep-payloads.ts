@@ -166,8 +166,7 @@ class Sweep {
     try {
       for await (const page of payloads.list({ after: marker.after, signal })) {
         // Nothing is deleted here: whoever waits for an answer need not wait for the end.
-        await this.#session?.generation()
-        const marks = await this.#marksOf(page, views, marker)
+        const [, marks] = await Promise.all([this.#session?.generation(), this.#marksOf(page, views, marker)])
         if (marks.length > 0) yield marks
         onProgress?.({ phase: 'mark', payloads: listed.payloads })
         if (listed.payloads - turn >= TURN_PAYLOADS) await setImmediate()

@@ -25,6 +25,25 @@ export function keyOfText(payloadId: string): number | undefined {
   return high < 0 || low < 0 ? undefined : high * 0x1000000 + low
 }
 
+/** How a packed ID of so many bytes compares to text that begins with the same key, as `keyOfText` has it. */
+export function compareFromKey(bytes: Uint8Array, at: number, { width, text }: { readonly width: number; readonly text: string }): number {
+  for (let index = KEY_BYTES; index < width; index++) {
+    const byte = bytes[at + index] as number
+    const order = digitCode(byte >> 4) - codeAt(text, 2 * index) || digitCode(byte & 15) - codeAt(text, 2 * index + 1)
+    if (order !== 0) return order
+  }
+  return 2 * width - text.length
+}
+
+function digitCode(digit: number): number {
+  return digit < 10 ? ZERO + digit : LOWER_A + digit - 10
+}
+
+/** Less than any character where the text has ended. */
+function codeAt(text: string, index: number): number {
+  return index < text.length ? text.charCodeAt(index) : -1
+}
+
 /** Six digits as a number, or -1. */
 function hexAt(text: string, from: number): number {
   let number = 0

@@ -39,6 +39,10 @@ class PackedMerge {
   /** The bytes of each run as words, where the width is one of whole words; most IDs are compared to find them the same. */
   readonly #words: Uint32Array[] = []
   readonly #isOfWords: boolean
+  readonly #batch: Buffer
+  readonly #batchWords: Uint32Array
+  readonly #batchRuns = new Uint32Array(BATCH_IDS)
+  #count = 0
   #skip = 0
   #isSkipKnown = false
   /** The runs that have the smallest key, and of these the ones that have the smallest ID. */
@@ -49,6 +53,8 @@ class PackedMerge {
     this.#runs = runs
     this.#width = width
     this.#keys = new KeyTree(runs.length)
+    this.#batch = Buffer.allocUnsafeSlow(BATCH_IDS * width)
+    this.#batchWords = new Uint32Array(this.#batch.buffer)
     this.#isOfWords = width % WORD_BYTES === 0
     this.#bytes = lists.map(() => NO_BYTES)
     for (const [run, list] of lists.entries()) this.#setBytes(run, list?.bytes ?? NO_BYTES)
@@ -59,61 +65,120 @@ class PackedMerge {
 
   /** Returns the rest of each run when one of them comes to IDs of another width. */
   async *merge(): AsyncGenerator<MergedList, readonly IdList[] | undefined, undefined> {
-    const width = this.#width
     this.#setKeys(0)
-    let bytes = Buffer.allocUnsafeSlow(BATCH_IDS * width)
-    let runs = new Uint32Array(BATCH_IDS)
-    let count = 0
     while (!this.#keys.update()) {
-      const least = this.#findLeast()
-      const first = this.#least[0] as number
-      copyId(this.#bytes[first] as Buffer, this.#at[first] as number, bytes, count * width, width)
-      let bits = 0
-      for (let index = 0; index < least; index++) {
-        const run = this.#least[index] as number
-        bits |= 1 << run
-        const at = (this.#at[run] as number) + width
-        const list = this.#bytes[run] as Buffer
-        this.#at[run] = at
-        if (at < list.byteLength) this.#keys.set(run, keyAt(list, at + this.#skip, width - this.#skip))
-        else this.#keys.end(run)
-      }
-      runs[count++] = bits
+      const least = this.#fill()
       for (let index = 0; index < least; index++) {
         const run = this.#least[index] as number
         if ((this.#at[run] as number) < (this.#bytes[run] as Buffer).byteLength) continue
         const other = await this.#load(run)
         if (other === undefined) continue
-        yield { width, count, bytes: bytes.subarray(0, count * width), runs: runs.subarray(0, count) }
+        yield this.#takeBatch()
         return this.#rest(run, other)
       }
-      if (count < BATCH_IDS) continue
-      yield { width, count, bytes, runs }
-      bytes = Buffer.allocUnsafeSlow(BATCH_IDS * width)
-      runs = new Uint32Array(BATCH_IDS)
-      count = 0
+      if (this.#count === BATCH_IDS) yield this.#takeBatch()
     }
-    if (count > 0) yield { width, count, bytes: bytes.subarray(0, count * width), runs: runs.subarray(0, count) }
+    if (this.#count > 0) yield this.#takeBatch()
     return undefined
+  }
+
+  /** Merges until the batch is full, or a list is used up: of one of so many runs that `#least` then begins with. */
+  #fill(): number {
+    for (;;) {
+      const least = this.#findLeast()
+      const first = this.#least[0] as number
+      const isUsedUp = least === 1 ? this.#takeAlone(first) : this.#takeFrom(least)
+      if (isUsedUp || this.#count === BATCH_IDS) return least
+      this.#keys.update()
+    }
+  }
+
+  /** Takes IDs of one run up to where others have some; returns whether its list is used up. */
+  #takeAlone(run: number): boolean {
+    const width = this.#width
+    const list = this.#bytes[run] as Buffer
+    const limit = this.#keys.leastBut(run)
+    const [skip, rest, bit, runs] = [this.#skip, width - this.#skip, 1 << run, this.#batchRuns]
+    const from = this.#at[run] as number
+    let at = from
+    let count = this.#count
+    let key = 0
+    do {
+      runs[count++] = bit
+      at += width
+      if (at === list.length) break
+      key = keyAt(list, at + skip, rest)
+    } while (key < limit && count < BATCH_IDS)
+    this.#copy(run, from, at)
+    this.#at[run] = at
+    const isUsedUp = at === list.length
+    this.#keys.set(run, isUsedUp ? Number.POSITIVE_INFINITY : key)
+    return isUsedUp
+  }
+
+  /** Takes the ID that so many runs have; returns whether the list of one of them is used up. */
+  #takeFrom(least: number): boolean {
+    const [width, skip, leastRuns] = [this.#width, this.#skip, this.#least]
+    const first = leastRuns[0] as number
+    const from = this.#at[first] as number
+    let bits = 0
+    let isUsedUp = false
+    for (let index = 0; index < least; index++) {
+      const run = leastRuns[index] as number
+      bits |= 1 << run
+      const list = this.#bytes[run] as Buffer
+      const at = (this.#at[run] as number) + width
+      this.#at[run] = at
+      if (at < list.length) this.#keys.set(run, keyAt(list, at + skip, width - skip))
+      else {
+        this.#keys.set(run, Number.POSITIVE_INFINITY)
+        isUsedUp = true
+      }
+    }
+    this.#batchRuns[this.#count] = bits
+    this.#copy(first, from, from + width)
+    return isUsedUp
+  }
+
+  /** Copies IDs of a run to the end of the batch. */
+  #copy(run: number, from: number, end: number): void {
+    const to = this.#count * this.#width
+    this.#count += (end - from) / this.#width
+    if (!this.#isOfWords) {
+      copyId(this.#bytes[run] as Buffer, from, this.#batch, to, end - from)
+      return
+    }
+    const [source, target, toWord] = [this.#words[run] as Uint32Array, this.#batchWords, to / WORD_BYTES]
+    const [fromWord, words] = [from / WORD_BYTES, (end - from) / WORD_BYTES]
+    for (let word = 0; word < words; word++) target[toWord + word] = source[fromWord + word] as number
+  }
+
+  #takeBatch(): MergedList {
+    const count = this.#count
+    const taken = { width: this.#width, count, bytes: this.#batch.subarray(0, count * this.#width), runs: this.#batchRuns.subarray(0, count) }
+    this.#count = 0
+    return taken
   }
 
   /** Puts the runs with the smallest ID into `#least`, and returns how many there are. */
   #findLeast(): number {
-    const tied = this.#keys.findLeast(this.#tied)
-    this.#least[0] = this.#tied[0] as number
-    let least = 1
+    const least = this.#least
+    const tiedRuns = this.#tied
+    const tied = this.#keys.findLeast(tiedRuns)
+    least[0] = tiedRuns[0] as number
+    let count = 1
     for (let index = 1; index < tied; index++) {
-      const run = this.#tied[index] as number
-      const order = this.#compare(run, this.#least[0])
+      const run = tiedRuns[index] as number
+      const order = this.#compare(run, least[0] as number)
       if (order !== 0 && !this.#isSkipKnown) {
         this.#findSkip()
         this.#keys.update()
         return this.#findLeast()
       }
-      if (order < 0) least = 0
-      if (order <= 0) this.#least[least++] = run
+      if (order < 0) count = 0
+      if (order <= 0) least[count++] = run
     }
-    return least
+    return count
   }
 
   /** Of IDs whose keys are the same. */
@@ -172,7 +237,7 @@ class PackedMerge {
     for (const [run, bytes] of this.#bytes.entries()) {
       const at = this.#at[run] as number
       if (at < bytes.byteLength) this.#keys.set(run, keyAt(bytes, at + skip, this.#width - skip))
-      else this.#keys.end(run)
+      else this.#keys.set(run, Number.POSITIVE_INFINITY)
     }
   }
 

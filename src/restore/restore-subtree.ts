@@ -48,7 +48,7 @@ export interface RestoreSubtreeOptions {
   readonly openTrial: (manifest: Manifest) => Promise<ReadableTrial>
   /** Where the attempt is recorded. @default nowhere */
   readonly catalog?: Catalog | undefined
-  /** What keeps the payloads of the backup from being deleted until the store refers to them. @default leases in the catalog; without one, nothing is held */
+  /** What keeps the payloads of the backup from being deleted until the store refers to them. @default as for `restoreBackup` */
   readonly holds?: Holds | undefined
   /** Where every payload of what is restored must be before the store is changed. @default they are not looked for */
   readonly payloads?: PayloadStore | undefined
@@ -88,8 +88,8 @@ export interface RestoreSubtreeReport {
  * Attributes, times, links within what is restored, and what content refers to are as they were; inode numbers are new; a name of an inode with other
  * names outside becomes an inode of its own. Locks and pending uploads are not restored.
  *
- * Rejects with `restore_in_progress` and `invalid_argument`, which are no attempt yet; with `hold_unavailable` and `catalog_unavailable` when the payloads cannot
- * be held; with `entry_exists` when something is there, `entry_not_found` and `not_a_directory` for either path; with what `restoreBackup` says of a
+ * Rejects with `restore_in_progress` and `invalid_argument`, which are no attempt yet; with `hold_unavailable` and, where `holds` are given,
+ * `catalog_unavailable` when the payloads cannot be held; with `entry_exists` when something is there, `entry_not_found` and `not_a_directory` for either path; with what `restoreBackup` says of a
  * backup, `payload_missing`, what the trial store and the destination reject with, and the signal's reason.
  */
 export async function restoreSubtree(options: RestoreSubtreeOptions): Promise<RestoreSubtreeReport> {

@@ -91,6 +91,18 @@ describe('holdfast restore --path', () => {
     expect(await readdir(join(cwd, 'trials'))).toEqual([])
   })
 
+  it('brings what was another store\'s into this one, whose needs the other\'s collection of garbage then knows of', async () => {
+    const { cwd } = await withLoss()
+    await mkdir(join(cwd, 'nothing'))
+    await holdfastJson(['import', 'nothing', '--store', 'level:other'], { cwd })
+    const words = ['restore', 'latest', '--from', 'file:backups', '--store', 'level:other', '--trial-dir', 'trials', '--path', 'tree/lost', '--to-path', 'nothing/found', '--payloads', 'payloads']
+    expect(await holdfast(words, { cwd })).toMatchObject({ code: 4, stderr: expect.stringMatching(/^error: store_id_mismatch: /) as unknown })
+    await holdfastJson([...words, '--allow-store-id'], { cwd })
+    expect(await holdfast(GC, { cwd })).toMatchObject({ code: 1, stderr: expect.stringMatching(/refers to payloads there too/) as unknown })
+    await holdfastJson(['export', 'out', '--store', 'level:other', '--payloads', 'payloads'], { cwd })
+    expect((await compareTrees(join(cwd, 'tree/lost'), join(cwd, 'out/found'))).differences).toEqual([])
+  })
+
   it('does nothing without a catalog to hold the payloads with', async () => {
     const { cwd } = await withLoss()
     await writeTree(cwd, { 'no-catalog': 'a file' })

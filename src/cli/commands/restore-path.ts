@@ -38,6 +38,8 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
   await withDestination(options.from, async (destination) => {
     const backupId = await resolveBackup(destination, id, { signal })
     await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
+      // Who collects garbage for the other store must know that this one needs payloads there.
+      if (allowStoreId === true) await payloads?.addUser(store.storeId)
       if (overwrite === true) await output.confirm(`Replace what is at "${printable(target)}" in ${printable(url.shown)}?`, options)
       // The payloads are held by way of the catalog: without it, a collection of garbage could take them.
       const catalogPath = catalogPathOf(options.store, options.catalog)

@@ -26,7 +26,7 @@ export function registerRestore(program: Command, terminal: Terminal): void {
     .option('--path <path>', 'bring back only this file or directory, share/directory/name, into a store that goes on as it is')
     .option('--to-path <path>', 'bring it back under this path; the directory above is there (default: where it was)')
     .option('--overwrite', 'replace what is there already')
-    .option('--payloads <dir>', 'with --path: see first that all its payloads are in this payload directory')
+    .option('--payloads <dir>', 'with --path: see first that all its payloads are in this payload directory; with --allow-store-id too, note there that this store needs them')
   const command = withTrial(restoring, 'a restore with --path')
   withExamples(
     command,

@@ -17,7 +17,12 @@ export function alteredPool(pool: PostgresPool, text: string | RegExp, alter: (r
 }
 
 /** The server runs it, and its answer is lost. */
-export async function losing(run: () => Answer): Answer {
+export async function losing(run: () => Answer, _: PostgresClient): Answer {
   await run()
   throw new Error('Connection terminated unexpectedly')
+}
+
+/** The server ends the session instead. */
+export async function breakConnection(_: () => Answer, client: PostgresClient): Answer {
+  return await client.query('SELECT pg_terminate_backend(pg_backend_pid())')
 }

@@ -4,6 +4,7 @@ import { newBackupId } from '../../../src/backup-id.ts'
 import { PostgresMetadataStore, openPostgresHome, openPostgresStore } from '../../../src/stores/postgres/index.ts'
 import { writeLockKey } from '../../../src/stores/postgres/write-lock.ts'
 import { dump, fillStore } from '../../restore/trees.ts'
+import { alteredPool, breakConnection, losing } from './altered-pool.ts'
 import { homeIn, openTransaction, privilegesOf, rowsOf, schemaName, schemasLike, storeIn } from './homes.ts'
 import { quote, sharedPool } from './schemas.ts'
 import { serverUrl } from './server.ts'
@@ -308,6 +309,26 @@ describe('PostgresHome', () => {
     await expect(home.swap(newBackupId(), { storeId, previous: engine })).rejects.toMatchObject({ code: 'store_unavailable' })
     expect(await home.engines()).toEqual({ live: engine, previous: undefined, leftovers: [] })
     expect(await contentIn(schema)).toBe(content)
+  })
+
+  it('swap whose COMMIT breaks its connection asks the server whether it was made', async () => {
+    const schema = await schemaName()
+    const { engine, storeId, content } = await madeStore(schema)
+    let befalls: typeof losing | undefined
+    const pool = alteredPool(await sharedPool(), 'COMMIT', (run, client) => {
+      const once = befalls
+      befalls = undefined
+      return once === undefined ? run() : once(run, client)
+    })
+    const home = await homeIn(schema, { connection: pool })
+    const next = await sideOf(home)
+    befalls = breakConnection
+    await expect(home.swap(next, { storeId, previous: engine })).rejects.toMatchObject({ code: 'store_unavailable', retryable: true })
+    expect(await home.engines()).toEqual({ live: engine, previous: undefined, leftovers: [next] })
+    expect(await contentIn(schema)).toBe(content)
+    befalls = losing
+    await home.swap(next, { storeId, previous: engine })
+    expect(await home.engines()).toEqual({ live: next, previous: engine, leftovers: [] })
   })
 
   it('keeps a journal, one, whatever is in it', async () => {

@@ -158,7 +158,7 @@ describe('a client that is gone without a word', () => {
       await work(store)
       await store.close()
     }
-    const view = await settingsDuring(/^SELECT .*settings/, (pool, schema) =>
+    const view = await settingsDuring(/^SELECT .*"settings"/, (pool, schema) =>
       opened(pool, schema, async (store) => {
         const read = await store.view()
         await read.settings()
