@@ -1,6 +1,7 @@
 /** A catalog in any abstract-level database. */
 import { createHash } from 'node:crypto'
 import type { AbstractLevel } from 'abstract-level'
+import { checkNumber } from '../check-number.ts'
 import { CatalogUnavailableError, isHoldfastError } from '../errors.ts'
 import { type BackupEvent, type Catalog, type CatalogBackup, type CatalogEvent, HOLD_CHANGES, type Job, type JobError, type JobEvent, type JobKind } from './catalog.ts'
 import { decodeEvent, encodeEvent } from './event-codec.ts'
@@ -71,7 +72,7 @@ class LevelCatalog implements Catalog {
   }
 
   async *jobs({ limit = Infinity }: { readonly limit?: number | undefined } = {}): AsyncGenerator<Job, void, undefined> {
-    let left = limit
+    let left = checkNumber('limit', limit, { least: 0, most: Infinity })
     if (left <= 0) return
     for await (const events of this.#groups('jobs/', { reverse: true })) {
       const job = foldJob(events as readonly JobEvent[])

@@ -1,8 +1,9 @@
 /** Reads what is held beside a list of payloads, and counts for whom. */
+import type { IdList } from '../payload-ids/id-list.ts'
 import type { Tally } from '../payload-store.ts'
 import type { Holder, HoldSource } from './hold-set.ts'
-import type { HeldIds } from './hold-union.ts'
-import { IdCursor } from './id-cursor.ts'
+import { type HeldIds, type HeldList, isInRow } from './hold-union.ts'
+import { ListCursor } from './list-cursor.ts'
 
 /** What a holder keeps from being deleted. */
 export interface HeldBy {
@@ -14,14 +15,17 @@ export interface HeldBy {
 }
 
 const WORD_BITS = 32
+const NO_IDS: IdList = { width: 0, count: 0, bytes: Buffer.alloc(0) }
 
 /** Asked for IDs in ascending order. Close it. */
 export class HeldCursor {
   readonly #held: HeldIds
   readonly #sources: readonly HoldSource[]
-  readonly #ids: IdCursor
-  /** The rows of the batch at hand. */
+  readonly #lists: AsyncIterator<HeldList>
+  #cursor = new ListCursor(NO_IDS)
+  /** Of the list at hand. */
   #rows: Uint32Array = new Uint32Array(0)
+  #isAtEnd = false
   /** By bit, payloads and bytes. */
   readonly #all: Sums
   readonly #alone: Sums
@@ -33,25 +37,32 @@ export class HeldCursor {
   constructor(held: HeldIds, sources: readonly HoldSource[]) {
     this.#held = held
     this.#sources = sources
-    this.#ids = new IdCursor(this.#batches(), 'the holds')
-    this.#row = new Uint32Array(held.words)
-    this.#all = new Sums(held.words * WORD_BITS)
-    this.#alone = new Sums(held.words * WORD_BITS)
+    this.#lists = held.lists()
+    this.#row = new Uint32Array(held.mask.length)
+    this.#all = new Sums(held.mask.length * WORD_BITS)
+    this.#alone = new Sums(held.mask.length * WORD_BITS)
   }
 
   /** Whether an ID is held; `undefined` when `load` must be called first. */
   has(payloadId: string): boolean | undefined {
-    return this.#ids.has(payloadId)
+    const { mask } = this.#held
+    const isThere = this.#cursor.has(payloadId)
+    if (isThere === undefined) return this.#isAtEnd ? false : undefined
+    return isThere && isInRow(this.#rows, this.#cursor.index * mask.length, mask)
   }
 
+  /** Gets the next IDs. */
   async load(): Promise<void> {
-    await this.#ids.load()
+    const { done, value } = await this.#lists.next()
+    this.#isAtEnd = done === true
+    this.#cursor = new ListCursor(done === true ? NO_IDS : value.list)
+    this.#rows = done === true ? new Uint32Array(0) : value.rows
   }
 
   /** Counts a payload of so many bytes, whose ID was just found, for each of its holders. */
   count(bytes: number): void {
     const row = this.#row
-    const from = this.#ids.at * row.length
+    const from = this.#cursor.index * row.length
     for (let word = 0; word < row.length; word++) {
       if (row[word] === this.#rows[from + word]) continue
       this.#endRow()
@@ -76,21 +87,14 @@ export class HeldCursor {
   }
 
   async close(): Promise<void> {
-    await this.#ids.close()
+    await this.#lists.return?.()
     await this.#held.close()
-  }
-
-  async *#batches(): AsyncGenerator<readonly string[], void, undefined> {
-    for await (const { payloadIds, rows } of this.#held.batches()) {
-      this.#rows = rows
-      yield payloadIds
-    }
   }
 
   #endRow(): void {
     const bits: number[] = []
     for (const [word, value] of this.#row.entries()) {
-      for (let left = value; left !== 0; left = (left & (left - 1)) >>> 0) bits.push(word * WORD_BITS + 31 - Math.clz32(left & -left))
+      for (let left = (value & (this.#held.mask[word] ?? 0)) >>> 0; left !== 0; left = (left & (left - 1)) >>> 0) bits.push(word * WORD_BITS + 31 - Math.clz32(left & -left))
     }
     for (const bit of bits) this.#all.add(bit, this.#payloads, this.#bytes)
     if (bits.length === 1) this.#alone.add(bits[0] ?? 0, this.#payloads, this.#bytes)

@@ -7,7 +7,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import type { PayloadIdsName } from '../catalog/hold-events.ts'
 import { BlockEncoder } from '../payload-ids/block-encoder.ts'
-import { type IdList, idsOf, listOf } from '../payload-ids/id-list.ts'
+import { type IdList, idsOf, pickedFrom } from '../payload-ids/id-list.ts'
 import { mergeRuns } from '../payload-ids/merge.ts'
 import type { IdLists, MergedList } from '../payload-ids/merged-list.ts'
 import { decodePayloadIdLists } from '../payload-ids.ts'
@@ -16,10 +16,10 @@ import { checkedPayloadIds } from './payload-ids-cache.ts'
 import { RowReader } from './row-reader.ts'
 import { type StoredUnion, UNION_PARTS, type UnionDescription, type UnionDraft, type UnionPart, type UnionStore } from './union-store.ts'
 
-/** Some held payload IDs in ascending order. */
-export interface HeldBatch {
-  readonly payloadIds: readonly string[]
-  /** For each ID `words` numbers of 32 bits, one bit for each set. */
+/** Some payload IDs in ascending order. */
+export interface HeldList {
+  readonly list: IdList
+  /** For each ID `words` numbers of 32 bits, one bit for each set that has it. One without any bit of the mask is not held. */
   readonly rows: Uint32Array
 }
 
@@ -27,33 +27,29 @@ export interface HeldBatch {
 export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
   /** The sets, by their bits; `null` where there is none. */
   readonly sets: readonly (PayloadIdsName | null)[]
-  /** Of a row. */
-  readonly words: number
+  /** The bits of the sets; the words of a row are as many. */
+  readonly mask: Uint32Array
   readonly #union: StoredUnion
 
   constructor(union: StoredUnion, sets: readonly (PayloadIdsName | null)[]) {
     this.sets = sets
-    this.words = union.description.words
+    this.mask = maskOf(sets, union.description.words)
     this.#union = union
   }
 
   /** May run several times, also at once. */
-  async *batches(): AsyncGenerator<HeldBatch, void, undefined> {
-    const reader = new RowReader(this.#union.read('rows'), this.words)
-    const isAll = this.sets.length === this.#union.description.sets.length && !this.sets.includes(null)
-    const mask = maskOf(this.sets, this.words)
+  async *lists(): AsyncGenerator<HeldList, void, undefined> {
+    const reader = new RowReader(this.#union.read('rows'), this.mask.length)
     try {
-      for await (const list of decodePayloadIdLists(this.#union.read('payload-ids'))) {
-        const rows = await reader.take(list.count)
-        yield isAll ? { payloadIds: idsOf(list), rows } : masked({ payloadIds: idsOf(list), rows }, mask)
-      }
+      for await (const list of decodePayloadIdLists(this.#union.read('payload-ids'))) yield { list, rows: await reader.take(list.count) }
     } finally {
       await reader.close()
     }
   }
 
+  /** The IDs one by one. */
   async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
-    for await (const { payloadIds } of this.batches()) yield* payloadIds
+    for await (const { list, rows } of this.lists()) yield* idsOf(list).filter((_, index) => isInRow(rows, index * this.mask.length, this.mask))
   }
 
   async close(): Promise<void> {
@@ -157,8 +153,8 @@ class Pass {
 
   async run({ unions, signal, onTurn }: UnionOptions): Promise<StoredUnion> {
     const draft = await unions.create()
+    const writer = new UnionWriter(draft)
     try {
-      const writer = new UnionWriter(draft)
       const runs = this.#sources.map((source): IdLists => decodePayloadIdLists(source.read()))
       if (this.#union !== undefined) runs.unshift(damageOf(decodePayloadIdLists(checkedPart(this.#union, 'payload-ids'))))
       let turnIds = 0
@@ -174,6 +170,7 @@ class Pass {
       await this.#oldRows?.end()
       return await writer.keep({ sets: this.#sets, words: this.#words })
     } catch (error) {
+      await writer.settled()
       await draft.abort()
       throw error
     } finally {
@@ -221,6 +218,8 @@ class UnionWriter {
   readonly #pending: Record<UnionPart, Uint8Array[]> = { 'payload-ids': [], rows: [] }
   readonly #pendingBytes: Record<UnionPart, number> = { 'payload-ids': 0, rows: 0 }
   readonly #bytes: Record<UnionPart, number> = { 'payload-ids': 0, rows: 0 }
+  /** What is being written while more is merged. */
+  #written: Promise<void> = Promise.resolve()
   readonly #hashes: Record<UnionPart, Hash> = { 'payload-ids': createHash('sha256'), rows: createHash('sha256') }
 
   constructor(draft: UnionDraft) {
@@ -237,8 +236,14 @@ class UnionWriter {
   async keep(description: Pick<UnionDescription, 'sets' | 'words'>): Promise<StoredUnion> {
     this.#encoder.end()
     for (const part of UNION_PARTS) await this.#flush(part)
+    await this.#written
     const nameOf = (part: UnionPart): { bytes: number; sha256: string } => ({ bytes: this.#bytes[part], sha256: this.#hashes[part].digest('hex') })
     return await this.#draft.keep({ ...description, count: this.#encoder.count, parts: { 'payload-ids': nameOf('payload-ids'), rows: nameOf('rows') } })
+  }
+
+  /** Resolves when nothing is being written. */
+  async settled(): Promise<void> {
+    await this.#written.catch(() => undefined)
   }
 
   #put(part: UnionPart, bytes: Uint8Array): void {
@@ -247,12 +252,15 @@ class UnionWriter {
   }
 
   async #flush(part: UnionPart): Promise<void> {
-    const bytes = Buffer.concat(this.#pending[part])
+    const chunks = this.#pending[part]
+    this.#bytes[part] += this.#pendingBytes[part]
     this.#pending[part] = []
     this.#pendingBytes[part] = 0
-    this.#bytes[part] += bytes.byteLength
-    this.#hashes[part].update(bytes)
-    await this.#draft.write(part, bytes)
+    for (const chunk of chunks) this.#hashes[part].update(chunk)
+    await this.#written
+    this.#written = this.#draft.write(part, chunks)
+    // Seen by who awaits it next; who leaves before must not leave an unhandled rejection behind.
+    this.#written.catch(() => undefined)
   }
 }
 
@@ -276,24 +284,15 @@ function maskOf(sets: readonly (PayloadIdsName | null)[], words: number): Uint32
   return mask
 }
 
-/** Without what was only in sets that are held no more. */
-function masked({ payloadIds, rows }: HeldBatch, mask: Uint32Array): HeldBatch {
-  for (let at = 0; at < rows.length; at++) rows[at]! &= mask[at % mask.length] as number
-  const isKept = keptRows(rows, mask.length)
-  return { payloadIds: payloadIds.filter((_, index) => isKept[index]), rows: packedRows(rows, isKept, mask.length) }
+/** Whether a row has a bit of the mask. */
+export function isInRow(rows: Uint32Array, at: number, mask: Uint32Array): boolean {
+  for (let word = 0; word < mask.length; word++) if (((rows[at + word] as number) & (mask[word] as number)) !== 0) return true
+  return false
 }
 
 function withoutEmptyRows(list: IdList, rows: Uint32Array, words: number): { readonly list: IdList; readonly rows: Uint32Array } {
-  const isKept = keptRows(rows, words)
-  return { list: listOf(idsOf(list).filter((_, index) => isKept[index])), rows: packedRows(rows, isKept, words) }
-}
-
-function keptRows(rows: Uint32Array, words: number): boolean[] {
-  return Array.from({ length: rows.length / words }, (_, index) => !isEmptyRow(rows, index * words, words))
-}
-
-function packedRows(rows: Uint32Array, isKept: readonly boolean[], words: number): Uint32Array {
-  return rows.filter((_, at) => isKept[Math.floor(at / words)])
+  const isKept = Array.from({ length: list.count }, (_, index) => !isEmptyRow(rows, index * words, words))
+  return { list: pickedFrom(list, isKept), rows: rows.filter((_, at) => isKept[Math.floor(at / words)]) }
 }
 
 function isEmptyRow(rows: Uint32Array, at: number, words: number): boolean {

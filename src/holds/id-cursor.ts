@@ -26,11 +26,6 @@ export class IdCursor {
     return this.#isAtEnd ? false : undefined
   }
 
-  /** Where in its batch the ID is that was found last. */
-  get at(): number {
-    return this.#at
-  }
-
   /** Gets the next IDs. Rejects with `internal` when they do not ascend: nothing may be decided by what is out of order. */
   async load(): Promise<void> {
     const { done, value } = await this.#batches.next()

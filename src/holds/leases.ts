@@ -9,6 +9,7 @@ import { newBackupId } from '../backup-id.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import type { Lease, LeaseEnd, LeasePurpose, RunningSweep } from '../catalog/hold-events.ts'
 import { hasEnded, type JobOwner, markUnderWay, thisProcess } from '../catalog/job-owner.ts'
+import { checkNumber, checkWaitMs } from '../check-number.ts'
 import { CombinedError, HoldUnavailableError, InvalidArgumentError, SweepAlreadyRunningError } from '../errors.ts'
 import type { PayloadIdSet } from '../payload-ids.ts'
 import type { PayloadIdsCache } from './payload-ids-cache.ts'
@@ -92,10 +93,10 @@ export class Leases {
   constructor(options: LeasesOptions) {
     this.catalog = options.catalog
     this.#cache = options.cache
-    this.#acknowledgeTimeoutMs = options.acknowledgeTimeoutMs ?? ACKNOWLEDGE_TIMEOUT_MS
+    this.#acknowledgeTimeoutMs = checkWaitMs('acknowledgeTimeoutMs', options.acknowledgeTimeoutMs ?? ACKNOWLEDGE_TIMEOUT_MS)
     this.#clock = options.clock ?? Date.now
     this.#steadyClock = options.steadyClock ?? steadyClock()
-    this.#settleMs = options.settleMs ?? SETTLE_MS
+    this.#settleMs = checkNumber('settleMs', options.settleMs ?? SETTLE_MS, { least: 0, most: Infinity })
     this.#pause = options.pause ?? (() => delay(PAUSE_MS))
     this.#process = options.process ?? SYSTEM
   }

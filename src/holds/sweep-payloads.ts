@@ -1,5 +1,6 @@
 /** The garbage collection of payloads: the only thing that deletes one. */
 import { setImmediate } from 'node:timers/promises'
+import { checkNumber } from '../check-number.ts'
 import { CombinedError, InternalError } from '../errors.ts'
 import { MAX_PAYLOADS_PER_CALL, type PayloadReferences, type PayloadStore, type StoredPayload, type Tally } from '../payload-store.ts'
 import type { HeldBy } from './held-cursor.ts'
@@ -68,7 +69,7 @@ export interface SweepPayloadsReport {
  */
 export async function sweepPayloads(options: SweepPayloadsOptions): Promise<SweepPayloadsReport> {
   const { holds, minAgeMs, dryRun = false, signal } = options
-  if (!(minAgeMs >= 0)) throw new RangeError('minAgeMs must be 0 or more')
+  checkNumber('minAgeMs', minAgeMs, { least: 0, most: Infinity })
   signal?.throwIfAborted()
   const startedMs = performance.now()
   const leases = dryRun ? { released: [], suspected: [], unproven: [] } : await holds.leases.reconcile()
@@ -164,8 +165,7 @@ class Sweep {
     try {
       for await (const page of payloads.list({ after: marker.after, signal })) {
         // Nothing is deleted here: whoever waits for an answer need not wait for the end.
-        await this.#session?.generation()
-        const marks = await this.#marksOf(page, views, marker)
+        const [, marks] = await Promise.all([this.#session?.generation(), this.#marksOf(page, views, marker)])
         if (marks.length > 0) yield marks
         onProgress?.({ phase: 'mark', payloads: listed.payloads })
         if (listed.payloads - turn >= TURN_PAYLOADS) await setImmediate()

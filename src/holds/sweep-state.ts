@@ -35,6 +35,8 @@ export interface SweepState {
 
 const VERSION = 1
 const PRIVATE_DIRECTORY = 0o700
+/** Gathered before it is written. */
+const WRITE_CHARACTERS: number = 256 * 1024
 /** More than a last line has: an ID of 255 characters, escaped, and the rest. */
 const LAST_LINE_BYTES = 4096
 
@@ -60,8 +62,14 @@ export function sweepStateFile(path: string): SweepState {
       await removeIfThere(nodeFiles, temporary)
       const file = await nodeFiles.create(temporary)
       try {
-        for await (const batch of marks) await file.write(Buffer.from(batch.map(formatMark).join(''), 'latin1'))
-        await file.write(Buffer.from(`${JSON.stringify({ version: VERSION, ...progress() })}\n`, 'latin1'))
+        let lines = ''
+        for await (const batch of marks) {
+          for (const mark of batch) lines += formatMark(mark)
+          if (lines.length < WRITE_CHARACTERS) continue
+          await file.write(Buffer.from(lines, 'latin1'))
+          lines = ''
+        }
+        await file.write(Buffer.from(`${lines}${JSON.stringify({ version: VERSION, ...progress() })}\n`, 'latin1'))
       } finally {
         await file.close()
       }

@@ -37,7 +37,8 @@ export interface StoredUnion {
 }
 
 export interface UnionDraft {
-  write(part: UnionPart, bytes: Uint8Array): Promise<void>
+  /** Appends chunks, which do not change any more. */
+  write(part: UnionPart, chunks: readonly Uint8Array[]): Promise<void>
   /** Keeps what was written in the place of what was kept before. */
   keep(description: UnionDescription): Promise<StoredUnion>
   /** Gives up what was not kept. Idempotent. */
@@ -55,7 +56,7 @@ const VERSION = `1 ${endianness()}`
 const DESCRIPTION = 'union.json'
 const MAX_DESCRIPTION_BYTES: number = 64 * 1024 * 1024
 const ABANDONED_MS: number = 24 * 60 * 60 * 1000
-const READ_BYTES: number = 256 * 1024
+const READ_BYTES: number = 1024 * 1024
 const PRIVATE_DIRECTORY = 0o700
 const PRIVATE_FILE = 0o600
 
@@ -97,8 +98,11 @@ class DirectoryDraft implements UnionDraft {
     }
   }
 
-  async write(part: UnionPart, bytes: Uint8Array): Promise<void> {
-    await this.#handles[part].writeFile(bytes)
+  async write(part: UnionPart, chunks: readonly Uint8Array[]): Promise<void> {
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
+    const { bytesWritten } = await this.#handles[part].writev([...chunks])
+    // Hardly ever: it says so when there is no room.
+    if (bytesWritten < bytes) await this.#handles[part].writeFile(Buffer.concat(chunks).subarray(bytesWritten))
   }
 
   async keep(description: UnionDescription): Promise<StoredUnion> {

@@ -1,8 +1,8 @@
 /** Reads the `payload-ids` object, block by block, from any chunking. */
 import { RestoreCorruptError } from '../errors.ts'
 import { BLOCK_HEADER_BYTES, BLOCK_IDS, PAYLOAD_IDS_PREAMBLE, sharedPrefix } from './block-encoder.ts'
-import { type IdList, MAX_ID_LENGTH, isPayloadId, widthOf } from './id-list.ts'
-import { copyId } from './sort-packed.ts'
+import { keyAt } from './id-key.ts'
+import { type IdList, MAX_ID_LENGTH, copyId, isPayloadId, widthOf } from './id-list.ts'
 
 /** The most bytes of a block's content: each ID at its longest, with the two bytes before it. */
 const MAX_CONTENT_BYTES = BLOCK_IDS * (MAX_ID_LENGTH + 2)
@@ -75,11 +75,7 @@ export class BlockDecoder {
 
   #packed({ count, width, shared }: BlockHeader, content: Buffer): IdList {
     const bytes = shared === 0 ? content : expanded(content, count, width, shared)
-    for (let at = width; at < bytes.byteLength; at += width) {
-      let index = shared
-      while (index < width && bytes[at + index] === bytes[at - width + index]) index++
-      if (index === width || (bytes[at + index] ?? 0) < (bytes[at - width + index] ?? 0)) throw this.#disorder()
-    }
+    if (!isAscending(bytes, width, shared)) throw this.#disorder()
     const [first, last] = [bytes.subarray(0, width), bytes.subarray(bytes.byteLength - width)]
     if (sharedPrefix(first, last) !== shared) throw this.#fault('a block shares too much or too little')
     this.#follow(first, last, width)
@@ -144,6 +140,17 @@ function expanded(content: Buffer, count: number, width: number, shared: number)
     copyId(content, from, bytes, copyId(content, 0, bytes, index * width, shared), width - shared)
   }
   return bytes
+}
+
+/** Whether each ID is greater than the one before; they share so many bytes. */
+function isAscending(bytes: Buffer, width: number, shared: number): boolean {
+  let last = -1
+  for (let at = 0; at < bytes.length; at += width) {
+    const key = keyAt(bytes, at + shared, width - shared)
+    if (key < last || (key === last && bytes.compare(bytes, at - width, at, at, at + width) <= 0)) return false
+    last = key
+  }
+  return true
 }
 
 function asText(id: Buffer, width: number): Buffer {

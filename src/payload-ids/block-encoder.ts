@@ -1,6 +1,5 @@
 /** Writes the `payload-ids` object: blocks of payload IDs in ascending order. Its bytes are described in `snapshot/FORMAT.md`. */
-import { type IdList, idsOf, widthOf } from './id-list.ts'
-import { copyId } from './sort-packed.ts'
+import { type IdList, copyId, idsOf, widthOf } from './id-list.ts'
 
 /** `89 "HFI" 0D 0A`, then the version, 1, in two bytes. */
 export const PAYLOAD_IDS_PREAMBLE: Buffer = Buffer.from([0x89, 0x48, 0x46, 0x49, 0x0d, 0x0a, 0x01, 0x00])

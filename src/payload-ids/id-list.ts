@@ -52,11 +52,12 @@ export function listOf(payloadIds: readonly string[]): IdList {
 /** Packs lines of IDs, each ended by a line feed, when all of them are lower-case hex of one even length. */
 export function packedLines(lines: Uint8Array): IdList | undefined {
   const length = lines.indexOf(LINE_FEED)
-  const count = lines.byteLength / (length + 1)
+  const total = lines.byteLength
+  const count = total / (length + 1)
   if (length <= 0 || length % 2 !== 0 || length >= MAX_ID_LENGTH || !Number.isInteger(count)) return undefined
   const bytes = Buffer.allocUnsafeSlow((count * length) / 2)
   let used = 0
-  for (let at = 0; at < lines.byteLength; at++) {
+  for (let at = 0; at < total; at++) {
     for (const end = at + length; at < end; at += 2) {
       const value = (HEX_VALUES[lines[at]!]! << 4) | HEX_VALUES[lines[at + 1]!]!
       if (value < 0) return undefined
@@ -77,6 +78,22 @@ export function idsOf({ width, count, bytes }: IdList): string[] {
 /** The first ID as a string; the list has one. */
 export function firstOf({ width, bytes }: IdList): string {
   return width === 0 ? bytes.toString('latin1', 0, bytes.indexOf(LINE_FEED)) : bytes.toString('hex', 0, width)
+}
+
+/** The IDs of a list that are to be kept. */
+export function pickedFrom(list: IdList, isKept: readonly boolean[]): IdList {
+  const { width, count, bytes } = list
+  if (width === 0) return listOf(idsOf(list).filter((_, index) => isKept[index]))
+  const picked = Buffer.allocUnsafeSlow(bytes.byteLength)
+  let used = 0
+  for (let index = 0; index < count; index++) if (isKept[index] === true) used = copyId(bytes, index * width, picked, used, width)
+  return { width, count: used / width, bytes: picked.subarray(0, used) }
+}
+
+/** Copies one packed ID, and returns where it ends. For some tens of bytes this is faster than calls that leave JavaScript. */
+export function copyId(source: Uint8Array, from: number, target: Uint8Array, at: number, width: number): number {
+  for (let index = 0; index < width; index++) target[at + index] = source[from + index] ?? 0
+  return at + width
 }
 
 /** The length that all have; 0 when they differ. */

@@ -17,7 +17,7 @@ export class KeyTree {
     this.#changed = new Int32Array(this.#leaves)
   }
 
-  /** Sets the number of a run; call `update` before the least is asked for. */
+  /** Sets the number of a run, infinite when it has ended; call `update` before the least is asked for. */
   set(run: number, key: number): void {
     const leaf = this.#leaves + run
     this.#keys[leaf] = key
@@ -25,23 +25,30 @@ export class KeyTree {
     this.#changes++
   }
 
-  end(run: number): void {
-    this.set(run, Number.POSITIVE_INFINITY)
-  }
-
   /** Returns whether all runs have ended. */
   update(): boolean {
     const keys = this.#keys
     // Many changes at once cost less when every node is computed once.
     if (this.#changes * this.#levels >= this.#leaves) {
-      for (let node = this.#leaves - 1; node > 0; node--) keys[node] = Math.min(keys[2 * node] as number, keys[2 * node + 1] as number)
+      for (let node = this.#leaves - 1; node > 0; node--) keys[node] = lesser(keys[2 * node] as number, keys[2 * node + 1] as number)
     } else {
       for (let index = 0; index < this.#changes; index++) {
-        for (let node = (this.#changed[index] as number) >> 1; node > 0; node >>= 1) keys[node] = Math.min(keys[2 * node] as number, keys[2 * node + 1] as number)
+        for (let node = (this.#changed[index] as number) >> 1; node > 0; node >>= 1) keys[node] = lesser(keys[2 * node] as number, keys[2 * node + 1] as number)
       }
     }
     this.#changes = 0
     return keys[1] === Number.POSITIVE_INFINITY
+  }
+
+  /** The least number of all runs but one. */
+  leastBut(run: number): number {
+    const keys = this.#keys
+    let least = Number.POSITIVE_INFINITY
+    for (let node = this.#leaves + run; node > 1; node >>= 1) {
+      const beside = keys[node ^ 1] as number
+      if (beside < least) least = beside
+    }
+    return least
   }
 
   /** Puts the runs that have the least number into `found`, in ascending order, and returns how many there are. */
@@ -62,4 +69,8 @@ export class KeyTree {
       } while (keys[node] !== least)
     }
   }
+}
+
+function lesser(left: number, right: number): number {
+  return left < right ? left : right
 }

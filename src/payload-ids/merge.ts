@@ -1,14 +1,14 @@
 /** Merges ascending lists of payload IDs into one. */
-import type { IdList } from './id-list.ts'
+import { type IdList, copyId } from './id-list.ts'
+import { KEY_BYTES, keyAt } from './id-key.ts'
 import { KeyTree } from './key-tree.ts'
 import { type IdLists, type MergedList, nextOf } from './merged-list.ts'
 import { mergeTexts } from './merge-texts.ts'
-import { copyId } from './sort-packed.ts'
 
 /** Some milliseconds of work. */
 const BATCH_IDS = 8192
-/** Bytes of an ID that are compared as one number, which a double holds exactly. */
-const KEY_BYTES = 6
+const WORD_BYTES = 4
+const NO_BYTES: Buffer = Buffer.alloc(0)
 
 /** The IDs of all runs in ascending order, each once. IDs of one width are merged several times as fast as others. */
 export async function* mergeRuns(runs: readonly IdLists[]): AsyncGenerator<MergedList, void, undefined> {
@@ -36,6 +36,13 @@ class PackedMerge {
   /** The list at hand of each run, and where its smallest ID is that was not taken. */
   readonly #bytes: Buffer[]
   readonly #at: Int32Array
+  /** The bytes of each run as words, where the width is one of whole words; most IDs are compared to find them the same. */
+  readonly #words: Uint32Array[] = []
+  readonly #isOfWords: boolean
+  readonly #batch: Buffer
+  readonly #batchWords: Uint32Array
+  readonly #batchRuns = new Uint32Array(BATCH_IDS)
+  #count = 0
   #skip = 0
   #isSkipKnown = false
   /** The runs that have the smallest key, and of these the ones that have the smallest ID. */
@@ -46,7 +53,11 @@ class PackedMerge {
     this.#runs = runs
     this.#width = width
     this.#keys = new KeyTree(runs.length)
-    this.#bytes = lists.map((list) => list?.bytes ?? Buffer.alloc(0))
+    this.#batch = Buffer.allocUnsafeSlow(BATCH_IDS * width)
+    this.#batchWords = new Uint32Array(this.#batch.buffer)
+    this.#isOfWords = width % WORD_BYTES === 0
+    this.#bytes = lists.map(() => NO_BYTES)
+    for (const [run, list] of lists.entries()) this.#setBytes(run, list?.bytes ?? NO_BYTES)
     this.#at = new Int32Array(runs.length)
     this.#tied = new Int32Array(runs.length)
     this.#least = new Int32Array(runs.length)
@@ -54,66 +65,129 @@ class PackedMerge {
 
   /** Returns the rest of each run when one of them comes to IDs of another width. */
   async *merge(): AsyncGenerator<MergedList, readonly IdList[] | undefined, undefined> {
-    const width = this.#width
     this.#setKeys(0)
-    let bytes = Buffer.allocUnsafeSlow(BATCH_IDS * width)
-    let runs = new Uint32Array(BATCH_IDS)
-    let count = 0
     while (!this.#keys.update()) {
-      const least = this.#findLeast()
-      const first = this.#least[0] as number
-      copyId(this.#bytes[first] as Buffer, this.#at[first] as number, bytes, count * width, width)
-      let bits = 0
-      for (let index = 0; index < least; index++) {
-        const run = this.#least[index] as number
-        bits |= 1 << run
-        const at = (this.#at[run] as number) + width
-        const list = this.#bytes[run] as Buffer
-        this.#at[run] = at
-        if (at < list.byteLength) this.#keys.set(run, keyAt(list, at + this.#skip, width - this.#skip))
-        else this.#keys.end(run)
-      }
-      runs[count++] = bits
+      const least = this.#fill()
       for (let index = 0; index < least; index++) {
         const run = this.#least[index] as number
         if ((this.#at[run] as number) < (this.#bytes[run] as Buffer).byteLength) continue
         const other = await this.#load(run)
         if (other === undefined) continue
-        yield { width, count, bytes: bytes.subarray(0, count * width), runs: runs.subarray(0, count) }
+        yield this.#takeBatch()
         return this.#rest(run, other)
       }
-      if (count < BATCH_IDS) continue
-      yield { width, count, bytes, runs }
-      bytes = Buffer.allocUnsafeSlow(BATCH_IDS * width)
-      runs = new Uint32Array(BATCH_IDS)
-      count = 0
+      if (this.#count === BATCH_IDS) yield this.#takeBatch()
     }
-    if (count > 0) yield { width, count, bytes: bytes.subarray(0, count * width), runs: runs.subarray(0, count) }
+    if (this.#count > 0) yield this.#takeBatch()
     return undefined
+  }
+
+  /** Merges until the batch is full, or a list is used up: of one of so many runs that `#least` then begins with. */
+  #fill(): number {
+    for (;;) {
+      const least = this.#findLeast()
+      const first = this.#least[0] as number
+      const isUsedUp = least === 1 ? this.#takeAlone(first) : this.#takeFrom(least)
+      if (isUsedUp || this.#count === BATCH_IDS) return least
+      this.#keys.update()
+    }
+  }
+
+  /** Takes IDs of one run up to where others have some; returns whether its list is used up. */
+  #takeAlone(run: number): boolean {
+    const width = this.#width
+    const list = this.#bytes[run] as Buffer
+    const limit = this.#keys.leastBut(run)
+    const [skip, rest, bit, runs] = [this.#skip, width - this.#skip, 1 << run, this.#batchRuns]
+    const from = this.#at[run] as number
+    let at = from
+    let count = this.#count
+    let key = 0
+    do {
+      runs[count++] = bit
+      at += width
+      if (at === list.length) break
+      key = keyAt(list, at + skip, rest)
+    } while (key < limit && count < BATCH_IDS)
+    this.#copy(run, from, at)
+    this.#at[run] = at
+    const isUsedUp = at === list.length
+    this.#keys.set(run, isUsedUp ? Number.POSITIVE_INFINITY : key)
+    return isUsedUp
+  }
+
+  /** Takes the ID that so many runs have; returns whether the list of one of them is used up. */
+  #takeFrom(least: number): boolean {
+    const [width, skip, leastRuns] = [this.#width, this.#skip, this.#least]
+    const first = leastRuns[0] as number
+    const from = this.#at[first] as number
+    let bits = 0
+    let isUsedUp = false
+    for (let index = 0; index < least; index++) {
+      const run = leastRuns[index] as number
+      bits |= 1 << run
+      const list = this.#bytes[run] as Buffer
+      const at = (this.#at[run] as number) + width
+      this.#at[run] = at
+      if (at < list.length) this.#keys.set(run, keyAt(list, at + skip, width - skip))
+      else {
+        this.#keys.set(run, Number.POSITIVE_INFINITY)
+        isUsedUp = true
+      }
+    }
+    this.#batchRuns[this.#count] = bits
+    this.#copy(first, from, from + width)
+    return isUsedUp
+  }
+
+  /** Copies IDs of a run to the end of the batch. */
+  #copy(run: number, from: number, end: number): void {
+    const to = this.#count * this.#width
+    this.#count += (end - from) / this.#width
+    if (!this.#isOfWords) {
+      copyId(this.#bytes[run] as Buffer, from, this.#batch, to, end - from)
+      return
+    }
+    const [source, target, toWord] = [this.#words[run] as Uint32Array, this.#batchWords, to / WORD_BYTES]
+    const [fromWord, words] = [from / WORD_BYTES, (end - from) / WORD_BYTES]
+    for (let word = 0; word < words; word++) target[toWord + word] = source[fromWord + word] as number
+  }
+
+  #takeBatch(): MergedList {
+    const count = this.#count
+    const taken = { width: this.#width, count, bytes: this.#batch.subarray(0, count * this.#width), runs: this.#batchRuns.subarray(0, count) }
+    this.#count = 0
+    return taken
   }
 
   /** Puts the runs with the smallest ID into `#least`, and returns how many there are. */
   #findLeast(): number {
-    const tied = this.#keys.findLeast(this.#tied)
-    this.#least[0] = this.#tied[0] as number
-    let least = 1
+    const least = this.#least
+    const tiedRuns = this.#tied
+    const tied = this.#keys.findLeast(tiedRuns)
+    least[0] = tiedRuns[0] as number
+    let count = 1
     for (let index = 1; index < tied; index++) {
-      const run = this.#tied[index] as number
-      const order = this.#compare(run, this.#least[0])
+      const run = tiedRuns[index] as number
+      const order = this.#compare(run, least[0] as number)
       if (order !== 0 && !this.#isSkipKnown) {
         this.#findSkip()
         this.#keys.update()
         return this.#findLeast()
       }
-      if (order < 0) least = 0
-      if (order <= 0) this.#least[least++] = run
+      if (order < 0) count = 0
+      if (order <= 0) least[count++] = run
     }
-    return least
+    return count
   }
 
+  /** Of IDs whose keys are the same. */
   #compare(left: number, right: number): number {
-    const [leftBytes, rightBytes] = [this.#bytes[left] as Buffer, this.#bytes[right] as Buffer]
-    const [leftAt, rightAt] = [this.#at[left] as number, this.#at[right] as number]
+    const leftAt = this.#at[left] as number
+    const rightAt = this.#at[right] as number
+    if (this.#isOfWords && isSame(this.#words[left] as Uint32Array, leftAt / WORD_BYTES, this.#words[right] as Uint32Array, rightAt / WORD_BYTES, this.#width / WORD_BYTES)) return 0
+    const leftBytes = this.#bytes[left] as Buffer
+    const rightBytes = this.#bytes[right] as Buffer
     for (let index = this.#skip + KEY_BYTES; index < this.#width; index++) {
       const difference = (leftBytes[leftAt + index] as number) - (rightBytes[rightAt + index] as number)
       if (difference !== 0) return difference
@@ -124,14 +198,20 @@ class PackedMerge {
   /** Gets the next list of a run; returns it when it is of another width. */
   async #load(run: number): Promise<IdList | undefined> {
     const list = await nextOf(this.#runs[run] as IdLists)
-    this.#bytes[run] = Buffer.alloc(0)
+    this.#setBytes(run, NO_BYTES)
     this.#at[run] = 0
     if (list !== undefined && list.width !== this.#width) return list
-    this.#bytes[run] = list?.bytes ?? Buffer.alloc(0)
+    this.#setBytes(run, list?.bytes ?? NO_BYTES)
     this.#isSkipKnown = false
     if (this.#skip > 0) this.#findSkip()
     else if (list !== undefined) this.#keys.set(run, keyAt(list.bytes, 0, this.#width))
     return undefined
+  }
+
+  #setBytes(run: number, bytes: Buffer): void {
+    const aligned = !this.#isOfWords || bytes.byteOffset % WORD_BYTES === 0 ? bytes : Buffer.from(new Uint8Array(bytes).buffer)
+    this.#bytes[run] = aligned
+    if (this.#isOfWords) this.#words[run] = new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / WORD_BYTES)
   }
 
   /** Looks how many bytes all IDs at hand have in common. */
@@ -157,7 +237,7 @@ class PackedMerge {
     for (const [run, bytes] of this.#bytes.entries()) {
       const at = this.#at[run] as number
       if (at < bytes.byteLength) this.#keys.set(run, keyAt(bytes, at + skip, this.#width - skip))
-      else this.#keys.end(run)
+      else this.#keys.set(run, Number.POSITIVE_INFINITY)
     }
   }
 
@@ -170,14 +250,7 @@ class PackedMerge {
   }
 }
 
-/** The first bytes of an ID that has so many from there, as a number. */
-function keyAt(bytes: Buffer, at: number, length: number): number {
-  if (length >= KEY_BYTES) {
-    const high = ((bytes[at] as number) << 16) | ((bytes[at + 1] as number) << 8) | (bytes[at + 2] as number)
-    const low = ((bytes[at + 3] as number) << 16) | ((bytes[at + 4] as number) << 8) | (bytes[at + 5] as number)
-    return high * 0x1000000 + low
-  }
-  let key = 0
-  for (let index = 0; index < KEY_BYTES; index++) key = key * 256 + (index < length ? (bytes[at + index] as number) : 0)
-  return key
+function isSame(left: Uint32Array, leftAt: number, right: Uint32Array, rightAt: number, words: number): boolean {
+  for (let word = 0; word < words; word++) if (left[leftAt + word] !== right[rightAt + word]) return false
+  return true
 }

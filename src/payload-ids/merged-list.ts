@@ -3,6 +3,7 @@ import type { IdList } from './id-list.ts'
 
 export type IdLists = AsyncGenerator<IdList, void, undefined>
 
+/** Its bytes change when the next list is asked for. */
 export interface MergedList extends IdList {
   /** For each ID, which runs have it: bit 0 for the first run, and so on. Of no meaning where more than 32 runs are merged. */
   readonly runs: Uint32Array

@@ -1,4 +1,5 @@
 /** Sorts packed payload IDs. */
+import { copyId } from './id-list.ts'
 
 /** The most that are sorted at once; their numbers fit 16 bits. */
 export const MAX_SORTED_IDS = 65_536
@@ -30,12 +31,6 @@ export function sortPacked(ids: Buffer, width: number): Buffer {
     from = end
   }
   return sorted.subarray(0, used)
-}
-
-/** Copies one ID, and returns where it ends. For some tens of bytes this is faster than calls that leave JavaScript. */
-export function copyId(source: Uint8Array, from: number, target: Uint8Array, at: number, width: number): number {
-  for (let index = 0; index < width; index++) target[at + index] = source[from + index] ?? 0
-  return at + width
 }
 
 /** Whether each ID is greater than the one before. */

@@ -5,6 +5,7 @@ import type { Destination } from '../destination.ts'
 import { CombinedError } from '../errors.ts'
 import type { Holds } from '../holds/holds.ts'
 import type { SideEngine, Swappable } from '../swappable.ts'
+import { drainTimeoutOf } from './drain-timeout.ts'
 import { exclusively } from './exclusive.ts'
 import { held } from './held.ts'
 import { type RestorePlan, prepare } from './prepare.ts'
@@ -59,8 +60,6 @@ export interface RestoreReport {
   readonly warnings: readonly Error[]
 }
 
-const DRAIN_TIMEOUT_MS = 30_000
-
 /**
  * Restores a backup into a store that may be in service.
  *
@@ -78,9 +77,10 @@ const DRAIN_TIMEOUT_MS = 30_000
 export async function restoreBackup(options: RestoreBackupOptions): Promise<RestoreReport> {
   const { target, destination, backupId, catalog, holds, signal, clock = Date.now } = options
   checkBackupId(backupId)
+  const drainTimeoutMs = drainTimeoutOf(options)
   return await exclusively(target, async () => {
     signal?.throwIfAborted()
-    const run = (): Promise<RestoreReport> => held(target, { purpose: 'restore', backupId, holds, catalog, clock, signal }, () => restore(options))
+    const run = (): Promise<RestoreReport> => held(target, { purpose: 'restore', backupId, holds, catalog, clock, signal }, () => restore({ ...options, drainTimeoutMs }))
     return await recorded(target, { kind: 'restore', destination: destination.url, backupId }, { catalog, clock, signal, run, lastProgress })
   })
 }
@@ -89,8 +89,8 @@ function lastProgress({ storeId, bytes, records }: RestoreReport): LastProgress 
   return { phase: 'resume', storeId, bytes, records: Object.values(records).reduce((sum, count) => sum + count, 0) }
 }
 
-async function restore(options: RestoreBackupOptions): Promise<RestoreReport> {
-  const { target, drain = 'writes', drainTimeoutMs = DRAIN_TIMEOUT_MS, clock = Date.now } = options
+async function restore(options: RestoreBackupOptions & { readonly drainTimeoutMs: number }): Promise<RestoreReport> {
+  const { target, drain = 'writes', drainTimeoutMs, clock = Date.now } = options
   await recoverInterrupted(target, { drainTimeoutMs })
   const startedAtMs = clock()
   const startedAt = performance.now()

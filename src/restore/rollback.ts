@@ -4,6 +4,7 @@ import type { Catalog } from '../catalog/catalog.ts'
 import { RollbackUnavailableError } from '../errors.ts'
 import type { Holds } from '../holds/holds.ts'
 import type { Swappable } from '../swappable.ts'
+import { drainTimeoutOf } from './drain-timeout.ts'
 import { exclusively } from './exclusive.ts'
 import { held } from './held.ts'
 import { type LastProgress, recorded } from './recorded.ts'
@@ -38,8 +39,6 @@ export interface RollbackReport {
   readonly warnings: readonly Error[]
 }
 
-const DRAIN_TIMEOUT_MS = 30_000
-
 /**
  * Makes the previous engine live again and keeps the live one as the previous, with the same journal as a restore: rolling back twice changes
  * nothing. What was written since the restore is in the engine that is kept.
@@ -49,7 +48,8 @@ const DRAIN_TIMEOUT_MS = 30_000
  */
 export async function rollback(options: RollbackOptions): Promise<RollbackReport> {
   const { target, catalog, holds, clock = Date.now } = options
-  const run = (): Promise<RollbackReport> => held(target, { purpose: 'rollback', holds, catalog, clock }, () => swapPrevious(options))
+  const drainTimeoutMs = drainTimeoutOf(options)
+  const run = (): Promise<RollbackReport> => held(target, { purpose: 'rollback', holds, catalog, clock }, () => swapPrevious({ ...options, drainTimeoutMs }))
   return await exclusively(target, () => recorded(target, { kind: 'rollback' }, { catalog, clock, run, lastProgress }))
 }
 
@@ -57,7 +57,7 @@ function lastProgress({ storeId }: RollbackReport): LastProgress {
   return { phase: 'resume', storeId, bytes: 0, records: 0 }
 }
 
-async function swapPrevious({ target, drainTimeoutMs = DRAIN_TIMEOUT_MS, onProgress, clock = Date.now }: RollbackOptions): Promise<RollbackReport> {
+async function swapPrevious({ target, drainTimeoutMs, onProgress, clock = Date.now }: RollbackOptions & { readonly drainTimeoutMs: number }): Promise<RollbackReport> {
   await recoverInterrupted(target, { drainTimeoutMs })
   const steps = new StepRunner(onProgress)
   const { live, previous } = await target.engines()

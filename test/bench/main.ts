@@ -7,7 +7,8 @@
  *     npm run bench -- --strict     exits with 1 when a target is missed
  *
  * HOLDFAST_BENCH_DIR is a directory on the disk to measure with, HOLDFAST_BENCH_ENTRIES the number of entries (1,000,000),
- * HOLDFAST_BENCH_ROUNDS how often each side is measured (3), HOLDFAST_BENCH_S3_MIB what is published to S3 (1024).
+ * HOLDFAST_BENCH_ROUNDS how often each side is measured (3), HOLDFAST_BENCH_S3_MIB what is published to S3 (1024); with
+ * HOLDFAST_BENCH_FULL the row "sweep" is of ten million payloads.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { cpus, tmpdir, totalmem } from 'node:os'

@@ -32,23 +32,40 @@ export function* shuffledIds(count: number): Generator<string, void, undefined> 
   }
 }
 
-/** Of so many IDs in ascending order those whose number is wanted, packed, a thousand at a time. */
-export function* ascendingLists(total: number, isWanted: (index: number) => boolean): Generator<IdList, void, undefined> {
+/**
+ * Of so many IDs in ascending order those of some parts, packed, a thousand at a time. Of any `parts` IDs that follow one another, each belongs to
+ * another part, in another order every time.
+ */
+export function* ascendingLists(total: number, parts: number, isWanted: (part: number) => boolean): Generator<IdList, void, undefined> {
   const step = 2 ** 48 / total
-  let bytes = Buffer.allocUnsafe(LIST_IDS * ID_BYTES)
+  const wanted = Array.from({ length: parts }, (_, turn) => Array.from({ length: parts }, (__, index) => index).filter((index) => isWanted((index + turn) % parts)))
+  let bytes = Buffer.allocUnsafeSlow(LIST_IDS * ID_BYTES)
   let count = 0
-  for (let index = 0; index < total; index++) {
-    if (!isWanted(index)) continue
-    const at = count * ID_BYTES
-    bytes.writeUIntBE(Math.floor((index + mixed(index) / 2 ** 32) * step), at, KEY_BYTES)
-    fillFromPool(bytes, at + KEY_BYTES, ID_BYTES - KEY_BYTES, mixed(~index))
-    count += 1
-    if (count < LIST_IDS) continue
-    yield { width: ID_BYTES, count, bytes }
-    bytes = Buffer.allocUnsafe(LIST_IDS * ID_BYTES)
-    count = 0
+  for (let from = 0; from < total; from += parts) {
+    for (const offset of wanted[mixed(from) % parts] ?? []) {
+      const index = from + offset
+      const seed = mixed(~index)
+      writeKey(bytes, count * ID_BYTES, Math.floor((index + seed / 2 ** 32) * step))
+      fillFromPool(bytes, count * ID_BYTES + KEY_BYTES, ID_BYTES - KEY_BYTES, seed)
+      count += 1
+      if (count < LIST_IDS) continue
+      yield { width: ID_BYTES, count, bytes }
+      bytes = Buffer.allocUnsafeSlow(LIST_IDS * ID_BYTES)
+      count = 0
+    }
   }
   if (count > 0) yield { width: ID_BYTES, count, bytes: bytes.subarray(0, count * ID_BYTES) }
+}
+
+function writeKey(bytes: Buffer, at: number, key: number): void {
+  const high = Math.floor(key / 0x1000000)
+  const low = key % 0x1000000
+  bytes[at] = high >> 16
+  bytes[at + 1] = high >> 8
+  bytes[at + 2] = high
+  bytes[at + 3] = low >> 16
+  bytes[at + 4] = low >> 8
+  bytes[at + 5] = low
 }
 
 function fillFromPool(bytes: Buffer, at: number, length: number, seed: number): void {

@@ -1,6 +1,6 @@
 /**
- * Sweeps payloads against 30 backups, publishes one more, sweeps again, deletes one, and sweeps again; prints as JSON how fast and how big that was.
- * Arguments: how many payloads, and IDs of each backup; an empty directory.
+ * Sweeps payloads against 30 backups, publishes one more and sweeps again, and so on; prints as JSON how many decisions a second that were.
+ * Arguments: how many payloads, which is how many IDs each backup has; an empty directory.
  */
 import { join } from 'node:path'
 import { fsDestination } from '../../destinations/fs.ts'
@@ -8,11 +8,12 @@ import { deleteBackup } from '../../src/backup/delete-backup.ts'
 import { runBackup } from '../../src/backup/run-backup.ts'
 import { openHolds } from '../../src/holds/holds.ts'
 import { sweepPayloads } from '../../src/holds/sweep-payloads.ts'
+import type { PayloadReferences } from '../../src/payload-store.ts'
 import { openLevelCatalog } from '../../src/stores/catalog/index.ts'
 import { secondsOf } from './bench.ts'
 import { payloadIdsStore } from './payload-ids-store.ts'
 import { riseMib } from './resident.ts'
-import { SweptPayloads } from './swept-payloads.ts'
+import { referencesTo, setOf, storeOf, SweptPayloads } from './swept-payloads.ts'
 
 const BACKUPS = 30
 
@@ -22,6 +23,8 @@ const swept = new SweptPayloads(count)
 const destination = fsDestination({ path: join(path, 'backups') })
 const catalog = await openLevelCatalog(join(path, 'catalog'))
 const holds = openHolds({ catalog, destinations: [destination], directory: join(path, 'holds') })
+const payloads = storeOf(await setOf(swept.stored()))
+const live = referencesTo(await setOf(swept.live()))
 
 async function publish(number: number): Promise<string> {
   const store = payloadIdsStore(async (builder) => {
@@ -30,29 +33,30 @@ async function publish(number: number): Promise<string> {
   return (await runBackup({ store, destination, catalog })).backupId
 }
 
-/** Decisions per second. */
-async function sweepRate(): Promise<number> {
+/** Decisions per second; of each payload it is known who needs it. */
+async function sweepRate(stores: readonly PayloadReferences[] = []): Promise<number> {
   let listed = 0
   const seconds = await secondsOf(async () => {
-    const report = await sweepPayloads({ payloads: swept.payloads(), stores: [swept.references()], holds, minAgeMs: 3_600_000 })
+    const report = await sweepPayloads({ payloads, stores, holds, minAgeMs: 3_600_000 })
     listed = report.listed.payloads
-    const { live, held, waiting } = report
-    if (process.env['HOLDFAST_BENCH_VERBOSE'] !== undefined) console.error(JSON.stringify({ listed, live, held, waiting, durationMs: report.durationMs }))
   })
-  if (Math.abs(listed - count) > count / 50) throw new Error(`${listed} payloads instead of ${count}`)
+  if (listed !== count) throw new Error(`${listed} payloads instead of ${count}`)
   return listed / seconds
 }
 
 const backupIds: string[] = []
 for (let number = 0; number < BACKUPS; number++) backupIds.push(await publish(number))
-let first = 0
-const mib = await riseMib(async () => {
+let [first, oneNew] = [0, 0]
+const firstMib = await riseMib(async () => {
   first = await sweepRate()
 })
 await publish(BACKUPS)
-const oneNew = await sweepRate()
+const oneNewMib = await riseMib(async () => {
+  oneNew = await sweepRate()
+})
 const none = await sweepRate()
-await deleteBackup({ destination, catalog, backupId: backupIds[0] ?? '' })
+const withStore = await sweepRate([live])
+await deleteBackup({ destination, catalog, backupId: backupIds[1] ?? '' })
 const oneGone = await sweepRate()
 await catalog.close()
-process.stdout.write(`${JSON.stringify({ first, oneNew, none, oneGone, mib })}\n`)
+process.stdout.write(`${JSON.stringify({ first, oneNew, none, withStore, oneGone, mib: Math.max(firstMib, oneNewMib) })}\n`)

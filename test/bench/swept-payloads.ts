@@ -1,7 +1,7 @@
-/** Payloads, the backups that need them, and the store that refers to them, as a sweep sees them: IDs made as they are asked for. */
-import { idsOf } from '../../src/payload-ids/id-list.ts'
+/** Payloads, the backups that need them, and the store that refers to them. */
+import { type PayloadIdSet, PayloadIdSetBuilder } from '../../src/payload-ids.ts'
 import type { PayloadReferences, PayloadStore, StoredPayload } from '../../src/payload-store.ts'
-import { ascendingLists, mixed } from './payload-ids-of-index.ts'
+import { ascendingLists } from './payload-ids-of-index.ts'
 
 /** IDs are dealt out in twentieths of what a backup has: this many belong to all backups, and one to each backup alone. */
 const SHARED = 19
@@ -16,7 +16,7 @@ export class SweptPayloads {
   readonly #total: number
 
   constructor(idsOfABackup: number) {
-    this.#total = Math.round(idsOfABackup * PART_OF_A_BACKUP * PARTS)
+    this.#total = Math.floor(idsOfABackup * PART_OF_A_BACKUP) * PARTS
   }
 
   /** The IDs of one of 31 backups: 95 % are those of all others too, 5 % its own. */
@@ -24,32 +24,39 @@ export class SweptPayloads {
     yield* this.#lists((part) => part < SHARED || part === SHARED + number)
   }
 
-  /** A store that refers to four fifths of what all backups have. */
-  references(): PayloadReferences {
-    const lists = (): ReturnType<typeof ascendingLists> => this.#lists((part) => part < 16)
-    return {
-      storeId: 'bench',
-      async *payloadIds() {
-        for (const list of lists()) yield* idsOf(list)
-      },
-    }
+  /** Those that the store refers to: four fifths of what all backups have. */
+  *live(): ReturnType<typeof ascendingLists> {
+    yield* this.#lists((part) => part < 16)
   }
 
-  /** As many payloads as a backup has: 85 % of all backups, 5 % of the first one and of the last, 5 % of nothing. */
-  payloads(): PayloadStore {
-    const pages = (): ReturnType<typeof ascendingLists> => this.#lists((part) => part < 17 || part === SHARED || part === PARTS - 2 || part === PARTS - 1)
-    return {
-      url: 'bench:payloads',
-      async *list() {
-        for (const list of pages()) yield idsOf(list).map((payloadId): StoredPayload => ({ payloadId, version: '1', bytes: 1024, ageMs: undefined }))
-      },
-      exists: () => Promise.reject(new Error('Not needed')),
-      deleteUnchanged: async () => await Promise.resolve([]),
-    }
+  /** As many as a backup has: 85 % of all backups, 5 % of the first one and of the last, 5 % of nothing. */
+  *stored(): ReturnType<typeof ascendingLists> {
+    yield* this.#lists((part) => part < 17 || part === SHARED || part === PARTS - 2 || part === PARTS - 1)
   }
 
   #lists(isWanted: (part: number) => boolean): ReturnType<typeof ascendingLists> {
-    const wanted = Array.from({ length: PARTS }, (_, part) => isWanted(part))
-    return ascendingLists(this.#total, (index) => wanted[mixed(index ^ 0x5bd1e995) % PARTS] === true)
+    return ascendingLists(this.#total, PARTS, isWanted)
+  }
+}
+
+export async function setOf(lists: ReturnType<typeof ascendingLists>): Promise<PayloadIdSet> {
+  const builder = new PayloadIdSetBuilder()
+  for (const list of lists) builder.addList(list)
+  return await builder.finish()
+}
+
+export function referencesTo(payloadIds: PayloadIdSet): PayloadReferences {
+  return { storeId: 'bench', payloadIds: () => payloadIds }
+}
+
+/** Lists what is there and deletes nothing. */
+export function storeOf(payloadIds: PayloadIdSet): PayloadStore {
+  return {
+    url: 'bench:payloads',
+    async *list() {
+      for await (const batch of payloadIds.batches()) yield batch.map((payloadId): StoredPayload => ({ payloadId, version: '1', bytes: 1024, ageMs: undefined }))
+    },
+    exists: () => Promise.reject(new Error('Not needed')),
+    deleteUnchanged: () => Promise.resolve([]),
   }
 }

@@ -24,7 +24,7 @@ export function memoryUnions(): MemoryUnions {
     async create(): Promise<UnionDraft> {
       const parts: Parts = { 'payload-ids': [], rows: [] }
       return {
-        write: async (part, bytes) => void parts[part].push(Buffer.from(bytes)),
+        write: async (part, chunks) => void parts[part].push(Buffer.concat(chunks)),
         async keep(description) {
           unions.kept = { description, parts }
           return storedUnion(unions.kept)

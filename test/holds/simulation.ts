@@ -13,6 +13,7 @@ import type { Destination } from '../../src/destination.ts'
 import type { PayloadStore } from '../../src/payload-store.ts'
 import { recover } from '../../src/restore/recover.ts'
 import { restoreBackup } from '../../src/restore/restore-backup.ts'
+import { rollback } from '../../src/restore/rollback.ts'
 import { leasesOf, type SimHome, simCache, simCatalog, simDestination, simPayloads, simReferences, simStore, simSweepState, simTarget, simUnions } from './fakes.ts'
 import { memoryUnions } from './memory-unions.ts'
 import type { Process } from './scheduler.ts'
@@ -28,6 +29,7 @@ export type Action =
   | { readonly type: 'backup'; readonly dieAfter?: number | undefined; readonly diesAtPublish?: true }
   | { readonly type: 'sweep'; readonly dieAfter?: number | undefined }
   | { readonly type: 'restore'; readonly which: number; readonly dieAfter?: number | undefined }
+  | { readonly type: 'rollback'; readonly dieAfter?: number | undefined }
   | { readonly type: 'delete'; readonly which: number; readonly dieAfter?: number | undefined }
   | { readonly type: 'pass'; readonly ms: number }
   | { readonly type: 'clock'; readonly byMs: number }
@@ -60,7 +62,8 @@ export interface Outcome {
   readonly steps: number
   readonly deleted: number
   readonly backups: number
-  readonly codes: ReadonlyMap<string, number>
+  /** How often each thing happened: actions and what came of them, and events of the catalog. */
+  readonly counts: ReadonlyMap<string, number>
 }
 
 const file = fc.constantFrom('a', 'b', 'c')
@@ -72,6 +75,7 @@ const pass = fc.record({ type: fc.constant('pass' as const), ms: fc.nat({ max: 2
 const backup = fc.record({ type: fc.constant('backup' as const), dieAfter })
 const sweep = fc.record({ type: fc.constant('sweep' as const), dieAfter })
 const restore = fc.record({ type: fc.constant('restore' as const), which: fc.nat({ max: 3 }), dieAfter })
+const rollBack = fc.record({ type: fc.constant('rollback' as const), dieAfter })
 const remove = fc.record({ type: fc.constant('delete' as const), which: fc.nat({ max: 3 }), dieAfter })
 const clock = fc.record({ type: fc.constant('clock' as const), byMs: fc.constantFrom(-3_600_000, 3_600_000, 315_360_000_000, -315_360_000_000) })
 const mount = fc.record({ type: fc.constant('mount' as const), isMounted: fc.boolean() })
@@ -86,7 +90,7 @@ const anything: fc.Arbitrary<Program> = fc.record({
     fc.array(fc.oneof(write, unlink, unlink, pass), { minLength: 2, maxLength: 8 }),
     fc.array(fc.oneof(backup, backup, backup, pass), { minLength: 1, maxLength: 4 }),
     fc.array(fc.oneof(sweep, sweep, pass), { minLength: 2, maxLength: 8 }),
-    fc.array(fc.oneof(restore, remove, remove, clock, mount, pass), { maxLength: 6 }),
+    fc.array(fc.oneof(restore, rollBack, remove, remove, clock, mount, pass), { maxLength: 6 }),
   ),
 })
 
@@ -119,7 +123,7 @@ export const lostWhileBackedUp: fc.Arbitrary<Program> = fc.record({
 export const heldByBackup: fc.Arbitrary<Program> = fc.record({
   ...calm,
   first: fc.constant(BACKED_UP),
-  threads: fc.tuple(fc.array(restore, { maxLength: 2 }), fc.array(fc.oneof(remove, remove, mount), { minLength: 1, maxLength: 2 }), sweeps),
+  threads: fc.tuple(fc.array(fc.oneof(restore, restore, rollBack), { maxLength: 3 }), fc.array(fc.oneof(remove, remove, mount), { minLength: 1, maxLength: 2 }), sweeps),
   paces: fc.tuple(slow, slow, fast),
 })
 
@@ -152,7 +156,7 @@ class Simulation {
   readonly #unions = memoryUnions()
   readonly #underWay = new Set<string>()
   readonly #dead = new Set<number>()
-  readonly #codes = new Map<string, number>()
+  readonly #counts = new Map<string, number>()
   #fault: unknown
 
   constructor(program: Program, breakage: Breakage) {
@@ -174,12 +178,18 @@ class Simulation {
     // Leases of the dead are suspected, then released; then a deletion that was cut off can be ended.
     await this.#sweeps(2)
     await this.#during([this.#endDeletions()])
-    await this.#sweeps(3)
-    const needed = world.needed()
-    const useless = [...world.payloads.keys()].filter((payloadId) => !needed.has(payloadId))
+    for (let round = 0; round < 3 && this.#useless().length > 0; round++) await this.#sweeps(1)
+    const useless = this.#useless()
     if (useless.length > 0) throw new Error(`${useless.join(', ')} stays, and nothing needs it; leases: ${JSON.stringify(leasesOf(world.events))}`)
+    for (const event of world.events) this.#count('why' in event ? `${event.type} as ${event.why}` : event.type)
     const { deleted, backups, scheduler } = world
-    return { steps: scheduler.steps, deleted, backups: backups.size, codes: this.#codes }
+    return { steps: scheduler.steps, deleted, backups: backups.size, counts: this.#counts }
+  }
+
+  /** Payloads that are there and needed by nothing. */
+  #useless(): readonly string[] {
+    const needed = this.#world.needed()
+    return [...this.#world.payloads.keys()].filter((payloadId) => !needed.has(payloadId))
   }
 
   async #sweeps(count: number): Promise<void> {
@@ -210,14 +220,16 @@ class Simulation {
   async #step(action: Action | { readonly type: 'recover' }, pace?: number): Promise<void> {
     const process = this.#world.scheduler.newProcess({ stepsLeft: 'dieAfter' in action ? action.dieAfter : undefined, diesAtPublish: 'diesAtPublish' in action && action.diesAtPublish, pace })
     const work = this.#do(action, process).then(
-      () => undefined,
+      (outcome = 'done') => this.#count(`${action.type} ${outcome}`),
       (error: unknown) => this.#failed(action, error),
     )
     await Promise.race([work, process.death.promise.then(() => void this.#dead.add(process.pid))])
-    if (process.isDead && action.type === 'restore') await this.#step({ type: 'recover' })
+    if (process.isDead) this.#count(`${action.type} dead`)
+    if (process.isDead && (action.type === 'restore' || action.type === 'rollback')) await this.#step({ type: 'recover' })
   }
 
-  async #do(action: Action | { readonly type: 'recover' }, process: Process): Promise<void> {
+  /** Resolves with what came of it where that is something of its own. */
+  async #do(action: Action | { readonly type: 'recover' }, process: Process): Promise<string | void> {
     const world = this.#world
     switch (action.type) {
       case 'write':
@@ -245,6 +257,8 @@ class Simulation {
         return await this.#sweep(process)
       case 'restore':
         return await this.#restore(action.which, process)
+      case 'rollback':
+        return await this.#rollback(process)
       case 'delete':
         return await this.#delete(action.which, process)
     }
@@ -274,30 +288,42 @@ class Simulation {
     }
   }
 
-  async #sweep(process: Process): Promise<void> {
+  async #sweep(process: Process): Promise<string | void> {
     const world = this.#world
     const catalog = simCatalog(world, process)
     const holds = this.#holds(process, this.#breakage.catalogOfSweep?.(catalog, world) ?? catalog)
     const payloads = simPayloads(world, process)
-    await sweepPayloads({
+    const { heldOff, deleted } = await sweepPayloads({
       payloads: this.#breakage.payloads?.(payloads, world) ?? payloads,
       stores: [simReferences(world, process)],
       holds: this.#breakage.holds?.(holds) ?? holds,
       minAgeMs: MIN_AGE_MS,
     })
+    if (heldOff.length > 0) return 'held off'
+    if (deleted.payloads > 0) return 'that deletes done'
   }
 
-  async #restore(which: number, process: Process): Promise<void> {
+  async #rollback(process: Process): Promise<string | void> {
+    const world = this.#world
+    if (world.isDrained) return 'not begun'
+    await rollback({ target: simTarget(world, process, this.#home), holds: this.#restoreHolds(process), clock: () => world.wallMs() })
+  }
+
+  #restoreHolds(process: Process): Holds | undefined {
+    return this.#breakage.restoresWithoutHolds === true ? undefined : this.#holds(process, this.#ownersCatalog(process))
+  }
+
+  async #restore(which: number, process: Process): Promise<string | void> {
     const world = this.#world
     const backupId = this.#choose(which)
-    if (backupId === undefined || world.isDrained) return
-    const holds = this.#breakage.restoresWithoutHolds === true ? undefined : this.#holds(process, this.#ownersCatalog(process))
+    if (backupId === undefined || world.isDrained) return 'not begun'
+    const holds = this.#restoreHolds(process)
     await restoreBackup({ target: simTarget(world, process, this.#home), destination: this.#destination(process), backupId, holds, clock: () => world.wallMs() })
   }
 
-  async #delete(which: number, process: Process): Promise<void> {
+  async #delete(which: number, process: Process): Promise<string | void> {
     const backupId = this.#choose(which)
-    if (backupId === undefined) return
+    if (backupId === undefined) return 'not begun'
     await deleteBackup({ destination: this.#destination(process), backupId, catalog: simCatalog(this.#world, process), force: true, clock: () => this.#world.wallMs() })
   }
 
@@ -361,6 +387,10 @@ class Simulation {
 
   #failed(action: { readonly type: string }, error: unknown): void {
     if (!isHoldfastError(error) || error.code === 'internal') this.#fault ??= error
-    else this.#codes.set(`${action.type} ${error.code}`, (this.#codes.get(`${action.type} ${error.code}`) ?? 0) + 1)
+    else this.#count(`${action.type} ${error.code}`)
+  }
+
+  #count(what: string): void {
+    this.#counts.set(what, (this.#counts.get(what) ?? 0) + 1)
   }
 }

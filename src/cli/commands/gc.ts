@@ -46,7 +46,8 @@ export function registerGc(program: Command, terminal: Terminal): void {
     `A payload is deleted when a run marked it as needed by nothing, the minimum age passed since, and a later look finds it so still: run it
 regularly. If anything that may hold payloads cannot be read, nothing is deleted. No other process may have a LevelDB store open. A
 Postgres store may be in service, of servers that write or renew a payload within the minimum age before they refer to it; while it is backed up, restored or
-imported into by another command, a sweep is refused, and these while it is swept.`,
+imported into by another command, a sweep is refused, and these while it is swept. Files that a killed import left half written
+go after a day, by this or by the next import.`,
   )
   command.action((options: GcOptions) => gc(options, terminal))
 }
@@ -65,6 +66,7 @@ async function gc(options: GcOptions, terminal: Terminal): Promise<void> {
           },
         })
         await refuseOthers(payloads, store)
+        if (options.apply === true) await payloads.removeAbandoned()
         const progress = output.progress('gc')
         try {
           const report = await sweepPayloads({

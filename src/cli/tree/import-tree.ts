@@ -59,6 +59,7 @@ export async function importTree(options: ImportOptions): Promise<ImportCounts> 
   const stats = await lstat(await realpath(directory), { bigint: true })
   if (!stats.isDirectory()) throw notDirectory(directory)
   await removeUnfinishedImports(store)
+  await options.payloads?.removeAbandoned()
   const importer = new TreeImporter(options)
   try {
     const unfinished = await beginImport(store, share)

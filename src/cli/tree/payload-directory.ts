@@ -15,6 +15,9 @@ const DIRECTORY = /^[0-9a-f]{2}$/
 /** A file for each store that refers to payloads of the directory, named by the store's ID. */
 const USERS_DIRECTORY = 'stores'
 const LISTED_AT_ONCE = 64
+const TEMPORARY = /^[0-9a-f]{62}\.[0-9a-f-]{36}\.tmp$/
+/** How long after its last write a file is still taken for that of a running import, which writes it in one go. */
+const GRACE_MS: number = 24 * 60 * 60 * 1000
 
 function existsAlready(error: unknown): void {
   if (!isSystemError(error, 'EEXIST')) throw error
@@ -89,6 +92,18 @@ export class PayloadDirectory implements PayloadStore {
       deleted.push(payloadId)
     }
     return deleted
+  }
+
+  /** Removes what killed imports left half written a day ago or longer. Others may import meanwhile. */
+  async removeAbandoned(): Promise<void> {
+    for (const directory of (await this.#files.list(this.path)).filter((name) => DIRECTORY.test(name))) {
+      for (const name of (await this.#files.list(join(this.path, directory))).filter((found) => TEMPORARY.test(found))) {
+        const temporary = join(this.path, directory, name)
+        const info = await this.#files.info(temporary)
+        if (info?.type !== 'file' || Date.now() - info.modifiedAtMs < GRACE_MS) continue
+        await removeIfThere(this.#files, temporary)
+      }
+    }
   }
 
   /** Says that a store refers to payloads in this directory; durable when it resolves. */

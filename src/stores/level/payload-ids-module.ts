@@ -7,6 +7,13 @@ export interface PayloadIdFunctions {
   readonly newCounter: (() => FrameCounter) | undefined
 }
 
+/** What a module exports. */
+interface PayloadIdModule {
+  readonly payloadIds: PayloadIdExtractor
+  readonly countPayloadIds: () => PayloadIdCounter
+  readonly countFrames: () => FrameCounter
+}
+
 export function payloadIdFunctions(payloadIdsOf: PayloadIdExtractor, countPayloadIds: (() => PayloadIdCounter) | undefined): PayloadIdFunctions {
   return { payloadIdsOf, newCounter: countPayloadIds && (() => recordCounter(countPayloadIds())) }
 }
@@ -17,13 +24,10 @@ export function payloadIdFunctions(payloadIdsOf: PayloadIdExtractor, countPayloa
  */
 export async function loadPayloadIds(url: string): Promise<PayloadIdFunctions> {
   const module = (await import(url)) as Readonly<Record<string, unknown>>
-  const exported = <T>(name: string): T | undefined => {
-    const value = module[name]
-    if (value !== undefined && typeof value !== 'function') throw new TypeError(`"${name}" of the module "${url}" is no function`)
-    return value as T | undefined
+  for (const name of ['countPayloadIds', 'countFrames']) {
+    if (module[name] !== undefined && typeof module[name] !== 'function') throw new TypeError(`"${name}" of the module "${url}" is no function`)
   }
-  const payloadIds = exported<PayloadIdExtractor>('payloadIds')
-  if (payloadIds === undefined) throw new TypeError(`The module "${url}" does not export a function named "payloadIds"`)
-  const newCounter = exported<() => FrameCounter>('countFrames')
-  return newCounter === undefined ? payloadIdFunctions(payloadIds, exported('countPayloadIds')) : { payloadIdsOf: payloadIds, newCounter }
+  const { payloadIds, countPayloadIds, countFrames } = module as Partial<PayloadIdModule>
+  if (typeof payloadIds !== 'function') throw new TypeError(`The module "${url}" does not export a function named "payloadIds"`)
+  return countFrames === undefined ? payloadIdFunctions(payloadIds, countPayloadIds) : { payloadIdsOf: payloadIds, newCounter: countFrames }
 }

@@ -11,6 +11,7 @@ const INODE_LENGTH = 'inodes/'.length
 const CHUNK_LENGTH = '/00000000'.length
 /** What an inode with a payload ends with. */
 const TEXT_END = '"}'
+const PAYLOAD_ID_FIELD = ',"payloadId":"'
 const BLOCK_COUNT_FIELD = ',"blockCount":'
 /** Who refers, as in the keys of references. */
 const [INODE, UPLOAD] = ['i'.charCodeAt(0), 'u'.charCodeAt(0)] as const
@@ -54,8 +55,9 @@ export class ReferenceCounter implements FrameCounter {
     this.#listed.moveTo(this.#recorded)
     const [indexed, recorded] = [this.#indexed.count, this.#recorded.count]
     if (!this.#indexed.equals(this.#recorded)) {
-      const what = indexed === recorded ? `the ${indexed} references of its index are not those` : `its index has ${indexed} references, and there are ${recorded}`
-      throw inconsistent(`${what} of its inodes, block lists and uploads`, { expected: { references: recorded }, actual: { references: indexed } })
+      const who = 'its inodes, block lists and uploads'
+      const what = indexed === recorded ? `the ${indexed} references of its index are not those of ${who}` : `its index has ${indexed} references, and ${who} make ${recorded}`
+      throw inconsistent(what, { expected: { references: recorded }, actual: { references: indexed } })
     }
     if (this.#blocks !== this.#countedBlocks) {
       const counts = { expected: { blocks: this.#countedBlocks }, actual: { blocks: this.#blocks } }
@@ -105,7 +107,7 @@ export class ReferenceCounter implements FrameCounter {
       return false
     }
     let idFrom = idEnd - this.#idLength
-    if (idFrom <= from || !isPayloadIdAt(values, idFrom)) {
+    if (idFrom < from + PAYLOAD_ID_FIELD.length || !isPayloadIdAt(values, idFrom)) {
       idFrom = idEnd
       while (values.getUint8(idFrom - 1) !== QUOTE) idFrom--
     }

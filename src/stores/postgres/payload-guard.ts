@@ -31,16 +31,12 @@ export interface PayloadGuard {
  * while they are swept; both with `store_unavailable` when the server does not serve.
  */
 export async function guardPostgresPayloads({ connection, schema, use }: PayloadGuardOptions): Promise<PayloadGuard> {
-  const handle = await poolHandle(connection)
+  const guard = await Guard.open(await poolHandle(connection), schema)
   try {
-    const session = await HomeSession.open(handle.pool, { action: `Cannot guard the payloads of the store in schema "${schema}"`, answerTimeoutMs: ANSWER_TIMEOUT_MS })
-    const guard = new Guard(session, handle, schema)
     if (use === 'need' ? await guard.tryShared() : await guard.tryAlone()) return guard
-    const isSwept = use === 'need' || !(await guard.tryShared())
-    await guard.end()
-    throw isSwept ? sweptNow(schema) : neededNow(schema)
+    throw use === 'need' || !(await guard.tryShared()) ? sweptNow(schema) : neededNow(schema)
   } catch (error) {
-    await handle.close()
+    await guard.end()
     throw error
   }
 }
@@ -52,7 +48,17 @@ class Guard implements PayloadGuard {
   readonly #lost = new AbortController()
   #ended: Promise<void> | undefined
 
-  constructor(session: HomeSession, handle: PoolHandle, schema: string) {
+  /** The handle is the guard's from then on. */
+  static async open(handle: PoolHandle, schema: string): Promise<Guard> {
+    try {
+      return new Guard(await HomeSession.open(handle.pool, { action: `Cannot guard the payloads of the store in schema "${schema}"`, answerTimeoutMs: ANSWER_TIMEOUT_MS }), handle, schema)
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+  }
+
+  private constructor(session: HomeSession, handle: PoolHandle, schema: string) {
     this.#session = session
     this.#handle = handle
     this.#schema = schema

@@ -1,12 +1,13 @@
 /** Backs up and restores any schema of a Postgres database, from version 15 on. */
 import { availableParallelism } from 'node:os'
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../backupable.ts'
+import { MAX_WAIT_MS, checkWholeNumber } from '../../check-number.ts'
 import { BackupAbortedError } from '../../errors.ts'
 import type { PayloadIdSet } from '../../payload-ids.ts'
 import { Interrupt } from '../common/interrupt.ts'
 import { throttle } from '../common/rate-limit.ts'
 import { poolQuery } from './pool-query.ts'
-import { ANSWER_TIMEOUT_MS, checkTimeout } from './snapshot/answers.ts'
+import { ANSWER_TIMEOUT_MS } from './snapshot/answers.ts'
 import type { PostgresClient, PostgresPool } from './snapshot/client.ts'
 import { readSnapshot } from './snapshot/read-snapshot.ts'
 import { type SessionIdentity, identityOf } from './snapshot/session-identity.ts'
@@ -24,6 +25,12 @@ export interface PostgresBackupableOptions {
    * on the column with `COLLATE "C"` spares the server doing so.
    */
   readonly payloadIds: string
+  /**
+   * A query that says by another way how many references there are: one row with a `count` of the rows other than NULL that `payloadIds`
+   * gives, and, where it can be told, a `digest` of them: `sum(hashtextextended(id COLLATE "C", 0))`. It runs in the same snapshot, without
+   * indexes. A backup fails with `store_inconsistent` when it does not fit. @default nothing is counted: that the IDs are all there are is for `payloadIds` to see to
+   */
+  readonly countPayloadIds?: string | undefined
   /** The version of what tables and columns mean; a snapshot of another one is refused. */
   readonly schemaVersion: number
   /** What a snapshot says it was taken from. @default "default" */
@@ -76,7 +83,7 @@ const DEFAULT_LOCK_TIMEOUT_MS = 10_000
  * restore: the schema is empty still, or holds all of it), `store_not_drained` when a lock is not given in time,
  * `restore_in_progress` when another restore fills the schema, and `destination_no_space` when the server's disk is full.
  *
- * Throws `RangeError` for a number of connections that is not 1 to 16.
+ * Throws `RangeError` for a number of connections that is not 1 to 16, and for a wait for locks that is not from 1 ms to a day.
  */
 export function postgresBackupable(pool: PostgresPool, options: PostgresBackupableOptions): Backupable {
   return new PostgresBackupable(pool, options)
@@ -90,6 +97,7 @@ class PostgresBackupable implements Backupable {
     readonly schema: string
     readonly leaveOut: readonly string[]
     readonly payloadIdsQuery: string
+    readonly countQuery: string | undefined
     readonly storeKind: string
     readonly schemaVersion: number
     readonly lockTimeoutMs: number
@@ -101,18 +109,16 @@ class PostgresBackupable implements Backupable {
   readonly #connections: number
 
   constructor(pool: PostgresPool, options: PostgresBackupableOptions) {
-    const { schema, payloadIds, schemaVersion, storeId = 'default', leaveOut = [], writersLock, spillDirectory } = options
+    const { schema, payloadIds, countPayloadIds, schemaVersion, storeId = 'default', leaveOut = [], writersLock, spillDirectory } = options
     const { connections = DEFAULT_CONNECTIONS, lockTimeoutMs = DEFAULT_LOCK_TIMEOUT_MS, worker = true } = options
-    if (!Number.isInteger(connections) || connections < 1 || connections > MAX_CONNECTIONS) {
-      throw new RangeError(`connections must be 1 to ${MAX_CONNECTIONS}, got ${connections}`)
-    }
-    checkTimeout(lockTimeoutMs, 'lockTimeoutMs')
-    const answerTimeoutMs = checkTimeout(options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, 'answerTimeoutMs')
+    checkWholeNumber('connections', connections, { least: 1, most: MAX_CONNECTIONS })
+    checkWholeNumber('lockTimeoutMs', lockTimeoutMs, { least: 1, most: MAX_WAIT_MS })
+    const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
     this.#pool = pool
     this.#inWorker = worker
     this.#storeId = storeId
     this.#connections = connections
-    this.#store = { schema, leaveOut: [...leaveOut], payloadIdsQuery: payloadIds, storeKind: this.kind, schemaVersion, lockTimeoutMs, answerTimeoutMs, writersLock, spillDirectory }
+    this.#store = { schema, leaveOut: [...leaveOut], payloadIdsQuery: payloadIds, countQuery: countPayloadIds, storeKind: this.kind, schemaVersion, lockTimeoutMs, answerTimeoutMs, writersLock, spillDirectory }
   }
 
   async backup(sink: SnapshotSink, { signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {

@@ -1,5 +1,6 @@
 /** The schemas of a Postgres metadata store: the live engine, those beside it, and the records that say which is which. */
 import { newBackupId } from '../../backup-id.ts'
+import { MAX_WAIT_MS, checkWholeNumber } from '../../check-number.ts'
 import { InternalError, RestoreInProgressError, StoreUnavailableError } from '../../errors.ts'
 import { checkServes } from '../../metadata/check-store.ts'
 import type { EngineHome } from '../../metadata/live-metadata-store.ts'
@@ -18,7 +19,7 @@ import { OpenStores } from './open-stores.ts'
 import { type PostgresEngines, type PostgresEnginesOptions, postgresEngines } from './postgres-engines.ts'
 import type { PoolHandle } from './pool-handle.ts'
 import { poolQuery } from './pool-query.ts'
-import { ANSWER_TIMEOUT_MS, checkTimeout } from './snapshot/answers.ts'
+import { ANSWER_TIMEOUT_MS } from './snapshot/answers.ts'
 import { quoteName } from './snapshot/client.ts'
 
 export interface PostgresHomeOptions extends PostgresEnginesOptions {
@@ -60,7 +61,7 @@ export class PostgresHome implements EngineHome {
   constructor(handle: PoolHandle, options: PostgresHomeOptions) {
     this.schema = checkSchemaName(options.schema)
     this.#handle = handle
-    const answerTimeoutMs = checkTimeout(options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, 'answerTimeoutMs')
+    const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
     this.#driver = options.engines ?? postgresEngines(handle.pool, options)
     this.schemaVersion = this.#driver.schemaVersion
     this.#swapTimeoutMs = options.swapTimeoutMs ?? DEFAULT_SWAP_TIMEOUT_MS

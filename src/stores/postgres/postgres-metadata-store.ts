@@ -1,4 +1,5 @@
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../backupable.ts'
+import { MAX_WAIT_MS, checkWholeNumber } from '../../check-number.ts'
 import { InvalidArgumentError } from '../../errors.ts'
 import type {
   ByteRangeLock,
@@ -21,7 +22,7 @@ import { SCHEMA_VERSION, migrate } from './migrations.ts'
 import { postgresBackupable } from './postgres-backupable.ts'
 import { PostgresMetadataReader } from './postgres-metadata-reader.ts'
 import { PostgresMetadataView } from './postgres-metadata-view.ts'
-import { ANSWER_TIMEOUT_MS, checkTimeout } from './snapshot/answers.ts'
+import { ANSWER_TIMEOUT_MS } from './snapshot/answers.ts'
 import type { PostgresPool } from './snapshot/client.ts'
 import { SchemaDatabase } from './store/database.ts'
 import { importView } from './store/import-view.ts'
@@ -57,6 +58,14 @@ const OPEN_LOCK_TIMEOUT_MS = 30_000
 /** Every reference to a payload. The server reads tables that a UNION ALL names without conditions by their indexes, in order; NULLs are passed over. */
 export const PAYLOAD_IDS = 'SELECT payload_id FROM inodes UNION ALL SELECT payload_id FROM blocks UNION ALL SELECT payload_id FROM upload_blocks'
 
+/** What counts and digests them: block lists as triggers count them, and everything that is read from the tables alone. */
+const COUNT_PAYLOAD_IDS = `
+  SELECT i.payload_ids + i.block_count + u.block_count AS count, i.digest + b.digest + ub.digest AS digest
+  FROM (SELECT count(payload_id) AS payload_ids, coalesce(sum(block_count), 0) AS block_count, ${digestOf('payload_id')} AS digest FROM inodes) AS i,
+    (SELECT ${digestOf('payload_id')} AS digest FROM blocks) AS b,
+    (SELECT coalesce(sum(block_count), 0) AS block_count FROM uploads) AS u,
+    (SELECT ${digestOf('payload_id')} AS digest FROM upload_blocks) AS ub`
+
 /**
  * A metadata store in a schema of a Postgres database, from version 15 on, that any number of processes may have open.
  *
@@ -87,8 +96,8 @@ export class PostgresMetadataStore extends PostgresMetadataReader implements Met
   static async open(pool: PostgresPool, options: PostgresMetadataStoreOptions): Promise<PostgresMetadataStore> {
     const { schema, create = true } = options
     checkSchemaName(schema)
-    const answerTimeoutMs = checkTimeout(options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, 'answerTimeoutMs')
-    const lockTimeoutMs = checkTimeout(options.lockTimeoutMs ?? OPEN_LOCK_TIMEOUT_MS, 'lockTimeoutMs')
+    const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
+    const lockTimeoutMs = checkWholeNumber('lockTimeoutMs', options.lockTimeoutMs ?? OPEN_LOCK_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
     const storeId = await migrate(pool, { schema, create, storeId: options.storeId, lockTimeoutMs, answerTimeoutMs })
     return new PostgresMetadataStore(pool, { ...options, storeId, answerTimeoutMs })
   }
@@ -103,6 +112,7 @@ export class PostgresMetadataStore extends PostgresMetadataReader implements Met
     this.#backupable = postgresBackupable(pool, {
       schema,
       payloadIds: PAYLOAD_IDS,
+      countPayloadIds: COUNT_PAYLOAD_IDS,
       schemaVersion: this.schemaVersion,
       storeId,
       leaveOut: OWN_TABLES,
@@ -232,6 +242,10 @@ export class PostgresMetadataStore extends PostgresMetadataReader implements Met
   #now(): number {
     return this.#clock()
   }
+}
+
+function digestOf(column: string): string {
+  return `coalesce(sum(hashtextextended(${column}, 0)), 0)`
 }
 
 function checkSchemaName(schema: string): void {

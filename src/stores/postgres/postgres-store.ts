@@ -1,4 +1,5 @@
 /** A Postgres metadata store as a server opens it. */
+import { checkWaitMs } from '../../check-number.ts'
 import { StoreIdMismatchError, StoreUnavailableError } from '../../errors.ts'
 import { LiveMetadataStore } from '../../metadata/live-metadata-store.ts'
 import type { MetadataStore } from '../../metadata/metadata-store.ts'
@@ -35,9 +36,10 @@ export interface PostgresStoreOptions extends OpenPostgresHomeOptions {
  * A view or function of others that names the tables goes on with the engine it was made for; it is never dropped with that engine.
  *
  * `invalid_argument` for a schema whose name cannot be used; `store_unavailable` when the server cannot be reached, the schema holds something else, or it
- * is a store without a home that was not asked to be adopted.
+ * is a store without a home that was not asked to be adopted. `RangeError` for a `swapTimeoutMs` that is not from 0 to a day.
  */
 export async function openPostgresHome(options: OpenPostgresHomeOptions): Promise<PostgresHome> {
+  checkWaitMs('swapTimeoutMs', options.swapTimeoutMs ?? 0)
   const handle = await poolHandle(options.connection)
   let home: PostgresHome | undefined
   try {

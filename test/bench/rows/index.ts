@@ -13,6 +13,7 @@ import { recipeRow } from './recipe.ts'
 import { restoreRow } from './restore.ts'
 import { s3Row } from './s3.ts'
 import { scaleRow } from './scale.ts'
+import { sweepRow } from './sweep.ts'
 import { verifyRow } from './verify.ts'
 
 export const ROWS: readonly BenchRow[] = [
@@ -25,6 +26,7 @@ export const ROWS: readonly BenchRow[] = [
   scaleRow,
   verifyRow,
   payloadIdsRow,
+  sweepRow,
   copyRow,
   s3Row,
   postgresRow,

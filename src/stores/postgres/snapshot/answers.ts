@@ -40,12 +40,3 @@ export async function takeClient(pool: PostgresPool, timeoutMs: number): Promise
     throw error
   }
 }
-
-/** Neither a timer nor the server takes more. */
-const LONGEST_TIMEOUT_MS: number = 2 ** 31 - 1
-
-/** Gives a limit of time back; throws `RangeError` for one that cannot be one. `option` is how the caller knows it. */
-export function checkTimeout(timeoutMs: number, option: string): number {
-  if (Number.isInteger(timeoutMs) && timeoutMs >= 1 && timeoutMs <= LONGEST_TIMEOUT_MS) return timeoutMs
-  throw new RangeError(`${option} must be a whole number from 1 to ${LONGEST_TIMEOUT_MS}, got ${timeoutMs}`)
-}

@@ -214,15 +214,16 @@ export class CopyOut implements Submittable {
   #compactRows(chunk: Buffer, from: number, written: number): number {
     const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength)
     const { ends } = this.#blocks
+    const length = chunk.byteLength
     let endCount = this.#endCount
     let read = from
     let to = written
     for (;;) {
       const start = read + MESSAGE_HEADER_BYTES
-      if (start > chunk.byteLength || chunk[read] !== COPY_DATA) break
+      if (start > length || chunk[read] !== COPY_DATA) break
       const end = read + 1 + view.getInt32(read + 1)
       // The shortest may be no row but the trailer.
-      if (end > chunk.byteLength || end - start <= BINARY_TRAILER.byteLength) break
+      if (end > length || end - start <= BINARY_TRAILER.byteLength) break
       chunk.copyWithin(to, start, end)
       to += end - start
       ends[endCount++] = to

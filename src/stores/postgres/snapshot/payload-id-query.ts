@@ -4,6 +4,7 @@ import type { PayloadIdSetBuilder } from '../../../payload-ids.ts'
 import { LINE_FEED, MAX_ID_LENGTH, isPayloadId, packedLines } from '../../../payload-ids/id-list.ts'
 import type { Interrupt } from '../../common/interrupt.ts'
 import type { Piece } from './copy-out.ts'
+import type { ReferenceTally } from './reference-count.ts'
 import type { Session } from './session.ts'
 
 const READ_AHEAD_BYTES: number = 1024 * 1024
@@ -23,13 +24,15 @@ const MAX_NAMED = 20
 export interface ReadPayloadIdsOptions {
   readonly query: string
   readonly builder: PayloadIdSetBuilder
+  /** Takes all that is read, also what comes again. @default none */
+  readonly tally?: ReferenceTally | undefined
   readonly interrupt: Interrupt
 }
 
 /** Adds all payload IDs that the query gives. Throws `record_invalid` when it gives others, naming the first of them and how many there are. */
-export async function readPayloadIds(session: Session, { query, builder, interrupt }: ReadPayloadIdsOptions): Promise<void> {
+export async function readPayloadIds(session: Session, { query, builder, tally, interrupt }: ReadPayloadIdsOptions): Promise<void> {
   const copy = session.copyOut(payloadIdCommand(query), { format: 'text', limitBytes: READ_AHEAD_BYTES })
-  const lines = new LineReader(builder)
+  const lines = new LineReader(builder, tally)
   for (let piece = await interrupt.race(copy.next()); piece !== undefined; piece = await interrupt.race(copy.next())) lines.take(piece)
   await copy.finished
   lines.checkAll()
@@ -38,13 +41,15 @@ export async function readPayloadIds(session: Session, { query, builder, interru
 /** Lines as they come, in their order; as bytes where all of them are plain, which is nearly always. */
 class LineReader {
   readonly #builder: PayloadIdSetBuilder
+  readonly #tally: ReferenceTally | undefined
   readonly #invalid: string[] = []
   #invalidCount = 0
   /** The beginning of a line; of one that is too long, enough to see that. */
   #rest: Buffer = Buffer.alloc(0)
 
-  constructor(builder: PayloadIdSetBuilder) {
+  constructor(builder: PayloadIdSetBuilder, tally: ReferenceTally | undefined) {
     this.#builder = builder
+    this.#tally = tally
   }
 
   take({ bytes, ends }: Piece): void {
@@ -71,17 +76,20 @@ class LineReader {
   #add(lines: Buffer): void {
     if (lines.byteLength === 0) return
     const packed = packedLines(lines)
-    if (packed !== undefined) this.#builder.addList(packed)
-    else if (arePlain(lines)) this.#builder.addLines(lines)
-    else this.#addEach(lines)
+    if (packed === undefined && !arePlain(lines)) return this.#addEach(lines)
+    if (packed === undefined) this.#builder.addLines(lines)
+    else this.#builder.addList(packed)
+    this.#tally?.addLines(lines)
   }
 
   /** A byte that is not ASCII is not mistaken for a character that is: the check finds it. */
   #addEach(lines: Buffer): void {
     for (const line of lines.toString('latin1', 0, lines.byteLength - 1).split('\n')) {
       const id = line.includes('\\') ? unescape(line) : line
-      if (isPayloadId(id)) this.#builder.add(id)
-      else if (++this.#invalidCount <= MAX_NAMED) this.#invalid.push(id)
+      if (isPayloadId(id)) {
+        this.#builder.add(id)
+        this.#tally?.addText(id)
+      } else if (++this.#invalidCount <= MAX_NAMED) this.#invalid.push(id)
     }
   }
 }

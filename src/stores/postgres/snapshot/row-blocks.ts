@@ -37,8 +37,9 @@ export class RowBlock {
 
   /** Adds bytes, and how many of `ends`, which count from the first of these bytes. */
   add(bytes: Uint8Array, ends: Uint32Array, rows: number): void {
-    for (let row = 0; row < rows; row++) this.#ends[this.#rows + row] = this.#usedBytes + (ends[row] ?? 0)
-    this.#bytes.set(bytes, this.#usedBytes)
+    const [from, first, target] = [this.#usedBytes, this.#rows, this.#ends]
+    for (let row = 0; row < rows; row++) target[first + row] = from + ends[row]!
+    this.#bytes.set(bytes, from)
     this.#usedBytes += bytes.byteLength
     this.#rows += rows
   }

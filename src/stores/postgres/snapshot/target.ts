@@ -67,7 +67,10 @@ export class RestoreTarget {
     const { indexes, constraints, triggers } = this.#removed
     for (const { restore } of indexes) for (const statement of restore) await this.#session.run(statement)
     for (const { name } of this.#tables) await this.#session.run(`ANALYZE ${this.#path(name)}`)
+    // The planner would check foreign keys by hash: along indexes that were just made, and even by sorting, it takes half as long.
+    await this.#session.run('SET LOCAL enable_hashjoin = off')
     for (const { restore } of [...constraints, ...triggers]) for (const statement of restore) await this.#session.run(statement)
+    await this.#session.run('SET LOCAL enable_hashjoin TO DEFAULT')
     if ((await this.#describe()) !== this.#structure) {
       throw new InternalError(`Cannot restore into the schema "${this.#schema}": its constraints, indexes or triggers would not be what they were`)
     }
