@@ -141,6 +141,7 @@ describe('readUnion()', () => {
 })
 
 async function* failing(): AsyncGenerator<Uint8Array> {
+  yield* []
   throw new Error('Broken off')
 }
 
