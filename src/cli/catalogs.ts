@@ -1,6 +1,7 @@
 /** Catalogs for the length of one command. */
 import type { Catalog } from '../catalog/catalog.ts'
 import type { Destination } from '../destination.ts'
+import { messageOf } from '../error-message.ts'
 import { isHoldfastError } from '../errors.ts'
 import { type Holds, openHolds } from '../holds/holds.ts'
 import { closing } from '../stores/common/clean-up.ts'
@@ -45,7 +46,7 @@ export async function withHolds<T>(options: WithHoldsOptions, run: (parts: Guard
  */
 export async function withLeasesIfPossible<T>({ store, catalogPath, signal, warn }: WithLeasesOptions, run: (parts: GuardedPayloads & { readonly catalog: Catalog | undefined }) => Promise<T>): Promise<T> {
   const tell = async (error: unknown): Promise<undefined> => {
-    await warn(`This is not recorded: ${error instanceof Error ? error.message : String(error)}`)
+    await warn(`This is not recorded: ${messageOf(error)}`)
     return undefined
   }
   const { openLevelCatalog } = await import('../stores/catalog/index.ts')

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
+import { messageOf } from '../error-message.ts'
 import { removeTree } from '../metadata/remove-tree.ts'
 import { findPath } from '../metadata/tree-path.ts'
 import { openLevelStore } from '../stores/level/index.ts'
@@ -46,7 +47,7 @@ async function quickstart(tree: string): Promise<number> {
   try {
     return await mainJob(tree, work)
   } catch (error) {
-    say(`\nquickstart failed: ${error instanceof Error ? error.message : String(error)}`)
+    say(`\nquickstart failed: ${messageOf(error)}`)
     return 1
   } finally {
     await rm(work, { recursive: true, force: true })

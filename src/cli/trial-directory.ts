@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import process from 'node:process'
+import { messageOf } from '../error-message.ts'
 import { CombinedError, isHoldfastError } from '../errors.ts'
 import { nodeFiles, removeTree } from '../files.ts'
 import type { ReadableTrial } from '../restore/restore-subtree.ts'
@@ -93,8 +94,4 @@ async function lockUnlessHeld(path: string): Promise<HomeLock | 'held'> {
     if (isHoldfastError(error) && error.code === 'store_not_drained') return 'held'
     throw error
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

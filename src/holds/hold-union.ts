@@ -167,7 +167,7 @@ class Pass {
         signal?.throwIfAborted()
         await onTurn?.()
       }
-      await this.#oldRows?.end()
+      if (this.#oldRows !== undefined) await orDamaged(this.#oldRows.end())
       return await writer.keep({ sets: this.#sets, words: this.#words })
     } catch (error) {
       await writer.settled()
@@ -199,7 +199,7 @@ class Pass {
   async #copyOldRows(oldRows: RowReader, runs: Uint32Array, rows: Uint32Array): Promise<void> {
     let known = 0
     for (const bits of runs) known += bits & 1
-    const old = await oldRows.take(known)
+    const old = await orDamaged(oldRows.take(known))
     const mask = this.#mask
     const copied = Math.min(mask.length, this.#words)
     let from = 0
@@ -274,8 +274,20 @@ async function* damageOf<T>(source: AsyncGenerator<T, void, undefined>): AsyncGe
   try {
     yield* source
   } catch (cause) {
-    throw new DamagedUnionError('The union of payload IDs that was kept is damaged', { cause })
+    throw damaged(cause)
   }
+}
+
+async function orDamaged<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (cause) {
+    throw damaged(cause)
+  }
+}
+
+function damaged(cause: unknown): DamagedUnionError {
+  return cause instanceof DamagedUnionError ? cause : new DamagedUnionError('The union of payload IDs that was kept is damaged', { cause })
 }
 
 function maskOf(sets: readonly (PayloadIdsName | null)[], words: number): Uint32Array {

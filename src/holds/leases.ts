@@ -10,6 +10,7 @@ import type { Catalog } from '../catalog/catalog.ts'
 import type { Lease, LeaseEnd, LeasePurpose, RunningSweep } from '../catalog/hold-events.ts'
 import { hasEnded, type JobOwner, markUnderWay, thisProcess } from '../catalog/job-owner.ts'
 import { checkNumber, checkWaitMs } from '../check-number.ts'
+import { messageOf } from '../error-message.ts'
 import { CombinedError, HoldUnavailableError, InvalidArgumentError, SweepAlreadyRunningError } from '../errors.ts'
 import type { PayloadIdSet } from '../payload-ids.ts'
 import type { PayloadIdsCache } from './payload-ids-cache.ts'
@@ -304,8 +305,4 @@ export function warnOfLease({ leaseId, purpose, owner, takenAt }: Lease): Error 
     hint: `If that machine, or container, is gone for good, say so: holdfast holds --release ${leaseId}`,
     details: { leaseId, owner },
   })
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -36,8 +36,11 @@ export class RowReader {
   }
 
   async #load(): Promise<boolean> {
-    const { done, value } = await this.#chunks.next()
-    if (done !== true) this.#chunk = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
-    return done !== true
+    for (;;) {
+      const { done, value } = await this.#chunks.next()
+      if (done === true) return false
+      this.#chunk = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+      if (this.#chunk.byteLength > 0) return true
+    }
   }
 }

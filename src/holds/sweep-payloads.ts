@@ -1,6 +1,7 @@
 /** The garbage collection of payloads: the only thing that deletes one. */
 import { setImmediate } from 'node:timers/promises'
 import { checkNumber } from '../check-number.ts'
+import { messageOf } from '../error-message.ts'
 import { CombinedError, InternalError } from '../errors.ts'
 import { MAX_PAYLOADS_PER_CALL, type PayloadReferences, type PayloadStore, type StoredPayload, type Tally } from '../payload-store.ts'
 import type { HeldBy } from './held-cursor.ts'
@@ -277,8 +278,4 @@ async function endedAfter(error: unknown, session: SweepSession | undefined): Pr
   } catch (ending) {
     return new CombinedError(`${messageOf(error)}; the end of the sweep could not be recorded: ${messageOf(ending)}`, [error, ending])
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

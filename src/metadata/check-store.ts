@@ -1,4 +1,5 @@
 /** Whether a store serves: what is asked of a live engine after it was swapped in. */
+import { messageOf } from '../error-message.ts'
 import { StoreUnavailableError, isHoldfastError } from '../errors.ts'
 import type { MetadataReader, Share } from './metadata-store.ts'
 
@@ -15,7 +16,7 @@ export async function checkServes(store: MetadataReader): Promise<void> {
     for (const share of (await store.shares()).slice(0, SHARES_TO_CHECK)) await checkShare(store, share)
   } catch (error) {
     const retryable = isHoldfastError(error) && error.retryable
-    throw new StoreUnavailableError(`Cannot serve the store: ${error instanceof Error ? error.message : String(error)}`, { cause: error, retryable })
+    throw new StoreUnavailableError(`Cannot serve the store: ${messageOf(error)}`, { cause: error, retryable })
   }
 }
 

@@ -1,5 +1,6 @@
 /** The handle a server keeps: a metadata store whose engine may be replaced under it. */
 import type { BackupOptions, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../backupable.ts'
+import { messageOf } from '../error-message.ts'
 import { StoreUnavailableError, isHoldfastError } from '../errors.ts'
 import type { PayloadIdSet } from '../payload-ids.ts'
 import type { DrainOptions, Engines, RestoreJournal, SideEngine, Swappable } from '../swappable.ts'
@@ -265,7 +266,7 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     this.#live = await this.#home.openEngine(engine).then(
       (store) => ({ engine, store }),
       (error: unknown) =>
-        new StoreUnavailableError(`Cannot serve engine "${engine}": ${error instanceof Error ? error.message : String(error)}`, {
+        new StoreUnavailableError(`Cannot serve engine "${engine}": ${messageOf(error)}`, {
           cause: error,
           retryable: isHoldfastError(error) && error.retryable,
         }),

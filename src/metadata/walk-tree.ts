@@ -3,7 +3,7 @@ import { drainStack, forEachLimited } from '../in-parallel.ts'
 import type { DirectoryEntry, InodeNumber, MetadataReader } from './metadata-store.ts'
 
 const DIRECTORIES_AT_ONCE = 4
-const ENTRIES_AT_ONCE = 8
+const ENTRIES_AT_ONCE = 32
 
 /**
  * Calls `visit` for every entry below a directory, a directory before what is in it, in no order else. What it resolves with for a directory is handed

@@ -169,7 +169,7 @@ class PackedMerge {
     let count = 1
     for (let index = 1; index < tied; index++) {
       const run = tiedRuns[index] as number
-      const order = this.#compare(run, least[0] as number)
+      const order = this.#compare(run, least[0])
       if (order !== 0 && !this.#isSkipKnown) {
         this.#findSkip()
         this.#keys.update()

@@ -1,4 +1,5 @@
 /** Cleaning up after work, whatever came of it. */
+import { messageOf } from '../error-message.ts'
 import { CombinedError } from '../errors.ts'
 
 export interface CleanUp {
@@ -28,8 +29,4 @@ export async function cleanedUp<T>(run: () => Promise<T>, { cleanUp, left, warni
     warnings.push(new Error(`${left.charAt(0).toUpperCase()}${left.slice(1)}: ${messageOf(cleaning)}`, { cause: cleaning }))
   }
   return result
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

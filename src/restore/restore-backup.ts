@@ -2,6 +2,7 @@
 import { checkBackupId, newBackupId } from '../backup-id.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import type { Destination } from '../destination.ts'
+import { messageOf } from '../error-message.ts'
 import { CombinedError } from '../errors.ts'
 import type { Holds } from '../holds/holds.ts'
 import type { SideEngine, Swappable } from '../swappable.ts'
@@ -181,8 +182,4 @@ function report({ manifest, engines, storeId }: RestorePlan, done: Omit<Attempt,
     steps: steps.times,
     warnings,
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -79,9 +79,10 @@ describe('holdfast gc', () => {
     expect([payloadsIn(cwd), empty]).toEqual([0, true])
   })
 
-  test('marks first, by default, and says so', async () => {
+  test('marks first, by default, and says so; before, which backup keeps how much', async () => {
     const { cwd, backupId } = await backedUp()
     await emptied(cwd)
+    expect((await holdfast(['gc', ...PLACES], { cwd })).stdout).toMatch(new RegExp(`\n {2}backup ${backupId} of .*: 2 payloads \\(9 B\\), 2 payloads \\(9 B\\) of it alone\n`))
     await holdfastJson(['delete', backupId, '--from', 'file:backups', '--catalog', 'metadata/catalog', '--force', '--yes'], { cwd })
     const { code, stdout } = await holdfast(['gc', ...PLACES, '--apply'], { cwd })
     expect(code).toBe(0)

@@ -6,7 +6,7 @@ const SOURCES = sourcesOf('src', 'destinations')
 
 /** Layers from the ground up; each may import itself and those named. The first pattern that a path matches is its layer. */
 const LAYERS: readonly (readonly [name: string, pattern: RegExp, below: readonly string[]])[] = [
-  ['ground', /^src\/(?:errors|error-codes|error-transfer|check-number|version|backup-id|files|in-parallel)\.ts$/, []],
+  ['ground', /^src\/(?:errors|error-codes|error-message|error-transfer|check-number|version|backup-id|files|in-parallel)\.ts$/, []],
   ['payload-ids', /^src\/payload-ids(?:\.ts$|\/)/, ['ground']],
   ['contracts', /^src\/(?:backupable|destination|payload-store|swappable)\.ts$/, ['ground', 'payload-ids']],
   ['snapshot', /^src\/snapshot\//, ['ground', 'contracts', 'payload-ids']],

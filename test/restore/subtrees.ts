@@ -10,7 +10,7 @@ import type { Block, Inode, InodeNumber, MetadataReader, MetadataStore } from '.
 import { removeTree } from '../../src/metadata/remove-tree.ts'
 import { findPath, parsePath } from '../../src/metadata/tree-path.ts'
 import { decodePayloadIds } from '../../src/payload-ids.ts'
-import { type ReadableTrial, RESTORE_SUBTREE_STEPS, restoreSubtree, type RestoreSubtreeOptions, type RestoreSubtreeReport, type RestoreSubtreeStep } from '../../src/restore/restore-subtree.ts'
+import { type ReadableTrial, RESTORE_SUBTREE_STEPS, restoreSubtree, type RestoreSubtreeOptions, type RestoreSubtreeProgress, type RestoreSubtreeReport, type RestoreSubtreeStep } from '../../src/restore/restore-subtree.ts'
 import { newHolds } from '../holds/holds.ts'
 import { PayloadMap } from '../holds/payload-map.ts'
 import { altered } from '../support/altered.ts'
@@ -182,6 +182,7 @@ export function subtreeTests(stores: SubtreeStores): void {
       await expect(restoreSubtree({ ...setting, ...options })).rejects.toMatchObject({ code, message: expect.stringMatching(message) as unknown })
       expect(await dump(setting.store)).toBe(before)
       await expectClean(setting)
+      expect(await collect(setting.catalog.jobs())).toMatchObject(code === 'invalid_argument' ? [] : [{ state: 'failed', error: { code } }])
     })
 
     it.each([
@@ -222,17 +223,27 @@ export function subtreeTests(stores: SubtreeStores): void {
       await expectClean(setting)
     })
 
-    it.each(RESTORE_SUBTREE_STEPS.filter((step) => step !== 'clean-up' && step !== 'place'))('leaves nothing when it is aborted in %s', async (at) => {
+    it.each([
+      ['prepare', 0],
+      ['restore', 0],
+      ['payloads', 0],
+      ['copy', 5],
+      ['copy', 40],
+    ] as const)('leaves nothing when it is aborted in %s, after %i entries', async (at, after) => {
       const setting = await backedUp(stores)
       const before = await dump(setting.store)
       const controller = new AbortController()
-      const onProgress = ({ step, records }: { readonly step: string; readonly records: number }): void => {
-        if (step === at && (at !== 'copy' || records > 4)) controller.abort(new Error('Enough'))
+      let copied = 0
+      const onProgress = ({ step, records }: RestoreSubtreeProgress): void => {
+        if (step === 'copy') copied = records
+        if (step === at && records >= after) controller.abort(new Error('Enough'))
       }
       const payloads = new PayloadMap(await allIds(setting))
       await expect(restoreSubtree({ ...setting, payloads, toPath: 's/x', signal: controller.signal, onProgress })).rejects.toThrow('Enough')
       expect(await dump(setting.store)).toBe(before)
       await expectClean(setting)
+      // Those that were under way end.
+      expect(copied).toBeLessThan(after === 0 ? 1 : after === 5 ? 40 : 41)
       expect(await collect(setting.catalog.jobs())).toMatchObject([{ state: 'interrupted' }])
     })
 

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { HoldUnavailableError } from '../../errors.ts'
+import type { HeldBy } from '../../holds/held-cursor.ts'
 import { warnOfLease } from '../../holds/leases.ts'
 import { type SweepPayloadsReport, sweepPayloads } from '../../holds/sweep-payloads.ts'
 import type { MetadataStore } from '../../metadata/metadata-store.ts'
@@ -28,6 +29,7 @@ interface GcOptions extends OutputOptions {
 }
 
 const HOUR_MS = 60 * 60 * 1000
+const HOLDERS_SHOWN = 10
 
 export function registerGc(program: Command, terminal: Terminal): void {
   const command = withStore(program.command('gc').description('delete the payloads that neither the store nor a backup needs'))
@@ -101,7 +103,7 @@ async function refuseOthers(payloads: PayloadDirectory, { storeId }: MetadataSto
 }
 
 function* describeReport(report: SweepPayloadsReport, { apply, minAge }: GcOptions): Iterable<string> {
-  const { listed, live, held, waiting, deleted, spared, heldOff, holders, oldestHold, durationMs } = report
+  const { listed, live, held, heldBy, waiting, deleted, spared, heldOff, holders, oldestHold, durationMs } = report
   if (heldOff.length > 0) {
     yield 'Nothing was decided: everything is held'
     for (const lease of heldOff) yield `  ${describeHolder(lease)}`
@@ -110,9 +112,19 @@ function* describeReport(report: SweepPayloadsReport, { apply, minAge }: GcOptio
   yield `Looked at ${tally(listed)} in ${formatDuration(durationMs)}`
   yield `Needed by the store: ${tally(live)}; by backups alone: ${tally(held)}`
   if (oldestHold !== undefined) yield `Held by ${plural(holders.length, 'backup')}; the oldest is ${describeHolder(oldestHold)}`
+  yield* describeHolders(heldBy)
   if (waiting.payloads > 0) yield `Needed by nothing, but not for ${formatDuration(minAge)} yet: ${tally(waiting)}${apply === true ? '; a later run deletes them' : ''}`
   if (spared.payloads > 0) yield `Spared at the second look: ${tally(spared)}`
   yield apply === true ? `Deleted: ${tally(deleted)}` : `Would delete: ${tally(deleted)}; nothing was changed, --apply does it`
+}
+
+/** What backups alone need, by backup: those first whose deletion would free most. */
+function* describeHolders(heldBy: readonly HeldBy[]): Iterable<string> {
+  const first = heldBy.toSorted((left, right) => right.alone.bytes - left.alone.bytes || right.payloads.bytes - left.payloads.bytes)
+  for (const { holder, payloads, alone } of first.slice(0, HOLDERS_SHOWN)) {
+    yield `  ${describeHolder(holder)}: ${tally(payloads)}${alone.payloads > 0 ? `, ${tally(alone)} of it alone` : ''}`
+  }
+  if (first.length > HOLDERS_SHOWN) yield `  and ${plural(first.length - HOLDERS_SHOWN, 'more holder')}; --json has all`
 }
 
 function tally({ payloads, bytes }: Tally): string {

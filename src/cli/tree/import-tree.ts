@@ -6,6 +6,7 @@ import { constants, type BigIntStats } from 'node:fs'
 import { type FileHandle, lstat, open, readdir, readlink, realpath } from 'node:fs/promises'
 import { isUtf8 } from 'node:buffer'
 import { join, sep } from 'node:path'
+import { messageOf } from '../../error-message.ts'
 import { CombinedError, InvalidArgumentError } from '../../errors.ts'
 import { isSystemError } from '../../files.ts'
 import type { Block, Content, InodeAttributes, InodeNumber, InodeType, MetadataStore, NewInode } from '../../metadata/metadata-store.ts'
@@ -300,8 +301,4 @@ async function realExisting(path: string): Promise<string> {
     if (!isSystemError(error, 'ENOENT') || parent === path) throw error
     return join(await realExisting(parent), path.slice(parent.length))
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -1,4 +1,5 @@
 /** Cleaning up without losing an error. */
+import { messageOf } from '../../error-message.ts'
 import { CombinedError } from '../../errors.ts'
 
 /** Cleans up after an error and throws it, together with what goes wrong then. */
@@ -16,8 +17,4 @@ export async function closing<Resource extends { close(): Promise<void> }, T>(re
   const result = await use(resource).catch((error: unknown) => andAlso(error, () => resource.close()))
   await resource.close()
   return result
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

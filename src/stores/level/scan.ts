@@ -1,4 +1,5 @@
 /** Reads a whole database in key order, from one view, and cuts it into frames of records. */
+import { messageOf } from '../../error-message.ts'
 import { RecordInvalidError } from '../../errors.ts'
 import { type IdList, checkPayloadId, listOf } from '../../payload-ids/id-list.ts'
 import { type Allocate, MAX_STORED_BYTES } from '../../snapshot/frame.ts'
@@ -235,8 +236,4 @@ function byteLength(value: Value): number {
 
 function hasReplacement(value: Value): boolean {
   return typeof value === 'string' && value.includes(REPLACEMENT)
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -43,8 +43,9 @@ export interface PostgresBackupableOptions {
    */
   readonly writersLock?: readonly [number, number] | undefined
   /**
-   * How many connections a backup reads with. Each takes one of the server's; a pool that has fewer gives what it has. More than the machine
-   * has processors to spare make the server's own queries wait.
+   * How many connections a backup reads with. Each takes one of the server's; a pool that has fewer gives what it has. Of two, one reads the
+   * payload IDs and one the tables, each in one scan; more read ranges of large tables at once, which pushes other pages out of the
+   * server's memory. More than the machine has processors to spare make the server's own queries wait.
    * @default 2, or 1 on a machine of two processors or fewer
    */
   readonly connections?: number | undefined

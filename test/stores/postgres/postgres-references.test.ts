@@ -173,6 +173,19 @@ describe('postgresBackupable() with countPayloadIds', () => {
     expect(await refusedWith({ countPayloadIds: `SELECT count(id), ${DIGEST} + 1 AS digest FROM files` })).toMatchObject(digests)
   })
 
+  test('counts without the index that the IDs are read by, which may have lost rows', async () => {
+    const pool = await testPool({ options: '-c enable_seqscan=off -c enable_bitmapscan=off -c enable_sort=off' })
+    const { schema, drop } = await newSchema(pool, `CREATE TABLE files (id text COLLATE "C" NOT NULL); CREATE INDEX files_id ON files (id)`)
+    onTestFinished(drop)
+    const insert = async (id: string): Promise<unknown> => await pool.query(`INSERT INTO ${quote(schema)}.files VALUES ($1)`, [id])
+    await insert('before')
+    await whileIndexIsOff(schema, 'files_id', () => insert('lost'))
+    await pool.query(`VACUUM ${quote(schema)}.files`)
+    expect((await snapshotOf(postgresBackupable(pool, { schema, payloadIds: IDS, schemaVersion: 1 }))).payloadIds).toEqual(['before'])
+    const counting = postgresBackupable(pool, { schema, payloadIds: IDS, countPayloadIds: 'SELECT count(id) FROM files', schemaVersion: 1 })
+    await expect(snapshotOf(counting)).rejects.toMatchObject({ code: 'store_inconsistent', details: { expected: { references: 2 }, actual: { references: 1 } } })
+  })
+
   test.each(['SELECT id AS count FROM files WHERE false', 'SELECT 1 AS count UNION ALL SELECT 2', 'SELECT 101 AS number', 'SELECT NULL AS count'])('rejects when the query gives no count: %s', async (countPayloadIds) => {
     expect(await refusedWith({ countPayloadIds })).toMatchObject({ message: expect.stringContaining('must give one row') as string })
   })

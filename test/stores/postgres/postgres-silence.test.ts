@@ -146,7 +146,8 @@ describe('a home session', () => {
 for (const worker of [false, true]) {
   describe(`a snapshot ${worker ? 'in a worker' : 'on the calling thread'}`, () => {
     it('whose server falls silent while it is sent fails with store_unavailable', async () => {
-      const { fixture, store, proxy } = await fixtureThroughProxy(worker)
+      // No other connection has anything to wait for.
+      const { fixture, store, proxy } = await fixtureThroughProxy(worker, { connections: 1 })
       await fixture.populate(ROWS)
       let writes = 0
       const onWrite = async (): Promise<void> => {

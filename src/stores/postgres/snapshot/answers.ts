@@ -17,17 +17,12 @@ export class NoAnswerError extends Error {
   }
 }
 
-/** The answer; rejects with `NoAnswerError` when it does not come in time. */
-export async function answerWithin<T>(answer: Promise<T>, timeoutMs: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new NoAnswerError(timeoutMs)), timeoutMs)
+/** The answer; rejects with `NoAnswerError` when it does not come in time. Every statement of a store goes through here. */
+export function answerWithin<T>(answer: Promise<T>, timeoutMs: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new NoAnswerError(timeoutMs)), timeoutMs)
+    answer.then(resolve, reject).finally(() => clearTimeout(timer))
   })
-  try {
-    return await Promise.race([answer, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }
 
 /** Takes a client from the pool; one that comes too late is given back. */

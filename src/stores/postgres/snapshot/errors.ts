@@ -1,4 +1,5 @@
 /** What the server and the connection fail with, as Holdfast's errors. */
+import { messageOf } from '../../../error-message.ts'
 import {
   type HoldfastErrorOptions,
   DestinationNoSpaceError,
@@ -73,12 +74,6 @@ export function unknownOutcome(error: Error, hint: string): Error {
 
 function codeOf(error: Error): string {
   return 'code' in error && typeof error.code === 'string' ? error.code : ''
-}
-
-/** A host of several addresses fails with an error for each, and no words of its own. */
-function messageOf(error: Error): string {
-  if (error.message !== '' || !(error instanceof AggregateError)) return error.message
-  return error.errors.map((each) => (each instanceof Error ? each.message : String(each))).join('; ')
 }
 
 const HINT = 'Check the server and its log; nothing was left half done, so it can be tried again'

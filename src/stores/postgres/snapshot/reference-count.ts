@@ -46,7 +46,8 @@ export interface CheckReferencesOptions {
 }
 
 /** What may be damaged is not counted by; what else the transaction reads needs no index either. */
-const NO_INDEXES = `SELECT set_config(name, 'off', true) FROM unnest('{enable_indexscan,enable_indexonlyscan,enable_bitmapscan}'::text[]) AS given (name)`
+const NO_INDEXES = `SELECT set_config(name, CASE name WHEN 'enable_seqscan' THEN 'on' ELSE 'off' END, true)
+  FROM unnest('{enable_seqscan,enable_indexscan,enable_indexonlyscan,enable_bitmapscan}'::text[]) AS given (name)`
 const PROBE = 'payload'
 const HINT =
   'Nothing was published or swapped in. Delete no payloads of it: an index may be damaged, which REINDEX mends, or rows were changed with triggers disabled; else restore an earlier backup'
