@@ -1,6 +1,7 @@
 /** A destination that tries again what may be tried again. */
 import { setTimeout } from 'node:timers/promises'
 import type { BackupObject, BackupStat, Destination, DestinationOptions } from '../src/destination.ts'
+import { checkWaitMs, checkWholeNumber } from '../src/check-number.ts'
 import { isHoldfastError } from '../src/errors.ts'
 
 export interface RetryingOptions {
@@ -22,10 +23,14 @@ type OpenOptions = DestinationOptions & { readonly startByte?: number | undefine
  * The same destination, whose reads and deletes are repeated on errors that are `retryable`, with waits that grow. `open` and `list` go
  * on where they were cut off; progress starts the count of tries anew. Uploads, `validate` and `sweep` are passed through: they are started again as
  * a whole or not at all.
+ *
+ * Throws `RangeError` for a number of attempts that is not whole, and for waits that are not from 0 to a day.
  */
 export function retryingDestination(inner: Destination, options: RetryingOptions = {}): Destination {
   const { attempts = 4, firstDelayMs = 200, maxDelayMs = 10_000, wait = waitFor, random = Math.random } = options
-  if (!Number.isInteger(attempts) || attempts < 1) throw new RangeError('attempts must be a whole number, 1 or greater')
+  checkWholeNumber('attempts', attempts, { least: 1, most: Infinity })
+  checkWaitMs('firstDelayMs', firstDelayMs)
+  checkWaitMs('maxDelayMs', maxDelayMs)
 
   /** Waits before the next try; rethrows when there is none. */
   async function backOff(error: unknown, failures: number, signal: AbortSignal | undefined): Promise<void> {

@@ -1,4 +1,5 @@
 /** What an S3 destination is told: options and URL, checked and completed with defaults. */
+import { MAX_WAIT_MS, checkWholeNumber } from '../src/check-number.ts'
 import { DestinationConfigInvalidError } from '../src/errors.ts'
 
 export interface S3Credentials {
@@ -105,21 +106,18 @@ export function resolveS3Config(options: S3DestinationOptions): S3Config {
     // A copy each time: the SDK writes into it.
     credentials: typeof credentials === 'function' ? async () => ({ ...(await credentials()) }) : credentials && { ...credentials },
     access,
-    partBytes: within('partBytes', options.partBytes ?? 8 * MIB, { least: MIN_PART_BYTES, most: MAX_PART_BYTES }),
-    partsInFlight: within('partsInFlight', options.partsInFlight ?? 4, { least: 1, most: 1000 }),
-    attempts: within('attempts', options.attempts ?? 5, { least: 1, most: 1000 }),
-    firstDelayMs: within('firstDelayMs', options.firstDelayMs ?? 200, { least: 0, most: 20_000 }),
-    requestTimeoutMs: within('requestTimeoutMs', options.requestTimeoutMs ?? 30_000, { least: 1, most: MAX_TIMEOUT_MS }),
-    minBytesPerSecond: within('minBytesPerSecond', options.minBytesPerSecond ?? 32 * 1024, { least: 1, most: 2 ** 40 }),
-    totalTimeoutMs: within('totalTimeoutMs', options.totalTimeoutMs ?? 300_000, { least: 1, most: MAX_TIMEOUT_MS }),
+    partBytes: checkWholeNumber('partBytes', options.partBytes ?? 8 * MIB, { least: MIN_PART_BYTES, most: MAX_PART_BYTES }),
+    partsInFlight: checkWholeNumber('partsInFlight', options.partsInFlight ?? 4, { least: 1, most: 1000 }),
+    attempts: checkWholeNumber('attempts', options.attempts ?? 5, { least: 1, most: 1000 }),
+    firstDelayMs: checkWholeNumber('firstDelayMs', options.firstDelayMs ?? 200, { least: 0, most: 20_000 }),
+    requestTimeoutMs: checkWholeNumber('requestTimeoutMs', options.requestTimeoutMs ?? 30_000, { least: 1, most: MAX_WAIT_MS }),
+    minBytesPerSecond: checkWholeNumber('minBytesPerSecond', options.minBytesPerSecond ?? 32 * 1024, { least: 1, most: 2 ** 40 }),
+    totalTimeoutMs: checkWholeNumber('totalTimeoutMs', options.totalTimeoutMs ?? 300_000, { least: 1, most: MAX_WAIT_MS }),
     objectLock: objectLock === undefined ? undefined : Object.freeze({ ...objectLock }),
     wait,
     random,
   })
 }
-
-/** A day: also what timers take. */
-const MAX_TIMEOUT_MS = 24 * 60 * 60 * 1000
 
 /** Every parameter a URL may have, and the option it sets. */
 const PARAMETERS: Readonly<Record<string, (text: string) => Partial<S3DestinationOptions>>> = {
@@ -217,7 +215,7 @@ function storeOf(endpoint: string | undefined): string | undefined {
 
 function checkObjectLock({ mode, retainDays }: S3ObjectLock): void {
   if (mode !== 'governance' && mode !== 'compliance') throw invalid('its Object Lock mode must be governance or compliance')
-  within('objectLock.retainDays', retainDays, { least: 1, most: 36_500 })
+  checkWholeNumber('objectLock.retainDays', retainDays, { least: 1, most: 36_500 })
 }
 
 /** Canonical, and without a secret: only what was checked above goes into it. */
@@ -229,11 +227,6 @@ function urlOf({ bucket, prefix, region, endpoint, pathStyle }: Pick<S3Destinati
   if (pathStyle !== undefined) query.set('path-style', String(pathStyle))
   const text = query.size === 0 ? '' : `?${query.toString()}`
   return `s3://${bucket}${path === '' ? '' : `/${path}`}${text}`
-}
-
-function within(name: string, value: number, { least, most }: { readonly least: number; readonly most: number }): number {
-  if (!Number.isInteger(value) || value < least || value > most) throw new RangeError(`${name} must be a whole number from ${least} to ${most}`)
-  return value
 }
 
 function flag(text: string): boolean {

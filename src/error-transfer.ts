@@ -33,6 +33,7 @@ import {
   RollbackUnavailableError,
   SchemaVersionMismatchError,
   StoreIdMismatchError,
+  StoreInconsistentError,
   StoreKindMismatchError,
   StoreNotDrainedError,
   StoreUnavailableError,
@@ -128,6 +129,7 @@ const BUILD: Readonly<Record<ErrorCode, Build>> = {
   directory_not_empty: metadataError,
   lock_conflict: metadataError,
   record_invalid: (message, options) => new RecordInvalidError(message, options),
+  store_inconsistent: (message, options) => new StoreInconsistentError(message, options),
   invalid_argument: (message, options) => new InvalidArgumentError(message, options),
   internal: (message, options) => new InternalError(message, options),
 }

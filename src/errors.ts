@@ -6,6 +6,10 @@
  * change. Mistakes in calling code (a wrong type, a negative limit) are plain `TypeError` and `RangeError` instead.
  */
 
+import { ERROR_TRAITS, type ErrorCode } from './error-codes.ts'
+
+export { ERROR_CODES, ERROR_TRAITS, type ErrorCode, type ErrorTraits } from './error-codes.ts'
+
 export interface HoldfastErrorOptions {
   /** What caused this error. */
   readonly cause?: unknown
@@ -15,100 +19,6 @@ export interface HoldfastErrorOptions {
   readonly retryable?: boolean | undefined
   /** Facts for machines: ids, offsets, expected and actual values. Never secrets. */
   readonly details?: Readonly<Record<string, unknown>> | undefined
-}
-
-/** What is true of every error of a code, unless the error says otherwise. */
-export interface ErrorTraits {
-  readonly httpStatus: number
-  /** Whether the same call may succeed later. */
-  readonly retryable: boolean
-  /** What the reader can do about it, one sentence. */
-  readonly hint: string
-}
-
-/** Every code there is; the README's table is tested against it. */
-export const ERROR_CODES = [
-  'backup_aborted',
-  'backup_unsupported',
-  'restore_corrupt',
-  'restore_destination_not_empty',
-  'schema_version_mismatch',
-  'manifest_missing',
-  'manifest_version_unsupported',
-  'manifest_invalid',
-  'backup_incomplete',
-  'checksum_mismatch',
-  'duplicate_backup_id',
-  'store_kind_mismatch',
-  'store_id_mismatch',
-  'store_not_drained',
-  'store_unavailable',
-  'restore_in_progress',
-  'rollback_unavailable',
-  'backup_already_running',
-  'backup_protected',
-  'destination_unreachable',
-  'destination_permission_denied',
-  'destination_not_found',
-  'destination_no_space',
-  'destination_config_invalid',
-  'destination_path_conflict',
-  'catalog_unavailable',
-  'hold_unavailable',
-  'payload_missing',
-  'sweep_already_running',
-  'entry_not_found',
-  'entry_exists',
-  'not_a_directory',
-  'is_a_directory',
-  'directory_not_empty',
-  'lock_conflict',
-  'record_invalid',
-  'invalid_argument',
-  'internal',
-] as const
-
-export type ErrorCode = (typeof ERROR_CODES)[number]
-
-export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
-  backup_aborted: { httpStatus: 499, retryable: true, hint: 'Nothing was published; start the backup again when it suits' },
-  backup_unsupported: { httpStatus: 501, retryable: false, hint: 'Use a store or a runtime that has the capability named in the message' },
-  restore_corrupt: { httpStatus: 422, retryable: false, hint: 'The target was left empty; restore another backup, or run "holdfast verify" to see what is damaged' },
-  restore_destination_not_empty: { httpStatus: 409, retryable: false, hint: 'Restore into an empty store, or use the orchestrated restore, which swaps the store in' },
-  schema_version_mismatch: { httpStatus: 409, retryable: false, hint: 'Restore with the version of the server that wrote the backup, then upgrade' },
-  manifest_missing: { httpStatus: 404, retryable: false, hint: 'Run "holdfast list" to see which backups the destination has' },
-  manifest_version_unsupported: { httpStatus: 422, retryable: false, hint: 'Use a newer version of Holdfast to read this backup' },
-  manifest_invalid: { httpStatus: 422, retryable: false, hint: 'Do not trust this backup; restore another one' },
-  backup_incomplete: { httpStatus: 422, retryable: false, hint: 'Objects of this backup are missing or cut short; restore another one' },
-  checksum_mismatch: { httpStatus: 422, retryable: false, hint: 'The stored bytes are not those that were written; restore another backup and check the storage' },
-  duplicate_backup_id: { httpStatus: 409, retryable: false, hint: 'A backup of this ID exists already and was left as it is; use a fresh ID' },
-  store_kind_mismatch: { httpStatus: 409, retryable: false, hint: 'Restore into a store of the kind the backup was taken from; "holdfast convert" then copies it into one of another kind' },
-  store_id_mismatch: { httpStatus: 409, retryable: false, hint: 'Check that this is the store you mean; to restore into it all the same, allow it by name (--allow-store-id)' },
-  store_not_drained: { httpStatus: 409, retryable: true, hint: 'Stop or drain what is using the store, then try again' },
-  store_unavailable: { httpStatus: 503, retryable: false, hint: 'Check the path and the permissions of the metadata store' },
-  restore_in_progress: { httpStatus: 503, retryable: true, hint: 'Try again when the restore has ended' },
-  rollback_unavailable: { httpStatus: 409, retryable: false, hint: 'There is no kept previous engine; restore a backup instead' },
-  backup_already_running: { httpStatus: 409, retryable: true, hint: 'Wait for the running backup to end, or cancel it' },
-  backup_protected: { httpStatus: 409, retryable: false, hint: 'Take a newer backup first; to delete this one all the same, force it by name' },
-  destination_unreachable: { httpStatus: 503, retryable: true, hint: 'Check that the destination is mounted or reachable, then try again' },
-  destination_permission_denied: { httpStatus: 403, retryable: false, hint: 'Give the process permission to the destination' },
-  destination_not_found: { httpStatus: 404, retryable: false, hint: 'Create the destination first, or correct its URL' },
-  destination_no_space: { httpStatus: 507, retryable: true, hint: 'Free space at the destination or delete old backups, then try again' },
-  destination_config_invalid: { httpStatus: 400, retryable: false, hint: 'Correct the destination URL or its options' },
-  destination_path_conflict: { httpStatus: 409, retryable: false, hint: 'Remove what stands in the way, or choose another path' },
-  catalog_unavailable: { httpStatus: 503, retryable: true, hint: 'Check that no other process has the catalog open and that its path is writable' },
-  hold_unavailable: { httpStatus: 503, retryable: true, hint: 'Nothing was deleted; make readable what the message names, then try again' },
-  payload_missing: { httpStatus: 422, retryable: false, hint: 'Look for the payloads in copies of the payload store; a file whose payload is lost must be restored from elsewhere or removed' },
-  sweep_already_running: { httpStatus: 409, retryable: true, hint: 'Wait for the running sweep to end, or stop it' },
-  entry_not_found: { httpStatus: 404, retryable: false, hint: 'Check the path or the inode' },
-  entry_exists: { httpStatus: 409, retryable: false, hint: 'Choose another name or remove the entry first' },
-  not_a_directory: { httpStatus: 409, retryable: false, hint: 'Name a directory' },
-  is_a_directory: { httpStatus: 409, retryable: false, hint: 'Name a file' },
-  directory_not_empty: { httpStatus: 409, retryable: false, hint: 'Remove what is in the directory first' },
-  lock_conflict: { httpStatus: 423, retryable: true, hint: 'Wait for the other lock to be released' },
-  record_invalid: { httpStatus: 422, retryable: false, hint: 'A stored record cannot be decoded; nothing was skipped. Mend or remove it, then back up again' },
-  invalid_argument: { httpStatus: 400, retryable: false, hint: 'Correct the argument named in the message' },
-  internal: { httpStatus: 500, retryable: false, hint: 'This is a fault of Holdfast; report it with the code and the message' },
 }
 
 /** The base of all of them. */
@@ -364,6 +274,13 @@ export class MetadataError extends HoldfastError {
 export class RecordInvalidError extends HoldfastError {
   constructor(message: string, options?: HoldfastErrorOptions) {
     super('record_invalid', message, options)
+  }
+}
+
+/** Thrown when a store says in one place that it refers to a payload, and in another that it does not; a backup or a restore of it fails. */
+export class StoreInconsistentError extends HoldfastError {
+  constructor(message: string, options?: HoldfastErrorOptions) {
+    super('store_inconsistent', message, options)
   }
 }
 

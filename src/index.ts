@@ -61,9 +61,18 @@ export type * from './catalog/hold-events.ts'
 export type { JobOwner } from './catalog/job-owner.ts'
 export { type BackupPlace, rebuildCatalog, type RebuildCatalogOptions, type RebuildReport } from './catalog/rebuild-catalog.ts'
 export { type RestoreBackupOptions, type RestoreReport, restoreBackup } from './restore/restore-backup.ts'
+export {
+  type ReadableTrial,
+  RESTORE_SUBTREE_STEPS,
+  restoreSubtree,
+  type RestoreSubtreeOptions,
+  type RestoreSubtreeProgress,
+  type RestoreSubtreeReport,
+  type RestoreSubtreeStep,
+} from './restore/restore-subtree.ts'
 export { rollback, type RollbackOptions, type RollbackReport } from './restore/rollback.ts'
 export { recover, type RecoverOptions, type RecoveryOutcome, type RecoveryReport } from './restore/recover.ts'
-export { RESTORE_STEPS, type RestoreProgress, type RestoreStep, type StepTime } from './restore/steps.ts'
+export { RESTORE_STEPS, type RestoreProgress, type RestoreStep, type StepProgress, type StepTime } from './restore/steps.ts'
 export {
   CONVERT_STEPS,
   type ConvertedStore,
@@ -73,7 +82,8 @@ export {
   convertStore,
   type ConvertStoreOptions,
 } from './metadata/convert-store.ts'
+export type { TreeCounts } from './metadata/copy-tree.ts'
 export { RECORD_KINDS, type RecordKind } from './metadata/view-summary.ts'
 export type * from './metadata/metadata-store.ts'
-export { INODE_TYPES } from './metadata/metadata-store.ts'
+export { INODE_TYPES, RENAME_MODES } from './metadata/metadata-store.ts'
 export { HOLDFAST_VERSION } from './version.ts'

@@ -6,6 +6,7 @@
  */
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
+import { checkNumber } from './check-number.ts'
 import { BlockDecoder } from './payload-ids/block-decoder.ts'
 import { type BlockStart, BlockEncoder } from './payload-ids/block-encoder.ts'
 import { type IdList, firstOf, idsOf, listOf } from './payload-ids/id-list.ts'
@@ -139,7 +140,7 @@ export class PayloadIdSetBuilder {
   #bytes = 0
 
   constructor({ spillDirectory, memoryLimitBytes = DEFAULT_MEMORY_LIMIT_BYTES }: PayloadIdSetOptions = {}) {
-    this.#options = { spillDirectory, memoryLimitBytes }
+    this.#options = { spillDirectory, memoryLimitBytes: checkNumber('memoryLimitBytes', memoryLimitBytes, { least: 1, most: Infinity }) }
     this.#runBytes = Math.min(MAX_RUN_BYTES, memoryLimitBytes / 2)
     this.#spill = new Spill(this.#options)
   }

@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { PayloadIdSet, PayloadIdSetBuilder, type PayloadIdSetOptions, checkPayloadId, decodePayloadIds, emptyPayloadIdSet } from '../src/payload-ids.ts'
+import { idsOf, packedLines } from '../src/payload-ids/id-list.ts'
 import { readPayloadIds } from './snapshot/format-reader.ts'
 import { runs, seed } from './support/seed.ts'
 import { chunksOf, collect, failureOf } from './support/streams.ts'
@@ -200,5 +201,39 @@ describe('decodePayloadIds()', () => {
       }),
       check(2000),
     )
+  })
+})
+
+describe('packedLines()', () => {
+  const linesOf = (ids: readonly string[]): Buffer => Buffer.from(ids.map((id) => `${id}\n`).join(''), 'latin1')
+
+  it('packs lines of lower-case hex of one even length, in their order', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 127 }), fc.array(fc.nat(), { minLength: 1, maxLength: 50 }), (width, seeds) => {
+        const ids = seeds.map((number) => createHash('shake256', { outputLength: width }).update(String(number)).digest('hex'))
+        const list = packedLines(linesOf(ids))
+        expect(list).toMatchObject({ width, count: ids.length })
+        expect(list === undefined ? [] : idsOf(list)).toEqual(ids)
+      }),
+      check(100),
+    )
+  })
+
+  it.each([
+    ['nothing', []],
+    ['an odd length', ['abc', 'def']],
+    ['another length', ['abcd', 'abcdef']],
+    ['lengths that make up for each other', ['abcd', 'ab', 'abcdef']],
+    ['an empty line', ['']],
+    ['a capital', ['abcd', 'abCd']],
+    ['no digit in the first place', ['abcd', 'gbcd']],
+    ['no digit in the second place', ['abcd', 'a\xffcd']],
+    ['more than an ID may have', ['ab'.repeat(128)]],
+  ])('leaves %s alone', (_, ids) => {
+    expect(packedLines(linesOf(ids))).toBeUndefined()
+  })
+
+  it('leaves a line without an end alone', () => {
+    expect(packedLines(Buffer.from('abcd\nabcd'))).toBeUndefined()
   })
 })

@@ -1,5 +1,6 @@
 /** What is told, and done, when an attempt fails after its backup was published. */
 import type { Destination } from '../destination.ts'
+import { messageOf } from '../error-message.ts'
 import { BackupAbortedError, CombinedError, isHoldfastError } from '../errors.ts'
 import { isDamage } from './verify-backup.ts'
 
@@ -49,8 +50,4 @@ function isMissing(error: unknown): boolean {
 function nextSteps({ backupId, isVerified }: PublishedBackup): string {
   const verify = isVerified ? '' : `Verify it with "holdfast verify ${backupId}", then record it`
   return `${isVerified ? 'Record it' : verify} with "holdfast catalog rebuild"; or delete it and take the backup again`
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

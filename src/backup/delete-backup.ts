@@ -55,8 +55,12 @@ export async function deleteBackup(options: DeleteBackupOptions): Promise<Delete
       details: { backupId, storeId },
     })
   }
-  if ((await catalog?.leases())?.some((lease) => lease.backupId === backupId) === true) {
-    throw new BackupProtectedError(`Cannot delete backup ${backupId}: it is being restored`, { hint: 'Let the restore end; one that crashed is found by the next backup or sweep', retryable: true })
+  const lease = (await catalog?.leases())?.find((lease) => lease.backupId === backupId)
+  if (lease !== undefined) {
+    throw new BackupProtectedError(`Cannot delete backup ${backupId}: it is being ${lease.purpose === 'backup' ? 'taken' : 'restored'}`, {
+      hint: `Let the ${lease.purpose} end; one that crashed is found by the next backup or sweep`,
+      retryable: true,
+    })
   }
   signal?.throwIfAborted()
   const { storeId, storeKind } = state.manifest ?? {}

@@ -3,10 +3,10 @@ import { isBackupable, type Backupable } from '../backupable.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import { JobLog } from '../catalog/job-log.ts'
 import type { Destination } from '../destination.ts'
-import { BackupAbortedError, BackupAlreadyRunningError, BackupUnsupportedError, ChecksumMismatchError, CombinedError, isHoldfastError } from '../errors.ts'
+import { BackupAbortedError, BackupAlreadyRunningError, BackupUnsupportedError, ChecksumMismatchError, isHoldfastError } from '../errors.ts'
 import { checkPayloadsExist } from '../holds/check-payloads.ts'
 import type { Holds } from '../holds/holds.ts'
-import { type HeldLease, Leases } from '../holds/leases.ts'
+import { type HeldLease, Leases, releasedAfter, warnOfLease } from '../holds/leases.ts'
 import type { PayloadIdSet } from '../payload-ids.ts'
 import type { PayloadStore } from '../payload-store.ts'
 import type { Manifest } from '../snapshot/manifest.ts'
@@ -109,6 +109,8 @@ class BackupRun {
   readonly #warnings: Error[] = []
   readonly #leases: Leases | undefined
   #lease: HeldLease | undefined
+  /** Open while the manifest is on its way, and when that failed. */
+  #isListed: 'no' | 'open' | 'yes' = 'no'
   #backupId = ''
   #recordedMs = 0
 
@@ -130,7 +132,7 @@ class BackupRun {
       await this.#handOver()
       return record
     } catch (error) {
-      thrown = await this.#released(this.#asAbort(error))
+      thrown = await this.#unheld(this.#asAbort(error))
     }
     throw await log.end(isAbort(thrown) ? 'interrupted' : 'failed', thrown)
   }
@@ -139,11 +141,12 @@ class BackupRun {
   async #publish(log: JobLog): Promise<UploadedBackup> {
     const { store, destination, labels, signal, maxBytesPerSecond, newId } = this.#options
     await this.#sweep()
-    await this.#leases?.reconcile()
-    this.#lease = await this.#leases?.protect({ purpose: 'backup', storeId: storeIdOf(store), signal })
+    const leases = await this.#leases?.reconcile()
+    this.#warnings.push(...(leases?.unproven.map(warnOfLease) ?? []))
     this.#backupId = await nextBackupId(destination, { nowMs: this.#clock(), newId, signal })
+    this.#lease = await this.#leases?.protect({ purpose: 'backup', storeId: storeIdOf(store), backupId: this.#backupId, signal })
     await this.#begin('snapshot', log)
-    return await uploadBackup({
+    const uploaded = await uploadBackup({
       store,
       destination,
       backupId: this.#backupId,
@@ -151,9 +154,14 @@ class BackupRun {
       signal,
       maxBytesPerSecond,
       onPayloadIds: (payloadIds) => this.#captured(payloadIds),
-      onPhase: (phase, { storeId, payloadIds }) => this.#begin(phase, log, { storeId, records: phase === 'payload-ids' ? payloadIds.count : 0 }),
+      onPhase: async (phase, { storeId, payloadIds }) => {
+        await this.#begin(phase, log, { storeId, records: phase === 'payload-ids' ? payloadIds.count : 0 })
+        if (phase === 'publish') this.#isListed = 'open'
+      },
       onWritten: (progress) => this.#written(progress, log),
     })
+    this.#isListed = 'yes'
+    return uploaded
   }
 
   /** What the snapshot refers to is known: the lease holds that alone from now on. */
@@ -193,15 +201,13 @@ class BackupRun {
     }
   }
 
-  /** Releases the lease after a failure: what was published holds its payloads itself. Returns what to throw. */
-  async #released(error: unknown): Promise<unknown> {
-    try {
-      await this.#lease?.release('failed')
-      return error
-    } catch (releasing) {
-      const text = `${messageOf(error)}; its hold on payloads could not be released, which a later backup or sweep does: ${messageOf(releasing)}`
-      return new CombinedError(text, [error, releasing])
-    }
+  /** Gives the lease up after a failure, and returns what to throw. */
+  async #unheld(error: unknown): Promise<unknown> {
+    // What was published holds its payloads itself.
+    if (this.#isListed !== 'open') return await releasedAfter(error, this.#lease)
+    // What was sent to publish it may still arrive, though it was given up.
+    this.#lease?.abandon()
+    return error
   }
 
   async #readBack(manifestBytes: Uint8Array): Promise<VerifyReport> {
@@ -250,10 +256,6 @@ class BackupRun {
 
 function isAbort(error: unknown): boolean {
   return isHoldfastError(error) && error.code === 'backup_aborted'
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
 
 /** Stores that have an ID say so; of others it is known when the snapshot was taken. */

@@ -1,5 +1,6 @@
 /** Restoring a backup into a store that is thrown away, to prove that it gives back what was backed up. */
 import type { Backupable, SnapshotSummary } from '../backupable.ts'
+import { messageOf } from '../error-message.ts'
 import { ChecksumMismatchError, CombinedError, InternalError } from '../errors.ts'
 import { fillFromBackup } from '../restore/restored-content.ts'
 import type { Manifest } from '../snapshot/manifest.ts'
@@ -95,8 +96,4 @@ async function digestSnapshot(stream: ReadableStream<Uint8Array>): Promise<Store
   for await (const frame of reader.frames()) content.add(frame, reader.header.sections[frame.section] ?? '')
   const { records, payloadIds } = reader.summary()
   return { records, payloadIds, content }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

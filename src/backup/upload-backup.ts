@@ -1,6 +1,7 @@
 /** A snapshot of a store on its way to a destination: payload, payload IDs, manifest, published. */
 import type { Backupable, SnapshotSummary } from '../backupable.ts'
 import type { BackupUpload, Destination } from '../destination.ts'
+import { messageOf } from '../error-message.ts'
 import { CombinedError } from '../errors.ts'
 import type { PayloadIdSet } from '../payload-ids.ts'
 import { encodeManifest, MANIFEST_VERSION, type Manifest } from '../snapshot/manifest.ts'
@@ -100,8 +101,4 @@ function manifestOf(
     labels,
     holdfastVersion: HOLDFAST_VERSION,
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -4,6 +4,7 @@ import type { Catalog, VerificationLevel } from '../catalog/catalog.ts'
 import { VERIFICATION_LEVELS } from '../catalog/catalog.ts'
 import { jobErrorOf } from '../catalog/job-log.ts'
 import type { Destination } from '../destination.ts'
+import { messageOf } from '../error-message.ts'
 import { CombinedError, type ErrorCode, isHoldfastError } from '../errors.ts'
 import { checkPayloadsExist } from '../holds/check-payloads.ts'
 import { decodePayloadIdBatches } from '../payload-ids.ts'
@@ -166,8 +167,4 @@ async function recordDamage(
     const text = `${messageOf(error)}; that could not be recorded: ${messageOf(recording)}`
     return new CombinedError(text, [error, recording])
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

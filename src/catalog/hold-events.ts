@@ -2,11 +2,11 @@
 import type { JobOwner } from './job-owner.ts'
 
 /** What a lease is taken for. */
-export const LEASE_PURPOSES = ['backup', 'restore'] as const
+export const LEASE_PURPOSES = ['backup', 'restore', 'rollback'] as const
 export type LeasePurpose = (typeof LEASE_PURPOSES)[number]
 
-/** Why a lease ended: what it held is held otherwise now; the work came to nothing; or its owner was proven to be gone. */
-export const LEASE_ENDS = ['handed-over', 'failed', 'recovered'] as const
+/** Why a lease ended: what it held is held otherwise now; the work came to nothing; its owner was proven to be gone; or an operator said so. */
+export const LEASE_ENDS = ['handed-over', 'failed', 'recovered', 'told'] as const
 export type LeaseEnd = (typeof LEASE_ENDS)[number]
 
 /** A set of payload IDs, named by the digest of its `payload-ids` object. */
@@ -29,7 +29,7 @@ export interface LeaseTaken extends Event {
   readonly owner: JobOwner
   /** Without one it is a lease on any store. */
   readonly storeId?: string | undefined
-  /** What is restored. */
+  /** What is taken or restored. */
   readonly backupId?: string | undefined
 }
 

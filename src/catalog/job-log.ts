@@ -1,5 +1,6 @@
 /** What a job says to the catalog: that it began, how far it is, how it ended. */
 import { newBackupId } from '../backup-id.ts'
+import { messageOf } from '../error-message.ts'
 import { type HoldfastError, CombinedError, InternalError, isHoldfastError } from '../errors.ts'
 import type { Catalog, CatalogEvent, JobEnded, JobError, JobProgress, JobProgressed, JobStarted } from './catalog.ts'
 import { markUnderWay, thisProcess } from './job-owner.ts'
@@ -91,7 +92,3 @@ export function jobErrorOf(error: unknown): JobError {
 }
 
 const FOREIGN = { hint: 'The error came from outside Holdfast: see its message' }
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
-}

@@ -1,6 +1,7 @@
 /** A catalog in any abstract-level database. */
 import { createHash } from 'node:crypto'
 import type { AbstractLevel } from 'abstract-level'
+import { checkNumber } from '../check-number.ts'
 import { CatalogUnavailableError, isHoldfastError } from '../errors.ts'
 import { type BackupEvent, type Catalog, type CatalogBackup, type CatalogEvent, HOLD_CHANGES, type Job, type JobError, type JobEvent, type JobKind } from './catalog.ts'
 import { decodeEvent, encodeEvent } from './event-codec.ts'
@@ -71,7 +72,7 @@ class LevelCatalog implements Catalog {
   }
 
   async *jobs({ limit = Infinity }: { readonly limit?: number | undefined } = {}): AsyncGenerator<Job, void, undefined> {
-    let left = limit
+    let left = checkNumber('limit', limit, { least: 0, most: Infinity })
     if (left <= 0) return
     for await (const events of this.#groups('jobs/', { reverse: true })) {
       const job = foldJob(events as readonly JobEvent[])
@@ -214,6 +215,7 @@ class LevelCatalog implements Catalog {
 }
 
 const NOT_ITS = { hint: 'Give the catalog a directory of its own' }
+const IN_USE = { hint: 'Let the backup, restore or sweep that uses it end, then try again; of a running server, do this from within it', details: { isInUse: true } }
 const NEWER = { hint: 'Use the release of Holdfast that wrote it, or a newer one' }
 const MAKE_ANEW = { hint: 'Move the catalog away and make it anew from the destinations: holdfast catalog rebuild' }
 const HINT_OF_STORE = 'The store was left as it was, or has been replaced whole: opening it completed or undid what was under way'
@@ -292,8 +294,8 @@ async function attempt<T>(verb: string, call: () => Promise<T>): Promise<T> {
     if (isHoldfastError(error)) throw error
     // LevelDB's own reason is the cause of "Database failed to open".
     const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
-    const text = isLocked(reason) ? 'another process has it open' : reason instanceof Error ? reason.message : String(reason)
-    throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${text}`, { cause: error })
+    if (isLocked(reason)) throw new CatalogUnavailableError(`Cannot ${verb} the catalog: another process has it open`, { cause: error, ...IN_USE })
+    throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${reason instanceof Error ? reason.message : String(reason)}`, { cause: error })
   }
 }
 

@@ -1,24 +1,16 @@
 /** Destinations for the length of one command. */
 import type { Destination } from '../destination.ts'
+import { closing } from '../stores/common/clean-up.ts'
 import { openDestination } from '../../destinations/registry.ts'
 
 /** Calls `use` with the destination a URL names, and closes it afterwards. */
 export async function withDestination<T>(url: string, use: (destination: Destination) => Promise<T>): Promise<T> {
-  const destination = await openDestination(url)
-  try {
-    return await use(destination)
-  } finally {
-    await destination.close()
-  }
+  return await closing(await openDestination(url), use)
 }
 
 /** The same with several. */
 export async function withDestinations<T>(urls: readonly string[], use: (destinations: readonly Destination[]) => Promise<T>): Promise<T> {
-  const destinations: Destination[] = []
-  try {
-    for (const url of urls) destinations.push(await openDestination(url))
-    return await use(destinations)
-  } finally {
-    await Promise.all(destinations.map((destination) => destination.close()))
-  }
+  const [url, ...others] = urls
+  if (url === undefined) return await use([])
+  return await withDestination(url, (first) => withDestinations(others, (rest) => use([first, ...rest])))
 }

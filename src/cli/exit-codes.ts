@@ -31,6 +31,7 @@ export function exitCodeFor(code: ErrorCode): ExitCode {
     case 'backup_incomplete':
     case 'checksum_mismatch':
     case 'record_invalid':
+    case 'store_inconsistent':
     case 'payload_missing':
       return EXIT.corrupt
     case 'restore_destination_not_empty':

@@ -1,18 +1,29 @@
 /**
- * The main job on this machine, start to end: a real tree is imported, backed up, verified, wrecked, restored, exported,
- * and compared byte for byte with the original. Run by `npm run quickstart`; each step is a `holdfast` command of its own process.
+ * The main job on this machine, start to end: a real tree is imported, backed up, verified, wrecked, restored, exported, and compared byte for byte
+ * with the original, while payloads are collected that nothing needs; a part of it is lost and brought back; then backup and payloads go.
+ * Run by `npm run quickstart`; each step is a `holdfast` command of its own process.
  */
 import { spawn } from 'node:child_process'
-import { mkdtemp, open, readdir, rm, stat } from 'node:fs/promises'
+import { mkdir, mkdtemp, open, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
+import { messageOf } from '../error-message.ts'
+import { removeTree } from '../metadata/remove-tree.ts'
+import { findPath } from '../metadata/tree-path.ts'
+import { openLevelStore } from '../stores/level/index.ts'
 import { formatBytes, formatCount, formatDuration, formatRate } from './text.ts'
-import { compareTrees } from './tree/compare-trees.ts'
+import { compareTrees, type TreeComparison } from './tree/compare-trees.ts'
 
 const MAIN = fileURLToPath(new URL('./main.js', import.meta.url))
 const PROJECT = fileURLToPath(new URL('../../../', import.meta.url))
+
+const STORE = 'level:metadata'
+const BACKUPS = 'file:backups'
+const CATALOG = join('metadata', 'catalog')
+const COLLECT = ['gc', '--store', STORE, '--payloads', 'payloads', '--from', BACKUPS, '--min-age', '0', '--apply'] as const
+const RESTORE = ['--from', BACKUPS, '--store', STORE] as const
 
 const NEXT = `  npx holdfast --help
   npx holdfast import ~/Documents --store level:./try/metadata --payloads ./try/payloads
@@ -21,6 +32,7 @@ const NEXT = `  npx holdfast --help
   npx holdfast ls latest Documents --from file:./try/backups
   npx holdfast verify latest --from file:./try/backups --level restore
   npx holdfast restore latest --from file:./try/backups --store level:./try/metadata
+  npx holdfast restore latest --from file:./try/backups --store level:./try/metadata --path Documents/DIRECTORY --to-path Documents/again
   npx holdfast rollback --store level:./try/metadata`
 
 // Ctrl-C reaches the running command too, which ends cleanly and with it this script.
@@ -35,58 +47,38 @@ async function quickstart(tree: string): Promise<number> {
   try {
     return await mainJob(tree, work)
   } catch (error) {
-    say(`\nquickstart failed: ${error instanceof Error ? error.message : String(error)}`)
+    say(`\nquickstart failed: ${messageOf(error)}`)
     return 1
   } finally {
     await rm(work, { recursive: true, force: true })
   }
 }
 
+type Holdfast = (words: readonly string[], options?: { readonly mustFail?: boolean }) => Promise<number>
+
+interface Job {
+  readonly tree: string
+  readonly work: string
+  readonly holdfast: Holdfast
+}
+
 async function mainJob(tree: string, work: string): Promise<number> {
-  const [store, backups] = ['level:metadata', 'file:backups']
-  const holdfast = (words: readonly string[], options: { readonly mustFail?: boolean } = {}): Promise<number> => runHoldfast(words, { cwd: work, ...options })
+  const job: Job = { tree, work, holdfast: (words, options = {}) => runHoldfast(words, { cwd: work, ...options }) }
   say(`Working in ${work} (removed at the end); the tree is ${tree}`)
-
-  title('Index a real tree in a LevelDB metadata store, and keep its content as payloads')
-  const imported = await holdfast(['import', tree, '--store', store, '--payloads', 'payloads', '--share', 'tree'])
-
-  title('Back the metadata up, and read the stored bytes back')
-  const backup = await holdfast(['backup', '--store', store, '--to', backups])
-  await holdfast(['list', '--from', backups])
-
-  title('Prove that it can be restored: a trial restore into a temporary store, compared')
-  const verify = await holdfast(['verify', 'latest', '--from', backups, '--level', 'restore'])
-
-  title('Look into it without restoring')
-  await holdfast(['ls', 'latest', process.argv[2] === undefined ? 'tree/typescript' : 'tree', '--from', backups])
-
-  title('Wreck the live store: garbage over every LevelDB file')
-  await wreck(join(work, 'metadata'))
-  say('And so the store is of no use any more:')
-  await holdfast(['export', 'exported', '--store', store, '--payloads', 'payloads'], { mustFail: true })
-
-  title('Restore it, and write the tree back')
-  const restore = await holdfast(['restore', 'latest', '--from', backups, '--store', store, '--yes'])
-  const exporting = await holdfast(['export', 'exported', '--store', store, '--payloads', 'payloads'])
-
-  title('Compare the exported tree with the original, byte for byte')
-  const result = await compareTrees(tree, join(work, 'exported'))
-  for (const difference of result.differences.slice(0, 20)) say(`  differs: ${difference}`)
-  if (result.differences.length > 0) {
-    say(`${formatCount(result.differences.length)} differences`)
-    return 1
-  }
-  say(`Equal: ${formatCount(result.entries)} entries, ${formatBytes(result.bytes)} of content; types, modes, sizes, times, SHA-256 and link targets`)
+  const { times, first, second } = await backUp(job)
+  await wreckAndCollect(job, first)
+  const { restore, exporting, result } = await bringBack(job)
+  await loseOne(job)
+  await letGo(job, { first, second })
 
   title('Times and sizes')
-  const backupBytes = await bytesUnder(join(work, 'backups'))
   table([
     ['tree', `${formatCount(result.entries)} entries, ${formatBytes(result.bytes)}`],
-    ['metadata store', formatBytes(await bytesUnder(join(work, 'metadata')))],
-    ['backup', `${formatBytes(backupBytes)}: metadata only, payloads stay where they are`],
-    ['import', `${formatDuration(imported)}, ${formatRate(result.bytes, imported)}`],
-    ['backup and read-back', formatDuration(backup)],
-    ['trial restore', formatDuration(verify)],
+    ['metadata store', formatBytes(times.storeBytes)],
+    ['backup', `${formatBytes(times.backupBytes)}: metadata only, payloads stay where they are`],
+    ['import', `${formatDuration(times.imported)}, ${formatRate(result.bytes, times.imported)}`],
+    ['backup and read-back', formatDuration(times.backup)],
+    ['trial restore', formatDuration(times.verify)],
     ['restore', formatDuration(restore)],
     ['export', `${formatDuration(exporting)}, ${formatRate(result.bytes, exporting)}`],
   ])
@@ -94,6 +86,113 @@ async function mainJob(tree: string, work: string): Promise<number> {
   title('Next, try')
   say(NEXT)
   return 0
+}
+
+interface BackedUp {
+  /** Backup IDs. */
+  readonly first: string
+  readonly second: string
+  readonly times: { readonly imported: number; readonly backup: number; readonly verify: number; readonly storeBytes: number; readonly backupBytes: number }
+}
+
+async function backUp({ tree, work, holdfast }: Job): Promise<BackedUp> {
+  title('The first day: a store with nothing in it, backed up')
+  await mkdir(join(work, 'nothing'))
+  await holdfast(['import', 'nothing', '--store', STORE, '--payloads', 'payloads'])
+  await holdfast(['backup', '--store', STORE, '--to', BACKUPS])
+
+  title('Index a real tree in the store, a LevelDB, and keep its content as payloads')
+  const imported = await holdfast(['import', tree, '--store', STORE, '--payloads', 'payloads', '--share', 'tree'])
+
+  title('Back the metadata up, and read the stored bytes back')
+  const backup = await holdfast(['backup', '--store', STORE, '--to', BACKUPS])
+  await holdfast(['list', '--from', BACKUPS])
+  const [first = '', second = ''] = (await readdir(join(work, 'backups'))).toSorted()
+
+  title('Prove that it can be restored: a trial restore into a temporary store, compared')
+  const verify = await holdfast(['verify', 'latest', '--from', BACKUPS, '--level', 'restore'])
+
+  title('Look into it without restoring')
+  await holdfast(['ls', 'latest', process.argv[2] === undefined ? 'tree/typescript' : 'tree', '--from', BACKUPS])
+  const storeBytes = await bytesUnder(join(work, 'metadata'))
+  const backupBytes = await bytesUnder(join(work, 'backups', second))
+  return { first, second, times: { imported, backup, verify, storeBytes, backupBytes } }
+}
+
+async function wreckAndCollect({ work, holdfast }: Job, first: string): Promise<void> {
+  title('Wreck the live store: garbage over every LevelDB file')
+  await wreck(join(work, 'metadata'))
+  say('And so the store is of no use any more:')
+  await holdfast(['export', 'exported', '--store', STORE, '--payloads', 'payloads'], { mustFail: true })
+
+  title('Collect the payloads that nothing needs, at the worst of times')
+  const before = await payloadsIn(work)
+  say('What the wrecked store needs cannot be told, so nothing is deleted:')
+  await holdfast(COLLECT, { mustFail: true })
+  say('Now somebody restores the wrong backup, that of the first day. The store serves again, and knows of no payload:')
+  await holdfast(['restore', first, ...RESTORE, '--yes'])
+  say('The collection runs for real. The backup holds every payload, though no store needs one (the wrecked one, kept for rollback, is given up):')
+  await holdfast([...COLLECT, '--ignore-kept'])
+  await expectPayloads(work, before)
+}
+
+async function bringBack({ tree, work, holdfast }: Job): Promise<{ readonly restore: number; readonly exporting: number; readonly result: TreeComparison }> {
+  title('Restore the right one, and write the tree back')
+  const restore = await holdfast(['restore', 'latest', ...RESTORE, '--yes'])
+  const exporting = await holdfast(['export', 'exported', '--store', STORE, '--payloads', 'payloads', '--share', 'tree'])
+
+  title('Compare the exported tree with the original, byte for byte')
+  const result = await compared(tree, join(work, 'exported'))
+  say(`Equal: ${formatCount(result.entries)} entries, ${formatBytes(result.bytes)} of content; types, modes, sizes, times, SHA-256 and link targets`)
+  return { restore, exporting, result }
+}
+
+/** Loses one directory of the tree, or where it has none one file, and brings it back. */
+async function loseOne({ tree, work, holdfast }: Job): Promise<void> {
+  const entries = await readdir(tree, { withFileTypes: true })
+  const lost = (entries.find(({ name }) => name === 'typescript') ?? entries.find((entry) => entry.isDirectory()) ?? entries[0])?.name
+  if (lost === undefined) return
+  title(`Lose one thing, "${lost}", and bring it back alone, while the store goes on`)
+  const store = await openLevelStore(join(work, 'metadata'))
+  try {
+    await removeTree(store, { parent: (await findPath(store, ['tree'], 'in the store')).inode, name: lost })
+  } finally {
+    await store.close()
+  }
+  say(`Removed "tree/${lost}" from the store, as a server does for its users; payloads are collected again:`)
+  await holdfast(COLLECT)
+  await holdfast(['restore', 'latest', ...RESTORE, '--path', `tree/${lost}`, '--payloads', 'payloads'])
+  await holdfast(['export', 'exported-again', '--store', STORE, '--payloads', 'payloads', '--share', 'tree'])
+  const { entries: count, bytes } = await compared(join(tree, lost), join(work, 'exported-again', lost))
+  say(`Equal: ${formatCount(count)} entries, ${formatBytes(bytes)} of content`)
+}
+
+async function letGo({ work, holdfast }: Job, { first, second }: Pick<BackedUp, 'first' | 'second'>): Promise<void> {
+  title('Let the tree go for good: from the store, and its backup too; then its payloads go')
+  await holdfast(['restore', first, ...RESTORE, '--yes'])
+  await holdfast(['delete', second, '--from', BACKUPS, '--catalog', CATALOG, '--yes'])
+  const before = await payloadsIn(work)
+  await holdfast([...COLLECT, '--ignore-kept'])
+  await expectPayloads(work, 0)
+  say(`Payload files: ${formatCount(before)} before, none now`)
+}
+
+async function compared(first: string, second: string): Promise<TreeComparison> {
+  const result = await compareTrees(first, second)
+  for (const difference of result.differences.slice(0, 20)) say(`  differs: ${difference}`)
+  if (result.differences.length > 0) throw new Error(`${formatCount(result.differences.length)} differences`)
+  return result
+}
+
+async function payloadsIn(work: string): Promise<number> {
+  let count = 0
+  for await (const path of filesUnder(join(work, 'payloads'))) if (!path.startsWith(join(work, 'payloads', 'stores'))) count += 1
+  return count
+}
+
+async function expectPayloads(work: string, expected: number): Promise<void> {
+  const actual = await payloadsIn(work)
+  if (actual !== expected) throw new Error(`There are ${formatCount(actual)} payload files, and there should be ${formatCount(expected)}`)
 }
 
 /** Runs one command in a process of its own; resolves with its time in milliseconds. Rejects when it does not end as it must. */

@@ -50,10 +50,12 @@ export function catalogPathOf(storeUrl: string, catalog?: string): string {
   const url = parseStoreUrl(storeUrl)
   if (url.scheme === 'level') return join(url.path, CATALOG_DIRECTORY)
   const { hostname, port, username, pathname, searchParams } = new URL(url.connection)
-  // As pg reads a URL: options come before its parts, and a database that is not named has the user's name.
-  const database = pathname.slice(1) || searchParams.get('user') || username
-  const name = [searchParams.get('host') || hostname, searchParams.get('port') || port || '5432', database, url.schema].map((part) => encodeURIComponent(part)).join('+')
-  return join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'holdfast', 'catalogs', name)
+  const { env } = process
+  // As pg connects: the options of a URL come before its parts, the environment after them, and a database that nobody names has the user's name.
+  const user = searchParams.get('user') || username || env['PGUSER'] || env['USER'] || ''
+  const database = pathname.slice(1) || env['PGDATABASE'] || user
+  const name = [searchParams.get('host') || hostname, searchParams.get('port') || port || env['PGPORT'] || '5432', database, url.schema].map((part) => encodeURIComponent(part)).join('+')
+  return join(env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'holdfast', 'catalogs', name)
 }
 
 /** How to connect to the server that a URL names, with or without a schema. Rejects with `invalid_argument`. */

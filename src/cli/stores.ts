@@ -1,5 +1,7 @@
 /** The stores that URLs name: one function for each kind, whose driver is loaded when it is asked for. */
 import type { MetadataStore } from '../metadata/metadata-store.ts'
+import { closing } from '../stores/common/clean-up.ts'
+import type { PayloadGuard } from '../stores/postgres/index.ts'
 import type { Swappable } from '../swappable.ts'
 import { type LevelUrl, type PostgresUrl, type StoreUrl, parseStoreUrl } from './store-url.ts'
 
@@ -13,9 +15,24 @@ export interface OpenStoreOptions {
 /** What can be restored into, without serving it. */
 export type StoreHome = Swappable & { close(): Promise<void> }
 
+/** Payloads of a store are needed by any number of commands at a time, or swept by one. */
+export type PayloadUse = 'need' | 'sweep'
+
+/** What a command that needs payloads, or sweeps them, goes by. */
+export interface GuardedPayloads {
+  /** Ends the command: it was interrupted, or others are not kept off any more. */
+  readonly signal: AbortSignal
+  /** Rejects when others are not kept off any more. */
+  readonly check: () => Promise<void>
+  /** Whether no other process can have the store open. */
+  readonly isAlone: boolean
+}
+
 interface Opener {
   openStore(options: OpenStoreOptions): Promise<MetadataStore>
   openHome(options: Omit<OpenStoreOptions, 'create'>): Promise<StoreHome>
+  /** Not needed where one process has the store for itself. */
+  guardPayloads?(use: PayloadUse): Promise<PayloadGuard>
 }
 
 async function openerOf(url: StoreUrl): Promise<Opener> {
@@ -31,10 +48,11 @@ async function levelOpener({ path }: LevelUrl): Promise<Opener> {
 }
 
 async function postgresOpener({ connection, schema }: PostgresUrl): Promise<Opener> {
-  const { openPostgresHome, openPostgresStore } = await import('../stores/postgres/index.ts')
+  const { guardPostgresPayloads, openPostgresHome, openPostgresStore } = await import('../stores/postgres/index.ts')
   return {
     openStore: ({ create = false, adopt }) => openPostgresStore({ connection, schema, create, adopt }),
     openHome: ({ adopt }) => openPostgresHome({ connection, schema, adopt }),
+    guardPayloads: (use) => guardPostgresPayloads({ connection, schema, use }),
   }
 }
 
@@ -48,10 +66,20 @@ export async function withHome<T>(url: string, options: Omit<OpenStoreOptions, '
   return await closing(await (await openerOf(parseStoreUrl(url))).openHome(options), use)
 }
 
-async function closing<Resource extends { close(): Promise<void> }, T>(resource: Resource, use: (resource: Resource) => Promise<T>): Promise<T> {
-  try {
-    return await use(resource)
-  } finally {
-    await resource.close()
-  }
+/**
+ * Calls `run` while nobody sweeps payloads of the store that are needed. Rejects with `hold_unavailable` and `sweep_already_running` when that
+ * cannot be had, and with `store_unavailable` when `run` failed since it was lost.
+ */
+export async function withPayloads<T>(url: string, { use, signal }: { readonly use: PayloadUse; readonly signal: AbortSignal }, run: (payloads: GuardedPayloads) => Promise<T>): Promise<T> {
+  const opener = await openerOf(parseStoreUrl(url))
+  const guard = await opener.guardPayloads?.(use)
+  if (guard === undefined) return await run({ signal, check: async () => {}, isAlone: true })
+  return await closing({ close: () => guard.end() }, async () => {
+    try {
+      return await run({ signal: AbortSignal.any([signal, guard.signal]), check: () => guard.check(), isAlone: false })
+    } catch (error) {
+      if (!signal.aborted && guard.signal.aborted) throw guard.signal.reason
+      throw error
+    }
+  })
 }

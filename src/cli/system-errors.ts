@@ -1,4 +1,5 @@
 /** Errors of the file system as Holdfast's own, so that each is printed with a code, a sentence and a hint. */
+import { messageOf } from '../error-message.ts'
 import {
   DestinationNoSpaceError,
   DestinationPathConflictError,
@@ -63,8 +64,4 @@ function reasonOf(error: NodeJS.ErrnoException): string {
   const code = error.code ?? ''
   const reason = REASONS[code]
   return reason === undefined ? error.message : `${reason} (${code})`
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -2,9 +2,10 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import process from 'node:process'
-import type { TrialStore } from '../backup/verify-backup.ts'
+import { messageOf } from '../error-message.ts'
 import { CombinedError, isHoldfastError } from '../errors.ts'
 import { nodeFiles, removeTree } from '../files.ts'
+import type { ReadableTrial } from '../restore/restore-subtree.ts'
 import { LOCK_DIRECTORY } from '../stores/level/home-files.ts'
 import { type HomeLock, lockHome } from '../stores/level/home-lock.ts'
 import { openLevelStore } from '../stores/level/index.ts'
@@ -25,7 +26,7 @@ const GRACE_MS: number = 24 * 60 * 60 * 1000
  * Makes an empty store in a fresh directory within `parent`, which discarding it removes; so does a failure to open it. Trials that
  * were killed a day ago or longer are removed first.
  */
-export async function openLevelTrial(parent: string, { onWarning, clock = Date.now }: LevelTrialOptions): Promise<TrialStore> {
+export async function openLevelTrial(parent: string, { onWarning, clock = Date.now }: LevelTrialOptions): Promise<ReadableTrial> {
   await sweepTrials(parent, { onWarning, nowMs: clock() })
   const directory = await mkdtemp(join(parent, PREFIX))
   const store = await openLevelStore(join(directory, STORE)).catch((error: unknown) => removedAfter(error, directory))
@@ -33,6 +34,7 @@ export async function openLevelTrial(parent: string, { onWarning, clock = Date.n
     kind: store.kind,
     backup: (sink, options) => store.backup(sink, options),
     restore: (source, options) => store.restore(source, options),
+    view: () => store.view(),
     async discard() {
       await store.close()
       await removeTree(nodeFiles, directory)
@@ -92,8 +94,4 @@ async function lockUnlessHeld(path: string): Promise<HomeLock | 'held'> {
     if (isHoldfastError(error) && error.code === 'store_not_drained') return 'held'
     throw error
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -165,7 +165,7 @@ async function backupsAt(destination: Destination, expected: readonly CatalogBac
   for (const { backupId } of expected) {
     if (isFound(backupId) || (await isDeleted({ destination, backupId, isTheOne }, options))) continue
     throw new HoldUnavailableError(`Cannot tell what is held: backup ${backupId} is not listed at ${JSON.stringify(destination.url)}, and the catalog has it`, {
-      hint: `Nothing was deleted. Check that the destination is mounted and the right one; if the backup is gone for good, or its deletion was cut off, say so with "holdfast delete ${backupId}"`,
+      hint: `Nothing was deleted. Check that the destination is mounted and the right one; if the backup is gone for good, or its deletion was cut off, say so with "holdfast delete ${backupId}", naming its store or catalog too`,
       details: { backupId, destination: destination.url },
     })
   }

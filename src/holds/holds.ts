@@ -1,6 +1,7 @@
 /** All that keeps payloads from being deleted: leases, backups, and what sweeps know of earlier ones. */
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
+import { checkNumber } from '../check-number.ts'
 import type { Destination } from '../destination.ts'
 import { findHolds, type FoundHolds, type Holder, holdersIn, type HoldSource, type ReadHoldsOptions, uniteHolds } from './hold-set.ts'
 import type { HeldIds } from './hold-union.ts'
@@ -63,6 +64,7 @@ export class Holds {
 
 /** Opens the holds that a catalog and destinations make. Nothing is read yet. */
 export function openHolds({ destinations, directory, maxCacheBytes, ...options }: OpenHoldsOptions): Holds {
+  checkNumber('maxCacheBytes', maxCacheBytes ?? 0, { least: 0, most: Infinity })
   const cache = directoryCache({ directory: join(directory, 'payload-ids'), maxBytes: maxCacheBytes })
   return new Holds({
     leases: new Leases({ ...options, cache }),

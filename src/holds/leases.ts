@@ -9,7 +9,9 @@ import { newBackupId } from '../backup-id.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import type { Lease, LeaseEnd, LeasePurpose, RunningSweep } from '../catalog/hold-events.ts'
 import { hasEnded, type JobOwner, markUnderWay, thisProcess } from '../catalog/job-owner.ts'
-import { CombinedError, HoldUnavailableError, SweepAlreadyRunningError } from '../errors.ts'
+import { checkNumber, checkWaitMs } from '../check-number.ts'
+import { messageOf } from '../error-message.ts'
+import { CombinedError, HoldUnavailableError, InvalidArgumentError, SweepAlreadyRunningError } from '../errors.ts'
 import type { PayloadIdSet } from '../payload-ids.ts'
 import type { PayloadIdsCache } from './payload-ids-cache.ts'
 import { steadyClock, type SteadyClock } from './steady-clock.ts'
@@ -59,6 +61,8 @@ export interface HeldLease {
   narrow(payloadIds: PayloadIdSet): Promise<void>
   /** Ends the lease. Call it when what it holds is held otherwise, or no longer needed. Idempotent. A failure leaves it to `reconcile`. */
   release(why: LeaseEnd): Promise<void>
+  /** Leaves the lease to `reconcile`, which releases it when nothing that was sent can be under way any more. */
+  abandon(): void
 }
 
 export interface ReconcileReport {
@@ -90,10 +94,10 @@ export class Leases {
   constructor(options: LeasesOptions) {
     this.catalog = options.catalog
     this.#cache = options.cache
-    this.#acknowledgeTimeoutMs = options.acknowledgeTimeoutMs ?? ACKNOWLEDGE_TIMEOUT_MS
+    this.#acknowledgeTimeoutMs = checkWaitMs('acknowledgeTimeoutMs', options.acknowledgeTimeoutMs ?? ACKNOWLEDGE_TIMEOUT_MS)
     this.#clock = options.clock ?? Date.now
     this.#steadyClock = options.steadyClock ?? steadyClock()
-    this.#settleMs = options.settleMs ?? SETTLE_MS
+    this.#settleMs = checkNumber('settleMs', options.settleMs ?? SETTLE_MS, { least: 0, most: Infinity })
     this.#pause = options.pause ?? (() => delay(PAUSE_MS))
     this.#process = options.process ?? SYSTEM
   }
@@ -148,19 +152,44 @@ export class Leases {
     return report
   }
 
+  /**
+   * Releases a lease whose owner is known to be gone where that cannot be proven, such as with its machine; resolves with whether there was one. Whoever
+   * is wrong about that loses payloads. Rejects with `invalid_argument` for a lease whose owner is proven to be alive, and with `catalog_unavailable`.
+   */
+  async releaseUnproven(leaseId: string): Promise<boolean> {
+    const lease = (await this.catalog.leases()).find((live) => live.leaseId === leaseId)
+    if (lease === undefined) return false
+    if (this.#process.hasEnded(leaseId, lease.owner) === false) throw new InvalidArgumentError(`Cannot release lease ${leaseId}: its owner, process ${lease.owner.pid}, is at work`)
+    await this.catalog.append({ type: 'lease-released', at: this.#now(), leaseId, why: 'told' })
+    return true
+  }
+
   /** Begins a sweep: from now on new leases wait for its answer. Rejects with `sweep_already_running`. */
   async beginSweep(): Promise<SweepSession> {
     const sweepId = newBackupId(this.#clock())
     const unmark = this.#process.markUnderWay(sweepId)
     try {
-      const other = (await this.catalog.sweeps()).find((sweep) => this.#process.hasEnded(sweep.sweepId, sweep.owner) !== true)
-      if (other !== undefined) throw new SweepAlreadyRunningError(`Cannot sweep: the sweep ${other.sweepId} is running`, { details: { sweepId: other.sweepId, owner: other.owner } })
+      await this.#refuseOtherSweeps(sweepId)
       await this.catalog.append({ type: 'sweep-started', at: this.#now(), sweepId, owner: this.#process.owner() })
     } catch (error) {
       unmark()
       throw error
     }
-    return new SweepSession(sweepId, { catalog: this.catalog, now: () => this.#now(), unmark })
+    const session = new SweepSession(sweepId, { catalog: this.catalog, now: () => this.#now(), unmark })
+    try {
+      // Two that begin at the same time both look before either is there.
+      await this.#refuseOtherSweeps(sweepId)
+    } catch (error) {
+      await session.end()
+      throw error
+    }
+    return session
+  }
+
+  async #refuseOtherSweeps(sweepId: string): Promise<void> {
+    const other = (await this.catalog.sweeps()).find((sweep) => sweep.sweepId !== sweepId && this.#process.hasEnded(sweep.sweepId, sweep.owner) !== true)
+    if (other === undefined) return
+    throw new SweepAlreadyRunningError(`Cannot sweep: the sweep ${other.sweepId} is running`, { details: { sweepId: other.sweepId, owner: other.owner } })
   }
 
   async #acknowledged(generation: number, signal: AbortSignal | undefined): Promise<void> {
@@ -223,6 +252,10 @@ class OwnLease implements HeldLease {
       unmark()
     }
   }
+
+  abandon(): void {
+    this.#recorder.unmark()
+  }
 }
 
 /** A running sweep, as the owners of leases see it. */
@@ -255,16 +288,21 @@ export class SweepSession {
   }
 }
 
-async function releasedAfter(error: unknown, lease: HeldLease): Promise<unknown> {
+/** Releases a lease after a failure, and returns the failure, or, when it could not be released, both. */
+export async function releasedAfter(error: unknown, lease: HeldLease | undefined): Promise<unknown> {
   try {
-    await lease.release('failed')
+    await lease?.release('failed')
     return error
   } catch (releasing) {
-    const text = `${messageOf(error)}; its hold could not be released, which a later backup or sweep does: ${messageOf(releasing)}`
+    const text = `${messageOf(error)}; its hold on payloads could not be released, which a later backup or sweep does: ${messageOf(releasing)}`
     return new CombinedError(text, [error, releasing])
   }
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+/** What should be known of a lease whose owner may be alive but cannot be asked. */
+export function warnOfLease({ leaseId, purpose, owner, takenAt }: Lease): Error {
+  return new HoldUnavailableError(`The lease ${leaseId} of a ${purpose}, taken ${takenAt}, holds payloads, and whether its owner on the machine "${owner.host}" is gone cannot be told here`, {
+    hint: `If that machine, or container, is gone for good, say so: holdfast holds --release ${leaseId}`,
+    details: { leaseId, owner },
+  })
 }

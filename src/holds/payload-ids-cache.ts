@@ -4,6 +4,7 @@ import { constants } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PayloadIdsName } from '../catalog/hold-events.ts'
+import { checkNumber } from '../check-number.ts'
 import { ChecksumMismatchError } from '../errors.ts'
 import { isSystemError, nodeFiles } from '../files.ts'
 
@@ -31,6 +32,7 @@ let temporaries = 0
 
 /** A cache in a directory of 0700, files of 0600. Losing it, or a part of it, costs time only. */
 export function directoryCache({ directory, maxBytes = MAX_BYTES }: DirectoryCacheOptions): PayloadIdsCache {
+  checkNumber('maxBytes', maxBytes, { least: 0, most: Infinity })
   const pathOf = ({ sha256 }: PayloadIdsName): string => join(directory, `${sha256}${SUFFIX}`)
   return {
     async get(name) {

@@ -1,5 +1,7 @@
 /** The garbage collection of payloads: the only thing that deletes one. */
 import { setImmediate } from 'node:timers/promises'
+import { checkNumber } from '../check-number.ts'
+import { messageOf } from '../error-message.ts'
 import { CombinedError, InternalError } from '../errors.ts'
 import { MAX_PAYLOADS_PER_CALL, type PayloadReferences, type PayloadStore, type StoredPayload, type Tally } from '../payload-store.ts'
 import type { HeldBy } from './held-cursor.ts'
@@ -68,7 +70,7 @@ export interface SweepPayloadsReport {
  */
 export async function sweepPayloads(options: SweepPayloadsOptions): Promise<SweepPayloadsReport> {
   const { holds, minAgeMs, dryRun = false, signal } = options
-  if (!(minAgeMs >= 0)) throw new RangeError('minAgeMs must be 0 or more')
+  checkNumber('minAgeMs', minAgeMs, { least: 0, most: Infinity })
   signal?.throwIfAborted()
   const startedMs = performance.now()
   const leases = dryRun ? { released: [], suspected: [], unproven: [] } : await holds.leases.reconcile()
@@ -209,8 +211,9 @@ class Sweep {
   /** Deletes what was marked long enough ago and is still needed by nothing. */
   async #deleteMarked(session: SweepSession): Promise<void> {
     const { minAgeMs, holds } = this.#options
+    // Before the stores are looked at: what was marked `minAgeMs` ago by then is referred to by now, or will not be. Of what ripens later that look says nothing.
+    const nowMs = holds.steadyClock.nowMs()
     for await (const marks of this.#state.marks()) {
-      const nowMs = holds.steadyClock.nowMs()
       const ripe = marks.filter(({ markedAtMs }) => nowMs - markedAtMs >= minAgeMs)
       for (let from = 0; from < ripe.length; from += MAX_PAYLOADS_PER_CALL) {
         const isHeldOff = !(await this.#deleteBatch(ripe.slice(from, from + MAX_PAYLOADS_PER_CALL), session))
@@ -275,8 +278,4 @@ async function endedAfter(error: unknown, session: SweepSession | undefined): Pr
   } catch (ending) {
     return new CombinedError(`${messageOf(error)}; the end of the sweep could not be recorded: ${messageOf(ending)}`, [error, ending])
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -1,5 +1,6 @@
 /** Whether a store serves: what is asked of a live engine after it was swapped in. */
-import { StoreUnavailableError } from '../errors.ts'
+import { messageOf } from '../error-message.ts'
+import { StoreUnavailableError, isHoldfastError } from '../errors.ts'
 import type { MetadataReader, Share } from './metadata-store.ts'
 
 const SHARES_TO_CHECK = 100
@@ -7,14 +8,15 @@ const ENTRIES_TO_CHECK = 100
 
 /**
  * Reads through the store's own interface: the settings, the shares, their roots, and the first entries of each with their inodes.
- * Rejects with `store_unavailable` when any of it fails.
+ * Rejects with `store_unavailable` when any of it fails; to be tried again where what failed may pass, such as a connection that broke.
  */
 export async function checkServes(store: MetadataReader): Promise<void> {
   try {
     await store.settings()
     for (const share of (await store.shares()).slice(0, SHARES_TO_CHECK)) await checkShare(store, share)
   } catch (error) {
-    throw new StoreUnavailableError(`Cannot serve the store: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    const retryable = isHoldfastError(error) && error.retryable
+    throw new StoreUnavailableError(`Cannot serve the store: ${messageOf(error)}`, { cause: error, retryable })
   }
 }
 

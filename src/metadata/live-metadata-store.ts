@@ -1,6 +1,7 @@
 /** The handle a server keeps: a metadata store whose engine may be replaced under it. */
 import type { BackupOptions, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../backupable.ts'
-import { StoreUnavailableError } from '../errors.ts'
+import { messageOf } from '../error-message.ts'
+import { StoreUnavailableError, isHoldfastError } from '../errors.ts'
 import type { PayloadIdSet } from '../payload-ids.ts'
 import type { DrainOptions, Engines, RestoreJournal, SideEngine, Swappable } from '../swappable.ts'
 import { checkServes } from './check-store.ts'
@@ -20,6 +21,7 @@ import type {
   NewInode,
   PendingUpload,
   Place,
+  RenameOptions,
   Share,
 } from './metadata-store.ts'
 import { OperationGate } from './operation-gate.ts'
@@ -41,6 +43,13 @@ const MOST_TRIES = 100
 interface ServingEngine {
   readonly engine: string
   readonly store: MetadataStore
+}
+
+/** Pinned until they are released. */
+interface RetainedEngines {
+  readonly live: ServingEngine
+  readonly previous: string | undefined
+  readonly pins: ReadonlyMap<string, () => Promise<void>>
 }
 
 /**
@@ -109,8 +118,8 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     return this.#write((store) => store.unlink(place))
   }
 
-  rename(from: Place, to: Place): Promise<void> {
-    return this.#write((store) => store.rename(from, to))
+  rename(from: Place, to: Place, options?: RenameOptions): Promise<void> {
+    return this.#write((store) => store.rename(from, to, options))
   }
 
   setAttributes(inode: InodeNumber, changes: Partial<InodeAttributes>): Promise<Inode> {
@@ -166,17 +175,25 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
    * what was live or kept when it began is read to the end. Rejects with `store_unavailable` when one of them cannot be read.
    */
   async *retainedPayloadIds(): AsyncGenerator<string, void, undefined> {
-    const { live, previous, pins } = await this.#pinRetained()
-    try {
-      const stores = [live.store, ...(previous === undefined ? [] : [await this.#home.openEngine(previous)])]
-      yield* mergeAscending(stores.map((store) => store.payloadIds()))
-    } finally {
-      for (const [engine, release] of pins) {
-        // What was opened only for this is closed again.
-        if (!this.#served.has(engine)) await this.#pins.retire(engine)
-        await release()
+    for (let tries = 0; tries < MOST_TRIES; tries++) {
+      const retained = await this.#pinRetained()
+      try {
+        const payloadIds = mergeAscending(await this.#openRetained(retained))
+        const first = await payloadIds.next()
+        // Another process may have replaced one in between. From the first step on none is: its tables are in use.
+        if (!(await this.#areStill(retained))) {
+          await payloadIds.return()
+          continue
+        }
+        if (first.done !== true) yield first.value
+        return yield* payloadIds
+      } catch (error) {
+        if (await this.#areStill(retained)) throw error
+      } finally {
+        await this.#unpin(retained)
       }
     }
+    throw new StoreUnavailableError('Cannot tell what the store refers to: its engines are replaced again and again', { retryable: true })
   }
 
   async backup(sink: SnapshotSink, options?: BackupOptions): Promise<PayloadIdSet> {
@@ -248,7 +265,11 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     // The swap is made, whether or not the engine opens: that is for the live check to say.
     this.#live = await this.#home.openEngine(engine).then(
       (store) => ({ engine, store }),
-      (error: unknown) => new StoreUnavailableError(`Cannot serve engine "${engine}": ${error instanceof Error ? error.message : String(error)}`, { cause: error }),
+      (error: unknown) =>
+        new StoreUnavailableError(`Cannot serve engine "${engine}": ${messageOf(error)}`, {
+          cause: error,
+          retryable: isHoldfastError(error) && error.retryable,
+        }),
     )
     this.#served.add(engine)
   }
@@ -259,7 +280,9 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
   }
 
   async checkLive(): Promise<void> {
-    await checkServes(this.#serving().store)
+    // Recovery may try again what an operation would try in vain.
+    if (!('store' in this.#live)) throw this.#live
+    await checkServes(this.#live.store)
   }
 
   async removeEngine(engine: string): Promise<void> {
@@ -280,16 +303,47 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
   }
 
   /** Pins the live engine and the one kept, as they are at one time. */
-  async #pinRetained(): Promise<{ readonly live: ServingEngine; readonly previous: string | undefined; readonly pins: ReadonlyMap<string, () => Promise<void>> }> {
+  async #pinRetained(): Promise<RetainedEngines> {
     for (let tries = 0; tries < MOST_TRIES; tries++) {
       while (this.#gate.state === 'closed') await this.#gate.pass('read')
       const live = this.#serving()
       const { live: onDisk, previous } = await this.#home.engines()
-      if (this.#live !== live || onDisk !== live.engine) continue
+      if (this.#live !== live) continue
+      if (onDisk !== live.engine) {
+        await this.#follow(live, onDisk)
+        continue
+      }
       const engines = previous === undefined ? [live.engine] : [live.engine, previous]
       return { live, previous, pins: new Map(engines.map((engine) => [engine, this.#pins.pin(engine)])) }
     }
     throw new StoreUnavailableError('Cannot tell what the store refers to: another engine than the one that serves is live', { retryable: true })
+  }
+
+  /** Serves what another process has made live. */
+  async #follow(live: ServingEngine, engine: string | undefined): Promise<void> {
+    if (engine === undefined) throw new StoreUnavailableError('Cannot use the store: there is none any more')
+    const store = await this.#home.openEngine(engine)
+    if (this.#live !== live || this.#gate.state === 'closed') return
+    this.#live = { engine, store }
+    this.#served.add(engine)
+  }
+
+  async #openRetained({ live, previous }: RetainedEngines): Promise<readonly AsyncIterable<string>[]> {
+    const stores = previous === undefined ? [live.store] : [live.store, await this.#home.openEngine(previous)]
+    return stores.map((store) => store.payloadIds())
+  }
+
+  async #areStill({ live, previous }: RetainedEngines): Promise<boolean> {
+    const now = await this.#home.engines()
+    return now.live === live.engine && now.previous === previous
+  }
+
+  async #unpin({ pins }: RetainedEngines): Promise<void> {
+    for (const [engine, release] of pins) {
+      // What was opened only for this is closed again.
+      if (!this.#served.has(engine)) await this.#pins.retire(engine)
+      await release()
+    }
   }
 
   protected override ask<T>(question: (reader: MetadataReader) => Promise<T>): Promise<T> {

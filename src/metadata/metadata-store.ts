@@ -173,6 +173,19 @@ export interface ImportOptions {
   readonly check?: ((imported: MetadataView) => Promise<void>) | undefined
 }
 
+/** What becomes of an entry that is at the place where another is moved to. */
+export const RENAME_MODES = ['replace', 'refuse', 'exchange'] as const
+export type RenameMode = (typeof RENAME_MODES)[number]
+
+export interface RenameOptions {
+  /**
+   * `replace`: a file replaces a file, and a directory an empty directory. `refuse`: any entry there is refused (`entry_exists`). `exchange`: the two
+   * change places, whatever they are; without one there it is `entry_not_found`.
+   * @default 'replace'
+   */
+  readonly existing?: RenameMode | undefined
+}
+
 export interface MetadataStore extends Backupable, MetadataReader {
   /** The version of the records' schema. */
   readonly schemaVersion: number
@@ -190,8 +203,8 @@ export interface MetadataStore extends Backupable, MetadataReader {
   link(place: Place, inode: InodeNumber): Promise<Inode>
   /** Removes an entry, and with its last entry the inode and its references. `directory_not_empty`. */
   unlink(place: Place): Promise<void>
-  /** Moves an entry; replaces a file by a file and an empty directory by a directory. Never makes a directory its own descendant (`invalid_argument`). */
-  rename(from: Place, to: Place): Promise<void>
+  /** Moves an entry, also to another share. Never makes a directory its own descendant (`invalid_argument`). */
+  rename(from: Place, to: Place, options?: RenameOptions): Promise<void>
   setAttributes(inode: InodeNumber, changes: Partial<InodeAttributes>): Promise<Inode>
   /** Replaces a file's content and size, and the payload references with it; `undefined` empties it. */
   setContent(inode: InodeNumber, content: Content | undefined, options: { readonly size: number; readonly modifiedAtNs?: bigint | undefined }): Promise<Inode>

@@ -1,4 +1,5 @@
 /** The gate in front of a live store: which operations may start, and how many are on their way. */
+import { checkWaitMs } from '../check-number.ts'
 import { RestoreInProgressError, StoreNotDrainedError } from '../errors.ts'
 
 export type OperationKind = 'read' | 'write'
@@ -82,6 +83,7 @@ export class OperationGate {
    * `store_not_drained` when that takes longer than `timeoutMs`, and as `andThen` does, the gate back in the state before; and when the gate is opened meanwhile.
    */
   async narrow(to: 'reads-only' | 'closed', { timeoutMs, andThen }: NarrowOptions): Promise<void> {
+    checkWaitMs('timeoutMs', timeoutMs)
     const before = this.#state
     const state = NARROWED[before][to]
     this.#set(state)

@@ -11,6 +11,8 @@ import {
   type NewInode,
   type PendingUpload,
   type Place,
+  RENAME_MODES,
+  type RenameMode,
 } from './metadata-store.ts'
 
 export type MetadataLimit =
@@ -87,6 +89,11 @@ export function checkPlace(place: Place): Place {
   checkInodeNumber(place.parent)
   checkName(place.name)
   return place
+}
+
+export function checkRenameMode(existing: RenameMode): RenameMode {
+  if (!RENAME_MODES.includes(existing)) throw refused('what becomes of an existing entry', existing, `it is none of ${RENAME_MODES.join(', ')}`)
+  return existing
 }
 
 /** A time as nanoseconds since 1970. */

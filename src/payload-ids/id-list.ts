@@ -17,6 +17,8 @@ export const LINE_FEED = 0x0a
 export const MAX_ID_LENGTH = 255
 const ID = /^[\x21-\x7e]{1,255}$/
 const HEX = /^(?:[0-9a-f]{2}){1,127}$/
+/** What a lower-case digit stands for; -1 for all other bytes. */
+const HEX_VALUES: Int8Array = Int8Array.from({ length: 256 }, (_, byte) => '0123456789abcdef'.indexOf(String.fromCharCode(byte)))
 const UPPER_CASE_DIGITS = ['A', 'B', 'C', 'D', 'E', 'F'] as const
 
 /** Returns the payload ID; throws `invalid_argument` when it is none: 1 to 255 characters of printable ASCII, no space. */
@@ -45,6 +47,25 @@ export function listOf(payloadIds: readonly string[]): IdList {
   }
   for (const payloadId of payloadIds) checkPayloadId(payloadId)
   return { width: 0, count: payloadIds.length, bytes: Buffer.from(payloadIds.length === 0 ? '' : `${payloadIds.join('\n')}\n`, 'latin1') }
+}
+
+/** Packs lines of IDs, each ended by a line feed, when all of them are lower-case hex of one even length. */
+export function packedLines(lines: Uint8Array): IdList | undefined {
+  const length = lines.indexOf(LINE_FEED)
+  const total = lines.byteLength
+  const count = total / (length + 1)
+  if (length <= 0 || length % 2 !== 0 || length >= MAX_ID_LENGTH || !Number.isInteger(count)) return undefined
+  const bytes = Buffer.allocUnsafeSlow((count * length) / 2)
+  let used = 0
+  for (let at = 0; at < total; at++) {
+    for (const end = at + length; at < end; at += 2) {
+      const value = (HEX_VALUES[lines[at]!]! << 4) | HEX_VALUES[lines[at + 1]!]!
+      if (value < 0) return undefined
+      bytes[used++] = value
+    }
+    if (lines[at] !== LINE_FEED) return undefined
+  }
+  return { width: length / 2, count, bytes }
 }
 
 /** The IDs as strings. */

@@ -38,11 +38,7 @@ export async function prepare({ target, destination, backupId, allowStoreId = fa
   const manifest = parseManifest(await destination.manifest(checkBackupId(backupId), { signal }), backupId)
   checkKind(manifest, target)
   const targetId = await target.readStoreId()
-  if (targetId !== undefined && targetId !== manifest.storeId && !allowStoreId) {
-    throw new StoreIdMismatchError(`Cannot restore backup ${backupId}: it is of the store "${manifest.storeId}", and the target is "${targetId}"`, {
-      details: { expected: targetId, actual: manifest.storeId },
-    })
-  }
+  checkStoreId(manifest, { targetId, allowStoreId })
   await checkObjects(manifest, destination, signal)
   await checkSpace(manifest, target)
   return { manifest, storeId: targetId ?? manifest.storeId, engines: await target.engines() }
@@ -59,10 +55,24 @@ function checkKind({ backupId, storeKind, schemaVersion, encryption }: Manifest,
       details: { expected: target.schemaVersion, actual: schemaVersion },
     })
   }
+  checkReadable({ backupId, encryption })
+}
+
+/** That it is not encrypted. */
+export function checkReadable({ backupId, encryption }: Pick<Manifest, 'backupId' | 'encryption'>): void {
   if (encryption !== null) throw new BackupUnsupportedError(`Cannot restore backup ${backupId}: it is encrypted`)
 }
 
-async function checkObjects({ backupId, payload, payloadIds }: Manifest, destination: Destination, signal: AbortSignal | undefined): Promise<void> {
+/** That it is a backup of the target, or may be another store's. */
+export function checkStoreId({ backupId, storeId }: Manifest, { targetId, allowStoreId }: { readonly targetId: string | undefined; readonly allowStoreId: boolean }): void {
+  if (targetId === undefined || targetId === storeId || allowStoreId) return
+  throw new StoreIdMismatchError(`Cannot restore backup ${backupId}: it is of the store "${storeId}", and the target is "${targetId}"`, {
+    details: { expected: targetId, actual: storeId },
+  })
+}
+
+/** That its objects are there, of the sizes that the manifest says. */
+export async function checkObjects({ backupId, payload, payloadIds }: Manifest, destination: Destination, signal: AbortSignal | undefined): Promise<void> {
   const { bytes } = await destination.stat(backupId, { signal })
   for (const [object, expected] of [['payload', payload.bytes], ['payload-ids', payloadIds.bytes]] as const) {
     const actual = bytes[object]

@@ -19,7 +19,7 @@ export type LastProgress = JobProgress & Pick<JobProgressed, 'storeId'>
  * or the success cannot be recorded, the outcome stays what it is, and `warnings` has why; where a failure cannot be, the error says so.
  */
 export async function recorded<T extends { readonly warnings: readonly Error[] }>(
-  target: Swappable,
+  target: Pick<Swappable, 'kind' | 'readStoreId'>,
   job: Pick<NewJob, 'destination' | 'backupId'> & { readonly kind: 'restore' | 'rollback' },
   options: RecordOptions & { readonly run: () => Promise<T>; readonly lastProgress: (report: T) => LastProgress },
 ): Promise<T> {

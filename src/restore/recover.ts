@@ -1,6 +1,7 @@
 /** What an interrupted restore or rollback left: completed or undone, by the journal and never by a guess. */
-import { StoreUnavailableError } from '../errors.ts'
+import { StoreUnavailableError, isHoldfastError } from '../errors.ts'
 import type { RestoreJournal, Swappable } from '../swappable.ts'
+import { drainTimeoutOf } from './drain-timeout.ts'
 import { exclusively } from './exclusive.ts'
 import { swapBack } from './swap-in.ts'
 
@@ -19,21 +20,23 @@ export interface RecoveryReport {
   readonly reason: unknown
 }
 
-const DRAIN_TIMEOUT_MS = 30_000
-
 /**
  * Ends what a crash interrupted: where the swap was made and the new engine serves, the restore is completed; otherwise it is
  * undone. Run when a store is opened, before anything is served. Cut off itself, it can be run again.
+ *
+ * Rejects with what the new engine failed with where that may pass, such as a connection that broke: it says nothing of the engine. The next
+ * run decides.
  */
 export async function recover(target: Swappable, options: RecoverOptions = {}): Promise<RecoveryReport> {
   return await exclusively(target, () => recoverInterrupted(target, options))
 }
 
 /** The same, for a caller that has the target for itself. */
-export async function recoverInterrupted(target: Swappable, { drainTimeoutMs = DRAIN_TIMEOUT_MS }: RecoverOptions = {}): Promise<RecoveryReport> {
+export async function recoverInterrupted(target: Swappable, options: RecoverOptions = {}): Promise<RecoveryReport> {
+  const timeoutMs = drainTimeoutOf(options)
   const journal = await target.readJournal()
   if (journal === undefined) return { outcome: 'nothing-to-do', journal, reason: undefined }
-  await target.drain({ timeoutMs: drainTimeoutMs })
+  await target.drain({ timeoutMs })
   try {
     return await decide(target, journal)
   } finally {
@@ -59,13 +62,14 @@ async function decide(target: Swappable, journal: RestoreJournal): Promise<Recov
   return { outcome: 'undone', journal, reason: undefined }
 }
 
-/** Checks what was swapped in; when it does not serve, swaps back, keeps both, and returns why. */
+/** Checks what was swapped in; when it does not serve, swaps back, keeps both, and returns why. Throws, with all as it was, what may pass. */
 async function complete(target: Swappable, { from, to }: RestoreJournal): Promise<{ readonly error: unknown } | undefined> {
   const storeId = await storeIdOf(target)
   try {
     await target.swap(to, { storeId, previous: from })
     await target.checkLive()
   } catch (error) {
+    if (isHoldfastError(error) && error.retryable) throw error
     await swapBack(target, { from, storeId, previous: to })
     if (from === undefined) await target.removeEngine(to)
     await target.clearJournal()

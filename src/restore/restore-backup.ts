@@ -2,11 +2,13 @@
 import { checkBackupId, newBackupId } from '../backup-id.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import type { Destination } from '../destination.ts'
+import { messageOf } from '../error-message.ts'
 import { CombinedError } from '../errors.ts'
 import type { Holds } from '../holds/holds.ts'
-import type { HeldLease } from '../holds/leases.ts'
 import type { SideEngine, Swappable } from '../swappable.ts'
+import { drainTimeoutOf } from './drain-timeout.ts'
 import { exclusively } from './exclusive.ts'
+import { held } from './held.ts'
 import { type RestorePlan, prepare } from './prepare.ts'
 import { type LastProgress, recorded } from './recorded.ts'
 import { recoverInterrupted } from './recover.ts'
@@ -21,7 +23,10 @@ export interface RestoreBackupOptions {
   readonly backupId: string
   /** Where the attempt is recorded. One that cannot be written to is no reason not to restore: see `warnings`. @default nowhere */
   readonly catalog?: Catalog | undefined
-  /** What keeps the payloads of the backup from being deleted until the restored engine is live. Needed where payloads are swept. */
+  /**
+   * What keeps the payloads of the backup from being deleted until the restored engine is live. @default a lease in the catalog, as far as that can be
+   * written to; without a catalog nothing: then nothing may delete payloads meanwhile
+   */
   readonly holds?: Holds | undefined
   /** Whether a backup of another store may be restored; the target keeps its own ID. @default false */
   readonly allowStoreId?: boolean | undefined
@@ -56,8 +61,6 @@ export interface RestoreReport {
   readonly warnings: readonly Error[]
 }
 
-const DRAIN_TIMEOUT_MS = 30_000
-
 /**
  * Restores a backup into a store that may be in service.
  *
@@ -73,11 +76,13 @@ const DRAIN_TIMEOUT_MS = 30_000
  * the destination rejects with.
  */
 export async function restoreBackup(options: RestoreBackupOptions): Promise<RestoreReport> {
-  const { target, destination, backupId, catalog, signal, clock = Date.now } = options
+  const { target, destination, backupId, catalog, holds, signal, clock = Date.now } = options
   checkBackupId(backupId)
+  const drainTimeoutMs = drainTimeoutOf(options)
   return await exclusively(target, async () => {
     signal?.throwIfAborted()
-    return await recorded(target, { kind: 'restore', destination: destination.url, backupId }, { catalog, clock, signal, run: () => held(options, () => restore(options)), lastProgress })
+    const run = (): Promise<RestoreReport> => held(target, { purpose: 'restore', backupId, holds, catalog, clock, signal }, () => restore({ ...options, drainTimeoutMs }))
+    return await recorded(target, { kind: 'restore', destination: destination.url, backupId }, { catalog, clock, signal, run, lastProgress })
   })
 }
 
@@ -85,33 +90,8 @@ function lastProgress({ storeId, bytes, records }: RestoreReport): LastProgress 
   return { phase: 'resume', storeId, bytes, records: Object.values(records).reduce((sum, count) => sum + count, 0) }
 }
 
-/** Holds all payloads meanwhile: what the restored engine refers to is referred to by the store only once it is live. */
-async function held(options: RestoreBackupOptions, run: () => Promise<RestoreReport>): Promise<RestoreReport> {
-  const { holds, target, backupId, signal } = options
-  await holds?.leases.reconcile()
-  const lease = await holds?.leases.protect({ purpose: 'restore', storeId: await target.readStoreId(), backupId, signal })
-  let report: RestoreReport
-  try {
-    report = await run()
-  } catch (error) {
-    throw await released(lease, error)
-  }
-  const releasing = await lease?.release('handed-over').catch((error: unknown) => error)
-  return releasing === undefined ? report : { ...report, warnings: [...report.warnings, releasing as Error] }
-}
-
-async function released(lease: HeldLease | undefined, error: unknown): Promise<unknown> {
-  try {
-    await lease?.release('failed')
-    return error
-  } catch (releasing) {
-    const text = `${messageOf(error)}; its hold on payloads could not be released, which a later backup or sweep does: ${messageOf(releasing)}`
-    return new CombinedError(text, [error, releasing])
-  }
-}
-
-async function restore(options: RestoreBackupOptions): Promise<RestoreReport> {
-  const { target, drain = 'writes', drainTimeoutMs = DRAIN_TIMEOUT_MS, clock = Date.now } = options
+async function restore(options: RestoreBackupOptions & { readonly drainTimeoutMs: number }): Promise<RestoreReport> {
+  const { target, drain = 'writes', drainTimeoutMs, clock = Date.now } = options
   await recoverInterrupted(target, { drainTimeoutMs })
   const startedAtMs = clock()
   const startedAt = performance.now()
@@ -202,8 +182,4 @@ function report({ manifest, engines, storeId }: RestorePlan, done: Omit<Attempt,
     steps: steps.times,
     warnings,
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

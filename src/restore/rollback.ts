@@ -2,8 +2,11 @@
 import { newBackupId } from '../backup-id.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import { RollbackUnavailableError } from '../errors.ts'
+import type { Holds } from '../holds/holds.ts'
 import type { Swappable } from '../swappable.ts'
+import { drainTimeoutOf } from './drain-timeout.ts'
 import { exclusively } from './exclusive.ts'
+import { held } from './held.ts'
 import { type LastProgress, recorded } from './recorded.ts'
 import { recoverInterrupted } from './recover.ts'
 import { type RestoreProgress, StepRunner, type StepTime } from './steps.ts'
@@ -13,6 +16,8 @@ export interface RollbackOptions {
   readonly target: Swappable
   /** Where the attempt is recorded. One that cannot be written to is no reason not to roll back: see `warnings`. @default nowhere */
   readonly catalog?: Catalog | undefined
+  /** What keeps payloads from being deleted until the engine is live: needed where a sweep does not ask for what is kept. @default as for `restoreBackup` */
+  readonly holds?: Holds | undefined
   /** How long operations in flight may take to end. @default 30,000 */
   readonly drainTimeoutMs?: number | undefined
   readonly onProgress?: ((progress: RestoreProgress) => void) | undefined
@@ -34,25 +39,25 @@ export interface RollbackReport {
   readonly warnings: readonly Error[]
 }
 
-const DRAIN_TIMEOUT_MS = 30_000
-
 /**
  * Makes the previous engine live again and keeps the live one as the previous, with the same journal as a restore: rolling back twice changes
  * nothing. What was written since the restore is in the engine that is kept.
  *
  * Rejects with `rollback_unavailable` when no engine is kept, `restore_in_progress`, `store_not_drained`, and `store_unavailable` when
- * the engine does not serve, swapped back by then.
+ * the engine does not serve, swapped back by then; `hold_unavailable` when a running sweep does not let it hold the payloads.
  */
 export async function rollback(options: RollbackOptions): Promise<RollbackReport> {
-  const { target, catalog, clock = Date.now } = options
-  return await exclusively(target, () => recorded(target, { kind: 'rollback' }, { catalog, clock, run: () => swapPrevious(options), lastProgress }))
+  const { target, catalog, holds, clock = Date.now } = options
+  const drainTimeoutMs = drainTimeoutOf(options)
+  const run = (): Promise<RollbackReport> => held(target, { purpose: 'rollback', holds, catalog, clock }, () => swapPrevious({ ...options, drainTimeoutMs }))
+  return await exclusively(target, () => recorded(target, { kind: 'rollback' }, { catalog, clock, run, lastProgress }))
 }
 
 function lastProgress({ storeId }: RollbackReport): LastProgress {
   return { phase: 'resume', storeId, bytes: 0, records: 0 }
 }
 
-async function swapPrevious({ target, drainTimeoutMs = DRAIN_TIMEOUT_MS, onProgress, clock = Date.now }: RollbackOptions): Promise<RollbackReport> {
+async function swapPrevious({ target, drainTimeoutMs, onProgress, clock = Date.now }: RollbackOptions & { readonly drainTimeoutMs: number }): Promise<RollbackReport> {
   await recoverInterrupted(target, { drainTimeoutMs })
   const steps = new StepRunner(onProgress)
   const { live, previous } = await target.engines()

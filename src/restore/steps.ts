@@ -17,8 +17,10 @@ export const RESTORE_STEPS = [
 ] as const
 export type RestoreStep = (typeof RESTORE_STEPS)[number]
 
-export interface RestoreProgress {
-  readonly step: RestoreStep
+export interface RestoreProgress extends StepProgress<RestoreStep> {}
+
+export interface StepProgress<Step extends string> {
+  readonly step: Step
   /** Bytes that the step has read: of the backup in `restore`, of the side engine in `check`; 0 in the others. */
   readonly bytes: number
   /** Bytes the step will read in all; 0 where it reads none. */
@@ -26,27 +28,27 @@ export interface RestoreProgress {
   readonly records: number
 }
 
-export interface StepTime {
-  readonly step: RestoreStep
+export interface StepTime<Step extends string = RestoreStep> {
+  readonly step: Step
   readonly durationMs: number
 }
 
 /** Runs steps one after another, says so, and notes how long each took. */
-export class StepRunner {
-  readonly #onProgress: ((progress: RestoreProgress) => void) | undefined
-  readonly #times: StepTime[] = []
+export class StepRunner<Step extends string = RestoreStep> {
+  readonly #onProgress: ((progress: StepProgress<Step>) => void) | undefined
+  readonly #times: StepTime<Step>[] = []
 
-  constructor(onProgress: ((progress: RestoreProgress) => void) | undefined) {
+  constructor(onProgress: ((progress: StepProgress<Step>) => void) | undefined) {
     this.#onProgress = onProgress
   }
 
-  async run<T>(step: RestoreStep, task: (report: (progress: Omit<RestoreProgress, 'step'>) => void) => Promise<T>): Promise<T> {
+  async run<T>(step: Step, task: (report: (progress: Omit<StepProgress<Step>, 'step'>) => void) => Promise<T>): Promise<T> {
     this.#tell(step)
     return await this.#timed(step, () => task((progress) => this.#onProgress?.({ step, ...progress })))
   }
 
   /** The same for a step that is taken even when the one who is told of it throws. */
-  async runAnyway(step: RestoreStep, task: () => Promise<void>): Promise<void> {
+  async runAnyway(step: Step, task: () => Promise<void>): Promise<void> {
     try {
       this.#tell(step)
     } finally {
@@ -54,20 +56,20 @@ export class StepRunner {
     }
   }
 
-  get times(): readonly StepTime[] {
+  get times(): readonly StepTime<Step>[] {
     return [...this.#times]
   }
 
   /** Milliseconds that these steps took together. */
-  total(...steps: readonly RestoreStep[]): number {
+  total(...steps: readonly Step[]): number {
     return this.#times.filter(({ step }) => steps.includes(step)).reduce((sum, { durationMs }) => sum + durationMs, 0)
   }
 
-  #tell(step: RestoreStep): void {
+  #tell(step: Step): void {
     this.#onProgress?.({ step, bytes: 0, totalBytes: 0, records: 0 })
   }
 
-  async #timed<T>(step: RestoreStep, task: () => Promise<T>): Promise<T> {
+  async #timed<T>(step: Step, task: () => Promise<T>): Promise<T> {
     const startedAt = performance.now()
     try {
       return await task()

@@ -1,4 +1,5 @@
 /** The full stop of a restore or rollback: journal, swap, check, and all of it undone when a step fails. */
+import { messageOf } from '../error-message.ts'
 import { CombinedError } from '../errors.ts'
 import type { RestoreJournal, Swappable } from '../swappable.ts'
 import type { StepRunner } from './steps.ts'
@@ -87,8 +88,4 @@ async function undo(target: Swappable, { journal, storeId, previous }: SwapIn, {
 
 function nameOf(engine: string | undefined): string {
   return engine === undefined ? '(none)' : `"${engine}"`
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -59,6 +59,23 @@ export function encodeRecords(records: readonly StoredRecord[], allocate?: Alloc
   return frame
 }
 
+/** The texts of a frame as bytes, one after the other. */
+export interface TextColumns {
+  readonly keys: DataView
+  readonly values: DataView
+}
+
+/** The columns of what `encodeRecords` made of so many records. */
+export function columnsOf(frame: Buffer, count: number): TextColumns {
+  const content = contentOf(frame)
+  const keys = columnAt(content, 1 + 2 * HEAD_BYTES + LENGTH_BYTES * count)
+  return { keys, values: columnAt(content, keys.byteOffset - content.byteOffset + keys.byteLength + 2 * HEAD_BYTES + LENGTH_BYTES * count) }
+}
+
+function columnAt(content: Buffer, at: number): DataView {
+  return new DataView(content.buffer, content.byteOffset + at, content.readUInt32BE(at - LENGTH_BYTES))
+}
+
 /** Decodes what `encodeRecords` made, and nothing else. Byte strings are views of the frame. Throws `restore_corrupt`. */
 export function decodeRecords(frame: RecordFrame): [Value, Value][] {
   const { sequence, offset } = frame

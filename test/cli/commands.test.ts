@@ -145,6 +145,22 @@ describe('holdfast verify', () => {
     expect(left).toEqual([])
   })
 
+  it('at level payloads, and a backup with --payloads, fail with exit code 3 and the payload that is missing; then nothing is published', async () => {
+    const dir = await copy()
+    const backup = ['backup', '--store', 'level:store', '--to', 'file:backups', '--payloads', 'payloads']
+    const verify = ['verify', 'latest', '--from', 'file:backups', '--level', 'payloads', '--payloads', 'payloads']
+    await holdfastJson(backup, { cwd: dir })
+    await holdfastJson(verify, { cwd: dir })
+    const payloadId = (await readdir(join(dir, 'payloads'), { recursive: true })).map((name) => name.replace('/', '')).find((name) => /^[0-9a-f]{64}$/.test(name)) ?? ''
+    await rm(join(dir, 'payloads', payloadId.slice(0, 2), payloadId.slice(2)))
+    const before = await readdir(join(dir, 'backups'))
+    for (const words of [backup, verify]) {
+      expectError(await holdfast(words, { cwd: dir }), 3, 'payload_missing', new RegExp(payloadId))
+    }
+    expect(await readdir(join(dir, 'backups'))).toEqual(before)
+    expectError(await holdfast([...backup.slice(0, -1), 'nowhere'], { cwd: dir }), 1, 'entry_not_found')
+  })
+
   it('fails with exit code 3 at one flipped bit, a cut payload and a missing object', async () => {
     const dir = await copy()
     const payload = join(dir, 'backups', first, 'payload')

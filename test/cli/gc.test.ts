@@ -1,5 +1,6 @@
 /** Payload garbage collection as an operator runs it: real stores, real directories, a process for each command. */
-import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { tempDir } from '../support/temp-dir.ts'
@@ -28,6 +29,32 @@ function payloadsIn(cwd: string): number {
 }
 
 describe('holdfast gc', () => {
+  test.each([
+    ['gc', ['gc', ...PLACES, '--apply']],
+    ['import', ['import', 'tree', '--store', 'level:metadata', '--payloads', 'payloads', '--share', 'again']],
+  ])('%s removes what killed imports left half written long ago, and nothing of one that may be running', async (_, words) => {
+    const { cwd } = await backedUp()
+    const [directory = ''] = readdirSync(join(cwd, 'payloads')).filter((name) => name !== 'stores')
+    const pathOf = (name: string): string => join(cwd, 'payloads', directory, name)
+    const [payload = ''] = readdirSync(pathOf(''))
+    const DAY_S = 24 * 60 * 60
+    const put = (name: string, ageS: number): void => {
+      writeFileSync(pathOf(name), 'half')
+      utimesSync(pathOf(name), Date.now() / 1000 - ageS, Date.now() / 1000 - ageS)
+    }
+    const left = `${'a'.repeat(62)}.${randomUUID()}.tmp`
+    const [running, other] = [`${payload}.${randomUUID()}.tmp`, `${payload}.tmp`]
+    put(left, DAY_S + 60)
+    put(running, DAY_S - 600)
+    put(other, 2 * DAY_S)
+    if (words[0] === 'gc') {
+      await holdfastJson(words.filter((word) => word !== '--apply'), { cwd })
+      expect(readdirSync(pathOf(''))).toContain(left)
+    }
+    await holdfastJson(words, { cwd })
+    expect(readdirSync(pathOf('')).toSorted()).toEqual([payload, running, other].toSorted())
+  })
+
   test('keeps what a backup needs when the store has lost it, so that a restore brings the content back; deletes it after the backup', async () => {
     const { cwd, backupId } = await backedUp()
     const gc = (...words: string[]): Promise<Sweep> => holdfastJson<Sweep>(['gc', ...PLACES, '--min-age', '0', ...words], { cwd })

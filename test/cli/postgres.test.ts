@@ -101,7 +101,30 @@ describe('a Postgres store on the command line', () => {
 
     const { jobs } = await json<{ jobs: { kind: string; state: string }[] }>('jobs', '--store', store)
     expect(jobs.map(({ kind, state }) => `${kind} ${state}`).toSorted()).toEqual(['backup succeeded', 'backup succeeded', 'restore succeeded', 'rollback succeeded'])
-    expect(await readdir(join(dir, 'state/holdfast/catalogs'))).toHaveLength(1)
+    expect((await readdir(join(dir, 'state/holdfast/catalogs'))).filter((name) => !name.endsWith('-holds'))).toHaveLength(1)
+  })
+
+  it('gets one directory back from its backup, through a trial on its own server; so does a LevelDB store, through one that is named', async () => {
+    const { dir, store, shown, run, json } = await workplace()
+    await writeTree(join(dir, 'tree'), TREE)
+    await json('import', 'tree', '--store', store, '--payloads', 'payloads')
+    await json('backup', '--store', store, '--to', 'file:backups')
+    const path = ['restore', 'latest', '--from', 'file:backups', '--path', 'tree/dir']
+    const restored = await run(...path, '--store', store, '--to-path', 'tree/again', '--payloads', 'payloads')
+    expect(restored).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/^Restored "tree\/dir" of \w+ as "tree\/again" into postgres:[^ ]+: 2 files \(11 B\), 1 directory, in /) as unknown })
+    expect(restored.stdout).toContain(shown)
+    await json('export', 'out', '--store', store, '--payloads', 'payloads')
+    expect(await readFile(join(dir, 'out/again/ünï.txt'), 'utf8')).toBe('third')
+
+    await writeTree(join(dir, 'other'), {})
+    await json('import', 'other', '--store', 'level:level', '--payloads', 'payloads')
+    const elsewhere = [...path, '--store', 'level:level', '--to-path', 'other/dir', '--allow-store-id']
+    expect(await run(...elsewhere)).toMatchObject({ code: 2, stderr: expect.stringMatching(/no server is named[^\n]+\nhint: [^\n]*--trial-server/) as unknown })
+    await json(...elsewhere, '--trial-server', store)
+    await json('export', 'level-out', '--store', 'level:level', '--payloads', 'payloads')
+    expect(await readFile(join(dir, 'level-out/dir/b.txt'), 'utf8')).toBe('second')
+    const { rows: trials } = await pool.query("SELECT FROM pg_namespace WHERE nspname LIKE 'holdfast_trial_%'")
+    expect(trials).toEqual([])
   })
 
   it('converts to LevelDB and back, and is refused by name where a backup of another kind is restored', async () => {

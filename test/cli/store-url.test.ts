@@ -1,5 +1,6 @@
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { Client } from 'pg'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { catalogPathOf, parseServerUrl, parseStoreUrl } from '../../src/cli/store-url.ts'
 
@@ -59,6 +60,7 @@ describe('catalogPathOf()', () => {
 
   it('is one for each schema of Postgres, in the directory for state of the user, whoever connects and how', () => {
     vi.stubEnv('XDG_STATE_HOME', '/state')
+    for (const name of ['PGPORT', 'PGDATABASE', 'PGUSER']) vi.stubEnv(name, undefined)
     const path = catalogPathOf(`postgres://u:${PASSWORD}@h/d?schema=a/../b`)
     expect(path).toBe('/state/holdfast/catalogs/h+5432+d+a%2F..%2Fb')
     expect(catalogPathOf('postgresql://other@h:5432/d?schema=a%2F..%2Fb&sslmode=require')).toBe(path)
@@ -68,5 +70,21 @@ describe('catalogPathOf()', () => {
     expect(catalogPathOf('postgres://other@h?schema=a%2F..%2Fb')).not.toBe(path)
     vi.stubEnv('XDG_STATE_HOME', undefined)
     expect(catalogPathOf('postgres://u@h/d?schema=b')).toBe(join(homedir(), '.local/state/holdfast/catalogs/h+5432+d+b'))
+  })
+
+  it.each([
+    'postgres://h?schema=b',
+    'postgres://h/?schema=b',
+    'postgres://u@h?schema=b',
+    'postgres://h:5434?schema=b',
+    'postgres://h/d?schema=b',
+    'postgres://h?user=o&schema=b',
+    'postgres://h?port=5435&host=i&schema=b',
+  ])('is of the server and the database that pg connects to with %s, whatever the environment says', (url) => {
+    for (const environment of [{}, { PGUSER: 'eu' }, { PGDATABASE: 'ed' }, { PGPORT: '5436' }, { PGUSER: 'eu', PGDATABASE: 'ed', PGPORT: '5436', PGHOST: 'eh' }]) {
+      for (const name of ['PGHOST', 'PGPORT', 'PGDATABASE', 'PGUSER'] as const) vi.stubEnv(name, (environment as Record<string, string>)[name])
+      const { host, port, database } = new Client({ connectionString: url.replace(/[?&]schema=b$/, '') })
+      expect(catalogPathOf(url).split('/').at(-1)).toBe(`${host}+${port}+${database ?? ''}+b`)
+    }
   })
 })

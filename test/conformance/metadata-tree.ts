@@ -7,6 +7,7 @@ export function treeTests(test: RegisterTest): void {
   createTests(test)
   linkTests(test)
   renameTests(test)
+  exchangeTests(test)
   renameRefusals(test)
 }
 
@@ -157,6 +158,54 @@ function renameTests(test: RegisterTest): void {
     equal((await store.inode(inode))?.links, 2)
     await directory(store, root, 'a')
     await store.rename({ parent: root, name: 'a' }, { parent: root, name: 'a' })
+  })
+}
+
+function exchangeTests(test: RegisterTest): void {
+  test('rename() exchanges two entries of whatever sort, across shares too, with all that is in them', async ({ store, root }) => {
+    const { root: other } = await store.createShare('other')
+    const a = await directory(store, root, 'a')
+    await directory(store, a, 'sub')
+    const file = await store.create({ parent: other, name: 'file' }, { type: 'file', size: 3, content: { payloadId: 'p' } })
+    await store.link({ parent: root, name: 'second name' }, file.inode)
+    await store.rename({ parent: root, name: 'a' }, { parent: other, name: 'file' }, { existing: 'exchange' })
+    deepEqual((await store.readDirectory(other)).entries, [{ name: 'file', inode: a, type: 'directory' }])
+    deepEqual(await store.lookup({ parent: root, name: 'a' }), { ...file, links: 2 })
+    deepEqual([await linksOf(store, root), await linksOf(store, other), await linksOf(store, a)], [2, 3, 3])
+    const b = await directory(store, root, 'b')
+    await store.rename({ parent: root, name: 'b' }, { parent: other, name: 'file' }, { existing: 'exchange' })
+    deepEqual([(await store.lookup({ parent: root, name: 'b' }))?.inode, (await store.lookup({ parent: other, name: 'file' }))?.inode], [a, b])
+    deepEqual([await linksOf(store, root), await linksOf(store, other), await store.usedBytes()], [3, 3, 3])
+    // What is above a directory is known by its new place.
+    await refused(store.rename({ parent: root, name: 'b' }, { parent: a, name: 'x' }), 'invalid_argument')
+    await store.rename({ parent: other, name: 'file' }, { parent: a, name: 'moved' })
+    equal(await linksOf(store, a), 4)
+  })
+
+  test('rename() exchanges nothing with itself, with no entry, or with what is above or below it', async ({ store, root }) => {
+    const a = await directory(store, root, 'a')
+    const b = await directory(store, a, 'b')
+    const { inode } = await store.create({ parent: b, name: 'file' }, { type: 'file' })
+    const exchange = { existing: 'exchange' } as const
+    await store.rename({ parent: root, name: 'a' }, { parent: root, name: 'a' }, exchange)
+    await refused(store.rename({ parent: root, name: 'a' }, { parent: root, name: 'none' }, exchange), 'entry_not_found')
+    await refused(store.rename({ parent: root, name: 'none' }, { parent: root, name: 'a' }, exchange), 'entry_not_found')
+    await refused(store.rename({ parent: root, name: 'a' }, { parent: a, name: 'b' }, exchange), 'invalid_argument')
+    await refused(store.rename({ parent: a, name: 'b' }, { parent: root, name: 'a' }, exchange), 'invalid_argument')
+    await refused(store.rename({ parent: b, name: 'file' }, { parent: root, name: 'a' }, exchange), 'invalid_argument')
+    deepEqual([(await store.lookup({ parent: b, name: 'file' }))?.inode, await linksOf(store, root), await linksOf(store, a)], [inode, 3, 3])
+  })
+
+  test('rename() that refuses what is there replaces nothing', async ({ store, root }) => {
+    const [a, b] = [await directory(store, root, 'a'), await directory(store, root, 'b')]
+    await store.create({ parent: root, name: 'file' }, { type: 'file' })
+    const refuse = { existing: 'refuse' } as const
+    await refused(store.rename({ parent: root, name: 'a' }, { parent: root, name: 'b' }, refuse), 'entry_exists')
+    await refused(store.rename({ parent: root, name: 'file' }, { parent: root, name: 'b' }, refuse), 'entry_exists')
+    await refused(store.rename({ parent: root, name: 'a' }, { parent: root, name: 'a' }, refuse), 'entry_exists')
+    await store.rename({ parent: root, name: 'a' }, { parent: b, name: 'a' }, refuse)
+    equal((await store.lookup({ parent: b, name: 'a' }))?.inode, a)
+    await refused(store.rename({ parent: b, name: 'a' }, { parent: root, name: 'a' }, { existing: 'other' as 'refuse' }), 'invalid_argument')
   })
 }
 

@@ -8,7 +8,7 @@ afterAll(() => console.log(`kill -9 of whole attempts: ${points} I/O points, ${k
 
 describe.each(SCENARIOS)('$name', (scenario) => {
   test('survives SIGKILL during and after every step, and its job is interrupted at the next opening', async () => {
-    const report = await runKills(scenario, 'dist/test/crash/backup-scenarios.js', { before: false })
+    const report = await runKills(scenario, 'dist/test/crash/backup-scenarios.js')
     points += report.points
     kills += report.kills
     ok(report.points > 5 && report.kills > 5)

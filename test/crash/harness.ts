@@ -82,26 +82,24 @@ export interface KillReport {
   readonly kills: number
 }
 
-/** When a process is killed: before each step, halfway through each write, after each step that changes something. */
+/**
+ * When a process is killed: before the first step, halfway through each write, after each step that changes something. Before any other step is
+ * the moment after the one before it.
+ */
 const KILL_MOMENTS = ['before', 'during', 'after'] as const
 
 const CHILD = resolve('dist/test/crash/child.js')
 const PROCESSES = 2
 
-export interface KillOptions {
-  /** Whether every step is killed before too, and not only the first: that is the moment after the step before it, unless steps overlap. @default true */
-  readonly before?: boolean | undefined
-}
-
 /** Kills a child process at each step in turn. `module` is the built module that exports the scenario in `SCENARIOS`. */
-export async function runKills(scenario: Scenario, module: string, { before = true }: KillOptions = {}): Promise<KillReport> {
+export async function runKills(scenario: Scenario, module: string): Promise<KillReport> {
   const steps = await inDirectory(async (directory) => {
     await scenario.prepare(directory)
     const { stdout } = await runChild([resolve(module), scenario.name, directory, '-1', 'before'])
     return JSON.parse(stdout) as { readonly call: Call }[]
   })
   const jobs = steps.flatMap(({ call }, at) => {
-    const applies = { before: before || at === 0, during: call === 'write', after: !READ_ONLY_CALLS.includes(call) }
+    const applies = { before: at === 0, during: call === 'write', after: !READ_ONLY_CALLS.includes(call) }
     return KILL_MOMENTS.filter((moment) => applies[moment]).map((moment) => ({ at, moment }))
   })
   const queue = jobs.values()

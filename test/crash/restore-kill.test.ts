@@ -11,7 +11,7 @@ afterAll(() => {
 
 describe.each(SCENARIOS)('$name', (scenario) => {
   test('survives SIGKILL before the first step, during every write, and after every step that changes something', async () => {
-    const report = await runKills(scenario, 'dist/test/crash/restore-scenarios.js', { before: false })
+    const report = await runKills(scenario, 'dist/test/crash/restore-scenarios.js')
     points += report.points
     kills += report.kills
     ok(report.kills > 5)

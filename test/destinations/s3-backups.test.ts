@@ -148,6 +148,7 @@ describe('holdfast with s3: URLs', () => {
     ok((await run('list', '--from', url)).includes(backupId))
     ok((await run('verify', 'latest', '--from', url, '--level', 'restore')).startsWith('Good:'))
     await run('restore', 'latest', '--from', url, '--store', 'level:copy', '--yes')
+    ok((await run('restore', 'latest', '--from', url, '--store', 'level:copy', '--path', 'tree/docs', '--to-path', 'tree/again')).includes('1 file (4.88 KiB)'))
     ok((await run('ls', 'latest', 'tree', '--from', url)).includes('a.txt'))
     const wrong = await holdfast(['list', '--from', url], { cwd, env: { ...env, AWS_SECRET_ACCESS_KEY: 'hunter2hunter2' } })
     equal(wrong.code, 1)

@@ -60,6 +60,11 @@ export const BREAKAGES: Readonly<Record<string, Breakage & { readonly programs: 
       }),
   },
   'a source that cannot be read holds nothing': { programs: heldByBackup, holds: lenient },
+  'a list of no backups is believed, though the catalog has some': { programs: heldByBackup, catalogOfSweep: (catalog) => altered(catalog, { async *backups() {} }) },
+  'what is kept for rollback is not asked for': {
+    programs: heldByBackup,
+    references: (references) => ({ storeId: references.storeId, payloadIds: () => references.payloadIds() }),
+  },
   'a restore without a lease': { programs: heldByBackup, restoresWithoutHolds: true },
   'a payload store that deletes what was renewed': {
     programs: underWay,

@@ -58,9 +58,10 @@ const noPayloads = (): Error => new StoreUnavailableError('The payload store fai
 /** What a catalog of events says. `events` may be another view of them than the world's own. */
 export function simCatalog(world: World, process: Process, events: CatalogEvent[] = world.events): Catalog {
   const ask = <T>(effect: () => T): Promise<T> => question(world, process, noCatalog, effect)
-  const backupEvents = (): Map<string, BackupEvent[]> =>
-    groups(events.filter((event): event is BackupEvent => 'destination' in event && event.type.startsWith('backup-')), ({ backupId, destination }) => `${backupId} ${destination}`)
-  const folded = (): CatalogBackup[] => [...backupEvents().values()].map(foldBackup).filter((backup) => backup !== undefined)
+  const backups = folding(events, backupsOf)
+  const leases = folding(events, leasesOf)
+  const sweeps = folding(events, sweepsOf)
+  const generation = folding(events, () => events.filter(({ type }) => HOLD_CHANGES.has(type)).length)
   return {
     append: (...added) => request(world, process, noCatalog, () => void events.push(...added)),
     async *jobs() {
@@ -68,15 +69,20 @@ export function simCatalog(world: World, process: Process, events: CatalogEvent[
     },
     job: async () => await Promise.reject(new Error('Not needed')),
     async *backups() {
-      yield* await ask(folded)
+      yield* await ask(backups)
     },
-    backup: (backupId, destination) => ask(() => folded().find((backup) => backup.backupId === backupId && backup.destination === destination)),
-    leases: () => ask(() => leasesOf(events)),
-    sweeps: () => ask(() => sweepsOf(events)),
-    holdGeneration: () => ask(() => events.filter(({ type }) => HOLD_CHANGES.has(type)).length),
+    backup: (backupId, destination) => ask(() => backups().find((backup) => backup.backupId === backupId && backup.destination === destination)),
+    leases: () => ask(leases),
+    sweeps: () => ask(sweeps),
+    holdGeneration: () => ask(generation),
     close: async () => {},
     [Symbol.asyncDispose]: async () => {},
   }
+}
+
+function backupsOf(events: readonly CatalogEvent[]): CatalogBackup[] {
+  const own = events.filter((event): event is BackupEvent => 'destination' in event && event.type.startsWith('backup-'))
+  return [...groups(own, ({ backupId, destination }) => `${backupId} ${destination}`).values()].map(foldBackup).filter((backup) => backup !== undefined)
 }
 
 export function leasesOf(events: readonly CatalogEvent[]): Lease[] {
@@ -89,8 +95,22 @@ function sweepsOf(events: readonly CatalogEvent[]): RunningSweep[] {
 
 function groups<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
   const found = new Map<string, T[]>()
-  for (const item of items) found.set(keyOf(item), [...(found.get(keyOf(item)) ?? []), item])
+  for (const item of items) {
+    const group = found.get(keyOf(item))
+    if (group === undefined) found.set(keyOf(item), [item])
+    else group.push(item)
+  }
   return found
+}
+
+/** What events come to, worked out again only when there are others: it is asked for again and again. */
+function folding<T>(events: readonly CatalogEvent[], fold: (events: readonly CatalogEvent[]) => T): () => T {
+  let known: { readonly length: number; readonly last: CatalogEvent | undefined; readonly value: T } | undefined
+  return () => {
+    const last = events.at(-1)
+    if (known?.length !== events.length || known.last !== last) known = { length: events.length, last, value: fold(events) }
+    return known.value
+  }
 }
 
 export function simDestination(world: World, process: Process): Destination {
@@ -216,18 +236,22 @@ export function simUnions(world: World, process: Process, kept: MemoryUnions): U
   }
 }
 
-export function simSweepState(): SweepState {
+/** What a process sees of the marks, which are read page by page. */
+export type SweepStateOf = (process: Process) => SweepState
+
+export function simSweepState(world: World): SweepStateOf {
   let kept: { readonly marks: readonly Mark[]; readonly progress: SweepProgress } | undefined
-  return {
+  return (process) => ({
     progress: async () => kept?.progress,
     async *marks() {
-      if (kept !== undefined && kept.marks.length > 0) yield kept.marks
+      const marks = kept?.marks ?? []
+      for (let from = 0; from < marks.length; from += PAGE) yield await world.scheduler.call(process, () => marks.slice(from, from + PAGE))
     },
     async replace(marks, progress) {
       const all = (await collect(marks)).flat()
-      kept = { marks: all, progress: progress() }
+      await world.scheduler.call(process, () => void (kept = { marks: all, progress: progress() }))
     },
-  }
+  })
 }
 
 /** What the store refers to, read page by page from one view. */

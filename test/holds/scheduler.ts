@@ -28,7 +28,7 @@ interface Task {
 }
 
 /** How long what a dead process sent may be under way. */
-export const LATE_MS = 400
+export const LATE_MS = 900
 const LATE_PACE = 0.03
 
 const PACES = [1, 1, 0.2, 0.04] as const

@@ -10,17 +10,20 @@ import { Leases, type ProcessProof } from '../../src/holds/leases.ts'
 import { sweepPayloads } from '../../src/holds/sweep-payloads.ts'
 import type { SteadyClock } from '../../src/holds/steady-clock.ts'
 import type { Destination } from '../../src/destination.ts'
-import type { PayloadStore } from '../../src/payload-store.ts'
+import type { PayloadReferences, PayloadStore } from '../../src/payload-store.ts'
 import { recover } from '../../src/restore/recover.ts'
 import { restoreBackup } from '../../src/restore/restore-backup.ts'
-import { leasesOf, type SimHome, simCache, simCatalog, simDestination, simPayloads, simReferences, simStore, simSweepState, simTarget, simUnions } from './fakes.ts'
+import { rollback } from '../../src/restore/rollback.ts'
+import { leasesOf, type SimHome, simCache, simCatalog, simDestination, simPayloads, simReferences, simStore, simSweepState, type SweepStateOf, simTarget, simUnions } from './fakes.ts'
 import { memoryUnions } from './memory-unions.ts'
-import type { Process } from './scheduler.ts'
+import { LATE_MS, type Process } from './scheduler.ts'
 import { MIN_AGE_MS, World } from './world.ts'
 
 /** Longer than what a dead process sent may be under way. */
-const SETTLE_MS = 500
+const SETTLE_MS = LATE_MS + 100
 const ACKNOWLEDGE_TIMEOUT_MS = 600
+/** One marks, one deletes; some meet a copy on the disk that is damaged, and fail. */
+const MOST_SWEEPS = 6
 
 export type Action =
   | { readonly type: 'write'; readonly file: string; readonly payload: string }
@@ -28,6 +31,7 @@ export type Action =
   | { readonly type: 'backup'; readonly dieAfter?: number | undefined; readonly diesAtPublish?: true }
   | { readonly type: 'sweep'; readonly dieAfter?: number | undefined }
   | { readonly type: 'restore'; readonly which: number; readonly dieAfter?: number | undefined }
+  | { readonly type: 'rollback'; readonly dieAfter?: number | undefined }
   | { readonly type: 'delete'; readonly which: number; readonly dieAfter?: number | undefined }
   | { readonly type: 'pass'; readonly ms: number }
   | { readonly type: 'clock'; readonly byMs: number }
@@ -53,6 +57,7 @@ export interface Breakage {
   readonly holds?: ((holds: Holds) => Holds) | undefined
   readonly destination?: ((destination: Destination, world: World) => Destination) | undefined
   readonly payloads?: ((payloads: PayloadStore, world: World) => PayloadStore) | undefined
+  readonly references?: ((references: PayloadReferences) => PayloadReferences) | undefined
   readonly restoresWithoutHolds?: boolean | undefined
 }
 
@@ -60,7 +65,8 @@ export interface Outcome {
   readonly steps: number
   readonly deleted: number
   readonly backups: number
-  readonly codes: ReadonlyMap<string, number>
+  /** How often each thing happened: actions and what came of them, and events of the catalog. */
+  readonly counts: ReadonlyMap<string, number>
 }
 
 const file = fc.constantFrom('a', 'b', 'c')
@@ -72,6 +78,7 @@ const pass = fc.record({ type: fc.constant('pass' as const), ms: fc.nat({ max: 2
 const backup = fc.record({ type: fc.constant('backup' as const), dieAfter })
 const sweep = fc.record({ type: fc.constant('sweep' as const), dieAfter })
 const restore = fc.record({ type: fc.constant('restore' as const), which: fc.nat({ max: 3 }), dieAfter })
+const rollBack = fc.record({ type: fc.constant('rollback' as const), dieAfter })
 const remove = fc.record({ type: fc.constant('delete' as const), which: fc.nat({ max: 3 }), dieAfter })
 const clock = fc.record({ type: fc.constant('clock' as const), byMs: fc.constantFrom(-3_600_000, 3_600_000, 315_360_000_000, -315_360_000_000) })
 const mount = fc.record({ type: fc.constant('mount' as const), isMounted: fc.boolean() })
@@ -86,7 +93,7 @@ const anything: fc.Arbitrary<Program> = fc.record({
     fc.array(fc.oneof(write, unlink, unlink, pass), { minLength: 2, maxLength: 8 }),
     fc.array(fc.oneof(backup, backup, backup, pass), { minLength: 1, maxLength: 4 }),
     fc.array(fc.oneof(sweep, sweep, pass), { minLength: 2, maxLength: 8 }),
-    fc.array(fc.oneof(restore, remove, remove, clock, mount, pass), { maxLength: 6 }),
+    fc.array(fc.oneof(restore, rollBack, remove, remove, clock, mount, pass), { maxLength: 6 }),
   ),
 })
 
@@ -119,7 +126,7 @@ export const lostWhileBackedUp: fc.Arbitrary<Program> = fc.record({
 export const heldByBackup: fc.Arbitrary<Program> = fc.record({
   ...calm,
   first: fc.constant(BACKED_UP),
-  threads: fc.tuple(fc.array(restore, { maxLength: 2 }), fc.array(fc.oneof(remove, remove, mount), { minLength: 1, maxLength: 2 }), sweeps),
+  threads: fc.tuple(fc.array(fc.oneof(restore, restore, rollBack), { maxLength: 3 }), fc.array(fc.oneof(remove, remove, mount), { minLength: 1, maxLength: 2 }), sweeps),
   paces: fc.tuple(slow, slow, fast),
 })
 
@@ -148,11 +155,11 @@ class Simulation {
   readonly #world: World
   readonly #home: SimHome = { journal: undefined }
   readonly #sets = new Map<string, Uint8Array[]>()
-  readonly #state = simSweepState()
+  readonly #state: SweepStateOf
   readonly #unions = memoryUnions()
   readonly #underWay = new Set<string>()
   readonly #dead = new Set<number>()
-  readonly #codes = new Map<string, number>()
+  readonly #counts = new Map<string, number>()
   #fault: unknown
 
   constructor(program: Program, breakage: Breakage) {
@@ -160,6 +167,7 @@ class Simulation {
     this.#breakage = breakage
     this.#world = new World(program.seed)
     this.#world.failureRate = program.failureRate
+    this.#state = simSweepState(this.#world)
   }
 
   async run(): Promise<Outcome> {
@@ -174,12 +182,18 @@ class Simulation {
     // Leases of the dead are suspected, then released; then a deletion that was cut off can be ended.
     await this.#sweeps(2)
     await this.#during([this.#endDeletions()])
-    await this.#sweeps(3)
-    const needed = world.needed()
-    const useless = [...world.payloads.keys()].filter((payloadId) => !needed.has(payloadId))
+    for (let round = 0; round < MOST_SWEEPS && this.#useless().length > 0; round++) await this.#sweeps(1)
+    const useless = this.#useless()
     if (useless.length > 0) throw new Error(`${useless.join(', ')} stays, and nothing needs it; leases: ${JSON.stringify(leasesOf(world.events))}`)
+    for (const event of world.events) this.#count('why' in event ? `${event.type} as ${event.why}` : event.type)
     const { deleted, backups, scheduler } = world
-    return { steps: scheduler.steps, deleted, backups: backups.size, codes: this.#codes }
+    return { steps: scheduler.steps, deleted, backups: backups.size, counts: this.#counts }
+  }
+
+  /** Payloads that are there and needed by nothing. */
+  #useless(): readonly string[] {
+    const needed = this.#world.needed()
+    return [...this.#world.payloads.keys()].filter((payloadId) => !needed.has(payloadId))
   }
 
   async #sweeps(count: number): Promise<void> {
@@ -210,11 +224,12 @@ class Simulation {
   async #step(action: Action | { readonly type: 'recover' }, pace?: number): Promise<void> {
     const process = this.#world.scheduler.newProcess({ stepsLeft: 'dieAfter' in action ? action.dieAfter : undefined, diesAtPublish: 'diesAtPublish' in action && action.diesAtPublish, pace })
     const work = this.#do(action, process).then(
-      () => undefined,
+      () => this.#count(`${action.type} over`),
       (error: unknown) => this.#failed(action, error),
     )
     await Promise.race([work, process.death.promise.then(() => void this.#dead.add(process.pid))])
-    if (process.isDead && action.type === 'restore') await this.#step({ type: 'recover' })
+    if (process.isDead) this.#count(`${action.type} dead`)
+    if (process.isDead && (action.type === 'restore' || action.type === 'rollback')) await this.#step({ type: 'recover' })
   }
 
   async #do(action: Action | { readonly type: 'recover' }, process: Process): Promise<void> {
@@ -245,6 +260,8 @@ class Simulation {
         return await this.#sweep(process)
       case 'restore':
         return await this.#restore(action.which, process)
+      case 'rollback':
+        return await this.#rollback(process)
       case 'delete':
         return await this.#delete(action.which, process)
     }
@@ -279,20 +296,35 @@ class Simulation {
     const catalog = simCatalog(world, process)
     const holds = this.#holds(process, this.#breakage.catalogOfSweep?.(catalog, world) ?? catalog)
     const payloads = simPayloads(world, process)
-    await sweepPayloads({
+    const references = simReferences(world, process)
+    const { heldOff, deleted } = await sweepPayloads({
       payloads: this.#breakage.payloads?.(payloads, world) ?? payloads,
-      stores: [simReferences(world, process)],
+      stores: [this.#breakage.references?.(references) ?? references],
       holds: this.#breakage.holds?.(holds) ?? holds,
       minAgeMs: MIN_AGE_MS,
     })
+    if (heldOff.length > 0) this.#count('sweep held off')
+    if (deleted.payloads > 0) this.#count('sweep that deletes')
+  }
+
+  async #rollback(process: Process): Promise<void> {
+    const world = this.#world
+    if (world.isDrained) return
+    await rollback({ target: simTarget(world, process, this.#home), holds: this.#restoreHolds(process), clock: () => world.wallMs() })
+    this.#count('rollback made')
+  }
+
+  #restoreHolds(process: Process): Holds | undefined {
+    return this.#breakage.restoresWithoutHolds === true ? undefined : this.#holds(process, this.#ownersCatalog(process))
   }
 
   async #restore(which: number, process: Process): Promise<void> {
     const world = this.#world
     const backupId = this.#choose(which)
     if (backupId === undefined || world.isDrained) return
-    const holds = this.#breakage.restoresWithoutHolds === true ? undefined : this.#holds(process, this.#ownersCatalog(process))
+    const holds = this.#restoreHolds(process)
     await restoreBackup({ target: simTarget(world, process, this.#home), destination: this.#destination(process), backupId, holds, clock: () => world.wallMs() })
+    this.#count('restore made')
   }
 
   async #delete(which: number, process: Process): Promise<void> {
@@ -345,7 +377,7 @@ class Simulation {
       pause: () => world.scheduler.call(process, () => undefined),
       process: this.#proofOf(process),
     })
-    return new Holds({ leases, destinations: [simDestination(world, process)], cache, unions: simUnions(world, process, this.#unions), stateOf: () => this.#state, steadyClock: clock })
+    return new Holds({ leases, destinations: [simDestination(world, process)], cache, unions: simUnions(world, process, this.#unions), stateOf: () => this.#state(process), steadyClock: clock })
   }
 
   #proofOf({ pid }: Process): ProcessProof {
@@ -361,6 +393,10 @@ class Simulation {
 
   #failed(action: { readonly type: string }, error: unknown): void {
     if (!isHoldfastError(error) || error.code === 'internal') this.#fault ??= error
-    else this.#codes.set(`${action.type} ${error.code}`, (this.#codes.get(`${action.type} ${error.code}`) ?? 0) + 1)
+    else this.#count(`${action.type} ${error.code}`)
+  }
+
+  #count(what: string): void {
+    this.#counts.set(what, (this.#counts.get(what) ?? 0) + 1)
   }
 }

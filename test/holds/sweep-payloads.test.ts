@@ -58,6 +58,26 @@ describe('sweepPayloads()', () => {
     expect(payloads.ids).toEqual(['young'])
   })
 
+  test('keeps what was marked by the same sweep and is referred to in time, however long the sweep takes', async () => {
+    const { holds, pass } = await newHolds()
+    // More marks than are read at once.
+    const payloads = new PayloadMap(Array.from({ length: 7000 }, (_, index) => `p${String(index).padStart(5, '0')}-${'x'.repeat(190)}`))
+    payloads.pageSize = 1000
+    const live = new Set<string>()
+    await sweep(holds, payloads)
+    pass(HOUR_MS)
+    payloads.put('written')
+    const slow = altered(payloads, {
+      deleteUnchanged: async (batch) => {
+        live.add('written')
+        pass(HOUR_MS)
+        return await payloads.deleteUnchanged(batch)
+      },
+    })
+    await sweepPayloads({ payloads: slow, stores: [referencesTo(() => live)], holds, minAgeMs: HOUR_MS })
+    expect(payloads.ids).toEqual(['written'])
+  })
+
   test('changes nothing in a dry run, and says what would be', async () => {
     const { holds, catalog, pass } = await newHolds()
     const payloads = new PayloadMap(['a', 'b'])

@@ -9,8 +9,12 @@ it('payloads are deleted by the sweep alone, in one place', () => {
   expect(calls).toEqual(['src/holds/sweep-payloads.ts'])
 })
 
-it('a payload directory removes files only there, and what it was writing itself', () => {
+it('a payload directory removes files only there, and what was being written', () => {
   const [directory] = SOURCES.filter(({ path }) => path === 'src/cli/tree/payload-directory.ts')
   const removals = [...(directory?.text.matchAll(/^.*(?:removeIfThere|removeFile|removeTree|unlink|rm)\(.*$/gm) ?? [])].map(([line]) => line.trim())
-  expect(removals).toEqual(['await removeIfThere(this.#files, this.#pathOf(payloadId))', 'await removeIfThere(this.#files, temporary).catch(() => undefined)'])
+  expect(removals).toEqual([
+    'await removeIfThere(this.#files, this.#pathOf(payloadId))',
+    'await removeIfThere(this.#files, temporary)',
+    'await removeIfThere(this.#files, temporary).catch(() => undefined)',
+  ])
 })

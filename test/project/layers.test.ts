@@ -6,14 +6,14 @@ const SOURCES = sourcesOf('src', 'destinations')
 
 /** Layers from the ground up; each may import itself and those named. The first pattern that a path matches is its layer. */
 const LAYERS: readonly (readonly [name: string, pattern: RegExp, below: readonly string[]])[] = [
-  ['ground', /^src\/(?:errors|error-transfer|version|backup-id|files)\.ts$/, []],
+  ['ground', /^src\/(?:errors|error-codes|error-message|error-transfer|check-number|version|backup-id|files|in-parallel)\.ts$/, []],
   ['payload-ids', /^src\/payload-ids(?:\.ts$|\/)/, ['ground']],
   ['contracts', /^src\/(?:backupable|destination|payload-store|swappable)\.ts$/, ['ground', 'payload-ids']],
   ['snapshot', /^src\/snapshot\//, ['ground', 'contracts', 'payload-ids']],
   ['metadata', /^src\/metadata\//, ['ground', 'contracts', 'payload-ids']],
   ['catalog', /^src\/catalog\//, ['ground', 'contracts', 'snapshot']],
   ['holds', /^src\/holds\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'catalog']],
-  ['restore', /^src\/restore\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'catalog', 'holds']],
+  ['restore', /^src\/restore\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'metadata', 'catalog', 'holds']],
   ['backup', /^src\/backup\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'catalog', 'holds', 'restore']],
   ['stores', /^src\/stores\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'metadata', 'catalog', 'restore']],
   ['destinations', /^destinations\//, ['ground', 'contracts']],

@@ -40,8 +40,10 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 4,
     arbitrary: fc
-      .record({ from: place, to: place })
-      .map(({ from, to }) => step(`rename ${show(from)} ${show(to)}`, (model) => model.rename(from, to), (store) => store.rename(from, to))),
+      .record({ from: place, to: place, existing: fc.constantFrom('replace', 'replace', 'refuse', 'exchange') })
+      .map(({ from, to, existing }) =>
+        step(`rename ${show(from)} ${show(to)} ${existing}`, (model) => model.rename(from, to, existing), (store) => store.rename(from, to, { existing })),
+      ),
   },
   fc
     .record({ inode, changes: fc.record({ size: fc.nat(99), mode: fc.nat(0o7777) }) })

@@ -1,6 +1,6 @@
 /** A metadata store made as simply as can be, to hold a real one against: maps, and everything counted anew at every question. Arguments are valid. */
 import { MetadataError, InvalidArgumentError, type MetadataErrorCode } from '../../src/errors.ts'
-import type { Block, ByteRangeLock, Content, InodeNumber, PendingUpload, Place } from '../../src/metadata/metadata-store.ts'
+import type { Block, ByteRangeLock, Content, InodeNumber, PendingUpload, Place, RenameMode } from '../../src/metadata/metadata-store.ts'
 
 interface NaiveInode {
   readonly type: 'file' | 'directory' | 'symlink'
@@ -60,14 +60,22 @@ export class NaiveMetadata {
     if (this.names(inode) === 0) this.inodes.delete(inode)
   }
 
-  rename(from: Place, to: Place): void {
+  rename(from: Place, to: Place, existing: RenameMode = 'replace'): void {
     const source = this.#directory(from.parent)
     const inode = source.get(from.name) ?? fail('entry_not_found')
     const target = this.#directory(to.parent)
     const replaced = target.get(to.name)
+    if (existing === 'refuse' && replaced !== undefined) fail('entry_exists')
+    if (existing === 'exchange' && replaced === undefined) fail('entry_not_found')
     if (replaced === inode) return
     const isDirectory = this.#get(inode).type === 'directory'
     if (isDirectory && this.#isWithin(to.parent, inode)) throw new InvalidArgumentError('Own descendant')
+    if (existing === 'exchange' && replaced !== undefined) {
+      if (this.#get(replaced).type === 'directory' && this.#isWithin(from.parent, replaced)) throw new InvalidArgumentError('Own descendant')
+      source.set(from.name, replaced)
+      target.set(to.name, inode)
+      return
+    }
     if (replaced !== undefined) {
       const other = this.#get(replaced)
       if (isDirectory !== (other.type === 'directory')) fail(isDirectory ? 'not_a_directory' : 'is_a_directory')

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { runBackup } from '../../backup/run-backup.ts'
 import type { Destination } from '../../destination.ts'
 import type { Manifest } from '../../snapshot/manifest.ts'
-import { withCatalog } from '../catalogs.ts'
+import { withHolds } from '../catalogs.ts'
 import { collectLabel, parseBytes, withExamples, withStore } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
@@ -11,11 +11,13 @@ import { withStoreOf } from '../stores.ts'
 import { asHoldfastError } from '../system-errors.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, plural, printable } from '../text.ts'
+import { PayloadDirectory } from '../tree/payload-directory.ts'
 
 interface BackupCommandOptions extends OutputOptions {
   readonly store: string
   readonly to: string
   readonly adopt?: boolean | undefined
+  readonly payloads?: string | undefined
   readonly catalog?: string | undefined
   readonly label?: Readonly<Record<string, string>> | undefined
   readonly maxRate?: number | undefined
@@ -24,6 +26,7 @@ interface BackupCommandOptions extends OutputOptions {
 export function registerBackup(program: Command, terminal: Terminal): void {
   const command = withStore(program.command('backup').description('take a backup, publish it, and read it back'))
     .requiredOption('--to <url>', 'where to publish it, such as file:/backups; made when missing')
+    .option('--payloads <dir>', 'publish nothing unless every payload that the store refers to is in this directory')
     .option('--label <name=value>', 'a label for the manifest; may be given several times', collectLabel)
     .option('--catalog <path>', "where jobs are recorded (default: the directory catalog within the store's; of a Postgres store one in ~/.local/state/holdfast)")
     .option('--max-rate <bytes>', 'the most bytes per second to write, such as 10MiB', parseBytes)
@@ -31,6 +34,7 @@ export function registerBackup(program: Command, terminal: Terminal): void {
     command,
     [
       ['backup --store level:/srv/metadata --to file:/backups', 'a backup'],
+      ['backup --store level:/srv/metadata --to file:/backups --payloads /srv/payloads', 'only when no payload is missing'],
       ['backup --store level:/srv/metadata --to file:/backups --label why=upgrade --json', 'labelled, with the manifest as JSON'],
     ],
     `No other process may have a LevelDB store open: back up a running server from within it, through the library. A Postgres
@@ -43,20 +47,23 @@ once it is whole, and counts as done only after the stored bytes were read back 
 async function backup(options: BackupCommandOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
   const catalogPath = catalogPathOf(options.store, options.catalog)
+  const payloads = options.payloads === undefined ? undefined : await PayloadDirectory.open(options.payloads)
   const startedMs = performance.now()
   await withDestination(options.to, async (destination) => {
     await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
       const doubts = await doubtsAbout(destination, terminal.signal)
-      await withCatalog(catalogPath, { create: true }, async (catalog) => {
+      await withHolds({ store: options.store, use: 'need', catalogPath, create: true, destinations: [destination], signal: terminal.signal }, async ({ catalog, holds, signal }) => {
         const progress = output.progress('backup')
         try {
           const { manifest, verification, warnings } = await runBackup({
             store,
             destination,
             catalog,
+            holds,
+            payloads,
             labels: options.label,
             maxBytesPerSecond: options.maxRate,
-            signal: terminal.signal,
+            signal,
             onProgress: ({ phase, bytes, totalBytes, records }) => progress.update({ label: `backup: ${phase}`, bytes, totalBytes, count: records, noun: phase === 'payload-ids' ? 'payload IDs' : 'records' }),
           })
           progress.end()

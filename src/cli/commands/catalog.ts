@@ -1,9 +1,8 @@
 import type { Command } from 'commander'
 import { type RebuildReport, rebuildCatalog } from '../../catalog/rebuild-catalog.ts'
-import type { Destination } from '../../destination.ts'
-import { openDestination } from '../../../destinations/registry.ts'
 import { withCatalog } from '../catalogs.ts'
 import { collect, withExamples } from '../command-options.ts'
+import { withDestinations } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { AlreadyReported, errorDocument } from '../report-error.ts'
 import { asHoldfastError } from '../system-errors.ts'
@@ -29,18 +28,14 @@ export function registerCatalog(program: Command, terminal: Terminal): void {
 
 async function runRebuild(options: RebuildOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
-  const destinations: Destination[] = []
-  try {
-    for (const url of options.from) destinations.push(await openDestination(url))
-    const report = await withCatalog(options.catalog, { create: true }, (catalog) => rebuildCatalog({ catalog, destinations, signal: terminal.signal }))
-    const unreadable = report.unreadable.map((place) => ({ ...place, error: asHoldfastError(place.error) }))
-    const document = { ...report, unreadable: unreadable.map((place) => ({ ...place, error: errorDocument(place.error) })) }
-    await output.result(document, () => describe(report, options.catalog))
-    const [first] = unreadable
-    if (first !== undefined) throw output.json ? new AlreadyReported(first.error) : first.error
-  } finally {
-    await Promise.all(destinations.map((destination) => destination.close()))
-  }
+  const report = await withDestinations(options.from, (destinations) =>
+    withCatalog(options.catalog, { create: true }, (catalog) => rebuildCatalog({ catalog, destinations, signal: terminal.signal })),
+  )
+  const unreadable = report.unreadable.map((place) => ({ ...place, error: asHoldfastError(place.error) }))
+  const document = { ...report, unreadable: unreadable.map((place) => ({ ...place, error: errorDocument(place.error) })) }
+  await output.result(document, () => describe(report, options.catalog))
+  const [first] = unreadable
+  if (first !== undefined) throw output.json ? new AlreadyReported(first.error) : first.error
 }
 
 function* describe({ recorded, known, unreadable, missing }: RebuildReport, catalog: string): Iterable<string> {

@@ -8,11 +8,13 @@ import { withOptionalCatalog } from '../catalogs.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
+import { catalogPathOf } from '../store-url.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatTime, printable } from '../text.ts'
 
 interface DeleteCommandOptions extends OutputOptions {
   readonly from: string
+  readonly store?: string | undefined
   readonly catalog?: string | undefined
   readonly force?: boolean | undefined
   readonly yes?: boolean | undefined
@@ -22,16 +24,18 @@ export function registerDelete(program: Command, terminal: Terminal): void {
   const command = withSource(program.command('delete').description('delete a backup'))
     .argument('<id>', ID_HELP)
     .option('--force', 'delete it even if it is the last good backup of its store')
-    .option('--catalog <path>', 'a catalog that knows the backups, to record the deletion in')
+    .option('--store <url>', 'the store it is a backup of: the deletion is recorded in its catalog, and refused while a restore needs the backup')
+    .option('--catalog <path>', 'the same with a catalog that is elsewhere')
     .option('-y, --yes', 'do not ask')
   withExamples(
     command,
     [
       ['delete 01JD3 --from file:/backups', 'say which one it is, ask, delete it'],
-      ['delete 01JD3 --from file:/backups --yes', 'from a script'],
+      ['delete 01JD3 --from file:/backups --store level:/srv/metadata --yes', 'from a script, recorded in the catalog of the store'],
     ],
     `The backup is un-listed first, then its objects are removed; an interrupted delete is finished by the next one, or by a later backup.
-The last good backup of a store is refused without --force. Payloads are not touched.`,
+The last good backup of a store is refused without --force. Payloads are not touched; "gc" deletes nothing while a catalog has a backup
+whose deletion it was not told of: name the store, or its catalog.`,
   )
   command.action((id: string, options: DeleteCommandOptions) => runDelete(id, options, terminal))
 }
@@ -43,7 +47,8 @@ async function runDelete(id: string, options: DeleteCommandOptions, terminal: Te
     const backupId = await resolveBackup(destination, id, { signal })
     await output.note(await describe(destination, { backupId, signal }))
     await output.confirm('Delete it for good?', options)
-    const report = await withOptionalCatalog(options.catalog, (catalog) => deleteBackup({ destination, backupId, catalog, force: options.force, signal }))
+    const catalogPath = options.store === undefined ? options.catalog : catalogPathOf(options.store, options.catalog)
+    const report = await withOptionalCatalog(catalogPath, (catalog) => deleteBackup({ destination, backupId, catalog, force: options.force, signal }))
     if (!report.wasListed) {
       throw new ManifestMissingError(`Cannot delete backup ${backupId}: it is not listed at ${JSON.stringify(destination.url)}`, {
         hint: 'What an interrupted delete may have left of it is removed now',

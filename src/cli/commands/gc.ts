@@ -2,18 +2,18 @@ import { join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { HoldUnavailableError } from '../../errors.ts'
 import type { HeldBy } from '../../holds/held-cursor.ts'
-import { openHolds } from '../../holds/holds.ts'
+import { warnOfLease } from '../../holds/leases.ts'
 import { type SweepPayloadsReport, sweepPayloads } from '../../holds/sweep-payloads.ts'
 import type { MetadataStore } from '../../metadata/metadata-store.ts'
 import type { Tally } from '../../payload-store.ts'
-import { withCatalog } from '../catalogs.ts'
+import { withHolds } from '../catalogs.ts'
 import { collect, parseDuration, withExamples, withStore } from '../command-options.ts'
 import { withDestinations } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { catalogPathOf } from '../store-url.ts'
 import { withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatBytes, formatDuration, formatTime, plural, printable } from '../text.ts'
+import { formatBytes, formatDuration, plural, printable } from '../text.ts'
 import { PayloadDirectory } from '../tree/payload-directory.ts'
 import { describeHolder } from './holds.ts'
 
@@ -46,21 +46,29 @@ export function registerGc(program: Command, terminal: Terminal): void {
       ['gc --store level:/srv/metadata --payloads /srv/payloads --from file:/backups --apply', 'mark what is of no use, delete what was marked an hour ago'],
     ],
     `A payload is deleted when a run marked it as needed by nothing, the minimum age passed since, and a later look finds it so still: run it
-regularly. If anything that may hold payloads cannot be read, nothing is deleted. No other process may have the store open.`,
+regularly. If anything that may hold payloads cannot be read, nothing is deleted. No other process may have a LevelDB store open. A
+Postgres store may be in service, of servers that write or renew a payload within the minimum age before they refer to it; while it is backed up, restored or
+imported into by another command, a sweep is refused, and these while it is swept. Files that a killed import left half written
+go after a day, by this or by the next import.`,
   )
   command.action((options: GcOptions) => gc(options, terminal))
 }
 
 async function gc(options: GcOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
-  const { signal } = terminal
   const catalogPath = catalogPathOf(options.store, options.catalog)
-  const payloads = await PayloadDirectory.open(options.payloads)
   await withDestinations(options.from, async (destinations) => {
     await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
-      await refuseOthers(payloads, store)
-      await withCatalog(catalogPath, { create: false }, async (catalog) => {
-        const holds = openHolds({ catalog, destinations, directory: `${catalogPath}-holds` })
+      const use = options.apply === true ? 'sweep' : 'need'
+      await withHolds({ store: options.store, use, catalogPath, create: false, destinations, signal: terminal.signal }, async ({ holds, signal, check }) => {
+        const payloads: PayloadDirectory = await PayloadDirectory.open(options.payloads, {
+          beforeDelete: async () => {
+            await check()
+            await refuseOthers(payloads, store)
+          },
+        })
+        await refuseOthers(payloads, store)
+        if (options.apply === true) await payloads.removeAbandoned()
         const progress = output.progress('gc')
         try {
           const report = await sweepPayloads({
@@ -73,7 +81,7 @@ async function gc(options: GcOptions, terminal: Terminal): Promise<void> {
             onProgress: ({ phase, payloads: count }) => progress.update({ label: `gc: ${phase}`, bytes: 0, totalBytes: 0, count, noun: 'payloads' }),
           })
           progress.end()
-          for (const lease of report.leases.unproven) await output.warn(`lease ${lease.leaseId} of ${printable(lease.owner.host)}, taken ${formatTime(lease.takenAt)}, holds payloads; whether its owner is alive cannot be told`)
+          for (const lease of report.leases.unproven) await output.warn(printable(warnOfLease(lease).message))
           await output.result(report, () => describeReport(report, options))
         } finally {
           progress.end()

@@ -2,6 +2,8 @@ import type { Command } from 'commander'
 import type { Catalog } from '../../catalog/catalog.ts'
 import type { Holder } from '../../holds/hold-set.ts'
 import { findHolds, holdersIn } from '../../holds/hold-set.ts'
+import { InvalidArgumentError } from '../../errors.ts'
+import { Leases } from '../../holds/leases.ts'
 import { checkPayloadId } from '../../payload-ids.ts'
 import { withCatalog } from '../catalogs.ts'
 import { collect, withExamples } from '../command-options.ts'
@@ -10,7 +12,7 @@ import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatCount, formatTable, formatTime, printable } from '../text.ts'
 
-type HoldsOptions = OutputOptions & { readonly from: readonly string[]; readonly catalog?: string | undefined }
+type HoldsOptions = OutputOptions & { readonly from: readonly string[]; readonly catalog?: string | undefined; readonly release?: string | undefined }
 
 export function registerHolds(program: Command, terminal: Terminal): void {
   const command = program
@@ -19,6 +21,7 @@ export function registerHolds(program: Command, terminal: Terminal): void {
     .argument('[id]', 'a payload ID; without one, all holders are listed')
     .requiredOption('--from <url>', 'where backups are, such as file:/backups; may be given several times', collect)
     .option('--catalog <path>', 'a catalog, for the leases of backups and restores under way')
+    .option('--release <lease>', 'first release a lease of the catalog whose owner is gone for good, such as with its machine')
   withExamples(command, [
     ['holds --from file:/backups', 'every backup, and how many payloads it holds'],
     ['holds 9f86d0818...0a08 --from file:/backups', 'the backups that hold this payload'],
@@ -29,6 +32,7 @@ export function registerHolds(program: Command, terminal: Terminal): void {
 async function runHolds(id: string | undefined, options: HoldsOptions, terminal: Terminal): Promise<void> {
   const payloadId = id === undefined ? undefined : checkPayloadId(id)
   const { signal } = terminal
+  if (options.release !== undefined) await release(options.release, options.catalog)
   const holders = await withDestinations(options.from, async (destinations) => {
     const find = async (catalog: Catalog | undefined): Promise<readonly Holder[]> => {
       const found = await findHolds({ catalog, destinations }, { signal })
@@ -37,6 +41,15 @@ async function runHolds(id: string | undefined, options: HoldsOptions, terminal:
     return options.catalog === undefined ? await find(undefined) : await withCatalog(options.catalog, { create: false }, find)
   })
   await new Output(terminal, options).result({ payloadId, holders }, () => describe(holders, payloadId))
+}
+
+/** What cannot be proven, an operator may know. */
+async function release(leaseId: string, catalogPath: string | undefined): Promise<void> {
+  if (catalogPath === undefined) throw new InvalidArgumentError('Cannot release a lease: no catalog is named', { hint: 'Name the one that has it with --catalog' })
+  await withCatalog(catalogPath, { create: false }, async (catalog) => {
+    if (await new Leases({ catalog }).releaseUnproven(leaseId)) return
+    throw new InvalidArgumentError(`Cannot release lease ${JSON.stringify(leaseId)}: the catalog has none of that ID`, { hint: 'See those it has with "holdfast holds", without --release' })
+  })
 }
 
 function describe(holders: readonly Holder[], payloadId: string | undefined): readonly string[] {

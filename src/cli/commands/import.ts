@@ -5,7 +5,7 @@ import { isSystemError } from '../../files.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { parseStoreUrl } from '../store-url.ts'
-import { withStoreOf } from '../stores.ts'
+import { withPayloads, withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, plural, printable } from '../text.ts'
 import { type ImportCounts, importTree, refuseInside } from '../tree/import-tree.ts'
@@ -53,7 +53,7 @@ async function runImport(directory: string, options: ImportCommandOptions, termi
     try {
       const onProgress = ({ bytes, files }: ImportCounts): void => progress.update({ bytes, count: files, noun: 'files' })
       await payloads?.addUser(store.storeId)
-      const counts = await importTree({ directory, store, share, payloads, signal: terminal.signal, onProgress })
+      const counts = await withPayloads(options.store, { use: 'need', signal: terminal.signal }, ({ signal }) => importTree({ directory, store, share, payloads, signal, onProgress }))
       progress.end()
       const elapsedMs = performance.now() - startedMs
       const document = { share, storeId: store.storeId, ...counts, elapsedMs: Math.round(elapsedMs) }

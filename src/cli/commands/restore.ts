@@ -4,41 +4,53 @@ import { type Manifest, parseManifest } from '../../snapshot/manifest.ts'
 import { restoreBackup, type RestoreReport } from '../../restore/restore-backup.ts'
 import { prepare } from '../../restore/prepare.ts'
 import type { Swappable } from '../../swappable.ts'
-import { withCatalogIfPossible } from '../catalogs.ts'
+import { withLeasesIfPossible } from '../catalogs.ts'
 import { ID_HELP, withExamples, withSource, withStore } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
-import { Output, type OutputOptions } from '../output.ts'
+import { Output } from '../output.ts'
 import { catalogPathOf, parseStoreUrl } from '../store-url.ts'
 import { withHome } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatCount, formatDuration, formatPace, formatTime, plural, printable } from '../text.ts'
+import { withTrial } from '../trials.ts'
+import { refuseWithoutPath, restorePath, type RestorePathOptions } from './restore-path.ts'
 
-interface RestoreOptions extends OutputOptions {
-  readonly from: string
-  readonly store: string
-  readonly adopt?: boolean | undefined
-  readonly allowStoreId?: boolean | undefined
-  readonly catalog?: string | undefined
-  readonly yes?: boolean | undefined
-}
+type RestoreOptions = Omit<RestorePathOptions, 'path'> & { readonly path?: string | undefined }
 
 export function registerRestore(program: Command, terminal: Terminal): void {
-  const command = withStore(withSource(program.command('restore').description('replace a store by what a backup holds')))
+  const restoring = withStore(withSource(program.command('restore').description('replace a store by what a backup holds, or bring one file or directory back')))
     .argument('<id>', ID_HELP)
     .option('--allow-store-id', 'restore the backup of another store; the store keeps its own ID')
     .option('--catalog <path>', "where the job is recorded (default: the directory catalog within the store's; of a Postgres store one in ~/.local/state/holdfast)")
     .option('-y, --yes', 'do not ask')
+    .option('--path <path>', 'bring back only this file or directory, share/directory/name, into a store that goes on as it is')
+    .option('--to-path <path>', 'bring it back under this path; the directory above is there (default: where it was)')
+    .option('--overwrite', 'replace what is there already')
+    .option('--payloads <dir>', 'with --path: see first that all its payloads are in this payload directory; with --allow-store-id too, note there that this store needs them')
+  const command = withTrial(restoring, 'a restore with --path')
   withExamples(
     command,
     [
       ['restore latest --from file:/backups --store level:/srv/metadata', 'say what would be replaced, ask, restore'],
       ['restore 01JD3 --from file:/backups --store level:./copy --yes', 'into a new store, from a script'],
+      ['restore 01JD3 --from file:/backups --store level:/srv/metadata --path photos/2026', 'one directory that was lost'],
+      ['restore 01JD3 --from file:/backups --store level:/srv/metadata --path photos/a.jpg --to-path photos/old/a.jpg', 'one file, beside the one there is'],
     ],
     `The backup is restored beside the store and checked in full before it takes its place, in one step. The store that was there before is
 kept: "holdfast rollback" brings it back. The store may be damaged, or not exist yet. No other process may have
-a LevelDB store open; of a Postgres store, writes of others are refused for that time, and reads go on.`,
+a LevelDB store open; of a Postgres store, writes of others are refused for that time, and reads go on.
+
+With --path the store stays, and nobody is held up. The backup is restored into a temporary store first, which needs as much space and checks all of
+it; then what was asked for appears in one step, whole; --overwrite replaces what is there in the same step. Interrupted or killed, the command
+leaves the tree as it was, or whole; a share .holdfast-restore-... that a killed one leaves is removed by the next. Locks and pending
+uploads are not brought back.`,
   )
-  command.action((id: string, options: RestoreOptions) => restore(id, options, terminal))
+  command.action(async (id: string, options: RestoreOptions) => {
+    const { path } = options
+    if (path !== undefined) return await restorePath(id, { ...options, path }, terminal)
+    refuseWithoutPath(options)
+    await restore(id, options, terminal)
+  })
 }
 
 async function restore(id: string, options: RestoreOptions, terminal: Terminal): Promise<void> {
@@ -56,10 +68,12 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
       await output.confirm('Restore it?', options)
       const progress = output.progress('restore')
       try {
-        const report = await withCatalogIfPossible(catalogPathOf(options.store, options.catalog), (text) => output.warn(printable(text)), (catalog) =>
+        const parts = { store: options.store, catalogPath: catalogPathOf(options.store, options.catalog), signal, warn: (text: string) => output.warn(printable(text)) }
+        const report = await withLeasesIfPossible(parts, (leased) =>
           restoreBackup({
             ...attempt,
-            catalog,
+            signal: leased.signal,
+            catalog: leased.catalog,
             onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `restore: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
           }),
         )

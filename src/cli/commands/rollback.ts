@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { rollback } from '../../restore/rollback.ts'
-import { withCatalogIfPossible } from '../catalogs.ts'
+import { withLeasesIfPossible } from '../catalogs.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { catalogPathOf, parseStoreUrl } from '../store-url.ts'
@@ -30,7 +30,10 @@ async function runRollback(options: RollbackOptions, terminal: Terminal): Promis
     // Where there is no store, there is nothing to roll back, and no catalog is made of that.
     const isThere = (await target.engines()).live !== undefined
     const report = isThere
-      ? await withCatalogIfPossible(catalogPathOf(options.store, options.catalog), (text) => output.warn(printable(text)), (catalog) => rollback({ target, catalog }))
+      ? await withLeasesIfPossible(
+          { store: options.store, catalogPath: catalogPathOf(options.store, options.catalog), signal: terminal.signal, warn: (text) => output.warn(printable(text)) },
+          ({ catalog }) => rollback({ target, catalog }),
+        )
       : await rollback({ target })
     for (const warning of report.warnings) await output.warn(printable(warning.message))
     await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => [

@@ -1,37 +1,33 @@
-import { tmpdir } from 'node:os'
 import { type Command, Option } from 'commander'
 import { resolveBackup } from '../../backup/resolve-backup.ts'
-import { verifyBackup, type TrialStore, type VerificationLevel, type VerifyReport } from '../../backup/verify-backup.ts'
+import { verifyBackup, type VerificationLevel, type VerifyReport } from '../../backup/verify-backup.ts'
 import { VERIFICATION_LEVELS } from '../../catalog/catalog.ts'
 import type { Destination } from '../../destination.ts'
 import { InvalidArgumentError } from '../../errors.ts'
-import { type Manifest, parseManifest } from '../../snapshot/manifest.ts'
+import { parseManifest } from '../../snapshot/manifest.ts'
 import { withOptionalCatalog } from '../catalogs.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { parseServerUrl } from '../store-url.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, formatTime, plural, printable } from '../text.ts'
+import { noServer, openTrial, type TrialOptions, withTrial } from '../trials.ts'
 import { PayloadDirectory } from '../tree/payload-directory.ts'
 
-interface VerifyCommandOptions extends OutputOptions {
+interface VerifyCommandOptions extends OutputOptions, TrialOptions {
   readonly from: string
   readonly level: VerificationLevel
   readonly catalog?: string | undefined
-  readonly trialDir: string
   readonly payloads?: string | undefined
-  readonly trialServer?: string | undefined
 }
 
 export function registerVerify(program: Command, terminal: Terminal): void {
-  const command = withSource(program.command('verify').description('check a backup; changes nothing at the destination'))
+  const verifying = withSource(program.command('verify').description('check a backup; changes nothing at the destination'))
     .argument('<id>', ID_HELP)
     .addOption(new Option('--level <level>', 'how thoroughly').choices(VERIFICATION_LEVELS).default('checksum'))
     .option('--catalog <path>', 'a catalog to record the outcome in')
     .option('--payloads <dir>', 'the payload directory, for level payloads')
-    .option('--trial-dir <dir>', 'where the temporary store of level restore is made', tmpdir())
-    .option('--trial-server <url>', 'where that of a Postgres backup is made, in a schema of its own: postgres://USER@HOST/DATABASE')
+  const command = withTrial(verifying, 'level restore')
   withExamples(
     command,
     [
@@ -83,9 +79,7 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
 async function refusePostgres(destination: Destination, backupId: string, signal: AbortSignal): Promise<void> {
   const bytes = await destination.manifest(backupId, { signal }).catch(() => undefined)
   if (bytes === undefined || kindOf(bytes, backupId) !== 'postgres') return
-  throw new InvalidArgumentError(`Cannot try to restore backup ${backupId}: it is of a Postgres store, and no server is named to try it on`, {
-    hint: 'Name one with --trial-server postgres://USER@HOST/DATABASE; the trial is made in a schema of its own there, and removed',
-  })
+  throw noServer(backupId)
 }
 
 function kindOf(manifest: Uint8Array, backupId: string): string | undefined {
@@ -94,19 +88,6 @@ function kindOf(manifest: Uint8Array, backupId: string): string | undefined {
   } catch {
     return undefined
   }
-}
-
-/** A store of the backup's kind that lasts for one trial. */
-async function openTrial({ storeKind }: Manifest, { trialDir, trialServer }: VerifyCommandOptions, output: Output): Promise<TrialStore> {
-  if (storeKind !== 'postgres' || trialServer === undefined) return await openLevelTrial(trialDir, output)
-  const { openPostgresTrial } = await import('../../stores/postgres/index.ts')
-  return await openPostgresTrial(parseServerUrl(trialServer))
-}
-
-/** In LevelDB; the records of memory stores are the same. */
-async function openLevelTrial(parent: string, output: Output): Promise<TrialStore> {
-  const trials = await import('../trial-directory.ts')
-  return await trials.openLevelTrial(parent, { onWarning: ({ message }) => output.warn(printable(message)) })
 }
 
 function describeReport({ backupId, manifest, level, bytes, frames, durationMs }: VerifyReport): string {

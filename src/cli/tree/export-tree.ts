@@ -10,7 +10,7 @@ import { isSystemError } from '../../files.ts'
 import type { Block, Inode, InodeNumber, MetadataStore } from '../../metadata/metadata-store.ts'
 import { asHoldfastError } from '../system-errors.ts'
 import type { PayloadDirectory } from './payload-directory.ts'
-import { forEachLimited } from './workers.ts'
+import { forEachLimited } from '../../in-parallel.ts'
 
 export interface ExportOptions {
   /** Created; if it exists it must be an empty directory. */

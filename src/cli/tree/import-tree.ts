@@ -6,13 +6,14 @@ import { constants, type BigIntStats } from 'node:fs'
 import { type FileHandle, lstat, open, readdir, readlink, realpath } from 'node:fs/promises'
 import { isUtf8 } from 'node:buffer'
 import { join, sep } from 'node:path'
+import { messageOf } from '../../error-message.ts'
 import { CombinedError, InvalidArgumentError } from '../../errors.ts'
 import { isSystemError } from '../../files.ts'
 import type { Block, Content, InodeAttributes, InodeNumber, InodeType, MetadataStore, NewInode } from '../../metadata/metadata-store.ts'
 import { asHoldfastError } from '../system-errors.ts'
 import { type PayloadDirectory, payloadIdOf } from './payload-directory.ts'
 import { beginImport, removeUnfinishedImports } from './unfinished-imports.ts'
-import { drainStack, forEachLimited } from './workers.ts'
+import { drainStack, forEachLimited } from '../../in-parallel.ts'
 
 /** Files up to this size are one payload; larger ones are a list of blocks of this size, the last one shorter. */
 export const BLOCK_BYTES: number = 4 * 1024 * 1024
@@ -59,6 +60,7 @@ export async function importTree(options: ImportOptions): Promise<ImportCounts> 
   const stats = await lstat(await realpath(directory), { bigint: true })
   if (!stats.isDirectory()) throw notDirectory(directory)
   await removeUnfinishedImports(store)
+  await options.payloads?.removeAbandoned()
   const importer = new TreeImporter(options)
   try {
     const unfinished = await beginImport(store, share)
@@ -299,8 +301,4 @@ async function realExisting(path: string): Promise<string> {
     if (!isSystemError(error, 'ENOENT') || parent === path) throw error
     return join(await realExisting(parent), path.slice(parent.length))
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

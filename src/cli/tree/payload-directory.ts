@@ -15,6 +15,9 @@ const DIRECTORY = /^[0-9a-f]{2}$/
 /** A file for each store that refers to payloads of the directory, named by the store's ID. */
 const USERS_DIRECTORY = 'stores'
 const LISTED_AT_ONCE = 64
+const TEMPORARY = /^[0-9a-f]{62}\.[0-9a-f-]{36}\.tmp$/
+/** How long after its last write a file is still taken for that of a running import, which writes it in one go. */
+const GRACE_MS: number = 24 * 60 * 60 * 1000
 
 function existsAlready(error: unknown): void {
   if (!isSystemError(error, 'EEXIST')) throw error
@@ -25,29 +28,38 @@ export function payloadIdOf(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 
+export interface PayloadDirectoryOptions {
+  /** @default false */
+  readonly create?: boolean | undefined
+  readonly files?: Files | undefined
+  /** Called before payloads are deleted; when it rejects, none is. */
+  readonly beforeDelete?: (() => Promise<void>) | undefined
+}
+
 export class PayloadDirectory implements PayloadStore {
   readonly path: string
   readonly #files: Files
+  readonly #beforeDelete: () => Promise<void>
   /** Payloads being written or known to be there, so that equal blocks are written once. */
   readonly #writing = new Map<string, Promise<boolean>>()
   readonly #directories = new Map<string, Promise<void>>()
 
-  private constructor(path: string, files: Files) {
+  private constructor(path: string, files: Files, beforeDelete: () => Promise<void>) {
     this.path = path
     this.#files = files
+    this.#beforeDelete = beforeDelete
   }
 
   /** Opens a payload directory; rejects with `entry_not_found` when it is missing and `create` is not set. */
-  static async open(path: string, options: { readonly create?: boolean | undefined; readonly files?: Files | undefined } = {}): Promise<PayloadDirectory> {
-    const files = options.files ?? nodeFiles
+  static async open(path: string, { create = false, files = nodeFiles, beforeDelete = async () => {} }: PayloadDirectoryOptions = {}): Promise<PayloadDirectory> {
     const info = await files.info(path)
     if (info === undefined) {
-      if (options.create !== true) throw new MetadataError('entry_not_found', `Cannot open the payloads in ${JSON.stringify(path)}: there is no such directory`)
+      if (!create) throw new MetadataError('entry_not_found', `Cannot open the payloads in ${JSON.stringify(path)}: there is no such directory`)
       await files.makeDirectory(path)
     } else if (info.type !== 'directory') {
       throw new MetadataError('not_a_directory', `Cannot open the payloads in ${JSON.stringify(path)}: it is not a directory`)
     }
-    return new PayloadDirectory(path, files)
+    return new PayloadDirectory(path, files, beforeDelete)
   }
 
   get url(): string {
@@ -70,8 +82,9 @@ export class PayloadDirectory implements PayloadStore {
     return await Promise.all(payloadIds.map(async (payloadId) => PAYLOAD_ID.test(payloadId) && (await this.#stored(payloadId)) !== undefined))
   }
 
-  /** No writer may be beside it: the command line has the store open that payloads are written for. */
+  /** No import may be beside it, for imports do not renew what is there: they are kept off by what keeps the store, and `beforeDelete` looks. */
   async deleteUnchanged(payloads: readonly StoredPayload[]): Promise<readonly string[]> {
+    await this.#beforeDelete()
     const deleted: string[] = []
     for (const { payloadId, version } of payloads) {
       if ((await this.#stored(payloadId))?.version !== version) continue
@@ -79,6 +92,18 @@ export class PayloadDirectory implements PayloadStore {
       deleted.push(payloadId)
     }
     return deleted
+  }
+
+  /** Removes what killed imports left half written a day ago or longer. Others may import meanwhile. */
+  async removeAbandoned(): Promise<void> {
+    for (const directory of (await this.#files.list(this.path)).filter((name) => DIRECTORY.test(name))) {
+      for (const name of (await this.#files.list(join(this.path, directory))).filter((found) => TEMPORARY.test(found))) {
+        const temporary = join(this.path, directory, name)
+        const info = await this.#files.info(temporary)
+        if (info?.type !== 'file' || Date.now() - info.modifiedAtMs < GRACE_MS) continue
+        await removeIfThere(this.#files, temporary)
+      }
+    }
   }
 
   /** Says that a store refers to payloads in this directory; durable when it resolves. */

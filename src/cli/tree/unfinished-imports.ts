@@ -4,7 +4,7 @@
  */
 import { newBackupId } from '../../backup-id.ts'
 import type { MetadataStore } from '../../metadata/metadata-store.ts'
-import { removeShareTree } from './remove-share.ts'
+import { removeShareTree } from '../../metadata/remove-tree.ts'
 
 const SETTING_PREFIX = 'holdfast.import.'
 const SHARE_OPTION = 'import'

@@ -35,7 +35,7 @@ export async function openLevelCatalog(path: string, { create = true, ...options
   } catch (error) {
     held.delete(directory)
     if (!(error instanceof CatalogUnavailableError)) throw error
-    throw new CatalogUnavailableError(`${error.message}, at "${directory}"`, { cause: error, hint: error.hint, retryable: error.retryable })
+    throw new CatalogUnavailableError(`${error.message}, at "${directory}"`, { cause: error, hint: error.hint, retryable: error.retryable, details: error.details })
   }
 }
 

@@ -1,4 +1,5 @@
-/** Cleaning up after a failure without losing either error. */
+/** Cleaning up without losing an error. */
+import { messageOf } from '../../error-message.ts'
 import { CombinedError } from '../../errors.ts'
 
 /** Cleans up after an error and throws it, together with what goes wrong then. */
@@ -11,6 +12,9 @@ export async function andAlso(error: unknown, cleanUp: () => Promise<void>): Pro
   throw error
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+/** Calls `use` with a resource, and closes it whatever happens. Rejects with both errors when both fail. */
+export async function closing<Resource extends { close(): Promise<void> }, T>(resource: Resource, use: (resource: Resource) => Promise<T>): Promise<T> {
+  const result = await use(resource).catch((error: unknown) => andAlso(error, () => resource.close()))
+  await resource.close()
+  return result
 }

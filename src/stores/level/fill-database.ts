@@ -1,4 +1,5 @@
 /** Fills an empty database with many records, or leaves it empty. */
+import { messageOf } from '../../error-message.ts'
 import { CombinedError, DestinationNoSpaceError, StoreUnavailableError } from '../../errors.ts'
 import { type KeyRange, type Value, dataRanges } from './key-spans.ts'
 import { isFullDisk } from './open-failure.ts'
@@ -109,8 +110,4 @@ async function writing(write: () => Promise<void> | undefined): Promise<void> {
     if (isFullDisk(message)) throw new DestinationNoSpaceError(message, { cause: error })
     throw new StoreUnavailableError(message, { cause: error })
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

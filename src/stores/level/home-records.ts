@@ -1,5 +1,6 @@
 /** The two small files of a home, read and durably written: the pointer to the live engine, and the journal of a restore. */
 import { join } from 'node:path'
+import { messageOf } from '../../error-message.ts'
 import { StoreUnavailableError } from '../../errors.ts'
 import { type Files, readSmallFile, removeIfThere, replaceFile } from '../../files.ts'
 import type { RestoreJournal } from '../../swappable.ts'
@@ -60,7 +61,7 @@ export class HomeRecords {
       const bytes = await readSmallFile(this.#files, path, MAX_HOME_FILE_BYTES)
       return bytes === undefined ? undefined : parse(bytes)
     } catch (error) {
-      throw new StoreUnavailableError(`Cannot read "${path}": ${error instanceof Error ? error.message : String(error)}`, {
+      throw new StoreUnavailableError(`Cannot read "${path}": ${messageOf(error)}`, {
         cause: error,
         hint: `Put "${name}" back from a copy of this directory, or give the process permission to read it`,
       })

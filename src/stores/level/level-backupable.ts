@@ -7,7 +7,8 @@ import { Interrupt } from '../common/interrupt.ts'
 import { throttle } from '../common/rate-limit.ts'
 import { fillOrEmpty, isEmpty, removeData } from './fill-database.ts'
 import { type KeyRange, type Section, keySpans } from './key-spans.ts'
-import { loadPayloadIds } from './payload-ids-module.ts'
+import type { PayloadIdCounter } from './payload-id-counter.ts'
+import { type PayloadIdFunctions, loadPayloadIds, payloadIdFunctions } from './payload-ids-module.ts'
 import { arrayBatches } from './record-batches.ts'
 import { readSnapshot } from './read-snapshot.ts'
 import type { PayloadIdExtractor, RecordEncoding } from './scan.ts'
@@ -15,7 +16,7 @@ import type { LevelDatabase } from './text-database.ts'
 import { restoreInWorker, snapshotInWorker } from './workers.ts'
 import { writeSnapshot } from './write-snapshot.ts'
 
-export type { KeyRange, PayloadIdExtractor, Section }
+export type { KeyRange, PayloadIdCounter, PayloadIdExtractor, Section }
 
 export interface LevelBackupableOptions {
   /**
@@ -24,6 +25,12 @@ export interface LevelBackupableOptions {
    * backup with `record_invalid`. Only a module can be called in a worker thread.
    */
   readonly payloadIds: PayloadIdExtractor | URL
+  /**
+   * Makes what counts payload IDs by another way, from the same records of the same snapshot; called for each backup, which fails with
+   * `store_inconsistent` when it comes to another number than `payloadIds` gave. A module has it as an export of this name instead.
+   * @default nothing is counted: that the IDs are all there are is for `payloadIds` to see to
+   */
+  readonly countPayloadIds?: (() => PayloadIdCounter) | undefined
   /** Kinds of records, as ranges of keys in ascending order. A key in none of them fails a backup. @default one, "entries", of all keys */
   readonly sections?: readonly Section[] | undefined
   /** Keys that belong to the store itself, such as its ID: not in a snapshot, kept by a restore, and not counted as data. */
@@ -54,7 +61,7 @@ export interface LevelBackupableOptions {
  * runs; closing it ends them with `store_unavailable`. What a restore wrote is durable once the database was closed and its
  * files were synced; LevelDB itself syncs the last batch only.
  *
- * Throws `RangeError` for sections that are not ascending ranges. `backup` and `restore` reject with `backup_unsupported` for
+ * Throws `RangeError` for sections that are not ascending ranges, `TypeError` for a counter beside a module. `backup` and `restore` reject with `backup_unsupported` for
  * a database without snapshots.
  */
 export function levelBackupable(db: LevelDatabase, options: LevelBackupableOptions): Backupable {
@@ -67,7 +74,7 @@ const SAME_RECORDS: readonly StoreKind[] = ['memory', 'level']
 class LevelBackupable implements Backupable {
   readonly kind: StoreKind
   readonly #db: LevelDatabase
-  readonly #payloadIds: PayloadIdExtractor | URL
+  readonly #payloadIds: PayloadIdFunctions | URL
   readonly #multithreading: boolean
   readonly #encoding: RecordEncoding
   readonly #spillDirectory: string | undefined
@@ -81,13 +88,15 @@ class LevelBackupable implements Backupable {
   }
 
   constructor(db: LevelDatabase, options: LevelBackupableOptions) {
+    const { payloadIds, countPayloadIds } = options
+    if (payloadIds instanceof URL && countPayloadIds !== undefined) throw new TypeError('countPayloadIds is an export of the module that payloadIds names')
     const { sections = DEFAULT_SECTIONS, ownKeys, storeId = 'default', schemaVersion = 1, multithreading = false } = options
     const { storeKind = db.supports.permanence ? 'level' : 'memory' } = options
     const { accepts = SAME_RECORDS.includes(storeKind) ? SAME_RECORDS : [storeKind] } = options
     keySpans(sections, ownKeys)
     this.kind = storeKind
     this.#db = db
-    this.#payloadIds = options.payloadIds
+    this.#payloadIds = payloadIds instanceof URL ? payloadIds : payloadIdFunctions(payloadIds, countPayloadIds)
     this.#multithreading = multithreading
     this.#encoding = encodingOf(db, options.encoding)
     this.#spillDirectory = options.spillDirectory
@@ -106,8 +115,8 @@ class LevelBackupable implements Backupable {
       if (this.#multithreading && payloadIds instanceof URL) {
         return await snapshotInWorker(this.#db, target, { ...options, payloadIdsModule: payloadIds.href })
       }
-      const payloadIdsOf = payloadIds instanceof URL ? await loadPayloadIds(payloadIds.href) : payloadIds
-      return await writeSnapshot(this.#db, target, { ...options, payloadIdsOf, checkpoint: () => yieldTo(interrupt) })
+      const { payloadIdsOf, newCounter } = payloadIds instanceof URL ? await loadPayloadIds(payloadIds.href) : payloadIds
+      return await writeSnapshot(this.#db, target, { ...options, payloadIdsOf, counter: newCounter?.(), checkpoint: () => yieldTo(interrupt) })
     } finally {
       release()
     }

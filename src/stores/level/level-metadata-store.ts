@@ -11,6 +11,7 @@ import type {
   NewInode,
   PendingUpload,
   Place,
+  RenameOptions,
   Share,
 } from '../../metadata/metadata-store.ts'
 import * as check from '../../metadata/validate.ts'
@@ -160,10 +161,11 @@ export class LevelMetadataStore extends LevelMetadataReader implements MetadataS
     await this.#queue.run((transaction) => tree.unlinkEntry(transaction, place))
   }
 
-  async rename(from: Place, to: Place): Promise<void> {
+  async rename(from: Place, to: Place, { existing = 'replace' }: RenameOptions = {}): Promise<void> {
     check.checkPlace(from)
     check.checkPlace(to)
-    await this.#queue.run((transaction) => tree.renameEntry(transaction, from, to))
+    check.checkRenameMode(existing)
+    await this.#queue.run((transaction) => tree.renameEntry(transaction, { from, to, existing }))
   }
 
   async setAttributes(inode: InodeNumber, changes: Partial<InodeAttributes>): Promise<Inode> {

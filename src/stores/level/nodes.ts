@@ -36,15 +36,21 @@ export async function requireEntry(reader: Reader, place: Place): Promise<EntryR
   const entry = await readEntry(reader, place)
   if (entry !== undefined) return entry
   await requireDirectory(reader, place.parent)
-  throw new MetadataError('entry_not_found', `Cannot find ${quoted(place)}: there is no such entry`)
+  throw noSuchEntry(place)
+}
+
+export function noSuchEntry(place: Place): MetadataError {
+  return new MetadataError('entry_not_found', `Cannot find ${quoted(place)}: there is no such entry`)
+}
+
+export function nameTaken(place: Place): MetadataError {
+  return new MetadataError('entry_exists', `Cannot create ${quoted(place)}: the name is taken`)
 }
 
 /** That the directory is there and the name in it is free. */
 export async function requireFree(reader: Reader, place: Place): Promise<void> {
   await requireDirectory(reader, place.parent)
-  if ((await readEntry(reader, place)) !== undefined) {
-    throw new MetadataError('entry_exists', `Cannot create ${quoted(place)}: the name is taken`)
-  }
+  if ((await readEntry(reader, place)) !== undefined) throw nameTaken(place)
 }
 
 export async function requireEmpty(reader: Reader, directory: InodeNumber): Promise<void> {

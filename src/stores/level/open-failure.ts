@@ -1,4 +1,5 @@
 /** What errors mean to the user of a home: of opening a LevelDB in it, and of each step of work on it. */
+import { messageOf } from '../../error-message.ts'
 import { DestinationNoSpaceError, type HoldfastError, StoreNotDrainedError, StoreUnavailableError, isHoldfastError } from '../../errors.ts'
 import { isSystemError } from '../../files.ts'
 
@@ -30,7 +31,7 @@ function codeOf(error: unknown): unknown {
 /** What an error of the file system in a step on a home means to its user. */
 function stepFailure(verb: string, path: string, error: unknown): HoldfastError {
   if (isHoldfastError(error)) return error
-  const message = `Cannot ${verb} the store at "${path}": ${error instanceof Error ? error.message : String(error)}`
+  const message = `Cannot ${verb} the store at "${path}": ${messageOf(error)}`
   return isSystemError(error, 'ENOSPC', 'EDQUOT') ? new DestinationNoSpaceError(message, { cause: error }) : new StoreUnavailableError(message, { cause: error })
 }
 

@@ -1,9 +1,33 @@
-/** Loads the function that says which payload IDs a record refers to, from a module of the embedder's. */
+/** The functions that say which payload IDs a database refers to, also from a module of the embedder's. */
+import { type FrameCounter, type PayloadIdCounter, recordCounter } from './payload-id-counter.ts'
 import type { PayloadIdExtractor } from './scan.ts'
 
-/** Imports the module of a URL. Throws `TypeError` when it does not export a function named `payloadIds`. */
-export async function loadPayloadIds(url: string): Promise<PayloadIdExtractor> {
-  const module = (await import(url)) as { readonly payloadIds?: unknown }
-  if (typeof module.payloadIds !== 'function') throw new TypeError(`The module "${url}" does not export a function named "payloadIds"`)
-  return module.payloadIds as PayloadIdExtractor
+export interface PayloadIdFunctions {
+  readonly payloadIdsOf: PayloadIdExtractor
+  readonly newCounter: (() => FrameCounter) | undefined
+}
+
+/** What a module exports. */
+interface PayloadIdModule {
+  readonly payloadIds: PayloadIdExtractor
+  readonly countPayloadIds: () => PayloadIdCounter
+  readonly countFrames: () => FrameCounter
+}
+
+export function payloadIdFunctions(payloadIdsOf: PayloadIdExtractor, countPayloadIds: (() => PayloadIdCounter) | undefined): PayloadIdFunctions {
+  return { payloadIdsOf, newCounter: countPayloadIds && (() => recordCounter(countPayloadIds())) }
+}
+
+/**
+ * Imports the module of a URL, which exports `payloadIds`, and, when it counts too, `countPayloadIds`; that of Holdfast's own stores has
+ * `countFrames` for it. Throws `TypeError` when one of them is no function.
+ */
+export async function loadPayloadIds(url: string): Promise<PayloadIdFunctions> {
+  const module = (await import(url)) as Readonly<Record<string, unknown>>
+  for (const name of ['countPayloadIds', 'countFrames']) {
+    if (module[name] !== undefined && typeof module[name] !== 'function') throw new TypeError(`"${name}" of the module "${url}" is no function`)
+  }
+  const { payloadIds, countPayloadIds, countFrames } = module as Partial<PayloadIdModule>
+  if (typeof payloadIds !== 'function') throw new TypeError(`The module "${url}" does not export a function named "payloadIds"`)
+  return countFrames === undefined ? payloadIdFunctions(payloadIds, countPayloadIds) : { payloadIdsOf: payloadIds, newCounter: countFrames }
 }

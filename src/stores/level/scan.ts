@@ -1,9 +1,11 @@
 /** Reads a whole database in key order, from one view, and cuts it into frames of records. */
+import { messageOf } from '../../error-message.ts'
 import { RecordInvalidError } from '../../errors.ts'
 import { type IdList, checkPayloadId, listOf } from '../../payload-ids/id-list.ts'
 import { type Allocate, MAX_STORED_BYTES } from '../../snapshot/frame.ts'
-import { type StoredRecord, encodeRecords } from '../../snapshot/records.ts'
+import { type StoredRecord, columnsOf, encodeRecords } from '../../snapshot/records.ts'
 import { type KeySpan, type Value, FOREIGN_SPAN, OWN_SPAN, SpanCursor, isBefore, nameOfKey } from './key-spans.ts'
+import type { FrameCounter } from './payload-id-counter.ts'
 import type { StoreView } from './store-view.ts'
 
 export { type RecordEncoding, StoreView } from './store-view.ts'
@@ -14,6 +16,8 @@ export type PayloadIdExtractor = (key: never, value: never, section: string) => 
 export interface ScanOptions {
   readonly spans: readonly KeySpan[]
   readonly payloadIdsOf: PayloadIdExtractor
+  /** Sees every frame. @default none */
+  readonly counter?: FrameCounter | undefined
 }
 
 /** A frame of records of one section, encoded but not sealed, and the payload IDs that they refer to. */
@@ -88,16 +92,18 @@ class FrameCutter {
   readonly #view: StoreView
   readonly #target: ScanTarget
   readonly #payloadIdsOf: (key: Value, value: Value, section: string) => Iterable<string>
+  readonly #counter: FrameCounter | undefined
   readonly #cursor: SpanCursor
   readonly #invalid = new InvalidRecords()
   readonly #full: Frame[] = []
   #frame: Frame | undefined
   #lastKey: Value | undefined
 
-  constructor(view: StoreView, target: ScanTarget, { spans, payloadIdsOf }: ScanOptions) {
+  constructor(view: StoreView, target: ScanTarget, { spans, payloadIdsOf, counter }: ScanOptions) {
     this.#view = view
     this.#target = target
     this.#payloadIdsOf = payloadIdsOf as (key: Value, value: Value, section: string) => Iterable<string>
+    this.#counter = counter
     this.#cursor = new SpanCursor(spans)
   }
 
@@ -118,12 +124,14 @@ class FrameCutter {
 
   async write(): Promise<void> {
     for (const frame of this.#full) {
-      const { section, records } = frame
+      const { section, name, records } = frame
       const payloadIds = this.#packed(frame)
       const encoded = encodeRecords(records, this.#target.allocate)
       if (encoded.includes(REPLACEMENT)) await this.#checkText(frame)
       // What was written is worthless once a record was invalid; the rest is read only to count.
-      if (this.#invalid.count === 0) await this.#target.writeFrame({ section, records: records.length, frame: encoded, payloadIds })
+      if (this.#invalid.count > 0) continue
+      this.#counter?.add({ name, records, columns: () => columnsOf(encoded, records.length) })
+      await this.#target.writeFrame({ section, records: records.length, frame: encoded, payloadIds })
     }
     this.#full.length = 0
   }
@@ -228,8 +236,4 @@ function byteLength(value: Value): number {
 
 function hasReplacement(value: Value): boolean {
   return typeof value === 'string' && value.includes(REPLACEMENT)
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

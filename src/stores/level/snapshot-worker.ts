@@ -13,9 +13,11 @@ const request = workerData as SnapshotRequest
 
 await port.run(() => withDatabase(request.location, async (db): Promise<FromSnapshotWorker> => {
   const sink = new ChunkSink(port)
+  const { payloadIdsOf, newCounter } = await loadPayloadIds(request.payloadIdsModule)
   const payloadIds = await writeSnapshot(db, sink, {
     ...request,
-    payloadIdsOf: await loadPayloadIds(request.payloadIdsModule),
+    payloadIdsOf,
+    counter: newCounter?.(),
     checkpoint: () => port.checkStop(),
     onProgress: (progress) => sink.setProgress(progress),
     allocate: sink.allocate,

@@ -1,5 +1,6 @@
 /** One instant of a database, read from start to end. */
 import { isUtf8 } from 'node:buffer'
+import { messageOf } from '../../error-message.ts'
 import { StoreUnavailableError } from '../../errors.ts'
 import type { StoredRecord } from '../../snapshot/records.ts'
 import type { Value } from './key-spans.ts'
@@ -49,7 +50,7 @@ export class StoreView {
     try {
       return (await this.#iterator.nextv(BATCH_RECORDS)) as readonly StoredRecord[]
     } catch (error) {
-      throw new StoreUnavailableError(`Cannot read the store: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+      throw new StoreUnavailableError(`Cannot read the store: ${messageOf(error)}`, { cause: error })
     }
   }
 

@@ -36,10 +36,11 @@ export class StreamBuilder {
     await this.#writer.writeFrame(section, frame, records)
   }
 
-  /** Ends the stream. The set is the caller's. */
-  async finish(): Promise<PayloadIdSet> {
+  /** Ends the stream, unless `check` throws. The set is the caller's. */
+  async finish(check: (payloadIds: PayloadIdSet) => void): Promise<PayloadIdSet> {
     const payloadIds = await this.#payloadIds.finish()
     try {
+      check(payloadIds)
       await this.#writer.finish({ count: payloadIds.size, digest: payloadIds.digest })
     } catch (error) {
       await payloadIds.close()

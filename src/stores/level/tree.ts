@@ -1,7 +1,7 @@
 /** Operations on the tree: shares, inodes, entries. Each runs within a transaction; arguments have been checked. */
 import { InternalError, InvalidArgumentError, MetadataError } from '../../errors.ts'
 import { changedAttributes, newAttributes, nsOfMs } from '../../metadata/inodes.ts'
-import type { Content, Inode, InodeAttributes, InodeNumber, NewInode, Place, Share } from '../../metadata/metadata-store.ts'
+import type { Content, Inode, InodeAttributes, InodeNumber, NewInode, Place, RenameMode, Share } from '../../metadata/metadata-store.ts'
 import type { Transaction } from './commit-queue.ts'
 import { putContent, removeContent } from './contents.ts'
 import { entryKey, inodeKey, locksOf, shareKey } from './keys.ts'
@@ -68,23 +68,30 @@ export async function unlinkEntry(transaction: Transaction, place: Place): Promi
   await removeEntry(transaction, place, await nodes.requireEntry(transaction, place))
 }
 
-export async function renameEntry(transaction: Transaction, from: Place, to: Place): Promise<void> {
+export interface Renaming {
+  readonly from: Place
+  readonly to: Place
+  readonly existing: RenameMode
+}
+
+export async function renameEntry(transaction: Transaction, { from, to, existing }: Renaming): Promise<void> {
   const moved = await nodes.requireEntry(transaction, from)
   await nodes.requireDirectory(transaction, to.parent)
-  const replaced = await nodes.readEntry(transaction, to)
+  const other = await nodes.readEntry(transaction, to)
+  if (existing === 'refuse' && other !== undefined) throw nodes.nameTaken(to)
+  if (existing === 'exchange' && other === undefined) throw nodes.noSuchEntry(to)
   // The same place, or two names of one file: as on POSIX, nothing happens.
-  if (replaced?.inode === moved.inode) return
+  if (other?.inode === moved.inode) return
   if (moved.type === 'directory') await refuseOwnDescendant(transaction, moved.inode, to)
-  if (replaced !== undefined) {
-    refuseOtherType(moved, replaced, to)
-    await removeEntry(transaction, to, replaced)
-  }
   transaction.delete(entryKey(from))
-  nodes.putEntry(transaction, to, moved)
-  if (moved.type !== 'directory' || from.parent === to.parent) return
-  nodes.putInode(transaction, moved.inode, { ...(await nodes.inodeOfEntry(transaction, from, moved)), parent: to.parent })
-  await nodes.changeLinks(transaction, from.parent, -1)
-  await nodes.changeLinks(transaction, to.parent, 1)
+  if (other !== undefined && existing === 'exchange') {
+    if (other.type === 'directory') await refuseOwnDescendant(transaction, other.inode, from)
+    await moveEntry(transaction, other, { from: to, to: from })
+  } else if (other !== undefined) {
+    refuseOtherType(moved, other, to)
+    await removeEntry(transaction, to, other)
+  }
+  await moveEntry(transaction, moved, { from, to })
 }
 
 export async function changeAttributes(
@@ -123,6 +130,15 @@ export async function requireFile(reader: Reader, inode: InodeNumber): Promise<I
   if (record.type === 'directory') throw new MetadataError('is_a_directory', `Cannot use inode ${inode} as a file: it is a directory`)
   if (record.type !== 'file') throw new InvalidArgumentError(`Cannot use inode ${inode} as a file: it is a ${record.type}`)
   return record
+}
+
+/** Names an entry's inode at its new place; what the old place names is for the caller. */
+async function moveEntry(transaction: Transaction, entry: EntryRecord, { from, to }: Omit<Renaming, 'existing'>): Promise<void> {
+  nodes.putEntry(transaction, to, entry)
+  if (entry.type !== 'directory' || from.parent === to.parent) return
+  nodes.putInode(transaction, entry.inode, { ...(await nodes.inodeOfEntry(transaction, from, entry)), parent: to.parent })
+  await nodes.changeLinks(transaction, from.parent, -1)
+  await nodes.changeLinks(transaction, to.parent, 1)
 }
 
 /** A new inode with its first link, and no content yet. */

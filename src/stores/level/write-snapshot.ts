@@ -3,6 +3,7 @@ import type { SnapshotProgress, SnapshotSink } from '../../backupable.ts'
 import type { PayloadIdSet } from '../../payload-ids.ts'
 import type { Allocate } from '../../snapshot/frame.ts'
 import { type KeyRange, type Section, keySpans } from './key-spans.ts'
+import { type FrameCounter, checkCount } from './payload-id-counter.ts'
 import { type PayloadIdExtractor, type RecordEncoding, StoreView, scan } from './scan.ts'
 import { StreamBuilder, type StreamOptions } from './stream-builder.ts'
 import type { LevelDatabase } from './text-database.ts'
@@ -12,6 +13,8 @@ export interface WriteSnapshotOptions extends Omit<StreamOptions, 'sections'> {
   readonly ownKeys: KeyRange | undefined
   readonly encoding: RecordEncoding
   readonly payloadIdsOf: PayloadIdExtractor
+  /** Made for this snapshot. */
+  readonly counter: FrameCounter | undefined
   /** Called between batches: a chance to yield, or to end the snapshot by throwing. */
   readonly checkpoint: () => Promise<void> | void
   readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
@@ -21,14 +24,14 @@ export interface WriteSnapshotOptions extends Omit<StreamOptions, 'sections'> {
 
 /** Writes the stream and resolves with the set of payload IDs, taken from the same view. The database must be open. */
 export async function writeSnapshot(db: LevelDatabase, sink: SnapshotSink, options: WriteSnapshotOptions): Promise<PayloadIdSet> {
-  const { sections, ownKeys, encoding, checkpoint, allocate } = options
+  const { sections, ownKeys, encoding, counter, checkpoint, allocate } = options
   // First of all, so that the snapshot is as near to the call as can be.
   const view = new StoreView(db, encoding)
   const builder = new StreamBuilder(sink, { ...options, sections: sections.map(({ name }) => name), createdAtMs: view.openedAtMs })
   try {
     await builder.start()
     await scan(view, { writeFrame: (frame) => builder.add(frame), checkpoint, allocate }, { ...options, spans: keySpans(sections, ownKeys) })
-    return await builder.finish()
+    return await builder.finish(({ size }) => counter && checkCount(counter, size))
   } finally {
     await Promise.all([view.close(), builder.close()])
   }

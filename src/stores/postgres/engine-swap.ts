@@ -138,12 +138,12 @@ function isInTheWay(error: unknown): boolean {
   return isHoldfastError(error) && IN_THE_WAY.includes(error.details['sqlState'])
 }
 
-/** How long the next attempt has to wait for a lock, where what is in the way may be an automatic VACUUM or ANALYZE. */
+/** How long the next attempt has to wait for a lock, where what is in the way may be an automatic VACUUM or ANALYZE: what runs for a client is not cancelled. */
 async function vacuumPatienceMs(session: HomeSession, { schema }: EngineSwapOptions): Promise<number | undefined> {
   const [row] = await session.rows<{ timeout: number }>(
     `SELECT setting::int AS timeout FROM pg_settings WHERE name = 'deadlock_timeout' AND EXISTS (
-       SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
-       WHERE l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted AND l.pid <> pg_backend_pid()
+       SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+       WHERE l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted AND a.backend_type IS DISTINCT FROM 'client backend'
          AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1)
          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))`,
     [schema],

@@ -10,6 +10,7 @@ const DYING_MS = 3000
 export class HomeLease {
   readonly #pool: PostgresPool
   readonly #schema: string
+  readonly #answerTimeoutMs: number
   #session: HomeSession | undefined
   /** Whether the session is kept when the work that runs has ended. */
   #isKept = false
@@ -19,9 +20,10 @@ export class HomeLease {
   #wasBroken = false
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(pool: PostgresPool, schema: string) {
+  constructor(pool: PostgresPool, { schema, answerTimeoutMs }: { readonly schema: string; readonly answerTimeoutMs: number }) {
     this.#pool = pool
     this.#schema = schema
+    this.#answerTimeoutMs = answerTimeoutMs
   }
 
   /**
@@ -96,7 +98,8 @@ export class HomeLease {
       this.#session = undefined
       before.close()
     }
-    const session = await HomeSession.open(this.#pool, `Cannot change the engines of the store in schema "${this.#schema}"`)
+    const action = `Cannot change the engines of the store in schema "${this.#schema}"`
+    const session = await HomeSession.open(this.#pool, { action, answerTimeoutMs: this.#answerTimeoutMs })
     try {
       // What was lost may not have ended in the server yet.
       await lockHome(session, this.#schema, { waitMs: before === undefined ? waitMs : Math.max(waitMs, DYING_MS) })

@@ -1,4 +1,5 @@
 /** Who may change a home, and who may write to its store: advisory locks of the server, which go with the session that has them. */
+import { checkWaitMs } from '../../check-number.ts'
 import { RestoreInProgressError, StoreNotDrainedError } from '../../errors.ts'
 import type { HomeSession } from './home-session.ts'
 import { type AdvisoryLockKey, homeLockKey, writeLockKey } from './write-lock.ts'
@@ -11,6 +12,7 @@ export async function lockHome(session: HomeSession, schema: string, { waitMs }:
 
 /** Refuses writers from now on and waits for those in flight. Rejects with `store_not_drained` when they do not end in time. */
 export async function lockOutWriters(session: HomeSession, schema: string, { timeoutMs }: { readonly timeoutMs: number }): Promise<void> {
+  checkWaitMs('timeoutMs', timeoutMs)
   if (await lock(session, writeLockKey(schema), timeoutMs)) return
   throw new StoreNotDrainedError(`Cannot drain the store in schema "${schema}": writes of others have not ended after ${timeoutMs} ms`, { details: { timeoutMs } })
 }

@@ -1,8 +1,9 @@
 /** A connection of its own for work on a home. What it has locked is its own until it is closed, or breaks. */
-import { setTimeout as delay } from 'node:timers/promises'
-import { InternalError, StoreUnavailableError } from '../../errors.ts'
+import { InternalError } from '../../errors.ts'
+import { answerWithin, takeClient } from './snapshot/answers.ts'
 import type { PostgresClient, PostgresPool } from './snapshot/client.ts'
-import { type FailureOptions, postgresError, sqlStateOf } from './snapshot/errors.ts'
+import { CONFIRMED_IN_TIME, KEEPALIVES } from './snapshot/dead-client.ts'
+import { type FailureOptions, isConnectionOver, postgresError } from './snapshot/errors.ts'
 
 /** What the session sets for itself, over whatever the role, the database or the pool has. */
 const SETTINGS: Readonly<Record<string, string>> = {
@@ -14,9 +15,8 @@ const SETTINGS: Readonly<Record<string, string>> = {
   idle_session_timeout: '0',
   idle_in_transaction_session_timeout: '0',
   client_connection_check_interval: '1000',
-  tcp_keepalives_idle: '30',
-  tcp_keepalives_interval: '10',
-  tcp_keepalives_count: '3',
+  ...KEEPALIVES,
+  ...CONFIRMED_IN_TIME,
   default_transaction_isolation: 'read committed',
   default_transaction_read_only: 'off',
   default_transaction_deferrable: 'off',
@@ -24,30 +24,34 @@ const SETTINGS: Readonly<Record<string, string>> = {
   check_function_bodies: 'off',
 }
 
-/** How long a statement may go unanswered before the connection is given up. */
-const ANSWER_TIMEOUT_MS = 60_000
+export interface HomeSessionOptions {
+  /** What its failures are told as. */
+  readonly action: string
+  /** How long a statement may go unanswered before the connection is given up. */
+  readonly answerTimeoutMs: number
+}
 
 export class HomeSession {
   readonly #client: PostgresClient
   readonly #toError: (error: unknown) => Error
+  readonly #answerTimeoutMs: number
   #isClosed = false
-  #isLost = false
-  readonly #onError = (): void => {
-    this.#isLost = true
-  }
+  readonly #lost = new AbortController()
+  readonly #onError = (): void => this.#lost.abort()
 
-  private constructor(client: PostgresClient, failures: FailureOptions) {
+  private constructor(client: PostgresClient, failures: FailureOptions, answerTimeoutMs: number) {
     this.#client = client
+    this.#answerTimeoutMs = answerTimeoutMs
     this.#toError = (error) => postgresError(error, failures)
     client.on('error', this.#onError)
   }
 
-  static async open(pool: PostgresPool, action: string): Promise<HomeSession> {
+  static async open(pool: PostgresPool, { action, answerTimeoutMs }: HomeSessionOptions): Promise<HomeSession> {
     const failures: FailureOptions = { action, badData: 'invalid' }
-    const client = await pool.connect().catch((error: unknown) => {
+    const client = await takeClient(pool, answerTimeoutMs).catch((error: unknown) => {
       throw postgresError(error, failures)
     })
-    const session = new HomeSession(client, failures)
+    const session = new HomeSession(client, failures, answerTimeoutMs)
     try {
       const names = Object.keys(SETTINGS)
       await session.rows(
@@ -65,26 +69,22 @@ export class HomeSession {
 
   /** Whether the connection broke: its locks are gone, or will be when the server notices. */
   get isLost(): boolean {
-    return this.#isLost
+    return this.#lost.signal.aborted
+  }
+
+  /** Calls `tell` when the connection breaks. */
+  onLost(tell: () => void): void {
+    this.#lost.signal.addEventListener('abort', tell, { once: true })
   }
 
   /** The rows of one statement. Bounded in time: one that goes unanswered loses the connection. */
-  async rows<Row extends object>(text: string, values?: unknown[], { timeoutMs = ANSWER_TIMEOUT_MS }: { readonly timeoutMs?: number } = {}): Promise<Row[]> {
+  async rows<Row extends object>(text: string, values?: unknown[], { timeoutMs = this.#answerTimeoutMs }: { readonly timeoutMs?: number } = {}): Promise<Row[]> {
     if (this.#isClosed) throw new InternalError('A session is used after it was closed')
-    const timer = new AbortController()
-    const late = delay(timeoutMs, undefined, { signal: timer.signal }).then(() => {
-      throw new StoreUnavailableError(`The server has not answered after ${timeoutMs} ms`, { retryable: true })
-    })
-    const answer = this.#client.query(text, values)
     try {
-      return (await Promise.race([answer, late])).rows as Row[]
+      return (await answerWithin(this.#client.query(text, values), timeoutMs)).rows as Row[]
     } catch (error) {
-      answer.catch(() => undefined)
-      if (isEnd(error)) this.#isLost = true
+      if (isConnectionOver(error)) this.#lost.abort()
       throw this.#toError(error)
-    } finally {
-      timer.abort()
-      late.catch(() => undefined)
     }
   }
 
@@ -96,14 +96,14 @@ export class HomeSession {
       await this.rows('COMMIT')
       return result
     } catch (error) {
-      if (!this.#isLost) await this.rows('ROLLBACK').catch(() => undefined)
+      if (!this.isLost) await this.rows('ROLLBACK').catch(() => undefined)
       throw error
     }
   }
 
   /** Gives up its locks, so that they are free when this resolves, and closes the connection. Never rejects. */
   async end(): Promise<void> {
-    if (!this.#isLost && !this.#isClosed) await this.rows('SELECT pg_advisory_unlock_all()').catch(() => undefined)
+    if (!this.isLost && !this.#isClosed) await this.rows('SELECT pg_advisory_unlock_all()').catch(() => undefined)
     this.close()
   }
 
@@ -113,10 +113,4 @@ export class HomeSession {
     this.#isClosed = true
     this.#client.release(true)
   }
-}
-
-/** Whether the session is over: what the server says of a statement leaves it as it is, but for classes 08 and 57P, and timeouts that end sessions. */
-function isEnd(error: unknown): boolean {
-  const state = sqlStateOf(error)
-  return state === undefined || /^(?:08|57P|25P03|25P04)/.test(state)
 }

@@ -1,7 +1,8 @@
 /** Postgres: metadata stores in schemas, the homes in which they are replaced, and any schema backed up and restored. */
 export { type PostgresBackupableOptions, type PostgresClient, type PostgresPool, postgresBackupable } from './postgres-backupable.ts'
 export { type PostgresEngines, type PostgresEnginesOptions } from './postgres-engines.ts'
+export { type PayloadGuard, type PayloadGuardOptions, guardPostgresPayloads } from './payload-guard.ts'
 export { PostgresHome, type PostgresHomeOptions } from './postgres-home.ts'
 export { type PostgresMetadataStoreOptions, PostgresMetadataStore } from './postgres-metadata-store.ts'
-export { openPostgresTrial } from './postgres-trial.ts'
+export { openPostgresTrial, type PostgresTrial } from './postgres-trial.ts'
 export { type OpenPostgresHomeOptions, type PostgresStore, type PostgresStoreOptions, openPostgresHome, openPostgresStore } from './postgres-store.ts'

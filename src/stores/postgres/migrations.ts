@@ -2,8 +2,11 @@
 import { ulid } from 'ulid'
 import { RestoreInProgressError, SchemaVersionMismatchError, StoreIdMismatchError, StoreUnavailableError } from '../../errors.ts'
 import { checkStoreId } from '../../metadata/validate.ts'
-import { type PostgresClient, type PostgresPool, quoteName } from './snapshot/client.ts'
-import { postgresError } from './snapshot/errors.ts'
+import { answerWithin, takeClient } from './snapshot/answers.ts'
+import { type BackendTransaction, Backend, THIS_TRANSACTION } from './snapshot/backend.ts'
+import { type PostgresPool, quoteName } from './snapshot/client.ts'
+import { postgresError, sqlStateOf } from './snapshot/errors.ts'
+import { Connection, tablesOf } from './store/connection.ts'
 import { FIRST_TABLES } from './store/tables.ts'
 import { migrationLockKey, writeLockKey } from './write-lock.ts'
 
@@ -19,28 +22,36 @@ export interface MigrateOptions {
   readonly create: boolean
   /** The ID of a store that is made; one that exists must have it. @default a fresh ULID, or the store's own */
   readonly storeId: string | undefined
+  /** How long to wait for another process that makes the store, or brings it up to date. */
+  readonly lockTimeoutMs: number
+  /** How long the server may be silent while it is not at work. */
+  readonly answerTimeoutMs: number
 }
 
+/** SQLSTATE: a lock was not given in time. */
+const LOCK_NOT_AVAILABLE = '55P03'
+
 /**
- * Brings the schema to this release's version and gives the ID of its store. Several processes may do so at once: one works, the others wait.
+ * Brings the schema to this release's version and gives the ID of its store. Several processes may do so at once: one works, the others wait for so long at most.
  *
  * `schema_version_mismatch` when a newer release wrote it, `store_id_mismatch` when it is another store, `restore_in_progress` when there is
  * something to change while its writers are held off, `store_unavailable` when there is no store and none is to be
- * made, when the schema holds what is not a store's, and when the server does not serve.
+ * made, when the schema holds what is not a store's, when another process is still at work on it, and when the server does not serve.
  */
 export async function migrate(pool: PostgresPool, options: MigrateOptions): Promise<string> {
   if (options.storeId !== undefined) checkStoreId(options.storeId)
   for (;;) {
-    const storeId = await transact(pool, `Cannot open the schema "${options.schema}"`, (client) => step(client, options))
+    const storeId = await transact(pool, options, (connection) => step(connection, options))
     if (storeId !== undefined) return storeId
   }
 }
 
 /** Makes one step; when none is left to make, gives the store's ID. */
-async function step(client: PostgresClient, { schema, create, storeId }: MigrateOptions): Promise<string | undefined> {
-  await client.query('SELECT pg_advisory_xact_lock($1, $2)', [...migrationLockKey(schema)])
-  await checkServer(client, schema)
-  const version = await versionOf(client, schema)
+async function step(connection: Connection, options: MigrateOptions): Promise<string | undefined> {
+  const { schema, create, storeId } = options
+  await lockOutOthers(connection, options)
+  await checkServer(connection, schema)
+  const version = await versionOf(connection, schema)
   if (version > SCHEMA_VERSION) {
     throw new SchemaVersionMismatchError(`Cannot open the schema "${schema}": its tables are of version ${version}, and this release has ${SCHEMA_VERSION}`, {
       hint: 'Open it with the release that wrote it',
@@ -48,7 +59,7 @@ async function step(client: PostgresClient, { schema, create, storeId }: Migrate
     })
   }
   if (version > 0) {
-    const actual = await readStoreId(client, schema)
+    const actual = await readStoreId(connection, schema)
     if (storeId !== undefined && storeId !== actual) {
       throw new StoreIdMismatchError(`Cannot open the schema "${schema}" as "${storeId}": it is "${actual}"`, { details: { expected: storeId, actual } })
     }
@@ -56,20 +67,34 @@ async function step(client: PostgresClient, { schema, create, storeId }: Migrate
   } else if (!create) {
     throw new StoreUnavailableError(`Cannot open the schema "${schema}": there is no metadata store`, { hint: 'Check the schema, or make a store there first' })
   }
-  await holdWriteLock(client, schema)
-  if (version === 0) await makeSchema(client, schema)
-  await client.query(`SELECT set_config('search_path', $1, true)`, [`${quoteName(schema)}, pg_temp`])
-  await client.query(MIGRATIONS[version] ?? '')
-  if (version === 0) await client.query('INSERT INTO holdfast_identity (store_id) VALUES ($1)', [storeId ?? ulid()])
-  await client.query('INSERT INTO holdfast_versions (version) VALUES ($1)', [version + 1])
+  await holdWriteLock(connection, schema)
+  if (version === 0) await makeSchema(connection, schema)
+  await connection.rows(`SELECT set_config('search_path', $1, true)`, [`${quoteName(schema)}, pg_temp`])
+  await connection.rows(MIGRATIONS[version] ?? '')
+  if (version === 0) await connection.rows('INSERT INTO holdfast_identity (store_id) VALUES ($1)', [storeId ?? ulid()])
+  await connection.rows('INSERT INTO holdfast_versions (version) VALUES ($1)', [version + 1])
   return undefined
+}
+
+async function lockOutOthers(connection: Connection, { schema, lockTimeoutMs }: MigrateOptions): Promise<void> {
+  try {
+    await connection.rows('SELECT pg_advisory_xact_lock($1, $2)', [...migrationLockKey(schema)])
+  } catch (error) {
+    if (sqlStateOf(error) !== LOCK_NOT_AVAILABLE) throw error
+    throw new StoreUnavailableError(`Cannot open the schema "${schema}": another process was making the store, or bringing it up to date, for all of ${lockTimeoutMs} ms`, {
+      cause: error,
+      hint: 'Try again when it has ended; where no process is at it, end the session of the server that has the lock',
+      retryable: true,
+      details: { sqlState: LOCK_NOT_AVAILABLE, lockTimeoutMs },
+    })
+  }
 }
 
 const OLDEST_SERVER = 150_000
 
-async function checkServer(client: PostgresClient, schema: string): Promise<void> {
-  const { rows } = await client.query(`SELECT current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding`)
-  const { version, encoding } = rows[0] as { readonly version: number; readonly encoding: string }
+async function checkServer(connection: Connection, schema: string): Promise<void> {
+  const [row] = await connection.rows<{ version: number; encoding: string }>(`SELECT current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding`)
+  const { version, encoding } = row ?? { version: 0, encoding: '' }
   if (version < OLDEST_SERVER) throw new StoreUnavailableError(`Cannot open the schema "${schema}": the server is of version ${Math.trunc(version / 10_000)}, and 15 is the oldest that is supported`)
   if (encoding === 'UTF8') return
   throw new StoreUnavailableError(`Cannot open the schema "${schema}": the database is encoded in ${encoding}, and only UTF8 keeps every name`, {
@@ -78,66 +103,61 @@ async function checkServer(client: PostgresClient, schema: string): Promise<void
 }
 
 /** The version of the store in the schema; 0 when it is missing or empty. Throws when it holds something else. */
-async function versionOf(client: PostgresClient, schema: string): Promise<number> {
-  const { rows } = await client.query(
+async function versionOf(connection: Connection, schema: string): Promise<number> {
+  const [found] = await connection.rows<{ name: string }>(
     `SELECT relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
      WHERE nspname = $1 AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relpersistence <> 't'
        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
      ORDER BY relname <> 'holdfast_versions', relname LIMIT 1`,
     [schema],
   )
-  const [found] = rows as { readonly name: string }[]
   if (found === undefined) return 0
   if (found.name !== 'holdfast_versions') {
     throw new StoreUnavailableError(`Cannot open the schema "${schema}": it holds "${found.name}" and is no metadata store`, { hint: 'Name a schema of its own for the store' })
   }
-  const versions = await client.query(`SELECT max(version) AS version FROM ${quoteName(schema)}.holdfast_versions`)
-  const { version } = versions.rows[0] as { readonly version: number | null }
+  const [row] = await connection.rows<{ version: number | null }>(`SELECT max(version) AS version FROM ${quoteName(schema)}.holdfast_versions`)
+  const version = row?.version ?? null
   if (version === null) throw new StoreUnavailableError(`Cannot open the schema "${schema}": its table "holdfast_versions" is empty`)
   return version
 }
 
-async function readStoreId(client: PostgresClient, schema: string): Promise<string> {
-  const { rows } = await client.query(`SELECT store_id FROM ${quoteName(schema)}.holdfast_identity`)
-  const [identity] = rows as { readonly store_id: string }[]
+async function readStoreId(connection: Connection, schema: string): Promise<string> {
+  const [identity] = await connection.rows<{ store_id: string }>(`SELECT store_id FROM ${quoteName(schema)}.holdfast_identity`)
   if (identity === undefined) throw new StoreUnavailableError(`Cannot open the schema "${schema}": its table "holdfast_identity" is empty`)
   return identity.store_id
 }
 
-async function holdWriteLock(client: PostgresClient, schema: string): Promise<void> {
-  const { rows } = await client.query('SELECT pg_try_advisory_xact_lock_shared($1, $2) AS given', [...writeLockKey(schema)])
-  if ((rows[0] as { readonly given: boolean }).given) return
+async function holdWriteLock(connection: Connection, schema: string): Promise<void> {
+  const [lock] = await connection.rows<{ given: boolean }>('SELECT pg_try_advisory_xact_lock_shared($1, $2) AS given', [...writeLockKey(schema)])
+  if (lock?.given === true) return
   throw new RestoreInProgressError(`Cannot change the tables of the schema "${schema}": it is being restored`)
 }
 
 /** The schema where it is missing, and in it the table that says it is a store's. */
-async function makeSchema(client: PostgresClient, schema: string): Promise<void> {
-  const { rows } = await client.query('SELECT FROM pg_namespace WHERE nspname = $1', [schema])
-  if (rows.length === 0) await client.query(`CREATE SCHEMA ${quoteName(schema)}`)
-  await client.query(`CREATE TABLE ${quoteName(schema)}.holdfast_versions (version integer PRIMARY KEY, migrated_at timestamptz NOT NULL DEFAULT now())`)
+async function makeSchema(connection: Connection, schema: string): Promise<void> {
+  const found = await connection.rows('SELECT FROM pg_namespace WHERE nspname = $1', [schema])
+  if (found.length === 0) await connection.rows(`CREATE SCHEMA ${quoteName(schema)}`)
+  await connection.rows(`CREATE TABLE ${quoteName(schema)}.holdfast_versions (version integer PRIMARY KEY, migrated_at timestamptz NOT NULL DEFAULT now())`)
 }
 
-async function transact<T>(pool: PostgresPool, action: string, work: (client: PostgresClient) => Promise<T>): Promise<T> {
-  const failed = (error: unknown): Error => postgresError(error, { action, badData: 'invalid' })
-  const client = await pool.connect().catch((error: unknown) => {
-    throw failed(error)
+async function transact<T>(pool: PostgresPool, options: MigrateOptions, work: (connection: Connection) => Promise<T>): Promise<T> {
+  const { schema, lockTimeoutMs, answerTimeoutMs } = options
+  const toError = (error: unknown): Error => postgresError(error, { action: `Cannot open the schema "${schema}"`, badData: 'invalid' })
+  const client = await takeClient(pool, answerTimeoutMs).catch((error: unknown) => {
+    throw toError(error)
   })
-  client.on('error', ignore)
-  let isOver = false
+  const connection = new Connection(client, { schema, tables: tablesOf(schema), toError, patience: (answer) => answerWithin(answer, answerTimeoutMs) })
   try {
-    await client.query('BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE')
-    const result = await work(client)
-    await client.query('COMMIT')
-    isOver = true
+    const begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = ${lockTimeoutMs}; ${THIS_TRANSACTION}`
+    const [begun] = await connection.rows<BackendTransaction>(begin)
+    if (begun !== undefined) connection.beWith(new Backend(pool, begun, answerTimeoutMs).patience)
+    const result = await work(connection)
+    await connection.rows('COMMIT')
     return result
   } catch (error) {
-    isOver = await client.query('ROLLBACK').then(() => true, () => false)
-    throw failed(error)
+    await connection.rollBack()
+    throw error
   } finally {
-    if (isOver) client.removeListener('error', ignore)
-    client.release(!isOver)
+    connection.release()
   }
 }
-
-/** What breaks a connection reaches the statement that runs on it, or the next one. */
-function ignore(): void {}

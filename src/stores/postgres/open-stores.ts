@@ -1,4 +1,5 @@
 /** The engines of a home that are open, each once, however many ask for it at the same time. */
+import { messageOf } from '../../error-message.ts'
 import { StoreUnavailableError, isHoldfastError } from '../../errors.ts'
 import type { MetadataStore } from '../../metadata/metadata-store.ts'
 
@@ -30,7 +31,7 @@ export class OpenStores {
     } catch (error) {
       if (this.#open.get(engine) === opening) this.#open.delete(engine)
       if (isHoldfastError(error)) throw error
-      throw new StoreUnavailableError(`Cannot open engine "${engine}" in schema "${schema}": ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+      throw new StoreUnavailableError(`Cannot open engine "${engine}" in schema "${schema}": ${messageOf(error)}`, { cause: error })
     }
   }
 

@@ -1,6 +1,7 @@
 /** A pool of connections: the caller's, or one of our own made from a URL. */
 import { InvalidArgumentError } from '../../errors.ts'
 import type { PostgresPool } from './snapshot/client.ts'
+import { ownPool } from './snapshot/own-pool.ts'
 
 export interface PoolHandle {
   readonly pool: PostgresPool
@@ -26,10 +27,7 @@ export async function poolHandle(connection: PostgresPool | string): Promise<Poo
     return { pool: connection, close: async () => {} }
   }
   if (!isConnectionUrl(connection)) throw new InvalidArgumentError('Cannot use the connection URL: it is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE, with what is special in a URL escaped')
-  const { Pool } = await import('pg')
-  const pool = new Pool({ connectionString: connection, application_name: 'holdfast', connectionTimeoutMillis: CONNECTION_TIMEOUT_MS, keepAlive: true })
-  // An idle connection that breaks is replaced when it is needed.
-  pool.on('error', () => undefined)
+  const pool = await ownPool({ connectionString: connection, connectionTimeoutMillis: CONNECTION_TIMEOUT_MS })
   return { pool, close: () => pool.end() }
 }
 

@@ -1,18 +1,19 @@
 /** Single statements over any connection of a pool. */
 import type { Query } from './home-records.ts'
+import { answerWithin, takeClient } from './snapshot/answers.ts'
 import type { PostgresPool } from './snapshot/client.ts'
 import { postgresError } from './snapshot/errors.ts'
 
-/** Runs each statement by itself; what fails is told as this action. */
-export function poolQuery(pool: PostgresPool, action: string): Query {
+/** Runs each statement by itself; what fails, or goes unanswered for longer than this, is told as this action. */
+export function poolQuery(pool: PostgresPool, action: string, answerTimeoutMs: number): Query {
   const toError = (error: unknown): Error => postgresError(error, { action, badData: 'invalid' })
   return async (text, values) => {
-    const client = await pool.connect().catch((error: unknown) => {
+    const client = await takeClient(pool, answerTimeoutMs).catch((error: unknown) => {
       throw toError(error)
     })
     client.on('error', ignore)
     try {
-      const { rows } = await client.query(text, values)
+      const { rows } = await answerWithin(client.query(text, values), answerTimeoutMs)
       client.removeListener('error', ignore)
       client.release()
       return rows as object[]

@@ -1,12 +1,16 @@
 /** Backs up and restores any schema of a Postgres database, from version 15 on. */
 import { availableParallelism } from 'node:os'
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../backupable.ts'
+import { MAX_WAIT_MS, checkWholeNumber } from '../../check-number.ts'
 import { BackupAbortedError } from '../../errors.ts'
 import type { PayloadIdSet } from '../../payload-ids.ts'
 import { Interrupt } from '../common/interrupt.ts'
 import { throttle } from '../common/rate-limit.ts'
+import { poolQuery } from './pool-query.ts'
+import { ANSWER_TIMEOUT_MS } from './snapshot/answers.ts'
 import type { PostgresClient, PostgresPool } from './snapshot/client.ts'
 import { readSnapshot } from './snapshot/read-snapshot.ts'
+import { type SessionIdentity, identityOf } from './snapshot/session-identity.ts'
 import { connectionOf, restoreInWorker, snapshotInWorker } from './snapshot/workers.ts'
 import { writeSnapshot } from './snapshot/write-snapshot.ts'
 
@@ -21,6 +25,12 @@ export interface PostgresBackupableOptions {
    * on the column with `COLLATE "C"` spares the server doing so.
    */
   readonly payloadIds: string
+  /**
+   * A query that says by another way how many references there are: one row with a `count` of the rows other than NULL that `payloadIds`
+   * gives, and, where it can be told, a `digest` of them: `sum(hashtextextended(id COLLATE "C", 0))`. It runs in the same snapshot, without
+   * indexes. A backup fails with `store_inconsistent` when it does not fit. @default nothing is counted: that the IDs are all there are is for `payloadIds` to see to
+   */
+  readonly countPayloadIds?: string | undefined
   /** The version of what tables and columns mean; a snapshot of another one is refused. */
   readonly schemaVersion: number
   /** What a snapshot says it was taken from. @default "default" */
@@ -33,16 +43,24 @@ export interface PostgresBackupableOptions {
    */
   readonly writersLock?: readonly [number, number] | undefined
   /**
-   * How many connections a backup reads with. Each takes one of the server's; a pool that has fewer gives what it has. More than the machine
-   * has processors to spare make the server's own queries wait.
+   * How many connections a backup reads with. Each takes one of the server's; a pool that has fewer gives what it has. Of two, one reads the
+   * payload IDs and one the tables, each in one scan; more read ranges of large tables at once, which pushes other pages out of the
+   * server's memory. More than the machine has processors to spare make the server's own queries wait.
    * @default 2, or 1 on a machine of two processors or fewer
    */
   readonly connections?: number | undefined
   /** How long to wait for a table that is locked: by a migration during a backup, by anyone during a restore. @default 10,000 */
   readonly lockTimeoutMs?: number | undefined
   /**
-   * Whether to work in a worker thread, which makes connections like the pool's. A pool that hides how it connects, or that needs a function
-   * for it, is used on the calling thread in any case.
+   * How long the server may be silent where something is waited for, in milliseconds. It is asked over one more connection then whether it is at work,
+   * for a statement may rightly take long; where it is not, or does not say so in the same time, the backup or restore fails with
+   * `store_unavailable`, to be tried again. A slow sink or source is no silence. @default 60,000
+   */
+  readonly answerTimeoutMs?: number | undefined
+  /**
+   * Whether to work in a worker thread, which makes connections like the pool's, in the role that a connection of the pool has. What else is
+   * done to those when they are made, such as by a listener to the pool's "connect", is not done there: where the query or a trigger needs it, use `false`.
+   * A pool that hides how it connects, or that needs a function for it, is used on the calling thread in any case.
    * @default true
    */
   readonly worker?: boolean | undefined
@@ -62,10 +80,11 @@ const DEFAULT_LOCK_TIMEOUT_MS = 10_000
  * empty until it is committed, or wait. It drops and re-creates foreign keys and indexes in it, and disables triggers.
  *
  * Not in a snapshot: large objects, and everything that is not a table or a sequence. Beside the errors that a `Backupable` has, it rejects with
- * `store_unavailable` when the server cannot be reached or breaks off, `store_not_drained` when a lock is not given in time,
+ * `store_unavailable` when the server cannot be reached or breaks off (with `details.outcome` "unknown" when that was in the very commit of a
+ * restore: the schema is empty still, or holds all of it), `store_not_drained` when a lock is not given in time,
  * `restore_in_progress` when another restore fills the schema, and `destination_no_space` when the server's disk is full.
  *
- * Throws `RangeError` for a number of connections that is not 1 to 16.
+ * Throws `RangeError` for a number of connections that is not 1 to 16, and for a wait for locks that is not from 1 ms to a day.
  */
 export function postgresBackupable(pool: PostgresPool, options: PostgresBackupableOptions): Backupable {
   return new PostgresBackupable(pool, options)
@@ -79,9 +98,11 @@ class PostgresBackupable implements Backupable {
     readonly schema: string
     readonly leaveOut: readonly string[]
     readonly payloadIdsQuery: string
+    readonly countQuery: string | undefined
     readonly storeKind: string
     readonly schemaVersion: number
     readonly lockTimeoutMs: number
+    readonly answerTimeoutMs: number
     readonly writersLock: readonly [number, number] | undefined
     readonly spillDirectory: string | undefined
   }
@@ -89,17 +110,16 @@ class PostgresBackupable implements Backupable {
   readonly #connections: number
 
   constructor(pool: PostgresPool, options: PostgresBackupableOptions) {
-    const { schema, payloadIds, schemaVersion, storeId = 'default', leaveOut = [], writersLock, spillDirectory } = options
+    const { schema, payloadIds, countPayloadIds, schemaVersion, storeId = 'default', leaveOut = [], writersLock, spillDirectory } = options
     const { connections = DEFAULT_CONNECTIONS, lockTimeoutMs = DEFAULT_LOCK_TIMEOUT_MS, worker = true } = options
-    if (!Number.isInteger(connections) || connections < 1 || connections > MAX_CONNECTIONS) {
-      throw new RangeError(`connections must be 1 to ${MAX_CONNECTIONS}, got ${connections}`)
-    }
-    if (!Number.isInteger(lockTimeoutMs) || lockTimeoutMs < 1) throw new RangeError(`lockTimeoutMs must be a whole number greater than 0, got ${lockTimeoutMs}`)
+    checkWholeNumber('connections', connections, { least: 1, most: MAX_CONNECTIONS })
+    checkWholeNumber('lockTimeoutMs', lockTimeoutMs, { least: 1, most: MAX_WAIT_MS })
+    const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
     this.#pool = pool
     this.#inWorker = worker
     this.#storeId = storeId
     this.#connections = connections
-    this.#store = { schema, leaveOut: [...leaveOut], payloadIdsQuery: payloadIds, storeKind: this.kind, schemaVersion, lockTimeoutMs, writersLock, spillDirectory }
+    this.#store = { schema, leaveOut: [...leaveOut], payloadIdsQuery: payloadIds, countQuery: countPayloadIds, storeKind: this.kind, schemaVersion, lockTimeoutMs, answerTimeoutMs, writersLock, spillDirectory }
   }
 
   async backup(sink: SnapshotSink, { signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {
@@ -111,7 +131,8 @@ class PostgresBackupable implements Backupable {
       const options = { ...this.#store, storeId: this.#storeId, connections: this.#connections, interrupt, onProgress }
       const connection = await this.#connection()
       if (connection === undefined) return await writeSnapshot(this.#pool, target, options)
-      return await snapshotInWorker(connection, target, options)
+      const identity = await interrupt.race(this.#identity('back up'))
+      return await snapshotInWorker(connection, target, { ...options, identity })
     } finally {
       release()
     }
@@ -126,7 +147,7 @@ class PostgresBackupable implements Backupable {
       const options = { ...this.#store, interrupt, onProgress }
       const connection = await this.#connection()
       if (connection === undefined) await readSnapshot(this.#pool, bytes, options)
-      else await restoreInWorker(connection, bytes, options)
+      else await restoreInWorker(connection, bytes, { ...options, identity: await interrupt.race(this.#identity('restore into')) })
     } finally {
       release()
     }
@@ -134,5 +155,10 @@ class PostgresBackupable implements Backupable {
 
   async #connection(): Promise<Readonly<Record<string, unknown>> | undefined> {
     return this.#inWorker ? await connectionOf(this.#pool) : undefined
+  }
+
+  async #identity(verb: string): Promise<SessionIdentity> {
+    const { schema, answerTimeoutMs } = this.#store
+    return await identityOf(poolQuery(this.#pool, `Cannot ${verb} the schema "${schema}"`, answerTimeoutMs))
   }
 }

@@ -1,7 +1,7 @@
 /** How a home opens the schemas that are its engines. */
 import type { MetadataStore } from '../../metadata/metadata-store.ts'
 import { SCHEMA_VERSION } from './migrations.ts'
-import { PostgresMetadataStore } from './postgres-metadata-store.ts'
+import { type PostgresMetadataStoreOptions, PostgresMetadataStore } from './postgres-metadata-store.ts'
 import type { PostgresPool } from './snapshot/client.ts'
 
 export interface PostgresEngines {
@@ -13,16 +13,13 @@ export interface PostgresEngines {
   create(schema: string, storeId: string): Promise<MetadataStore>
 }
 
-export interface PostgresEnginesOptions {
-  /** The time in milliseconds since 1970. @default Date.now */
-  readonly clock?: (() => number) | undefined
-}
+export type PostgresEnginesOptions = Pick<PostgresMetadataStoreOptions, 'clock' | 'answerTimeoutMs'>
 
 /** Metadata stores in the schemas of a database. The pool stays the caller's. */
-export function postgresEngines(pool: PostgresPool, { clock }: PostgresEnginesOptions): PostgresEngines {
+export function postgresEngines(pool: PostgresPool, { clock, answerTimeoutMs }: PostgresEnginesOptions): PostgresEngines {
   return {
     schemaVersion: SCHEMA_VERSION,
-    open: (schema, storeId) => PostgresMetadataStore.open(pool, { schema, storeId, create: false, clock }),
-    create: (schema, storeId) => PostgresMetadataStore.open(pool, { schema, storeId, create: true, clock }),
+    open: (schema, storeId) => PostgresMetadataStore.open(pool, { schema, storeId, create: false, clock, answerTimeoutMs }),
+    create: (schema, storeId) => PostgresMetadataStore.open(pool, { schema, storeId, create: true, clock, answerTimeoutMs }),
   }
 }

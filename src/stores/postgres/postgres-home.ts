@@ -1,5 +1,6 @@
 /** The schemas of a Postgres metadata store: the live engine, those beside it, and the records that say which is which. */
 import { newBackupId } from '../../backup-id.ts'
+import { MAX_WAIT_MS, checkWholeNumber } from '../../check-number.ts'
 import { InternalError, RestoreInProgressError, StoreUnavailableError } from '../../errors.ts'
 import { checkServes } from '../../metadata/check-store.ts'
 import type { EngineHome } from '../../metadata/live-metadata-store.ts'
@@ -18,6 +19,7 @@ import { OpenStores } from './open-stores.ts'
 import { type PostgresEngines, type PostgresEnginesOptions, postgresEngines } from './postgres-engines.ts'
 import type { PoolHandle } from './pool-handle.ts'
 import { poolQuery } from './pool-query.ts'
+import { ANSWER_TIMEOUT_MS } from './snapshot/answers.ts'
 import { quoteName } from './snapshot/client.ts'
 
 export interface PostgresHomeOptions extends PostgresEnginesOptions {
@@ -59,14 +61,15 @@ export class PostgresHome implements EngineHome {
   constructor(handle: PoolHandle, options: PostgresHomeOptions) {
     this.schema = checkSchemaName(options.schema)
     this.#handle = handle
+    const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
     this.#driver = options.engines ?? postgresEngines(handle.pool, options)
     this.schemaVersion = this.#driver.schemaVersion
     this.#swapTimeoutMs = options.swapTimeoutMs ?? DEFAULT_SWAP_TIMEOUT_MS
     this.#warn = options.onWarning ?? ((warning) => process.emitWarning(warning))
     this.#records = new HomeRecords(this.schema)
-    this.#lease = new HomeLease(handle.pool, this.schema)
+    this.#lease = new HomeLease(handle.pool, { schema: this.schema, answerTimeoutMs })
     this.#open = new OpenStores(this.schema)
-    this.#query = poolQuery(handle.pool, `Cannot read the records of the store in schema "${this.schema}"`)
+    this.#query = poolQuery(handle.pool, `Cannot read the records of the store in schema "${this.schema}"`, answerTimeoutMs)
   }
 
   /** Takes the home over: adopts it, recovers it, sweeps it. Called once, before anything else. */

@@ -1,4 +1,5 @@
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../backupable.ts'
+import { MAX_WAIT_MS, checkWholeNumber } from '../../check-number.ts'
 import { InvalidArgumentError } from '../../errors.ts'
 import type {
   ByteRangeLock,
@@ -12,6 +13,7 @@ import type {
   NewInode,
   PendingUpload,
   Place,
+  RenameOptions,
   Share,
 } from '../../metadata/metadata-store.ts'
 import * as check from '../../metadata/validate.ts'
@@ -20,6 +22,7 @@ import { SCHEMA_VERSION, migrate } from './migrations.ts'
 import { postgresBackupable } from './postgres-backupable.ts'
 import { PostgresMetadataReader } from './postgres-metadata-reader.ts'
 import { PostgresMetadataView } from './postgres-metadata-view.ts'
+import { ANSWER_TIMEOUT_MS } from './snapshot/answers.ts'
 import type { PostgresPool } from './snapshot/client.ts'
 import { SchemaDatabase } from './store/database.ts'
 import { importView } from './store/import-view.ts'
@@ -38,13 +41,30 @@ export interface PostgresMetadataStoreOptions {
   readonly create?: boolean | undefined
   /** The time in milliseconds since 1970. @default Date.now */
   readonly clock?: (() => number) | undefined
+  /**
+   * How long the server may leave a statement unanswered, in milliseconds. Its connection is cut then, and what needed it fails with
+   * `store_unavailable`, to be tried again. Where a statement may rightly take long, as in snapshots, views and imports, the server is first
+   * asked over another connection whether it is at work. @default 60,000
+   */
+  readonly answerTimeoutMs?: number | undefined
+  /** How long opening waits for another process that makes the same store, or brings it up to date, in milliseconds. @default 30,000 */
+  readonly lockTimeoutMs?: number | undefined
 }
 
 /** Longer names are cut by the server. */
 const MAX_SCHEMA_NAME_BYTES = 63
+const OPEN_LOCK_TIMEOUT_MS = 30_000
 
 /** Every reference to a payload. The server reads tables that a UNION ALL names without conditions by their indexes, in order; NULLs are passed over. */
 export const PAYLOAD_IDS = 'SELECT payload_id FROM inodes UNION ALL SELECT payload_id FROM blocks UNION ALL SELECT payload_id FROM upload_blocks'
+
+/** What counts and digests them: block lists as triggers count them, and everything that is read from the tables alone. */
+const COUNT_PAYLOAD_IDS = `
+  SELECT i.payload_ids + i.block_count + u.block_count AS count, i.digest + b.digest + ub.digest AS digest
+  FROM (SELECT count(payload_id) AS payload_ids, coalesce(sum(block_count), 0) AS block_count, ${digestOf('payload_id')} AS digest FROM inodes) AS i,
+    (SELECT ${digestOf('payload_id')} AS digest FROM blocks) AS b,
+    (SELECT coalesce(sum(block_count), 0) AS block_count FROM uploads) AS u,
+    (SELECT ${digestOf('payload_id')} AS digest FROM upload_blocks) AS ub`
 
 /**
  * A metadata store in a schema of a Postgres database, from version 15 on, that any number of processes may have open.
@@ -70,17 +90,21 @@ export class PostgresMetadataStore extends PostgresMetadataReader implements Met
    * Opens the store in a schema and brings its tables up to date. The pool stays the caller's, who ends it after the store was closed.
    *
    * `schema_version_mismatch` when a newer release wrote it, `store_id_mismatch` when it is another store than the one named,
-   * `store_unavailable` when there is none and none is to be made, when the schema holds something else, or when the server does not serve.
+   * `store_unavailable` when there is none and none is to be made, when the schema holds something else, when another process is making it or
+   * bringing it up to date for too long, or when the server does not serve.
    */
   static async open(pool: PostgresPool, options: PostgresMetadataStoreOptions): Promise<PostgresMetadataStore> {
-    const { schema, storeId, create = true } = options
+    const { schema, create = true } = options
     checkSchemaName(schema)
-    return new PostgresMetadataStore(pool, { ...options, storeId: await migrate(pool, { schema, create, storeId }) })
+    const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
+    const lockTimeoutMs = checkWholeNumber('lockTimeoutMs', options.lockTimeoutMs ?? OPEN_LOCK_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
+    const storeId = await migrate(pool, { schema, create, storeId: options.storeId, lockTimeoutMs, answerTimeoutMs })
+    return new PostgresMetadataStore(pool, { ...options, storeId, answerTimeoutMs })
   }
 
-  private constructor(pool: PostgresPool, options: PostgresMetadataStoreOptions & { readonly storeId: string }) {
-    const { schema, storeId, clock = Date.now } = options
-    const db = new SchemaDatabase(pool, schema)
+  private constructor(pool: PostgresPool, options: PostgresMetadataStoreOptions & { readonly storeId: string; readonly answerTimeoutMs: number }) {
+    const { schema, storeId, answerTimeoutMs, clock = Date.now } = options
+    const db = new SchemaDatabase(pool, { schema, answerTimeoutMs })
     super(db)
     this.storeId = storeId
     this.#db = db
@@ -88,10 +112,12 @@ export class PostgresMetadataStore extends PostgresMetadataReader implements Met
     this.#backupable = postgresBackupable(pool, {
       schema,
       payloadIds: PAYLOAD_IDS,
+      countPayloadIds: COUNT_PAYLOAD_IDS,
       schemaVersion: this.schemaVersion,
       storeId,
       leaveOut: OWN_TABLES,
       writersLock: writeLockKey(schema),
+      answerTimeoutMs,
     })
   }
 
@@ -143,10 +169,11 @@ export class PostgresMetadataStore extends PostgresMetadataReader implements Met
     await this.#db.write((queries) => tree.unlinkEntry(queries, place))
   }
 
-  async rename(from: Place, to: Place): Promise<void> {
+  async rename(from: Place, to: Place, { existing = 'replace' }: RenameOptions = {}): Promise<void> {
     check.checkPlace(from)
     check.checkPlace(to)
-    await this.#db.write((queries) => tree.renameEntry(queries, from, to))
+    check.checkRenameMode(existing)
+    await this.#db.write((queries) => tree.renameEntry(queries, { from, to, existing }))
   }
 
   async setAttributes(inode: InodeNumber, changes: Partial<InodeAttributes>): Promise<Inode> {
@@ -215,6 +242,10 @@ export class PostgresMetadataStore extends PostgresMetadataReader implements Met
   #now(): number {
     return this.#clock()
   }
+}
+
+function digestOf(column: string): string {
+  return `coalesce(sum(hashtextextended(${column}, 0)), 0)`
 }
 
 function checkSchemaName(schema: string): void {

@@ -1,9 +1,11 @@
 /** A Postgres metadata store as a server opens it. */
-import { CombinedError, StoreIdMismatchError, StoreUnavailableError } from '../../errors.ts'
+import { checkWaitMs } from '../../check-number.ts'
+import { StoreIdMismatchError, StoreUnavailableError } from '../../errors.ts'
 import { LiveMetadataStore } from '../../metadata/live-metadata-store.ts'
 import type { MetadataStore } from '../../metadata/metadata-store.ts'
 import { checkStoreId } from '../../metadata/validate.ts'
 import type { Swappable } from '../../swappable.ts'
+import { andAlso } from '../common/clean-up.ts'
 import { poolHandle } from './pool-handle.ts'
 import { PostgresHome, type PostgresHomeOptions } from './postgres-home.ts'
 import type { PostgresPool } from './snapshot/client.ts'
@@ -34,9 +36,10 @@ export interface PostgresStoreOptions extends OpenPostgresHomeOptions {
  * A view or function of others that names the tables goes on with the engine it was made for; it is never dropped with that engine.
  *
  * `invalid_argument` for a schema whose name cannot be used; `store_unavailable` when the server cannot be reached, the schema holds something else, or it
- * is a store without a home that was not asked to be adopted.
+ * is a store without a home that was not asked to be adopted. `RangeError` for a `swapTimeoutMs` that is not from 0 to a day.
  */
 export async function openPostgresHome(options: OpenPostgresHomeOptions): Promise<PostgresHome> {
+  checkWaitMs('swapTimeoutMs', options.swapTimeoutMs ?? 0)
   const handle = await poolHandle(options.connection)
   let home: PostgresHome | undefined
   try {
@@ -44,7 +47,8 @@ export async function openPostgresHome(options: OpenPostgresHomeOptions): Promis
     await home.begin({ adopt: options.adopt ?? false })
     return home
   } catch (error) {
-    return await closedAfter(error, home ?? handle)
+    const opened = home ?? handle
+    return await andAlso(error, () => opened.close())
   }
 }
 
@@ -61,7 +65,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     await makeOrMatch(home, options)
     return await LiveMetadataStore.open(home)
   } catch (error) {
-    return await closedAfter(error, home)
+    return await andAlso(error, () => home.close())
   }
 }
 
@@ -71,17 +75,4 @@ async function makeOrMatch(home: PostgresHome, { create = true, storeId: wanted 
   if (storeId === undefined) throw new StoreUnavailableError(`Cannot open the store in schema "${home.schema}": there is none`, { hint: 'Check the name of the schema, or make a store there first' })
   if (wanted === undefined || wanted === storeId) return
   throw new StoreIdMismatchError(`Cannot open the store in schema "${home.schema}" as "${wanted}": it is "${storeId}"`, { details: { expected: wanted, actual: storeId } })
-}
-
-async function closedAfter(error: unknown, opened: { close(): Promise<void> }): Promise<never> {
-  try {
-    await opened.close()
-  } catch (closing) {
-    throw new CombinedError(`${messageOf(error)}; and closing failed: ${messageOf(closing)}`, [error, closing])
-  }
-  throw error
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -28,6 +28,11 @@ export function homeLockKey(schema: string): AdvisoryLockKey {
   return lockKey('homes', schema)
 }
 
+/** The key that is taken shared by what needs the payloads of a store to stay, and exclusively by what sweeps them. */
+export function payloadLockKey(schema: string): AdvisoryLockKey {
+  return lockKey('payloads', schema)
+}
+
 function lockKey(purpose: string, schema: string): AdvisoryLockKey {
   const digest = createHash('sha256').update(`holdfast ${purpose}\0${schema}`).digest()
   return [digest.readInt32BE(0), digest.readInt32BE(4)]

@@ -1,8 +1,6 @@
 /** What breaks while a schema is backed up or restored: the server's processes, its disk, the network. */
 import { execFile } from 'node:child_process'
 import { chmod, mkdir } from 'node:fs/promises'
-import { type Socket, connect, createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { type PoolConfig, Pool } from 'pg'
@@ -11,6 +9,7 @@ import type { Backupable } from '../../../src/backupable.ts'
 import { postgresBackupable } from '../../../src/stores/postgres/postgres-backupable.ts'
 import { CollectingSink, CountingSource, refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { tempDir } from '../../support/temp-dir.ts'
+import { connectionTo, proxyToServer } from './proxy.ts'
 import { type PostgresFixture, DOCUMENT_PAYLOADS, openFixture, quote, sharedPool } from './schemas.ts'
 import { serverUrl } from './server.ts'
 
@@ -138,7 +137,7 @@ interface Watched {
 /** A store whose connections can be told from all others. */
 async function watched(worker: boolean, through: PoolConfig = {}): Promise<Watched> {
   const name = `holdfast test ${Math.random().toString(36).slice(2)}`
-  const pool = new Pool({ ...connectionOf(await serverUrl()), ...through, max: 4, application_name: name })
+  const pool = new Pool({ ...connectionTo(await serverUrl()), ...through, max: 4, application_name: name })
   pool.on('error', () => undefined)
   onTestFinished(() => pool.end())
   const fixture = await openFixture({ worker, connections: 2 })
@@ -164,33 +163,4 @@ async function filledSnapshot(): Promise<Uint8Array> {
   onTestFinished(source.cleanup)
   await source.populate(ROWS)
   return (await snapshotOf(source.store)).bytes
-}
-
-function connectionOf(url: string): PoolConfig {
-  const { hostname, port, username, password, pathname } = new URL(url)
-  return { host: hostname, port: Number(port), user: username, password: decodeURIComponent(password), database: pathname.slice(1) }
-}
-
-/** Where to connect to reach the server over connections that can be cut. */
-async function proxyToServer(): Promise<{ readonly host: string; readonly port: number; readonly cut: () => void }> {
-  const { host, port } = connectionOf(await serverUrl())
-  const sockets = new Set<Socket>()
-  const proxy = createServer((near) => {
-    const far = connect(port ?? 0, host ?? '')
-    for (const socket of [near, far]) {
-      sockets.add(socket)
-      socket.on('error', () => undefined)
-    }
-    near.pipe(far)
-    far.pipe(near)
-  })
-  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
-  const cut = (): void => {
-    for (const socket of sockets) socket.resetAndDestroy()
-  }
-  onTestFinished(() => {
-    cut()
-    proxy.close()
-  })
-  return { host: '127.0.0.1', port: (proxy.address() as AddressInfo).port, cut }
 }

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, readdir, readlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { Pool } from 'pg'
@@ -10,6 +10,8 @@ import { type PostgresBackupableOptions, postgresBackupable } from '../../../src
 import { CountingSource, type Snapshot, refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 import { DOCUMENT_TABLES, describeSchema, dumpSchema, inSchema, newSchema, openFixture, quote, sharedPool } from './schemas.ts'
+import { serverUrl } from './server.ts'
+import { statementPool } from './statement-pool.ts'
 import { EVERY_TYPE_ROWS, EVERY_TYPE_TABLES } from './every-type.ts'
 
 const run = promisify(execFile)
@@ -176,6 +178,40 @@ test('backup() fails with record_invalid for references that are no payload IDs,
   await inSchema(pool, schema, (client) => client.query('DELETE FROM t'))
   await inSchema(pool, schema, (client) => client.query('INSERT INTO t VALUES ($1), ($2), (NULL), ($3), ($1)', ['a\\b', `\\${'~'.repeat(254)}`, '!']))
   expect((await snapshotOf(store)).payloadIds).toEqual(['!', `\\${'~'.repeat(254)}`, 'a\\b'])
+})
+
+test('backup() refuses a reference to a payload of many megabytes without holding it in memory', async () => {
+  const { store, pool, schema } = await made('CREATE TABLE t (n int)', { connections: 1 }, `SELECT repeat('x', n) FROM t UNION ALL SELECT '~'`)
+  await inSchema(pool, schema, (client) => client.query('INSERT INTO t VALUES (64000000)'))
+  const before = process.memoryUsage().arrayBuffers
+  let most = 0
+  const timer = setInterval(() => (most = Math.max(most, process.memoryUsage().arrayBuffers - before)), 1)
+  onTestFinished(() => clearInterval(timer))
+  const error = await refused(snapshotOf(store), 'record_invalid')
+  expect(error).toMatchObject({ details: { count: 1, values: ['x'.repeat(255)] } })
+  expect(most).toBeLessThan(32_000_000)
+})
+
+test.skipIf(process.platform !== 'linux')('backup() that cannot end its transaction leaves no file of payload IDs open', async () => {
+  const { pool, schema } = await made('CREATE TABLE t (n int)')
+  await inSchema(pool, schema, (client) => client.query('INSERT INTO t SELECT generate_series(1, 400000)'))
+  let mostOpen = 0
+  const watching = statementPool(await serverUrl(), {
+    async before({ text, processId }) {
+      if (text === 'COMMIT' && mostOpen > 0) await pool.query('SELECT pg_terminate_backend($1, 5000)', [processId])
+    },
+  })
+  onTestFinished(watching.close)
+  const spillDirectory = await tempDir()
+  const openFiles = async (): Promise<readonly string[]> => {
+    const links = await Promise.all((await readdir('/proc/self/fd')).map((fd) => readlink(join('/proc/self/fd', fd)).catch(() => '')))
+    return links.filter((path) => path.startsWith(spillDirectory))
+  }
+  const store = postgresBackupable(watching.pool, { schema, payloadIds: `SELECT encode(sha256(n::text::bytea), 'hex') FROM t`, schemaVersion: 1, connections: 1, spillDirectory })
+  const finish = async (): Promise<void> => void (mostOpen = (await openFiles()).length)
+  await refused(store.backup({ write: async () => undefined, finish }), 'store_unavailable')
+  expect(mostOpen).toBeGreaterThan(0)
+  expect(await openFiles()).toEqual([])
 })
 
 test('restore() gives restore_corrupt and leaves the target empty when the rows refer to other payloads than the snapshot says', async () => {

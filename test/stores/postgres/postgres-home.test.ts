@@ -4,6 +4,7 @@ import { newBackupId } from '../../../src/backup-id.ts'
 import { PostgresMetadataStore, openPostgresHome, openPostgresStore } from '../../../src/stores/postgres/index.ts'
 import { writeLockKey } from '../../../src/stores/postgres/write-lock.ts'
 import { dump, fillStore } from '../../restore/trees.ts'
+import { alteredPool, breakConnection, losing } from './altered-pool.ts'
 import { homeIn, openTransaction, privilegesOf, rowsOf, schemaName, schemasLike, storeIn } from './homes.ts'
 import { quote, sharedPool } from './schemas.ts'
 import { serverUrl } from './server.ts'
@@ -18,6 +19,21 @@ async function madeStore(schema: string): Promise<{ readonly storeId: string; re
 async function contentIn(schema: string): Promise<string> {
   await using store = await openPostgresStore({ connection: await sharedPool(), schema, create: false })
   return await dump(store)
+}
+
+/** Reads the live tables over and over until it is stopped; gives how long each read took, in ascending order. */
+function reading(schema: string): { readonly stop: () => void; readonly waits: Promise<readonly number[]> } {
+  const stopped = new AbortController()
+  const read = async (): Promise<readonly number[]> => {
+    const waits: number[] = []
+    while (!stopped.signal.aborted) {
+      const startedAt = performance.now()
+      await rowsOf(`SELECT count(*) FROM ${schema}.inodes JOIN ${schema}.entries USING (inode)`)
+      waits.push(performance.now() - startedAt)
+    }
+    return waits.toSorted((x, y) => x - y)
+  }
+  return { stop: () => stopped.abort(), waits: read() }
 }
 
 /** A second engine, sealed and ready to be swapped in. */
@@ -295,6 +311,26 @@ describe('PostgresHome', () => {
     expect(await contentIn(schema)).toBe(content)
   })
 
+  it('swap whose COMMIT breaks its connection asks the server whether it was made', async () => {
+    const schema = await schemaName()
+    const { engine, storeId, content } = await madeStore(schema)
+    let befalls: typeof losing | undefined
+    const pool = alteredPool(await sharedPool(), 'COMMIT', (run, client) => {
+      const once = befalls
+      befalls = undefined
+      return once === undefined ? run() : once(run, client)
+    })
+    const home = await homeIn(schema, { connection: pool })
+    const next = await sideOf(home)
+    befalls = breakConnection
+    await expect(home.swap(next, { storeId, previous: engine })).rejects.toMatchObject({ code: 'store_unavailable', retryable: true })
+    expect(await home.engines()).toEqual({ live: engine, previous: undefined, leftovers: [next] })
+    expect(await contentIn(schema)).toBe(content)
+    befalls = losing
+    await home.swap(next, { storeId, previous: engine })
+    expect(await home.engines()).toEqual({ live: next, previous: engine, leftovers: [] })
+  })
+
   it('keeps a journal, one, whatever is in it', async () => {
     const home = await homeIn(await schemaName())
     const [restoreId, to] = [newBackupId(), await sideOf(home)]
@@ -377,24 +413,16 @@ describe('PostgresHome', () => {
       const next = await sideOf(home)
       const before = [await home.engines(), await schemasLike(await sharedPool(), schema), await privilegesOf(schema)]
       const holder = await openTransaction(`LOCK TABLE ${schema}.inodes IN ACCESS SHARE MODE`)
-      const ended = new AbortController()
-      const waits: number[] = []
-      const reading = (async () => {
-        while (!ended.signal.aborted) {
-          const startedAt = performance.now()
-          await rowsOf(`SELECT count(*) FROM ${schema}.inodes JOIN ${schema}.entries USING (inode)`)
-          waits.push(performance.now() - startedAt)
-        }
-      })()
-      const swapping = home.swap(next, { storeId, previous: engine }).finally(() => ended.abort())
+      const reads = reading(schema)
+      const swapping = home.swap(next, { storeId, previous: engine }).finally(() => reads.stop())
       await expect(swapping).rejects.toMatchObject({
         code: 'store_not_drained',
         retryable: true,
         details: { timeoutMs: 1500, holders: expect.arrayContaining([expect.objectContaining({ pid: expect.any(Number) as number })]) as unknown },
       })
-      await reading
+      const waits = await reads.waits
       expect(waits.length).toBeGreaterThan(10)
-      expect(waits.toSorted((x, y) => x - y)[Math.floor(waits.length * 0.9)]).toBeLessThan(1000)
+      expect(waits[Math.floor(waits.length * 0.9)]).toBeLessThan(1000)
       expect([await home.engines(), await schemasLike(await sharedPool(), schema), await privilegesOf(schema)]).toEqual(before)
       await holder.end()
       await home.swap(next, { storeId, previous: engine })
@@ -427,8 +455,22 @@ describe('PostgresHome', () => {
       await rowsOf('SELECT pg_reload_conf()')
       const vacuums = (): Promise<readonly unknown[]> => rowsOf(`SELECT FROM pg_stat_progress_vacuum WHERE relid = '${schema}.settings'::regclass`)
       await expect.poll(vacuums, { timeout: 60_000 }).toHaveLength(1)
-      await home.swap(next, { storeId, previous: engine })
+      const reads = reading(schema)
+      await home.swap(next, { storeId, previous: engine }).finally(() => reads.stop())
       expect((await home.engines()).live).toBe(next)
+      // The server takes a second to see that the VACUUM is in the way.
+      expect((await reads.waits).at(-1)).toBeLessThan(5000)
+    })
+
+    it('of the kind that a VACUUM takes, by somebody whom the server does not send away, makes readers wait no longer', async () => {
+      const schema = await schemaName()
+      const { engine, storeId } = await madeStore(schema)
+      const home = await homeIn(schema, { swapTimeoutMs: 4000 })
+      const next = await sideOf(home)
+      await openTransaction(`LOCK TABLE ${schema}.settings IN SHARE UPDATE EXCLUSIVE MODE`)
+      const reads = reading(schema)
+      await expect(home.swap(next, { storeId, previous: engine }).finally(() => reads.stop())).rejects.toMatchObject({ code: 'store_not_drained' })
+      expect((await reads.waits).at(-1)).toBeLessThan(1000)
     })
 
     it('by a writer keeps an undrained swap out too', async () => {
@@ -510,6 +552,26 @@ describe('PostgresHome', () => {
       await home.close()
       await other.setSetting('a', 'b')
     })
+  })
+
+  it('a swap leaves what refers to the tables with the engine before, and what names them finds the next', async () => {
+    const schema = await schemaName()
+    const { engine, storeId } = await madeStore(schema)
+    const [pool, other] = [await sharedPool(), `${schema}_of_others`]
+    await pool.query(`CREATE SCHEMA ${other}; CREATE VIEW ${other}.settings AS TABLE ${schema}.settings; CREATE TABLE ${other}.notes (inode bigint REFERENCES ${schema}.inodes);
+      CREATE FUNCTION ${other}.by_identity() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM ${schema}.inodes; END;
+      CREATE FUNCTION ${other}.by_name() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM ${schema}.inodes';
+      CREATE PUBLICATION ${other}_table FOR TABLE ${schema}.inodes; CREATE PUBLICATION ${other}_schema FOR TABLES IN SCHEMA ${schema};
+      CREATE INDEX by_hand ON ${schema}.settings (length(value)); ALTER TABLE ${schema}.settings ENABLE ROW LEVEL SECURITY`)
+    onTestFinished(async () => void (await pool.query(`DROP PUBLICATION ${other}_table, ${other}_schema; DROP SCHEMA ${other} CASCADE`)))
+    const home = await homeIn(schema)
+    await home.swap(await sideOf(home), { storeId, previous: engine })
+    const old = `${schema}_old_${engine}`
+    expect(await rowsOf(`SELECT DISTINCT schemaname FROM pg_publication_tables WHERE pubname IN ('${other}_table', '${other}_schema')`)).toEqual([{ schemaname: old }])
+    expect(await rowsOf(`SELECT confrelid = '"${old}".inodes'::regclass AS stays FROM pg_constraint WHERE conrelid = '${other}.notes'::regclass AND contype = 'f'`)).toEqual([{ stays: true }])
+    const [counts] = await rowsOf(`SELECT ${other}.by_identity() > 0 AS identity, ${other}.by_name() AS name, (SELECT count(*) > 0 FROM ${other}.settings) AS view`)
+    expect(counts).toEqual({ identity: true, name: '0', view: true })
+    expect(await rowsOf(`SELECT relrowsecurity, to_regclass('${schema}.by_hand') AS index FROM pg_class WHERE oid = '${schema}.settings'::regclass`)).toEqual([{ relrowsecurity: false, index: null }])
   })
 
   describe('grants', () => {

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { fsDestination } from '../../../destinations/fs.ts'
 import type { Destination } from '../../../src/destination.ts'
 import { checkTree } from '../../../src/metadata/check-tree.ts'
+import { recover } from '../../../src/restore/recover.ts'
 import { restoreBackup } from '../../../src/restore/restore-backup.ts'
 import { rollback } from '../../../src/restore/rollback.ts'
 import { RESTORE_STEPS, type RestoreStep } from '../../../src/restore/steps.ts'
@@ -12,6 +13,7 @@ import { publish, takeBackup } from '../../restore/publish.ts'
 import { dump, fillStore } from '../../restore/trees.ts'
 import { deferred } from '../../support/deferred.ts'
 import { tempDir } from '../../support/temp-dir.ts'
+import { alteredPool, breakConnection } from './altered-pool.ts'
 import { cuttablePool } from './cuttable-pool.ts'
 import { homeIn, rowsOf, schemaName, schemasLike, storeIn } from './homes.ts'
 import { sharedPool } from './schemas.ts'
@@ -287,6 +289,31 @@ describe('recovery of a Postgres store at open', () => {
     expect(await dump(store)).toBe(given.now)
     expect(await store.engines()).toEqual({ live: from, previous: to, leftovers: [] })
     expect(await store.readJournal()).toBe(undefined)
+  })
+
+  it('leaves a restore that was swapped as it is when a connection breaks in the check, and the next one completes it', async () => {
+    const given = await setting()
+    await cutAt(given, 'check-live')
+    const { live } = await given.store.engines()
+    const breaking = alteredPool(await sharedPool(), /^SELECT .*"settings"/, breakConnection)
+    await expect(homeIn(given.schema, { connection: breaking })).rejects.toMatchObject({ code: 'store_unavailable', retryable: true })
+    expect((await given.store.engines()).live).toBe(live)
+    expect(await given.store.readJournal()).not.toBe(undefined)
+    expect(await wholeIn(given.schema)).toBe(given.original)
+    expect(await given.store.readJournal()).toBe(undefined)
+  })
+
+  it('through a handle that cannot open the engine for now is done by the next one', async () => {
+    const given = await setting()
+    let isBreaking = false
+    const connection = alteredPool(await sharedPool(), /^BEGIN .*lock_timeout/, (run, client) => (isBreaking ? breakConnection(run, client) : run()))
+    const store = await storeIn(given.schema, { connection })
+    await cutAt(given, 'check-live')
+    isBreaking = true
+    await expect(recover(store)).rejects.toMatchObject({ code: 'store_unavailable', retryable: true })
+    isBreaking = false
+    expect(await recover(store)).toMatchObject({ outcome: 'completed' })
+    expect(await dump(store)).toBe(given.original)
   })
 
   it('leaves the restore of another handle alone while that is at it', async () => {

@@ -28,8 +28,8 @@ test(`Slicer cuts at the same places however the bytes come, between rows unless
 test('Slicer gives nothing for nothing, and no slice of a trailer alone', () => {
   expect(new Slicer().end(TRAILER)).toBeUndefined()
   const slicer = new Slicer()
-  expect([...slicer.add({ bytes: Buffer.alloc(SLICE_BYTES), ends: [SLICE_BYTES] })]).toEqual([])
-  expect(slicer.end(TRAILER)).toMatchObject({ bytes: SLICE_BYTES + TRAILER.byteLength, rows: 1 })
+  expect([...slicer.add({ bytes: Buffer.alloc(SLICE_BYTES), ends: Uint32Array.of(SLICE_BYTES) })]).toEqual([])
+  expect(slicer.end(TRAILER)).toMatchObject({ entry: { contentBytes: SLICE_BYTES + TRAILER.byteLength }, rows: 1 })
 })
 
 function slicesOf(ends: readonly number[], total: number, chunkBytes: () => number): { bytes: number; rows: number }[] {
@@ -37,10 +37,10 @@ function slicesOf(ends: readonly number[], total: number, chunkBytes: () => numb
   const slices: { bytes: number; rows: number }[] = []
   for (let from = 0; from < total; ) {
     const to = Math.min(total, from + chunkBytes())
-    const piece = { bytes: Buffer.alloc(to - from), ends: ends.filter((end) => end > from && end <= to).map((end) => end - from) }
-    for (const { bytes, rows } of slicer.add(piece)) slices.push({ bytes, rows })
+    const piece = { bytes: Buffer.alloc(to - from), ends: Uint32Array.from(ends.filter((end) => end > from && end <= to), (end) => end - from) }
+    for (const { entry, rows } of slicer.add(piece)) slices.push({ bytes: entry.contentBytes, rows })
     from = to
   }
   const last = slicer.end(TRAILER)
-  return last === undefined ? slices : [...slices, { bytes: last.bytes, rows: last.rows }]
+  return last === undefined ? slices : [...slices, { bytes: last.entry.contentBytes, rows: last.rows }]
 }

@@ -1,5 +1,6 @@
 /** Writes the archive into a framed stream: one entry to a frame. */
 import type { SnapshotProgress } from '../../../backupable.ts'
+import type { Allocate } from '../../../snapshot/frame.ts'
 import type { SnapshotWriter } from '../../../snapshot/snapshot-writer.ts'
 import {
   type ArchivedSchema,
@@ -16,14 +17,18 @@ import {
 } from './archive.ts'
 import { BackupUnsupportedError } from '../../../errors.ts'
 import { BINARY_HEADER, BINARY_TRAILER, type Piece } from './copy-out.ts'
+import { EntryFrame } from './entry-frame.ts'
 import { type Slice, Slicer } from './slicer.ts'
-import { TAR_BLOCK_BYTES, TAR_END, encodeTarHeader, tarEntryBytes } from './tar-entry.ts'
+import { TAR_END } from './tar-entry.ts'
 
 const NO_TRAILER = Buffer.alloc(0)
+const NO_ENDS = new Uint32Array(0)
 
 export interface ArchiveWriterOptions {
   readonly schema: ArchivedSchema
   readonly sections: SectionPlan
+  /** Where the memory of frames comes from. @default fresh memory */
+  readonly allocate?: Allocate | undefined
   readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
 }
 
@@ -63,8 +68,8 @@ export class ArchiveWriter {
 
   async #begin(index: number): Promise<void> {
     await this.#endTable()
-    this.#table = { index, slicer: new Slicer(), slices: 0 }
-    if (this.#options.schema.tables[index]?.format === 'binary') await this.#addPiece({ bytes: BINARY_HEADER, ends: [] })
+    this.#table = { index, slicer: new Slicer(this.#options.allocate), slices: 0 }
+    if (this.#options.schema.tables[index]?.format === 'binary') await this.#addPiece({ bytes: BINARY_HEADER, ends: NO_ENDS })
   }
 
   async #addPiece(piece: Piece): Promise<void> {
@@ -79,13 +84,13 @@ export class ArchiveWriter {
     this.#table = undefined
   }
 
-  async #writeSlice({ parts, bytes, rows }: Slice): Promise<void> {
+  async #writeSlice({ entry, rows }: Slice): Promise<void> {
     const table = this.#table
     if (table === undefined) return
     const { schema, sections } = this.#options
     const name = sliceName(schema.tables[table.index]?.directory ?? '', table.slices++)
     this.#rows[table.index] = (this.#rows[table.index] ?? 0) + rows
-    await this.#writeEntry({ section: sections.sectionOf(table.index), name, parts, bytes, records: Math.max(1, rows) })
+    await this.#writeFrame(sections.sectionOf(table.index), entry.end(name), Math.max(1, rows))
   }
 
   async #writeJson(section: number, name: string, value: unknown, tailBytes = 0): Promise<void> {
@@ -93,25 +98,13 @@ export class ArchiveWriter {
     if (content.byteLength > MAX_JSON_BYTES) {
       throw new BackupUnsupportedError(`Cannot back up the schema: ${name} would be of ${content.byteLength} bytes, at most ${MAX_JSON_BYTES} are written`)
     }
-    await this.#writeEntry({ section, name, parts: [content], bytes: content.byteLength, records: 1, tailBytes })
+    const entry = new EntryFrame({ contentBytes: content.byteLength + tailBytes, allocate: this.#options.allocate })
+    entry.append(content)
+    await this.#writeFrame(section, entry.end(name, { tailBytes }), 1)
   }
 
-  async #writeEntry(entry: {
-    readonly section: number
-    readonly name: string
-    readonly parts: readonly Buffer[]
-    readonly bytes: number
-    readonly records: number
-    readonly tailBytes?: number
-  }): Promise<void> {
-    const { section, name, parts, bytes, records, tailBytes = 0 } = entry
-    const frame = Buffer.allocUnsafeSlow(tarEntryBytes(bytes) + tailBytes)
-    frame.fill(0, 0, TAR_BLOCK_BYTES)
-    encodeTarHeader(frame, { name, contentBytes: bytes })
-    let position = TAR_BLOCK_BYTES
-    for (const part of parts) position += part.copy(frame, position)
-    frame.fill(0, position)
-    await this.#writer.writeRaw(section, frame, records)
+  async #writeFrame(section: number, frame: Buffer, records: number): Promise<void> {
+    await this.#writer.writeFrame(section, frame, records)
     this.#options.onProgress?.({ bytes: this.#writer.bytes, records: this.#writer.records })
   }
 }

@@ -1,11 +1,13 @@
 /** Writes what `COPY ... FROM STDIN` reads, in chunks of any size. */
 import { InternalError } from '../../../errors.ts'
+import type { Patience } from './answers.ts'
 import { type Submittable, type WireConnection, copiedRows } from './client.ts'
 
 /** One COPY. Give it to a client with `submit`, then `write` and `end`. One call at a time. */
 export class CopyIn implements Submittable {
   readonly #text: string
   readonly #toError: (error: unknown) => Error
+  readonly #patience: Patience
   #connection: WireConnection | undefined
   #isReady = false
   #isFinished = false
@@ -14,9 +16,10 @@ export class CopyIn implements Submittable {
   #rows = NaN
   readonly #waits = new Set<() => void>()
 
-  /** `toError` is what its failure is told as. */
-  constructor(text: string, toError: (error: unknown) => Error) {
+  /** `toError` is what its failure is told as, `patience` how it waits for the server. */
+  constructor(text: string, { toError, patience }: { readonly toError: (error: unknown) => Error; readonly patience: Patience }) {
     this.#text = text
+    this.#patience = patience
     this.#toError = toError
   }
 
@@ -92,7 +95,9 @@ export class CopyIn implements Submittable {
     for (;;) {
       if (this.#failure !== undefined) throw this.#failure
       if (condition()) return
-      await new Promise<void>((resolve) => this.#waits.add(resolve))
+      await this.#patience(new Promise<void>((resolve) => this.#waits.add(resolve))).catch((error: unknown) => {
+        throw this.#toError(error)
+      })
     }
   }
 }

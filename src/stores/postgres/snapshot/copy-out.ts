@@ -1,6 +1,9 @@
 /** Reads what `COPY ... TO STDOUT` sends, straight from the socket: `pg` would make an object of every row. */
 import { InternalError } from '../../../errors.ts'
+import type { Patience } from './answers.ts'
 import { type Submittable, type WireConnection, copiedRows } from './client.ts'
+import { type ChunkTaker, RecyclingSocket } from './recycling-socket.ts'
+import { MAX_ADDED_BYTES, type RowBlock, RowBlocks } from './row-blocks.ts'
 
 export type CopyFormat = 'binary' | 'text'
 
@@ -8,7 +11,7 @@ export type CopyFormat = 'binary' | 'text'
 export interface Piece {
   readonly bytes: Buffer
   /** Where rows end in it, ascending. */
-  readonly ends: readonly number[]
+  readonly ends: Uint32Array
 }
 
 export interface CopyOutOptions {
@@ -17,9 +20,11 @@ export interface CopyOutOptions {
   readonly limitBytes: number
   /** What its failure is told as. */
   readonly toError: (error: unknown) => Error
+  /** How it waits for the server's next bytes. */
+  readonly patience: Patience
+  /** Where the memory of its pieces comes from. @default its own */
+  readonly blocks?: RowBlocks | undefined
 }
-
-type DataListener = (chunk: Buffer) => void
 
 /** type 1 | length 4, which counts itself */
 const MESSAGE_HEADER_BYTES = 5
@@ -39,15 +44,22 @@ export class CopyOut implements Submittable {
   readonly #text: string
   readonly #limitBytes: number
   readonly #toError: (error: unknown) => Error
+  readonly #patience: Patience
   readonly #isBinary: boolean
-  readonly #pieces: Piece[] = []
+  readonly #blocks: RowBlocks
+  /** What was read and not asked for; more is added to the last one. */
+  readonly #queue: RowBlock[] = []
   #queuedBytes = 0
+  /** The one that the last piece is in. */
+  #given: RowBlock | undefined
   #settle: { readonly resolve: () => void; readonly reject: (error: Error) => void }
   #isFinished = false
   #failure: Error | undefined
   #wake: (() => void) | undefined
   #connection: WireConnection | undefined
-  #listeners: DataListener[] = []
+  #listeners: ChunkTaker[] = []
+  /** How many rows end in the chunk at hand. */
+  #endCount = 0
   readonly #header: Buffer = Buffer.alloc(MESSAGE_HEADER_BYTES)
   #headerBytes = 0
   /** What is still to come of the message: of a row, of what is not one, of a message for `pg`. */
@@ -58,7 +70,9 @@ export class CopyOut implements Submittable {
   #isRowEmpty = false
   #rows = 0
 
-  constructor(text: string, { format, limitBytes, toError }: CopyOutOptions) {
+  constructor(text: string, { format, limitBytes, toError, patience, blocks = new RowBlocks() }: CopyOutOptions) {
+    this.#patience = patience
+    this.#blocks = blocks
     this.#toError = toError
     this.#text = text
     this.#limitBytes = limitBytes
@@ -73,28 +87,46 @@ export class CopyOut implements Submittable {
     this.#settle = settle
   }
 
-  /** The next bytes; `undefined` when there are no more. Rejects with what the server or the connection failed with. */
+  /**
+   * The next bytes, whose memory is used again when more are asked for; `undefined` when there are no more. Rejects with what the server or
+   * the connection failed with.
+   */
   async next(): Promise<Piece | undefined> {
+    if (this.#given !== undefined) this.#blocks.giveBack(this.#given)
+    this.#given = undefined
     for (;;) {
-      const piece = this.#pieces.shift()
-      if (piece !== undefined) {
-        this.#queuedBytes -= piece.bytes.byteLength
+      const block = this.#queue.shift()
+      if (block !== undefined) {
+        this.#given = block
+        this.#queuedBytes -= block.size
         if (this.#queuedBytes < this.#limitBytes && !this.#isFinished) this.#connection?.stream.resume()
-        return piece
+        return { bytes: block.bytes, ends: block.ends }
       }
       if (this.#failure !== undefined) throw this.#failure
       if (this.#isFinished) return undefined
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
+      await this.#waitForMore()
     }
   }
 
+  async #waitForMore(): Promise<void> {
+    const more = new Promise<void>((resolve) => {
+      this.#wake = resolve
+    })
+    await this.#patience(more).catch((error: unknown) => {
+      throw this.#toError(error)
+    })
+  }
+
   submit(connection: WireConnection): void {
+    const { stream } = connection
     this.#connection = connection
-    this.#listeners = connection.stream.listeners('data') as DataListener[]
-    for (const listener of this.#listeners) connection.stream.removeListener('data', listener)
-    connection.stream.on('data', this.#take)
+    this.#listeners = stream.listeners('data') as ChunkTaker[]
+    if (stream instanceof RecyclingSocket) {
+      stream.taker = this.#take
+    } else {
+      for (const listener of this.#listeners) stream.removeListener('data', listener)
+      stream.on('data', this.#take)
+    }
     connection.query(this.#text)
   }
 
@@ -118,25 +150,36 @@ export class CopyOut implements Submittable {
   }
 
   readonly #take = (chunk: Buffer): void => {
-    const ends: number[] = []
-    const bytes = chunk.subarray(0, this.#compact(chunk, ends))
-    if (bytes.byteLength === 0 && ends.length === 0) return
-    this.#pieces.push({ bytes, ends })
-    this.#queuedBytes += bytes.byteLength
+    for (let from = 0; from < chunk.byteLength; from += MAX_ADDED_BYTES) this.#addRows(chunk.subarray(from, from + MAX_ADDED_BYTES))
+    if (this.#queue.length === 0) return
     if (this.#queuedBytes >= this.#limitBytes && !this.#isFinished) this.#connection?.stream.pause()
     this.#wake?.()
   }
 
+  #addRows(chunk: Buffer): void {
+    this.#endCount = 0
+    const bytes = this.#compact(chunk)
+    if (bytes === 0 && this.#endCount === 0) return
+    let block = this.#queue.at(-1)
+    if (block?.hasRoom !== true) {
+      block = this.#blocks.take()
+      this.#queue.push(block)
+    }
+    this.#queuedBytes -= block.size
+    block.add(chunk.subarray(0, bytes), this.#blocks.ends, this.#endCount)
+    this.#queuedBytes += block.size
+  }
+
   /** Moves the bytes of rows to the front of the chunk, and gives their number. All other messages go where they would have gone. */
-  #compact(chunk: Buffer, ends: number[]): number {
+  #compact(chunk: Buffer): number {
     let written = 0
     for (let read = 0; read < chunk.byteLength; ) {
       if (this.#isBetweenMessages()) {
-        const before = ends.length
-        read = compactRows(chunk, read, written, ends)
-        if (ends.length > before) {
-          written = ends.at(-1) ?? written
-          this.#rows += ends.length - before
+        const before = this.#endCount
+        read = this.#compactRows(chunk, read, written)
+        if (this.#endCount > before) {
+          written = this.#blocks.ends[this.#endCount - 1] ?? written
+          this.#rows += this.#endCount - before
           continue
         }
       }
@@ -156,28 +199,51 @@ export class CopyOut implements Submittable {
         written += length
         read = from + length
         this.#rowBytes -= skipped + length
-        if (this.#rowBytes === 0) this.#endRow(written, ends)
+        if (this.#rowBytes === 0) this.#endRow(written)
       } else {
         read = this.#readHeader(chunk, read)
         if (!this.#isRowEmpty) continue
         this.#isRowEmpty = false
-        this.#endRow(written, ends)
+        this.#endRow(written)
       }
     }
     return written
+  }
+
+  /** Moves rows whose messages are whole to where the bytes written so far end, and gives the position after them: nearly all rows go this way. */
+  #compactRows(chunk: Buffer, from: number, written: number): number {
+    const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+    const { ends } = this.#blocks
+    const length = chunk.byteLength
+    let endCount = this.#endCount
+    let read = from
+    let to = written
+    for (;;) {
+      const start = read + MESSAGE_HEADER_BYTES
+      if (start > length || chunk[read] !== COPY_DATA) break
+      const end = read + 1 + view.getInt32(read + 1)
+      // The shortest may be no row but the trailer.
+      if (end > length || end - start <= BINARY_TRAILER.byteLength) break
+      chunk.copyWithin(to, start, end)
+      to += end - start
+      ends[endCount++] = to
+      read = end
+    }
+    this.#endCount = endCount
+    return read
   }
 
   #isBetweenMessages(): boolean {
     return this.#rowBytes === 0 && this.#foreignBytes === 0 && this.#headerBytes === 0 && this.#skipBytes === 0 && !this.#isFinished
   }
 
-  #endRow(position: number, ends: number[]): void {
+  #endRow(position: number): void {
     if (this.#isTrailer) {
       this.#isTrailer = false
       return
     }
     this.#rows++
-    ends.push(position)
+    this.#blocks.ends[this.#endCount++] = position
   }
 
   /** Reads as much of a message's header as there is, and gives the position after it. */
@@ -216,25 +282,12 @@ export class CopyOut implements Submittable {
   #detach(): void {
     const stream = this.#connection?.stream
     if (stream === undefined) return
-    stream.removeListener('data', this.#take)
-    for (const listener of this.#listeners) stream.on('data', listener)
+    if (stream instanceof RecyclingSocket) {
+      stream.taker = undefined
+    } else {
+      stream.removeListener('data', this.#take)
+      for (const listener of this.#listeners) stream.on('data', listener)
+    }
     stream.resume()
-  }
-}
-
-/** Moves rows whose messages are whole to where the bytes written so far end, and gives the position after them: nearly all rows go this way. */
-function compactRows(chunk: Buffer, from: number, written: number, ends: number[]): number {
-  let read = from
-  let to = written
-  for (;;) {
-    const start = read + MESSAGE_HEADER_BYTES
-    if (start > chunk.byteLength || chunk[read] !== COPY_DATA) return read
-    const end = read + 1 + chunk.readInt32BE(read + 1)
-    // The shortest may be no row but the trailer.
-    if (end > chunk.byteLength || end - start <= BINARY_TRAILER.byteLength) return read
-    chunk.copyWithin(to, start, end)
-    to += end - start
-    ends.push(to)
-    read = end
   }
 }

@@ -1,4 +1,4 @@
-/** Tables as many small COPY commands, and several connections that run them at once. */
+/** Tables as COPY commands, and connections that run them: a table at a time, or several ranges of it at once. */
 import type { Interrupt } from '../../common/interrupt.ts'
 import { quoteName } from './client.ts'
 import { CopyOut } from './copy-out.ts'
@@ -25,9 +25,19 @@ export interface TableSize {
   readonly pages: number
 }
 
-/** The ranges of all tables, in order. The last of a table has no end: it takes whatever there is. */
-export function* copyRanges(sizes: readonly TableSize[], { schema, pageBytes }: { readonly schema: string; readonly pageBytes: number }): Generator<CopyRange, void, undefined> {
-  const step = Math.max(1, Math.floor(RANGE_BYTES / pageBytes))
+export interface CopyRangesOptions {
+  readonly schema: string
+  readonly pageBytes: number
+  /** How many connections read tables at once. */
+  readonly readers: number
+}
+
+/**
+ * The ranges of all tables, in order. The last of a table has no end: it takes whatever there is. A table that one connection reads is one
+ * range: the server then reads it with a sixth less work, and through a few pages of its memory instead of all, which others need.
+ */
+export function* copyRanges(sizes: readonly TableSize[], { schema, pageBytes, readers }: CopyRangesOptions): Generator<CopyRange, void, undefined> {
+  const step = readers > 1 ? Math.max(1, Math.floor(RANGE_BYTES / pageBytes)) : Infinity
   for (const [index, { table, pages }] of sizes.entries()) {
     if (pages === 0) continue
     for (let from = 0; from < pages; from += step) {
@@ -116,7 +126,9 @@ export class CopyRunner {
 }
 
 function copyText({ name, columns, format }: FoundTable, schema: string, conditions: readonly string[]): string {
+  const path = `${quoteName(schema)}.${quoteName(name)}`
   const list = columns.map((column) => quoteName(column.name)).join(', ')
-  const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`
-  return `COPY (SELECT ${list} FROM ONLY ${quoteName(schema)}.${quoteName(name)}${where}) TO STDOUT (FORMAT ${format})`
+  const whole = list === '' ? path : `${path} (${list})`
+  const source = conditions.length === 0 ? whole : `(SELECT ${list} FROM ONLY ${path} WHERE ${conditions.join(' AND ')})`
+  return `COPY ${source} TO STDOUT (FORMAT ${format})`
 }

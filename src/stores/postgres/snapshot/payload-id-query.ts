@@ -1,9 +1,10 @@
 /** Payload IDs by a query of the embedder's, sorted by the server. */
 import { RecordInvalidError } from '../../../errors.ts'
 import type { PayloadIdSetBuilder } from '../../../payload-ids.ts'
-import { isPayloadId } from '../../../payload-ids/id-list.ts'
+import { LINE_FEED, MAX_ID_LENGTH, isPayloadId, packedLines } from '../../../payload-ids/id-list.ts'
 import type { Interrupt } from '../../common/interrupt.ts'
 import type { Piece } from './copy-out.ts'
+import type { ReferenceTally } from './reference-count.ts'
 import type { Session } from './session.ts'
 
 const READ_AHEAD_BYTES: number = 1024 * 1024
@@ -15,50 +16,53 @@ export function payloadIdCommand(query: string): string {
 }
 
 const BACKSLASH = 0x5c
-const MAX_ID_LENGTH = 255
+/** How much is kept of a line whose end has not come: a byte more than a payload ID of backslashes alone has, each sent as two. */
+const MAX_REST_BYTES: number = 2 * MAX_ID_LENGTH + 1
 /** How many values that are no payload IDs are named. */
 const MAX_NAMED = 20
 
 export interface ReadPayloadIdsOptions {
   readonly query: string
   readonly builder: PayloadIdSetBuilder
+  /** Takes all that is read, also what comes again. @default none */
+  readonly tally?: ReferenceTally | undefined
   readonly interrupt: Interrupt
 }
 
 /** Adds all payload IDs that the query gives. Throws `record_invalid` when it gives others, naming the first of them and how many there are. */
-export async function readPayloadIds(session: Session, { query, builder, interrupt }: ReadPayloadIdsOptions): Promise<void> {
+export async function readPayloadIds(session: Session, { query, builder, tally, interrupt }: ReadPayloadIdsOptions): Promise<void> {
   const copy = session.copyOut(payloadIdCommand(query), { format: 'text', limitBytes: READ_AHEAD_BYTES })
-  const lines = new LineReader(builder)
+  const lines = new LineReader(builder, tally)
   for (let piece = await interrupt.race(copy.next()); piece !== undefined; piece = await interrupt.race(copy.next())) lines.take(piece)
   await copy.finished
   lines.checkAll()
 }
 
-/** Lines as they come; as bytes where all of them are plain, which is nearly always. */
+/** Lines as they come, in their order; as bytes where all of them are plain, which is nearly always. */
 class LineReader {
   readonly #builder: PayloadIdSetBuilder
+  readonly #tally: ReferenceTally | undefined
   readonly #invalid: string[] = []
   #invalidCount = 0
-  /** The beginning of a line. */
+  /** The beginning of a line; of one that is too long, enough to see that. */
   #rest: Buffer = Buffer.alloc(0)
 
-  constructor(builder: PayloadIdSetBuilder) {
+  constructor(builder: PayloadIdSetBuilder, tally: ReferenceTally | undefined) {
     this.#builder = builder
+    this.#tally = tally
   }
 
   take({ bytes, ends }: Piece): void {
-    let from = 0
-    if (this.#rest.byteLength > 0 && ends.length > 0) {
-      from = ends[0] ?? 0
-      this.#addEach(Buffer.concat([this.#rest, bytes.subarray(0, from)]))
+    const [first] = ends
+    const isContinued = this.#rest.byteLength > 0 && first !== undefined
+    if (isContinued) {
+      this.#add(Buffer.concat([this.#rest, bytes.subarray(0, first)]))
       this.#rest = Buffer.alloc(0)
     }
+    const from = isContinued ? first : 0
     const to = ends.at(-1) ?? 0
-    if (to > from) {
-      if (arePlain(bytes, from, ends)) this.#builder.addLines(bytes.subarray(from, to))
-      else this.#addEach(bytes.subarray(from, to))
-    }
-    if (to < bytes.byteLength) this.#rest = Buffer.concat([this.#rest, bytes.subarray(to)])
+    this.#add(bytes.subarray(from, to))
+    if (to < bytes.byteLength) this.#rest = Buffer.concat([this.#rest, bytes.subarray(to, to + MAX_REST_BYTES - this.#rest.byteLength)])
   }
 
   /** Throws when any line was no payload ID. */
@@ -69,27 +73,39 @@ class LineReader {
     })
   }
 
+  #add(lines: Buffer): void {
+    if (lines.byteLength === 0) return
+    const packed = packedLines(lines)
+    if (packed === undefined && !arePlain(lines)) return this.#addEach(lines)
+    if (packed === undefined) this.#builder.addLines(lines)
+    else this.#builder.addList(packed)
+    this.#tally?.addLines(lines)
+  }
+
   /** A byte that is not ASCII is not mistaken for a character that is: the check finds it. */
   #addEach(lines: Buffer): void {
     for (const line of lines.toString('latin1', 0, lines.byteLength - 1).split('\n')) {
       const id = line.includes('\\') ? unescape(line) : line
-      if (isPayloadId(id)) this.#builder.add(id)
-      else if (++this.#invalidCount <= MAX_NAMED) this.#invalid.push(id)
+      if (isPayloadId(id)) {
+        this.#builder.add(id)
+        this.#tally?.addText(id)
+      } else if (++this.#invalidCount <= MAX_NAMED) this.#invalid.push(id)
     }
   }
 }
 
-/** Whether all lines from there on are payload IDs that stand for themselves. */
-function arePlain(bytes: Buffer, from: number, ends: readonly number[]): boolean {
-  let start = from
-  for (let row = from === 0 ? 0 : 1; row < ends.length; row++) {
-    const end = ends[row] ?? 0
-    if (end - start < 2 || end - start > MAX_ID_LENGTH + 1) return false
-    for (let at = start; at < end - 1; at++) {
-      const byte = bytes[at] ?? 0
-      if (byte < 0x21 || byte > 0x7e || byte === BACKSLASH) return false
+/** Whether all lines are payload IDs that stand for themselves. */
+function arePlain(lines: Buffer): boolean {
+  let length = 0
+  for (const byte of lines) {
+    if (byte === LINE_FEED) {
+      if (length === 0 || length > MAX_ID_LENGTH) return false
+      length = 0
+    } else if (byte < 0x21 || byte > 0x7e || byte === BACKSLASH) {
+      return false
+    } else {
+      length++
     }
-    start = end
   }
   return true
 }

@@ -10,33 +10,31 @@ import {
 } from '../../../errors.ts'
 import { PayloadIdSetBuilder } from '../../../payload-ids.ts'
 import { type SnapshotReader, openSnapshot } from '../../../snapshot/snapshot-reader.ts'
-import type { Interrupt } from '../../common/interrupt.ts'
 import { type ArchivedSchema, type SequenceValue } from './archive.ts'
 import { ArchiveReader } from './archive-reader.ts'
 import { type PostgresPool, quoteName } from './client.ts'
 import type { CopyIn } from './copy-in.ts'
 import { type FoundSchema, type SchemaScope, differenceOf, findSchema } from './definition.ts'
+import { CONFIRMED_IN_TIME } from './dead-client.ts'
 import type { FailureOptions } from './errors.ts'
 import { readPayloadIds } from './payload-id-query.ts'
-import { Session } from './session.ts'
+import { type SessionScope, Session } from './session.ts'
 import { RestoreTarget } from './target.ts'
 
-export interface ReadSnapshotOptions extends SchemaScope {
+export interface ReadSnapshotOptions extends SchemaScope, SessionScope {
   readonly payloadIdsQuery: string
   readonly storeKind: string
   readonly schemaVersion: number
-  /** How long to wait for others to leave the tables. */
-  readonly lockTimeoutMs: number
   /** An advisory lock that is taken shared; who holds it exclusively keeps restores out. */
   readonly writersLock?: readonly [number, number] | undefined
   readonly spillDirectory: string | undefined
-  /** Ends every wait. */
-  readonly interrupt: Interrupt
   readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
 }
 
-/** What sorting payload IDs may take of the server's memory. */
-const SETTINGS = { work_mem: '64MB' }
+/** What sorting payload IDs may take of the server's memory; and all that a restore is sent is read at once. */
+const SETTINGS = { work_mem: '64MB', ...CONFIRMED_IN_TIME }
+/** Where the connection broke in the COMMIT. */
+const UNKNOWN_HINT = 'Look whether the schema holds data before trying again: the connection broke while the restore was committed, and it holds all of the snapshot, or nothing'
 /** First half of the key of the lock that only one restore of a schema has; the other half is the schema's OID. */
 const LOCK_SPACE = 0x486f6c64
 
@@ -44,7 +42,7 @@ const LOCK_SPACE = 0x486f6c64
 export async function readSnapshot(pool: PostgresPool, source: SnapshotSource, options: ReadSnapshotOptions): Promise<void> {
   const { schema, interrupt } = options
   const failures: FailureOptions = { action: `Cannot restore into the schema "${schema}"`, badData: 'corrupt' }
-  const session = await Session.begin(pool, { schema, begin: 'BEGIN', settings: SETTINGS, interrupt, failures })
+  const session = await Session.begin(pool, { ...options, begin: 'BEGIN', settings: SETTINGS, failures })
   const restoring = restore(session, source, options)
   try {
     await interrupt.race(restoring)
@@ -54,12 +52,7 @@ export async function readSnapshot(pool: PostgresPool, source: SnapshotSource, o
     await Promise.allSettled([restoring])
     throw error
   }
-  try {
-    await session.end('COMMIT')
-  } catch (error) {
-    session.destroy()
-    throw error
-  }
+  await session.commit(UNKNOWN_HINT)
 }
 
 async function restore(session: Session, source: SnapshotSource, options: ReadSnapshotOptions): Promise<void> {

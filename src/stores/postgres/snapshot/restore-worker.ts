@@ -7,13 +7,10 @@ import { type ReadSnapshotOptions, readSnapshot } from './read-snapshot.ts'
 import { withPool } from './worker-pool.ts'
 import type { WorkerRequest } from './workers.ts'
 
-/** One that restores, and one that can end what it is doing. */
-const CONNECTIONS = 2
-
 const port = new WorkerPort()
 const { connection, options } = workerData as WorkerRequest<ReadSnapshotOptions>
 
-await port.run(() => withPool(port, { connection, connections: CONNECTIONS }, async (pool, interrupt): Promise<FromRestoreWorker> => {
+await port.run(() => withPool(port, { connection, connections: 1, answerTimeoutMs: options.answerTimeoutMs }, async (pool, interrupt): Promise<FromRestoreWorker> => {
   let progress: SnapshotProgress = { bytes: 0, records: 0 }
   await readSnapshot(pool, chunks(() => ({ type: 'credit', progress })), {
     ...options,

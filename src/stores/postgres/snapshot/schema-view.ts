@@ -1,20 +1,15 @@
 /** One snapshot of the database, on all connections that read from it. */
 import { StoreUnavailableError, isHoldfastError } from '../../../errors.ts'
-import type { Interrupt } from '../../common/interrupt.ts'
 import type { SequenceValue } from './archive.ts'
 import { type PostgresPool, quoteName, quoteText } from './client.ts'
 import type { CopyRunner, TableSize } from './copy-ranges.ts'
 import { type FoundSchema, type SchemaScope, findSchema, findTables } from './definition.ts'
-import type { FailureOptions } from './errors.ts'
-import { Session } from './session.ts'
+import { type FailureOptions, sqlStateOf } from './errors.ts'
+import { type SessionOptions, type SessionScope, Session } from './session.ts'
 
-export interface SchemaViewOptions extends SchemaScope {
+export interface SchemaViewOptions extends SchemaScope, SessionScope {
   /** How many connections read at once. */
   readonly connections: number
-  /** How long to wait for a table that is being altered. */
-  readonly lockTimeoutMs: number
-  /** Ends every wait. */
-  readonly interrupt: Interrupt
 }
 
 /** What is known of a schema before its rows are read. */
@@ -32,8 +27,10 @@ const READ_ONLY = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'
 const SETTINGS = { work_mem: '64MB' }
 /** Sequences that one query reads. */
 const SEQUENCES_AT_ONCE = 200
-/** How often the tables may change between finding and locking them. */
+/** How often the tables are found and locked anew where they change in between, or are locked in another order by what changes them. */
 const LOCK_ATTEMPTS = 3
+/** SQLSTATE: a deadlock, a table that is gone. */
+const CHANGES: readonly unknown[] = ['40P01', '42P01']
 
 export class SchemaView {
   readonly state: ViewState
@@ -106,7 +103,7 @@ export class SchemaView {
   /** Ends all transactions. */
   async close(): Promise<void> {
     this.#isClosed = true
-    await Promise.all(this.#sessions.map((session) => session.end('COMMIT')))
+    await Promise.all(this.#sessions.map((session) => session.commit()))
   }
 
   /** Cuts all connections. */
@@ -117,9 +114,9 @@ export class SchemaView {
 
   /** One more connection on the same snapshot; `undefined` when it comes too late. */
   async #join(): Promise<Session | undefined> {
-    const { schema, interrupt } = this.#options
+    const { schema } = this.#options
     const begin = `${READ_ONLY}; SET TRANSACTION SNAPSHOT ${quoteText(this.state.snapshotId)}`
-    const session = await Session.begin(this.#pool, { schema, begin, settings: SETTINGS, interrupt, failures: failuresOf(schema) }).catch((error: unknown) => {
+    const session = await Session.begin(this.#pool, { ...this.#options, begin, settings: SETTINGS, failures: failuresOf(schema) }).catch((error: unknown) => {
       throw isSnapshotGone(error) ? new StoreUnavailableError(`Cannot back up the schema "${schema}": the connection that holds its snapshot is gone`, { cause: error, retryable: true }) : error
     })
     if (this.#isClosed) {
@@ -133,27 +130,39 @@ export class SchemaView {
 
 /** Begins a transaction that has locked all tables before its snapshot was taken: none can be truncated or rewritten from then on. */
 async function lockedSession(pool: PostgresPool, options: SchemaViewOptions): Promise<Session> {
-  const { schema, lockTimeoutMs, interrupt } = options
-  for (let attempt = 1; ; attempt++) {
-    const tables = await withSession(pool, { schema, begin: 'BEGIN READ ONLY', interrupt, failures: failuresOf(schema) }, (session) => findTables(session, options))
-    const names = tables.map(({ name }) => `ONLY ${quoteName(schema)}.${quoteName(name)}`).join(', ')
-    const lock = names === '' ? '' : `; SET LOCAL lock_timeout = ${lockTimeoutMs}; LOCK TABLE ${names} IN ACCESS SHARE MODE`
-    const session = await Session.begin(pool, { schema, begin: READ_ONLY + lock, settings: SETTINGS, interrupt, failures: failuresOf(schema) })
-    const locked = await interrupt.race(findTables(session, options)).catch((error: unknown) => {
-      session.destroy()
-      throw error
+  let cause: unknown
+  for (let attempt = 1; attempt <= LOCK_ATTEMPTS; attempt++) {
+    const session = await lockOnce(pool, options).catch((error: unknown) => {
+      if (!CHANGES.includes(sqlStateOf(error))) throw error
+      cause = error
+      return undefined
     })
-    if (locked.length === tables.length && locked.every(({ oid }, index) => oid === tables[index]?.oid)) return session
-    session.destroy()
-    if (attempt === LOCK_ATTEMPTS) throw new StoreUnavailableError(`Cannot back up the schema "${schema}": its tables keep changing`, { retryable: true })
+    if (session !== undefined) return session
   }
+  throw new StoreUnavailableError(`Cannot back up the schema "${options.schema}": its tables keep changing`, { cause, retryable: true })
 }
 
-async function withSession<T>(pool: PostgresPool, options: Parameters<typeof Session.begin>[1], task: (session: Session) => Promise<T>): Promise<T> {
+/** `undefined` when the tables that were locked are not those that are there by then. */
+async function lockOnce(pool: PostgresPool, options: SchemaViewOptions): Promise<Session | undefined> {
+  const { schema, lockTimeoutMs, interrupt } = options
+  const tables = await withSession(pool, { ...options, begin: 'BEGIN READ ONLY', failures: failuresOf(schema) }, (session) => findTables(session, options))
+  const names = tables.map(({ name }) => `ONLY ${quoteName(schema)}.${quoteName(name)}`).join(', ')
+  const lock = names === '' ? '' : `; SET LOCAL lock_timeout = ${lockTimeoutMs}; LOCK TABLE ${names} IN ACCESS SHARE MODE`
+  const session = await Session.begin(pool, { ...options, begin: READ_ONLY + lock, settings: SETTINGS, failures: failuresOf(schema) })
+  const locked = await interrupt.race(findTables(session, options)).catch((error: unknown) => {
+    session.destroy()
+    throw error
+  })
+  if (locked.length === tables.length && locked.every(({ oid }, index) => oid === tables[index]?.oid)) return session
+  session.destroy()
+  return undefined
+}
+
+async function withSession<T>(pool: PostgresPool, options: SessionOptions, task: (session: Session) => Promise<T>): Promise<T> {
   const session = await Session.begin(pool, options)
   try {
     const result = await options.interrupt.race(task(session))
-    await session.end('ROLLBACK')
+    await session.commit()
     return result
   } catch (error) {
     session.destroy()

@@ -1,14 +1,21 @@
 /** One connection in one transaction. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { InternalError } from '../../../errors.ts'
+import { BackupUnsupportedError, InternalError, isHoldfastError } from '../../../errors.ts'
 import type { Interrupt } from '../../common/interrupt.ts'
+import { type Patience, answerWithin, takeClient } from './answers.ts'
+import { type BackendTransaction, Backend, THIS_TRANSACTION } from './backend.ts'
 import { type PostgresClient, type PostgresPool, quoteName, submit } from './client.ts'
 import { CopyIn } from './copy-in.ts'
 import { type CopyFormat, CopyOut } from './copy-out.ts'
-import { type FailureOptions, postgresError } from './errors.ts'
+import { KEEPALIVES } from './dead-client.ts'
+import { type FailureOptions, isConnectionOver, postgresError, sqlStateOf, unknownOutcome } from './errors.ts'
+import { RowBlocks } from './row-blocks.ts'
+import { type SessionIdentity, ASSUME_IDENTITY } from './session-identity.ts'
 
 /** How long a transaction that is given up may take to end before its connection is cut. */
 const GIVE_UP_TIMEOUT_MS = 4000
+/** SQLSTATE: the server cannot do that. */
+const NOT_SUPPORTED = '0A000'
 
 /**
  * What every transaction sets for itself, over whatever the role, the database or the pool has: no limits of time, for a slow sink is no
@@ -20,6 +27,9 @@ const SETTINGS: Readonly<Record<string, string>> = {
   idle_in_transaction_session_timeout: '0',
   transaction_timeout: '0',
   client_connection_check_interval: '1000',
+  ...KEEPALIVES,
+  // A slow sink makes the client stop reading.
+  tcp_user_timeout: '0',
   row_security: 'off',
   jit: 'off',
   synchronize_seqscans: 'off',
@@ -33,29 +43,42 @@ const SETTINGS: Readonly<Record<string, string>> = {
   quote_all_identifiers: 'off',
 }
 
-export interface SessionOptions {
+/** What the sessions of one piece of work have in common. */
+export interface SessionScope {
   readonly schema: string
+  /** How long to wait for a lock. */
+  readonly lockTimeoutMs: number
+  /** How long the server may be silent while it is not at work. */
+  readonly answerTimeoutMs: number
+  /** Who to be. @default who the pool's sessions are */
+  readonly identity?: SessionIdentity | undefined
+  /** Ends every wait. */
+  readonly interrupt: Interrupt
+}
+
+export interface SessionOptions extends SessionScope {
   /** How the transaction begins. */
   readonly begin: string
   /** Settings of this transaction beside those of all. */
   readonly settings?: Readonly<Record<string, string>> | undefined
-  readonly interrupt: Interrupt
   /** What its failures are told as. */
   readonly failures: FailureOptions
 }
 
 export class Session {
-  readonly #pool: PostgresPool
   readonly #client: PostgresClient
   readonly #toError: (error: unknown) => Error
+  readonly #blocks = new RowBlocks()
   readonly #ignore = (): void => undefined
   #copyIn: CopyIn | undefined
   #running: Promise<unknown> | undefined
+  #patience: Patience
+  #backend: Backend | undefined
   #processId = 0
   #isClosed = false
 
-  private constructor(pool: PostgresPool, client: PostgresClient, toError: (error: unknown) => Error) {
-    this.#pool = pool
+  private constructor(client: PostgresClient, toError: (error: unknown) => Error, patience: Patience) {
+    this.#patience = patience
     this.#toError = toError
     this.#client = client
     // What breaks a connection reaches the statement that runs on it, or the next one.
@@ -73,17 +96,20 @@ export class Session {
     }
   }
 
-  static async #begin(pool: PostgresPool, { schema, begin, settings, failures }: SessionOptions): Promise<Session> {
-    const toError = (error: unknown): Error => postgresError(error, failures)
-    const client = await pool.connect().catch((error: unknown) => {
+  static async #begin(pool: PostgresPool, { schema, begin, settings, failures, identity, answerTimeoutMs, lockTimeoutMs }: SessionOptions): Promise<Session> {
+    const toError = (error: unknown): Error => sessionError(error, failures)
+    const client = await takeClient(pool, answerTimeoutMs).catch((error: unknown) => {
       throw toError(error)
     })
-    const session = new Session(pool, client, toError)
+    // It may begin by waiting for a lock.
+    const session = new Session(client, toError, (answer) => answerWithin(answer, answerTimeoutMs + lockTimeoutMs))
     try {
+      if (identity !== undefined) await session.run(ASSUME_IDENTITY, [identity.user, identity.role])
       await session.run(begin)
+      const [begun] = await session.rows<BackendTransaction>(THIS_TRANSACTION)
+      if (begun === undefined) throw new InternalError('The server gave no row for a query of one')
+      session.#watch(new Backend(pool, begun, answerTimeoutMs), begun.pid)
       await session.#set({ ...SETTINGS, ...settings, search_path: `${quoteName(schema)}, pg_temp` })
-      const [row] = await session.rows<{ pid: number }>('SELECT pg_backend_pid() AS pid')
-      session.#processId = row?.pid ?? 0
       return session
     } catch (error) {
       session.destroy()
@@ -102,7 +128,7 @@ export class Session {
 
   async rows<Row extends object>(text: string, values?: unknown[]): Promise<Row[]> {
     if (this.#isClosed) throw new InternalError('A session is used after it was closed')
-    const running = this.#client.query(text, values)
+    const running = this.#patience(this.#client.query(text, values))
     this.#running = running
     try {
       return (await running).rows as Row[]
@@ -114,21 +140,29 @@ export class Session {
   }
 
   copyOut(text: string, options: { readonly format: CopyFormat; readonly limitBytes: number }): CopyOut {
-    const copy = new CopyOut(text, { ...options, toError: this.#toError })
+    const copy = new CopyOut(text, { ...options, toError: this.#toError, patience: this.#patience, blocks: this.#blocks })
     submit(this.#client, copy)
     return copy
   }
 
   copyIn(text: string): CopyIn {
-    const copy = new CopyIn(text, this.#toError)
+    const copy = new CopyIn(text, { toError: this.#toError, patience: this.#patience })
     this.#copyIn = copy
     submit(this.#client, copy)
     return copy
   }
 
-  /** Ends the transaction with this statement and gives the client back. */
-  async end(statement: 'COMMIT' | 'ROLLBACK'): Promise<void> {
-    await this.run(statement)
+  /**
+   * Commits the transaction and gives the client back; cuts the connection when that fails. Where it broke meanwhile nobody knows how the
+   * transaction ended: when it has changed anything, `hint` says what to do then.
+   */
+  async commit(hint?: string): Promise<void> {
+    try {
+      await this.run('COMMIT')
+    } catch (error) {
+      this.destroy()
+      throw hint !== undefined && isConnectionOver(error) ? unknownOutcome(error as Error, hint) : error
+    }
     this.#release(false)
   }
 
@@ -149,23 +183,17 @@ export class Session {
 
   async #rollBack(): Promise<void> {
     if (this.#running !== undefined) {
-      await this.#cancel()
+      await this.#backend?.cancel()
       await this.#running.catch(this.#ignore)
     }
     await this.#copyIn?.abandon()
     await this.#client.query('ROLLBACK')
   }
 
-  /** Ends the statement that runs: over another connection, for this one is busy. */
-  async #cancel(): Promise<void> {
-    const client = await this.#pool.connect()
-    client.on('error', this.#ignore)
-    try {
-      await client.query('SELECT pg_cancel_backend($1)', [this.#processId])
-    } finally {
-      client.removeListener('error', this.#ignore)
-      client.release()
-    }
+  #watch(backend: Backend, processId: number): void {
+    this.#backend = backend
+    this.#processId = processId
+    this.#patience = backend.patience
   }
 
   /** Settings that this server does not have, or not on this system, are passed over. */
@@ -185,4 +213,9 @@ export class Session {
     // A connection that is being cut may still say so.
     if (!destroy) this.#client.removeListener('error', this.#ignore)
   }
+}
+
+function sessionError(error: unknown, failures: FailureOptions): Error {
+  if (isHoldfastError(error) || sqlStateOf(error) !== NOT_SUPPORTED) return postgresError(error, failures)
+  return new BackupUnsupportedError(`${failures.action}: ${error instanceof Error ? error.message : String(error)}`, { cause: error, details: { sqlState: NOT_SUPPORTED } })
 }

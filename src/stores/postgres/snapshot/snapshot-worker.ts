@@ -10,8 +10,13 @@ import { type WriteSnapshotOptions, writeSnapshot } from './write-snapshot.ts'
 const port = new WorkerPort()
 const { connection, options } = workerData as WorkerRequest<WriteSnapshotOptions>
 
-await port.run(() => withPool(port, { connection, connections: options.connections }, async (pool, interrupt): Promise<FromSnapshotWorker> => {
+await port.run(() => withPool(port, { ...options, connection }, async (pool, interrupt): Promise<FromSnapshotWorker> => {
   const sink = new ChunkSink(port)
-  const payloadIds = await writeSnapshot(pool, sink, { ...options, interrupt, onProgress: (progress) => sink.setProgress(progress) })
+  const payloadIds = await writeSnapshot(pool, sink, {
+    ...options,
+    interrupt,
+    allocate: sink.allocate,
+    onProgress: (progress) => sink.setProgress(progress),
+  })
   return { type: 'done', summary: sink.summary, payloadIds: payloadIds.detach() }
 }))

@@ -67,7 +67,10 @@ export class RestoreTarget {
     const { indexes, constraints, triggers } = this.#removed
     for (const { restore } of indexes) for (const statement of restore) await this.#session.run(statement)
     for (const { name } of this.#tables) await this.#session.run(`ANALYZE ${this.#path(name)}`)
+    // The planner would check foreign keys by hash: along indexes that were just made, and even by sorting, it takes half as long.
+    await this.#session.run('SET LOCAL enable_hashjoin = off')
     for (const { restore } of [...constraints, ...triggers]) for (const statement of restore) await this.#session.run(statement)
+    await this.#session.run('SET LOCAL enable_hashjoin TO DEFAULT')
     if ((await this.#describe()) !== this.#structure) {
       throw new InternalError(`Cannot restore into the schema "${this.#schema}": its constraints, indexes or triggers would not be what they were`)
     }
@@ -122,13 +125,14 @@ export class RestoreTarget {
   async #indexes(): Promise<Removable[]> {
     const rows = await this.#session.rows<IndexRow>(INDEXES, [this.#oids()])
     return rows.map(({ path, schema, name, definition, tablespace, constraint, type, deferrable, deferred }) => {
-      const create = tablespace === null ? definition : withTablespace(definition, tablespace)
-      if (constraint === null) return { remove: `DROP INDEX ${quoteName(schema)}.${quoteName(name)}`, restore: [create] }
+      // The definition of an index says nothing of its tablespace.
+      const create = [`SELECT set_config('default_tablespace', ${quoteText(tablespace ?? '')}, true)`, definition]
+      if (constraint === null) return { remove: `DROP INDEX ${quoteName(schema)}.${quoteName(name)}`, restore: create }
       const timing = deferrable ? ` DEFERRABLE INITIALLY ${deferred ? 'DEFERRED' : 'IMMEDIATE'}` : ''
       const kind = type === 'p' ? 'PRIMARY KEY' : 'UNIQUE'
       return {
         remove: `ALTER TABLE ${path} DROP CONSTRAINT ${quoteName(constraint)}`,
-        restore: [create, `ALTER TABLE ${path} ADD CONSTRAINT ${quoteName(constraint)} ${kind} USING INDEX ${quoteName(name)}${timing}`],
+        restore: [...create, `ALTER TABLE ${path} ADD CONSTRAINT ${quoteName(constraint)} ${kind} USING INDEX ${quoteName(name)}${timing}`],
       }
     })
   }
@@ -193,10 +197,3 @@ const STRUCTURE = `
     UNION ALL
     SELECT 'column ' || attrelid::regclass || ' ' || quote_ident(attname) || ' ' || attnotnull FROM pg_attribute WHERE attrelid = ANY ($1::oid[]) AND attnum > 0
   ) AS lines`
-
-/** The definition of an index says nothing of its tablespace, which comes before its condition. */
-function withTablespace(definition: string, tablespace: string): string {
-  const where = definition.lastIndexOf(' WHERE (')
-  const clause = ` TABLESPACE ${quoteName(tablespace)}`
-  return where === -1 ? definition + clause : definition.slice(0, where) + clause + definition.slice(where)
-}

@@ -18,6 +18,8 @@ const CONNECTION_OPTIONS = [
   'database',
   'ssl',
   'sslmode',
+  'sslnegotiation',
+  'enableChannelBinding',
   'options',
   'application_name',
   'client_encoding',
@@ -29,7 +31,7 @@ const CONNECTION_OPTIONS = [
 /** `workerData` of either worker: plain data only. */
 export interface WorkerRequest<Options> {
   readonly connection: Readonly<Record<string, unknown>>
-  readonly options: Omit<Options, 'interrupt' | 'onProgress'>
+  readonly options: Omit<Options, 'interrupt' | 'onProgress' | 'allocate'>
 }
 
 /** How a pool connects, as plain data; `undefined` when that cannot be told or cannot cross to another thread. */

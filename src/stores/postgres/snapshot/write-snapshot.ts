@@ -1,20 +1,28 @@
 /** One snapshot of a schema, start to end; the same on the calling thread and in a worker. */
 import type { SnapshotProgress, SnapshotSink } from '../../../backupable.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder } from '../../../payload-ids.ts'
+import type { Allocate } from '../../../snapshot/frame.ts'
 import { SnapshotWriter } from '../../../snapshot/snapshot-writer.ts'
+import { andAlso } from '../../common/clean-up.ts'
 import { directoriesOf, planSections } from './archive.ts'
 import { ArchiveWriter } from './archive-writer.ts'
 import type { PostgresPool } from './client.ts'
 import { CopyRunner, copyRanges } from './copy-ranges.ts'
 import { readPayloadIds } from './payload-id-query.ts'
+import { ReferenceTally, checkReferences } from './reference-count.ts'
 import { type SchemaViewOptions, SchemaView } from './schema-view.ts'
+import type { Session } from './session.ts'
 
 export interface WriteSnapshotOptions extends SchemaViewOptions {
   readonly payloadIdsQuery: string
+  /** Counts what that gives by another way. @default nothing does */
+  readonly countQuery: string | undefined
   readonly storeKind: string
   readonly storeId: string
   readonly schemaVersion: number
   readonly spillDirectory: string | undefined
+  /** Where the memory of frames comes from. @default fresh memory */
+  readonly allocate?: Allocate | undefined
   readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
 }
 
@@ -24,7 +32,7 @@ export async function writeSnapshot(pool: PostgresPool, sink: SnapshotSink, opti
   const builder = new PayloadIdSetBuilder({ spillDirectory: options.spillDirectory })
   try {
     const payloadIds = await writeView(view, sink, { ...options, builder })
-    await view.close()
+    await view.close().catch((error: unknown) => andAlso(error, () => payloadIds.close()))
     return payloadIds
   } catch (error) {
     view.destroy()
@@ -34,16 +42,18 @@ export async function writeSnapshot(pool: PostgresPool, sink: SnapshotSink, opti
   }
 }
 
-async function writeView(view: SchemaView, sink: SnapshotSink, options: WriteSnapshotOptions & { readonly builder: PayloadIdSetBuilder }): Promise<PayloadIdSet> {
+type ViewOptions = WriteSnapshotOptions & { readonly builder: PayloadIdSetBuilder }
+
+async function writeView(view: SchemaView, sink: SnapshotSink, options: ViewOptions): Promise<PayloadIdSet> {
   const { found, sizes, pageBytes, sequences } = view.state
-  const { schema, storeKind, storeId, schemaVersion, interrupt, onProgress, payloadIdsQuery, builder } = options
+  const { schema, connections, storeKind, storeId, schemaVersion, interrupt, allocate, onProgress, builder } = options
   const directories = directoriesOf(found.tables)
   const tables = found.tables.map(({ name, columns, format }, index) => ({ name, directory: directories[index] ?? '', format, columns }))
   const sections = planSections(tables)
   const writer = new SnapshotWriter(sink, { storeKind, storeId, schemaVersion, sections: sections.names, createdAtMs: view.state.openedAtMs })
-  const archive = new ArchiveWriter(writer, { schema: { tables, sequences: found.sequences }, sections, onProgress })
-  const runner = new CopyRunner(copyRanges(sizes, { schema, pageBytes }), interrupt)
-  const reading = view.read(runner, (session) => readPayloadIds(session, { query: payloadIdsQuery, builder, interrupt }))
+  const archive = new ArchiveWriter(writer, { schema: { tables, sequences: found.sequences }, sections, allocate, onProgress })
+  const runner = new CopyRunner(copyRanges(sizes, { schema, pageBytes, readers: connections - 1 }), interrupt)
+  const reading = view.read(runner, (session) => readReferences(session, options))
   // Its failure reaches every wait through the interrupt, and is thrown below.
   reading.catch((error: unknown) => interrupt.fail(error))
   await writer.start()
@@ -57,11 +67,12 @@ async function writeView(view: SchemaView, sink: SnapshotSink, options: WriteSna
   await interrupt.race(reading)
   await view.check()
   const payloadIds = await builder.finish()
-  try {
-    await writer.finish({ count: payloadIds.size, digest: payloadIds.digest })
-  } catch (error) {
-    await payloadIds.close()
-    throw error
-  }
+  await writer.finish({ count: payloadIds.size, digest: payloadIds.digest }).catch((error: unknown) => andAlso(error, () => payloadIds.close()))
   return payloadIds
+}
+
+async function readReferences(session: Session, { schema, payloadIdsQuery, countQuery, builder, interrupt }: ViewOptions): Promise<void> {
+  const tally = countQuery === undefined ? undefined : new ReferenceTally()
+  await readPayloadIds(session, { query: payloadIdsQuery, builder, tally, interrupt })
+  if (countQuery !== undefined && tally !== undefined) await checkReferences(session, { schema, query: countQuery, tally, interrupt })
 }

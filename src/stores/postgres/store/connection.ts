@@ -1,7 +1,8 @@
 /** A connection of a pool as the store uses it, and how the tables are named on it. */
-import { InternalError, StoreUnavailableError, isHoldfastError } from '../../../errors.ts'
+import { InternalError, StoreUnavailableError } from '../../../errors.ts'
+import type { Patience } from '../snapshot/answers.ts'
 import { type PostgresClient, quoteName, quoteText } from '../snapshot/client.ts'
-import { postgresError, sqlStateOf } from '../snapshot/errors.ts'
+import { isConnectionOver, postgresError, sqlStateOf, unknownOutcome } from '../snapshot/errors.ts'
 
 /** The tables of a snapshot. */
 export const TABLES = ['inodes', 'entries', 'shares', 'blocks', 'uploads', 'upload_blocks', 'locks', 'settings', 'used_bytes'] as const
@@ -47,6 +48,8 @@ export interface ConnectionOptions {
   readonly schema: string
   readonly tables: TablePaths
   readonly toError: (error: unknown) => Error
+  /** How answers are waited for. */
+  readonly patience: Patience
 }
 
 /** A client that was taken from the pool, until it is given back. */
@@ -57,18 +60,25 @@ export class Connection implements View {
   readonly #toError: (error: unknown) => Error
   // What breaks a connection reaches the statement that runs on it, or the next one.
   readonly #ignore = (): void => undefined
+  #patience: Patience
   #isReleased = false
   #isBroken = false
   #isFailed = false
   #cursors = 0
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(client: PostgresClient, { schema, tables, toError }: ConnectionOptions) {
+  constructor(client: PostgresClient, { schema, tables, toError, patience }: ConnectionOptions) {
     this.schema = schema
+    this.#patience = patience
     this.tables = tables
     this.#client = client
     this.#toError = toError
     client.on('error', this.#ignore)
+  }
+
+  /** How answers are waited for from now on. */
+  beWith(patience: Patience): void {
+    this.#patience = patience
   }
 
   /** The rows of a statement, or of the last of several that have no values. One statement runs after the other. */
@@ -101,12 +111,12 @@ export class Connection implements View {
   async #rows<Row extends object>(text: string, values: readonly unknown[]): Promise<Row[]> {
     if (this.#isReleased) throw new StoreUnavailableError('Cannot use the store: it was closed')
     try {
-      const result = await this.#client.query(text, values.length === 0 ? undefined : [...values])
+      const result = await this.#patience(this.#client.query(text, values.length === 0 ? undefined : [...values]))
       const last = Array.isArray(result) ? (result as (typeof result)[]).at(-1) : result
       return (last?.rows ?? []) as Row[]
     } catch (error) {
       this.#isFailed = true
-      this.#isBroken ||= isBroken(error)
+      this.#isBroken ||= isConnectionOver(error)
       throw this.#toError(error)
     }
   }
@@ -116,9 +126,7 @@ export class Connection implements View {
     try {
       await this.rows('COMMIT')
     } catch (error) {
-      if (!this.#isBroken || !isHoldfastError(error)) throw error
-      const hint = 'Look whether the change was made before trying again: the connection broke while it was committed'
-      throw new StoreUnavailableError(error.message, { cause: error.cause, retryable: error.retryable, hint, details: { ...error.details, outcome: 'unknown' } })
+      throw this.#isBroken ? unknownOutcome(error as Error, 'Look whether the change was made before trying again: the connection broke while it was committed') : error
     }
   }
 
@@ -153,10 +161,4 @@ export function storeError(error: unknown, action: string): Error {
     return new InternalError(`${action}: ${error instanceof Error ? error.message : String(error)}`, { cause: error, details: { sqlState: state } })
   }
   return postgresError(error, { action, badData: 'invalid' })
-}
-
-/** Whether a connection is of no more use: it broke, or the server ended it. */
-function isBroken(error: unknown): boolean {
-  const state = sqlStateOf(error)
-  return state === undefined || state.startsWith('08') || state.startsWith('57P')
 }

@@ -1,7 +1,10 @@
 /** A schema as the metadata store uses it: single reads, transactions that are tried again, and views of one instant. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { RestoreInProgressError, StoreUnavailableError, isHoldfastError } from '../../../errors.ts'
-import type { PostgresPool } from '../snapshot/client.ts'
+import { answerWithin, takeClient } from '../snapshot/answers.ts'
+import { type BackendTransaction, Backend, THIS_TRANSACTION } from '../snapshot/backend.ts'
+import { type PostgresPool, quoteText } from '../snapshot/client.ts'
+import { CONFIRMED_IN_TIME, KEEPALIVES } from '../snapshot/dead-client.ts'
 import { postgresError } from '../snapshot/errors.ts'
 import { writeLockKey } from '../write-lock.ts'
 import { type Queries, type ReadSource, type TablePaths, type View, TABLES, Connection, storeError, tablesOf } from './connection.ts'
@@ -19,8 +22,12 @@ const MAX_DELAY_MS = 200
  * The next attempt sees it and refuses by name.
  */
 const WORTH_TRYING_AGAIN: readonly string[] = ['40001', '40P01', '23505', '23503']
-/** No limits of time for this transaction: a slow reader is no fault. */
-const NO_LIMITS = `SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout')`
+/** Of a transaction that may be long: no limits of time, for a slow reader is no fault, but one that is gone is noticed. */
+const LONG: Readonly<Record<string, string>> = { idle_in_transaction_session_timeout: '0', transaction_timeout: '0', statement_timeout: '0', ...KEEPALIVES, ...CONFIRMED_IN_TIME }
+const SET_LONG = `SELECT set_config(name, value, true)
+  FROM (VALUES ${Object.entries(LONG).map(([name, value]) => `(${quoteText(name)}, ${quoteText(value)})`).join(', ')}) AS wanted (name, value) JOIN pg_settings USING (name)`
+/** Of a mutation, whose statements follow one another: the server ends it when its client is gone, unless it does so sooner anyway. */
+const IDLE_TIMEOUT_MS = 60_000
 /** How long an import waits for the writers under way. */
 const LOCK_TIMEOUT_MS = 10_000
 
@@ -32,23 +39,27 @@ export class SchemaDatabase implements ReadSource {
   readonly #beginAlone: string
   readonly #lockAlone: string
   readonly #beginView: string
+  readonly #answerTimeoutMs: number
   readonly #running = new Set<Promise<unknown>>()
   readonly #views = new Set<Connection>()
   #isClosed = false
 
-  constructor(pool: PostgresPool, schema: string) {
+  /** `answerTimeoutMs` is how long the server may leave a statement unanswered. */
+  constructor(pool: PostgresPool, { schema, answerTimeoutMs }: { readonly schema: string; readonly answerTimeoutMs: number }) {
     this.schema = schema
+    this.#answerTimeoutMs = answerTimeoutMs
     this.#pool = pool
     this.tables = tablesOf(schema)
     const key = writeLockKey(schema).join(', ')
     const paths = TABLES.map((name) => this.tables[name]).join(', ')
-    this.#begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_try_advisory_xact_lock_shared(${key}) AS given`
+    this.#begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_try_advisory_xact_lock_shared(${key}) AS given,
+      CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' THEN set_config('idle_in_transaction_session_timeout', '${IDLE_TIMEOUT_MS}', true) END`
     // A shared lock that is given back at once shows whether another holds writers off; waiting for the exclusive one does so from then on.
-    this.#beginAlone = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${NO_LIMITS}; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS};
-      SELECT CASE WHEN pg_try_advisory_lock_shared(${key}) THEN pg_advisory_unlock_shared(${key}) ELSE false END AS given`
+    this.#beginAlone = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${SET_LONG}; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS};
+      SELECT CASE WHEN pg_try_advisory_lock_shared(${key}) THEN pg_advisory_unlock_shared(${key}) ELSE false END AS given, self.* FROM (${THIS_TRANSACTION}) self`
     this.#lockAlone = `SELECT pg_advisory_xact_lock(${key}); LOCK TABLE ${paths} IN SHARE ROW EXCLUSIVE MODE`
     // A restore writes rows as if they had always been there, which the locks hold off. The first query takes the snapshot, and no lock does.
-    this.#beginView = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ${paths} IN ACCESS SHARE MODE; ${NO_LIMITS}`
+    this.#beginView = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ${paths} IN ACCESS SHARE MODE; ${SET_LONG}; ${THIS_TRANSACTION}`
   }
 
   /** One query by itself. A swap that waits for the tables locks them in an order of its own: a query that is ended by a deadlock is made again. */
@@ -95,7 +106,9 @@ export class SchemaDatabase implements ReadSource {
    */
   async writeAlone<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
     const begin = async (connection: Connection): Promise<void> => {
-      requireGiven(await connection.rows(this.#beginAlone))
+      const [begun] = await connection.rows<LockAnswer & BackendTransaction>(this.#beginAlone)
+      requireGiven(begun)
+      this.#bePatient(connection, begun)
       await connection.rows(this.#lockAlone)
     }
     return await this.#track(() => this.#transact(work, { begin, toError: importError }))
@@ -121,7 +134,7 @@ export class SchemaDatabase implements ReadSource {
   }
 
   async #writeOnce<T>(work: (transaction: Connection) => Promise<T>): Promise<T> {
-    const begin = async (connection: Connection): Promise<void> => requireGiven(await connection.rows(this.#begin))
+    const begin = async (connection: Connection): Promise<void> => requireGiven((await connection.rows<LockAnswer>(this.#begin))[0])
     return await this.#transact(work, { begin, toError: changeError })
   }
 
@@ -149,7 +162,8 @@ export class SchemaDatabase implements ReadSource {
     const connection = await this.#connect(readError)
     this.#views.add(connection)
     try {
-      await connection.rows(this.#beginView)
+      const [begun] = await connection.rows<BackendTransaction>(this.#beginView)
+      if (begun !== undefined) this.#bePatient(connection, begun)
       return connection
     } catch (error) {
       await this.#closeView(connection)
@@ -162,11 +176,17 @@ export class SchemaDatabase implements ReadSource {
     await connection.rollBack()
   }
 
+  /** Of a transaction whose statements may take long. */
+  #bePatient(connection: Connection, begun: BackendTransaction): void {
+    connection.beWith(new Backend(this.#pool, begun, this.#answerTimeoutMs).patience)
+  }
+
   async #connect(toError: (error: unknown) => Error): Promise<Connection> {
-    const client = await this.#pool.connect().catch((error: unknown) => {
+    const timeoutMs = this.#answerTimeoutMs
+    const client = await takeClient(this.#pool, timeoutMs).catch((error: unknown) => {
       throw toError(error)
     })
-    return new Connection(client, { schema: this.schema, tables: this.tables, toError })
+    return new Connection(client, { schema: this.schema, tables: this.tables, toError, patience: (answer) => answerWithin(answer, timeoutMs) })
   }
 
   async #track<T>(operation: () => Promise<T>): Promise<T> {
@@ -198,7 +218,11 @@ function importError(error: unknown): Error {
   return postgresError(error, { action: 'Cannot import into the metadata store', badData: 'invalid' })
 }
 
-function requireGiven([lock]: readonly { readonly given?: boolean }[]): void {
+interface LockAnswer {
+  readonly given?: boolean
+}
+
+function requireGiven(lock: LockAnswer | undefined): asserts lock {
   if (lock?.given !== true) throw new RestoreInProgressError('Cannot write to the store: it is being restored, or imported into')
 }
 

@@ -1,7 +1,7 @@
 /** Operations on the tree: shares, inodes, entries. Each runs within a transaction; arguments have been checked. The server counts links and bytes. */
 import { InternalError, InvalidArgumentError, MetadataError } from '../../../errors.ts'
 import { changedAttributes, newAttributes, nsOfMs } from '../../../metadata/inodes.ts'
-import type { Content, Inode, InodeAttributes, InodeNumber, NewInode, Place, Share } from '../../../metadata/metadata-store.ts'
+import type { Content, Inode, InodeAttributes, InodeNumber, NewInode, Place, RenameMode, Share } from '../../../metadata/metadata-store.ts'
 import { moveLockKey } from '../write-lock.ts'
 import { partsOf, putBlocks, removeBlocks } from './contents.ts'
 import type { Queries } from './connection.ts'
@@ -96,23 +96,41 @@ export async function unlinkEntry(queries: Queries, place: Place): Promise<void>
   await removeEntry(queries, { place, entry, counts: counts.get(entry.inode) })
 }
 
-export async function renameEntry(queries: Queries, from: Place, to: Place): Promise<void> {
+export interface Renaming {
+  readonly from: Place
+  readonly to: Place
+  readonly existing: RenameMode
+}
+
+export async function renameEntry(queries: Queries, { from, to, existing }: Renaming): Promise<void> {
   const moved = await nodes.requireEntry(queries, from)
   await nodes.requireDirectory(queries, to.parent)
-  const isDirectory = moved.type === 'directory'
-  const isMove = isDirectory && from.parent !== to.parent
+  const isExchange = existing === 'exchange'
+  const mayMoveDirectory = (moved.type === 'directory' || isExchange) && from.parent !== to.parent
   // Before any inode is locked, so that who waits for it holds up nobody.
-  if (isMove) await queries.rows('SELECT pg_advisory_xact_lock($1, $2)', [...moveLockKey(queries.schema)])
-  const replaced = await nodes.readEntry(queries, to)
+  if (mayMoveDirectory) await queries.rows('SELECT pg_advisory_xact_lock($1, $2)', [...moveLockKey(queries.schema)])
+  const other = await nodes.readEntry(queries, to)
+  if (existing === 'refuse' && other !== undefined) throw nodes.nameTaken(to)
+  if (isExchange && other === undefined) throw nodes.noSuchEntry(to)
   // The same place, or two names of one file: as on POSIX, nothing happens.
-  if (replaced?.inode === moved.inode) return
-  if (isDirectory) await refuseOwnDescendant(queries, moved.inode, to)
-  if (replaced !== undefined) refuseOtherType(moved, replaced, to)
-  const touched = [moved.inode, ...(replaced === undefined ? [] : [replaced.inode]), ...(isDirectory ? [from.parent, to.parent] : [])]
+  if (other?.inode === moved.inode) return
+  const hasDirectory = moved.type === 'directory' || other?.type === 'directory'
+  if (moved.type === 'directory') await refuseOwnDescendant(queries, moved.inode, to)
+  if (isExchange && other?.type === 'directory') await refuseOwnDescendant(queries, other.inode, from)
+  if (!isExchange && other !== undefined) refuseOtherType(moved, other, to)
+  const touched = [moved.inode, ...(other === undefined ? [] : [other.inode]), ...(hasDirectory ? [from.parent, to.parent] : [])]
   const counts = await nodes.lockInodes(queries, touched, 'remove')
   await requireUnchanged(queries, from, moved)
-  if (replaced !== undefined) await removeEntry(queries, { place: to, entry: replaced, counts: counts.get(replaced.inode) })
-  await queries.rows(`UPDATE ${queries.tables.entries} SET parent = $3, name = $4 WHERE parent = $1 AND name = $2`, [from.parent, from.name, to.parent, to.name])
+  const { entries } = queries.tables
+  if (other !== undefined && isExchange) {
+    await requireUnchanged(queries, to, other)
+    await queries.rows(`DELETE FROM ${entries} WHERE parent = $1 AND name = $2`, [to.parent, to.name])
+  } else if (other !== undefined) {
+    await removeEntry(queries, { place: to, entry: other, counts: counts.get(other.inode) })
+  }
+  await queries.rows(`UPDATE ${entries} SET parent = $3, name = $4 WHERE parent = $1 AND name = $2`, [from.parent, from.name, to.parent, to.name])
+  if (other === undefined || !isExchange) return
+  await queries.rows(`INSERT INTO ${entries} (parent, name, inode, type) VALUES ($1, $2, $3, $4)`, [from.parent, from.name, other.inode, other.type])
 }
 
 export async function changeAttributes(

@@ -1,0 +1,94 @@
+/** The restore of one file or directory: `holdfast restore ID --path PATH`. */
+import { resolveBackup } from '../../backup/resolve-backup.ts'
+import { InvalidArgumentError } from '../../errors.ts'
+import { restoreSubtree, type RestoreSubtreeReport } from '../../restore/restore-subtree.ts'
+import { parsePath, showPath } from '../../metadata/tree-path.ts'
+import { withHolds } from '../catalogs.ts'
+import { withDestination } from '../destinations.ts'
+import { Output, type OutputOptions } from '../output.ts'
+import { catalogPathOf, parseStoreUrl } from '../store-url.ts'
+import { withStoreOf } from '../stores.ts'
+import type { Terminal } from '../terminal.ts'
+import { formatBytes, formatDuration, plural, printable } from '../text.ts'
+import { openTrial, type TrialOptions } from '../trials.ts'
+import { PayloadDirectory } from '../tree/payload-directory.ts'
+
+export interface RestorePathOptions extends OutputOptions, TrialOptions {
+  readonly from: string
+  readonly store: string
+  readonly path: string
+  readonly toPath?: string | undefined
+  readonly overwrite?: boolean | undefined
+  readonly payloads?: string | undefined
+  readonly adopt?: boolean | undefined
+  readonly allowStoreId?: boolean | undefined
+  readonly catalog?: string | undefined
+  readonly yes?: boolean | undefined
+}
+
+export async function restorePath(id: string, options: RestorePathOptions, terminal: Terminal): Promise<void> {
+  const { path, toPath = path, overwrite, allowStoreId } = options
+  const output = new Output(terminal, options)
+  const { signal } = terminal
+  const url = parseStoreUrl(options.store)
+  const target = showPath(parsePath(toPath))
+  // A Postgres backup is tried where the store is, unless another server is named.
+  const trial = { trialDir: options.trialDir, trialServer: options.trialServer ?? (url.scheme === 'postgres' ? url.connection : undefined) }
+  const payloads = options.payloads === undefined ? undefined : await PayloadDirectory.open(options.payloads)
+  await withDestination(options.from, async (destination) => {
+    const backupId = await resolveBackup(destination, id, { signal })
+    await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
+      // Who collects garbage for the other store must know that this one needs payloads there.
+      if (allowStoreId === true) await payloads?.addUser(store.storeId)
+      if (overwrite === true) await output.confirm(`Replace what is at "${printable(target)}" in ${printable(url.shown)}?`, options)
+      // The payloads are held by way of the catalog: without it, a collection of garbage could take them.
+      const catalogPath = catalogPathOf(options.store, options.catalog)
+      await withHolds({ store: options.store, use: 'need', catalogPath, create: true, destinations: [destination], signal }, async ({ catalog, holds, signal: holding }) => {
+        const progress = output.progress('restore')
+        try {
+          const report = await restoreSubtree({
+            store,
+            destination,
+            backupId,
+            path,
+            toPath,
+            overwrite,
+            openTrial: (manifest) => openTrial(manifest, trial, output),
+            catalog,
+            holds,
+            payloads,
+            allowStoreId,
+            signal: holding,
+            onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `restore: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
+          })
+          progress.end()
+          for (const { message } of report.warnings) await output.warn(printable(message))
+          await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => [describeReport(report, url.shown)])
+        } finally {
+          progress.end()
+        }
+      })
+    })
+  })
+}
+
+/** Options that mean something with a path only. */
+export function refuseWithoutPath(options: Omit<RestorePathOptions, 'path'>): void {
+  const named = (['toPath', 'overwrite', 'payloads', 'trialServer'] as const).find((name) => options[name] !== undefined)
+  if (named === undefined) return
+  const option = `--${named.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+  throw new InvalidArgumentError(`Cannot use ${option} without --path`, { hint: 'Name the file or directory to restore with --path, or leave the option out to restore the whole store' })
+}
+
+function describeReport({ backupId, path, toPath, replaced, restored, durationMs }: RestoreSubtreeReport, store: string): string {
+  const { files, directories, symlinks, others, hardLinks, bytes } = restored
+  const counts = [
+    `${plural(files, 'file')} (${formatBytes(bytes)})`,
+    plural(directories, 'directory', 'directories'),
+    ...(symlinks > 0 ? [plural(symlinks, 'symbolic link')] : []),
+    ...(hardLinks > 0 ? [plural(hardLinks, 'hard link')] : []),
+    ...(others > 0 ? [plural(others, 'socket, fifo or device', 'sockets, fifos and devices')] : []),
+  ]
+  const as = toPath === path ? '' : ` as "${printable(toPath)}"`
+  return `Restored "${printable(path)}" of ${backupId}${as} into ${printable(store)}${replaced ? ', in place of what was there' : ''}: ${counts.join(', ')}, in ${formatDuration(durationMs)}`
+}

@@ -1,0 +1,7 @@
+/** What an error says, in one line, whatever was thrown. */
+export function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  // A host of several addresses fails with an error for each, and no words of its own.
+  if (error.message === '' && error instanceof AggregateError) return error.errors.map(messageOf).join('; ')
+  return error.message
+}

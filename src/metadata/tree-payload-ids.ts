@@ -1,0 +1,38 @@
+/** The payloads that a tree refers to. */
+import type { Inode, InodeNumber, MetadataReader } from './metadata-store.ts'
+
+const BATCH_IDS = 1000
+
+/** All of them below an inode and in it, some more than once, in batches; memory does not grow with the tree. */
+export async function* payloadIdsOfTree(reader: MetadataReader, top: Inode): AsyncGenerator<readonly string[], void, undefined> {
+  let batch: string[] = []
+  for await (const payloadId of idsBelow(reader, top)) {
+    batch.push(payloadId)
+    if (batch.length < BATCH_IDS) continue
+    yield batch
+    batch = []
+  }
+  if (batch.length > 0) yield batch
+}
+
+async function* idsBelow(reader: MetadataReader, top: Inode): AsyncGenerator<string, void, undefined> {
+  yield* idsOf(reader, top)
+  const waiting: InodeNumber[] = top.type === 'directory' ? [top.inode] : []
+  for (let directory = waiting.pop(); directory !== undefined; directory = waiting.pop()) {
+    let after: string | undefined
+    do {
+      const page = await reader.readDirectory(directory, { after })
+      for (const { inode, type } of page.entries) {
+        if (type === 'directory') waiting.push(inode)
+        const file = type === 'file' ? await reader.inode(inode) : undefined
+        if (file !== undefined) yield* idsOf(reader, file)
+      }
+      after = page.cursor
+    } while (after !== undefined)
+  }
+}
+
+async function* idsOf(reader: MetadataReader, { inode, payloadId, blockCount }: Inode): AsyncGenerator<string, void, undefined> {
+  if (payloadId !== undefined) yield payloadId
+  if (blockCount > 0) for await (const block of reader.blocks(inode)) yield block.payloadId
+}

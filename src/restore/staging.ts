@@ -1,0 +1,62 @@
+/**
+ * Where a part of a backup is built in a live store before it takes its place: a share of its own, which the restore removes. What a killed one left is
+ * found by its name and removed by the next one.
+ */
+import { newBackupId } from '../backup-id.ts'
+import { hasEnded, type JobOwner, markUnderWay, thisProcess } from '../catalog/job-owner.ts'
+import type { MetadataStore, Place, Share } from '../metadata/metadata-store.ts'
+import { removeShareTree } from '../metadata/remove-tree.ts'
+
+const SHARE_PREFIX = '.holdfast-restore-'
+/** An option of such a share: who builds in it, as JSON. A share without it is somebody else's. */
+const OWNER_OPTION = 'holdfast.owner'
+/** Whoever serves all shares does not serve this one to others. */
+const ROOT = { mode: 0o700 }
+
+export interface Staging {
+  /** The share's name. */
+  readonly share: string
+  /** For what is built. */
+  readonly place: Place
+  /** Removes the share with all that is in it. A failure leaves it to the next restore. */
+  remove(): Promise<void>
+}
+
+/** Makes an empty one. */
+export async function openStaging(store: MetadataStore): Promise<Staging> {
+  const id = newBackupId()
+  const share = `${SHARE_PREFIX}${id}`
+  const unmark = markUnderWay(id)
+  try {
+    const { root } = await store.createShare(share, { options: { [OWNER_OPTION]: JSON.stringify(thisProcess()) }, root: ROOT })
+    return { share, place: { parent: root, name: 'restored' }, remove: () => removeShareTree(store, share).finally(unmark) }
+  } catch (error) {
+    unmark()
+    throw error
+  }
+}
+
+/** Removes what restores that were killed have left. Resolves with the names of shares whose restores may go on, for all that can be told. */
+export async function removeUnfinished(store: MetadataStore): Promise<readonly string[]> {
+  const unknown: string[] = []
+  for (const share of await store.shares()) {
+    const owner = ownerOf(share)
+    if (owner === undefined) continue
+    const isOver = hasEnded(share.name.slice(SHARE_PREFIX.length), owner)
+    if (isOver === true) await removeShareTree(store, share.name)
+    if (isOver === undefined) unknown.push(share.name)
+  }
+  return unknown
+}
+
+function ownerOf({ name, options }: Share): JobOwner | undefined {
+  const text = options[OWNER_OPTION]
+  if (!name.startsWith(SHARE_PREFIX) || text === undefined) return undefined
+  try {
+    const owner = JSON.parse(text) as Partial<Record<keyof JobOwner, unknown>> | null
+    if (typeof owner?.host !== 'string' || typeof owner.pid !== 'number' || typeof owner.bootId !== 'string' || typeof owner.start !== 'string') return undefined
+    return { host: owner.host, pid: owner.pid, bootId: owner.bootId, start: owner.start }
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,53 @@
+import { describe, expect, test } from 'vitest'
+import { type StoredRecord, columnsOf, encodeRecords } from '../../../src/snapshot/records.ts'
+import * as keys from '../../../src/stores/level/keys.ts'
+import { encodeBlocks, encodeInode } from '../../../src/stores/level/records.ts'
+import { ReferenceCounter } from '../../../src/stores/level/reference-counter.ts'
+
+const PLAIN = { type: 'file', mode: 0, uid: 0, gid: 0, size: 0, links: 1, accessedAtNs: 0n, modifiedAtNs: 0n, changedAtNs: 0n, createdAtNs: 0n, xattrs: new Map(), blockCount: 0 } as const
+
+function inode(number: number, fields: Partial<Parameters<typeof encodeInode>[0]> = {}): StoredRecord {
+  return [keys.inodeKey(number), encodeInode({ ...PLAIN, symlinkTarget: undefined, payloadId: undefined, parent: undefined, ...fields })]
+}
+
+function reference(payloadId: string, number: number): StoredRecord {
+  return [keys.referenceKey(payloadId, keys.inodeOwner(number)), '']
+}
+
+/** What is counted of frames; each is of one section. */
+function count(...frames: readonly (readonly StoredRecord[])[]): number {
+  const counter = new ReferenceCounter()
+  for (const records of frames) {
+    const frame = encodeRecords(records)
+    counter.add({ name: String(records[0]?.[0]).split('/')[0] ?? '', records, columns: () => columnsOf(frame, records.length) })
+  }
+  return counter.count()
+}
+
+describe('ReferenceCounter', () => {
+  test('counts different payload IDs, also over the edge of a frame', () => {
+    expect(count()).toBe(0)
+    expect(count([inode(1), inode(2)])).toBe(0)
+    expect(count([inode(1, { payloadId: 'a' }), inode(2, { payloadId: 'a' }), inode(3, { payloadId: 'b' })], [reference('a', 1)], [reference('a', 2), reference('b', 3)])).toBe(2)
+  })
+
+  test('reads a frame that begins with an inode which is shorter than the payload ID before', () => {
+    const payloadId = 'x'.repeat(255)
+    expect(count([inode(1, { payloadId })], [inode(2), inode(3, { payloadId: 'y' }), inode(4, { type: 'symlink', symlinkTarget: 'z' })], [reference(payloadId, 1), reference('y', 3)])).toBe(2)
+  })
+
+  test('takes a payload that a block list names several times, in several parts, as one reference', () => {
+    const block = { payloadId: 'a', offset: 0, bytes: 1 }
+    const other = { ...block, payloadId: 'b' }
+    const parts: StoredRecord[] = [[block, other, block], [other, block]].map((blocks, chunk) => [keys.blocksKey(7, chunk), encodeBlocks(blocks)])
+    expect(count(parts, [inode(7, { blockCount: 5 })], [reference('a', 7), reference('b', 7)])).toBe(2)
+    expect(() => count(parts, [inode(7, { blockCount: 4 })], [reference('a', 7), reference('b', 7)])).toThrow('5 blocks, and its inodes and uploads count 4')
+    expect(() => count(parts, [inode(7, { blockCount: 5 })], [reference('a', 7)])).toThrow('1 references, and its inodes, block lists and uploads make 2')
+  })
+
+  test('tells references apart whose texts run on the same', () => {
+    const indexed = [reference('a', 1), reference('ab', 1)]
+    expect(() => count([inode(1, { payloadId: 'a' }), inode(2, { payloadId: 'ab' })], indexed)).toThrow('the 2 references of its index are not those')
+    expect(() => count([inode(1, { payloadId: 'abcd' })], [reference('abce', 1)])).toThrow('the 1 references of its index are not those')
+  })
+})
