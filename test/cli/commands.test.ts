@@ -384,6 +384,19 @@ describe('holdfast delete', () => {
   })
 })
 
+describe('holdfast delete with a store or a catalog that is not there', () => {
+  it.each([
+    ['--store', 'level:typo'],
+    ['--catalog', 'typo/catalog'],
+  ])('refuses %s %s, deletes nothing and makes nothing', async (...where) => {
+    const dir = await copy()
+    const before = await readdir(dir)
+    expectError(await holdfast(['delete', first, '--from', 'file:backups', '--yes', '--quiet', ...where], { cwd: dir }), 1, 'catalog_unavailable', /there is none/)
+    expect(await readdir(dir)).toEqual(before)
+    expect(await readdir(join(dir, 'backups'))).toContain(first)
+  })
+})
+
 describe('holdfast delete of the backup of a newer release', () => {
   it('does not call it damaged', async () => {
     const dir = await copy()
