@@ -87,8 +87,11 @@ export class HeldCursor {
   }
 
   async close(): Promise<void> {
-    await this.#lists.return?.()
-    await this.#held.close()
+    try {
+      await this.#lists.return?.()
+    } finally {
+      await this.#held.close()
+    }
   }
 
   #endRow(): void {

@@ -97,7 +97,12 @@ async function broughtUpToDate(stored: StoredUnion | undefined, sources: readonl
     let sets = stillHeld(stored?.description.sets ?? [], sources)
     const added = sources.filter(({ name }) => !sets.some((set) => isSame(set, name)))
     if (union !== undefined && added.length === 0) {
-      for (const part of UNION_PARTS) for await (const _ of checkedPart(union, part)) options.signal?.throwIfAborted()
+      for (const part of UNION_PARTS) {
+        for await (const _ of checkedPart(union, part)) {
+          options.signal?.throwIfAborted()
+          await options.onTurn?.()
+        }
+      }
       return new HeldIds(union, sets)
     }
     for (let from = 0; union === undefined || from < added.length; from += MERGED_SETS) {

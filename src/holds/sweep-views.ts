@@ -1,5 +1,5 @@
 /** What a sweep decides by: what is held, and what stores refer to, as they are at one time. */
-import { HoldUnavailableError, isHoldfastError } from '../errors.ts'
+import { HoldUnavailableError, InternalError, isHoldfastError } from '../errors.ts'
 import type { PayloadReferences } from '../payload-store.ts'
 import { type HeldBy, HeldCursor } from './held-cursor.ts'
 import type { FoundHolds, Holder, LeaseHolder, ReadHoldsOptions } from './hold-set.ts'
@@ -25,6 +25,7 @@ export class SweepViews {
   readonly holders: readonly Holder[]
   readonly #held: HeldCursor
   readonly #stores: readonly StoreView[]
+  #last = ''
 
   private constructor(generation: number, holders: readonly Holder[], { held, stores }: { readonly held: HeldCursor; readonly stores: readonly StoreView[] }) {
     this.generation = generation
@@ -43,7 +44,11 @@ export class SweepViews {
     const held = new HeldCursor(await holds.unite(found.sources, options), found.sources)
     const views: StoreView[] = []
     try {
-      for (const store of stores) views.push(await openStore(store, options.signal))
+      for (const store of stores) {
+        const view = viewOf(store)
+        views.push(view)
+        await openView(view, options.signal)
+      }
       return new SweepViews(generation, found.holders, { held, stores: views })
     } catch (error) {
       await closeAll(views, held)
@@ -51,8 +56,13 @@ export class SweepViews {
     }
   }
 
-  /** What needs a payload; what stores refer to counts before what is held. Rejects with `hold_unavailable`. */
+  /**
+   * What needs a payload; what stores refer to counts before what is held. Rejects with `hold_unavailable`, and with `internal` for an ID that is less than the
+   * one before: it was passed over, and would seem to be needed by nothing.
+   */
   async needOf(payloadId: string): Promise<Need> {
+    if (payloadId < this.#last) throw new InternalError(`Cannot tell what needs a payload: ${JSON.stringify(payloadId)} is asked for after ${JSON.stringify(this.#last)}`)
+    this.#last = payloadId
     for (;;) {
       const need = this.needOfNow(payloadId)
       if (need !== null) return need
@@ -97,12 +107,14 @@ export class SweepViews {
   }
 }
 
-async function openStore(store: PayloadReferences, signal: AbortSignal | undefined): Promise<StoreView> {
-  const payloadIds = new IdCursor(inBatches(store.retainedPayloadIds?.() ?? store.payloadIds()), `the store "${store.storeId}"`)
+function viewOf(store: PayloadReferences): StoreView {
+  return { store, payloadIds: new IdCursor(inBatches(store.retainedPayloadIds?.() ?? store.payloadIds()), `the store "${store.storeId}"`) }
+}
+
+async function openView({ store, payloadIds }: StoreView, signal: AbortSignal | undefined): Promise<void> {
   try {
     // The first step is what opens the view.
     await payloadIds.load()
-    return { store, payloadIds }
   } catch (cause) {
     throw unreadable(store, cause, signal)
   }
@@ -118,6 +130,7 @@ function unreadable({ storeId }: PayloadReferences, cause: unknown, signal?: Abo
 }
 
 async function closeAll(views: readonly StoreView[], held: HeldCursor): Promise<void> {
-  await Promise.all(views.map(({ payloadIds }) => payloadIds.close()))
-  await held.close()
+  const closed = await Promise.allSettled([...views.map(({ payloadIds }) => payloadIds.close()), held.close()])
+  const failed = closed.find((result) => result.status === 'rejected')
+  if (failed !== undefined) throw failed.reason
 }

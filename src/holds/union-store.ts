@@ -120,8 +120,8 @@ class DirectoryDraft implements UnionDraft {
       await rm(temporary, { force: true })
       throw error
     }
-    this.#isOver = true
     await removeOthers(this.#directory, description)
+    this.#isOver = true
     return new FileUnion(description, this.#handles)
   }
 
