@@ -6,6 +6,7 @@ import { parsePath, showPath } from '../../metadata/tree-path.ts'
 import { withHolds } from '../catalogs.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
+import { placeOf } from '../store-place.ts'
 import { catalogPathOf, parseStoreUrl } from '../store-url.ts'
 import { withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
@@ -41,7 +42,7 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
     await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
       if (overwrite === true) await output.confirm(`Replace what is at "${printable(target)}" in ${printable(url.shown)} for good?`, options)
       // Who collects garbage for the other store must know that this one needs payloads there.
-      if (allowStoreId === true) await payloads?.addUser(store.storeId)
+      if (allowStoreId === true) await payloads?.addUser({ storeId: store.storeId, place: await placeOf(options.store) })
       // The payloads are held by way of the catalog: without it, a collection of garbage could take them.
       const catalogPath = catalogPathOf(options.store, options.catalog)
       await withHolds({ store: options.store, use: 'need', catalogPath, create: true, destinations: [destination], signal }, async ({ catalog, holds, signal: holding }) => {
@@ -75,7 +76,7 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
 
 /** Options that mean something with a path only. */
 export function refuseWithoutPath(options: Omit<RestorePathOptions, 'path'>): void {
-  const named = (['toPath', 'overwrite', 'payloads', 'trialServer'] as const).find((name) => options[name] !== undefined)
+  const named = (['toPath', 'overwrite', 'trialServer'] as const).find((name) => options[name] !== undefined)
   if (named === undefined) return
   const option = `--${named.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
   throw new InvalidArgumentError(`Cannot use ${option} without --path`, { hint: 'Name the file or directory to restore with --path, or leave the option out to restore the whole store' })

@@ -9,19 +9,14 @@ import { join, resolve } from 'node:path'
 import { BackupIncompleteError, ChecksumMismatchError, InvalidArgumentError, MetadataError } from '../../errors.ts'
 import type { PayloadStore, PayloadStoreOptions, StoredPayload } from '../../payload-store.ts'
 import { type Files, isSystemError, nodeFiles, removeIfThere } from '../../files.ts'
+import { addUser, type KnownUser, type PayloadUser, readUsers } from './payload-users.ts'
 
 const PAYLOAD_ID = /^[0-9a-f]{64}$/
 const DIRECTORY = /^[0-9a-f]{2}$/
-/** A file for each store that refers to payloads of the directory, named by the store's ID. */
-const USERS_DIRECTORY = 'stores'
 const LISTED_AT_ONCE = 64
 const TEMPORARY = /^[0-9a-f]{62}\.[0-9a-f-]{36}\.tmp$/
 /** How long after its last write a file is still taken for that of a running import, which writes it in one go. */
 const GRACE_MS: number = 24 * 60 * 60 * 1000
-
-function existsAlready(error: unknown): void {
-  if (!isSystemError(error, 'EEXIST')) throw error
-}
 
 /** The payload ID of some bytes: their SHA-256, in lower-case hex. */
 export function payloadIdOf(bytes: Uint8Array): string {
@@ -106,21 +101,14 @@ export class PayloadDirectory implements PayloadStore {
     }
   }
 
-  /** Says that a store refers to payloads in this directory; durable when it resolves. */
-  async addUser(storeId: string): Promise<void> {
-    const directory = join(this.path, USERS_DIRECTORY)
-    const path = join(directory, encodeURIComponent(storeId))
-    if ((await this.#files.info(path)) !== undefined) return
-    await this.#files.makeDirectory(directory).catch(existsAlready)
-    await this.#files.create(path).then((file) => file.close(), existsAlready)
-    await this.#files.syncDirectory(directory)
-    await this.#files.syncDirectory(this.path)
+  /** Notes that a store refers to payloads in this directory; durable when it resolves. */
+  async addUser(user: PayloadUser): Promise<void> {
+    await addUser(this.#files, this.path, user)
   }
 
-  /** The IDs of the stores that are known to refer to payloads in this directory. */
-  async users(): Promise<readonly string[]> {
-    const directory = join(this.path, USERS_DIRECTORY)
-    return (await this.#files.info(directory)) === undefined ? [] : (await this.#files.list(directory)).map((name) => decodeURIComponent(name))
+  /** The stores that are known to refer to payloads in this directory. Rejects with `hold_unavailable`. */
+  async users(): Promise<readonly KnownUser[]> {
+    return await readUsers(this.#files, this.path)
   }
 
   async #stored(payloadId: string): Promise<StoredPayload | undefined> {
