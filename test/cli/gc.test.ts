@@ -102,6 +102,25 @@ describe('holdfast gc', () => {
     expect(stderr).toMatch(/^error: hold_unavailable: Cannot tell what is held: backup \w+ is not listed at/)
   })
 
+  test('deletes nothing when the catalog was lost and a destination is empty, unless told that it is', async () => {
+    const { cwd, backupId } = await backedUp()
+    await emptied(cwd)
+    await writeTree(join(cwd, 'other-backups'), {})
+    rmSync(join(cwd, 'metadata/catalog'), { recursive: true })
+    await holdfastJson(['backup', '--store', 'level:metadata', '--to', 'file:other-backups'], { cwd })
+    renameSync(join(cwd, 'backups'), join(cwd, 'mounted'))
+    await writeTree(join(cwd, 'backups'), {})
+    const gc = ['gc', ...PLACES, '--from', 'file:other-backups', '--min-age', '0', '--apply']
+    const { code, stderr } = await holdfast(gc, { cwd })
+    expect([code, payloadsIn(cwd)]).toEqual([1, 2])
+    expect(stderr).toMatch(/^error: hold_unavailable: Cannot tell what is held: "[^"]*\/backups" lists no backup, and the catalog never had one there\nhint: [^\n]+--allow-empty\n$/)
+    rmSync(join(cwd, 'backups'), { recursive: true })
+    renameSync(join(cwd, 'mounted'), join(cwd, 'backups'))
+    expect(await holdfastJson(gc, { cwd })).toMatchObject({ held: { payloads: 2 }, deleted: { payloads: 0 } })
+    rmSync(join(cwd, 'backups', backupId), { recursive: true })
+    expect(await holdfastJson([...gc, '--allow-empty'], { cwd })).toMatchObject({ deleted: { payloads: 2 } })
+  })
+
   test('says what holds everything, and how that ends', async () => {
     const { cwd } = await backedUp()
     const catalog = await openLevelCatalog(join(cwd, 'metadata/catalog'))

@@ -26,6 +26,7 @@ interface GcOptions extends OutputOptions {
   readonly adopt?: boolean | undefined
   readonly catalog?: string | undefined
   readonly ignoreKept?: boolean | undefined
+  readonly allowEmpty?: boolean | undefined
   readonly register?: boolean | undefined
 }
 
@@ -39,6 +40,7 @@ export function registerGc(program: Command, terminal: Terminal): void {
     .addOption(new Option('--min-age <time>', 'how long a payload must have been of no use, such as 90m, 1h or 7d').argParser(parseDuration).default(HOUR_MS, '1h'))
     .option('--apply', 'do it; without this, nothing is changed')
     .option('--catalog <path>', "the store's catalog (default: the directory catalog within the store's)")
+    .option('--allow-empty', 'believe a --from that lists no backup, and of which the catalog never had one')
     .option('--register', 'take the store for the only one that needs payloads of a directory that knows of none, and note it there')
     .option('--ignore-kept', 'give up what only the store kept for "rollback" needs')
   withExamples(
@@ -65,7 +67,7 @@ async function gc(options: GcOptions, terminal: Terminal): Promise<void> {
     await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
       const user = { storeId: store.storeId, place: await placeOf(options.store) }
       const use = options.apply === true ? 'sweep' : 'need'
-      await withHolds({ store: options.store, use, catalogPath, create: false, destinations, signal: terminal.signal }, async ({ holds, signal, check }) => {
+      await withHolds({ store: options.store, use, catalogPath, create: false, destinations, mayBeEmpty: options.allowEmpty === true, signal: terminal.signal }, async ({ holds, signal, check }) => {
         const payloads: PayloadDirectory = await PayloadDirectory.open(options.payloads, {
           beforeDelete: async () => {
             await check()
