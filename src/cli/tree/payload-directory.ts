@@ -14,6 +14,8 @@ import { addUser, type KnownUser, type PayloadUser, readUsers } from './payload-
 const PAYLOAD_ID = /^[0-9a-f]{64}$/
 const DIRECTORY = /^[0-9a-f]{2}$/
 const LISTED_AT_ONCE = 64
+/** How many are deleted between two looks at whether they still may be. */
+const DELETED_AT_ONCE = 64
 const TEMPORARY = /^[0-9a-f]{62}\.[0-9a-f-]{36}\.tmp$/
 /** How long after its last write a file is still taken for that of a running import, which writes it in one go. */
 const GRACE_MS: number = 24 * 60 * 60 * 1000
@@ -27,7 +29,7 @@ export interface PayloadDirectoryOptions {
   /** @default false */
   readonly create?: boolean | undefined
   readonly files?: Files | undefined
-  /** Called before payloads are deleted; when it rejects, none is. */
+  /** Called before payloads are deleted, again and again; when it rejects, none is from then on. */
   readonly beforeDelete?: (() => Promise<void>) | undefined
 }
 
@@ -77,11 +79,11 @@ export class PayloadDirectory implements PayloadStore {
     return await Promise.all(payloadIds.map(async (payloadId) => PAYLOAD_ID.test(payloadId) && (await this.#stored(payloadId)) !== undefined))
   }
 
-  /** No import may be beside it, for imports do not renew what is there: they are kept off by what keeps the store, and `beforeDelete` looks. */
+  /** Imports are kept off by what keeps the store, and `beforeDelete` looks: between the look at a file and its removal it could be renewed unseen. */
   async deleteUnchanged(payloads: readonly StoredPayload[]): Promise<readonly string[]> {
-    await this.#beforeDelete()
     const deleted: string[] = []
-    for (const { payloadId, version } of payloads) {
+    for (const [index, { payloadId, version }] of payloads.entries()) {
+      if (index % DELETED_AT_ONCE === 0) await this.#beforeDelete()
       if ((await this.#stored(payloadId))?.version !== version) continue
       await removeIfThere(this.#files, this.#pathOf(payloadId))
       deleted.push(payloadId)
@@ -117,7 +119,7 @@ export class PayloadDirectory implements PayloadStore {
     return { payloadId, version: `${info.modifiedAtMs}-${info.bytes}`, bytes: info.bytes, ageMs: Date.now() - info.modifiedAtMs }
   }
 
-  /** Stores a payload durably, unless it is there already. Resolves with whether it was written. */
+  /** Stores a payload durably, or renews it when it is there already. Resolves with whether it was written. */
   put(payloadId: string, bytes: Uint8Array): Promise<boolean> {
     const known = this.#writing.get(payloadId)
     if (known !== undefined) return known.then(() => false)
@@ -157,7 +159,7 @@ export class PayloadDirectory implements PayloadStore {
   async #write(payloadId: string, bytes: Uint8Array): Promise<boolean> {
     const path = this.#pathOf(payloadId)
     const existing = await this.#files.info(path)
-    if (existing?.type === 'file' && existing.bytes === bytes.byteLength) return false
+    if (existing?.type === 'file' && existing.bytes === bytes.byteLength && (await this.#renew(path))) return false
     await this.#ensureDirectory(payloadId.slice(0, 2))
     // In a container the next process may well have the same ID, and meet what this one left when it was killed.
     const temporary = `${path}.${randomUUID()}.tmp`
@@ -175,6 +177,17 @@ export class PayloadDirectory implements PayloadStore {
       throw error
     }
     return true
+  }
+
+  /** Resolves with whether it was still there. */
+  async #renew(path: string): Promise<boolean> {
+    try {
+      await this.#files.renewFile(path)
+      return true
+    } catch (error) {
+      if (!isSystemError(error, 'ENOENT')) throw error
+      return false
+    }
   }
 
   #ensureDirectory(name: string): Promise<void> {
