@@ -2,11 +2,12 @@
 import { randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { nodeFiles, systemError } from '../../src/files.ts'
 import { Leases } from '../../src/holds/leases.ts'
 import { openLevelCatalog } from '../../src/stores/catalog/index.ts'
 import { tempDir } from '../support/temp-dir.ts'
-import { holdfast, holdfastJson, writeTree } from './holdfast.ts'
+import { holdfast, holdfastJson, holdfastOnTerminal, writeTree } from './holdfast.ts'
 
 interface Sweep {
   readonly live: { readonly payloads: number }
@@ -119,6 +120,22 @@ describe('holdfast gc', () => {
     expect(await holdfastJson(gc, { cwd })).toMatchObject({ held: { payloads: 2 }, deleted: { payloads: 0 } })
     rmSync(join(cwd, 'backups', backupId), { recursive: true })
     expect(await holdfastJson([...gc, '--allow-empty'], { cwd })).toMatchObject({ deleted: { payloads: 2 } })
+  })
+
+  test('fails in the end when a payload cannot be deleted, and deletes the others', async () => {
+    const { cwd, backupId } = await backedUp()
+    await emptied(cwd)
+    await holdfastJson(['delete', backupId, '--from', 'file:backups', '--catalog', 'metadata/catalog', '--force', '--yes'], { cwd })
+    let stuck: string | undefined
+    const unhindered = { ...nodeFiles }
+    const remove = vi.spyOn(nodeFiles, 'removeFile').mockImplementation((path) => {
+      if (path.startsWith(join(cwd, 'payloads'))) stuck ??= path
+      return path === stuck ? Promise.reject(systemError('EPERM', 'unlink', path)) : unhindered.removeFile(path)
+    })
+    onTestFinished(() => remove.mockRestore())
+    const { code, stderr } = await holdfastOnTerminal(['gc', '--store', `level:${cwd}/metadata`, '--payloads', join(cwd, 'payloads'), '--from', `file:${cwd}/backups`, '--min-age', '0', '--apply', '--quiet'])
+    expect([code, payloadsIn(cwd)]).toEqual([1, 1])
+    expect(stderr).toMatch(/^error: destination_permission_denied: Cannot delete 1 payload of no use, the first of them "[^"]+": operation not permitted \(EPERM\)\n/)
   })
 
   test('says what holds everything, and how that ends', async () => {

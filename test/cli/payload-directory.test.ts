@@ -1,7 +1,7 @@
 import { readdirSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { type Files, nodeFiles } from '../../src/files.ts'
+import { type Files, nodeFiles, systemError } from '../../src/files.ts'
 import type { StoredPayload } from '../../src/payload-store.ts'
 import { PayloadDirectory, type PayloadDirectoryOptions, payloadIdOf } from '../../src/cli/tree/payload-directory.ts'
 import { quickFiles } from '../support/faulty-files.ts'
@@ -59,5 +59,21 @@ describe('PayloadDirectory deleteUnchanged()', () => {
     const payloads = await filled(150, { beforeDelete: () => (++looks === 2 ? Promise.reject(new Error('Not now')) : Promise.resolve()) })
     await expect(payloads.deleteUnchanged(await listed(payloads))).rejects.toThrow('Not now')
     expect(countOf(payloads)).toBe(150 - 64)
+  })
+
+  it.each(['EACCES', 'EPERM'])('goes on after one that fails with %s, and tells in the end', async (code) => {
+    const stuck = payloadIdOf(bytesOf(3)).slice(2)
+    const files: Files = { ...quickFiles, removeFile: (path) => (path.endsWith(stuck) ? Promise.reject(systemError(code, 'unlink', path)) : nodeFiles.removeFile(path)) }
+    const payloads = await filled(10, { files })
+    const before = await listed(payloads)
+    expect(await payloads.deleteUnchanged(before)).toHaveLength(9)
+    expect(await listed(payloads)).toMatchObject([{ payloadId: payloadIdOf(bytesOf(3)) }])
+    expect(() => payloads.checkDeleted()).toThrow(new RegExp(`^Cannot delete 1 payload of no use, the first of them "[^"]+${stuck}": [^:]+ \\(${code}\\)$`))
+  })
+
+  it('has nothing to tell where all went', async () => {
+    const payloads = await filled(3)
+    await payloads.deleteUnchanged(await listed(payloads))
+    payloads.checkDeleted()
   })
 })

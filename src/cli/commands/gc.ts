@@ -93,6 +93,7 @@ async function gc(options: GcOptions, terminal: Terminal): Promise<void> {
           })
           progress.end()
           for (const lease of report.leases.unproven) await output.warn(printable(warnOfLease(lease).message))
+          payloads.checkDeleted()
           await output.result(report, () => describeReport(report, options))
         } finally {
           progress.end()

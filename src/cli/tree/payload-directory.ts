@@ -9,6 +9,8 @@ import { join, resolve } from 'node:path'
 import { BackupIncompleteError, ChecksumMismatchError, InvalidArgumentError, MetadataError } from '../../errors.ts'
 import type { PayloadStore, PayloadStoreOptions, StoredPayload } from '../../payload-store.ts'
 import { type Files, isSystemError, nodeFiles, removeIfThere } from '../../files.ts'
+import { asHoldfastError } from '../system-errors.ts'
+import { plural } from '../text.ts'
 import { addUser, type KnownUser, type PayloadUser, readUsers } from './payload-users.ts'
 
 const PAYLOAD_ID = /^[0-9a-f]{64}$/
@@ -40,6 +42,8 @@ export class PayloadDirectory implements PayloadStore {
   /** Payloads being written or known to be there, so that equal blocks are written once. */
   readonly #writing = new Map<string, Promise<boolean>>()
   readonly #directories = new Map<string, Promise<void>>()
+  #undeleted = 0
+  #firstUndeleted: { readonly payloadId: string; readonly error: unknown } | undefined
 
   private constructor(path: string, files: Files, beforeDelete: () => Promise<void>) {
     this.path = path
@@ -79,16 +83,33 @@ export class PayloadDirectory implements PayloadStore {
     return await Promise.all(payloadIds.map(async (payloadId) => PAYLOAD_ID.test(payloadId) && (await this.#stored(payloadId)) !== undefined))
   }
 
-  /** Imports are kept off by what keeps the store, and `beforeDelete` looks: between the look at a file and its removal it could be renewed unseen. */
+  /**
+   * One that the file system does not let go is left out, for the others must not wait for it: `checkDeleted` tells.
+   *
+   * Imports are kept off by what keeps the store, and `beforeDelete` looks: between the look at a file and its removal it could be renewed unseen.
+   */
   async deleteUnchanged(payloads: readonly StoredPayload[]): Promise<readonly string[]> {
     const deleted: string[] = []
     for (const [index, { payloadId, version }] of payloads.entries()) {
       if (index % DELETED_AT_ONCE === 0) await this.#beforeDelete()
-      if ((await this.#stored(payloadId))?.version !== version) continue
-      await removeIfThere(this.#files, this.#pathOf(payloadId))
-      deleted.push(payloadId)
+      try {
+        if ((await this.#stored(payloadId))?.version !== version) continue
+        await removeIfThere(this.#files, this.#pathOf(payloadId))
+        deleted.push(payloadId)
+      } catch (error) {
+        if (!isSystemError(error)) throw error
+        this.#undeleted += 1
+        this.#firstUndeleted ??= { payloadId, error }
+      }
     }
     return deleted
+  }
+
+  /** Throws when the file system did not let payloads go, with how many and why the first. */
+  checkDeleted(): void {
+    if (this.#firstUndeleted === undefined) return
+    const { payloadId, error } = this.#firstUndeleted
+    throw asHoldfastError(error, `delete ${plural(this.#undeleted, 'payload')} of no use, the first of them ${JSON.stringify(this.#pathOf(payloadId))}`)
   }
 
   /** Removes what killed imports left half written a day ago or longer. Others may import meanwhile. */
