@@ -126,10 +126,11 @@ async function refuseUnknown(payloads: PayloadDirectory, { storeId, place }: Pay
   })
 }
 
-function* describeReport(report: SweepPayloadsReport, { apply, minAge }: GcOptions): Iterable<string> {
+/** A report for people, a line each. */
+export function* describeReport(report: SweepPayloadsReport, { apply, minAge }: Pick<GcOptions, 'apply' | 'minAge'>): Iterable<string> {
   const { listed, live, held, heldBy, waiting, deleted, spared, heldOff, holders, oldestHold, durationMs } = report
   if (heldOff.length > 0) {
-    yield 'Nothing was decided: everything is held'
+    yield deleted.payloads > 0 ? `Deleted: ${tally(deleted)}; nothing more was decided, for now everything is held` : 'Nothing was decided: everything is held'
     for (const lease of heldOff) yield `  ${describeHolder(lease)}`
     yield 'Each ends with its work. Those whose process was killed are released by two runs with --apply, a minute or more apart; one of a machine that is gone for good by "holdfast holds --release"'
     return
