@@ -185,6 +185,21 @@ describe('holdfast gc', () => {
     expect(stderr).toContain(`/${store.slice(6)}" refers to payloads there too`)
   })
 
+  test('refuses once a conversion noted that the new store needs the payloads', async () => {
+    const { cwd } = await backedUp()
+    await holdfastJson(['convert', '--from-store', 'level:metadata', '--to-store', 'level:converted', '--payloads', 'payloads'], { cwd })
+    expect((await holdfast(['gc', ...PLACES], { cwd })).stderr).toContain('/converted" refers to payloads there too')
+  })
+
+  test('goes on when a restore that would note a store was refused', async () => {
+    const { cwd } = await backedUp()
+    await writeTree(join(cwd, 'empty'), {})
+    await holdfastJson(['import', 'empty', '--store', 'level:other'], { cwd })
+    const refused = await holdfast(['restore', 'latest', '--from', 'file:backups', '--store', 'level:other', '--payloads', 'payloads', '--yes'], { cwd })
+    expect(refused).toMatchObject({ code: 4, stderr: expect.stringMatching(/^error: store_id_mismatch: /) as unknown })
+    await holdfastJson(['gc', ...PLACES], { cwd })
+  })
+
   test('takes a store of which only the ID was noted for the one, wherever it is, and notes the place', async () => {
     const { cwd } = await backedUp()
     const [name = ''] = readdirSync(join(cwd, 'payloads/stores'))

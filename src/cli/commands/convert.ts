@@ -3,14 +3,17 @@ import { InvalidArgumentError } from '../../errors.ts'
 import { type ConvertReport, convertStore } from '../../metadata/convert-store.ts'
 import { withExamples } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
+import { placeOf } from '../store-place.ts'
 import { parseStoreUrl } from '../store-url.ts'
 import { withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatDuration, plural, printable } from '../text.ts'
+import { PayloadDirectory } from '../tree/payload-directory.ts'
 
 interface ConvertOptions extends OutputOptions {
   readonly fromStore: string
   readonly toStore: string
+  readonly payloads?: string | undefined
   readonly adopt?: boolean | undefined
 }
 
@@ -20,6 +23,7 @@ export function registerConvert(program: Command, terminal: Terminal): void {
     .description('copy a metadata store into an empty one of another kind or place')
     .requiredOption('--from-store <url>', 'the store to copy, such as level:/srv/metadata')
     .requiredOption('--to-store <url>', 'where to copy it; made when missing')
+    .option('--payloads <dir>', 'where its payloads are: note there that the new store needs them, for "gc" of the old one')
     .option('--adopt', 'manage a plain LevelDB directory to copy from as a store from now on; its files stay where they are')
   withExamples(
     command,
@@ -40,10 +44,12 @@ async function convert(options: ConvertOptions, terminal: Terminal): Promise<voi
   const { fromStore, toStore, adopt } = options
   const output = new Output(terminal, options)
   refuseSame(fromStore, toStore)
+  const payloads = options.payloads === undefined ? undefined : await PayloadDirectory.open(options.payloads)
   await withStoreOf(fromStore, { adopt }, async (from) => {
     await withStoreOf(toStore, { create: true }, async (to) => {
       const progress = output.progress('convert')
       try {
+        await payloads?.addUser({ storeId: to.storeId, place: await placeOf(toStore) })
         const report = await convertStore({
           from,
           to,

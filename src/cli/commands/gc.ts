@@ -54,7 +54,7 @@ regularly. If anything that may hold payloads cannot be read, nothing is deleted
 Postgres store may be in service, of servers that write or renew a payload within the minimum age before they refer to it; while it is backed up, restored or
 imported into by another command, a sweep is refused, and these while it is swept. Files that a killed import left half written
 go after a day, by this or by the next import.
-A payload directory knows the stores that need payloads there, by ID and place: "import" and "restore" with --payloads note it. When it
+A payload directory knows the stores that need payloads there, by ID and place: "import", "restore" and "convert" note it, with --payloads. When it
 knows of another store, or of none, nothing is deleted.`,
   )
   command.action((options: GcOptions) => gc(options, terminal))

@@ -66,8 +66,8 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
     const manifest = parseManifest(await destination.manifest(backupId, { signal }), backupId)
     await withHome(options.store, { adopt: options.adopt }, async (target) => {
       const attempt = { target, destination, backupId, allowStoreId: options.allowStoreId, signal }
-      // Nobody is asked about what is refused anyway, and nothing is made for it, the catalog included.
-      if (options.yes !== true || (await target.engines()).live === undefined) await prepare(attempt)
+      // Nobody is asked about what is refused anyway, and nothing is made for it, be it the catalog or a note in the payload directory.
+      if (options.yes !== true || payloads !== undefined || (await target.engines()).live === undefined) await prepare(attempt)
       await describePlan(manifest, { target, store: shown, output })
       if (payloads === undefined) await noteUnknownUser(manifest, target, output)
       await output.confirm('Restore it?', options)
