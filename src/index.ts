@@ -28,7 +28,7 @@ export { type DrainOptions, type Engines, type RestoreJournal, type SideEngine, 
 export { MAX_PAYLOADS_PER_CALL, type PayloadReferences, type PayloadStore, type PayloadStoreOptions, type StoredPayload, type Tally } from './payload-store.ts'
 export { type BackupHolder, type FoundHolds, type Holder, type HoldSource, type LeaseHolder, type ReadHoldsOptions } from './holds/hold-set.ts'
 export type { HeldBy } from './holds/held-cursor.ts'
-export type { HeldIds, HeldList } from './holds/hold-union.ts'
+export type { HeldIds, HeldList, HeldStream } from './holds/held-ids.ts'
 export { Holds, type HoldsParts, holdersOf, openHolds, type OpenHoldsOptions } from './holds/holds.ts'
 export { type HeldLease, Leases, type LeasesOptions, type ProcessProof, type ProtectOptions, type ReconcileReport, SweepSession } from './holds/leases.ts'
 export { directoryCache, type DirectoryCacheOptions, type PayloadIdsCache } from './holds/payload-ids-cache.ts'

@@ -7,63 +7,18 @@
 import { createHash, type Hash } from 'node:crypto'
 import type { PayloadIdsName } from '../catalog/hold-events.ts'
 import { BlockEncoder } from '../payload-ids/block-encoder.ts'
-import { type IdList, idsOf, pickedFrom } from '../payload-ids/id-list.ts'
+import { type IdList, pickedFrom } from '../payload-ids/id-list.ts'
 import { mergeRuns } from '../payload-ids/merge.ts'
 import type { IdLists, MergedList } from '../payload-ids/merged-list.ts'
 import { decodePayloadIdLists } from '../payload-ids.ts'
+import { HeldIds, isEmptyRow, maskOf, WORD_BITS } from './held-ids.ts'
 import type { HoldSource, ReadHoldsOptions } from './hold-set.ts'
 import { checkedPayloadIds } from './payload-ids-cache.ts'
 import { RowReader } from './row-reader.ts'
 import { type StoredUnion, UNION_PARTS, type UnionDescription, type UnionDraft, type UnionPart, type UnionStore } from './union-store.ts'
 
-/** Some payload IDs in ascending order. */
-export interface HeldList {
-  readonly list: IdList
-  /** For each ID `words` numbers of 32 bits, one bit for each set that has it. One without any bit of the mask is not held. */
-  readonly rows: Uint32Array
-}
-
-/** Everything that is held, checked. Close it. */
-export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
-  /** The sets, by their bits; `null` where there is none. */
-  readonly sets: readonly (PayloadIdsName | null)[]
-  /** The bits of the sets; the words of a row are as many. */
-  readonly mask: Uint32Array
-  readonly #union: StoredUnion
-
-  constructor(union: StoredUnion, sets: readonly (PayloadIdsName | null)[]) {
-    this.sets = sets
-    this.mask = maskOf(sets, union.description.words)
-    this.#union = union
-  }
-
-  /** May run several times, also at once. */
-  async *lists(): AsyncGenerator<HeldList, void, undefined> {
-    const reader = new RowReader(this.#union.read('rows'), this.mask.length)
-    try {
-      for await (const list of decodePayloadIdLists(this.#union.read('payload-ids'))) yield { list, rows: await reader.take(list.count) }
-    } finally {
-      await reader.close()
-    }
-  }
-
-  /** The IDs one by one. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
-    for await (const { list, rows } of this.lists()) yield* idsOf(list).filter((_, index) => isInRow(rows, index * this.mask.length, this.mask))
-  }
-
-  async close(): Promise<void> {
-    await this.#union.close()
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close()
-  }
-}
-
 /** How many sets are read side by side; with the union itself no more than can be told apart by a number's bits. */
 const MERGED_SETS = 16
-const WORD_BITS = 32
 /** Gathered before it is written. */
 const WRITE_BYTES: number = 256 * 1024
 /** Between two calls of `onTurn`. */
@@ -290,24 +245,7 @@ function damaged(cause: unknown): DamagedUnionError {
   return cause instanceof DamagedUnionError ? cause : new DamagedUnionError('The union of payload IDs that was kept is damaged', { cause })
 }
 
-function maskOf(sets: readonly (PayloadIdsName | null)[], words: number): Uint32Array {
-  const mask = new Uint32Array(words)
-  for (const [at, set] of sets.entries()) if (set !== null) mask[Math.floor(at / WORD_BITS)]! |= 2 ** (at % WORD_BITS)
-  return mask
-}
-
-/** Whether a row has a bit of the mask. */
-export function isInRow(rows: Uint32Array, at: number, mask: Uint32Array): boolean {
-  for (let word = 0; word < mask.length; word++) if (((rows[at + word] as number) & (mask[word] as number)) !== 0) return true
-  return false
-}
-
 function withoutEmptyRows(list: IdList, rows: Uint32Array, words: number): { readonly list: IdList; readonly rows: Uint32Array } {
   const isKept = Array.from({ length: list.count }, (_, index) => !isEmptyRow(rows, index * words, words))
   return { list: pickedFrom(list, isKept), rows: rows.filter((_, at) => isKept[Math.floor(at / words)]) }
-}
-
-function isEmptyRow(rows: Uint32Array, at: number, words: number): boolean {
-  for (let word = 0; word < words; word++) if (rows[at + word] !== 0) return false
-  return true
 }
