@@ -35,7 +35,7 @@ export { directoryCache, type DirectoryCacheOptions, type PayloadIdsCache } from
 export { type SteadyClock, steadyClock } from './holds/steady-clock.ts'
 export { type SweepPayloadsOptions, type SweepPayloadsProgress, type SweepPayloadsReport, sweepPayloads } from './holds/sweep-payloads.ts'
 export { type Mark, type SweepProgress, type SweepState, sweepStateFile } from './holds/sweep-state.ts'
-export { directoryUnionStore, type StoredUnion, type UnionDescription, type UnionDraft, type UnionPart, type UnionStore } from './holds/union-store.ts'
+export { directoryUnionStore, type StoredSet, type StoredUnion, type UnionDescription, type UnionDraft, type UnionPart, type UnionStore } from './holds/union-store.ts'
 export { checkBackupId, isBackupId, newBackupId } from './backup-id.ts'
 export { checkPayloadId, decodePayloadIds, emptyPayloadIdSet, PayloadIdSet, PayloadIdSetBuilder, type PayloadIdSetOptions, type PayloadIdSetState } from './payload-ids.ts'
 export { type Manifest, encodeManifest, MANIFEST_VERSION, parseManifest } from './snapshot/manifest.ts'

@@ -137,7 +137,7 @@ class StreamCursor {
     for (let index = from; index < end; index++) {
       const place = places[index] as number
       if (place < 0) continue
-      for (let word = 0; word < words; word++) rows[index * mask.length + first + word] = (source[place * words + word] as number) & (mask[first + word] as number)
+      for (let word = 0; word < words; word++) rows[index * mask.length + first + word]! |= (source[place * words + word] as number) & (mask[first + word] as number)
     }
   }
 

@@ -1,9 +1,11 @@
 /** Everything that is held, and which of the held sets has each ID. */
 import type { PayloadIdsName } from '../catalog/hold-events.ts'
-import { type IdList, idsOf } from '../payload-ids/id-list.ts'
+import { BLOCK_IDS } from '../payload-ids/block-encoder.ts'
+import { type IdList, idsOf, pickedFrom } from '../payload-ids/id-list.ts'
+import { mergeRuns } from '../payload-ids/merge.ts'
 import { decodePayloadIdLists } from '../payload-ids.ts'
 import { RowReader } from './row-reader.ts'
-import type { StoredUnion } from './union-store.ts'
+import type { StoredSet, StoredUnion } from './union-store.ts'
 
 /** Some payload IDs in ascending order. */
 export interface HeldList {
@@ -30,26 +32,36 @@ export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
   /** The bits of the sets, in as many words as a row of all streams has. */
   readonly mask: Uint32Array
   readonly #union: StoredUnion
+  readonly #beside: readonly StoredSet[]
 
-  constructor(union: StoredUnion, sets: readonly (PayloadIdsName | null)[]) {
-    this.sets = sets
-    this.mask = maskOf(sets, union.description.words)
+  /** Of the sets of the union, those that are held; and at most 32 that are beside it. */
+  constructor(union: StoredUnion, sets: readonly (PayloadIdsName | null)[], { beside }: { readonly beside: readonly StoredSet[] }) {
+    const { words } = union.description
+    const all = [...sets]
+    for (const [index, { name }] of beside.entries()) {
+      while (all.length < words * WORD_BITS + index) all.push(null)
+      all.push(name)
+    }
+    this.sets = all
+    this.mask = maskOf(all, words + Math.ceil(beside.length / WORD_BITS))
     this.#union = union
+    this.#beside = beside
   }
 
   /** What is held is what any of these has. */
   streams(): readonly HeldStream[] {
     const { words } = this.#union.description
-    return [{ word: 0, words, lists: () => this.#unionLists() }]
+    const beside = this.#beside.map((set, index) => ({ word: words, words: 1, lists: () => setLists(set, 2 ** index) }))
+    return [{ word: 0, words, lists: () => this.#unionLists() }, ...beside]
   }
 
   /** The IDs one by one. */
   async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
-    for await (const { list, rows } of this.#unionLists()) yield* idsOf(list).filter((_, index) => isInRow(rows, index * this.mask.length, this.mask))
+    for await (const list of mergeRuns([this.#heldLists(), ...this.#beside.map((set) => decodePayloadIdLists(set.read()))])) yield* idsOf(list)
   }
 
   async close(): Promise<void> {
-    await this.#union.close()
+    await Promise.all([this.#union, ...this.#beside].map((stored) => stored.close()))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -64,6 +76,21 @@ export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
       await reader.close()
     }
   }
+
+  async *#heldLists(): AsyncGenerator<IdList, void, undefined> {
+    const { words } = this.#union.description
+    const mask = this.mask.subarray(0, words)
+    for await (const { list, rows } of this.#unionLists()) {
+      const isHeld = Array.from({ length: list.count }, (_, index) => isInRow(rows, index * words, mask))
+      yield pickedFrom(list, isHeld)
+    }
+  }
+}
+
+/** The IDs of one set, whose bit all of them have. */
+async function* setLists(set: StoredSet, bit: number): AsyncGenerator<HeldList, void, undefined> {
+  const rows = new Uint32Array(BLOCK_IDS).fill(bit)
+  for await (const list of decodePayloadIdLists(set.read())) yield { list, rows }
 }
 
 export function maskOf(sets: readonly (PayloadIdsName | null)[], words: number): Uint32Array {

@@ -3,6 +3,8 @@
  *
  * It is kept on local disk between sweeps. So the next one reads that and the sets that are new; and a set that is held no more only clears its bit,
  * with nothing to fetch: what has no bit left is not held. What is damaged is made anew from the sets themselves.
+ *
+ * A few new sets stay beside it, as they are: to check them and look into each costs less than to write the union anew.
  */
 import { createHash, type Hash } from 'node:crypto'
 import type { PayloadIdsName } from '../catalog/hold-events.ts'
@@ -15,10 +17,13 @@ import { HeldIds, isEmptyRow, maskOf, WORD_BITS } from './held-ids.ts'
 import type { HoldSource, ReadHoldsOptions } from './hold-set.ts'
 import { checkedPayloadIds } from './payload-ids-cache.ts'
 import { RowReader } from './row-reader.ts'
+import { SetsBeside } from './sets-beside.ts'
 import { type StoredUnion, UNION_PARTS, type UnionDescription, type UnionDraft, type UnionPart, type UnionStore } from './union-store.ts'
 
 /** How many sets are read side by side; with the union itself no more than can be told apart by a number's bits. */
 const MERGED_SETS = 16
+/** New sets that are not merged. Each is read and looked into by every sweep. */
+const MAX_SETS_BESIDE = 4
 /** Gathered before it is written. */
 const WRITE_BYTES: number = 256 * 1024
 /** Between two calls of `onTurn`. */
@@ -45,26 +50,31 @@ class DamagedUnionError extends Error {}
 
 type UnionOptions = ReadHoldsOptions & { readonly unions: UnionStore }
 
-/** Takes the stored union over. */
+/** Takes over the stored union, and the sets beside it. */
 async function broughtUpToDate(stored: StoredUnion | undefined, sources: readonly HoldSource[], options: UnionOptions): Promise<HeldIds> {
   let union = stored
+  const sets = stillHeld(stored?.description.sets ?? [], sources)
+  const added = sources.filter(({ name }) => !sets.some((set) => isSame(set, name)))
+  const beside = new SetsBeside(added, options)
   try {
-    let sets = stillHeld(stored?.description.sets ?? [], sources)
-    const added = sources.filter(({ name }) => !sets.some((set) => isSame(set, name)))
-    if (union !== undefined && added.length === 0) {
+    await beside.open()
+    if (union !== undefined && added.length <= MAX_SETS_BESIDE) {
       for (const part of UNION_PARTS) for await (const _ of checkedPart(union, part)) options.signal?.throwIfAborted()
-      return new HeldIds(union, sets)
+      return new HeldIds(union, sets, { beside: await beside.all() })
     }
+    let merged = sets
     for (let from = 0; union === undefined || from < added.length; from += MERGED_SETS) {
-      const pass = new Pass(sets.some((set) => set !== null) ? union : undefined, { sets, added: added.slice(from, from + MERGED_SETS) })
+      const pass = new Pass(merged.some((set) => set !== null) ? union : undefined, { sets: merged, added: beside.sources.slice(from, from + MERGED_SETS) })
       const next = await pass.run(options)
       await union?.close()
       union = next
-      sets = next.description.sets
+      merged = next.description.sets
     }
-    return new HeldIds(union, sets)
+    await beside.close()
+    return new HeldIds(union, merged, { beside: [] })
   } catch (error) {
     await union?.close()
+    await beside.close()
     throw error
   }
 }
