@@ -16,7 +16,8 @@ export interface OpenHoldsOptions extends Omit<LeasesOptions, 'cache'> {
   readonly destinations: readonly Destination[]
   /**
    * A directory of this machine for sets of payload IDs and marks of sweeps; nothing else may be in it. Losing it costs time only. It has
-   * every held ID once, with a bit for each backup: 36 bytes for a SHA-256 and up to 32 backups, twice that while it is brought up to date.
+   * every held ID once, with a bit for each backup: 36 bytes for a SHA-256 and up to 32 backups, twice that while it is brought up to date;
+   * and the sets of a few new backups as they are.
    */
   readonly directory: string
   /** The most bytes of sets of leases to keep there. @default 4 GiB */
