@@ -55,12 +55,16 @@ function bootId(): string {
   return readIfThere('/proc/sys/kernel/random/boot_id')?.trim() ?? ''
 }
 
-/** "" where the system does not tell; `undefined` where there is no such process. */
+/** "" where the system does not tell; `undefined` where there is no such process, or only what its parent has not asked after yet. */
 function startOf(pid: number): string | undefined {
   if (process.platform !== 'linux') return exists(pid) ? '' : undefined
-  // "pid (name) state ppid ...": the name may hold anything, so fields are counted from its end. The start is the 22nd field of all.
+  // "pid (name) state ppid ...": the name may hold anything, so fields are counted from its end. The state is the third field of all.
   const stat = readIfThere(`/proc/${pid}/stat`)
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[22 - 3]
+  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? []
+  const [state, threads, start] = [fields[3 - 3], fields[20 - 3], fields[22 - 3]]
+  // A zombie has ended once no thread of it is left but the first; in a container it may stay for good.
+  const isZombie = (state === 'Z' || state === 'X') && Number(threads) <= 1
+  return isZombie ? undefined : start
 }
 
 function exists(pid: number): boolean {

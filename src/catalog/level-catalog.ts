@@ -103,7 +103,13 @@ class LevelCatalog implements Catalog {
   async leases(): Promise<readonly Lease[]> {
     const leases: Lease[] = []
     for (const leaseId of await this.#open('leased/')) {
-      for await (const events of this.#groups(`leases/${leaseId}/`)) leases.push(...present(foldLease(events as readonly LeaseEvent[])))
+      let isThere = false
+      for await (const events of this.#groups(`leases/${leaseId}/`)) {
+        isThere = true
+        leases.push(...present(foldLease(events as readonly LeaseEvent[])))
+      }
+      // Events stay, also those of a lease that was released meanwhile.
+      if (!isThere) throw damaged(`leases/${leaseId}/`, new TypeError('a lease that was not released has no events'))
     }
     return leases
   }

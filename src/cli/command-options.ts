@@ -25,7 +25,8 @@ Exit codes:
   2    the command line is wrong
   3    something stored is corrupt, or failed verification
   4    refused by a precondition; nothing was changed
-  130  interrupted by Ctrl-C`
+  130  interrupted by Ctrl-C
+  143  ended by SIGTERM, as cleanly`
 
 /** Adds examples, each a command line without the program's name and what it is for, and the exit codes to a command's help. */
 export function withExamples(command: Command, examples: readonly (readonly [string, string])[], remarks: string = ''): Command {

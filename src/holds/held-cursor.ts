@@ -83,8 +83,11 @@ export class HeldCursor {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#streams.map((stream) => stream.close()))
-    await this.#held.close()
+    try {
+      await Promise.all(this.#streams.map((stream) => stream.close()))
+    } finally {
+      await this.#held.close()
+    }
   }
 
   #endRow(): void {

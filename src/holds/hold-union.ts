@@ -59,7 +59,12 @@ async function broughtUpToDate(stored: StoredUnion | undefined, sources: readonl
   try {
     await beside.open()
     if (union !== undefined && added.length <= MAX_SETS_BESIDE) {
-      for (const part of UNION_PARTS) for await (const _ of checkedPart(union, part)) options.signal?.throwIfAborted()
+      for (const part of UNION_PARTS) {
+        for await (const _ of checkedPart(union, part)) {
+          options.signal?.throwIfAborted()
+          await options.onTurn?.()
+        }
+      }
       return new HeldIds(union, sets, { beside: await beside.all() })
     }
     let merged = sets
@@ -73,8 +78,7 @@ async function broughtUpToDate(stored: StoredUnion | undefined, sources: readonl
     await beside.close()
     return new HeldIds(union, merged, { beside: [] })
   } catch (error) {
-    await union?.close()
-    await beside.close()
+    await Promise.all([union?.close(), beside.close()])
     throw error
   }
 }

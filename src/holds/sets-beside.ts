@@ -21,15 +21,14 @@ export class SetsBeside {
 
   /** Opens and checks what is kept already. What is damaged counts as not kept. */
   async open(): Promise<void> {
-    const { unions, signal, onTurn } = this.#options
+    const { unions, signal } = this.#options
     for (const source of this.#sources) {
       const set = await unions.openSet(source.name)
       if (set === undefined) continue
-      const isWhole = await isChecked(set, signal)
+      const isWhole = await isChecked(set, this.#options)
       if (isWhole) this.#sets.set(source, set)
       else await set.close()
       signal?.throwIfAborted()
-      await onTurn?.()
     }
   }
 
@@ -60,9 +59,12 @@ export class SetsBeside {
 }
 
 /** Whether a set is what its name says. */
-async function isChecked(set: StoredSet, signal: AbortSignal | undefined): Promise<boolean> {
+async function isChecked(set: StoredSet, { signal, onTurn }: ReadHoldsOptions): Promise<boolean> {
   try {
-    for await (const _ of checkedPayloadIds(set.name, set.read())) signal?.throwIfAborted()
+    for await (const _ of checkedPayloadIds(set.name, set.read())) {
+      signal?.throwIfAborted()
+      await onTurn?.()
+    }
     return true
   } catch {
     // Whatever it is, the set can be had from where it came from.

@@ -52,7 +52,8 @@ export function sweepStateFile(path: string): SweepState {
     },
     async *marks() {
       for await (const lines of linesOf(path)) {
-        const marks = lines.filter((line) => !line.startsWith('{')).map(parseMark)
+        // By its end, for IDs may begin as it does, and marks end with a number.
+        const marks = lines.filter((line) => !line.endsWith('}')).map(parseMark)
         if (marks.length > 0) yield marks
       }
     },

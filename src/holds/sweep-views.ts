@@ -1,5 +1,5 @@
 /** What a sweep decides by: what is held, and what stores refer to, as they are at one time. */
-import { HoldUnavailableError, isHoldfastError } from '../errors.ts'
+import { HoldUnavailableError, InternalError, isHoldfastError } from '../errors.ts'
 import type { PayloadReferences } from '../payload-store.ts'
 import { type HeldBy, HeldCursor } from './held-cursor.ts'
 import type { FoundHolds, Holder, LeaseHolder, ReadHoldsOptions } from './hold-set.ts'
@@ -28,6 +28,8 @@ export class SweepViews {
   readonly #stores: readonly StoreView[]
   /** 1 for each ID of the page that a store refers to. */
   #isLive: Uint8Array = new Uint8Array(0)
+  /** The greatest ID that was looked up. */
+  #last: string | undefined
 
   private constructor(generation: number, holders: readonly Holder[], { held, stores }: { readonly held: HeldCursor; readonly stores: readonly StoreView[] }) {
     this.generation = generation
@@ -46,7 +48,11 @@ export class SweepViews {
     const held = new HeldCursor(await holds.unite(found.sources, options), found.sources)
     const views: StoreView[] = []
     try {
-      for (const store of stores) views.push(await openStore(store, options.signal))
+      for (const store of stores) {
+        const view = viewOf(store)
+        views.push(view)
+        await openView(view, options.signal)
+      }
       return new SweepViews(generation, found.holders, { held, stores: views })
     } catch (error) {
       await closeAll(views, held)
@@ -54,8 +60,17 @@ export class SweepViews {
     }
   }
 
-  /** Looks up the next page of IDs, which ascend from page to page. Rejects with `hold_unavailable`. */
+  /**
+   * Looks up the next page of IDs, which ascend from page to page. Rejects with `hold_unavailable`, and with `internal` for an ID that is not greater than the
+   * one before: it was passed over, and would seem to be needed by nothing.
+   */
   async find(page: IdPage): Promise<void> {
+    const wrong = page.disorderAfter(this.#last)
+    if (wrong !== -1) {
+      const before = page.payloadIds[wrong - 1] ?? this.#last
+      throw new InternalError(`Cannot tell what needs a payload: ${JSON.stringify(page.payloadIds[wrong])} is asked for after ${JSON.stringify(before)}`)
+    }
+    this.#last = page.payloadIds.at(-1) ?? this.#last
     this.#isLive = new Uint8Array(page.count)
     for (const { store, payloadIds } of this.#stores) {
       try {
@@ -88,12 +103,14 @@ export class SweepViews {
   }
 }
 
-async function openStore(store: PayloadReferences, signal: AbortSignal | undefined): Promise<StoreView> {
-  const payloadIds = new IdCursor(inBatches(store.retainedPayloadIds?.() ?? store.payloadIds()), `the store "${store.storeId}"`)
+function viewOf(store: PayloadReferences): StoreView {
+  return { store, payloadIds: new IdCursor(inBatches(store.retainedPayloadIds?.() ?? store.payloadIds()), `the store "${store.storeId}"`) }
+}
+
+async function openView({ store, payloadIds }: StoreView, signal: AbortSignal | undefined): Promise<void> {
   try {
     // The first step is what opens the view.
     await payloadIds.load()
-    return { store, payloadIds }
   } catch (cause) {
     throw unreadable(store, cause, signal)
   }
@@ -109,6 +126,7 @@ function unreadable({ storeId }: PayloadReferences, cause: unknown, signal?: Abo
 }
 
 async function closeAll(views: readonly StoreView[], held: HeldCursor): Promise<void> {
-  await Promise.all(views.map(({ payloadIds }) => payloadIds.close()))
-  await held.close()
+  const closed = await Promise.allSettled([...views.map(({ payloadIds }) => payloadIds.close()), held.close()])
+  const failed = closed.find((result) => result.status === 'rejected')
+  if (failed !== undefined) throw failed.reason
 }

@@ -89,8 +89,13 @@ export function directoryUnionStore(directory: string): UnionStore {
     async keepSet(name, source, { others }) {
       await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
       const handle = await keptFile(setPathOf(directory, name), source)
-      await removeFiles(directory, (file) => file.endsWith(SET_SUFFIX) && ![name, ...others].some((set) => file === setPathOf(directory, set)))
-      return new FileSet(name, handle)
+      try {
+        await removeFiles(directory, (file) => file.endsWith(SET_SUFFIX) && ![name, ...others].some((set) => file === setPathOf(directory, set)))
+        return new FileSet(name, handle)
+      } catch (error) {
+        await handle.close()
+        throw error
+      }
     },
   }
 }
@@ -141,9 +146,9 @@ class DirectoryDraft implements UnionDraft {
       await rm(temporary, { force: true })
       throw error
     }
-    this.#isOver = true
     const kept = new Set([join(this.#directory, DESCRIPTION), ...UNION_PARTS.map((part) => pathOf(this.#directory, part, description))])
     await removeFiles(this.#directory, (path) => !kept.has(path))
+    this.#isOver = true
     return new FileUnion(description, this.#handles)
   }
 

@@ -159,9 +159,7 @@ class SubtreeRestore {
   /** What is refused before the backup is read. */
   async #prepare(): Promise<Manifest> {
     const { store, destination, backupId, allowStoreId = false, signal } = this.#options
-    for (const share of await removeUnfinished(store)) {
-      this.#warnings.push(new Error(`The share "${share}" is of another restore, of which it cannot be told whether it goes on; remove the share if it does not`))
-    }
+    this.#warnings.push(...(await removeUnfinished(store)))
     const manifest = parseManifest(await destination.manifest(backupId, { signal }), backupId)
     checkStoreId(manifest, { targetId: store.storeId, allowStoreId })
     checkReadable(manifest)

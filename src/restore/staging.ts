@@ -4,6 +4,7 @@
  */
 import { newBackupId } from '../backup-id.ts'
 import { hasEnded, type JobOwner, markUnderWay, thisProcess } from '../catalog/job-owner.ts'
+import { messageOf } from '../error-message.ts'
 import type { MetadataStore, Place, Share } from '../metadata/metadata-store.ts'
 import { removeShareTree } from '../metadata/remove-tree.ts'
 
@@ -36,17 +37,27 @@ export async function openStaging(store: MetadataStore): Promise<Staging> {
   }
 }
 
-/** Removes what restores that were killed have left. Resolves with the names of shares whose restores may go on, for all that can be told. */
-export async function removeUnfinished(store: MetadataStore): Promise<readonly string[]> {
-  const unknown: string[] = []
+/** Whether a share is where a restore builds, or has built until it was killed. */
+export function isStaging(share: Share): boolean {
+  return ownerOf(share) !== undefined
+}
+
+/** Removes what restores that were killed have left. Resolves with what is worth a warning: a share that stays, which does no harm to the next restore. */
+export async function removeUnfinished(store: MetadataStore): Promise<readonly Error[]> {
+  const warnings: Error[] = []
   for (const share of await store.shares()) {
     const owner = ownerOf(share)
     if (owner === undefined) continue
     const isOver = hasEnded(share.name.slice(SHARE_PREFIX.length), owner)
-    if (isOver === true) await removeShareTree(store, share.name)
-    if (isOver === undefined) unknown.push(share.name)
+    if (isOver === undefined) warnings.push(new Error(`The share "${share.name}" is of another restore, of which it cannot be told whether it goes on; remove the share if it does not`))
+    if (isOver !== true) continue
+    try {
+      await removeShareTree(store, share.name)
+    } catch (error) {
+      warnings.push(new Error(`The share "${share.name}", which another restore left, could not be removed: ${messageOf(error)}`, { cause: error }))
+    }
   }
-  return unknown
+  return warnings
 }
 
 function ownerOf({ name, options }: Share): JobOwner | undefined {

@@ -213,6 +213,13 @@ describe('levelCatalog()', () => {
     }
   })
 
+  test('a lease whose events are lost is an error, not one that was released', async () => {
+    const db = new MemoryLevel()
+    await using catalog = await memoryCatalog(db)
+    await db.put(`leased/${JOB}`, '')
+    await expect(catalog.leases()).rejects.toMatchObject({ code: 'catalog_unavailable', retryable: false })
+  })
+
   test('a failed write fails the append, and a closed catalog every call', async () => {
     const db = new MemoryLevel()
     const catalog = await memoryCatalog(db)

@@ -144,11 +144,11 @@ describe('the program', () => {
     expect(await run('--version')).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
     const help = await run('--help')
     expect(help).toMatchObject({ code: 0, stderr: '' })
-    for (const name of ['import', 'export', 'backup', 'list', 'show', 'verify', 'restore', 'rollback', 'ls', 'diff', 'delete', 'jobs', 'catalog']) {
+    for (const name of ['import', 'export', 'backup', 'list', 'show', 'verify', 'restore', 'rollback', 'ls', 'diff', 'delete', 'gc', 'holds', 'convert', 'jobs', 'catalog']) {
       const { code, stdout } = await run(...(name === 'catalog' ? [name, 'rebuild'] : [name]), '--help')
       expect({ name, code }).toEqual({ name, code: 0 })
       expect(stdout, name).toMatch(/\nExamples:\n {2}# .+\n {2}holdfast .+/)
-      expect(stdout, name).toMatch(/\nExit codes:\n {2}0 +done\n/)
+      expect(stdout, name).toMatch(/\nExit codes:\n {2}0 +done\n(?: .+\n)* {2}130 .+\n {2}143 .+\n/)
       expect(help.stdout).toContain(`\n  ${name} `)
     }
   })

@@ -161,6 +161,12 @@ describe('holdfast verify', () => {
     expectError(await holdfast([...backup.slice(0, -1), 'nowhere'], { cwd: dir }), 1, 'entry_not_found')
   })
 
+  it('says that payloads were looked for, and refuses to be given some that it would not look for', async () => {
+    const verify = ['verify', 'latest', '--from', 'file:backups', '--payloads', 'payloads'] as const
+    expect((await run(...verify, '--level', 'payloads')).stdout).toMatch(/ payload IDs checked in [^\n]*; every payload is there\n$/)
+    for (const level of [[], ['--level', 'manifest'], ['--level', 'restore']]) expectError(await run(...verify, ...level), 2, 'invalid_argument', /Cannot look for payloads at level/)
+  })
+
   it('fails with exit code 3 at one flipped bit, a cut payload and a missing object', async () => {
     const dir = await copy()
     const payload = join(dir, 'backups', first, 'payload')
@@ -381,6 +387,19 @@ describe('holdfast delete', () => {
     await holdfastJson(['delete', second, '--from', 'file:backups', '--yes', '--force'], { cwd: dir })
     await holdfastJson(['delete', first, '--from', 'file:backups', '--yes'], { cwd: dir })
     expect(await holdfastJson(['list', '--from', 'file:backups'], { cwd: dir })).toEqual({ backups: [], damaged: [] })
+  })
+})
+
+describe('holdfast delete with a store or a catalog that is not there', () => {
+  it.each([
+    ['--store', 'level:typo'],
+    ['--catalog', 'typo/catalog'],
+  ])('refuses %s %s, deletes nothing and makes nothing', async (...where) => {
+    const dir = await copy()
+    const before = await readdir(dir)
+    expectError(await holdfast(['delete', first, '--from', 'file:backups', '--yes', '--quiet', ...where], { cwd: dir }), 1, 'catalog_unavailable', /there is none/)
+    expect(await readdir(dir)).toEqual(before)
+    expect(await readdir(join(dir, 'backups'))).toContain(first)
   })
 })
 

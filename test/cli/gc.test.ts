@@ -3,6 +3,8 @@ import { randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { Leases } from '../../src/holds/leases.ts'
+import { openLevelCatalog } from '../../src/stores/catalog/index.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { holdfast, holdfastJson, writeTree } from './holdfast.ts'
 
@@ -98,6 +100,16 @@ describe('holdfast gc', () => {
     const { code, stderr } = await holdfast(['gc', ...PLACES, '--min-age', '0', '--apply'], { cwd })
     expect([code, payloadsIn(cwd)]).toEqual([1, 2])
     expect(stderr).toMatch(/^error: hold_unavailable: Cannot tell what is held: backup \w+ is not listed at/)
+  })
+
+  test('says what holds everything, and how that ends', async () => {
+    const { cwd } = await backedUp()
+    const catalog = await openLevelCatalog(join(cwd, 'metadata/catalog'))
+    const { leaseId } = await new Leases({ catalog }).protect({ purpose: 'restore' })
+    await catalog.close()
+    const { code, stdout } = await holdfast(['gc', ...PLACES], { cwd })
+    expect(code).toBe(0)
+    expect(stdout).toMatch(new RegExp(`^Nothing was decided: everything is held\n  lease ${leaseId} of a restore, taken [^\n]+\nEach ends with its work\\. [^\n]+--apply, a minute or more apart; [^\n]+"holdfast holds --release"\n$`))
   })
 
   test('refuses payloads that another store refers to as well', async () => {

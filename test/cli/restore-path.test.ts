@@ -3,6 +3,7 @@ import { link, mkdir, readdir, readFile, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { compareTrees } from '../../src/cli/tree/compare-trees.ts'
+import { openStaging } from '../../src/restore/staging.ts'
 import { openLevelStore } from '../../src/stores/level/index.ts'
 import { removeAt } from '../restore/subtrees.ts'
 import { tempDir } from '../support/temp-dir.ts'
@@ -69,7 +70,7 @@ describe('holdfast restore --path', () => {
     const words = ['restore', 'latest', '--from', `file:${cwd}/backups`, '--store', `level:${cwd}/store`, '--trial-dir', join(cwd, 'trials'), '--path', 'tree/lost', '--to-path', 'tree/kept', '--overwrite']
     const no = await holdfastOnTerminal(words, { answer: 'n\n' })
     expect(no.code).toBe(1)
-    expect(no.stderr).toContain(`Replace what is at "tree/kept" in level:${cwd}/store? [y/N]`)
+    expect(no.stderr).toContain(`Replace what is at "tree/kept" in level:${cwd}/store for good? [y/N]`)
     expect((await holdfastOnTerminal(words, { answer: 'y\n' })).stdout).toContain('in place of what was there')
   })
 
@@ -103,12 +104,36 @@ describe('holdfast restore --path', () => {
     expect((await compareTrees(join(cwd, 'tree/lost'), join(cwd, 'out/found'))).differences).toEqual([])
   })
 
+  it('changes nothing, the payload directory either, before it was confirmed', async () => {
+    const { cwd } = await withLoss()
+    await mkdir(join(cwd, 'nothing'))
+    await holdfastJson(['import', 'nothing', '--store', 'level:other'], { cwd })
+    const words = ['restore', 'latest', '--from', 'file:backups', '--store', 'level:other', '--trial-dir', 'trials', '--payloads', 'payloads', '--allow-store-id', '--overwrite', '--to-path', 'nothing/found']
+    expect(await holdfast([...words, '--path', 'tree/lost'], { cwd })).toMatchObject({ code: 2, stderr: expect.stringContaining('Repeat the command with --yes') as unknown })
+    expect(await holdfast([...words, '--path', 'tree/../lost'], { cwd })).toMatchObject({ code: 2, stderr: expect.stringContaining('Cannot use ".." as name') as unknown })
+    expect(await readdir(join(cwd, 'payloads/stores'))).toHaveLength(1)
+  })
+
   it('does nothing without a catalog to hold the payloads with', async () => {
     const { cwd } = await withLoss()
     await writeTree(cwd, { 'no-catalog': 'a file' })
     const outcome = await holdfast(['restore', 'latest', ...FROM, '--path', 'tree/lost', '--catalog', 'no-catalog'], { cwd })
     expect(outcome).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error: catalog_unavailable: /) as unknown })
     expect(await pathsOf(cwd)).toEqual(['tree', 'tree/kept'])
+  })
+})
+
+describe('holdfast export', () => {
+  it('takes what a killed restore has left for no share, unless it is named', async () => {
+    const { cwd } = await withLoss()
+    await changed(cwd, async (store) => {
+      const { share } = await openStaging(store)
+      expect(share).toMatch(/^\.holdfast-restore-/)
+    })
+    const words = ['--store', 'level:store', '--payloads', 'payloads']
+    expect(await holdfastJson(['export', 'out', ...words], { cwd })).toMatchObject({ share: 'tree', files: 1 })
+    const [left = ''] = await pathsOf(cwd)
+    expect(await holdfastJson(['export', 'left', ...words, '--share', left], { cwd })).toMatchObject({ share: left, files: 0 })
   })
 })
 

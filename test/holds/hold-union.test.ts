@@ -1,6 +1,6 @@
 /** The union of what is held, kept between sweeps. */
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -20,6 +20,7 @@ import { tempDir } from '../support/temp-dir.ts'
 import { flipped, tamper } from '../backup/backups.ts'
 import { type HoldsPlace, newHolds } from './holds.ts'
 import { memoryUnions } from './memory-unions.ts'
+import { openFilesIn } from './open-files.ts'
 import { PayloadMap, referencesTo } from './payload-map.ts'
 
 /** A set of IDs that counts how often it is read. */
@@ -192,6 +193,24 @@ describe('readUnion()', () => {
       expect(setFiles()).toEqual([])
       expect(await collect(union)).toEqual(['a', 'b', 'c', 'd', 'e', 'shared', 'z'])
     })
+  })
+
+  test('leaves no file open when what was kept before cannot be removed', async () => {
+    const directory = join(await tempDir(), 'union')
+    mkdirSync(join(directory, 'not-a-file'), { recursive: true })
+    await expect(readUnion(await sourcesOf([new CountedSource(['a'])]), directoryUnionStore(directory))).rejects.toThrow(/directory/)
+    expect(openFilesIn(directory)).toEqual([])
+  })
+
+  test('gives way while it checks what was kept, so that a new lease need not wait for that', async () => {
+    const unions = directoryUnionStore(join(await tempDir(), 'union'))
+    const sources = await sourcesOf([new CountedSource(['a', 'b'])])
+    let turns = 0
+    const united = async (): Promise<void> => await (await readUnion(sources, unions, { onTurn: async () => void turns++ })).close()
+    await united()
+    turns = 0
+    await united()
+    expect(turns).toBeGreaterThan(0)
   })
 
   test('is made anew when any byte of it is another, or a file of it is gone', async () => {

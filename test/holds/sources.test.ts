@@ -162,6 +162,15 @@ describe('sweepPayloads()', () => {
     expect(scene.payloads.ids).toEqual(ALL)
   })
 
+  test('deletes nothing when a deletion was cut off and no backup is listed: the destination may be another', async () => {
+    const scene = await newScene({ destinations: (destination) => [altered(destination, { async *list() {} })] })
+    const { destination, catalog, backupIds } = scene
+    const at = new Date().toISOString()
+    for (const backupId of backupIds) await catalog.append({ type: 'backup-deletion-started', at, backupId, destination: destination.url })
+    await expect(sweep(scene)).rejects.toMatchObject({ code: 'hold_unavailable' })
+    expect(scene.payloads.ids).toEqual(ALL)
+  })
+
   test('deletes what a deleted backup alone needed', async () => {
     const scene = await newScene()
     const { destination, catalog, backupIds } = scene

@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { runBackup } from '../../src/backup/run-backup.ts'
@@ -6,6 +8,7 @@ import { sweepPayloads, type SweepPayloadsReport } from '../../src/holds/sweep-p
 import { altered } from '../support/altered.ts'
 import { FakeStore } from '../support/fake-store.ts'
 import { newHolds } from './holds.ts'
+import { openFilesIn } from './open-files.ts'
 import { PayloadMap, referencesTo } from './payload-map.ts'
 
 const HOUR_MS = 3_600_000
@@ -164,6 +167,48 @@ describe('sweepPayloads()', () => {
     pass(HOUR_MS)
     expect((await sweep(holds, payloads)).listed.payloads).toBe(1)
     expect(payloads.ids).toEqual([])
+  })
+
+  test('deletes payloads whatever their IDs begin and end with', async () => {
+    const { holds, pass } = await newHolds()
+    const payloads = new PayloadMap(['{', '{}', '{"version":1}', '"', '}', '~}'])
+    await sweep(holds, payloads)
+    pass(HOUR_MS)
+    await sweep(holds, payloads)
+    expect(payloads.ids).toEqual([])
+  })
+
+  test('deletes nothing by marks that are out of order, and goes on when they are made anew', async () => {
+    const { holds, pass, directory } = await newHolds()
+    const payloads = new PayloadMap(['a', 'b', 'c'])
+    writeFileSync(join(directory, 'marks'), 'b v2 10 0\na v1 10 0\n{"version":1,"epoch":"test","after":"b"}\n')
+    pass(HOUR_MS)
+    await expect(sweep(holds, payloads, { live: ['a'] })).rejects.toMatchObject({ code: 'internal' })
+    expect(payloads.ids).toEqual(['a', 'b', 'c'])
+    await sweep(holds, payloads, { live: ['a'] })
+    pass(HOUR_MS)
+    await sweep(holds, payloads, { live: ['a'] })
+    expect(payloads.ids).toEqual(['a'])
+  })
+
+  test.each(['gives IDs out of order at once', 'cannot be closed'])('leaves nothing open when a store %s', async (what) => {
+    const { holds, directory } = await newHolds()
+    let isOpen = false
+    const store = {
+      storeId: 'store',
+      async *payloadIds() {
+        isOpen = true
+        try {
+          for (let index = 0; index < 3000; index++) yield what === 'cannot be closed' ? `p${String(index).padStart(4, '0')}` : 'same'
+        } finally {
+          isOpen = false
+          // eslint-disable-next-line no-unsafe-finally -- as a connection that broke does
+          if (what === 'cannot be closed') throw new Error('Broken off')
+        }
+      },
+    }
+    await expect(sweepPayloads({ payloads: new PayloadMap(['a']), stores: [store], holds, minAgeMs: 0 })).rejects.toThrow(/Broken off|comes after/)
+    expect([isOpen, openFilesIn(join(directory, 'union'))]).toEqual([false, []])
   })
 
   test('refuses a payload store that lists what is no payload', async () => {

@@ -316,7 +316,7 @@ export function subtreeTests(stores: SubtreeStores): void {
       })
     })
 
-    it('leaves what it cannot remove to the next one, which removes it', async () => {
+    it('leaves what it cannot remove to the next one, which removes it or says that it could not', async () => {
       const setting = await backedUp(stores)
       const { store } = setting
       const stuck = altered(store, {
@@ -325,6 +325,11 @@ export function subtreeTests(stores: SubtreeStores): void {
       })
       await expect(restoreSubtree({ ...setting, toPath: 's/x', store: stuck })).rejects.toThrow(/^Broken; the share "\.holdfast-restore-\w+" could not be removed, which the next restore of a path does: Stuck$/)
       expect((await store.shares()).map(({ name }) => name)).toEqual([expect.stringMatching(/^\.holdfast-restore-/) as unknown, 's', 't'])
+      const [{ name: left } = { name: '' }] = await store.shares()
+      const unremovable = altered(store, { removeShare: (name) => (name === left ? Promise.reject(new Error('Stuck')) : store.removeShare(name)) })
+      const { warnings } = await restoreSubtree({ ...setting, toPath: 's/y', store: unremovable })
+      expect(warnings.map(({ message }) => message)).toEqual([`The share "${left}", which another restore left, could not be removed: Stuck`])
+      expect(await treeAt(store, 's/y')).toEqual(setting.original)
       await restoreSubtree({ ...setting, toPath: 's/x' })
       await expectClean(setting)
     })

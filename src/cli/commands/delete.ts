@@ -1,10 +1,11 @@
 import type { Command } from 'commander'
-import { deleteBackup } from '../../backup/delete-backup.ts'
+import { deleteBackup, type DeleteReport } from '../../backup/delete-backup.ts'
 import { resolveBackup } from '../../backup/resolve-backup.ts'
+import type { Catalog } from '../../catalog/catalog.ts'
 import type { Destination } from '../../destination.ts'
 import { isHoldfastError, ManifestMissingError } from '../../errors.ts'
 import { parseManifest } from '../../snapshot/manifest.ts'
-import { withOptionalCatalog } from '../catalogs.ts'
+import { withCatalog } from '../catalogs.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
@@ -48,7 +49,9 @@ async function runDelete(id: string, options: DeleteCommandOptions, terminal: Te
     await output.note(await describe(destination, { backupId, signal }))
     await output.confirm('Delete it for good?', options)
     const catalogPath = options.store === undefined ? options.catalog : catalogPathOf(options.store, options.catalog)
-    const report = await withOptionalCatalog(catalogPath, (catalog) => deleteBackup({ destination, backupId, catalog, force: options.force, signal }))
+    const deleting = (catalog?: Catalog): Promise<DeleteReport> => deleteBackup({ destination, backupId, catalog, force: options.force, signal })
+    // A new catalog in a wrong place would take the record, and the store's own never learn of it.
+    const report = catalogPath === undefined ? await deleting() : await withCatalog(catalogPath, { create: false }, deleting)
     if (!report.wasListed) {
       throw new ManifestMissingError(`Cannot delete backup ${backupId}: it is not listed at ${JSON.stringify(destination.url)}`, {
         hint: 'What an interrupted delete may have left of it is removed now',

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { BackupAbortedError, InvalidArgumentError, MetadataError } from '../../errors.ts'
 import type { MetadataStore, Share } from '../../metadata/metadata-store.ts'
+import { isStaging } from '../../restore/staging.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Interrupted } from '../interrupt.ts'
 import { Output, type OutputOptions } from '../output.ts'
@@ -67,7 +68,9 @@ function describeExport(counts: ExportCounts, context: { readonly share: string;
 }
 
 async function chooseShare(store: MetadataStore, name: string | undefined): Promise<Share> {
-  const shares = await store.shares()
+  const all = await store.shares()
+  // What a killed restore has left is not what anybody means, unless it is named.
+  const shares = name === undefined ? all.filter((share) => !isStaging(share)) : all
   const names = shares.slice(0, 10).map((share) => JSON.stringify(share.name)).join(', ')
   const share = name === undefined && shares.length === 1 ? shares[0] : shares.find((candidate) => candidate.name === name)
   if (share !== undefined) return share

@@ -107,6 +107,7 @@ function* describeReport(report: SweepPayloadsReport, { apply, minAge }: GcOptio
   if (heldOff.length > 0) {
     yield 'Nothing was decided: everything is held'
     for (const lease of heldOff) yield `  ${describeHolder(lease)}`
+    yield 'Each ends with its work. Those whose process was killed are released by two runs with --apply, a minute or more apart; one of a machine that is gone for good by "holdfast holds --release"'
     return
   }
   yield `Looked at ${tally(listed)} in ${formatDuration(durationMs)}`

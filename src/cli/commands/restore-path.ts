@@ -28,6 +28,7 @@ export interface RestorePathOptions extends OutputOptions, TrialOptions {
 
 export async function restorePath(id: string, options: RestorePathOptions, terminal: Terminal): Promise<void> {
   const { path, toPath = path, overwrite, allowStoreId } = options
+  parsePath(path)
   const output = new Output(terminal, options)
   const { signal } = terminal
   const url = parseStoreUrl(options.store)
@@ -38,9 +39,9 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
   await withDestination(options.from, async (destination) => {
     const backupId = await resolveBackup(destination, id, { signal })
     await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
+      if (overwrite === true) await output.confirm(`Replace what is at "${printable(target)}" in ${printable(url.shown)} for good?`, options)
       // Who collects garbage for the other store must know that this one needs payloads there.
       if (allowStoreId === true) await payloads?.addUser(store.storeId)
-      if (overwrite === true) await output.confirm(`Replace what is at "${printable(target)}" in ${printable(url.shown)}?`, options)
       // The payloads are held by way of the catalog: without it, a collection of garbage could take them.
       const catalogPath = catalogPathOf(options.store, options.catalog)
       await withHolds({ store: options.store, use: 'need', catalogPath, create: true, destinations: [destination], signal }, async ({ catalog, holds, signal: holding }) => {

@@ -33,6 +33,7 @@ export function registerVerify(program: Command, terminal: Terminal): void {
     [
       ['verify latest --from file:/backups', 'read all stored bytes, check every frame, count and digest'],
       ['verify latest --from file:/backups --level restore', 'the same, then restore it into a temporary store and compare'],
+      ['verify latest --from file:/backups --level payloads --payloads /srv/payloads', 'whether every payload is there too'],
       ['verify latest --from file:/backups --level restore --trial-server postgres://server@localhost/spare', 'the same for a backup of a Postgres store'],
     ],
     `Levels:
@@ -49,6 +50,9 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
   const { signal } = terminal
   const { level } = options
   if (level === 'payloads' && options.payloads === undefined) throw new InvalidArgumentError('Level payloads needs --payloads <dir>')
+  if (level !== 'payloads' && options.payloads !== undefined) {
+    throw new InvalidArgumentError(`Cannot look for payloads at level ${level}`, { hint: 'Add --level payloads, or leave --payloads out' })
+  }
   const payloads = options.payloads === undefined ? undefined : await PayloadDirectory.open(options.payloads)
   await withDestination(options.from, async (destination) => {
     const backupId = await resolveBackup(destination, id, { signal })
@@ -95,6 +99,6 @@ function describeReport({ backupId, manifest, level, bytes, frames, durationMs }
   const which = `${backupId} of ${formatTime(manifest.createdAt)}, store ${printable(manifest.storeId)}`
   if (level === 'manifest') return `The manifest of ${which} is valid, and the objects have the sizes it says`
   const read = `${formatBytes(bytes)} in ${plural(frames, 'frame')}, ${plural(records, 'record')}, ${plural(manifest.payloadIds.count, 'payload ID')}`
-  const trial = level === 'restore' ? '; a trial restore gave back the same records' : ''
-  return `Good: ${which}: ${read} checked in ${formatPace(bytes, durationMs)}${trial}`
+  const more = level === 'restore' ? '; a trial restore gave back the same records' : level === 'payloads' ? '; every payload is there' : ''
+  return `Good: ${which}: ${read} checked in ${formatPace(bytes, durationMs)}${more}`
 }
