@@ -81,6 +81,8 @@ describe('holdfast restore --path', () => {
     ['a whole share', ['--path', 'tree'], 2, 'invalid_argument'],
     ['a path that leads up', ['--path', 'tree/../tree/lost'], 2, 'invalid_argument'],
     ['--to-path alone', ['--to-path', 'tree/x', '--yes'], 2, 'invalid_argument'],
+    ['--release alone', ['--release', '.holdfast-restore-x', '--yes'], 2, 'invalid_argument'],
+    ['to release what no restore has left', ['--path', 'tree/lost', '--release', 'tree'], 2, 'invalid_argument'],
     ['--overwrite alone', ['--overwrite', '--yes'], 2, 'invalid_argument'],
     ['a payload directory that is not there', ['--path', 'tree/lost', '--payloads', 'none'], 1, 'entry_not_found'],
     ['payloads that are not there', ['--path', 'tree/lost', '--payloads', 'trials'], 3, 'payload_missing'],

@@ -21,13 +21,14 @@ export interface RestorePathOptions extends OutputOptions, TrialOptions {
   readonly overwrite?: boolean | undefined
   readonly payloads?: string | undefined
   readonly adopt?: boolean | undefined
+  readonly release?: string | undefined
   readonly allowStoreId?: boolean | undefined
   readonly catalog?: string | undefined
   readonly yes?: boolean | undefined
 }
 
 export async function restorePath(id: string, options: RestorePathOptions, terminal: Terminal): Promise<void> {
-  const { path, toPath = path, overwrite, allowStoreId } = options
+  const { path, toPath = path, overwrite, allowStoreId, release } = options
   parsePath(path)
   const output = new Output(terminal, options)
   const { signal } = terminal
@@ -59,6 +60,7 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
             holds,
             payloads,
             allowStoreId,
+            release,
             signal: holding,
             onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `restore: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
           })
@@ -75,7 +77,7 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
 
 /** Options that mean something with a path only. */
 export function refuseWithoutPath(options: Omit<RestorePathOptions, 'path'>): void {
-  const named = (['toPath', 'overwrite', 'payloads', 'trialServer'] as const).find((name) => options[name] !== undefined)
+  const named = (['toPath', 'overwrite', 'payloads', 'release', 'trialServer'] as const).find((name) => options[name] !== undefined)
   if (named === undefined) return
   const option = `--${named.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
   throw new InvalidArgumentError(`Cannot use ${option} without --path`, { hint: 'Name the file or directory to restore with --path, or leave the option out to restore the whole store' })
