@@ -1,5 +1,5 @@
 /** `holdfast restore ID --path`: one file or directory back into a store, with its content. */
-import { link, mkdir, readdir, readFile, symlink } from 'node:fs/promises'
+import { link, mkdir, readdir, readFile, rename, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { compareTrees } from '../../src/cli/tree/compare-trees.ts'
@@ -94,6 +94,18 @@ describe('holdfast restore --path', () => {
     expect(await readdir(join(cwd, 'trials'))).toEqual([])
   })
 
+  it.each([
+    ['tree/none/x', 'entry_not_found: Cannot find "tree/none" in the backup\nhint: See what is there with "holdfast ls" and the path "tree"'],
+    ['none/x', 'entry_not_found: Cannot find share "none" in the backup\nhint: See the shares of the backup with "holdfast ls", without a path'],
+    ['tree/kept/a.txt/x', 'not_a_directory: Cannot look into "tree/kept/a.txt" in the backup: it is a file\n'],
+  ])('says that %s is not in the backup before it is restored', async (path, says) => {
+    const { cwd } = await withLoss()
+    await rename(join(cwd, 'trials'), join(cwd, 'no-trials'))
+    const outcome = await holdfast(['restore', 'latest', ...FROM, '--path', path, '--to-path', 'tree/x'], { cwd })
+    expect(outcome.stderr).toContain(says)
+    expect(await holdfast(['ls', 'latest', path, '--from', 'file:backups'], { cwd })).toEqual({ ...outcome, stderr: expect.stringContaining(says) as unknown })
+  })
+
   it('brings what was another store\'s into this one, whose needs the other\'s collection of garbage then knows of', async () => {
     const { cwd } = await withLoss()
     await mkdir(join(cwd, 'nothing'))
@@ -143,7 +155,7 @@ describe.runIf(process.platform === 'linux')('holdfast restore --path', () => {
   it.each(['SIGINT', 'SIGKILL'] as const)('ended by %s in the middle leaves the tree as it was, and the next one brings it back', async (signal) => {
     const { cwd } = await withLoss()
     const words = ['restore', 'latest', ...FROM, '--path', 'tree/lost']
-    const outcome = await (await frozen(words, { cwd, at: /\/payload$/ })).end(signal)
+    const outcome = await (await frozen(words, { cwd, at: /\/payload$/, times: 3 })).end(signal)
     expect(outcome.code).toBe(signal === 'SIGINT' ? 130 : null)
     expect(await pathsOf(cwd)).toEqual(['tree', 'tree/kept'])
     expect((await readdir(join(cwd, 'trials'))).length).toBe(signal === 'SIGINT' ? 0 : 1)

@@ -1,4 +1,5 @@
 /** The restore of one file or directory: `holdfast restore ID --path PATH`. */
+import { readRecords } from '../../backup/read-records.ts'
 import { resolveBackup } from '../../backup/resolve-backup.ts'
 import { InvalidArgumentError } from '../../errors.ts'
 import { restoreSubtree, type RestoreSubtreeReport } from '../../restore/restore-subtree.ts'
@@ -12,6 +13,8 @@ import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatDuration, plural, printable } from '../text.ts'
 import { openTrial, type TrialOptions } from '../trials.ts'
 import { PayloadDirectory } from '../tree/payload-directory.ts'
+import { canLookInto } from '../tree/snapshot-records.ts'
+import { checkPath } from '../tree/snapshot-tree.ts'
 
 export interface RestorePathOptions extends OutputOptions, TrialOptions {
   readonly from: string
@@ -55,7 +58,11 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
             path,
             toPath,
             overwrite,
-            openTrial: (manifest) => openTrial(manifest, trial, output),
+            openTrial: async (manifest) => {
+              // A path that is not there is told before all of the backup is restored.
+              if (canLookInto(manifest)) await checkPath(() => readRecords({ destination, backupId, signal: holding }), parsePath(path))
+              return await openTrial(manifest, trial, output)
+            },
             catalog,
             holds,
             payloads,
