@@ -65,6 +65,23 @@ describe('holdfast restore --path', () => {
     expect(await readFile(join(cwd, 'out/kept'), 'utf8')).toBe('gamma')
   })
 
+  it('says how a share that was lost whole comes back, and so it does', async () => {
+    const { cwd } = await withLoss()
+    await changed(cwd, async (store) => {
+      await removeAt(store, 'tree/kept')
+      await store.removeShare('tree')
+    })
+    const words = ['restore', 'latest', ...FROM, '--payloads', 'payloads', '--path']
+    expect(await holdfast([...words, 'tree/lost'], { cwd })).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error: entry_not_found: [^\n]*"tree" in the store\nhint: [^\n]*--to-path[^\n]*"holdfast import" of an empty directory with --share/) as unknown })
+    await mkdir(join(cwd, 'nothing'))
+    await holdfastJson(['import', 'nothing', '--share', 'tree', '--store', 'level:store'], { cwd })
+    for (const path of ['tree/lost', 'tree/kept']) await holdfastJson([...words, path], { cwd })
+    await holdfastJson(['export', 'out', '--store', 'level:store', '--payloads', 'payloads'], { cwd })
+    expect((await compareTrees(join(cwd, 'tree/lost'), join(cwd, 'out/lost'))).differences).toEqual([])
+    await holdfastJson([...words, 'tree', '--to-path', 'tree/all'], { cwd })
+    expect(await pathsOf(cwd)).toEqual(['tree', 'tree/all', 'tree/kept', 'tree/lost'])
+  })
+
   it('asks before it replaces something', async () => {
     const { cwd } = await withLoss()
     const words = ['restore', 'latest', '--from', `file:${cwd}/backups`, '--store', `level:${cwd}/store`, '--trial-dir', join(cwd, 'trials'), '--path', 'tree/lost', '--to-path', 'tree/kept', '--overwrite']
