@@ -52,6 +52,8 @@ export interface RestoreSubtreeOptions {
   readonly holds?: Holds | undefined
   /** Where every payload of what is restored must be before the store is changed. @default they are not looked for */
   readonly payloads?: PayloadStore | undefined
+  /** Called once when all was checked, right before the store comes to refer to the payloads; when it rejects, the store stays as it is. @default nothing is done */
+  readonly beforeChange?: (() => Promise<void>) | undefined
   /** Whether the backup may be of another store. @default false */
   readonly allowStoreId?: boolean | undefined
   /** A share, `.holdfast-restore-ULID`, of a restore on a machine that is gone for good: it is removed first. @default what cannot be proven to have ended stays */
@@ -178,6 +180,7 @@ class SubtreeRestore {
     try {
       const found = await findPath(view, this.#path, `in backup ${backupId}`)
       await this.#lookForPayloads(view, found)
+      await this.#options.beforeChange?.()
       return await this.#throughStaging(view, found)
     } finally {
       await view.close()

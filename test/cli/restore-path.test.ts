@@ -135,13 +135,16 @@ describe('holdfast restore --path', () => {
     expect((await compareTrees(join(cwd, 'tree/lost'), join(cwd, 'out/found'))).differences).toEqual([])
   })
 
-  it('changes nothing, the payload directory either, before it was confirmed', async () => {
+  it('changes nothing, the payload directory either, before it was confirmed, and all was checked', async () => {
     const { cwd } = await withLoss()
     await mkdir(join(cwd, 'nothing'))
     await holdfastJson(['import', 'nothing', '--store', 'level:other'], { cwd })
     const words = ['restore', 'latest', '--from', 'file:backups', '--store', 'level:other', '--trial-dir', 'trials', '--payloads', 'payloads', '--allow-store-id', '--overwrite', '--to-path', 'nothing/found']
     expect(await holdfast([...words, '--path', 'tree/lost'], { cwd })).toMatchObject({ code: 2, stderr: expect.stringContaining('Repeat the command with --yes') as unknown })
     expect(await holdfast([...words, '--path', 'tree/../lost'], { cwd })).toMatchObject({ code: 2, stderr: expect.stringContaining('Cannot use ".." as name') as unknown })
+    for (const path of ['tree/none', 'tree/kept/a.txt/x']) await holdfast([...words, '--path', path, '--yes'], { cwd })
+    await rename(join(cwd, 'trials'), join(cwd, 'no-trials'))
+    expect(await holdfast([...words, '--path', 'tree/lost', '--yes'], { cwd })).toMatchObject({ code: 1 })
     expect(await readdir(join(cwd, 'payloads/stores'))).toHaveLength(1)
   })
 

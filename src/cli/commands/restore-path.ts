@@ -44,8 +44,6 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
     const backupId = await resolveBackup(destination, id, { signal })
     await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
       if (overwrite === true) await output.confirm(`Replace what is at "${printable(target)}" in ${printable(url.shown)} for good?`, options)
-      // Who collects garbage for the other store must know that this one needs payloads there.
-      if (allowStoreId === true) await payloads?.addUser(store.storeId)
       // The payloads are held by way of the catalog: without it, a collection of garbage could take them.
       const catalogPath = catalogPathOf(options.store, options.catalog)
       await withHolds({ store: options.store, use: 'need', catalogPath, create: true, destinations: [destination], signal }, async ({ catalog, holds, signal: holding }) => {
@@ -66,6 +64,10 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
             catalog,
             holds,
             payloads,
+            // Who collects garbage for the other store must know that this one needs payloads there.
+            beforeChange: async () => {
+              if (allowStoreId === true) await payloads?.addUser(store.storeId)
+            },
             allowStoreId,
             release,
             signal: holding,
