@@ -67,7 +67,7 @@ describe('openLevelCatalog()', () => {
 
   test('refuses what is missing, is no directory, or is no catalog', async () => {
     const directory = await tempDir()
-    await expect(openLevelCatalog(join(directory, 'missing'), { create: false })).rejects.toMatchObject({ code: 'catalog_unavailable', retryable: false })
+    await expect(openLevelCatalog(join(directory, 'missing'), { create: false })).rejects.toMatchObject({ code: 'catalog_unavailable', retryable: false, hint: expect.stringContaining('catalog rebuild') as unknown })
     writeFileSync(join(directory, 'file'), '')
     await expect(openLevelCatalog(join(directory, 'file'))).rejects.toMatchObject({ code: 'catalog_unavailable' })
     mkdirSync(join(directory, 'empty'))

@@ -92,7 +92,7 @@ describe('a narrowed lease', () => {
     const found = await holds.find()
     expect(found.everything).toEqual([])
     expect(found.holders).toMatchObject([{ kind: 'lease', payloadIds: { count: 2, sha256: payloadIds.digest } }])
-    const united = await holds.unite(found.sources)
+    await using united = await holds.unite(found.sources)
     expect(await collect(united)).toEqual(['p1', 'p2'])
     rmSync(`${directory}/payload-ids`, { recursive: true })
     expect((await holds.find()).everything).toMatchObject([{ leaseId: lease.leaseId }])

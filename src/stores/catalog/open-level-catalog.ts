@@ -17,6 +17,8 @@ export interface OpenLevelCatalogOptions extends LevelCatalogOptions {
  * kernel by closing any handle of the file, and that is what refusing the second would do to the first.
  */
 const held = new Set<string>()
+/** One that begins empty knows of no backup, and so not of those that a destination should list and does not. */
+const LOST = 'Check the path; the first backup makes it, and one that was lost is made anew from all destinations: holdfast catalog rebuild'
 
 /**
  * Opens the catalog in a directory, alone, and ends the jobs of processes that died as `interrupted`.
@@ -47,7 +49,7 @@ async function findDirectory(path: string, create: boolean): Promise<string> {
     return await realpath(path)
   } catch (cause) {
     if (!create && isSystemError(cause, 'ENOENT')) {
-      throw new CatalogUnavailableError(`Cannot open the catalog at "${path}": there is none`, { cause, hint: 'Check the path, or take a backup first', retryable: false })
+      throw new CatalogUnavailableError(`Cannot open the catalog at "${path}": there is none`, { cause, hint: LOST, retryable: false })
     }
     throw new CatalogUnavailableError(`Cannot open the catalog at "${path}": ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
   }
