@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest'
-import { openPostgresTrial } from '../../../src/stores/postgres/index.ts'
+import { openPostgresTrial, type PostgresTrial } from '../../../src/stores/postgres/index.ts'
 import { trialLockKey } from '../../../src/stores/postgres/write-lock.ts'
 import { refused } from '../../conformance/backupable-fixture.ts'
 import { quote, sharedPool } from './schemas.ts'
@@ -59,12 +59,20 @@ test('what a killed trial has left goes at the next one; one that goes on stays,
   await admin.query(`CREATE SCHEMA ${foreign}`)
   onTestFinished(async () => void (await admin.query(`DROP SCHEMA ${foreign}`)))
   const killed = statementPool(await serverUrl(), {})
+  const opened: PostgresTrial[] = []
+  onTestFinished(async () => {
+    // Once more where the test failed.
+    await Promise.allSettled(opened.map((trial) => trial.discard()))
+    await killed.close()
+  })
   const lost = await openPostgresTrial(killed.pool)
+  opened.push(lost)
   const left = (await trials()).filter((schema) => !before.includes(schema) && schema !== foreign)
   expect(left).toHaveLength(1)
   const warnings: Error[] = []
   const open = async (): ReturnType<typeof openPostgresTrial> => await openPostgresTrial(admin, { onWarning: (warning) => void warnings.push(warning) })
   const other = await open()
+  opened.push(other)
   expect(await trials()).toEqual(expect.arrayContaining(left))
 
   await admin.query(`SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND (classid, objid) IN
@@ -74,7 +82,6 @@ test('what a killed trial has left goes at the next one; one that goes on stays,
   expect(await trials()).toEqual([...before, foreign].toSorted())
   expect(warnings).toEqual([])
   await expect(lost.discard()).rejects.toThrow(left[0])
-  await killed.close()
 })
 
 async function trials(): Promise<string[]> {
