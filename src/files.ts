@@ -3,7 +3,7 @@
  * Tests drive it to kill, fail or cut the power at every step.
  */
 import { constants } from 'node:fs'
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rmdir, statfs, unlink } from 'node:fs/promises'
+import { type FileHandle, lstat, lutimes, mkdir, open, readdir, rename, rmdir, statfs, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
 /** A file being written. Errors name the path it was created at. */
@@ -55,6 +55,8 @@ export interface Files {
   makeDirectory(path: string): Promise<void>
   /** Replaces `to` when it is a file; refuses (`ENOTEMPTY`, `EEXIST`) when it is a directory that is not empty. */
   rename(from: string, to: string): Promise<void>
+  /** Makes now the time of a file's last write; `ENOENT` where there is none. */
+  renewFile(path: string): Promise<void>
   removeFile(path: string): Promise<void>
   removeDirectory(path: string): Promise<void>
   /** Makes the names in a directory durable. A link to a directory is followed here: nothing is changed or shown by it. */
@@ -135,6 +137,12 @@ export const nodeFiles: Files = {
   },
 
   rename,
+
+  async renewFile(path) {
+    const now = new Date()
+    await lutimes(path, now, now)
+  },
+
   removeFile: unlink,
   removeDirectory: rmdir,
 

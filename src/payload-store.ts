@@ -38,7 +38,8 @@ export interface PayloadStore {
   exists(payloadIds: readonly string[], options?: PayloadStoreOptions): Promise<readonly boolean[]>
   /**
    * Deletes each payload that still has the version it was listed with, and resolves with the IDs of those. One that was written or renewed
-   * meanwhile stays, also when that happens at the same instant. What is gone already is fine. At most 1,000.
+   * meanwhile stays, also when that happens at the same instant. What is gone already is fine. One that cannot be deleted, while others can, is left out:
+   * a rejection ends the sweep. At most 1,000.
    */
   deleteUnchanged(payloads: readonly StoredPayload[], options?: PayloadStoreOptions): Promise<readonly string[]>
 }

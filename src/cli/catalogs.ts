@@ -21,6 +21,8 @@ export interface WithHoldsOptions {
   /** Whether to make the catalog where there is none. */
   readonly create: boolean
   readonly destinations: readonly Destination[]
+  /** Whether a destination that the catalog never had a backup at may list none. @default true */
+  readonly mayBeEmpty?: boolean | undefined
   readonly signal: AbortSignal
 }
 
@@ -34,9 +36,9 @@ export interface WithLeasesOptions {
 
 /** Calls `run` with the holds that the catalog of a store and its destinations make. */
 export async function withHolds<T>(options: WithHoldsOptions, run: (parts: GuardedPayloads & { readonly catalog: Catalog; readonly holds: Holds }) => Promise<T>): Promise<T> {
-  const { store, use, catalogPath, create, destinations, signal } = options
+  const { store, use, catalogPath, create, destinations, mayBeEmpty, signal } = options
   return await withPayloads(store, { use, signal }, (payloads) =>
-    withCatalog(catalogPath, { create }, (catalog) => run({ ...payloads, catalog, holds: openHolds({ catalog, destinations, directory: `${catalogPath}-holds` }) })),
+    withCatalog(catalogPath, { create }, (catalog) => run({ ...payloads, catalog, holds: openHolds({ catalog, destinations, mayBeEmpty, directory: `${catalogPath}-holds` }) })),
   )
 }
 

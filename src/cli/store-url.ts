@@ -49,13 +49,20 @@ export function catalogPathOf(storeUrl: string, catalog?: string): string {
   if (catalog !== undefined) return catalog
   const url = parseStoreUrl(storeUrl)
   if (url.scheme === 'level') return join(url.path, CATALOG_DIRECTORY)
-  const { hostname, port, username, pathname, searchParams } = new URL(url.connection)
+  const { host, port, database, schema } = postgresPlace(url)
+  const name = [host, port, database, schema].map((part) => encodeURIComponent(part)).join('+')
+  const { env } = process
+  return join(env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'holdfast', 'catalogs', name)
+}
+
+/** The server, database and schema that a URL leads to. */
+export function postgresPlace({ connection, schema }: PostgresUrl): { readonly host: string; readonly port: string; readonly database: string; readonly schema: string } {
+  const { hostname, port, username, pathname, searchParams } = new URL(connection)
   const { env } = process
   // As pg connects: the options of a URL come before its parts, the environment after them, and a database that nobody names has the user's name.
   const user = searchParams.get('user') || username || env['PGUSER'] || env['USER'] || ''
   const database = pathname.slice(1) || env['PGDATABASE'] || user
-  const name = [searchParams.get('host') || hostname, searchParams.get('port') || port || env['PGPORT'] || '5432', database, url.schema].map((part) => encodeURIComponent(part)).join('+')
-  return join(env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'holdfast', 'catalogs', name)
+  return { host: searchParams.get('host') || hostname, port: searchParams.get('port') || port || env['PGPORT'] || '5432', database, schema }
 }
 
 /** How to connect to the server that a URL names, with or without a schema. Rejects with `invalid_argument`. */

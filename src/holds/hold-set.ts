@@ -42,6 +42,11 @@ export interface HoldSources {
   readonly catalog: Catalog | undefined
   /** All destinations that a backup of the catalog may be at. */
   readonly destinations: readonly Destination[]
+  /**
+   * Whether a destination may list nothing of which the catalog never had a backup. Where a catalog was lost, that may be the empty directory under a file
+   * system that is not mounted. @default true
+   */
+  readonly mayBeEmpty?: boolean | undefined
   readonly cache?: PayloadIdsCache | undefined
 }
 
@@ -75,18 +80,20 @@ const AGAIN = { hint: 'Nothing was deleted. Make the destination readable and wh
 
 /**
  * Finds all holds. Rejects with `hold_unavailable` when the catalog, a list, or a manifest cannot be read, when a manifest is of a version that is not
- * known, and when a backup that the catalog has is not where it says; with the signal's reason.
+ * known, when a backup that the catalog has is not where it says, and when a destination is empty that must not be; with the signal's reason.
  */
 export async function findHolds(sources: HoldSources, options: ReadHoldsOptions = {}): Promise<FoundHolds> {
-  const { catalog, destinations, cache } = sources
+  const { catalog, destinations, mayBeEmpty = true, cache } = sources
   // First of all: whatever is published or handed over later is either in what follows, or raises the generation.
   const leases = await orUnavailable('the leases of the catalog', options.signal, async () => (await catalog?.leases()) ?? [])
-  const known = await orUnavailable('the backups of the catalog', options.signal, () => knownBackups(catalog))
+  const { known, places } = await orUnavailable('the backups of the catalog', options.signal, () => knownBackups(catalog))
   const holders: Holder[] = []
   for (const lease of leases) holders.push(await leaseHolder(lease, cache))
   for (const destination of destinations) {
     const expected = known.filter((backup) => backup.destination === destination.url)
-    holders.push(...(await backupsAt(destination, expected, { catalog, ...options })))
+    const found = await backupsAt(destination, expected, { catalog, ...options })
+    if (!mayBeEmpty && found.length === 0 && !places.has(destination.url)) throw emptyAt(destination)
+    holders.push(...found)
   }
   checkDestinations(known, destinations)
   const everything = holders.filter((holder): holder is LeaseHolder => holder.kind === 'lease' && holder.payloadIds === undefined)
@@ -130,11 +137,23 @@ function isDamaged(error: unknown): boolean {
   return isHoldfastError(error) && (error.code === 'restore_corrupt' || error.code === 'checksum_mismatch' || (error.code === 'hold_unavailable' && isDamaged(error.cause)))
 }
 
-async function knownBackups(catalog: Catalog | undefined): Promise<readonly CatalogBackup[]> {
+/** The backups of the catalog, and the URLs of all destinations that it ever had one at. */
+async function knownBackups(catalog: Catalog | undefined): Promise<{ readonly known: readonly CatalogBackup[]; readonly places: ReadonlySet<string> }> {
   const known: CatalogBackup[] = []
-  if (catalog === undefined) return known
-  for await (const backup of catalog.backups()) if (backup.deletedAt === undefined) known.push(backup)
-  return known
+  const places = new Set<string>()
+  if (catalog === undefined) return { known, places }
+  for await (const backup of catalog.backups()) {
+    places.add(backup.destination)
+    if (backup.deletedAt === undefined) known.push(backup)
+  }
+  return { known, places }
+}
+
+function emptyAt({ url }: Destination): HoldUnavailableError {
+  return new HoldUnavailableError(`Cannot tell what is held: ${JSON.stringify(url)} lists no backup, and the catalog never had one there`, {
+    hint: 'Nothing was deleted. Check that the destination is mounted and the right one; if there really is no backup yet, say so with --allow-empty',
+    details: { destination: url },
+  })
 }
 
 /** A narrowed lease whose set is not kept any more holds everything again. */

@@ -14,6 +14,8 @@ import { directoryUnionStore, type UnionStore } from './union-store.ts'
 export interface OpenHoldsOptions extends Omit<LeasesOptions, 'cache'> {
   /** All destinations that a backup of the catalog may be at. */
   readonly destinations: readonly Destination[]
+  /** As `HoldSources` says. @default true */
+  readonly mayBeEmpty?: boolean | undefined
   /**
    * A directory of this machine for sets of payload IDs and marks of sweeps; nothing else may be in it. Losing it costs time only. It has
    * every held ID once, with a bit for each backup: 36 bytes for a SHA-256 and up to 32 backups, twice that while it is brought up to date;
@@ -27,6 +29,7 @@ export interface OpenHoldsOptions extends Omit<LeasesOptions, 'cache'> {
 export interface HoldsParts {
   readonly leases: Leases
   readonly destinations: readonly Destination[]
+  readonly mayBeEmpty?: boolean | undefined
   readonly cache: PayloadIdsCache | undefined
   /** Where the union of all sets is kept between sweeps. */
   readonly unions: UnionStore
@@ -49,8 +52,8 @@ export class Holds {
 
   /** Everything that holds payloads now. Rejects with `hold_unavailable`. */
   async find(options: ReadHoldsOptions = {}): Promise<FoundHolds> {
-    const { leases, destinations, cache } = this.#parts
-    return await findHolds({ catalog: leases.catalog, destinations, cache }, options)
+    const { leases, destinations, mayBeEmpty, cache } = this.#parts
+    return await findHolds({ catalog: leases.catalog, destinations, mayBeEmpty, cache }, options)
   }
 
   /** All payload IDs of some sources, which the caller closes. Rejects with `hold_unavailable`. */
@@ -64,12 +67,13 @@ export class Holds {
 }
 
 /** Opens the holds that a catalog and destinations make. Nothing is read yet. */
-export function openHolds({ destinations, directory, maxCacheBytes, ...options }: OpenHoldsOptions): Holds {
+export function openHolds({ destinations, mayBeEmpty, directory, maxCacheBytes, ...options }: OpenHoldsOptions): Holds {
   checkNumber('maxCacheBytes', maxCacheBytes ?? 0, { least: 0, most: Infinity })
   const cache = directoryCache({ directory: join(directory, 'payload-ids'), maxBytes: maxCacheBytes })
   return new Holds({
     leases: new Leases({ ...options, cache }),
     destinations,
+    mayBeEmpty,
     cache,
     unions: directoryUnionStore(join(directory, 'union')),
     stateOf: (payloads) => sweepStateFile(join(directory, 'marks', createHash('sha256').update(payloads).digest('hex').slice(0, 32))),

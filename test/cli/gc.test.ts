@@ -1,12 +1,13 @@
 /** Payload garbage collection as an operator runs it: real stores, real directories, a process for each command. */
 import { randomUUID } from 'node:crypto'
-import { readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { nodeFiles, systemError } from '../../src/files.ts'
 import { Leases } from '../../src/holds/leases.ts'
 import { openLevelCatalog } from '../../src/stores/catalog/index.ts'
 import { tempDir } from '../support/temp-dir.ts'
-import { holdfast, holdfastJson, writeTree } from './holdfast.ts'
+import { holdfast, holdfastJson, holdfastOnTerminal, writeTree } from './holdfast.ts'
 
 interface Sweep {
   readonly live: { readonly payloads: number }
@@ -102,6 +103,41 @@ describe('holdfast gc', () => {
     expect(stderr).toMatch(/^error: hold_unavailable: Cannot tell what is held: backup \w+ is not listed at/)
   })
 
+  test('deletes nothing when the catalog was lost and a destination is empty, unless told that it is', async () => {
+    const { cwd, backupId } = await backedUp()
+    await emptied(cwd)
+    await writeTree(join(cwd, 'other-backups'), {})
+    rmSync(join(cwd, 'metadata/catalog'), { recursive: true })
+    await holdfastJson(['backup', '--store', 'level:metadata', '--to', 'file:other-backups'], { cwd })
+    renameSync(join(cwd, 'backups'), join(cwd, 'mounted'))
+    await writeTree(join(cwd, 'backups'), {})
+    const gc = ['gc', ...PLACES, '--from', 'file:other-backups', '--min-age', '0', '--apply']
+    const { code, stderr } = await holdfast(gc, { cwd })
+    expect([code, payloadsIn(cwd)]).toEqual([1, 2])
+    expect(stderr).toMatch(/^error: hold_unavailable: Cannot tell what is held: "[^"]*\/backups" lists no backup, and the catalog never had one there\nhint: [^\n]+--allow-empty\n$/)
+    rmSync(join(cwd, 'backups'), { recursive: true })
+    renameSync(join(cwd, 'mounted'), join(cwd, 'backups'))
+    expect(await holdfastJson(gc, { cwd })).toMatchObject({ held: { payloads: 2 }, deleted: { payloads: 0 } })
+    rmSync(join(cwd, 'backups', backupId), { recursive: true })
+    expect(await holdfastJson([...gc, '--allow-empty'], { cwd })).toMatchObject({ deleted: { payloads: 2 } })
+  })
+
+  test('fails in the end when a payload cannot be deleted, and deletes the others', async () => {
+    const { cwd, backupId } = await backedUp()
+    await emptied(cwd)
+    await holdfastJson(['delete', backupId, '--from', 'file:backups', '--catalog', 'metadata/catalog', '--force', '--yes'], { cwd })
+    let stuck: string | undefined
+    const unhindered = { ...nodeFiles }
+    const remove = vi.spyOn(nodeFiles, 'removeFile').mockImplementation((path) => {
+      if (path.startsWith(join(cwd, 'payloads'))) stuck ??= path
+      return path === stuck ? Promise.reject(systemError('EPERM', 'unlink', path)) : unhindered.removeFile(path)
+    })
+    onTestFinished(() => remove.mockRestore())
+    const { code, stderr } = await holdfastOnTerminal(['gc', '--store', `level:${cwd}/metadata`, '--payloads', join(cwd, 'payloads'), '--from', `file:${cwd}/backups`, '--min-age', '0', '--apply', '--quiet'])
+    expect([code, payloadsIn(cwd)]).toEqual([1, 1])
+    expect(stderr).toMatch(/^error: destination_permission_denied: Cannot delete 1 payload of no use, the first of them "[^"]+": operation not permitted \(EPERM\)\n/)
+  })
+
   test('says what holds everything, and how that ends', async () => {
     const { cwd } = await backedUp()
     const catalog = await openLevelCatalog(join(cwd, 'metadata/catalog'))
@@ -118,7 +154,70 @@ describe('holdfast gc', () => {
     await emptied(cwd)
     const { code, stderr } = await holdfast(['gc', ...PLACES, '--min-age', '0', '--apply'], { cwd })
     expect([code, payloadsIn(cwd)]).toEqual([1, 2])
-    expect(stderr).toMatch(/the store "\w+" refers to payloads there too/)
+    expect(stderr).toMatch(/the store "\w+" at "level:\/[^"]+\/other" refers to payloads there too/)
+  })
+
+  test('refuses for a copy of the store, of which the payload directory knows nothing', async () => {
+    const { cwd } = await backedUp()
+    await holdfastJson(['restore', 'latest', '--from', 'file:backups', '--store', 'level:copy', '--yes'], { cwd })
+    await writeTree(join(cwd, 'more'), { 'c.txt': 'gamma' })
+    await holdfastJson(['import', 'more', '--store', 'level:metadata', '--payloads', 'payloads'], { cwd })
+    const gc = ['gc', '--store', 'level:copy', '--payloads', 'payloads', '--from', 'file:backups', '--min-age', '0', '--apply']
+    const { code, stderr } = await holdfast(gc, { cwd })
+    expect([code, payloadsIn(cwd)]).toEqual([1, 3])
+    expect(stderr).toMatch(/^error: hold_unavailable: Cannot sweep "payloads" for the store "\w+" at "level:\/[^"]+\/copy": a copy of it at "level:\/[^"]+\/metadata" refers to payloads there too\nhint: [^\n]+ remove "payloads\/stores\/[^"]+"\n$/)
+  })
+
+  test.each([
+    ['a store made by it', 'level:copy', false],
+    ['a store of another ID', 'level:other', true],
+  ])('refuses once a restore noted that %s needs the payloads', async (_, store, isThere) => {
+    const { cwd, backupId } = await backedUp()
+    await writeTree(join(cwd, 'empty'), {})
+    if (isThere) await holdfastJson(['import', 'empty', '--store', store], { cwd })
+    const restore = ['restore', 'latest', '--from', 'file:backups', '--store', store, '--allow-store-id', '--yes']
+    expect((await holdfast(restore, { cwd })).stderr).toMatch(/^If its payloads are in a payload directory, name that with --payloads: /m)
+    expect((await holdfast([...restore, '--payloads', 'payloads'], { cwd })).stderr).not.toMatch(/--payloads/)
+    await emptied(cwd)
+    await holdfastJson(['delete', backupId, '--from', 'file:backups', '--catalog', 'metadata/catalog', '--force', '--yes'], { cwd })
+    const { code, stderr } = await holdfast(['gc', ...PLACES, '--min-age', '0', '--apply'], { cwd })
+    expect([code, payloadsIn(cwd)]).toEqual([1, 2])
+    expect(stderr).toContain(`/${store.slice(6)}" refers to payloads there too`)
+  })
+
+  test('takes a store of which only the ID was noted for the one, wherever it is, and notes the place', async () => {
+    const { cwd } = await backedUp()
+    const [name = ''] = readdirSync(join(cwd, 'payloads/stores'))
+    renameSync(join(cwd, 'payloads/stores', name), join(cwd, 'payloads/stores', name.split('@')[0] ?? ''))
+    await holdfastJson(['gc', ...PLACES, '--apply'], { cwd })
+    expect(readdirSync(join(cwd, 'payloads/stores'))).toContain(name)
+  })
+
+  test('knows a store again that is reached by a link', async () => {
+    const { cwd } = await backedUp()
+    symlinkSync('.', join(cwd, 'linked'))
+    expect(await holdfastJson(['gc', '--store', 'level:linked/metadata', ...PLACES.slice(2)], { cwd })).toMatchObject({ live: { payloads: 2 } })
+  })
+
+  test('decides nothing for a directory that knows of no store, until told that there is no other', async () => {
+    const { cwd } = await backedUp()
+    await emptied(cwd)
+    rmSync(join(cwd, 'payloads/stores'), { recursive: true })
+    const gc = ['gc', ...PLACES, '--min-age', '0']
+    const { code, stderr } = await holdfast([...gc, '--apply'], { cwd })
+    expect([code, payloadsIn(cwd)]).toEqual([1, 2])
+    expect(stderr).toMatch(/: the directory does not say which stores refer to payloads there\nhint: [^\n]+--register\n$/)
+    await holdfastJson([...gc, '--register'], { cwd })
+    expect(readdirSync(join(cwd, 'payloads'))).not.toContain('stores')
+    await holdfastJson([...gc, '--register', '--apply'], { cwd })
+    await holdfastJson(gc, { cwd })
+  })
+
+  test('decides nothing by a damaged note of a store', async () => {
+    const { cwd } = await backedUp()
+    const [name = ''] = readdirSync(join(cwd, 'payloads/stores'))
+    writeFileSync(join(cwd, 'payloads/stores', name), '')
+    expect((await holdfast(['gc', ...PLACES], { cwd })).stderr).toMatch(/^error: hold_unavailable: Cannot tell which store needs payloads: "payloads\/stores\/[^"]+" is damaged\n/)
   })
 })
 

@@ -53,6 +53,7 @@ export function interceptFiles(files: Files, intercept: Intercept): Files {
     list: (path) => step('list', path, () => files.list(path)),
     makeDirectory: (path) => step('makeDirectory', path, () => files.makeDirectory(path)),
     rename: (from, to) => step('rename', from, () => files.rename(from, to), { to }),
+    renewFile: (path) => step('renewFile', path, () => files.renewFile(path)),
     removeFile: (path) => step('removeFile', path, () => files.removeFile(path)),
     removeDirectory: (path) => step('removeDirectory', path, () => files.removeDirectory(path)),
     syncDirectory: (path) => step('syncDirectory', path, () => files.syncDirectory(path)),
@@ -95,7 +96,7 @@ export const FAULTS: readonly Fault[] = [
 const CALLS_OF: Readonly<Record<Exclude<Fault['code'], 'EIO'>, readonly Call[]>> = {
   ENOSPC: ['create', 'write', 'flush', 'sync', 'makeDirectory', 'rename', 'syncDirectory', 'syncFile'],
   EMFILE: ['create', 'read', 'list', 'makeDirectory', 'syncDirectory', 'syncFile'],
-  EACCES: ['create', 'read', 'info', 'list', 'makeDirectory', 'rename', 'removeFile', 'removeDirectory', 'syncDirectory', 'syncFile', 'space'],
+  EACCES: ['create', 'read', 'info', 'list', 'makeDirectory', 'rename', 'renewFile', 'removeFile', 'removeDirectory', 'syncDirectory', 'syncFile', 'space'],
 }
 
 /** Whether a fault can come of such a call. */

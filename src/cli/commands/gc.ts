@@ -1,20 +1,20 @@
-import { join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { HoldUnavailableError } from '../../errors.ts'
 import type { HeldBy } from '../../holds/held-cursor.ts'
 import { warnOfLease } from '../../holds/leases.ts'
 import { type SweepPayloadsReport, sweepPayloads } from '../../holds/sweep-payloads.ts'
-import type { MetadataStore } from '../../metadata/metadata-store.ts'
 import type { Tally } from '../../payload-store.ts'
 import { withHolds } from '../catalogs.ts'
 import { collect, parseDuration, withExamples, withStore } from '../command-options.ts'
 import { withDestinations } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
+import { placeOf } from '../store-place.ts'
 import { catalogPathOf } from '../store-url.ts'
 import { withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatDuration, plural, printable } from '../text.ts'
 import { PayloadDirectory } from '../tree/payload-directory.ts'
+import type { PayloadUser } from '../tree/payload-users.ts'
 import { describeHolder } from './holds.ts'
 
 interface GcOptions extends OutputOptions {
@@ -26,6 +26,8 @@ interface GcOptions extends OutputOptions {
   readonly adopt?: boolean | undefined
   readonly catalog?: string | undefined
   readonly ignoreKept?: boolean | undefined
+  readonly allowEmpty?: boolean | undefined
+  readonly register?: boolean | undefined
 }
 
 const HOUR_MS = 60 * 60 * 1000
@@ -38,6 +40,8 @@ export function registerGc(program: Command, terminal: Terminal): void {
     .addOption(new Option('--min-age <time>', 'how long a payload must have been of no use, such as 90m, 1h or 7d').argParser(parseDuration).default(HOUR_MS, '1h'))
     .option('--apply', 'do it; without this, nothing is changed')
     .option('--catalog <path>', "the store's catalog (default: the directory catalog within the store's)")
+    .option('--allow-empty', 'believe a --from that lists no backup, and of which the catalog never had one')
+    .option('--register', 'take the store for the only one that needs payloads of a directory that knows of none, and note it there')
     .option('--ignore-kept', 'give up what only the store kept for "rollback" needs')
   withExamples(
     command,
@@ -49,7 +53,9 @@ export function registerGc(program: Command, terminal: Terminal): void {
 regularly. If anything that may hold payloads cannot be read, nothing is deleted. No other process may have a LevelDB store open. A
 Postgres store may be in service, of servers that write or renew a payload within the minimum age before they refer to it; while it is backed up, restored or
 imported into by another command, a sweep is refused, and these while it is swept. Files that a killed import left half written
-go after a day, by this or by the next import.`,
+go after a day, by this or by the next import.
+A payload directory knows the stores that need payloads there, by ID and place: "import" and "restore" with --payloads note it. When it
+knows of another store, or of none, nothing is deleted.`,
   )
   command.action((options: GcOptions) => gc(options, terminal))
 }
@@ -59,16 +65,21 @@ async function gc(options: GcOptions, terminal: Terminal): Promise<void> {
   const catalogPath = catalogPathOf(options.store, options.catalog)
   await withDestinations(options.from, async (destinations) => {
     await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
+      const user = { storeId: store.storeId, place: await placeOf(options.store) }
       const use = options.apply === true ? 'sweep' : 'need'
-      await withHolds({ store: options.store, use, catalogPath, create: false, destinations, signal: terminal.signal }, async ({ holds, signal, check }) => {
+      await withHolds({ store: options.store, use, catalogPath, create: false, destinations, mayBeEmpty: options.allowEmpty === true, signal: terminal.signal }, async ({ holds, signal, check }) => {
         const payloads: PayloadDirectory = await PayloadDirectory.open(options.payloads, {
           beforeDelete: async () => {
             await check()
-            await refuseOthers(payloads, store)
+            await refuseOthers(payloads, user)
           },
         })
-        await refuseOthers(payloads, store)
-        if (options.apply === true) await payloads.removeAbandoned()
+        await refuseOthers(payloads, user)
+        if (options.register !== true) await refuseUnknown(payloads, user)
+        if (options.apply === true) {
+          await payloads.addUser(user)
+          await payloads.removeAbandoned()
+        }
         const progress = output.progress('gc')
         try {
           const report = await sweepPayloads({
@@ -82,6 +93,7 @@ async function gc(options: GcOptions, terminal: Terminal): Promise<void> {
           })
           progress.end()
           for (const lease of report.leases.unproven) await output.warn(printable(warnOfLease(lease).message))
+          payloads.checkDeleted()
           await output.result(report, () => describeReport(report, options))
         } finally {
           progress.end()
@@ -92,20 +104,33 @@ async function gc(options: GcOptions, terminal: Terminal): Promise<void> {
 }
 
 /** A store that is not asked what it refers to would lose its payloads. */
-async function refuseOthers(payloads: PayloadDirectory, { storeId }: MetadataStore): Promise<void> {
-  const other = (await payloads.users()).find((user) => user !== storeId)
+async function refuseOthers(payloads: PayloadDirectory, { storeId, place }: PayloadUser): Promise<void> {
+  const other = (await payloads.users()).find((user) => user.storeId !== storeId || (user.place ?? place) !== place)
   if (other === undefined) return
-  throw new HoldUnavailableError(`Cannot sweep ${JSON.stringify(payloads.path)}: the store "${other}" refers to payloads there too`, {
-    hint: `Nothing was deleted. Keep the payloads of each store in a directory of its own; if that store is gone for good, remove its file from "${join(payloads.path, 'stores')}"`,
+  const where = other.place === undefined ? '' : ` at ${JSON.stringify(other.place)}`
+  const which = other.storeId === storeId ? 'a copy of it' : `the store "${other.storeId}"`
+  throw new HoldUnavailableError(`Cannot sweep ${JSON.stringify(payloads.path)} for the store "${storeId}" at ${JSON.stringify(place)}: ${which}${where} refers to payloads there too`, {
+    hint: `Nothing was deleted. Keep the payloads of each store in a directory of its own; if that store was moved from there or is gone for good, remove ${JSON.stringify(other.path)}`,
     retryable: false,
-    details: { storeId: other },
+    details: { storeId: other.storeId, place: other.place },
   })
 }
 
-function* describeReport(report: SweepPayloadsReport, { apply, minAge }: GcOptions): Iterable<string> {
+/** Of a directory that knows of no store it cannot be told whether others refer to payloads there: an operator must say so. */
+async function refuseUnknown(payloads: PayloadDirectory, { storeId, place }: PayloadUser): Promise<void> {
+  if ((await payloads.users()).length > 0) return
+  throw new HoldUnavailableError(`Cannot sweep ${JSON.stringify(payloads.path)} for the store "${storeId}" at ${JSON.stringify(place)}: the directory does not say which stores refer to payloads there`, {
+    hint: 'Nothing was deleted. Check that it is the right directory; if no other store needs payloads there, say so with --register',
+    retryable: false,
+    details: { storeId, place },
+  })
+}
+
+/** A report for people, a line each. */
+export function* describeReport(report: SweepPayloadsReport, { apply, minAge }: Pick<GcOptions, 'apply' | 'minAge'>): Iterable<string> {
   const { listed, live, held, heldBy, waiting, deleted, spared, heldOff, holders, oldestHold, durationMs } = report
   if (heldOff.length > 0) {
-    yield 'Nothing was decided: everything is held'
+    yield deleted.payloads > 0 ? `Deleted: ${tally(deleted)}; nothing more was decided, for now everything is held` : 'Nothing was decided: everything is held'
     for (const lease of heldOff) yield `  ${describeHolder(lease)}`
     yield 'Each ends with its work. Those whose process was killed are released by two runs with --apply, a minute or more apart; one of a machine that is gone for good by "holdfast holds --release"'
     return

@@ -4,6 +4,7 @@ import { InvalidArgumentError } from '../../errors.ts'
 import { isSystemError } from '../../files.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
+import { placeOf } from '../store-place.ts'
 import { parseStoreUrl } from '../store-url.ts'
 import { withPayloads, withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
@@ -52,7 +53,7 @@ async function runImport(directory: string, options: ImportCommandOptions, termi
   await withStoreOf(options.store, { create: true, adopt: options.adopt }, async (store) => {
     try {
       const onProgress = ({ bytes, files }: ImportCounts): void => progress.update({ bytes, count: files, noun: 'files' })
-      await payloads?.addUser(store.storeId)
+      await payloads?.addUser({ storeId: store.storeId, place: await placeOf(options.store) })
       const counts = await withPayloads(options.store, { use: 'need', signal: terminal.signal }, ({ signal }) => importTree({ directory, store, share, payloads, signal, onProgress }))
       progress.end()
       const elapsedMs = performance.now() - startedMs

@@ -7,6 +7,7 @@ import { parsePath, showPath } from '../../metadata/tree-path.ts'
 import { withHolds } from '../catalogs.ts'
 import { withDestination } from '../destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
+import { placeOf } from '../store-place.ts'
 import { catalogPathOf, parseStoreUrl } from '../store-url.ts'
 import { withStoreOf } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
@@ -66,7 +67,7 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
             payloads,
             // Who collects garbage for the other store must know that this one needs payloads there.
             beforeChange: async () => {
-              if (allowStoreId === true) await payloads?.addUser(store.storeId)
+              if (allowStoreId === true) await payloads?.addUser({ storeId: store.storeId, place: await placeOf(options.store) })
             },
             allowStoreId,
             release,
@@ -86,7 +87,7 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
 
 /** Options that mean something with a path only. */
 export function refuseWithoutPath(options: Omit<RestorePathOptions, 'path'>): void {
-  const named = (['toPath', 'overwrite', 'payloads', 'release', 'trialServer'] as const).find((name) => options[name] !== undefined)
+  const named = (['toPath', 'overwrite', 'release', 'trialServer'] as const).find((name) => options[name] !== undefined)
   if (named === undefined) return
   const option = `--${named.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
   throw new InvalidArgumentError(`Cannot use ${option} without --path`, { hint: 'Name the file or directory to restore with --path, or leave the option out to restore the whole store' })

@@ -8,11 +8,13 @@ import { withLeasesIfPossible } from '../catalogs.ts'
 import { ID_HELP, withExamples, withSource, withStore } from '../command-options.ts'
 import { withDestination } from '../destinations.ts'
 import { Output } from '../output.ts'
+import { placeOf } from '../store-place.ts'
 import { catalogPathOf, parseStoreUrl } from '../store-url.ts'
 import { withHome } from '../stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatCount, formatDuration, formatPace, formatTime, plural, printable } from '../text.ts'
 import { withTrial } from '../trials.ts'
+import { PayloadDirectory } from '../tree/payload-directory.ts'
 import { refuseWithoutPath, restorePath, type RestorePathOptions } from './restore-path.ts'
 
 type RestoreOptions = Omit<RestorePathOptions, 'path'> & { readonly path?: string | undefined }
@@ -26,7 +28,7 @@ export function registerRestore(program: Command, terminal: Terminal): void {
     .option('--path <path>', 'bring back only this file or directory, share/directory/name, into a store that goes on as it is')
     .option('--to-path <path>', 'bring it back under this path; the directory above is there (default: where it was)')
     .option('--overwrite', 'replace what is there already')
-    .option('--payloads <dir>', 'with --path: see first that all its payloads are in this payload directory; with --allow-store-id too, note there that this store needs them')
+    .option('--payloads <dir>', 'where its payloads are: note there that this store needs them, for "gc" of other stores (with --path only if --allow-store-id is given); with --path, see first that all are there')
     .option('--release <share>', 'with --path: first remove what a killed one left in this share, .holdfast-restore-..., on a machine that is gone for good')
   const command = withTrial(restoring, 'a restore with --path')
   withExamples(
@@ -59,6 +61,7 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
   const output = new Output(terminal, options)
   const { signal } = terminal
   const { shown } = parseStoreUrl(options.store)
+  const payloads = options.payloads === undefined ? undefined : await PayloadDirectory.open(options.payloads)
   await withDestination(options.from, async (destination) => {
     const backupId = await resolveBackup(destination, id, { signal })
     const manifest = parseManifest(await destination.manifest(backupId, { signal }), backupId)
@@ -67,7 +70,10 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
       // Nobody is asked about what is refused anyway, and nothing is made for it, the catalog included.
       if (options.yes !== true || (await target.engines()).live === undefined) await prepare(attempt)
       await describePlan(manifest, { target, store: shown, output })
+      if (payloads === undefined) await noteUnknownUser(manifest, target, output)
       await output.confirm('Restore it?', options)
+      // Before the first reference is there, and never taken back: a restore that was cut off may be completed by the next start.
+      await payloads?.addUser({ storeId: (await target.readStoreId()) ?? manifest.storeId, place: await placeOf(options.store) })
       const progress = output.progress('restore')
       try {
         const parts = { store: options.store, catalogPath: catalogPathOf(options.store, options.catalog), signal, warn: (text: string) => output.warn(printable(text)) }
@@ -98,6 +104,12 @@ async function describePlan(manifest: Manifest, plan: { readonly target: Swappab
   const storeId = await target.readStoreId()
   await output.note(`It replaces everything in ${printable(store)} (store ${printable(storeId ?? 'unknown')}), which is kept for "holdfast rollback"`)
   if (previous !== undefined) await output.note('The store that an earlier restore replaced, kept until now, will be removed')
+}
+
+/** Where the store need not be one that the payload directory knows, garbage collection for another one would take its payloads. */
+async function noteUnknownUser({ storeId }: Manifest, target: Swappable, output: Output): Promise<void> {
+  if ((await target.readStoreId()) === storeId) return
+  await output.note('If its payloads are in a payload directory, name that with --payloads: else "holdfast gc" of another store does not know that this one needs them')
 }
 
 function describeReport(report: RestoreReport, store: string): string[] {

@@ -9,19 +9,18 @@ import { join, resolve } from 'node:path'
 import { BackupIncompleteError, ChecksumMismatchError, InvalidArgumentError, MetadataError } from '../../errors.ts'
 import type { PayloadStore, PayloadStoreOptions, StoredPayload } from '../../payload-store.ts'
 import { type Files, isSystemError, nodeFiles, removeIfThere } from '../../files.ts'
+import { asHoldfastError } from '../system-errors.ts'
+import { plural } from '../text.ts'
+import { addUser, type KnownUser, type PayloadUser, readUsers } from './payload-users.ts'
 
 const PAYLOAD_ID = /^[0-9a-f]{64}$/
 const DIRECTORY = /^[0-9a-f]{2}$/
-/** A file for each store that refers to payloads of the directory, named by the store's ID. */
-const USERS_DIRECTORY = 'stores'
 const LISTED_AT_ONCE = 64
+/** How many are deleted between two looks at whether they still may be. */
+const DELETED_AT_ONCE = 64
 const TEMPORARY = /^[0-9a-f]{62}\.[0-9a-f-]{36}\.tmp$/
 /** How long after its last write a file is still taken for that of a running import, which writes it in one go. */
 const GRACE_MS: number = 24 * 60 * 60 * 1000
-
-function existsAlready(error: unknown): void {
-  if (!isSystemError(error, 'EEXIST')) throw error
-}
 
 /** The payload ID of some bytes: their SHA-256, in lower-case hex. */
 export function payloadIdOf(bytes: Uint8Array): string {
@@ -32,7 +31,7 @@ export interface PayloadDirectoryOptions {
   /** @default false */
   readonly create?: boolean | undefined
   readonly files?: Files | undefined
-  /** Called before payloads are deleted; when it rejects, none is. */
+  /** Called before payloads are deleted, again and again; when it rejects, none is from then on. */
   readonly beforeDelete?: (() => Promise<void>) | undefined
 }
 
@@ -43,6 +42,8 @@ export class PayloadDirectory implements PayloadStore {
   /** Payloads being written or known to be there, so that equal blocks are written once. */
   readonly #writing = new Map<string, Promise<boolean>>()
   readonly #directories = new Map<string, Promise<void>>()
+  #undeleted = 0
+  #firstUndeleted: { readonly payloadId: string; readonly error: unknown } | undefined
 
   private constructor(path: string, files: Files, beforeDelete: () => Promise<void>) {
     this.path = path
@@ -82,16 +83,33 @@ export class PayloadDirectory implements PayloadStore {
     return await Promise.all(payloadIds.map(async (payloadId) => PAYLOAD_ID.test(payloadId) && (await this.#stored(payloadId)) !== undefined))
   }
 
-  /** No import may be beside it, for imports do not renew what is there: they are kept off by what keeps the store, and `beforeDelete` looks. */
+  /**
+   * One that the file system does not let go is left out, for the others must not wait for it: `checkDeleted` tells.
+   *
+   * Imports are kept off by what keeps the store, and `beforeDelete` looks: between the look at a file and its removal it could be renewed unseen.
+   */
   async deleteUnchanged(payloads: readonly StoredPayload[]): Promise<readonly string[]> {
-    await this.#beforeDelete()
     const deleted: string[] = []
-    for (const { payloadId, version } of payloads) {
-      if ((await this.#stored(payloadId))?.version !== version) continue
-      await removeIfThere(this.#files, this.#pathOf(payloadId))
-      deleted.push(payloadId)
+    for (const [index, { payloadId, version }] of payloads.entries()) {
+      if (index % DELETED_AT_ONCE === 0) await this.#beforeDelete()
+      try {
+        if ((await this.#stored(payloadId))?.version !== version) continue
+        await removeIfThere(this.#files, this.#pathOf(payloadId))
+        deleted.push(payloadId)
+      } catch (error) {
+        if (!isSystemError(error)) throw error
+        this.#undeleted += 1
+        this.#firstUndeleted ??= { payloadId, error }
+      }
     }
     return deleted
+  }
+
+  /** Throws when the file system did not let payloads go, with how many and why the first. */
+  checkDeleted(): void {
+    if (this.#firstUndeleted === undefined) return
+    const { payloadId, error } = this.#firstUndeleted
+    throw asHoldfastError(error, `delete ${plural(this.#undeleted, 'payload')} of no use, the first of them ${JSON.stringify(this.#pathOf(payloadId))}`)
   }
 
   /** Removes what killed imports left half written a day ago or longer. Others may import meanwhile. */
@@ -106,21 +124,14 @@ export class PayloadDirectory implements PayloadStore {
     }
   }
 
-  /** Says that a store refers to payloads in this directory; durable when it resolves. */
-  async addUser(storeId: string): Promise<void> {
-    const directory = join(this.path, USERS_DIRECTORY)
-    const path = join(directory, encodeURIComponent(storeId))
-    if ((await this.#files.info(path)) !== undefined) return
-    await this.#files.makeDirectory(directory).catch(existsAlready)
-    await this.#files.create(path).then((file) => file.close(), existsAlready)
-    await this.#files.syncDirectory(directory)
-    await this.#files.syncDirectory(this.path)
+  /** Notes that a store refers to payloads in this directory; durable when it resolves. */
+  async addUser(user: PayloadUser): Promise<void> {
+    await addUser(this.#files, this.path, user)
   }
 
-  /** The IDs of the stores that are known to refer to payloads in this directory. */
-  async users(): Promise<readonly string[]> {
-    const directory = join(this.path, USERS_DIRECTORY)
-    return (await this.#files.info(directory)) === undefined ? [] : (await this.#files.list(directory)).map((name) => decodeURIComponent(name))
+  /** The stores that are known to refer to payloads in this directory. Rejects with `hold_unavailable`. */
+  async users(): Promise<readonly KnownUser[]> {
+    return await readUsers(this.#files, this.path)
   }
 
   async #stored(payloadId: string): Promise<StoredPayload | undefined> {
@@ -129,7 +140,7 @@ export class PayloadDirectory implements PayloadStore {
     return { payloadId, version: `${info.modifiedAtMs}-${info.bytes}`, bytes: info.bytes, ageMs: Date.now() - info.modifiedAtMs }
   }
 
-  /** Stores a payload durably, unless it is there already. Resolves with whether it was written. */
+  /** Stores a payload durably, or renews it when it is there already. Resolves with whether it was written. */
   put(payloadId: string, bytes: Uint8Array): Promise<boolean> {
     const known = this.#writing.get(payloadId)
     if (known !== undefined) return known.then(() => false)
@@ -169,7 +180,7 @@ export class PayloadDirectory implements PayloadStore {
   async #write(payloadId: string, bytes: Uint8Array): Promise<boolean> {
     const path = this.#pathOf(payloadId)
     const existing = await this.#files.info(path)
-    if (existing?.type === 'file' && existing.bytes === bytes.byteLength) return false
+    if (existing?.type === 'file' && existing.bytes === bytes.byteLength && (await this.#renew(path))) return false
     await this.#ensureDirectory(payloadId.slice(0, 2))
     // In a container the next process may well have the same ID, and meet what this one left when it was killed.
     const temporary = `${path}.${randomUUID()}.tmp`
@@ -187,6 +198,17 @@ export class PayloadDirectory implements PayloadStore {
       throw error
     }
     return true
+  }
+
+  /** Resolves with whether it was still there. */
+  async #renew(path: string): Promise<boolean> {
+    try {
+      await this.#files.renewFile(path)
+      return true
+    } catch (error) {
+      if (!isSystemError(error, 'ENOENT')) throw error
+      return false
+    }
   }
 
   #ensureDirectory(name: string): Promise<void> {
