@@ -22,13 +22,14 @@ export function withTrial(command: Command, when: string): Command {
 
 /** A store of the backup's kind that lasts for one trial; for one in memory, in LevelDB: the records are the same. */
 export async function openTrial({ backupId, storeKind }: Pick<Manifest, 'backupId' | 'storeKind'>, { trialDir, trialServer }: TrialOptions, output: Output): Promise<ReadableTrial> {
+  const onWarning = ({ message }: Error): Promise<void> => output.warn(printable(message))
   if (storeKind !== 'postgres') {
     const { openLevelTrial } = await import('./trial-directory.ts')
-    return await openLevelTrial(trialDir, { onWarning: ({ message }) => output.warn(printable(message)) })
+    return await openLevelTrial(trialDir, { onWarning })
   }
   if (trialServer === undefined) throw noServer(backupId)
   const { openPostgresTrial } = await import('../stores/postgres/index.ts')
-  return await openPostgresTrial(parseServerUrl(trialServer))
+  return await openPostgresTrial(parseServerUrl(trialServer), { onWarning })
 }
 
 export function noServer(backupId: string): InvalidArgumentError {

@@ -2,7 +2,8 @@
 import type { IdList } from '../payload-ids/id-list.ts'
 import type { Tally } from '../payload-store.ts'
 import type { Holder, HoldSource } from './hold-set.ts'
-import { type HeldIds, type HeldList, isInRow } from './hold-union.ts'
+import type { HeldIds, HeldList, HeldStream } from './held-ids.ts'
+import type { IdPage } from './id-page.ts'
 import { ListCursor } from './list-cursor.ts'
 
 /** What a holder keeps from being deleted. */
@@ -17,15 +18,13 @@ export interface HeldBy {
 const WORD_BITS = 32
 const NO_IDS: IdList = { width: 0, count: 0, bytes: Buffer.alloc(0) }
 
-/** Asked for IDs in ascending order. Close it. */
+/** Looks up pages of IDs, which ascend. Close it. */
 export class HeldCursor {
   readonly #held: HeldIds
   readonly #sources: readonly HoldSource[]
-  readonly #lists: AsyncIterator<HeldList>
-  #cursor = new ListCursor(NO_IDS)
-  /** Of the list at hand. */
+  readonly #streams: readonly StreamCursor[]
+  /** Of the page at hand, the bits of each ID. */
   #rows: Uint32Array = new Uint32Array(0)
-  #isAtEnd = false
   /** By bit, payloads and bytes. */
   readonly #all: Sums
   readonly #alone: Sums
@@ -37,32 +36,29 @@ export class HeldCursor {
   constructor(held: HeldIds, sources: readonly HoldSource[]) {
     this.#held = held
     this.#sources = sources
-    this.#lists = held.lists()
+    this.#streams = held.streams().map((stream) => new StreamCursor(stream, held.mask))
     this.#row = new Uint32Array(held.mask.length)
     this.#all = new Sums(held.mask.length * WORD_BITS)
     this.#alone = new Sums(held.mask.length * WORD_BITS)
   }
 
-  /** Whether an ID is held; `undefined` when `load` must be called first. */
-  has(payloadId: string): boolean | undefined {
-    const { mask } = this.#held
-    const isThere = this.#cursor.has(payloadId)
-    if (isThere === undefined) return this.#isAtEnd ? false : undefined
-    return isThere && isInRow(this.#rows, this.#cursor.index * mask.length, mask)
+  /** Looks up the next page. */
+  async find(page: IdPage): Promise<void> {
+    this.#rows = new Uint32Array(page.count * this.#row.length)
+    for (const stream of this.#streams) await stream.find(page, this.#rows)
   }
 
-  /** Gets the next IDs. */
-  async load(): Promise<void> {
-    const { done, value } = await this.#lists.next()
-    this.#isAtEnd = done === true
-    this.#cursor = new ListCursor(done === true ? NO_IDS : value.list)
-    this.#rows = done === true ? new Uint32Array(0) : value.rows
+  /** Whether an ID of the page, by its place, is held. */
+  has(index: number): boolean {
+    const words = this.#row.length
+    for (let at = index * words; at < (index + 1) * words; at++) if (this.#rows[at] !== 0) return true
+    return false
   }
 
-  /** Counts a payload of so many bytes, whose ID was just found, for each of its holders. */
-  count(bytes: number): void {
+  /** Counts a payload of so many bytes, by the place of its ID in the page, for each of its holders. */
+  count(index: number, bytes: number): void {
     const row = this.#row
-    const from = this.#cursor.index * row.length
+    const from = index * row.length
     for (let word = 0; word < row.length; word++) {
       if (row[word] === this.#rows[from + word]) continue
       this.#endRow()
@@ -88,7 +84,7 @@ export class HeldCursor {
 
   async close(): Promise<void> {
     try {
-      await this.#lists.return?.()
+      await Promise.all(this.#streams.map((stream) => stream.close()))
     } finally {
       await this.#held.close()
     }
@@ -97,12 +93,65 @@ export class HeldCursor {
   #endRow(): void {
     const bits: number[] = []
     for (const [word, value] of this.#row.entries()) {
-      for (let left = (value & (this.#held.mask[word] ?? 0)) >>> 0; left !== 0; left = (left & (left - 1)) >>> 0) bits.push(word * WORD_BITS + 31 - Math.clz32(left & -left))
+      for (let left = value; left !== 0; left = (left & (left - 1)) >>> 0) bits.push(word * WORD_BITS + 31 - Math.clz32(left & -left))
     }
     for (const bit of bits) this.#all.add(bit, this.#payloads, this.#bytes)
     if (bits.length === 1) this.#alone.add(bits[0] ?? 0, this.#payloads, this.#bytes)
     this.#payloads = 0
     this.#bytes = 0
+  }
+}
+
+/** One of the streams of what is held. */
+class StreamCursor {
+  readonly #stream: HeldStream
+  readonly #mask: Uint32Array
+  readonly #lists: AsyncIterator<HeldList>
+  #cursor = new ListCursor(NO_IDS)
+  /** Of the list at hand. */
+  #rows: Uint32Array = new Uint32Array(0)
+  #isAtEnd = false
+  #places: Int32Array = new Int32Array(0)
+
+  constructor(stream: HeldStream, mask: Uint32Array) {
+    this.#stream = stream
+    this.#mask = mask
+    this.#lists = stream.lists()
+  }
+
+  /** Puts the bits that the stream knows of into the rows of a page. */
+  async find(page: IdPage, rows: Uint32Array): Promise<void> {
+    if (this.#places.length < page.count) this.#places = new Int32Array(page.count)
+    for (let from = 0; ; ) {
+      const end = this.#cursor.find(page, from, this.#places)
+      this.#copyRows(from, end, rows)
+      from = end
+      if (from === page.count || !(await this.#load())) return
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#lists.return?.()
+  }
+
+  #copyRows(from: number, end: number, rows: Uint32Array): void {
+    const { word: first, words } = this.#stream
+    const [places, source, mask] = [this.#places, this.#rows, this.#mask]
+    for (let index = from; index < end; index++) {
+      const place = places[index] as number
+      if (place < 0) continue
+      for (let word = 0; word < words; word++) rows[index * mask.length + first + word]! |= (source[place * words + word] as number) & (mask[first + word] as number)
+    }
+  }
+
+  /** Gets the next IDs; false at the end. */
+  async #load(): Promise<boolean> {
+    if (this.#isAtEnd) return false
+    const { done, value } = await this.#lists.next()
+    this.#isAtEnd = done === true
+    this.#cursor = new ListCursor(done === true ? NO_IDS : value.list)
+    this.#rows = done === true ? new Uint32Array(0) : value.rows
+    return !this.#isAtEnd
   }
 }
 

@@ -3,67 +3,27 @@
  *
  * It is kept on local disk between sweeps. So the next one reads that and the sets that are new; and a set that is held no more only clears its bit,
  * with nothing to fetch: what has no bit left is not held. What is damaged is made anew from the sets themselves.
+ *
+ * A few new sets stay beside it, as they are: to check them and look into each costs less than to write the union anew.
  */
 import { createHash, type Hash } from 'node:crypto'
 import type { PayloadIdsName } from '../catalog/hold-events.ts'
 import { BlockEncoder } from '../payload-ids/block-encoder.ts'
-import { type IdList, idsOf, pickedFrom } from '../payload-ids/id-list.ts'
+import { type IdList, pickedFrom } from '../payload-ids/id-list.ts'
 import { mergeRuns } from '../payload-ids/merge.ts'
 import type { IdLists, MergedList } from '../payload-ids/merged-list.ts'
 import { decodePayloadIdLists } from '../payload-ids.ts'
+import { HeldIds, isEmptyRow, maskOf, WORD_BITS } from './held-ids.ts'
 import type { HoldSource, ReadHoldsOptions } from './hold-set.ts'
 import { checkedPayloadIds } from './payload-ids-cache.ts'
 import { RowReader } from './row-reader.ts'
+import { SetsBeside } from './sets-beside.ts'
 import { type StoredUnion, UNION_PARTS, type UnionDescription, type UnionDraft, type UnionPart, type UnionStore } from './union-store.ts'
-
-/** Some payload IDs in ascending order. */
-export interface HeldList {
-  readonly list: IdList
-  /** For each ID `words` numbers of 32 bits, one bit for each set that has it. One without any bit of the mask is not held. */
-  readonly rows: Uint32Array
-}
-
-/** Everything that is held, checked. Close it. */
-export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
-  /** The sets, by their bits; `null` where there is none. */
-  readonly sets: readonly (PayloadIdsName | null)[]
-  /** The bits of the sets; the words of a row are as many. */
-  readonly mask: Uint32Array
-  readonly #union: StoredUnion
-
-  constructor(union: StoredUnion, sets: readonly (PayloadIdsName | null)[]) {
-    this.sets = sets
-    this.mask = maskOf(sets, union.description.words)
-    this.#union = union
-  }
-
-  /** May run several times, also at once. */
-  async *lists(): AsyncGenerator<HeldList, void, undefined> {
-    const reader = new RowReader(this.#union.read('rows'), this.mask.length)
-    try {
-      for await (const list of decodePayloadIdLists(this.#union.read('payload-ids'))) yield { list, rows: await reader.take(list.count) }
-    } finally {
-      await reader.close()
-    }
-  }
-
-  /** The IDs one by one. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
-    for await (const { list, rows } of this.lists()) yield* idsOf(list).filter((_, index) => isInRow(rows, index * this.mask.length, this.mask))
-  }
-
-  async close(): Promise<void> {
-    await this.#union.close()
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close()
-  }
-}
 
 /** How many sets are read side by side; with the union itself no more than can be told apart by a number's bits. */
 const MERGED_SETS = 16
-const WORD_BITS = 32
+/** New sets that are not merged. Each is read and looked into by every sweep. */
+const MAX_SETS_BESIDE = 4
 /** Gathered before it is written. */
 const WRITE_BYTES: number = 256 * 1024
 /** Between two calls of `onTurn`. */
@@ -90,31 +50,35 @@ class DamagedUnionError extends Error {}
 
 type UnionOptions = ReadHoldsOptions & { readonly unions: UnionStore }
 
-/** Takes the stored union over. */
+/** Takes over the stored union, and the sets beside it. */
 async function broughtUpToDate(stored: StoredUnion | undefined, sources: readonly HoldSource[], options: UnionOptions): Promise<HeldIds> {
   let union = stored
+  const sets = stillHeld(stored?.description.sets ?? [], sources)
+  const added = sources.filter(({ name }) => !sets.some((set) => isSame(set, name)))
+  const beside = new SetsBeside(added, options)
   try {
-    let sets = stillHeld(stored?.description.sets ?? [], sources)
-    const added = sources.filter(({ name }) => !sets.some((set) => isSame(set, name)))
-    if (union !== undefined && added.length === 0) {
+    await beside.open()
+    if (union !== undefined && added.length <= MAX_SETS_BESIDE) {
       for (const part of UNION_PARTS) {
         for await (const _ of checkedPart(union, part)) {
           options.signal?.throwIfAborted()
           await options.onTurn?.()
         }
       }
-      return new HeldIds(union, sets)
+      return new HeldIds(union, sets, { beside: await beside.all() })
     }
+    let merged = sets
     for (let from = 0; union === undefined || from < added.length; from += MERGED_SETS) {
-      const pass = new Pass(sets.some((set) => set !== null) ? union : undefined, { sets, added: added.slice(from, from + MERGED_SETS) })
+      const pass = new Pass(merged.some((set) => set !== null) ? union : undefined, { sets: merged, added: beside.sources.slice(from, from + MERGED_SETS) })
       const next = await pass.run(options)
       await union?.close()
       union = next
-      sets = next.description.sets
+      merged = next.description.sets
     }
-    return new HeldIds(union, sets)
+    await beside.close()
+    return new HeldIds(union, merged, { beside: [] })
   } catch (error) {
-    await union?.close()
+    await Promise.all([union?.close(), beside.close()])
     throw error
   }
 }
@@ -295,24 +259,7 @@ function damaged(cause: unknown): DamagedUnionError {
   return cause instanceof DamagedUnionError ? cause : new DamagedUnionError('The union of payload IDs that was kept is damaged', { cause })
 }
 
-function maskOf(sets: readonly (PayloadIdsName | null)[], words: number): Uint32Array {
-  const mask = new Uint32Array(words)
-  for (const [at, set] of sets.entries()) if (set !== null) mask[Math.floor(at / WORD_BITS)]! |= 2 ** (at % WORD_BITS)
-  return mask
-}
-
-/** Whether a row has a bit of the mask. */
-export function isInRow(rows: Uint32Array, at: number, mask: Uint32Array): boolean {
-  for (let word = 0; word < mask.length; word++) if (((rows[at + word] as number) & (mask[word] as number)) !== 0) return true
-  return false
-}
-
 function withoutEmptyRows(list: IdList, rows: Uint32Array, words: number): { readonly list: IdList; readonly rows: Uint32Array } {
   const isKept = Array.from({ length: list.count }, (_, index) => !isEmptyRow(rows, index * words, words))
   return { list: pickedFrom(list, isKept), rows: rows.filter((_, at) => isKept[Math.floor(at / words)]) }
-}
-
-function isEmptyRow(rows: Uint32Array, at: number, words: number): boolean {
-  for (let word = 0; word < words; word++) if (rows[at + word] !== 0) return false
-  return true
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { checkNumber } from '../check-number.ts'
 import type { Destination } from '../destination.ts'
 import { findHolds, type FoundHolds, type Holder, holdersIn, type HoldSource, type ReadHoldsOptions, uniteHolds } from './hold-set.ts'
-import type { HeldIds } from './hold-union.ts'
+import type { HeldIds } from './held-ids.ts'
 import { Leases, type LeasesOptions } from './leases.ts'
 import { directoryCache, type PayloadIdsCache } from './payload-ids-cache.ts'
 import { steadyClock, type SteadyClock } from './steady-clock.ts'
@@ -18,7 +18,8 @@ export interface OpenHoldsOptions extends Omit<LeasesOptions, 'cache'> {
   readonly mayBeEmpty?: boolean | undefined
   /**
    * A directory of this machine for sets of payload IDs and marks of sweeps; nothing else may be in it. Losing it costs time only. It has
-   * every held ID once, with a bit for each backup: 36 bytes for a SHA-256 and up to 32 backups, twice that while it is brought up to date.
+   * every held ID once, with a bit for each backup: 36 bytes for a SHA-256 and up to 32 backups, twice that while it is brought up to date;
+   * and the sets of a few new backups as they are.
    */
   readonly directory: string
   /** The most bytes of sets of leases to keep there. @default 4 GiB */

@@ -1,7 +1,7 @@
 /** Reads ascending payload IDs beside others that ascend. */
 import { InternalError } from '../errors.ts'
 
-/** A stream of ascending IDs that is asked for IDs in ascending order. */
+/** A stream of ascending IDs in which IDs are looked up in ascending order. */
 export class IdCursor {
   readonly #batches: AsyncIterator<readonly string[]>
   readonly #what: string
@@ -16,14 +16,13 @@ export class IdCursor {
     this.#what = what
   }
 
-  /** Whether the stream has an ID; `undefined` when `load` must be called first. Ask for IDs in ascending order. */
-  has(payloadId: string): boolean | undefined {
-    const batch = this.#batch
-    let at = this.#at
-    while (at < batch.length && (batch[at] as string) < payloadId) at++
-    this.#at = at
-    if (at < batch.length) return batch[at] === payloadId
-    return this.#isAtEnd ? false : undefined
+  /** Sets to 1 what is found of some ascending IDs, which come after those of the call before. Rejects as `load` does. */
+  async find(payloadIds: readonly string[], isFound: Uint8Array): Promise<void> {
+    for (let from = 0; ; ) {
+      from = this.#findInBatch(payloadIds, from, isFound)
+      if (from === payloadIds.length || this.#isAtEnd) return
+      await this.load()
+    }
   }
 
   /** Gets the next IDs. Rejects with `internal` when they do not ascend: nothing may be decided by what is out of order. */
@@ -40,6 +39,21 @@ export class IdCursor {
 
   async close(): Promise<void> {
     await this.#batches.return?.()
+  }
+
+  /** Returns the place of the first ID to which all of the batch are less. */
+  #findInBatch(payloadIds: readonly string[], from: number, isFound: Uint8Array): number {
+    const batch = this.#batch
+    let at = this.#at
+    let next = from
+    for (; next < payloadIds.length; next++) {
+      const payloadId = payloadIds[next] as string
+      while (at < batch.length && (batch[at] as string) < payloadId) at++
+      if (at === batch.length) break
+      if (batch[at] === payloadId) isFound[next] = 1
+    }
+    this.#at = at
+    return next
   }
 }
 

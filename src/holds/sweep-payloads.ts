@@ -7,6 +7,7 @@ import { MAX_PAYLOADS_PER_CALL, type PayloadReferences, type PayloadStore, type 
 import type { HeldBy } from './held-cursor.ts'
 import type { Holder, LeaseHolder } from './hold-set.ts'
 import type { Holds } from './holds.ts'
+import { IdPage } from './id-page.ts'
 import type { ReconcileReport, SweepSession } from './leases.ts'
 import { Marker } from './marker.ts'
 import type { Mark, SweepState } from './sweep-state.ts'
@@ -181,31 +182,45 @@ class Sweep {
   }
 
   async #marksOf(page: readonly StoredPayload[], views: SweepViews, marker: Marker): Promise<readonly Mark[]> {
-    const { listed, waiting, deleted } = this.#counts
     const { minAgeMs, holds } = this.#options
     const nowMs = holds.steadyClock.nowMs()
+    const ids = new IdPage(page.map(({ payloadId }) => payloadId))
+    const wrong = ids.disorderAfter(marker.after)
+    if (wrong !== -1) {
+      const before = ids.payloadIds[wrong - 1] ?? marker.after
+      throw new InternalError(`Cannot sweep: the payload store lists ${JSON.stringify(ids.payloadIds[wrong])} after ${JSON.stringify(before)}`)
+    }
+    await views.find(ids)
     const marks: Mark[] = []
-    for (const payload of page) {
-      const { payloadId, ageMs = minAgeMs } = payload
-      if (payloadId <= (marker.after ?? '')) throw new InternalError(`Cannot sweep: the payload store lists ${JSON.stringify(payloadId)} after ${JSON.stringify(marker.after)}`)
-      const now = views.needOfNow(payloadId)
-      const need = now === null ? await views.needOf(payloadId) : now
-      marker.after = payloadId
-      listed.add(payload)
-      if (need !== undefined) {
-        this.#counts[need].add(payload)
-        if (need === 'held') views.countHeld(payload.bytes)
-        continue
-      }
-      if (!WORD.test(payloadId) || !WORD.test(payload.version)) throw new InternalError(`Cannot sweep: the payload store lists ${JSON.stringify(payload)}, which is no payload`)
+    for (const payload of this.#unneeded(page, views)) {
+      const { payloadId, version, ageMs = minAgeMs } = payload
+      if (!WORD.test(payloadId) || !WORD.test(version)) throw new InternalError(`Cannot sweep: the payload store lists ${JSON.stringify(payload)}, which is no payload`)
       // A negative age says that the clock of the store was set back; then it says nothing.
       const isYoung = ageMs >= 0 && ageMs < minAgeMs
       const mark = await marker.markOf(payload, nowMs)
       if (!isYoung) marks.push(mark)
-      if (isYoung || nowMs - mark.markedAtMs < minAgeMs) waiting.add(payload)
-      else if (this.#session === undefined) deleted.add(payload)
+      if (isYoung || nowMs - mark.markedAtMs < minAgeMs) this.#counts.waiting.add(payload)
+      else if (this.#session === undefined) this.#counts.deleted.add(payload)
     }
+    marker.after = ids.payloadIds.at(-1) ?? marker.after
     return marks
+  }
+
+  /** Counts the payloads of a page that was looked up, and returns those that nothing needs. */
+  #unneeded(page: readonly StoredPayload[], views: SweepViews): readonly StoredPayload[] {
+    const { listed, live, held } = this.#counts
+    const unneeded: StoredPayload[] = []
+    for (const [index, payload] of page.entries()) {
+      listed.add(payload)
+      const need = views.needOf(index)
+      if (need === undefined) unneeded.push(payload)
+      else if (need === 'live') live.add(payload)
+      else {
+        held.add(payload)
+        views.countHeld(index, payload.bytes)
+      }
+    }
+    return unneeded
   }
 
   /** Deletes what was marked long enough ago and is still needed by nothing. */
@@ -231,8 +246,9 @@ class Sweep {
       const views = this.#views ?? (await this.#openViews())
       if (views === undefined) return false
       const useless: StoredPayload[] = []
-      for (const { payloadId, version, bytes } of batch) {
-        if ((await views.needOf(payloadId)) === undefined) useless.push({ payloadId, version, bytes, ageMs: undefined })
+      await views.find(new IdPage(batch.map(({ payloadId }) => payloadId)))
+      for (const [index, { payloadId, version, bytes }] of batch.entries()) {
+        if (views.needOf(index) === undefined) useless.push({ payloadId, version, bytes, ageMs: undefined })
       }
       // The last thing before the deletion: whoever makes a hold after this waits until it is asked for again.
       if ((await session.generation()) !== views.generation) {

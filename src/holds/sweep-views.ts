@@ -5,6 +5,7 @@ import { type HeldBy, HeldCursor } from './held-cursor.ts'
 import type { FoundHolds, Holder, LeaseHolder, ReadHoldsOptions } from './hold-set.ts'
 import type { Holds } from './holds.ts'
 import { IdCursor, inBatches } from './id-cursor.ts'
+import type { IdPage } from './id-page.ts'
 
 /** Why a payload is kept; `undefined` for one that nothing needs. */
 export type Need = 'live' | 'held' | undefined
@@ -19,13 +20,16 @@ interface StoreView {
   readonly payloadIds: IdCursor
 }
 
-/** Asked for IDs in ascending order. Close them. */
+/** Asked for pages of IDs in ascending order. Close them. */
 export class SweepViews {
   readonly generation: number
   readonly holders: readonly Holder[]
   readonly #held: HeldCursor
   readonly #stores: readonly StoreView[]
-  #last = ''
+  /** 1 for each ID of the page that a store refers to. */
+  #isLive: Uint8Array = new Uint8Array(0)
+  /** The greatest ID that was looked up. */
+  #last: string | undefined
 
   private constructor(generation: number, holders: readonly Holder[], { held, stores }: { readonly held: HeldCursor; readonly stores: readonly StoreView[] }) {
     this.generation = generation
@@ -57,33 +61,36 @@ export class SweepViews {
   }
 
   /**
-   * What needs a payload; what stores refer to counts before what is held. Rejects with `hold_unavailable`, and with `internal` for an ID that is less than the
+   * Looks up the next page of IDs, which ascend from page to page. Rejects with `hold_unavailable`, and with `internal` for an ID that is not greater than the
    * one before: it was passed over, and would seem to be needed by nothing.
    */
-  async needOf(payloadId: string): Promise<Need> {
-    if (payloadId < this.#last) throw new InternalError(`Cannot tell what needs a payload: ${JSON.stringify(payloadId)} is asked for after ${JSON.stringify(this.#last)}`)
-    this.#last = payloadId
-    for (;;) {
-      const need = this.needOfNow(payloadId)
-      if (need !== null) return need
-      await this.#load(payloadId)
+  async find(page: IdPage): Promise<void> {
+    const wrong = page.disorderAfter(this.#last)
+    if (wrong !== -1) {
+      const before = page.payloadIds[wrong - 1] ?? this.#last
+      throw new InternalError(`Cannot tell what needs a payload: ${JSON.stringify(page.payloadIds[wrong])} is asked for after ${JSON.stringify(before)}`)
     }
+    this.#last = page.payloadIds.at(-1) ?? this.#last
+    this.#isLive = new Uint8Array(page.count)
+    for (const { store, payloadIds } of this.#stores) {
+      try {
+        await payloadIds.find(page.payloadIds, this.#isLive)
+      } catch (cause) {
+        throw unreadable(store, cause)
+      }
+    }
+    await this.#held.find(page)
   }
 
-  /** The same without waiting; `null` where that cannot be. */
-  needOfNow(payloadId: string): Need | null {
-    for (const { payloadIds } of this.#stores) {
-      const isLive = payloadIds.has(payloadId)
-      if (isLive === undefined) return null
-      if (isLive) return 'live'
-    }
-    const isHeld = this.#held.has(payloadId)
-    return isHeld === undefined ? null : isHeld ? 'held' : undefined
+  /** What needs an ID of the page, by its place; what stores refer to counts before what is held. */
+  needOf(index: number): Need {
+    if (this.#isLive[index] === 1) return 'live'
+    return this.#held.has(index) ? 'held' : undefined
   }
 
-  /** Counts a payload, which was just found to be held, for each of its holders. */
-  countHeld(bytes: number): void {
-    this.#held.count(bytes)
+  /** Counts a payload, by the place of its ID in the page, which is held, for each of its holders. */
+  countHeld(index: number, bytes: number): void {
+    this.#held.count(index, bytes)
   }
 
   /** What was counted, of holders that have some. */
@@ -93,17 +100,6 @@ export class SweepViews {
 
   async close(): Promise<void> {
     await closeAll(this.#stores, this.#held)
-  }
-
-  /** Loads the first of the streams that does not know yet. */
-  async #load(payloadId: string): Promise<void> {
-    const view = this.#stores.find(({ payloadIds }) => payloadIds.has(payloadId) === undefined)
-    if (view === undefined) return await this.#held.load()
-    try {
-      await view.payloadIds.load()
-    } catch (cause) {
-      throw unreadable(view.store, cause)
-    }
   }
 }
 

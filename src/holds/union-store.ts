@@ -1,12 +1,11 @@
 /** Where the union of all held payload IDs is kept between sweeps. Losing it costs time only. */
 import { createHash, randomUUID } from 'node:crypto'
-import { constants } from 'node:fs'
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { type FileHandle, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
 import { endianness } from 'node:os'
 import { join } from 'node:path'
 import type { PayloadIdsName } from '../catalog/hold-events.ts'
-import { InternalError } from '../errors.ts'
 import { isSystemError, nodeFiles, readSmallFile } from '../files.ts'
+import { createFile, keptFile, openWhole, readOpen } from './open-files.ts'
 
 /** The payload IDs, as the object of a backup has them; and for each of them, in their order, a row of bits: one for each set that has it. */
 export const UNION_PARTS = ['payload-ids', 'rows'] as const
@@ -45,10 +44,23 @@ export interface UnionDraft {
   abort(): Promise<void>
 }
 
+/** A set that was kept beside the union. Whoever reads it checks it against its name. Close it. */
+export interface StoredSet {
+  readonly name: PayloadIdsName
+  /** The same bytes each time, whatever is kept meanwhile. */
+  read(): AsyncIterable<Uint8Array>
+  close(): Promise<void>
+}
+
 export interface UnionStore {
   /** What was kept last; `undefined` where there is none, or none that can be whole. */
   open(): Promise<StoredUnion | undefined>
+  /** A union to be. When it is kept, no set stays beside it. */
   create(): Promise<UnionDraft>
+  /** A set beside the union; `undefined` where it is not kept, or cannot be whole. */
+  openSet(name: PayloadIdsName): Promise<StoredSet | undefined>
+  /** Keeps a set beside the union, once its bytes have come to their end; of the others only those that are named stay. Rejects with what the source rejects with. */
+  keepSet(name: PayloadIdsName, source: AsyncIterable<Uint8Array>, options: { readonly others: readonly PayloadIdsName[] }): Promise<StoredSet>
 }
 
 /** Rows are in the byte order of the machine. */
@@ -56,9 +68,8 @@ const VERSION = `1 ${endianness()}`
 const DESCRIPTION = 'union.json'
 const MAX_DESCRIPTION_BYTES: number = 64 * 1024 * 1024
 const ABANDONED_MS: number = 24 * 60 * 60 * 1000
-const READ_BYTES: number = 1024 * 1024
 const PRIVATE_DIRECTORY = 0o700
-const PRIVATE_FILE = 0o600
+const SET_SUFFIX = '.set'
 
 /** Files of 0600 in a directory of 0700, which is made when missing; nothing else may be in it. */
 export function directoryUnionStore(directory: string): UnionStore {
@@ -70,6 +81,21 @@ export function directoryUnionStore(directory: string): UnionStore {
     async create() {
       await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
       return await DirectoryDraft.create(directory)
+    },
+    async openSet(name) {
+      const handle = await openWhole(setPathOf(directory, name), name.bytes)
+      return handle && new FileSet(name, handle)
+    },
+    async keepSet(name, source, { others }) {
+      await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
+      const handle = await keptFile(setPathOf(directory, name), source)
+      try {
+        await removeFiles(directory, (file) => file.endsWith(SET_SUFFIX) && ![name, ...others].some((set) => file === setPathOf(directory, set)))
+        return new FileSet(name, handle)
+      } catch (error) {
+        await handle.close()
+        throw error
+      }
     },
   }
 }
@@ -88,9 +114,9 @@ class DirectoryDraft implements UnionDraft {
 
   static async create(directory: string): Promise<DirectoryDraft> {
     const stem = join(directory, randomUUID())
-    const payloadIds = await createPart(`${stem}.payload-ids.tmp`)
+    const payloadIds = await createFile(`${stem}.payload-ids.tmp`)
     try {
-      return new DirectoryDraft(directory, stem, { 'payload-ids': payloadIds, rows: await createPart(`${stem}.rows.tmp`) })
+      return new DirectoryDraft(directory, stem, { 'payload-ids': payloadIds, rows: await createFile(`${stem}.rows.tmp`) })
     } catch (error) {
       await payloadIds.close()
       await rm(`${stem}.payload-ids.tmp`, { force: true })
@@ -109,7 +135,7 @@ class DirectoryDraft implements UnionDraft {
     for (const part of UNION_PARTS) await rename(`${this.#stem}.${part}.tmp`, pathOf(this.#directory, part, description))
     const temporary = `${this.#stem}.json.tmp`
     try {
-      const handle = await createPart(temporary)
+      const handle = await createFile(temporary)
       try {
         await handle.writeFile(formatDescription(description))
       } finally {
@@ -120,7 +146,8 @@ class DirectoryDraft implements UnionDraft {
       await rm(temporary, { force: true })
       throw error
     }
-    await removeOthers(this.#directory, description)
+    const kept = new Set([join(this.#directory, DESCRIPTION), ...UNION_PARTS.map((part) => pathOf(this.#directory, part, description))])
+    await removeFiles(this.#directory, (path) => !kept.has(path))
     this.#isOver = true
     return new FileUnion(description, this.#handles)
   }
@@ -145,29 +172,8 @@ class FileUnion implements StoredUnion {
     this.#handles = handles
   }
 
-  /** Reads one chunk ahead. */
-  async *read(part: UnionPart): AsyncGenerator<Uint8Array, void, undefined> {
-    const handle = this.#handles[part]
-    const { bytes } = this.description.parts[part]
-    const readAt = async (position: number): Promise<Buffer> => {
-      const length = Math.min(READ_BYTES, bytes - position)
-      if (length === 0) return Buffer.alloc(0)
-      const { bytesRead, buffer } = await handle.read({ buffer: Buffer.allocUnsafeSlow(length), position })
-      if (bytesRead === 0) throw new InternalError('A union of payload IDs is shorter than what was written of it')
-      return buffer.subarray(0, bytesRead)
-    }
-    let ahead = readAt(0)
-    try {
-      for (let position = 0; position < bytes; ) {
-        const chunk = await ahead
-        position += chunk.byteLength
-        ahead = readAt(position)
-        ahead.catch(() => undefined)
-        yield chunk
-      }
-    } finally {
-      await ahead.catch(() => undefined)
-    }
+  read(part: UnionPart): AsyncIterable<Uint8Array> {
+    return readOpen(this.#handles[part], this.description.parts[part].bytes)
   }
 
   async close(): Promise<void> {
@@ -175,42 +181,46 @@ class FileUnion implements StoredUnion {
   }
 }
 
-async function createPart(path: string): Promise<FileHandle> {
-  const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, PRIVATE_FILE)
-  await handle.chmod(PRIVATE_FILE)
-  return handle
+/** Its file stays open too. */
+class FileSet implements StoredSet {
+  readonly name: PayloadIdsName
+  readonly #handle: FileHandle
+
+  constructor(name: PayloadIdsName, handle: FileHandle) {
+    this.name = name
+    this.#handle = handle
+  }
+
+  read(): AsyncIterable<Uint8Array> {
+    return readOpen(this.#handle, this.name.bytes)
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close()
+  }
 }
 
 async function openParts(directory: string, description: UnionDescription): Promise<StoredUnion | undefined> {
-  const handles: [UnionPart, FileHandle][] = []
-  let isWhole = false
-  try {
-    for (const part of UNION_PARTS) {
-      const handle = await open(pathOf(directory, part, description), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-      handles.push([part, handle])
-      const info = await handle.stat()
-      if (!info.isFile() || info.size !== description.parts[part].bytes) return undefined
-    }
-    isWhole = true
-    return new FileUnion(description, Object.fromEntries(handles) as Record<UnionPart, FileHandle>)
-  } catch (error) {
-    if (!isSystemError(error)) throw error
-    return undefined
-  } finally {
-    if (!isWhole) for (const [, handle] of handles) await handle.close()
-  }
+  const payloadIds = await openWhole(pathOf(directory, 'payload-ids', description), description.parts['payload-ids'].bytes)
+  if (payloadIds === undefined) return undefined
+  const rows = await openWhole(pathOf(directory, 'rows', description), description.parts.rows.bytes)
+  if (rows === undefined) await payloadIds.close()
+  return rows && new FileUnion(description, { 'payload-ids': payloadIds, rows })
 }
 
 function pathOf(directory: string, part: UnionPart, { parts }: UnionDescription): string {
   return join(directory, `${parts[part].sha256}.${part}`)
 }
 
-/** Removes what was kept before, and what a process that died was writing. */
-async function removeOthers(directory: string, description: UnionDescription): Promise<void> {
-  const kept = new Set([join(directory, DESCRIPTION), ...UNION_PARTS.map((part) => pathOf(directory, part, description))])
+function setPathOf(directory: string, { sha256 }: PayloadIdsName): string {
+  return join(directory, `${sha256}${SET_SUFFIX}`)
+}
+
+/** Removes files; of those that are being written only what a process that died left. */
+async function removeFiles(directory: string, isOld: (path: string) => boolean): Promise<void> {
   for (const name of await readdir(directory)) {
     const path = join(directory, name)
-    if (kept.has(path)) continue
+    if (!isOld(path)) continue
     const info = await stat(path).catch((error: unknown) => {
       if (!isSystemError(error, 'ENOENT')) throw error
     })

@@ -65,6 +65,7 @@ interface RetainedEngines {
 export class LiveMetadataStore extends RoutedReader implements MetadataStore, Swappable {
   readonly kind: StoreKind
   readonly schemaVersion: number
+  readonly isAlone: boolean
   readonly #home: EngineHome
   readonly #gate = new OperationGate()
   readonly #pins: EnginePins
@@ -79,6 +80,7 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     super()
     this.kind = home.kind
     this.schemaVersion = home.schemaVersion
+    this.isAlone = live.store.isAlone ?? false
     this.#home = home
     this.#pins = new EnginePins((engine) => home.closeEngine(engine))
     this.#storeId = storeId

@@ -191,6 +191,8 @@ export interface MetadataStore extends Backupable, MetadataReader {
   readonly schemaVersion: number
   /** Given at creation, kept through restores and imports. */
   readonly storeId: string
+  /** Whether no other process can have the store open while this one has. @default false */
+  readonly isAlone?: boolean | undefined
 
   /** Creates a share with an empty root directory. `entry_exists` when the name is taken. */
   createShare(name: string, options?: { readonly options?: Readonly<Record<string, string>>; readonly root?: Partial<InodeAttributes> }): Promise<Share>

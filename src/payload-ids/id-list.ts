@@ -40,13 +40,18 @@ export function widthOf(payloadId: string): number {
 
 /** Packs IDs as they come. Throws `invalid_argument` when one is no payload ID. */
 export function listOf(payloadIds: readonly string[]): IdList {
-  const length = commonLength(payloadIds)
-  if (length > 0 && length % 2 === 0 && length < MAX_ID_LENGTH) {
-    const bytes = packed(payloadIds.join(''))
-    if (bytes !== undefined) return { width: length / 2, count: payloadIds.length, bytes }
-  }
+  const list = packedIds(payloadIds)
+  if (list !== undefined) return list
   for (const payloadId of payloadIds) checkPayloadId(payloadId)
   return { width: 0, count: payloadIds.length, bytes: Buffer.from(payloadIds.length === 0 ? '' : `${payloadIds.join('\n')}\n`, 'latin1') }
+}
+
+/** Packs IDs as bytes when all of them are lower-case hex of one even length. */
+export function packedIds(payloadIds: readonly string[]): IdList | undefined {
+  const length = commonLength(payloadIds)
+  if (length === 0 || length % 2 !== 0 || length >= MAX_ID_LENGTH) return undefined
+  const bytes = packed(payloadIds.join(''))
+  return bytes && { width: length / 2, count: payloadIds.length, bytes }
 }
 
 /** Packs lines of IDs, each ended by a line feed, when all of them are lower-case hex of one even length. */

@@ -52,8 +52,12 @@ export interface RestoreSubtreeOptions {
   readonly holds?: Holds | undefined
   /** Where every payload of what is restored must be before the store is changed. @default they are not looked for */
   readonly payloads?: PayloadStore | undefined
+  /** Called once when all was checked, right before the store comes to refer to the payloads; when it rejects, the store stays as it is. @default nothing is done */
+  readonly beforeChange?: (() => Promise<void>) | undefined
   /** Whether the backup may be of another store. @default false */
   readonly allowStoreId?: boolean | undefined
+  /** A share, `.holdfast-restore-ULID`, of a restore on a machine that is gone for good: it is removed first. @default what cannot be proven to have ended stays */
+  readonly release?: string | undefined
   /** Ends the restore until it takes its place; it rejects with the signal's reason. Later it is not looked at. */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: RestoreSubtreeProgress) => void) | undefined
@@ -82,7 +86,8 @@ export interface RestoreSubtreeReport {
  *
  * The backup is restored into a trial store first, which checks all of it; then what is asked for is copied from there into a share of the store's own,
  * `.holdfast-restore-ULID`, and from there, whole, renamed to its place. So nobody sees half of it: after a failure, an abort, or the end of the
- * process, the tree is as it was, or whole. What a restore that was killed leaves in that share is removed by the next. What is replaced goes there too,
+ * process, the tree is as it was, or whole. What a restore that was killed leaves in that share is removed by the next; where
+ * other processes may have the store open, only when it ran on this machine, or with `release`. What is replaced goes there too,
  * by the same rename, and is removed with it.
  *
  * Attributes, times, links within what is restored, and what content refers to are as they were; inode numbers are new; a name of an inode with other
@@ -158,8 +163,8 @@ class SubtreeRestore {
 
   /** What is refused before the backup is read. */
   async #prepare(): Promise<Manifest> {
-    const { store, destination, backupId, allowStoreId = false, signal } = this.#options
-    this.#warnings.push(...(await removeUnfinished(store)))
+    const { store, destination, backupId, allowStoreId = false, release, signal } = this.#options
+    this.#warnings.push(...(await removeUnfinished(store, { release })))
     const manifest = parseManifest(await destination.manifest(backupId, { signal }), backupId)
     checkStoreId(manifest, { targetId: store.storeId, allowStoreId })
     checkReadable(manifest)
@@ -175,6 +180,7 @@ class SubtreeRestore {
     try {
       const found = await findPath(view, this.#path, `in backup ${backupId}`)
       await this.#lookForPayloads(view, found)
+      await this.#options.beforeChange?.()
       return await this.#throughStaging(view, found)
     } finally {
       await view.close()

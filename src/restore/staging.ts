@@ -3,8 +3,9 @@
  * found by its name and removed by the next one.
  */
 import { newBackupId } from '../backup-id.ts'
-import { hasEnded, type JobOwner, markUnderWay, thisProcess } from '../catalog/job-owner.ts'
+import { hasEnded, type JobOwner, markUnderWay, mayBeUnderWay, thisProcess } from '../catalog/job-owner.ts'
 import { messageOf } from '../error-message.ts'
+import { InvalidArgumentError } from '../errors.ts'
 import type { MetadataStore, Place, Share } from '../metadata/metadata-store.ts'
 import { removeShareTree } from '../metadata/remove-tree.ts'
 
@@ -42,15 +43,19 @@ export function isStaging(share: Share): boolean {
   return ownerOf(share) !== undefined
 }
 
-/** Removes what restores that were killed have left. Resolves with what is worth a warning: a share that stays, which does no harm to the next restore. */
-export async function removeUnfinished(store: MetadataStore): Promise<readonly Error[]> {
+/**
+ * Removes what restores that were killed have left: where that is proven, and the share `release`, where it cannot be told. Resolves with what is worth a
+ * warning: a share that stays, which does no harm to the next restore. `invalid_argument` for a share to release that no restore has left, or one that goes on.
+ */
+export async function removeUnfinished(store: MetadataStore, { release }: { readonly release?: string | undefined } = {}): Promise<readonly Error[]> {
   const warnings: Error[] = []
-  for (const share of await store.shares()) {
-    const owner = ownerOf(share)
-    if (owner === undefined) continue
-    const isOver = hasEnded(share.name.slice(SHARE_PREFIX.length), owner)
-    if (isOver === undefined) warnings.push(new Error(`The share "${share.name}" is of another restore, of which it cannot be told whether it goes on; remove the share if it does not`))
-    if (isOver !== true) continue
+  const unfinished = (await store.shares()).filter(isStaging)
+  if (release !== undefined && !unfinished.some(({ name }) => name === release)) throw notReleased(release, 'no restore has left a share of that name')
+  for (const share of unfinished) {
+    const isOver = hasRestoreEnded(store, share)
+    if (isOver === false && share.name === release) throw notReleased(release, 'the restore that builds in it goes on')
+    if (isOver === undefined && share.name !== release) warnings.push(unproven(share))
+    if (isOver !== true && share.name !== release) continue
     try {
       await removeShareTree(store, share.name)
     } catch (error) {
@@ -58,6 +63,24 @@ export async function removeUnfinished(store: MetadataStore): Promise<readonly E
     }
   }
   return warnings
+}
+
+/** Of a store that no other process can have open, a restore that is not this one's has ended, on whatever machine it was. `undefined` where it cannot be told. */
+function hasRestoreEnded({ isAlone = false }: MetadataStore, share: Share): boolean | undefined {
+  const owner = ownerOf(share)
+  const id = share.name.slice(SHARE_PREFIX.length)
+  if (owner === undefined) return undefined
+  return isAlone ? !mayBeUnderWay(id, owner) : hasEnded(id, owner)
+}
+
+function unproven({ name }: Share): Error {
+  return new Error(
+    `The share "${name}" is of another restore, of which it cannot be told whether it goes on. If its machine, or container, is gone for good, say so: holdfast restore --path ... --release ${name}`,
+  )
+}
+
+function notReleased(name: string, why: string): InvalidArgumentError {
+  return new InvalidArgumentError(`Cannot release the share ${JSON.stringify(name)}: ${why}`)
 }
 
 function ownerOf({ name, options }: Share): JobOwner | undefined {

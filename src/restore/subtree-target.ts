@@ -10,6 +10,8 @@ export interface TargetOptions {
 
 const WHERE = 'in the store'
 const ELSEWHERE = 'Name a place in a directory that is there (--to-path), or restore the directory that is missing'
+const NO_SHARE =
+  'Bring it back as a directory of a share that is there (--to-path SHARE/NAME), or make the share first: its server, or "holdfast import" of an empty directory with --share; then bring back what was in it. Without --path the whole store comes back'
 /** How often what is there may come and go. */
 const MOST_TRIES = 100
 
@@ -45,7 +47,7 @@ async function directoryAt(store: MetadataStore, path: TreePath): Promise<Inode>
     return await findPath(store, path, WHERE)
   } catch (error) {
     if (!(error instanceof MetadataError)) throw error
-    throw new MetadataError(error.code, error.message, { cause: error, hint: ELSEWHERE })
+    throw new MetadataError(error.code, error.message, { cause: error, hint: (await store.share(path[0])) === undefined ? NO_SHARE : ELSEWHERE })
   }
 }
 

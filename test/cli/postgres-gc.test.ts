@@ -115,5 +115,6 @@ describe('guardPostgresPayloads()', () => {
     expect(alone.signal.aborted).toBe(false)
     await alone.end()
     await alone.end()
+    await expect(alone.check()).rejects.toMatchObject({ code: 'internal' })
   })
 })

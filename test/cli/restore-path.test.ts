@@ -1,5 +1,5 @@
 /** `holdfast restore ID --path`: one file or directory back into a store, with its content. */
-import { link, mkdir, readdir, readFile, symlink } from 'node:fs/promises'
+import { link, mkdir, readdir, readFile, rename, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { compareTrees } from '../../src/cli/tree/compare-trees.ts'
@@ -65,6 +65,23 @@ describe('holdfast restore --path', () => {
     expect(await readFile(join(cwd, 'out/kept'), 'utf8')).toBe('gamma')
   })
 
+  it('says how a share that was lost whole comes back, and so it does', async () => {
+    const { cwd } = await withLoss()
+    await changed(cwd, async (store) => {
+      await removeAt(store, 'tree/kept')
+      await store.removeShare('tree')
+    })
+    const words = ['restore', 'latest', ...FROM, '--payloads', 'payloads', '--path']
+    expect(await holdfast([...words, 'tree/lost'], { cwd })).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error: entry_not_found: [^\n]*"tree" in the store\nhint: [^\n]*--to-path[^\n]*"holdfast import" of an empty directory with --share/) as unknown })
+    await mkdir(join(cwd, 'nothing'))
+    await holdfastJson(['import', 'nothing', '--share', 'tree', '--store', 'level:store'], { cwd })
+    for (const path of ['tree/lost', 'tree/kept']) await holdfastJson([...words, path], { cwd })
+    await holdfastJson(['export', 'out', '--store', 'level:store', '--payloads', 'payloads'], { cwd })
+    expect((await compareTrees(join(cwd, 'tree/lost'), join(cwd, 'out/lost'))).differences).toEqual([])
+    await holdfastJson([...words, 'tree', '--to-path', 'tree/all'], { cwd })
+    expect(await pathsOf(cwd)).toEqual(['tree', 'tree/all', 'tree/kept', 'tree/lost'])
+  })
+
   it('asks before it replaces something', async () => {
     const { cwd } = await withLoss()
     const words = ['restore', 'latest', '--from', `file:${cwd}/backups`, '--store', `level:${cwd}/store`, '--trial-dir', join(cwd, 'trials'), '--path', 'tree/lost', '--to-path', 'tree/kept', '--overwrite']
@@ -81,6 +98,8 @@ describe('holdfast restore --path', () => {
     ['a whole share', ['--path', 'tree'], 2, 'invalid_argument'],
     ['a path that leads up', ['--path', 'tree/../tree/lost'], 2, 'invalid_argument'],
     ['--to-path alone', ['--to-path', 'tree/x', '--yes'], 2, 'invalid_argument'],
+    ['--release alone', ['--release', '.holdfast-restore-x', '--yes'], 2, 'invalid_argument'],
+    ['to release what no restore has left', ['--path', 'tree/lost', '--release', 'tree'], 2, 'invalid_argument'],
     ['--overwrite alone', ['--overwrite', '--yes'], 2, 'invalid_argument'],
     ['a payload directory that is not there', ['--path', 'tree/lost', '--payloads', 'none'], 1, 'entry_not_found'],
     ['payloads that are not there', ['--path', 'tree/lost', '--payloads', 'trials'], 3, 'payload_missing'],
@@ -90,6 +109,18 @@ describe('holdfast restore --path', () => {
     expect(outcome).toMatchObject({ code, stdout: '', stderr: expect.stringMatching(new RegExp(`^error: ${error}: [A-Z][^\\n]*[^.\\n]\\nhint: [A-Z][^\\n]*\\n$`)) as unknown })
     expect(await pathsOf(cwd)).toEqual(['tree', 'tree/kept'])
     expect(await readdir(join(cwd, 'trials'))).toEqual([])
+  })
+
+  it.each([
+    ['tree/none/x', 'entry_not_found: Cannot find "tree/none" in the backup\nhint: See what is there with "holdfast ls" and the path "tree"'],
+    ['none/x', 'entry_not_found: Cannot find share "none" in the backup\nhint: See the shares of the backup with "holdfast ls", without a path'],
+    ['tree/kept/a.txt/x', 'not_a_directory: Cannot look into "tree/kept/a.txt" in the backup: it is a file\n'],
+  ])('says that %s is not in the backup before it is restored', async (path, says) => {
+    const { cwd } = await withLoss()
+    await rename(join(cwd, 'trials'), join(cwd, 'no-trials'))
+    const outcome = await holdfast(['restore', 'latest', ...FROM, '--path', path, '--to-path', 'tree/x'], { cwd })
+    expect(outcome.stderr).toContain(says)
+    expect(await holdfast(['ls', 'latest', path, '--from', 'file:backups'], { cwd })).toEqual({ ...outcome, stderr: expect.stringContaining(says) as unknown })
   })
 
   it('brings what was another store\'s into this one, whose needs the other\'s collection of garbage then knows of', async () => {
@@ -104,13 +135,16 @@ describe('holdfast restore --path', () => {
     expect((await compareTrees(join(cwd, 'tree/lost'), join(cwd, 'out/found'))).differences).toEqual([])
   })
 
-  it('changes nothing, the payload directory either, before it was confirmed', async () => {
+  it('changes nothing, the payload directory either, before it was confirmed, and all was checked', async () => {
     const { cwd } = await withLoss()
     await mkdir(join(cwd, 'nothing'))
     await holdfastJson(['import', 'nothing', '--store', 'level:other'], { cwd })
     const words = ['restore', 'latest', '--from', 'file:backups', '--store', 'level:other', '--trial-dir', 'trials', '--payloads', 'payloads', '--allow-store-id', '--overwrite', '--to-path', 'nothing/found']
     expect(await holdfast([...words, '--path', 'tree/lost'], { cwd })).toMatchObject({ code: 2, stderr: expect.stringContaining('Repeat the command with --yes') as unknown })
     expect(await holdfast([...words, '--path', 'tree/../lost'], { cwd })).toMatchObject({ code: 2, stderr: expect.stringContaining('Cannot use ".." as name') as unknown })
+    for (const path of ['tree/none', 'tree/kept/a.txt/x']) await holdfast([...words, '--path', path, '--yes'], { cwd })
+    await rename(join(cwd, 'trials'), join(cwd, 'no-trials'))
+    expect(await holdfast([...words, '--path', 'tree/lost', '--yes'], { cwd })).toMatchObject({ code: 1 })
     expect(await readdir(join(cwd, 'payloads/stores'))).toHaveLength(1)
   })
 
@@ -141,7 +175,7 @@ describe.runIf(process.platform === 'linux')('holdfast restore --path', () => {
   it.each(['SIGINT', 'SIGKILL'] as const)('ended by %s in the middle leaves the tree as it was, and the next one brings it back', async (signal) => {
     const { cwd } = await withLoss()
     const words = ['restore', 'latest', ...FROM, '--path', 'tree/lost']
-    const outcome = await (await frozen(words, { cwd, at: /\/payload$/ })).end(signal)
+    const outcome = await (await frozen(words, { cwd, at: /\/payload$/, times: 3 })).end(signal)
     expect(outcome.code).toBe(signal === 'SIGINT' ? 130 : null)
     expect(await pathsOf(cwd)).toEqual(['tree', 'tree/kept'])
     expect((await readdir(join(cwd, 'trials'))).length).toBe(signal === 'SIGINT' ? 0 : 1)

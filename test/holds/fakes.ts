@@ -222,7 +222,7 @@ export function simCache(world: World, process: Process, sets: Map<string, Uint8
   }
 }
 
-/** The union of what is held, which is lost or damaged now and then. */
+/** The union of what is held, and the sets beside it, some of which are lost or damaged now and then. */
 export function simUnions(world: World, process: Process, kept: MemoryUnions): UnionStore {
   return {
     open: async () => {
@@ -233,6 +233,13 @@ export function simUnions(world: World, process: Process, kept: MemoryUnions): U
       return await kept.open()
     },
     create: () => kept.create(),
+    openSet: async (name) => {
+      await world.scheduler.call(process, () => {
+        if (world.scheduler.random() < 0.05) kept.sets.delete(name.sha256)
+      })
+      return await kept.openSet(name)
+    },
+    keepSet: (name, source, options) => kept.keepSet(name, source, options),
   }
 }
 

@@ -53,7 +53,9 @@ describe('readUnion()', () => {
   const set = fc.array(id, { maxLength: 40 })
 
   test('is what is in the sets, whichever come and go between two times, with damage and without', async () => {
-    const steps = fc.array(fc.tuple(fc.array(fc.nat(50), { maxLength: 45 }), fc.boolean()), { minLength: 1, maxLength: 6 })
+    // Some add more than stay beside the union, some fewer.
+    const which = fc.oneof(fc.array(fc.nat(50), { maxLength: 45 }), fc.array(fc.nat(6), { maxLength: 7 }))
+    const steps = fc.array(fc.tuple(which, fc.boolean()), { minLength: 1, maxLength: 8 })
     await fc.assert(
       fc.asyncProperty(fc.array(set, { minLength: 1, maxLength: 50 }), steps, fc.nat(), async (lists, times, salt) => {
         const sets = lists.map((list) => new CountedSource(list))
@@ -90,14 +92,26 @@ describe('readUnion()', () => {
     expect(reads()).toBe(40)
   })
 
-  test('keeps it in files of 0600 in a directory of 0700, and one at a time', async () => {
+  test('keeps it in files of 0600 in a directory of 0700: one union, and up to four new sets beside it', async () => {
     const directory = join(await tempDir(), 'union')
-    const sets = ['a', 'b', 'c'].map((name) => new CountedSource([name]))
-    for (const count of [1, 2, 3]) await (await readUnion(await sourcesOf(sets.slice(0, count)), directoryUnionStore(directory))).close()
-    expect(statSync(directory).mode & 0o777).toBe(0o700)
-    const names = readdirSync(directory)
-    expect(names.map((name) => name.replace(/^[0-9a-f]{64}/, 'SHA')).toSorted()).toEqual(['SHA.payload-ids', 'SHA.rows', 'union.json'])
-    expect(names.map((name) => statSync(join(directory, name)).mode & 0o777)).toEqual([0o600, 0o600, 0o600])
+    const sets = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => new CountedSource([name]))
+    const kept: (readonly number[])[] = []
+    for (const held of [1, 2, 5, 6, 7]) {
+      await (await readUnion(await sourcesOf(sets.slice(0, held)), directoryUnionStore(directory))).close()
+      expect(statSync(directory).mode & 0o777).toBe(0o700)
+      const names = readdirSync(directory)
+      expect(names.filter((name) => statSync(join(directory, name)).mode % 0o1000 !== 0o600)).toEqual([])
+      kept.push(['.payload-ids', '.rows', '.set', 'union.json'].map((end) => names.filter((name) => name.endsWith(end)).length))
+      expect(names.length, names.join(' ')).toBe(kept.at(-1)?.reduce((sum, count) => sum + count))
+    }
+    expect(kept).toEqual([
+      [1, 1, 0, 1],
+      [1, 1, 1, 1],
+      [1, 1, 4, 1],
+      [1, 1, 0, 1],
+      [1, 1, 1, 1],
+    ])
+    expect(sets.map(({ reads }) => reads)).toEqual(sets.map(() => 1))
   })
 
   test('leaves nothing behind when a source fails, and is what it was then', async () => {
@@ -111,6 +125,74 @@ describe('readUnion()', () => {
     expect(readdirSync(directory)).toEqual(before)
     await using held = await readUnion([await good.source()], unions)
     expect([await collect(held), good.reads]).toEqual([['a'], 1])
+  })
+
+  describe('with sets beside the union', () => {
+    const four = ['b', 'c', 'd', 'e'].map((name) => new CountedSource(['a', 'shared', name]))
+    const first = new CountedSource(['a', 'z'])
+    const newPlace = async (): Promise<{ readonly directory: string; readonly united: (held: readonly CountedSource[]) => Promise<string[]>; readonly setFiles: () => string[] }> => {
+      const directory = join(await tempDir(), 'union')
+      const united = async (held: readonly CountedSource[]): Promise<string[]> => {
+        await using union = await readUnion(await sourcesOf(held), directoryUnionStore(directory))
+        return await collect(union)
+      }
+      await united([first])
+      for (const one of [first, ...four]) one.reads = 0
+      return { directory, united, setFiles: () => readdirSync(directory).filter((name) => name.endsWith('.set')) }
+    }
+
+    test('takes a set that is held no more from what is held, and takes it in again when it returns', async () => {
+      const { united, setFiles } = await newPlace()
+      expect(await united([first, ...four])).toEqual(['a', 'b', 'c', 'd', 'e', 'shared', 'z'])
+      expect(await united([first, ...four.slice(2)])).toEqual(['a', 'd', 'e', 'shared', 'z'])
+      expect(await united([])).toEqual([])
+      expect(await united(four.slice(1))).toEqual(['a', 'c', 'd', 'e', 'shared'])
+      expect(four.map(({ reads }) => reads)).toEqual([1, 1, 1, 1])
+      expect(setFiles().length).toBe(4)
+      // Another new one: those that are not held then are not kept.
+      expect(await united([first, four[3] as CountedSource, new CountedSource(['x'])])).toEqual(['a', 'e', 'shared', 'x', 'z'])
+      expect(setFiles().length).toBe(2)
+    })
+
+    test('fetches one again when a byte of it is another, or it is shorter, also to merge it', async () => {
+      const { directory, united, setFiles } = await newPlace()
+      await united([first, ...four])
+      const damages: ((bytes: Buffer) => Buffer)[] = [(bytes) => flipped(bytes, 8 * 20), (bytes) => flipped(bytes, 8 * (bytes.byteLength - 1)), (bytes) => bytes.subarray(1)]
+      for (const [index, damage] of damages.entries()) {
+        tamper(join(directory, setFiles()[0] ?? ''), damage)
+        expect(await united([first, ...four])).toEqual(['a', 'b', 'c', 'd', 'e', 'shared', 'z'])
+        expect(four.reduce((sum, { reads }) => sum + reads, 0)).toBe(5 + index)
+      }
+      tamper(join(directory, setFiles()[0] ?? ''), (bytes) => flipped(bytes, 8 * 20))
+      expect(await united([first, ...four, new CountedSource(['x'])])).toEqual(['a', 'b', 'c', 'd', 'e', 'shared', 'x', 'z'])
+      expect(four.reduce((sum, { reads }) => sum + reads, 0)).toBe(8)
+      expect(setFiles()).toEqual([])
+    })
+
+    test('keeps nothing of one that cannot be read, or is no list of payload IDs', async () => {
+      const { directory, united, setFiles } = await newPlace()
+      const bytes = Buffer.from('no list of payload IDs')
+      const name = { count: 1, bytes: bytes.byteLength, sha256: createHash('sha256').update(bytes).digest('hex') }
+      for (const [read, message] of [
+        [failing, 'Broken off'],
+        [async function* () { yield bytes }, 'it does not begin as a list'],
+      ] as const) {
+        const broken: HoldSource = { name, holders: [], read, forget: async () => {} }
+        await expect(readUnion([...(await sourcesOf([first, ...four.slice(0, 1)])), broken], directoryUnionStore(directory))).rejects.toThrow(message)
+        expect(readdirSync(directory).filter((file) => file.endsWith('.tmp'))).toEqual([])
+        expect(setFiles().length).toBe(1)
+      }
+      expect(await united([first, ...four.slice(0, 1)])).toEqual(['a', 'b', 'shared', 'z'])
+      expect(four[0]?.reads).toBe(1)
+    })
+
+    test('reads what it opened, whatever another process merges meanwhile', async () => {
+      const { directory, united, setFiles } = await newPlace()
+      await using union = await readUnion(await sourcesOf([first, ...four]), directoryUnionStore(directory))
+      await united([first, ...four, new CountedSource(['x'])])
+      expect(setFiles()).toEqual([])
+      expect(await collect(union)).toEqual(['a', 'b', 'c', 'd', 'e', 'shared', 'z'])
+    })
   })
 
   test('leaves no file open when what was kept before cannot be removed', async () => {
@@ -201,7 +283,7 @@ describe('sweepPayloads()', () => {
 
   test('says how many payloads each holder keeps, and how many it alone', async () => {
     const { destination, catalog, holds } = await newCountedHolds()
-    const payloads = new PayloadMap(['p0', 'p1', 'p2', 'p3', 'p4', 'x'])
+    const payloads = new PayloadMap(['p0', 'p1', 'p2', 'p3', 'p4', 'p5', 'x'])
     const backUp = async (count: number): Promise<string> => (await runBackup({ store: FakeStore.of(count), destination, catalog })).backupId
     const [small, large] = [await backUp(2), await backUp(5)]
     const heldBy = async (): Promise<unknown> => {
@@ -218,6 +300,16 @@ describe('sweepPayloads()', () => {
       [large, { payloads: 3, bytes: 30 }, 0],
       [again, { payloads: 3, bytes: 30 }, 0],
     ])
+    // Sets that are new since: one of them is all that has p5.
+    const [three, six] = [await backUp(3), await backUp(6)]
+    expect(await heldBy()).toEqual([
+      [small, { payloads: 1, bytes: 10 }, 0],
+      [large, { payloads: 3, bytes: 30 }, 0],
+      [again, { payloads: 3, bytes: 30 }, 0],
+      [three, { payloads: 2, bytes: 20 }, 0],
+      [six, { payloads: 4, bytes: 40 }, 1],
+    ])
+    for (const backupId of [three, six]) await deleteBackup({ destination, catalog, backupId, force: true })
     await deleteBackup({ destination, catalog, backupId: small, force: true })
     await deleteBackup({ destination, catalog, backupId: again, force: true })
     expect(await heldBy()).toEqual([[large, { payloads: 3, bytes: 30 }, 3]])

@@ -51,11 +51,12 @@ it('restoreSubtree() reads the backup of a store in memory through a trial in Le
 describe('what a restore that did not end has left', () => {
   const DEAD = { host: hostname(), pid: 2 ** 22 + 1, bootId: thisProcess().bootId, start: '1' }
   const prefix = '.holdfast-restore-'
+  const ELSEWHERE = JSON.stringify({ ...DEAD, host: 'elsewhere' })
   const cases: readonly (readonly [why: string, share: string, options: Record<string, string>, stays: boolean, warnings: number])[] = [
     ['a process that has ended: removed', `${prefix}01M7XRJ7912R2RCAZQ1ZTDCFNH`, { 'holdfast.owner': JSON.stringify(DEAD) }, false, 0],
     ['this process, in which it is not under way: removed', `${prefix}01M7XRJ7912R2RCAZQ1ZTDCFNH`, { 'holdfast.owner': JSON.stringify(thisProcess()) }, false, 0],
     ['a process that runs: stays', `${prefix}01M7XRJ7912R2RCAZQ1ZTDCFNH`, { 'holdfast.owner': JSON.stringify(parentProcess()) }, true, 0],
-    ['another machine: stays, with a warning', `${prefix}01M7XRJ7912R2RCAZQ1ZTDCFNH`, { 'holdfast.owner': JSON.stringify({ ...DEAD, host: 'elsewhere' }) }, true, 1],
+    ['another machine: removed, for only this process has the store', `${prefix}01M7XRJ7912R2RCAZQ1ZTDCFNH`, { 'holdfast.owner': ELSEWHERE }, false, 0],
     ['nobody: stays', `${prefix}of-mine`, {}, true, 0],
     ['what is no owner: stays', `${prefix}of-mine`, { 'holdfast.owner': '{"host":1}' }, true, 0],
     ['what is no JSON: stays', `${prefix}of-mine`, { 'holdfast.owner': '{' }, true, 0],
@@ -72,6 +73,25 @@ describe('what a restore that did not end has left', () => {
     await store.create({ parent: inode, name: 'file' }, { type: 'file', content: { payloadId: 'p' } })
     const { warnings } = await restoreSubtree({ store, destination, backupId, openTrial: memoryTrial, path: 's/dir', toPath: 's/x' })
     expect([(await store.share(share)) !== undefined, warnings.length]).toEqual([stays, warned])
+  })
+
+  it('of another machine stays where other processes may have the store open, with a warning, until it is released', async () => {
+    const store = altered<MetadataStore>(await memoryStore(), { isAlone: false })
+    const { destination } = await newPlace()
+    await fillTree(store)
+    const backupId = await publish(destination, await takeBackup(store))
+    const names = ['01M7XRJ7912R2RCAZQ1ZTDCFNH', '01M7XRJ7912R2RCAZQ1ZTDCFNJ'].map((id) => `${prefix}${id}`)
+    for (const name of names) await store.createShare(name, { options: { 'holdfast.owner': ELSEWHERE } })
+    await store.createShare(`${prefix}at work`, { options: { 'holdfast.owner': JSON.stringify(parentProcess()) } })
+    const again = async (toPath: string, release?: string): Promise<string[]> => {
+      const { warnings } = await restoreSubtree({ store, destination, backupId, openTrial: memoryTrial, path: 's/dir/one', toPath, release })
+      return warnings.map(({ message }) => message)
+    }
+    const warningOf = (name = ''): unknown => expect.stringMatching(new RegExp(`^The share "${name}" is of another restore.*--release ${name}$`)) as unknown
+    expect(await again('s/1')).toEqual(names.map(warningOf))
+    expect(await again('s/2', names[0])).toEqual([warningOf(names[1])])
+    for (const released of [names[0], 's', `${prefix}at work`]) await expect(again('s/3', released)).rejects.toMatchObject({ code: 'invalid_argument' })
+    expect((await store.shares()).map(({ name }) => name)).toEqual([names[1], `${prefix}at work`, 's', 't'])
   })
 })
 

@@ -40,7 +40,7 @@ async function runHolds(id: string | undefined, options: HoldsOptions, terminal:
     }
     return options.catalog === undefined ? await find(undefined) : await withCatalog(options.catalog, { create: false }, find)
   })
-  await new Output(terminal, options).result({ payloadId, holders }, () => describe(holders, payloadId))
+  await new Output(terminal, options).result({ payloadId, holders }, () => describe(holders, { payloadId, sawLeases: options.catalog !== undefined }))
 }
 
 /** What cannot be proven, an operator may know. */
@@ -52,8 +52,11 @@ async function release(leaseId: string, catalogPath: string | undefined): Promis
   })
 }
 
-function describe(holders: readonly Holder[], payloadId: string | undefined): readonly string[] {
-  if (holders.length === 0) return [payloadId === undefined ? 'Nothing holds payloads' : `Nothing holds ${printable(payloadId)}`]
+function describe(holders: readonly Holder[], { payloadId, sawLeases }: { readonly payloadId: string | undefined; readonly sawLeases: boolean }): readonly string[] {
+  if (holders.length === 0) {
+    const what = payloadId === undefined ? 'payloads' : printable(payloadId)
+    return [sawLeases ? `Nothing holds ${what}` : `No backup holds ${what}; leases were not looked at, for which the catalog is to be named (--catalog)`]
+  }
   const rows = holders.map((holder) => [
     holder.kind === 'backup' ? holder.backupId : holder.leaseId,
     holder.kind === 'backup' ? 'backup' : `lease of a ${holder.purpose}`,

@@ -1,4 +1,5 @@
 /** The restore of one file or directory: `holdfast restore ID --path PATH`. */
+import { readRecords } from '../../backup/read-records.ts'
 import { resolveBackup } from '../../backup/resolve-backup.ts'
 import { InvalidArgumentError } from '../../errors.ts'
 import { restoreSubtree, type RestoreSubtreeReport } from '../../restore/restore-subtree.ts'
@@ -13,6 +14,8 @@ import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatDuration, plural, printable } from '../text.ts'
 import { openTrial, type TrialOptions } from '../trials.ts'
 import { PayloadDirectory } from '../tree/payload-directory.ts'
+import { canLookInto } from '../tree/snapshot-records.ts'
+import { checkPath } from '../tree/snapshot-tree.ts'
 
 export interface RestorePathOptions extends OutputOptions, TrialOptions {
   readonly from: string
@@ -22,13 +25,14 @@ export interface RestorePathOptions extends OutputOptions, TrialOptions {
   readonly overwrite?: boolean | undefined
   readonly payloads?: string | undefined
   readonly adopt?: boolean | undefined
+  readonly release?: string | undefined
   readonly allowStoreId?: boolean | undefined
   readonly catalog?: string | undefined
   readonly yes?: boolean | undefined
 }
 
 export async function restorePath(id: string, options: RestorePathOptions, terminal: Terminal): Promise<void> {
-  const { path, toPath = path, overwrite, allowStoreId } = options
+  const { path, toPath = path, overwrite, allowStoreId, release } = options
   parsePath(path)
   const output = new Output(terminal, options)
   const { signal } = terminal
@@ -41,8 +45,6 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
     const backupId = await resolveBackup(destination, id, { signal })
     await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
       if (overwrite === true) await output.confirm(`Replace what is at "${printable(target)}" in ${printable(url.shown)} for good?`, options)
-      // Who collects garbage for the other store must know that this one needs payloads there.
-      if (allowStoreId === true) await payloads?.addUser({ storeId: store.storeId, place: await placeOf(options.store) })
       // The payloads are held by way of the catalog: without it, a collection of garbage could take them.
       const catalogPath = catalogPathOf(options.store, options.catalog)
       await withHolds({ store: options.store, use: 'need', catalogPath, create: true, destinations: [destination], signal }, async ({ catalog, holds, signal: holding }) => {
@@ -55,11 +57,20 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
             path,
             toPath,
             overwrite,
-            openTrial: (manifest) => openTrial(manifest, trial, output),
+            openTrial: async (manifest) => {
+              // A path that is not there is told before all of the backup is restored.
+              if (canLookInto(manifest)) await checkPath(() => readRecords({ destination, backupId, signal: holding }), parsePath(path))
+              return await openTrial(manifest, trial, output)
+            },
             catalog,
             holds,
             payloads,
+            // Who collects garbage for the other store must know that this one needs payloads there.
+            beforeChange: async () => {
+              if (allowStoreId === true) await payloads?.addUser({ storeId: store.storeId, place: await placeOf(options.store) })
+            },
             allowStoreId,
+            release,
             signal: holding,
             onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `restore: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
           })
@@ -76,7 +87,7 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
 
 /** Options that mean something with a path only. */
 export function refuseWithoutPath(options: Omit<RestorePathOptions, 'path'>): void {
-  const named = (['toPath', 'overwrite', 'trialServer'] as const).find((name) => options[name] !== undefined)
+  const named = (['toPath', 'overwrite', 'release', 'trialServer'] as const).find((name) => options[name] !== undefined)
   if (named === undefined) return
   const option = `--${named.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
   throw new InvalidArgumentError(`Cannot use ${option} without --path`, { hint: 'Name the file or directory to restore with --path, or leave the option out to restore the whole store' })

@@ -29,6 +29,7 @@ export function registerRestore(program: Command, terminal: Terminal): void {
     .option('--to-path <path>', 'bring it back under this path; the directory above is there (default: where it was)')
     .option('--overwrite', 'replace what is there already')
     .option('--payloads <dir>', 'where its payloads are: note there that this store needs them, for "gc" of other stores (with --path only if --allow-store-id is given); with --path, see first that all are there')
+    .option('--release <share>', 'with --path: first remove what a killed one left in this share, .holdfast-restore-..., on a machine that is gone for good')
   const command = withTrial(restoring, 'a restore with --path')
   withExamples(
     command,
@@ -45,8 +46,8 @@ a LevelDB store open; of a Postgres store, writes of others are refused for that
 With --path the store stays, and users of a Postgres store are not held up; a LevelDB store must be at rest, or its server restores from within. The
 backup is restored into a temporary store first, which needs as much space and checks all of it; then what was asked for appears in one step, whole.
 --overwrite replaces what is there in the same step, for good: "rollback" does not bring it back. Interrupted or killed, the command
-leaves the tree as it was, or whole; a share .holdfast-restore-... that a killed one leaves is removed by the next, but a schema
-holdfast_trial_... of a Postgres backup is for you to drop. Locks and pending uploads are not brought back.`,
+leaves the tree as it was, or whole; a share .holdfast-restore-... that a killed one leaves is removed by the next, or in a Postgres store, where it
+was killed on another machine, by --release; so is a schema holdfast_trial_... of a Postgres backup. Locks and pending uploads are not brought back.`,
   )
   command.action(async (id: string, options: RestoreOptions) => {
     const { path } = options

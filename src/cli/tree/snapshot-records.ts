@@ -17,13 +17,18 @@ export async function openBackupRecords(
 ): Promise<{ readonly backupId: string; readonly manifest: Manifest; readonly open: OpenRecords }> {
   const backupId = await resolveBackup(destination, id, options)
   const manifest = parseManifest(await destination.manifest(backupId, options), backupId)
-  const { storeKind, schemaVersion } = manifest
-  if ((storeKind !== 'level' && storeKind !== 'memory') || schemaVersion !== SCHEMA_VERSION) {
+  if (!canLookInto(manifest)) {
+    const { storeKind, schemaVersion } = manifest
     throw new BackupUnsupportedError(`Cannot look into backup "${backupId}": it is of a store of kind "${storeKind}", schema version ${schemaVersion}`, {
       hint: "Only backups of this release's Memory and LevelDB metadata stores can be looked into; restore it to see what it holds",
     })
   }
   return { backupId, manifest, open: () => readRecords({ destination, backupId, ...options }) }
+}
+
+/** Whether the meaning of a backup's records is known. */
+export function canLookInto({ storeKind, schemaVersion }: Manifest): boolean {
+  return (storeKind === 'level' || storeKind === 'memory') && schemaVersion === SCHEMA_VERSION
 }
 
 /** The records of some sections, one by one, as text. */

@@ -24,15 +24,26 @@ export async function listShares(open: OpenRecords): Promise<Share[]> {
 
 /**
  * What is at a path, `share/name/name`: the entries of a directory in name order, or the one entry that is no directory.
- * Rejects with `entry_not_found`.
+ * Rejects with `entry_not_found` and `not_a_directory`.
  */
 export async function listPath(open: OpenRecords, path: readonly string[]): Promise<SnapshotEntry[]> {
+  return await withAttributes(open, await walkDown(open, path, { isListing: true }))
+}
+
+/** That there is something at a path; the stream is read no further than to it. Rejects with `entry_not_found` and `not_a_directory`. */
+export async function checkPath(open: OpenRecords, path: readonly string[]): Promise<void> {
+  await walkDown(open, path, { isListing: false })
+}
+
+async function walkDown(open: OpenRecords, path: readonly string[], { isListing }: Pick<Walk, 'isListing'>): Promise<readonly ListedEntry[]> {
   const [shareName = '', ...names] = path
   const share = (await listShares(open)).find((candidate) => candidate.name === shareName)
-  if (share === undefined) throw new MetadataError('entry_not_found', `Cannot find share ${JSON.stringify(shareName)} in the backup`)
-  const walk: Walk = { number: share.root, type: 'directory', names, depth: 0, entries: [] }
-  while (!(await readOn(open, walk))) continue
-  return await withAttributes(open, walk.entries)
+  if (share === undefined) {
+    throw new MetadataError('entry_not_found', `Cannot find share ${JSON.stringify(shareName)} in the backup`, { hint: 'See the shares of the backup with "holdfast ls", without a path' })
+  }
+  const walk: Walk = { isListing, share: shareName, number: share.root, type: 'directory', names, depth: 0, entries: [] }
+  while (!hasArrived(walk) && !(await readOn(open, walk))) continue
+  return walk.entries
 }
 
 interface ListedEntry {
@@ -43,6 +54,9 @@ interface ListedEntry {
 
 /** Where a walk down a path has come to. */
 interface Walk {
+  /** Whether the entries of a directory at its end are wanted. */
+  readonly isListing: boolean
+  readonly share: string
   readonly names: readonly string[]
   /** How many of the names have been found. */
   depth: number
@@ -54,6 +68,10 @@ interface Walk {
 const SHARES: ReadonlySet<string> = new Set(['shares'])
 const ENTRIES: ReadonlySet<string> = new Set(['entries'])
 const INODES: ReadonlySet<string> = new Set(['inodes'])
+
+function hasArrived({ depth, names, type, isListing }: Walk): boolean {
+  return depth === names.length && !(type === 'directory' && isListing)
+}
 
 /** Reads the entries once, in key order, taking every step that can be taken on the way. Resolves with whether the walk has ended. */
 async function readOn(open: OpenRecords, walk: Walk): Promise<boolean> {
@@ -74,11 +92,11 @@ async function readOn(open: OpenRecords, walk: Walk): Promise<boolean> {
     walk.depth += 1
     walk.number = entry.inode
     walk.type = entry.type
-    if (walk.depth === walk.names.length && entry.type !== 'directory') {
+    if (hasArrived(walk)) {
       walk.entries.push({ name: nameOfEntry(key), ...entry })
       return true
     }
-    if (entry.type !== 'directory') throw notFound(walk)
+    if (entry.type !== 'directory') throw notDirectory(walk)
     wanted = nextWanted(walk)
     listing = wanted.gte > position
   }
@@ -110,6 +128,14 @@ async function withAttributes(open: OpenRecords, entries: readonly ListedEntry[]
 }
 
 function notFound(walk: Walk): MetadataError {
-  const names = walk.names.slice(0, walk.depth + 1)
-  return new MetadataError('entry_not_found', `Cannot find ${JSON.stringify(names.join('/'))} in the share`)
+  return new MetadataError('entry_not_found', `Cannot find ${JSON.stringify(pathOf(walk, 1))} in the backup`, { hint: `See what is there with "holdfast ls" and the path ${JSON.stringify(pathOf(walk))}` })
+}
+
+function notDirectory(walk: Walk): MetadataError {
+  return new MetadataError('not_a_directory', `Cannot look into ${JSON.stringify(pathOf(walk))} in the backup: it is a ${walk.type}`)
+}
+
+/** How far a walk has come, and so many names further. */
+function pathOf({ share, names, depth }: Walk, further = 0): string {
+  return [share, ...names.slice(0, depth + further)].join('/')
 }

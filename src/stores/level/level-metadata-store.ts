@@ -61,6 +61,7 @@ export class LevelMetadataStore extends LevelMetadataReader implements MetadataS
   readonly kind: StoreKind
   readonly schemaVersion: number = records.SCHEMA_VERSION
   readonly storeId: string
+  readonly isAlone = true
   readonly #level: LevelDatabase
   readonly #db: TextDatabase
   readonly #durable: boolean

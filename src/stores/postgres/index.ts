@@ -4,5 +4,5 @@ export { type PostgresEngines, type PostgresEnginesOptions } from './postgres-en
 export { type PayloadGuard, type PayloadGuardOptions, guardPostgresPayloads } from './payload-guard.ts'
 export { PostgresHome, type PostgresHomeOptions } from './postgres-home.ts'
 export { type PostgresMetadataStoreOptions, PostgresMetadataStore } from './postgres-metadata-store.ts'
-export { openPostgresTrial, type PostgresTrial } from './postgres-trial.ts'
+export { openPostgresTrial, type PostgresTrial, type PostgresTrialOptions } from './postgres-trial.ts'
 export { type OpenPostgresHomeOptions, type PostgresStore, type PostgresStoreOptions, openPostgresHome, openPostgresStore } from './postgres-store.ts'

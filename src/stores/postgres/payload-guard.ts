@@ -97,7 +97,8 @@ class Guard implements PayloadGuard {
   }
 
   #lose(cause?: unknown): unknown {
-    if (this.#ended !== undefined || this.#lost.signal.aborted) return this.#lost.signal.reason
+    if (this.#lost.signal.aborted) return this.#lost.signal.reason
+    if (this.#ended !== undefined) return cause
     const error = new StoreUnavailableError(`The connection broke that kept others from the payloads of the store in schema "${this.#schema}"`, {
       cause,
       retryable: true,

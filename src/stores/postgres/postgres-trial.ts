@@ -1,19 +1,32 @@
-/** A metadata store in a schema of its own that lasts for one trial. */
+/** A metadata store in a schema of its own that lasts for one trial; what killed trials left goes at the next one. */
 import { newBackupId } from '../../backup-id.ts'
 import type { Backupable } from '../../backupable.ts'
+import { messageOf } from '../../error-message.ts'
 import type { MetadataStore } from '../../metadata/metadata-store.ts'
 import { andAlso, closing } from '../common/clean-up.ts'
 import type { Query } from './home-records.ts'
+import { HomeSession } from './home-session.ts'
 import { poolHandle } from './pool-handle.ts'
 import { poolQuery } from './pool-query.ts'
 import { PostgresMetadataStore } from './postgres-metadata-store.ts'
-import { type PostgresPool, quoteName } from './snapshot/client.ts'
+import { ANSWER_TIMEOUT_MS } from './snapshot/answers.ts'
+import { type PostgresPool, quoteName, quoteText } from './snapshot/client.ts'
+import { trialLockKey } from './write-lock.ts'
 
 /** Begins the name of every schema that a trial makes; the rest tells trials apart. */
 const SCHEMA_PREFIX = 'holdfast_trial_'
 const RANDOM_CHARACTERS = 12
+/** The comment of such a schema. One without it is somebody else's. */
+const COMMENT = 'Holdfast: a trial restore, whose process has an advisory lock for it; without one, the next trial removes it'
 /** How long the server may take to make or drop a schema. */
 const CHANGE_TIMEOUT_MS = 300_000
+/** How long the sweep waits for whatever uses a table of a schema that no trial has locked. */
+const SWEEP_LOCK_TIMEOUT_MS = 2000
+
+export interface PostgresTrialOptions {
+  /** Called with what killed trials left and could not be removed; it does no harm. @default nobody is told */
+  readonly onWarning?: ((warning: Error) => void | Promise<void>) | undefined
+}
 
 export interface PostgresTrial extends Backupable, Pick<MetadataStore, 'view'> {
   /** Closes the store and removes its schema. */
@@ -22,17 +35,25 @@ export interface PostgresTrial extends Backupable, Pick<MetadataStore, 'view'> {
 
 /**
  * Makes an empty store in a new schema, to be restored into and removed by `discard`. The role makes schemas in the database. A process that is
- * killed leaves the schema, which nothing else uses: it can be dropped.
+ * killed leaves the schema, and with its connection its lock on it goes: that tells, on whatever machine it ran, that the trial has ended. Those
+ * that have are removed first.
  *
  * `invalid_argument` for a URL that is none, `store_unavailable` when the server cannot be reached or refuses.
  */
-export async function openPostgresTrial(connection: PostgresPool | string): Promise<PostgresTrial> {
+export async function openPostgresTrial(connection: PostgresPool | string, { onWarning = () => {} }: PostgresTrialOptions = {}): Promise<PostgresTrial> {
   const handle = await poolHandle(connection)
   const schema = `${SCHEMA_PREFIX}${newBackupId().slice(-RANDOM_CHARACTERS).toLowerCase()}`
   const query = (action: string): Query => poolQuery(handle.pool, `Cannot ${action} the schema "${schema}" of a trial`, CHANGE_TIMEOUT_MS)
   const drop = async (): Promise<void> => void (await query('remove')(`DROP SCHEMA ${quoteName(schema)} CASCADE`))
+  let session: HomeSession | undefined
   try {
-    await query('make')(`CREATE SCHEMA ${quoteName(schema)}`)
+    session = await openSession(handle.pool, `Cannot lock the schema "${schema}" of a trial`)
+    const lock = session
+    // Nobody sweeps what is locked before it is there.
+    await tryLock(lock, schema)
+    await sweepTrials(handle.pool, onWarning)
+    // In one transaction.
+    await query('make')(`CREATE SCHEMA ${quoteName(schema)}; COMMENT ON SCHEMA ${quoteName(schema)} IS ${quoteText(COMMENT)}`)
     const store = await PostgresMetadataStore.open(handle.pool, { schema }).catch((error: unknown) => andAlso(error, drop))
     return {
       kind: store.kind,
@@ -41,11 +62,56 @@ export async function openPostgresTrial(connection: PostgresPool | string): Prom
       view: () => store.view(),
       discard: () =>
         closing(handle, async () => {
-          await store.close()
-          await drop()
+          try {
+            await store.close()
+            await drop()
+          } finally {
+            await lock.end()
+          }
         }),
     }
   } catch (error) {
+    await session?.end()
     return await andAlso(error, () => handle.close())
   }
+}
+
+async function openSession(pool: PostgresPool, action: string): Promise<HomeSession> {
+  return await HomeSession.open(pool, { action, answerTimeoutMs: ANSWER_TIMEOUT_MS })
+}
+
+/** Takes the lock of a trial for as long as the session lives, unless another has it. */
+async function tryLock(session: HomeSession, schema: string): Promise<boolean> {
+  const [row] = await session.rows<{ isOurs: boolean }>('SELECT pg_try_advisory_lock($1, $2) AS "isOurs"', [...trialLockKey(schema)])
+  return row?.isOurs === true
+}
+
+/** Removes what killed trials left, of those that the role may remove. That it stays does no harm, so a failure is only worth a warning. */
+async function sweepTrials(pool: PostgresPool, onWarning: NonNullable<PostgresTrialOptions['onWarning']>): Promise<void> {
+  let session: HomeSession | undefined
+  try {
+    session = await openSession(pool, 'Cannot remove what trials have left')
+    const found = await session.rows<{ schema: string }>(
+      `SELECT nspname AS schema FROM pg_namespace
+       WHERE starts_with(nspname, $1) AND obj_description(oid, 'pg_namespace') = $2 AND pg_has_role(nspowner, 'USAGE') ORDER BY nspname`,
+      [SCHEMA_PREFIX, COMMENT],
+    )
+    for (const { schema } of found) await removeUnlocked(session, schema).catch((error: unknown) => onWarning(leftOver(`the schema "${schema}", which a trial restore left`, error)))
+  } catch (error) {
+    await onWarning(leftOver('what trial restores have left', error))
+  } finally {
+    await session?.end()
+  }
+}
+
+/** Removes a trial's schema unless the trial goes on. */
+async function removeUnlocked(session: HomeSession, schema: string): Promise<void> {
+  if (!(await tryLock(session, schema))) return
+  // Another sweep may have come first.
+  const drop = (): Promise<object[]> => session.rows(`DROP SCHEMA IF EXISTS ${quoteName(schema)} CASCADE`, [], { timeoutMs: CHANGE_TIMEOUT_MS })
+  await session.transaction(drop, { lock_timeout: SWEEP_LOCK_TIMEOUT_MS })
+}
+
+function leftOver(what: string, error: unknown): Error {
+  return new Error(`Cannot remove ${what}: ${messageOf(error)}`, { cause: error })
 }

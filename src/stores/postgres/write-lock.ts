@@ -33,6 +33,11 @@ export function payloadLockKey(schema: string): AdvisoryLockKey {
   return lockKey('payloads', schema)
 }
 
+/** The key that is taken exclusively by whoever uses a trial's schema, for as long as it does. */
+export function trialLockKey(schema: string): AdvisoryLockKey {
+  return lockKey('trials', schema)
+}
+
 function lockKey(purpose: string, schema: string): AdvisoryLockKey {
   const digest = createHash('sha256').update(`holdfast ${purpose}\0${schema}`).digest()
   return [digest.readInt32BE(0), digest.readInt32BE(4)]

@@ -22,6 +22,8 @@ it('restoreSubtree() brings what a Postgres store held into a LevelDB store, and
   const backupId = await publish(destination, await takeBackup(from))
   const store = await openLevelStore(join(await tempDir(), 'store'))
   onTestFinished(() => store.close())
+  // A restore of another machine may be under way in the one, and not in the other.
+  expect([from.isAlone, store.isAlone]).toEqual([false, true])
   await store.createShare('here')
   await restoreSubtree({ store, destination, backupId, openTrial, path: 's/dir', toPath: 'here/dir', allowStoreId: true })
   expect(await treeAt(store, 'here/dir')).toEqual(await treeAt(from, 's/dir'))

@@ -1,5 +1,5 @@
 /** What becomes of work whose server no longer answers, and of work that it only answers late. */
-import { Pool } from 'pg'
+import { type PoolConfig, Pool } from 'pg'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Backupable } from '../../../src/backupable.ts'
 import type { HoldfastError } from '../../../src/errors.ts'
@@ -21,9 +21,9 @@ const ANSWER_TIMEOUT_MS = 2000
 const ROWS = 5000
 
 /** A pool that connects through a proxy. */
-async function throughProxy(): Promise<{ readonly pool: Pool; readonly proxy: Proxy }> {
+async function throughProxy(options: PoolConfig = {}): Promise<{ readonly pool: Pool; readonly proxy: Proxy }> {
   const proxy = await proxyToServer()
-  const pool = new Pool({ ...connectionTo(await serverUrl()), host: proxy.host, port: proxy.port, max: 8 })
+  const pool = new Pool({ ...connectionTo(await serverUrl()), host: proxy.host, port: proxy.port, max: 8, ...options })
   pool.on('error', () => undefined)
   onTestFinished(async () => {
     // Whoever waits for a connection through it hears of it.
@@ -181,6 +181,14 @@ for (const worker of [false, true]) {
     })
   })
 }
+
+it('a snapshot in a worker whose server does not let it connect fails, for however long its pool would try', async () => {
+  const { fixture } = await fixtureThroughProxy(true)
+  const { pool, proxy } = await throughProxy({ connectionTimeoutMillis: 0 })
+  // The pool has told whose sessions its are, and the worker comes next.
+  pool.once('release', proxy.silence)
+  await unanswered(snapshotOf(fixture.storeOf(pool)))
+})
 
 describe('a COMMIT of a restore', () => {
   it('that is not answered is told as of unknown outcome, and how to find out', async () => {

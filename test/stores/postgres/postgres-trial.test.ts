@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest'
-import { openPostgresTrial } from '../../../src/stores/postgres/index.ts'
+import { openPostgresTrial, type PostgresTrial } from '../../../src/stores/postgres/index.ts'
+import { trialLockKey } from '../../../src/stores/postgres/write-lock.ts'
 import { refused } from '../../conformance/backupable-fixture.ts'
 import { quote, sharedPool } from './schemas.ts'
 import { serverUrl } from './server.ts'
@@ -25,25 +26,65 @@ test('a trial whose connection breaks while it is removed says store_unavailable
   expect(dropped).toHaveLength(1)
 })
 
-test('a trial that cannot be opened, at whichever statement its connection breaks, leaves no schema', async () => {
-  const admin = await sharedPool()
-  const trials = async (): Promise<unknown[]> => (await admin.query(`SELECT nspname FROM pg_namespace WHERE starts_with(nspname, 'holdfast_trial_')`)).rows
+test('a trial that cannot be opened, at whichever statement its connection breaks, leaves no schema; that nothing could be swept stops none', async () => {
   const before = await trials()
-  let isOpened = false
-  let breaks = 0
-  for (; !isOpened; breaks++) {
+  let isBroken = true
+  let refusals = 0
+  const warnings: string[] = []
+  for (let breaks = 0; isBroken; breaks++) {
+    isBroken = false
     const { pool, close } = statementPool(await serverUrl(), {
       before: async ({ index, text, processId }) => {
-        if (index === breaks && !text.startsWith('DROP')) await admin.query('SELECT pg_terminate_backend($1, 5000)', [processId])
+        if (index !== breaks) return
+        isBroken = true
+        if (!text.startsWith('DROP') && !text.includes('advisory_unlock')) await (await sharedPool()).query('SELECT pg_terminate_backend($1, 5000)', [processId])
       },
     })
-    const opened = await openPostgresTrial(pool).catch((error: unknown) => {
+    const opened = await openPostgresTrial(pool, { onWarning: ({ message }) => void warnings.push(message) }).catch((error: unknown) => {
       expect(error).toMatchObject({ code: 'store_unavailable' })
+      refusals += 1
     })
-    isOpened = opened !== undefined
     await opened?.discard()
     await close()
     expect(await trials()).toEqual(before)
   }
-  expect(breaks).toBeGreaterThan(5)
+  expect(refusals).toBeGreaterThan(5)
+  expect(warnings).toEqual(Array.from({ length: 2 }, () => expect.stringMatching(/^Cannot remove what trial restores have left: /) as unknown))
 })
+
+test('what a killed trial has left goes at the next one; one that goes on stays, and so does what is somebody else\'s', async () => {
+  const admin = await sharedPool()
+  const before = await trials()
+  const foreign = 'holdfast_trial_of_mine'
+  await admin.query(`CREATE SCHEMA ${foreign}`)
+  onTestFinished(async () => void (await admin.query(`DROP SCHEMA ${foreign}`)))
+  const killed = statementPool(await serverUrl(), {})
+  const opened: PostgresTrial[] = []
+  onTestFinished(async () => {
+    // Once more where the test failed.
+    await Promise.allSettled(opened.map((trial) => trial.discard()))
+    await killed.close()
+  })
+  const lost = await openPostgresTrial(killed.pool)
+  opened.push(lost)
+  const left = (await trials()).filter((schema) => !before.includes(schema) && schema !== foreign)
+  expect(left).toHaveLength(1)
+  const warnings: Error[] = []
+  const open = async (): ReturnType<typeof openPostgresTrial> => await openPostgresTrial(admin, { onWarning: (warning) => void warnings.push(warning) })
+  const other = await open()
+  opened.push(other)
+  expect(await trials()).toEqual(expect.arrayContaining(left))
+
+  await admin.query(`SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND (classid, objid) IN
+    (SELECT ($1::int8 & 4294967295)::oid, ($2::int8 & 4294967295)::oid)`, [...trialLockKey(left[0] ?? '')])
+  await (await open()).discard()
+  await other.discard()
+  expect(await trials()).toEqual([...before, foreign].toSorted())
+  expect(warnings).toEqual([])
+  await expect(lost.discard()).rejects.toThrow(left[0])
+})
+
+async function trials(): Promise<string[]> {
+  const { rows } = await (await sharedPool()).query<{ nspname: string }>(`SELECT nspname FROM pg_namespace WHERE starts_with(nspname, 'holdfast_trial_') ORDER BY nspname`)
+  return rows.map(({ nspname }) => nspname)
+}

@@ -80,3 +80,23 @@ test('restore() makes indexes where they were, whatever tablespace is the defaul
     { indexname: 'plain', tablespace: space },
   ])
 })
+
+test('restore() takes rows from before a constraint that not all rows need to pass, and leaves the constraint as it was', async () => {
+  const pool = await sharedPool()
+  const { rows } = await pool.query<{ version: number }>(`SELECT current_setting('server_version_num')::int AS version`)
+  const constraints = [`CONSTRAINT positive CHECK (id > 0) NOT VALID`, ...((rows[0]?.version ?? 0) < 180_000 ? [] : ['CONSTRAINT named NOT NULL name NOT VALID'])]
+  const tables = `CREATE TABLE t (id int, name text)`
+  const adding = `ALTER TABLE t ${constraints.map((constraint) => `ADD ${constraint}`).join(', ')}`
+  const bytes = await snapshotWith(tables, `INSERT INTO t VALUES (-1, NULL); ${adding}`)
+  const schema = await schemaOf(`${tables}; ${adding}`)
+  const before = await constraintsOf(schema)
+  expect(before).toHaveLength(constraints.length)
+  await restoreBytes(postgresBackupable(pool, { ...OPTIONS, schema }), bytes)
+  expect((await pool.query(`SELECT * FROM ${quote(schema)}.t`)).rows).toEqual([{ id: -1, name: null }])
+  expect(await constraintsOf(schema)).toEqual(before)
+})
+
+async function constraintsOf(schema: string): Promise<readonly unknown[]> {
+  const { rows } = await (await sharedPool()).query('SELECT conname, pg_get_constraintdef(oid) AS text, convalidated FROM pg_constraint WHERE connamespace = $1::regnamespace ORDER BY 1', [quote(schema)])
+  return rows
+}

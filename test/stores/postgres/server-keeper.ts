@@ -10,8 +10,8 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-// Ctrl-C reaches the whole group; the server goes when the one who needs it has gone.
-process.on('SIGINT', () => undefined)
+// Ctrl-C and `timeout` reach the whole group; the server goes when the one who needs it has gone.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
 
 const over = new Promise<void>((settle) => {
   process.stdin.once('end', settle).once('close', settle).resume()

@@ -94,7 +94,7 @@ export class RestoreTarget {
     const rows = await this.#session.rows<{ path: string; name: string; definition: string; comment: string | null }>(
       `SELECT c.conrelid::regclass::text AS path, c.conname AS name, pg_get_constraintdef(c.oid) AS definition, obj_description(c.oid, 'pg_constraint') AS comment
        FROM pg_constraint c JOIN pg_class r ON r.oid = c.conrelid
-       WHERE (c.contype = 'f' OR c.contype = 'c' AND NOT c.convalidated AND c.conislocal) AND c.conparentid = 0 AND c.coninhcount = 0
+       WHERE (c.contype = 'f' OR c.contype IN ('c', 'n') AND NOT c.convalidated AND c.conislocal) AND c.conparentid = 0 AND c.coninhcount = 0
          AND (c.conrelid = ANY ($1::oid[]) OR r.relkind = 'p' AND r.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $2))
        ORDER BY c.contype, 1, 2`,
       [this.#oids(), this.#schema],

@@ -12,10 +12,12 @@ const SPARE_CONNECTIONS = 1
 /** Runs a task with a pool, and closes all its connections in every case. The task's interrupt fails when the calling thread wants no more. */
 export async function withPool<T>(
   port: WorkerPort,
-  { connection, connections, answerTimeoutMs }: { readonly connection: object; readonly connections: number; readonly answerTimeoutMs: number },
+  { connection, connections, answerTimeoutMs }: { readonly connection: { readonly connectionTimeoutMillis?: number | undefined }; readonly connections: number; readonly answerTimeoutMs: number },
   task: (pool: PostgresPool, interrupt: Interrupt) => Promise<T>,
 ): Promise<T> {
-  const pool = await ownPool({ connectionTimeoutMillis: answerTimeoutMs, ...connection, max: connections + SPARE_CONNECTIONS, stream: newSocket as () => Socket })
+  // A pool does not end before whoever connects has, or has failed; 0 is for ever.
+  const connectionTimeoutMillis = Math.min(connection.connectionTimeoutMillis || answerTimeoutMs, answerTimeoutMs)
+  const pool = await ownPool({ ...connection, connectionTimeoutMillis, max: connections + SPARE_CONNECTIONS, stream: newSocket as () => Socket })
   const interrupt = new Interrupt()
   port.onStop((error) => interrupt.fail(error))
   try {
