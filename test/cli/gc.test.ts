@@ -191,6 +191,15 @@ describe('holdfast gc', () => {
     expect((await holdfast(['gc', ...PLACES], { cwd })).stderr).toContain('/converted" refers to payloads there too')
   })
 
+  test('refuses once a restore of one file noted that a copy of the store needs the payloads', async () => {
+    const { cwd } = await backedUp()
+    await writeTree(join(cwd, 'trials'), {})
+    const restore = ['restore', 'latest', '--from', 'file:backups', '--store', 'level:copy']
+    await holdfastJson([...restore, '--yes'], { cwd })
+    await holdfastJson([...restore, '--path', 'tree/a.txt', '--to-path', 'tree/again', '--payloads', 'payloads', '--trial-dir', 'trials'], { cwd })
+    expect((await holdfast(['gc', ...PLACES], { cwd })).stderr).toContain('a copy of it at "level:')
+  })
+
   test('goes on when a restore that would note a store was refused', async () => {
     const { cwd } = await backedUp()
     await writeTree(join(cwd, 'empty'), {})

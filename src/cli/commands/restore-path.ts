@@ -65,10 +65,8 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
             catalog,
             holds,
             payloads,
-            // Who collects garbage for the other store must know that this one needs payloads there.
-            beforeChange: async () => {
-              if (allowStoreId === true) await payloads?.addUser({ storeId: store.storeId, place: await placeOf(options.store) })
-            },
+            // Who collects garbage for another store, or for one that this is a copy of, must know that this one needs payloads there.
+            beforeChange: async () => await payloads?.addUser({ storeId: store.storeId, place: await placeOf(options.store) }),
             allowStoreId,
             release,
             signal: holding,

@@ -28,7 +28,7 @@ export function registerRestore(program: Command, terminal: Terminal): void {
     .option('--path <path>', 'bring back only this file or directory, share/directory/name, into a store that goes on as it is')
     .option('--to-path <path>', 'bring it back under this path; the directory above is there (default: where it was)')
     .option('--overwrite', 'replace what is there already')
-    .option('--payloads <dir>', 'where its payloads are: note there that this store needs them, for "gc" of other stores (with --path only if --allow-store-id is given); with --path, see first that all are there')
+    .option('--payloads <dir>', 'where its payloads are: note there that this store needs them, for "gc" of other stores; with --path, see first that all are there')
     .option('--release <share>', 'with --path: first remove what a killed one left in this share, .holdfast-restore-..., on a machine that is gone for good')
   const command = withTrial(restoring, 'a restore with --path')
   withExamples(
