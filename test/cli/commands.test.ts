@@ -317,7 +317,7 @@ describe('holdfast ls', () => {
   it('ends with exit code 1 where nothing is', async () => {
     expectError(await run('ls', 'latest', 'nope', '--from', 'file:backups'), 1, 'entry_not_found')
     expectError(await run('ls', 'latest', 'tree/docs/nope/more', '--from', 'file:backups'), 1, 'entry_not_found')
-    expectError(await run('ls', 'latest', 'tree/a.txt/below', '--from', 'file:backups'), 1, 'entry_not_found')
+    expectError(await run('ls', 'latest', 'tree/a.txt/below', '--from', 'file:backups'), 1, 'not_a_directory')
   })
 })
 
