@@ -34,12 +34,12 @@ const SWAP = /ALTER SCHEMA .* RENAME/s
 const NEAR = 6
 /** Of a work of so few statements, as recoveries are, more is tried. */
 const FEW = 50
-const FEW_EVERY = 3
+const FEW_EVERY = 5
 /** What changes nothing. A process that dies in it or before it leaves the same. */
 const READS = /^\s*(?:BEGIN|SET|ROLLBACK|(?:SELECT|WITH|TABLE)(?!.*(?:advisory|setval)))/s
 /** One in so many is tried, of reads near a swap, and elsewhere. */
-const READS_EVERY = 12
-const SAMPLE_EVERY = 40
+const READS_EVERY = 24
+const SAMPLE_EVERY = 80
 
 interface Made {
   /** Has a live engine that differs from the backup, and a previous one that holds what was backed up. */
