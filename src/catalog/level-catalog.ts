@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { AbstractLevel } from 'abstract-level'
 import { checkNumber } from '../check-number.ts'
+import { messageOf } from '../error-message.ts'
 import { CatalogUnavailableError, isHoldfastError } from '../errors.ts'
 import { type BackupEvent, type Catalog, type CatalogBackup, type CatalogEvent, HOLD_CHANGES, type Job, type JobError, type JobEvent, type JobKind } from './catalog.ts'
 import { decodeEvent, encodeEvent } from './event-codec.ts'
@@ -289,7 +290,7 @@ function decoded(key: string, value: string): CatalogEvent {
 }
 
 function damaged(key: string, cause: unknown): CatalogUnavailableError {
-  const reason = cause instanceof Error ? cause.message : String(cause)
+  const reason = messageOf(cause)
   return new CatalogUnavailableError(`Cannot read the catalog: its record "${key}" is damaged: ${reason}`, { cause, retryable: false, ...MAKE_ANEW })
 }
 
@@ -301,7 +302,7 @@ async function attempt<T>(verb: string, call: () => Promise<T>): Promise<T> {
     // LevelDB's own reason is the cause of "Database failed to open".
     const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
     if (isLocked(reason)) throw new CatalogUnavailableError(`Cannot ${verb} the catalog: another process has it open`, { cause: error, ...IN_USE })
-    throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${reason instanceof Error ? reason.message : String(reason)}`, { cause: error })
+    throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${messageOf(reason)}`, { cause: error })
   }
 }
 

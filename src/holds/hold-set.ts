@@ -6,6 +6,7 @@
 import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
 import type { Lease, PayloadIdsName } from '../catalog/hold-events.ts'
 import type { Destination } from '../destination.ts'
+import { messageOf } from '../error-message.ts'
 import { HoldUnavailableError, isHoldfastError } from '../errors.ts'
 import { decodePayloadIdBatches } from '../payload-ids.ts'
 import { parseManifest } from '../snapshot/manifest.ts'
@@ -307,5 +308,5 @@ function unavailable(what: string, cause: unknown, signal: AbortSignal | undefin
   if (signal?.aborted === true) return signal.reason
   if (isHoldfastError(cause) && cause.code === 'hold_unavailable') return cause
   const retryable = isHoldfastError(cause) ? cause.retryable : undefined
-  return new HoldUnavailableError(`Cannot tell what is held: ${what} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, { cause, retryable, ...AGAIN })
+  return new HoldUnavailableError(`Cannot tell what is held: ${what} cannot be read: ${messageOf(cause)}`, { cause, retryable, ...AGAIN })
 }

@@ -1,4 +1,5 @@
 /** What a sweep decides by: what is held, and what stores refer to, as they are at one time. */
+import { messageOf } from '../error-message.ts'
 import { HoldUnavailableError, InternalError, isHoldfastError } from '../errors.ts'
 import type { PayloadReferences } from '../payload-store.ts'
 import { type HeldBy, HeldCursor } from './held-cursor.ts'
@@ -118,7 +119,7 @@ async function openView({ store, payloadIds }: StoreView, signal: AbortSignal | 
 
 function unreadable({ storeId }: PayloadReferences, cause: unknown, signal?: AbortSignal): unknown {
   if (signal?.aborted === true) return signal.reason
-  return new HoldUnavailableError(`Cannot tell what the store "${storeId}" refers to: ${cause instanceof Error ? cause.message : String(cause)}`, {
+  return new HoldUnavailableError(`Cannot tell what the store "${storeId}" refers to: ${messageOf(cause)}`, {
     cause,
     retryable: isHoldfastError(cause) ? cause.retryable : undefined,
     hint: 'Nothing was deleted. Make the store readable, then try again',

@@ -1,6 +1,7 @@
 /** Restores and rollbacks as jobs of a catalog. A catalog that fails is no reason to leave a store unrestored: it is warned of. */
 import type { Catalog, JobProgress, JobProgressed } from '../catalog/catalog.ts'
 import { JobLog, type NewJob } from '../catalog/job-log.ts'
+import { messageOf } from '../error-message.ts'
 import { BackupAbortedError, CatalogUnavailableError, isHoldfastError } from '../errors.ts'
 import type { Swappable } from '../swappable.ts'
 
@@ -65,6 +66,6 @@ function isAbort(error: unknown, signal: AbortSignal): boolean {
 }
 
 function unrecorded(kind: NewJob['kind'], cause: unknown): CatalogUnavailableError {
-  const reason = cause instanceof Error ? cause.message : String(cause)
+  const reason = messageOf(cause)
   return new CatalogUnavailableError(`The ${kind} is not recorded as it was: ${reason}`, { cause })
 }

@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import type { Catalog } from '../../catalog/catalog.ts'
 import { type LevelCatalogOptions, levelCatalog } from '../../catalog/level-catalog.ts'
+import { messageOf } from '../../error-message.ts'
 import { CatalogUnavailableError } from '../../errors.ts'
 import { isSystemError, nodeFiles } from '../../files.ts'
 
@@ -51,6 +52,6 @@ async function findDirectory(path: string, create: boolean): Promise<string> {
     if (!create && isSystemError(cause, 'ENOENT')) {
       throw new CatalogUnavailableError(`Cannot open the catalog at "${path}": there is none`, { cause, hint: LOST, retryable: false })
     }
-    throw new CatalogUnavailableError(`Cannot open the catalog at "${path}": ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+    throw new CatalogUnavailableError(`Cannot open the catalog at "${path}": ${messageOf(cause)}`, { cause })
   }
 }

@@ -10,7 +10,7 @@ export function openFailure(path: string, error: unknown): HoldfastError {
   if (codeOf(reason) === 'LEVEL_LOCKED') {
     return new StoreNotDrainedError(`Cannot open "${path}": another process has it open`, { cause: error })
   }
-  const text = reason instanceof Error ? reason.message : String(reason)
+  const text = messageOf(reason)
   if (isFullDisk(text)) return new DestinationNoSpaceError(`Cannot open "${path}": ${text}`, { cause: error })
   return new StoreUnavailableError(`Cannot open "${path}": ${text}`, { cause: error, hint: hintFor(codeOf(reason)) })
 }

@@ -1,4 +1,5 @@
 /** What holds the payload IDs of a snapshot against another source in the same snapshot. */
+import { messageOf } from '../../error-message.ts'
 import { RecordInvalidError, StoreInconsistentError } from '../../errors.ts'
 import type { StoredRecord, TextColumns } from '../../snapshot/records.ts'
 import { type Value, nameOfKey } from './key-spans.ts'
@@ -37,7 +38,7 @@ export function recordCounter(counter: PayloadIdCounter): FrameCounter {
         try {
           add(key, value, name)
         } catch (cause) {
-          const message = cause instanceof Error ? cause.message : String(cause)
+          const message = messageOf(cause)
           throw new RecordInvalidError(`Cannot back up record ${JSON.stringify(nameOfKey(key))}: ${message}`, { cause, details: { key: nameOfKey(key) } })
         }
       }

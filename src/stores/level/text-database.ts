@@ -1,5 +1,6 @@
 /** An abstract-level database as the metadata store uses it: text in, text out, and the store's own errors. */
 import type { AbstractLevel, AbstractSnapshot } from 'abstract-level'
+import { messageOf } from '../../error-message.ts'
 import { BackupUnsupportedError, StoreNotDrainedError, StoreUnavailableError } from '../../errors.ts'
 import type { KeyRange } from './keys.ts'
 
@@ -208,6 +209,6 @@ function isLocked(error: unknown): boolean {
 }
 
 function unavailable(verb: string, cause: unknown): StoreUnavailableError {
-  const reason = cause instanceof Error ? cause.message : String(cause)
+  const reason = messageOf(cause)
   return new StoreUnavailableError(`Cannot ${verb} the metadata store: ${reason}`, { cause })
 }

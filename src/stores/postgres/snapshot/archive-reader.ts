@@ -1,4 +1,5 @@
 /** Reads the archive from the frames of a stream, and checks that it is what FORMAT.md says. */
+import { messageOf } from '../../../error-message.ts'
 import { RestoreCorruptError } from '../../../errors.ts'
 import { NAME } from '../../../snapshot/control.ts'
 import type { DataFrame, SnapshotReader } from '../../../snapshot/snapshot-reader.ts'
@@ -113,7 +114,7 @@ function entryOf(frame: DataFrame, tailBytes = 0): ReturnType<typeof decodeTarEn
   try {
     return decodeTarEntry(Buffer.from(buffer, byteOffset, byteLength), { tailBytes })
   } catch (cause) {
-    throw corrupt(frame, cause instanceof Error ? cause.message : String(cause), cause)
+    throw corrupt(frame, messageOf(cause), cause)
   }
 }
 

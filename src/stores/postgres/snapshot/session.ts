@@ -1,5 +1,6 @@
 /** One connection in one transaction. */
 import { setTimeout as delay } from 'node:timers/promises'
+import { messageOf } from '../../../error-message.ts'
 import { BackupUnsupportedError, InternalError, isHoldfastError } from '../../../errors.ts'
 import type { Interrupt } from '../../common/interrupt.ts'
 import { type Patience, answerWithin, takeClient } from './answers.ts'
@@ -217,5 +218,5 @@ export class Session {
 
 function sessionError(error: unknown, failures: FailureOptions): Error {
   if (isHoldfastError(error) || sqlStateOf(error) !== NOT_SUPPORTED) return postgresError(error, failures)
-  return new BackupUnsupportedError(`${failures.action}: ${error instanceof Error ? error.message : String(error)}`, { cause: error, details: { sqlState: NOT_SUPPORTED } })
+  return new BackupUnsupportedError(`${failures.action}: ${messageOf(error)}`, { cause: error, details: { sqlState: NOT_SUPPORTED } })
 }

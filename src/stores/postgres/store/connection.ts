@@ -1,4 +1,5 @@
 /** A connection of a pool as the store uses it, and how the tables are named on it. */
+import { messageOf } from '../../../error-message.ts'
 import { InternalError, StoreUnavailableError } from '../../../errors.ts'
 import type { Patience } from '../snapshot/answers.ts'
 import { type PostgresClient, quoteName, quoteText } from '../snapshot/client.ts'
@@ -158,7 +159,7 @@ export class Connection implements View {
 export function storeError(error: unknown, action: string): Error {
   const state = sqlStateOf(error)
   if (state !== undefined && /^2[23]/.test(state)) {
-    return new InternalError(`${action}: ${error instanceof Error ? error.message : String(error)}`, { cause: error, details: { sqlState: state } })
+    return new InternalError(`${action}: ${messageOf(error)}`, { cause: error, details: { sqlState: state } })
   }
   return postgresError(error, { action, badData: 'invalid' })
 }
