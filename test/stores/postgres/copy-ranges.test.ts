@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { copyRanges } from '../../../src/stores/postgres/snapshot/copy-ranges.ts'
+import { CopyRanges } from '../../../src/stores/postgres/snapshot/copy-ranges.ts'
 import type { FoundTable } from '../../../src/stores/postgres/snapshot/definition.ts'
 
 const LARGE: FoundTable = { name: 'large', oid: 1, format: 'binary', isHeap: true, columns: [{ name: 'id', type: 'bigint' }] }
@@ -11,10 +11,19 @@ const SIZES = [
   { table: { ...LARGE, name: 'bare', format: 'text' as const, columns: [] }, pages: 1 },
 ]
 
-const texts = (readers: number): string[] => [...copyRanges(SIZES, { schema: 's', pageBytes: 8192, readers })].map(({ text }) => text)
+/** All ranges, the next as large as the last of these. */
+function texts(...bytes: number[]): string[] {
+  const ranges = new CopyRanges(SIZES, { schema: 's', pageBytes: 8192 })
+  const found: string[] = []
+  for (let size = bytes.shift() ?? 0; ; size = bytes.shift() ?? size) {
+    const range = ranges.next(size)
+    if (range === undefined) return found
+    found.push(range.text)
+  }
+}
 
-test.each([0, 1])('copyRanges() copies every table that is not empty whole for %i readers', (readers) => {
-  expect(texts(readers)).toEqual([
+test('CopyRanges gives every table that is not empty whole where there is no limit', () => {
+  expect(texts(Infinity)).toEqual([
     'COPY "s"."large" ("id") TO STDOUT (FORMAT binary)',
     'COPY "s"."small" ("id") TO STDOUT (FORMAT binary)',
     'COPY "s"."other" ("id") TO STDOUT (FORMAT binary)',
@@ -22,13 +31,19 @@ test.each([0, 1])('copyRanges() copies every table that is not empty whole for %
   ])
 })
 
-test('copyRanges() cuts large tables into ranges of pages for several readers, the last of them without an end', () => {
-  expect(texts(2)).toEqual([
+test('CopyRanges cuts large tables into ranges of pages, each as large as it is asked for, the last of them without an end', () => {
+  expect(texts(4 * 1024 * 1024)).toEqual([
     `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid < '(512,0)') TO STDOUT (FORMAT binary)`,
     `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid >= '(512,0)' AND ctid < '(1024,0)') TO STDOUT (FORMAT binary)`,
     `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid >= '(1024,0)') TO STDOUT (FORMAT binary)`,
     'COPY "s"."small" ("id") TO STDOUT (FORMAT binary)',
     'COPY "s"."other" ("id") TO STDOUT (FORMAT binary)',
     'COPY "s"."bare" TO STDOUT (FORMAT text)',
+  ])
+  expect(texts(1, 8 * 8192 + 5000, Infinity).slice(0, 4)).toEqual([
+    `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid < '(1,0)') TO STDOUT (FORMAT binary)`,
+    `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid >= '(1,0)' AND ctid < '(9,0)') TO STDOUT (FORMAT binary)`,
+    `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid >= '(9,0)') TO STDOUT (FORMAT binary)`,
+    'COPY "s"."small" ("id") TO STDOUT (FORMAT binary)',
   ])
 })

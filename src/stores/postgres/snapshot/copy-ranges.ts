@@ -4,9 +4,8 @@ import { quoteName } from './client.ts'
 import { CopyOut } from './copy-out.ts'
 import type { FoundTable } from './definition.ts'
 import type { Session } from './session.ts'
+import type { Stride } from './stride.ts'
 
-/** How many pages of a table one COPY reads: about as many bytes as are read ahead of the stream. */
-const RANGE_BYTES: number = 4 * 1024 * 1024
 /** How much is kept of a COPY whose turn has not come. */
 const READ_AHEAD_BYTES: number = 6 * 1024 * 1024
 /** COPY commands that are begun and not yet written, for each connection. */
@@ -28,26 +27,36 @@ export interface TableSize {
 export interface CopyRangesOptions {
   readonly schema: string
   readonly pageBytes: number
-  /** How many connections read tables at once. */
-  readonly readers: number
 }
 
-/**
- * The ranges of all tables, in order. The last of a table has no end: it takes whatever there is. A table that one connection reads is one
- * range: the server then reads it with a sixth less work, and through a few pages of its memory instead of all, which others need.
- */
-export function* copyRanges(sizes: readonly TableSize[], { schema, pageBytes, readers }: CopyRangesOptions): Generator<CopyRange, void, undefined> {
-  const step = readers > 1 ? Math.max(1, Math.floor(RANGE_BYTES / pageBytes)) : Infinity
-  for (const [index, { table, pages }] of sizes.entries()) {
-    if (pages === 0) continue
-    for (let from = 0; from < pages; from += step) {
-      const conditions = [
-        ...(from > 0 ? [`ctid >= '(${from},0)'`] : []),
-        ...(table.isHeap && from + step < pages ? [`ctid < '(${from + step},0)'`] : []),
-      ]
-      yield { table: index, text: copyText(table, schema, conditions), format: table.format }
-      if (!table.isHeap) break
-    }
+/** The ranges of all tables, in order, each cut when it is asked for. The last of a table has no end: it takes whatever there is. */
+export class CopyRanges {
+  readonly #options: CopyRangesOptions
+  /** Tables that are not read to their end. */
+  readonly #left: (TableSize & { readonly index: number })[]
+  /** The first page of the first of them that no range has. */
+  #from = 0
+
+  constructor(sizes: readonly TableSize[], options: CopyRangesOptions) {
+    this.#options = options
+    this.#left = sizes.map((size, index) => ({ ...size, index })).filter(({ pages }) => pages > 0)
+  }
+
+  /**
+   * The next range, of about as many bytes; `undefined` when there are no more. A table that is one range is read with a sixth less work, and
+   * through a few pages of the server's memory instead of all, which others need.
+   */
+  next(bytes: number): CopyRange | undefined {
+    const [current] = this.#left
+    if (current === undefined) return undefined
+    const { table, pages, index } = current
+    const from = this.#from
+    const to = table.isHeap ? from + Math.max(1, Math.floor(bytes / this.#options.pageBytes)) : pages
+    const isLast = to >= pages
+    const conditions = [...(from > 0 ? [`ctid >= '(${from},0)'`] : []), ...(isLast ? [] : [`ctid < '(${to},0)'`])]
+    this.#from = isLast ? 0 : to
+    if (isLast) this.#left.shift()
+    return { table: index, text: copyText(table, this.#options.schema, conditions), format: table.format }
   }
 }
 
@@ -59,7 +68,8 @@ export interface RunningCopy {
 
 /** Runs COPY commands on several sessions and gives them in order, so that each is read while those after it are under way. */
 export class CopyRunner {
-  readonly #ranges: Iterator<CopyRange>
+  readonly #ranges: CopyRanges
+  readonly #stride: Stride
   readonly #interrupt: Interrupt
   readonly #running: RunningCopy[] = []
   #sessions = 0
@@ -68,17 +78,20 @@ export class CopyRunner {
   #wakeReader: (() => void) | undefined
   readonly #wakeRunners = new Set<() => void>()
 
-  constructor(ranges: Iterator<CopyRange>, interrupt: Interrupt) {
+  constructor(ranges: CopyRanges, { stride, interrupt }: { readonly stride: Stride; readonly interrupt: Interrupt }) {
     this.#ranges = ranges
+    this.#stride = stride
     this.#interrupt = interrupt
   }
 
   /** Takes ranges until there are none. What it fails with is the interrupt's. */
   async run(session: Session): Promise<void> {
     this.#sessions++
-    while (await this.#mayBegin()) {
-      const { value: range, done } = this.#ranges.next()
-      if (done === true) {
+    for (;;) {
+      await this.#interrupt.race(this.#stride.look(session))
+      if (!(await this.#mayBegin())) return
+      const range = this.#ranges.next(this.#stride.bytes)
+      if (range === undefined) {
         this.#isExhausted = true
         this.#wakeReader?.()
         return
@@ -114,7 +127,8 @@ export class CopyRunner {
   }
 
   async #mayBegin(): Promise<boolean> {
-    while (!this.#isExhausted && this.#ahead >= this.#sessions * AHEAD_OF_STREAM) {
+    const limit = this.#stride.isAhead ? this.#sessions * AHEAD_OF_STREAM : 1
+    while (!this.#isExhausted && this.#ahead >= limit) {
       await this.#interrupt.race(
         new Promise<void>((resolve) => {
           this.#wakeRunners.add(resolve)

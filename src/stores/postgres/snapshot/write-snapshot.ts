@@ -7,11 +7,12 @@ import { andAlso } from '../../common/clean-up.ts'
 import { directoriesOf, planSections } from './archive.ts'
 import { ArchiveWriter } from './archive-writer.ts'
 import type { PostgresPool } from './client.ts'
-import { CopyRunner, copyRanges } from './copy-ranges.ts'
+import { CopyRanges, CopyRunner } from './copy-ranges.ts'
 import { readPayloadIds } from './payload-id-query.ts'
 import { ReferenceTally, checkReferences } from './reference-count.ts'
 import { type SchemaViewOptions, SchemaView } from './schema-view.ts'
 import type { Session } from './session.ts'
+import { type Stride, CarefulStride, steadyStride } from './stride.ts'
 
 export interface WriteSnapshotOptions extends SchemaViewOptions {
   readonly payloadIdsQuery: string
@@ -52,7 +53,7 @@ async function writeView(view: SchemaView, sink: SnapshotSink, options: ViewOpti
   const sections = planSections(tables)
   const writer = new SnapshotWriter(sink, { storeKind, storeId, schemaVersion, sections: sections.names, createdAtMs: view.state.openedAtMs })
   const archive = new ArchiveWriter(writer, { schema: { tables, sequences: found.sequences }, sections, allocate, onProgress })
-  const runner = new CopyRunner(copyRanges(sizes, { schema, pageBytes, readers: connections - 1 }), interrupt)
+  const runner = new CopyRunner(new CopyRanges(sizes, { schema, pageBytes }), { stride: strideOf(connections), interrupt })
   const reading = view.read(runner, (session) => readReferences(session, options))
   // Its failure reaches every wait through the interrupt, and is thrown below.
   reading.catch((error: unknown) => interrupt.fail(error))
@@ -69,6 +70,12 @@ async function writeView(view: SchemaView, sink: SnapshotSink, options: ViewOpti
   const payloadIds = await builder.finish()
   await writer.finish({ count: payloadIds.size, digest: payloadIds.digest }).catch((error: unknown) => andAlso(error, () => payloadIds.close()))
   return payloadIds
+}
+
+/** One connection gives way to others; of two, one reads the tables, each in one COPY. */
+function strideOf(connections: number): Stride {
+  if (connections === 1) return new CarefulStride()
+  return connections === 2 ? steadyStride(Infinity) : steadyStride()
 }
 
 async function readReferences(session: Session, { schema, payloadIdsQuery, countQuery, builder, interrupt }: ViewOptions): Promise<void> {
