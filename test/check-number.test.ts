@@ -14,7 +14,7 @@ import { recover } from '../src/restore/recover.ts'
 import { restoreBackup } from '../src/restore/restore-backup.ts'
 import { rollback } from '../src/restore/rollback.ts'
 import { openMemoryStore } from '../src/stores/memory/index.ts'
-import { openPostgresStore, postgresBackupable } from '../src/stores/postgres/index.ts'
+import { PostgresMetadataStore, openPostgresStore, postgresBackupable } from '../src/stores/postgres/index.ts'
 import { publish, takeBackup } from './restore/publish.ts'
 import { newHolds } from './holds/holds.ts'
 import { tempDir } from './support/temp-dir.ts'
@@ -36,6 +36,8 @@ const OPTIONS: readonly (readonly [name: string, bad: readonly number[], give: (
   ['swapTimeoutMs', WAITS, (swapTimeoutMs) => openPostgresStore({ connection: pool, schema: 'meta', swapTimeoutMs })],
   ['lockTimeoutMs', [...WAITS, 0], (lockTimeoutMs) => postgresBackupable(pool, { schema: 'meta', payloadIds: '', schemaVersion: 1, lockTimeoutMs })],
   ['connections', [...LIMITS, 0, 1.5, 17], (connections) => postgresBackupable(pool, { schema: 'meta', payloadIds: '', schemaVersion: 1, connections })],
+  ['connections', [...LIMITS, 0, 1.5, 17], (connections) => openPostgresStore({ connection: pool, schema: 'meta', connections })],
+  ['connections', [...LIMITS, 0, 1.5, 17], (connections) => PostgresMetadataStore.open(pool, { schema: 'meta', connections })],
   ['drainTimeoutMs', WAITS, async (drainTimeoutMs) => rollback({ target: await openMemoryStore(), drainTimeoutMs })],
   ['drainTimeoutMs', WAITS, async (drainTimeoutMs) => recover(await openMemoryStore(), { drainTimeoutMs })],
   ['timeoutMs', WAITS, async (timeoutMs) => (await openMemoryStore()).drain({ timeoutMs })],

@@ -54,9 +54,18 @@ export async function emptySchema(pool: Pool, schema: string): Promise<void> {
   await pool.query(`DROP SCHEMA IF EXISTS ${schema} CASCADE; CREATE SCHEMA ${schema}; SET search_path = ${schema}; ${DEFINITIONS}; RESET search_path`)
 }
 
+export interface SchemaBackupableOptions {
+  readonly connections?: number
+  /** Whether what is referred to is counted by another way too, as by a metadata store. */
+  readonly isCounted?: boolean
+}
+
+const COUNT_PAYLOAD_IDS = 'SELECT count(*), sum(hashtextextended(payload_id COLLATE "C", 0)) AS digest FROM blocks'
+
 /** With two connections a backup is at its fastest; the default is what gives way to the server's own queries. */
-export function schemaBackupable(pool: Pool, schema: string, { connections }: { readonly connections?: number } = {}): Backupable {
-  return postgresBackupable(pool, { schema, payloadIds: 'SELECT payload_id FROM blocks', schemaVersion: 1, connections })
+export function schemaBackupable(pool: Pool, schema: string, { connections, isCounted = false }: SchemaBackupableOptions = {}): Backupable {
+  const countPayloadIds = isCounted ? COUNT_PAYLOAD_IDS : undefined
+  return postgresBackupable(pool, { schema, payloadIds: 'SELECT payload_id FROM blocks', countPayloadIds, schemaVersion: 1, connections })
 }
 
 /** Whether a program is there, and for pg_dump, new enough for the server. */

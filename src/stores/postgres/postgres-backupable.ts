@@ -43,8 +43,8 @@ export interface PostgresBackupableOptions {
   readonly writersLock?: readonly [number, number] | undefined
   /**
    * How many connections a backup reads with. Each takes one of the server's; a pool that has fewer gives what it has. One gives way: while
-   * other sessions are at work on the server, as far as its role is told of them, it reads two pages at a time, and takes about four times as long. More
-   * read as fast as they can, whoever waits: of two, one reads the payload IDs and one the tables, each in one scan; more than two read ranges
+   * other sessions are at work on the server it reads two pages at a time, and takes about four times as long; so it does where its role is not told what
+   * they do, as a member of `pg_read_all_stats` is. More read as fast as they can, whoever waits: of two, one reads the payload IDs and one the tables, each in one scan; more than two read ranges
    * of large tables at once, which pushes other pages out of the server's memory.
    * @default 1
    */
@@ -69,7 +69,8 @@ export interface PostgresBackupableOptions {
 }
 
 const DEFAULT_CONNECTIONS = 1
-const MAX_CONNECTIONS = 16
+/** The most that a backup may read with. */
+export const MAX_CONNECTIONS = 16
 const DEFAULT_LOCK_TIMEOUT_MS = 10_000
 
 /**

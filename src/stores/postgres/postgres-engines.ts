@@ -13,13 +13,13 @@ export interface PostgresEngines {
   create(schema: string, storeId: string): Promise<MetadataStore>
 }
 
-export type PostgresEnginesOptions = Pick<PostgresMetadataStoreOptions, 'clock' | 'answerTimeoutMs'>
+export type PostgresEnginesOptions = Pick<PostgresMetadataStoreOptions, 'clock' | 'answerTimeoutMs' | 'connections'>
 
 /** Metadata stores in the schemas of a database. The pool stays the caller's. */
-export function postgresEngines(pool: PostgresPool, { clock, answerTimeoutMs }: PostgresEnginesOptions): PostgresEngines {
+export function postgresEngines(pool: PostgresPool, { clock, answerTimeoutMs, connections }: PostgresEnginesOptions): PostgresEngines {
   return {
     schemaVersion: SCHEMA_VERSION,
-    open: (schema, storeId) => PostgresMetadataStore.open(pool, { schema, storeId, create: false, clock, answerTimeoutMs }),
-    create: (schema, storeId) => PostgresMetadataStore.open(pool, { schema, storeId, create: true, clock, answerTimeoutMs }),
+    open: (schema, storeId) => PostgresMetadataStore.open(pool, { schema, storeId, create: false, clock, answerTimeoutMs, connections }),
+    create: (schema, storeId) => PostgresMetadataStore.open(pool, { schema, storeId, create: true, clock, answerTimeoutMs, connections }),
   }
 }

@@ -19,7 +19,7 @@ import type {
 import * as check from '../../metadata/validate.ts'
 import type { PayloadIdSet } from '../../payload-ids.ts'
 import { SCHEMA_VERSION, migrate } from './migrations.ts'
-import { postgresBackupable } from './postgres-backupable.ts'
+import { MAX_CONNECTIONS, postgresBackupable } from './postgres-backupable.ts'
 import { PostgresMetadataReader } from './postgres-metadata-reader.ts'
 import { PostgresMetadataView } from './postgres-metadata-view.ts'
 import { ANSWER_TIMEOUT_MS } from './snapshot/answers.ts'
@@ -47,6 +47,8 @@ export interface PostgresMetadataStoreOptions {
    * asked over another connection whether it is at work. @default 60,000
    */
   readonly answerTimeoutMs?: number | undefined
+  /** How many connections a backup reads with, 1 to 16, as `postgresBackupable` says: one gives way to whoever else is at work on the server, more do not. @default 1 */
+  readonly connections?: number | undefined
   /** How long opening waits for another process that makes the same store, or brings it up to date, in milliseconds. @default 30,000 */
   readonly lockTimeoutMs?: number | undefined
 }
@@ -97,13 +99,14 @@ export class PostgresMetadataStore extends PostgresMetadataReader implements Met
     const { schema, create = true } = options
     checkSchemaName(schema)
     const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
+    checkWholeNumber('connections', options.connections ?? 1, { least: 1, most: MAX_CONNECTIONS })
     const lockTimeoutMs = checkWholeNumber('lockTimeoutMs', options.lockTimeoutMs ?? OPEN_LOCK_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
     const storeId = await migrate(pool, { schema, create, storeId: options.storeId, lockTimeoutMs, answerTimeoutMs })
     return new PostgresMetadataStore(pool, { ...options, storeId, answerTimeoutMs })
   }
 
   private constructor(pool: PostgresPool, options: PostgresMetadataStoreOptions & { readonly storeId: string; readonly answerTimeoutMs: number }) {
-    const { schema, storeId, answerTimeoutMs, clock = Date.now } = options
+    const { schema, storeId, answerTimeoutMs, connections, clock = Date.now } = options
     const db = new SchemaDatabase(pool, { schema, answerTimeoutMs })
     super(db)
     this.storeId = storeId
@@ -118,6 +121,7 @@ export class PostgresMetadataStore extends PostgresMetadataReader implements Met
       leaveOut: OWN_TABLES,
       writersLock: writeLockKey(schema),
       answerTimeoutMs,
+      connections,
     })
   }
 

@@ -2,12 +2,14 @@ import { expect, test } from 'vitest'
 import { CopyRanges } from '../../../src/stores/postgres/snapshot/copy-ranges.ts'
 import type { FoundTable } from '../../../src/stores/postgres/snapshot/definition.ts'
 
-const LARGE: FoundTable = { name: 'large', oid: 1, format: 'binary', isHeap: true, columns: [{ name: 'id', type: 'bigint' }] }
+const LARGE: FoundTable = { name: 'large', oid: 1, format: 'binary', hasRanges: true, columns: [{ name: 'id', type: 'bigint' }] }
 const SIZES = [
   { table: LARGE, pages: 1025 },
   { table: { ...LARGE, name: 'small' }, pages: 512 },
-  { table: { ...LARGE, name: 'other', isHeap: false }, pages: 1025 },
+  { table: { ...LARGE, name: 'other', hasRanges: false }, pages: 1025 },
   { table: { ...LARGE, name: 'empty' }, pages: 0 },
+  // Where its rows are is for its access method to know.
+  { table: { ...LARGE, name: 'elsewhere', hasRanges: false }, pages: 0 },
   { table: { ...LARGE, name: 'bare', format: 'text' as const, columns: [] }, pages: 1 },
 ]
 
@@ -27,23 +29,25 @@ test('CopyRanges gives every table that is not empty whole where there is no lim
     'COPY "s"."large" ("id") TO STDOUT (FORMAT binary)',
     'COPY "s"."small" ("id") TO STDOUT (FORMAT binary)',
     'COPY "s"."other" ("id") TO STDOUT (FORMAT binary)',
+    'COPY "s"."elsewhere" ("id") TO STDOUT (FORMAT binary)',
     'COPY "s"."bare" TO STDOUT (FORMAT text)',
   ])
 })
 
 test('CopyRanges cuts large tables into ranges of pages, each as large as it is asked for, the last of them without an end', () => {
   expect(texts(4 * 1024 * 1024)).toEqual([
-    `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid < '(512,0)') TO STDOUT (FORMAT binary)`,
-    `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid >= '(512,0)' AND ctid < '(1024,0)') TO STDOUT (FORMAT binary)`,
-    `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid >= '(1024,0)') TO STDOUT (FORMAT binary)`,
+    `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid < '(512,0)') TO STDOUT (FORMAT binary); ROLLBACK TO SAVEPOINT holdfast`,
+    `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid >= '(512,0)' AND ctid < '(1024,0)') TO STDOUT (FORMAT binary); ROLLBACK TO SAVEPOINT holdfast`,
+    `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid >= '(1024,0)') TO STDOUT (FORMAT binary); ROLLBACK TO SAVEPOINT holdfast`,
     'COPY "s"."small" ("id") TO STDOUT (FORMAT binary)',
     'COPY "s"."other" ("id") TO STDOUT (FORMAT binary)',
+    'COPY "s"."elsewhere" ("id") TO STDOUT (FORMAT binary)',
     'COPY "s"."bare" TO STDOUT (FORMAT text)',
   ])
   expect(texts(1, 8 * 8192 + 5000, Infinity).slice(0, 4)).toEqual([
-    `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid < '(1,0)') TO STDOUT (FORMAT binary)`,
-    `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid >= '(1,0)' AND ctid < '(9,0)') TO STDOUT (FORMAT binary)`,
-    `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid >= '(9,0)') TO STDOUT (FORMAT binary)`,
+    `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid < '(1,0)') TO STDOUT (FORMAT binary); ROLLBACK TO SAVEPOINT holdfast`,
+    `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid >= '(1,0)' AND ctid < '(9,0)') TO STDOUT (FORMAT binary); ROLLBACK TO SAVEPOINT holdfast`,
+    `COPY (SELECT "id" FROM ONLY "s"."large" WHERE ctid >= '(9,0)') TO STDOUT (FORMAT binary); ROLLBACK TO SAVEPOINT holdfast`,
     'COPY "s"."small" ("id") TO STDOUT (FORMAT binary)',
   ])
 })

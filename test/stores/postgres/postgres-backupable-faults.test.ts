@@ -140,7 +140,8 @@ async function watched(worker: boolean, through: PoolConfig = {}): Promise<Watch
   const pool = new Pool({ ...connectionTo(await serverUrl()), ...through, max: 4, application_name: name })
   pool.on('error', () => undefined)
   onTestFinished(() => pool.end())
-  const fixture = await openFixture({ worker, connections: 2 })
+  // One gives way to others, two do not.
+  const fixture = await openFixture({ worker, connections: worker ? 2 : 1 })
   onTestFinished(fixture.cleanup)
   const shared = await sharedPool()
   return {

@@ -100,16 +100,30 @@ describe('PostgresMetadataStore backup() and restore()', () => {
     expect(rows).toEqual([{ owner: role }])
   })
 
-  test('payload IDs can be read from the indexes alone, in order', async () => {
+  test.each([false, true])('payload IDs can be read from the indexes alone, in order (gently: %s)', async (isGentle) => {
     const store = await openStore()
     const pool = await sharedPool()
     await inSchema(pool, store.schema, async (client) => {
       await client.query('SET LOCAL enable_sort = off')
-      const { rows } = await client.query<{ 'QUERY PLAN': string }>(`EXPLAIN ${payloadIdCommand(PAYLOAD_IDS).replace(/^COPY \(([^]*)\) TO STDOUT$/, '$1')}`)
+      const { rows } = await client.query<{ 'QUERY PLAN': string }>(`EXPLAIN ${payloadIdCommand(PAYLOAD_IDS, { isGentle }).replace(/^COPY \(([^]*)\) TO STDOUT$/, '$1')}`)
       const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
       for (const index of ['inodes_payload_id', 'blocks_payload_id', 'upload_blocks_payload_id']) expect(plan).toContain(index)
       expect(plan).not.toContain('Sort  ')
     })
+  })
+
+  test.each([undefined, 2])('a backup reads with as many connections as the store is opened with (%s)', async (connections) => {
+    const name = `holdfast test ${Math.random().toString(36).slice(2)}`
+    const store = await openStore({ pool: await testPool({ application_name: name }), connections })
+    await fillStore(store)
+    const pool = await sharedPool()
+    let most = 0
+    const onWrite = async (): Promise<void> => {
+      const { rows } = await pool.query('SELECT FROM pg_stat_activity WHERE application_name = $1 AND xact_start IS NOT NULL', [name])
+      most = Math.max(most, rows.length)
+    }
+    await snapshotOf(store, { onWrite })
+    expect(most).toBe(connections ?? 1)
   })
 
   test('restore() is refused with restore_in_progress while writers are held off, and a backup is not', async () => {

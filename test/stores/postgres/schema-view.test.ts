@@ -1,9 +1,9 @@
 /** How a backup comes to one instant of a schema that is being changed. */
 import { expect, onTestFinished, test } from 'vitest'
 import { type PostgresBackupableOptions, postgresBackupable } from '../../../src/stores/postgres/postgres-backupable.ts'
-import { refused, snapshotOf } from '../../conformance/backupable-fixture.ts'
+import { type Snapshot, refused, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { newSchema, quote, sharedPool } from './schemas.ts'
-import { serverUrl } from './server.ts'
+import { serverUrl, testPool } from './server.ts'
 import { type StatementHooks, statementPool } from './statement-pool.ts'
 
 const NO_PAYLOADS = 'SELECT NULL::text WHERE false'
@@ -79,5 +79,56 @@ test('backup() of a schema that is replaced while it is read fails, to be tried 
   }
   const error = await refused(snapshotOf(store, { onWrite }), 'store_unavailable')
   expect(error).toMatchObject({ retryable: true, message: `Cannot back up the schema "${schema}": its tables were replaced meanwhile` })
+  expect((await snapshotOf(store)).summary.records).toMatchObject({ t: 1 })
+})
+
+/** A schema whose first table is read for as long as a test wants. */
+async function slow(connections: number): Promise<{ readonly name: string; readonly backup: (meanwhile: () => Promise<void>) => Promise<Snapshot> }> {
+  const shared = await sharedPool()
+  const fill = (name: string, rows: number): string =>
+    `CREATE TABLE ${name} (n int PRIMARY KEY, payload text, filling text); INSERT INTO ${name} SELECT n, md5(n::text), repeat(md5(n::text), 30) FROM generate_series(1, ${rows}) n; CREATE INDEX ON ${name} (payload);`
+  const { schema, drop } = await newSchema(shared, fill('a', 30_000) + fill('b', 300) + fill('c', 300))
+  onTestFinished(drop)
+  const pool = await testPool({ max: 4 })
+  const store = postgresBackupable(pool, { schema, payloadIds: 'SELECT payload FROM a UNION SELECT payload FROM b', schemaVersion: 1, connections, worker: false, lockTimeoutMs: 5000 })
+  return {
+    name: quote(schema),
+    async backup(meanwhile) {
+      let running: Promise<void> | undefined
+      const snapshot = await snapshotOf(store, { onWrite: async () => (running ??= meanwhile()) })
+      expect(running).toBeDefined()
+      return snapshot
+    },
+  }
+}
+
+test.each([1, 2, 3, 4])('backup() by %i connections ends though somebody waits to change the definition of a table, and is before all that wait with them', async (connections) => {
+  const shared = await sharedPool()
+  const { name, backup } = await slow(connections)
+  let altering: Promise<unknown> = Promise.resolve()
+  const { summary } = await backup(async () => {
+    altering = shared.query(`ALTER TABLE ${name}.b ADD COLUMN more int`)
+    await expect.poll(async () => (await shared.query(`SELECT FROM pg_locks WHERE NOT granted AND relation = '${name}.b'::regclass`)).rows, { timeout: 5000 }).toHaveLength(1)
+  })
+  expect(summary.records).toEqual({ schema: 2, a: 30_000, b: 300, c: 300, end: 1 })
+  await altering
+})
+
+test('backup() lets an index be made anew meanwhile, and the table be read and written', async () => {
+  const shared = await sharedPool()
+  const { name, backup } = await slow(1)
+  const { summary } = await backup(async () => {
+    await shared.query(`REINDEX TABLE ${name}.a`)
+    await shared.query(`INSERT INTO ${name}.a VALUES (0)`)
+    await shared.query(`SELECT FROM ${name}.a WHERE n = 0`)
+  })
+  expect(summary.records).toMatchObject({ a: 30_000 })
+})
+
+test('backup() waits longer than answerTimeoutMs for a statement of a server that keeps no record of what sessions do', async () => {
+  const { schema, drop } = await newSchema(await sharedPool(), 'CREATE TABLE t (payload text); INSERT INTO t VALUES (NULL)')
+  onTestFinished(drop)
+  const pool = await testPool({ max: 4, options: '-c track_activities=off' })
+  const store = postgresBackupable(pool, { schema, payloadIds: 'SELECT payload FROM t, pg_sleep(1.5)', schemaVersion: 1, worker: false, answerTimeoutMs: 300 })
   expect((await snapshotOf(store)).summary.records).toMatchObject({ t: 1 })
 })

@@ -3,7 +3,9 @@ import { equal } from 'node:assert/strict'
 import type pg from 'pg'
 import { type PostgresBackupableOptions, postgresBackupable } from '../../../src/stores/postgres/postgres-backupable.ts'
 import type { Backupable } from '../../../src/backupable.ts'
+import { openSnapshot } from '../../../src/snapshot/snapshot-reader.ts'
 import type { BackupableFixture } from '../../conformance/backupable.ts'
+import { type Snapshot, CountingSource } from '../../conformance/backupable-fixture.ts'
 import { testPool } from './server.ts'
 
 /** Foreign keys to themselves and in a circle, triggers, indexes of every form, names that need quotes, a table that is left out. */
@@ -181,4 +183,12 @@ async function mutate(pool: pg.Pool, schema: string, step: number): Promise<void
 
 export function quote(name: string): string {
   return `"${name.replaceAll('"', '""')}"`
+}
+
+/** The archive in a stream: its data frames, put together. */
+export async function archiveOf({ bytes }: Pick<Snapshot, 'bytes'>): Promise<Buffer> {
+  const reader = await openSnapshot(new CountingSource(bytes))
+  const parts: Buffer[] = []
+  for await (const { data } of reader.frames()) parts.push(Buffer.from(data))
+  return Buffer.concat(parts)
 }

@@ -12,6 +12,8 @@ export interface BackendTransaction {
 /** Gives the row of a `BackendTransaction` to the transaction that runs it. */
 export const THIS_TRANSACTION = 'SELECT pg_backend_pid() AS pid, extract(epoch FROM transaction_timestamp())::text AS started'
 
+/** Of a server that keeps no record of what sessions do, a process is known by its number alone: enough to ask, not to cancel. */
+const IS_UNRECORDED = ` OR state = 'disabled'`
 /** How long an answer may still be under way, when the server says that it was given. */
 const GRACE_MS = 1000
 const DIGITS = /^\d+(?:\.\d+)?$/
@@ -49,18 +51,18 @@ export class Backend {
 
   /** Whether the server works on what it was asked, and is not waiting for its client. It is not where it cannot be asked in time. */
   async #isAtWork(): Promise<boolean> {
-    return await this.#ask(`state NOT LIKE 'idle%' AND wait_event_type IS DISTINCT FROM 'Client'`).catch(() => false)
+    return await this.#ask(`state NOT LIKE 'idle%' AND wait_event_type IS DISTINCT FROM 'Client'`, IS_UNRECORDED).catch(() => false)
   }
 
-  /** Whether the process of this transaction is there, and the expression holds for it. */
-  async #ask(expression: string): Promise<boolean> {
+  /** Whether the process of this transaction is there, or one that is known otherwise, and the expression holds for it. */
+  async #ask(expression: string, orElse = ''): Promise<boolean> {
     const { pid, started } = this.#transaction
     if (!DIGITS.test(started)) return false
     const client = await takeClient(this.#pool, this.#timeoutMs)
     client.on('error', ignore)
     try {
       // The role that logged in may look, though the one it has changed to may not; it is left again with the end of this.
-      const text = `SELECT set_config('role', 'none', true); SELECT ${expression} AS holds FROM pg_catalog.pg_stat_activity WHERE pid = ${pid} AND extract(epoch FROM xact_start) = ${started}`
+      const text = `SELECT set_config('role', 'none', true); SELECT ${expression} AS holds FROM pg_catalog.pg_stat_activity WHERE pid = ${pid} AND (extract(epoch FROM xact_start) = ${started}${orElse})`
       const results = (await answerWithin(client.query(text), this.#timeoutMs)) as unknown as readonly { readonly rows: readonly { readonly holds: boolean }[] }[]
       client.removeListener('error', ignore)
       client.release()

@@ -131,7 +131,8 @@ export class CopyOut implements Submittable {
   }
 
   handleCommandComplete({ text }: { readonly text: string }): void {
-    if (copiedRows(text) === this.#rows) return
+    // What may follow the COPY in its text gives back its locks.
+    if (text === 'ROLLBACK' || copiedRows(text) === this.#rows) return
     this.#failure = new InternalError(`The server sent ${this.#rows} messages of rows for the command tag ${JSON.stringify(text)}`)
   }
 

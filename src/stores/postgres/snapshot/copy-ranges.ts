@@ -3,7 +3,7 @@ import type { Interrupt } from '../../common/interrupt.ts'
 import { quoteName } from './client.ts'
 import { CopyOut } from './copy-out.ts'
 import type { FoundTable } from './definition.ts'
-import type { Session } from './session.ts'
+import { type Session, LET_GO } from './session.ts'
 import type { Stride } from './stride.ts'
 
 /** How much is kept of a COPY whose turn has not come. */
@@ -14,6 +14,7 @@ const AHEAD_OF_STREAM = 2
 export interface CopyRange {
   /** Index of its table. */
   readonly table: number
+  /** The command, which takes its locks with it when it ends. */
   readonly text: string
   readonly format: FoundTable['format']
 }
@@ -39,7 +40,7 @@ export class CopyRanges {
 
   constructor(sizes: readonly TableSize[], options: CopyRangesOptions) {
     this.#options = options
-    this.#left = sizes.map((size, index) => ({ ...size, index })).filter(({ pages }) => pages > 0)
+    this.#left = sizes.map((size, index) => ({ ...size, index })).filter(({ table, pages }) => pages > 0 || !table.hasRanges)
   }
 
   /**
@@ -51,7 +52,7 @@ export class CopyRanges {
     if (current === undefined) return undefined
     const { table, pages, index } = current
     const from = this.#from
-    const to = table.isHeap ? from + Math.max(1, Math.floor(bytes / this.#options.pageBytes)) : pages
+    const to = table.hasRanges ? from + Math.max(1, Math.floor(bytes / this.#options.pageBytes)) : pages
     const isLast = to >= pages
     const conditions = [...(from > 0 ? [`ctid >= '(${from},0)'`] : []), ...(isLast ? [] : [`ctid < '(${to},0)'`])]
     this.#from = isLast ? 0 : to
@@ -144,5 +145,6 @@ function copyText({ name, columns, format }: FoundTable, schema: string, conditi
   const list = columns.map((column) => quoteName(column.name)).join(', ')
   const whole = list === '' ? path : `${path} (${list})`
   const source = conditions.length === 0 ? whole : `(SELECT ${list} FROM ONLY ${path} WHERE ${conditions.join(' AND ')})`
-  return `COPY ${source} TO STDOUT (FORMAT ${format})`
+  // A query has the indexes of its tables locked until its transaction ends: a REINDEX would wait for the backup, and everybody else for the REINDEX.
+  return `COPY ${source} TO STDOUT (FORMAT ${format})${conditions.length === 0 ? '' : `; ${LET_GO}`}`
 }

@@ -27,8 +27,8 @@ export interface FoundTable extends TableDefinition {
   readonly oid: number
   /** Binary, unless the binary form of a column's type holds what another database has not: OIDs of types, tables, functions. */
   readonly format: CopyFormat
-  /** Whether rows can be asked for by ranges of pages. */
-  readonly isHeap: boolean
+  /** Whether rows can be asked for by ranges of pages: they are a heap's, and the role may read all columns, not only some. */
+  readonly hasRanges: boolean
 }
 
 export interface FoundSchema {
@@ -43,9 +43,10 @@ export interface SchemaScope {
 }
 
 /** Tables and partitions, of which each holds rows of its own; in the order of their names' bytes. */
-export async function findTables(session: Session, scope: SchemaScope): Promise<readonly { readonly name: string; readonly oid: number; readonly isHeap: boolean }[]> {
-  const found = await session.rows<{ name: string; oid: number; kind: string; access: string | null }>(
-    `SELECT c.relname AS name, c.oid, c.relkind AS kind, am.amname AS access
+export async function findTables(session: Session, scope: SchemaScope): Promise<readonly { readonly name: string; readonly oid: number; readonly hasRanges: boolean }[]> {
+  const found = await session.rows<{ name: string; oid: number; kind: string; has_ranges: boolean }>(
+    `SELECT c.relname AS name, c.oid, c.relkind AS kind,
+       am.amname IS NOT DISTINCT FROM 'heap' AND has_table_privilege(c.oid, 'SELECT') AS has_ranges
      FROM pg_class c LEFT JOIN pg_am am ON am.oid = c.relam
      WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND c.relkind IN ('r', 'm', 'f') AND c.relname <> ALL ($2::text[])
      ORDER BY c.relname COLLATE "C"`,
@@ -59,7 +60,7 @@ export async function findTables(session: Session, scope: SchemaScope): Promise<
       details: { relations: foreign.map(({ name }) => name) },
     })
   }
-  return found.map(({ name, oid, access }) => ({ name, oid, isHeap: access === 'heap' }))
+  return found.map(({ name, oid, has_ranges: hasRanges }) => ({ name, oid, hasRanges }))
 }
 
 /** Everything that a snapshot has to know of a schema. */

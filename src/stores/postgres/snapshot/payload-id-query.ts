@@ -9,10 +9,18 @@ import type { Session } from './session.ts'
 
 const READ_AHEAD_BYTES: number = 1024 * 1024
 
-/** The command that sends what the query gives, in ascending order of bytes, without NULLs. */
-export function payloadIdCommand(query: string): string {
+/** How many payload IDs a server sends between two rests, and how long one is: about what the client needs to take them in, and more. */
+const IDS_BETWEEN_RESTS = 250
+const REST_SECONDS = 0.001
+
+/** The command that sends what the query gives, in ascending order of bytes, without NULLs; with rests, so that server and client are at work in turn. */
+export function payloadIdCommand(query: string, { isGentle }: { readonly isGentle: boolean }): string {
+  const order = 'ORDER BY id::text COLLATE "C"'
   // The query may end with a comment.
-  return `COPY (SELECT id FROM (\n${query.replace(/;\s*$/, '')}\n) AS given (id) WHERE id IS NOT NULL ORDER BY id::text COLLATE "C") TO STDOUT`
+  const given = `FROM (\n${query.replace(/;\s*$/, '')}\n) AS given (id) WHERE id IS NOT NULL`
+  if (!isGentle) return `COPY (SELECT id ${given} ${order}) TO STDOUT`
+  const rest = `CASE WHEN n % ${IDS_BETWEEN_RESTS} = 0 THEN pg_catalog.pg_sleep(${REST_SECONDS}) IS NOT NULL ELSE true END`
+  return `COPY (SELECT id FROM (SELECT id, row_number() OVER (${order}) AS n ${given}) AS sorted WHERE ${rest}) TO STDOUT`
 }
 
 const BACKSLASH = 0x5c
@@ -23,6 +31,8 @@ const MAX_NAMED = 20
 
 export interface ReadPayloadIdsOptions {
   readonly query: string
+  /** Whether the server is to rest now and then. @default false */
+  readonly isGentle?: boolean | undefined
   readonly builder: PayloadIdSetBuilder
   /** Takes all that is read, also what comes again. @default none */
   readonly tally?: ReferenceTally | undefined
@@ -30,8 +40,8 @@ export interface ReadPayloadIdsOptions {
 }
 
 /** Adds all payload IDs that the query gives. Throws `record_invalid` when it gives others, naming the first of them and how many there are. */
-export async function readPayloadIds(session: Session, { query, builder, tally, interrupt }: ReadPayloadIdsOptions): Promise<void> {
-  const copy = session.copyOut(payloadIdCommand(query), { format: 'text', limitBytes: READ_AHEAD_BYTES })
+export async function readPayloadIds(session: Session, { query, isGentle = false, builder, tally, interrupt }: ReadPayloadIdsOptions): Promise<void> {
+  const copy = session.copyOut(payloadIdCommand(query, { isGentle }), { format: 'text', limitBytes: READ_AHEAD_BYTES })
   const lines = new LineReader(builder, tally)
   for (let piece = await interrupt.race(copy.next()); piece !== undefined; piece = await interrupt.race(copy.next())) lines.take(piece)
   await copy.finished

@@ -5,7 +5,7 @@ import { type PostgresPool, quoteName, quoteText } from './client.ts'
 import type { CopyRunner, TableSize } from './copy-ranges.ts'
 import { type FoundSchema, type SchemaScope, findSchema, findTables } from './definition.ts'
 import { type FailureOptions, sqlStateOf } from './errors.ts'
-import { type SessionOptions, type SessionScope, Session } from './session.ts'
+import { type SessionOptions, type SessionScope, HOLD_ON, Session } from './session.ts'
 
 export interface SchemaViewOptions extends SchemaScope, SessionScope {
   /** How many connections read at once. */
@@ -23,12 +23,17 @@ interface ViewState {
 }
 
 const READ_ONLY = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'
-/** What sorting payload IDs may take of the server's memory before it goes to disk. */
-const SETTINGS = { work_mem: '64MB' }
+/**
+ * What sorting payload IDs may take of the server's memory before it goes to disk. Ranges of pages are read as such, and all in the order of the table: the
+ * server's other processors are for others.
+ */
+const SETTINGS = { work_mem: '64MB', enable_tidscan: 'on', max_parallel_workers_per_gather: '0' }
 /** Sequences that one query reads. */
 const SEQUENCES_AT_ONCE = 200
 /** How often the tables are found and locked anew where they change in between, or are locked in another order by what changes them. */
 const LOCK_ATTEMPTS = 3
+/** SQLSTATE: a lock is not to be had. */
+const IS_LOCKED = '55P03'
 /** SQLSTATE: a deadlock, a table that is gone. */
 const CHANGES: readonly unknown[] = ['40P01', '42P01']
 
@@ -51,7 +56,9 @@ export class SchemaView {
   static async open(pool: PostgresPool, options: SchemaViewOptions): Promise<SchemaView> {
     const session = await lockedSession(pool, options)
     try {
-      return new SchemaView(pool, options, { session, state: await options.interrupt.race(readState(session, options)) })
+      const state = await options.interrupt.race(readState(session, options))
+      await holdOn(session, options)
+      return new SchemaView(pool, options, { session, state })
     } catch (error) {
       session.destroy()
       throw error
@@ -112,18 +119,32 @@ export class SchemaView {
     for (const session of this.#sessions) session.destroy()
   }
 
-  /** One more connection on the same snapshot; `undefined` when it comes too late. */
+  /**
+   * One more connection on the same snapshot; `undefined` when it comes too late, or cannot lock the tables at once: somebody waits for the first connection
+   * to let go of them then, which would wait for this one.
+   */
   async #join(): Promise<Session | undefined> {
     const { schema } = this.#options
-    const begin = `${READ_ONLY}; SET TRANSACTION SNAPSHOT ${quoteText(this.state.snapshotId)}`
-    const session = await Session.begin(this.#pool, { ...this.#options, begin, settings: SETTINGS, failures: failuresOf(schema) }).catch((error: unknown) => {
+    const session = await this.#joined().catch((error: unknown) => {
+      if (sqlStateOf(error) === IS_LOCKED) return undefined
       throw isSnapshotGone(error) ? new StoreUnavailableError(`Cannot back up the schema "${schema}": the connection that holds its snapshot is gone`, { cause: error, retryable: true }) : error
     })
-    if (this.#isClosed) {
-      session.destroy()
+    if (session === undefined || this.#isClosed) {
+      session?.destroy()
       return undefined
     }
     this.#sessions.push(session)
+    return session
+  }
+
+  async #joined(): Promise<Session> {
+    const { schema, lockTimeoutMs } = this.#options
+    const lock = lockCommand(schema, this.state.found.tables)
+    const begin = [READ_ONLY, `SET TRANSACTION SNAPSHOT ${quoteText(this.state.snapshotId)}`, ...(lock === undefined ? [] : [`${lock} NOWAIT`])].join('; ')
+    // Whatever else it has to wait for, such as an index, may be kept by somebody who waits for another connection of this backup.
+    const settings = { ...SETTINGS, lock_timeout: String(lockTimeoutMs) }
+    const session = await Session.begin(this.#pool, { ...this.#options, begin, settings, failures: failuresOf(schema) })
+    await holdOn(session, this.#options)
     return session
   }
 }
@@ -146,9 +167,9 @@ async function lockedSession(pool: PostgresPool, options: SchemaViewOptions): Pr
 async function lockOnce(pool: PostgresPool, options: SchemaViewOptions): Promise<Session | undefined> {
   const { schema, lockTimeoutMs, interrupt } = options
   const tables = await withSession(pool, { ...options, begin: 'BEGIN READ ONLY', failures: failuresOf(schema) }, (session) => findTables(session, options))
-  const names = tables.map(({ name }) => `ONLY ${quoteName(schema)}.${quoteName(name)}`).join(', ')
-  const lock = names === '' ? '' : `; SET LOCAL lock_timeout = ${lockTimeoutMs}; LOCK TABLE ${names} IN ACCESS SHARE MODE`
-  const session = await Session.begin(pool, { ...options, begin: READ_ONLY + lock, settings: SETTINGS, failures: failuresOf(schema) })
+  const lock = lockCommand(schema, tables)
+  const begin = [READ_ONLY, ...(lock === undefined ? [] : [`SET LOCAL lock_timeout = ${lockTimeoutMs}`, lock])].join('; ')
+  const session = await Session.begin(pool, { ...options, begin, settings: SETTINGS, failures: failuresOf(schema) })
   const locked = await interrupt.race(findTables(session, options)).catch((error: unknown) => {
     session.destroy()
     throw error
@@ -156,6 +177,20 @@ async function lockOnce(pool: PostgresPool, options: SchemaViewOptions): Promise
   if (locked.length === tables.length && locked.every(({ oid }, index) => oid === tables[index]?.oid)) return session
   session.destroy()
   return undefined
+}
+
+function lockCommand(schema: string, tables: readonly { readonly name: string }[]): string | undefined {
+  if (tables.length === 0) return undefined
+  return `LOCK TABLE ${tables.map(({ name }) => `ONLY ${quoteName(schema)}.${quoteName(name)}`).join(', ')} IN ACCESS SHARE MODE`
+}
+
+async function holdOn(session: Session, { interrupt }: SchemaViewOptions): Promise<void> {
+  try {
+    await interrupt.race(session.run(HOLD_ON))
+  } catch (error) {
+    session.destroy()
+    throw error
+  }
 }
 
 async function withSession<T>(pool: PostgresPool, options: SessionOptions, task: (session: Session) => Promise<T>): Promise<T> {

@@ -44,6 +44,11 @@ const SETTINGS: Readonly<Record<string, string>> = {
   quote_all_identifiers: 'off',
 }
 
+/** Where a session is brought back to by `LET_GO`. */
+export const HOLD_ON = 'SAVEPOINT holdfast'
+/** Undoes settings and gives back locks since `HOLD_ON`, also after a failure; the transaction and its snapshot go on. */
+export const LET_GO = 'ROLLBACK TO SAVEPOINT holdfast'
+
 /** What the sessions of one piece of work have in common. */
 export interface SessionScope {
   readonly schema: string
@@ -127,12 +132,14 @@ export class Session {
     await this.rows(text, values)
   }
 
+  /** The rows of a statement; of several in one text, those of the last. */
   async rows<Row extends object>(text: string, values?: unknown[]): Promise<Row[]> {
     if (this.#isClosed) throw new InternalError('A session is used after it was closed')
     const running = this.#patience(this.#client.query(text, values))
     this.#running = running
     try {
-      return (await running).rows as Row[]
+      const results: readonly { readonly rows: unknown[] }[] = [await running].flat()
+      return (results.at(-1)?.rows ?? []) as Row[]
     } catch (error) {
       throw this.#toError(error)
     } finally {

@@ -1,5 +1,6 @@
 /** How much of a table one COPY reads: little where others are at work on the server. */
-import type { Session } from './session.ts'
+import { sqlStateOf } from './errors.ts'
+import { type Session, LET_GO } from './session.ts'
 
 /** What is read at once beside others. The server has it in a fraction of a millisecond, so that a statement of theirs hardly waits for it. */
 const SMALLEST_BYTES: number = 16 * 1024
@@ -10,14 +11,21 @@ const LOOK_EVERY_MS = 50
 /** How long a session counts as at work after its last statement. */
 const RECENT_MS = 100
 
-/** A server may keep its roles from asking; a statement that it refuses would end the transaction. */
-const MAY_ASK = `SELECT has_table_privilege('pg_catalog.pg_stat_activity', 'SELECT')
-  AND has_function_privilege('pg_catalog.pg_stat_get_activity(int)', 'EXECUTE')
-  AND has_function_privilege('pg_catalog.pg_stat_clear_snapshot()', 'EXECUTE') AS answer`
-/** Of sessions of other roles a server tells nothing, unless the role may read all statistics. What it told is kept for a transaction until it is cleared. */
-const ARE_OTHERS_AT_WORK = `SELECT answer, pg_catalog.pg_stat_clear_snapshot() FROM (
-  SELECT count(*) > 0 AS answer FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()
-  AND (state = 'active' OR state_change > pg_catalog.clock_timestamp() - interval '${RECENT_MS} milliseconds')) AS found`
+/** The role that logged in may look, though the one it has changed to may not. */
+const AS_LOGIN = `SELECT set_config('role', 'none', true)`
+/**
+ * Whether other sessions are at work, or may be: of those of other roles a server tells nothing, unless the role may read all statistics. Who waits for a
+ * lock is not, and may be waiting for this very backup. What the server told is kept for a transaction until it is cleared.
+ */
+const MAY_OTHERS_BE_AT_WORK = `SELECT answer, pg_catalog.pg_stat_clear_snapshot() FROM (
+  SELECT count(*) > 0 AS answer FROM pg_catalog.pg_stat_activity
+  WHERE pid <> pg_catalog.pg_backend_pid() AND CASE
+    WHEN backend_type IS NULL THEN usesysid IS NOT NULL AND datid IS NOT NULL
+    WHEN backend_type <> 'client backend' THEN false
+    WHEN state = 'active' THEN wait_event_type IS DISTINCT FROM 'Lock'
+    ELSE state = 'disabled' OR state_change > pg_catalog.clock_timestamp() - interval '${RECENT_MS} milliseconds' END) AS found`
+/** SQLSTATE: the role may not. */
+const NOT_ALLOWED = '42501'
 
 export interface Stride {
   /** How much of a table the next COPY is to read. */
@@ -33,12 +41,11 @@ export function steadyStride(bytes: number = LARGEST_BYTES): Stride {
   return { bytes, isAhead: true, look: async () => undefined }
 }
 
-/** Small while others are at work on the server, or where that cannot be told; doubled with each COPY while nobody is. */
+/** Small while others are at work on the server, or may be; doubled with each COPY while nobody is. */
 export class CarefulStride implements Stride {
   readonly #clock: () => number
   #bytes = SMALLEST_BYTES
   #isAhead = false
-  #mayAsk: boolean | undefined
   #lookAtMs = 0
 
   /** `clock` gives milliseconds that never go back. */
@@ -55,18 +62,21 @@ export class CarefulStride implements Stride {
   }
 
   async look(session: Session): Promise<void> {
-    this.#mayAsk ??= await ask(session, MAY_ASK)
-    if (!this.#mayAsk) return
     if (this.#isAhead) this.#bytes = Math.min(2 * this.#bytes, LARGEST_BYTES)
     const nowMs = this.#clock()
     if (nowMs < this.#lookAtMs) return
     this.#lookAtMs = nowMs + LOOK_EVERY_MS
-    this.#isAhead = !(await ask(session, ARE_OTHERS_AT_WORK))
+    this.#isAhead = await isAlone(session)
     if (!this.#isAhead) this.#bytes = SMALLEST_BYTES
   }
 }
 
-async function ask(session: Session, text: string): Promise<boolean> {
-  const [row] = await session.rows<{ answer: boolean }>(text)
-  return row?.answer === true
+/** A server that does not let the role ask says nothing of others. */
+async function isAlone(session: Session): Promise<boolean> {
+  const rows = await session.rows<{ answer: boolean }>(`${AS_LOGIN}; ${MAY_OTHERS_BE_AT_WORK}`).catch((error: unknown) => {
+    if (sqlStateOf(error) !== NOT_ALLOWED) throw error
+    return []
+  })
+  await session.run(LET_GO)
+  return rows[0]?.answer === false
 }

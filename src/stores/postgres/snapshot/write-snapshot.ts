@@ -11,7 +11,7 @@ import { CopyRanges, CopyRunner } from './copy-ranges.ts'
 import { readPayloadIds } from './payload-id-query.ts'
 import { ReferenceTally, checkReferences } from './reference-count.ts'
 import { type SchemaViewOptions, SchemaView } from './schema-view.ts'
-import type { Session } from './session.ts'
+import { type Session, LET_GO } from './session.ts'
 import { type Stride, CarefulStride, steadyStride } from './stride.ts'
 
 export interface WriteSnapshotOptions extends SchemaViewOptions {
@@ -53,8 +53,9 @@ async function writeView(view: SchemaView, sink: SnapshotSink, options: ViewOpti
   const sections = planSections(tables)
   const writer = new SnapshotWriter(sink, { storeKind, storeId, schemaVersion, sections: sections.names, createdAtMs: view.state.openedAtMs })
   const archive = new ArchiveWriter(writer, { schema: { tables, sequences: found.sequences }, sections, allocate, onProgress })
-  const runner = new CopyRunner(new CopyRanges(sizes, { schema, pageBytes }), { stride: strideOf(connections), interrupt })
-  const reading = view.read(runner, (session) => readReferences(session, options))
+  const stride = strideOf(connections)
+  const runner = new CopyRunner(new CopyRanges(sizes, { schema, pageBytes }), { stride, interrupt })
+  const reading = view.read(runner, (session) => readReferences(session, { ...options, stride }))
   // Its failure reaches every wait through the interrupt, and is thrown below.
   reading.catch((error: unknown) => interrupt.fail(error))
   await writer.start()
@@ -78,8 +79,10 @@ function strideOf(connections: number): Stride {
   return connections === 2 ? steadyStride(Infinity) : steadyStride()
 }
 
-async function readReferences(session: Session, { schema, payloadIdsQuery, countQuery, builder, interrupt }: ViewOptions): Promise<void> {
+async function readReferences(session: Session, { schema, payloadIdsQuery, countQuery, builder, stride, interrupt }: ViewOptions & { readonly stride: Stride }): Promise<void> {
   const tally = countQuery === undefined ? undefined : new ReferenceTally()
-  await readPayloadIds(session, { query: payloadIdsQuery, builder, tally, interrupt })
+  await interrupt.race(stride.look(session))
+  await readPayloadIds(session, { query: payloadIdsQuery, isGentle: !stride.isAhead, builder, tally, interrupt })
   if (countQuery !== undefined && tally !== undefined) await checkReferences(session, { schema, query: countQuery, tally, interrupt })
+  await interrupt.race(session.run(LET_GO))
 }
