@@ -9,7 +9,7 @@ import { type Snapshot, snapshotOf } from '../../conformance/backupable-fixture.
 import { archiveOf, newSchema, sharedPool } from './schemas.ts'
 import { serverUrl } from './server.ts'
 import { statementPool } from './statement-pool.ts'
-import { databaseUrl, inDatabase, makeDatabase } from './databases.ts'
+import { databaseUrl, dropDatabase, inDatabase, makeDatabase } from './databases.ts'
 
 const SMALLEST = 16 * 1024
 const LARGEST = 4 * 1024 * 1024
@@ -144,6 +144,20 @@ test('CarefulStride is small for a role that the server does not let ask, and th
     for (let count = 0; count < 3; count++) expect(await look(), refusal).toEqual([SMALLEST, false])
     await own.query('SELECT 1')
   }
+})
+
+test('backup() beside others takes payload IDs without rests where the server does not let the role rest', async () => {
+  const { name, urlTo } = await newRole()
+  const database = await makeDatabase()
+  onTestFinished(() => dropDatabase(database))
+  await inDatabase(database, async (pool) => {
+    await pool.query(`REVOKE EXECUTE ON FUNCTION pg_sleep(double precision) FROM PUBLIC; CREATE SCHEMA s AUTHORIZATION ${name}`)
+    await pool.query(`CREATE TABLE s.t AS SELECT n FROM generate_series(1, 5000) n; ALTER TABLE s.t OWNER TO ${name}`)
+  })
+  const pool = new Pool({ connectionString: urlTo(await databaseUrl(database)), max: 3 })
+  onTestFinished(() => pool.end())
+  const { payloadIds } = await besideAnother(() => snapshotOf(postgresBackupable(pool, { schema: 's', payloadIds: 'SELECT n::text FROM t', schemaVersion: 1, worker: false })))
+  expect(payloadIds).toHaveLength(5000)
 })
 
 test('steadyStride() asks nothing', async () => {

@@ -13,6 +13,9 @@ const READ_AHEAD_BYTES: number = 1024 * 1024
 const IDS_BETWEEN_RESTS = 250
 const REST_SECONDS = 0.001
 
+/** A server may keep its roles from resting. */
+const MAY_REST = `SELECT has_function_privilege('pg_catalog.pg_sleep(double precision)', 'EXECUTE') AS answer`
+
 /** The command that sends what the query gives, in ascending order of bytes, without NULLs; with rests, so that server and client are at work in turn. */
 export function payloadIdCommand(query: string, { isGentle }: { readonly isGentle: boolean }): string {
   const order = 'ORDER BY id::text COLLATE "C"'
@@ -31,7 +34,7 @@ const MAX_NAMED = 20
 
 export interface ReadPayloadIdsOptions {
   readonly query: string
-  /** Whether the server is to rest now and then. @default false */
+  /** Whether the server is to rest now and then, if it lets the role ask for it. @default false */
   readonly isGentle?: boolean | undefined
   readonly builder: PayloadIdSetBuilder
   /** Takes all that is read, also what comes again. @default none */
@@ -41,7 +44,8 @@ export interface ReadPayloadIdsOptions {
 
 /** Adds all payload IDs that the query gives. Throws `record_invalid` when it gives others, naming the first of them and how many there are. */
 export async function readPayloadIds(session: Session, { query, isGentle = false, builder, tally, interrupt }: ReadPayloadIdsOptions): Promise<void> {
-  const copy = session.copyOut(payloadIdCommand(query, { isGentle }), { format: 'text', limitBytes: READ_AHEAD_BYTES })
+  const rests = isGentle ? await interrupt.race(session.rows<{ answer: boolean }>(MAY_REST)) : []
+  const copy = session.copyOut(payloadIdCommand(query, { isGentle: rests[0]?.answer === true }), { format: 'text', limitBytes: READ_AHEAD_BYTES })
   const lines = new LineReader(builder, tally)
   for (let piece = await interrupt.race(copy.next()); piece !== undefined; piece = await interrupt.race(copy.next())) lines.take(piece)
   await copy.finished
