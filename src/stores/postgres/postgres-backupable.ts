@@ -49,7 +49,7 @@ export interface PostgresBackupableOptions {
    * @default 1
    */
   readonly connections?: number | undefined
-  /** How long to wait for a table that is locked: by a migration during a backup, by anyone during a restore. @default 10,000 */
+  /** How long to wait for a table that is locked: by a migration when a backup begins, by anyone during a restore. @default 10,000 */
   readonly lockTimeoutMs?: number | undefined
   /**
    * How long the server may be silent where something is waited for, in milliseconds. It is asked over one more connection then whether it is at work,

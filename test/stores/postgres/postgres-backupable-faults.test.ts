@@ -54,6 +54,18 @@ for (const worker of [false, true]) {
     })
   }
 
+  test(`backup() ${where} by one connection that is terminated gives store_unavailable, to be tried again, and leaves no transaction`, async () => {
+    const { fixture, store, terminate, noneLeft } = await watched(worker, {}, 1)
+    await fixture.populate(ROWS)
+    let writes = 0
+    const onWrite = async (): Promise<void> => {
+      if (++writes === 3) expect(await terminate()).toBe(1)
+    }
+    expect(await refused(snapshotOf(store, { onWrite }), 'store_unavailable')).toMatchObject({ retryable: true })
+    await noneLeft()
+    await snapshotOf(store)
+  })
+
   test(`backup() ${where} over a connection that is lost gives store_unavailable and leaves no transaction`, async () => {
     const proxy = await proxyToServer()
     const { fixture, store, noneLeft } = await watched(worker, proxy)
@@ -130,25 +142,30 @@ interface Watched {
   readonly store: Backupable
   /** Ends the COPY commands that run, by this function of the server; gives their number. */
   readonly endCopies: (how: string) => Promise<number>
+  /** Ends the sessions that are in a transaction, whatever they run; gives their number. */
+  readonly terminate: () => Promise<number>
   /** Rejects when a transaction is still open a while later. */
   readonly noneLeft: () => Promise<void>
 }
 
 /** A store whose connections can be told from all others. */
-async function watched(worker: boolean, through: PoolConfig = {}): Promise<Watched> {
+async function watched(worker: boolean, through: PoolConfig = {}, connections = 2): Promise<Watched> {
   const name = `holdfast test ${Math.random().toString(36).slice(2)}`
   const pool = new Pool({ ...connectionTo(await serverUrl()), ...through, max: 4, application_name: name })
   pool.on('error', () => undefined)
   onTestFinished(() => pool.end())
-  // One gives way to others, two do not.
-  const fixture = await openFixture({ worker, connections: worker ? 2 : 1 })
+  const fixture = await openFixture({ worker, connections })
   onTestFinished(fixture.cleanup)
   const shared = await sharedPool()
   return {
     fixture,
     store: fixture.storeOf(pool),
     async endCopies(how) {
-      const { rows } = await shared.query(`SELECT ${how}(pid) FROM pg_stat_activity WHERE application_name = $1 AND state = 'active' AND query LIKE 'COPY%'`, [name])
+      const { rows } = await shared.query(`SELECT ${how}(pid) FROM pg_stat_activity WHERE application_name = $1 AND state = 'active' AND query LIKE '%COPY%'`, [name])
+      return rows.length
+    },
+    async terminate() {
+      const { rows } = await shared.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND xact_start IS NOT NULL', [name])
       return rows.length
     },
     async noneLeft() {

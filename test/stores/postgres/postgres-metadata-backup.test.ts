@@ -118,9 +118,9 @@ describe('PostgresMetadataStore backup() and restore()', () => {
     const store = await openStore({ pool: await testPool({ application_name: name }), connections })
     await addFiles(store.schema, { root: (await store.createShare('share')).root, count: 20_000 })
     const pool = await sharedPool()
-    let most = 0
+    let [most, tries] = [0, 0]
     const onWrite = async (): Promise<void> => {
-      for (let tries = 0; tries < 50 && most < 2; tries++) {
+      for (; tries < 50 && most < 2; tries++) {
         const { rows } = await pool.query('SELECT FROM pg_stat_activity WHERE application_name = $1 AND xact_start IS NOT NULL', [name])
         most = Math.max(most, rows.length)
         await delay(10)

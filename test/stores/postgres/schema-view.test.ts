@@ -82,47 +82,107 @@ test('backup() of a schema that is replaced while it is read fails, to be tried 
   expect((await snapshotOf(store)).summary.records).toMatchObject({ t: 1 })
 })
 
-/** A schema whose first table is read for as long as a test wants. */
-async function slow(connections: number): Promise<{ readonly name: string; readonly backup: (meanwhile: () => Promise<void>) => Promise<Snapshot> }> {
-  const shared = await sharedPool()
+interface Slow {
+  readonly name: string
+  readonly backup: (meanwhile: (bytes: number) => Promise<void>) => Promise<Snapshot>
+}
+
+/** A schema whose backup takes a while, and tells how far it is. */
+async function slow(connections: number, hooks: StatementHooks = {}, options: Partial<PostgresBackupableOptions> = {}): Promise<Slow> {
   const fill = (name: string, rows: number): string =>
     `CREATE TABLE ${name} (n int PRIMARY KEY, payload text, filling text); INSERT INTO ${name} SELECT n, md5(n::text), repeat(md5(n::text), 30) FROM generate_series(1, ${rows}) n; CREATE INDEX ON ${name} (payload);`
-  const { schema, drop } = await newSchema(shared, fill('a', 30_000) + fill('b', 300) + fill('c', 300))
-  onTestFinished(drop)
-  const pool = await testPool({ max: 4 })
-  const store = postgresBackupable(pool, { schema, payloadIds: 'SELECT payload FROM a UNION SELECT payload FROM b', schemaVersion: 1, connections, worker: false, lockTimeoutMs: 5000 })
+  const parted = 'CREATE TABLE parted (n int, payload text) PARTITION BY RANGE (n); CREATE TABLE d PARTITION OF parted FOR VALUES FROM (0) TO (10); INSERT INTO parted VALUES (1)'
+  const payloadIds = 'SELECT payload FROM a UNION SELECT payload FROM b UNION SELECT payload FROM parted'
+  const { schema, store } = await watched(fill('a', 30_000) + fill('b', 300) + fill('c', 300) + parted, () => hooks, { connections, payloadIds, ...options })
   return {
     name: quote(schema),
     async backup(meanwhile) {
-      let running: Promise<void> | undefined
-      const snapshot = await snapshotOf(store, { onWrite: async () => (running ??= meanwhile()) })
-      expect(running).toBeDefined()
-      return snapshot
+      let bytes = 0
+      return await snapshotOf(store, { onWrite: () => meanwhile(bytes++) })
     },
   }
 }
 
-test.each([1, 2, 3, 4])('backup() by %i connections ends though somebody waits to change the definition of a table, and is before all that wait with them', async (connections) => {
+const altersOf = async (): Promise<number> => (await (await sharedPool()).query(`SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'`)).rows.length
+
+test.each([
+  [1, 'b'],
+  [2, 'b'],
+  [3, 'b'],
+  [4, 'b'],
+  [1, 'parted'],
+  [2, 'parted'],
+])('backup() by %i connections ends though somebody waits to change the definition of the table %s, and is before all that wait with them', async (connections, table) => {
   const shared = await sharedPool()
-  const { name, backup } = await slow(connections)
-  let altering: Promise<unknown> = Promise.resolve()
-  const { summary } = await backup(async () => {
-    altering = shared.query(`ALTER TABLE ${name}.b ADD COLUMN more int`)
-    await expect.poll(async () => (await shared.query(`SELECT FROM pg_locks WHERE NOT granted AND relation = '${name}.b'::regclass`)).rows, { timeout: 5000 }).toHaveLength(1)
+  let altering: Promise<unknown> | undefined
+  let letHelpersJoin: (() => void) | undefined
+  const isWaiting = new Promise<void>((resolve) => {
+    letHelpersJoin = resolve
   })
-  expect(summary.records).toEqual({ schema: 2, a: 30_000, b: 300, c: 300, end: 1 })
+  const { name, backup } = await slow(connections, { before: ({ text }) => (text.includes('TRANSACTION SNAPSHOT') ? isWaiting : undefined) })
+  const { summary } = await backup(async (write) => {
+    if (write !== 0) return
+    altering = shared.query(`ALTER TABLE ${name}.${table} ADD COLUMN more int`)
+    await expect.poll(altersOf, { timeout: 10_000 }).toBe(1)
+    letHelpersJoin?.()
+  })
+  expect(summary.records).toEqual({ schema: 2, a: 30_000, b: 300, c: 300, d: 1, end: 1 })
+  expect(altering).toBeDefined()
   await altering
 })
 
 test('backup() lets an index be made anew meanwhile, and the table be read and written', async () => {
   const shared = await sharedPool()
   const { name, backup } = await slow(1)
-  const { summary } = await backup(async () => {
-    await shared.query(`REINDEX TABLE ${name}.a`)
-    await shared.query(`INSERT INTO ${name}.a VALUES (0)`)
-    await shared.query(`SELECT FROM ${name}.a WHERE n = 0`)
+  let isDone = false
+  const { summary } = await backup(async (write) => {
+    // Rows of the table have come by then.
+    if (write !== 3) return
+    const client = await shared.connect()
+    try {
+      await client.query(`SET lock_timeout = '5s'`)
+      await client.query(`REINDEX TABLE ${name}.a`)
+      await client.query(`INSERT INTO ${name}.a VALUES (0)`)
+      await client.query(`SELECT FROM ${name}.a WHERE n = 0`)
+      isDone = true
+    } finally {
+      client.release(true)
+    }
   })
   expect(summary.records).toMatchObject({ a: 30_000 })
+  expect(isDone).toBe(true)
+})
+
+test('backup() waits for an index that is made anew for as long as that takes', async () => {
+  const shared = await sharedPool()
+  const { name, backup } = await slow(1, {}, { lockTimeoutMs: 300 })
+  const { summary } = await backup(async (write) => {
+    if (write !== 3) return
+    const client = await shared.connect()
+    await client.query(`BEGIN; REINDEX TABLE ${name}.a`)
+    setTimeout(() => void client.query('COMMIT').finally(() => client.release()), 1000)
+  })
+  expect(summary.records).toMatchObject({ a: 30_000 })
+})
+
+test('a table whose values are mostly stored out of line is read by one COPY', async () => {
+  const copies: string[] = []
+  const { store } = await watched(
+    `CREATE TABLE inline (n int, value text); INSERT INTO inline SELECT n, repeat('x', 1000) FROM generate_series(1, 100) n;
+     CREATE TABLE outside (n int, value text); ALTER TABLE outside ALTER value SET STORAGE EXTERNAL; INSERT INTO outside SELECT n, repeat('x', 5000) FROM generate_series(1, 1000) n`,
+    () => ({ before: ({ text }) => void (text === 'COPY' && copies.push(text)) }),
+  )
+  const client = await (await sharedPool()).connect()
+  const sleeping = client.query('SELECT pg_sleep(600)').catch(() => undefined)
+  try {
+    await snapshotOf(store)
+  } finally {
+    await (await sharedPool()).query(`SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)'`)
+    await sleeping
+    client.release()
+  }
+  // Fifteen pages by two, one for the other table, one for payload IDs.
+  expect(copies).toHaveLength(8 + 1 + 1)
 })
 
 test('backup() waits longer than answerTimeoutMs for a statement of a server that keeps no record of what sessions do', async () => {

@@ -21,6 +21,9 @@ export interface PostgresClient {
 export interface Submittable {
   submit(connection: WireConnection): void
   handleError(error: Error): void
+  /** Of a statement that gives rows. */
+  handleRowDescription?(): void
+  handleDataRow?(): void
   handleCommandComplete(message: { readonly text: string }): void
   handleReadyForQuery(): void
   handleCopyInResponse?(connection: WireConnection): void

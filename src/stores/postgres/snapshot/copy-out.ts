@@ -131,10 +131,14 @@ export class CopyOut implements Submittable {
   }
 
   handleCommandComplete({ text }: { readonly text: string }): void {
-    // What may follow the COPY in its text gives back its locks.
-    if (text === 'ROLLBACK' || copiedRows(text) === this.#rows) return
+    // In its text there may be a SELECT of its settings before the COPY, and after it what gives back its locks.
+    if (text === 'SELECT 1' || text === 'ROLLBACK' || copiedRows(text) === this.#rows) return
     this.#failure = new InternalError(`The server sent ${this.#rows} messages of rows for the command tag ${JSON.stringify(text)}`)
   }
+
+  handleRowDescription(): void {}
+
+  handleDataRow(): void {}
 
   handleError(error: Error): void {
     this.#failure ??= this.#toError(error)

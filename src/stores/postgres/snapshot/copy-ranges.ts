@@ -54,10 +54,10 @@ export class CopyRanges {
     const from = this.#from
     const to = table.hasRanges ? from + Math.max(1, Math.floor(bytes / this.#options.pageBytes)) : pages
     const isLast = to >= pages
-    const conditions = [...(from > 0 ? [`ctid >= '(${from},0)'`] : []), ...(isLast ? [] : [`ctid < '(${to},0)'`])]
     this.#from = isLast ? 0 : to
     if (isLast) this.#left.shift()
-    return { table: index, text: copyText(table, this.#options.schema, conditions), format: table.format }
+    const range = { from, to: isLast ? undefined : to }
+    return { table: index, text: copyText(table, this.#options.schema, range), format: table.format }
   }
 }
 
@@ -140,11 +140,21 @@ export class CopyRunner {
   }
 }
 
-function copyText({ name, columns, format }: FoundTable, schema: string, conditions: readonly string[]): string {
+interface PageRange {
+  readonly from: number
+  readonly to: number | undefined
+}
+
+/**
+ * The pages are in settings, so that a server that keeps statistics of statements has one for all ranges of a table. A query has the indexes of its
+ * tables locked until its transaction ends, where it does not let go: a REINDEX would wait for the backup, and everybody else for the REINDEX.
+ */
+function copyText({ name, columns, format }: FoundTable, schema: string, { from, to }: PageRange): string {
   const path = `${quoteName(schema)}.${quoteName(name)}`
   const list = columns.map((column) => quoteName(column.name)).join(', ')
-  const whole = list === '' ? path : `${path} (${list})`
-  const source = conditions.length === 0 ? whole : `(SELECT ${list} FROM ONLY ${path} WHERE ${conditions.join(' AND ')})`
-  // A query has the indexes of its tables locked until its transaction ends: a REINDEX would wait for the backup, and everybody else for the REINDEX.
-  return `COPY ${source} TO STDOUT (FORMAT ${format})${conditions.length === 0 ? '' : `; ${LET_GO}`}`
+  const target = `TO STDOUT (FORMAT ${format})`
+  if (from === 0 && to === undefined) return `COPY ${list === '' ? path : `${path} (${list})`} ${target}`
+  const settings = `SELECT set_config('holdfast.from', '(${from},0)', true), set_config('holdfast.to', '(${to ?? from},0)', true)`
+  const end = to === undefined ? '' : ` AND ctid < current_setting('holdfast.to')::tid`
+  return `${settings}; COPY (SELECT ${list} FROM ONLY ${path} WHERE ctid >= current_setting('holdfast.from')::tid${end}) ${target}; ${LET_GO}`
 }

@@ -27,7 +27,10 @@ export interface FoundTable extends TableDefinition {
   readonly oid: number
   /** Binary, unless the binary form of a column's type holds what another database has not: OIDs of types, tables, functions. */
   readonly format: CopyFormat
-  /** Whether rows can be asked for by ranges of pages: they are a heap's, and the role may read all columns, not only some. */
+  /**
+   * Whether rows can be asked for by ranges of pages: they are a heap's, and the role may read all columns, not only some. What is mostly stored out of
+   * line, a COPY of few pages may send for long, with locks that a COPY of the whole table does without.
+   */
   readonly hasRanges: boolean
 }
 
@@ -46,7 +49,8 @@ export interface SchemaScope {
 export async function findTables(session: Session, scope: SchemaScope): Promise<readonly { readonly name: string; readonly oid: number; readonly hasRanges: boolean }[]> {
   const found = await session.rows<{ name: string; oid: number; kind: string; has_ranges: boolean }>(
     `SELECT c.relname AS name, c.oid, c.relkind AS kind,
-       am.amname IS NOT DISTINCT FROM 'heap' AND has_table_privilege(c.oid, 'SELECT') AS has_ranges
+       am.amname IS NOT DISTINCT FROM 'heap' AND has_table_privilege(c.oid, 'SELECT')
+         AND coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)) <= pg_relation_size(c.oid), true) AS has_ranges
      FROM pg_class c LEFT JOIN pg_am am ON am.oid = c.relam
      WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND c.relkind IN ('r', 'm', 'f') AND c.relname <> ALL ($2::text[])
      ORDER BY c.relname COLLATE "C"`,
@@ -61,6 +65,17 @@ export async function findTables(session: Session, scope: SchemaScope): Promise<
     })
   }
   return found.map(({ name, oid, has_ranges: hasRanges }) => ({ name, oid, hasRanges }))
+}
+
+/** Tables that have partitions in place of rows, as far as the role may read them. Who changes one has it before its partitions. */
+export async function findParents(session: Session, scope: SchemaScope): Promise<readonly string[]> {
+  const found = await session.rows<{ name: string }>(
+    `SELECT relname AS name FROM pg_class
+     WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND relkind = 'p' AND relname <> ALL ($2::text[]) AND has_table_privilege(oid, 'SELECT')
+     ORDER BY relname COLLATE "C"`,
+    [scope.schema, scope.leaveOut],
+  )
+  return found.map(({ name }) => name)
 }
 
 /** Everything that a snapshot has to know of a schema. */

@@ -3,7 +3,7 @@ import { StoreUnavailableError, isHoldfastError } from '../../../errors.ts'
 import type { SequenceValue } from './archive.ts'
 import { type PostgresPool, quoteName, quoteText } from './client.ts'
 import type { CopyRunner, TableSize } from './copy-ranges.ts'
-import { type FoundSchema, type SchemaScope, findSchema, findTables } from './definition.ts'
+import { type FoundSchema, type SchemaScope, findParents, findSchema, findTables } from './definition.ts'
 import { type FailureOptions, sqlStateOf } from './errors.ts'
 import { type SessionOptions, type SessionScope, HOLD_ON, Session } from './session.ts'
 
@@ -41,24 +41,26 @@ export class SchemaView {
   readonly state: ViewState
   readonly #pool: PostgresPool
   readonly #options: SchemaViewOptions
+  readonly #lock: string | undefined
   readonly #first: Session
   readonly #sessions: Session[]
   #isClosed = false
 
-  private constructor(pool: PostgresPool, options: SchemaViewOptions, { session, state }: { readonly session: Session; readonly state: ViewState }) {
+  private constructor(pool: PostgresPool, options: SchemaViewOptions, { session, lock, state }: LockedSession & { readonly state: ViewState }) {
     this.#pool = pool
     this.#options = options
+    this.#lock = lock
     this.#first = session
     this.#sessions = [session]
     this.state = state
   }
 
   static async open(pool: PostgresPool, options: SchemaViewOptions): Promise<SchemaView> {
-    const session = await lockedSession(pool, options)
+    const { session, lock } = await lockedSession(pool, options)
     try {
       const state = await options.interrupt.race(readState(session, options))
       await holdOn(session, options)
-      return new SchemaView(pool, options, { session, state })
+      return new SchemaView(pool, options, { session, lock, state })
     } catch (error) {
       session.destroy()
       throw error
@@ -138,55 +140,62 @@ export class SchemaView {
   }
 
   async #joined(): Promise<Session> {
-    const { schema, lockTimeoutMs } = this.#options
-    const lock = lockCommand(schema, this.state.found.tables)
-    const begin = [READ_ONLY, `SET TRANSACTION SNAPSHOT ${quoteText(this.state.snapshotId)}`, ...(lock === undefined ? [] : [`${lock} NOWAIT`])].join('; ')
-    // Whatever else it has to wait for, such as an index, may be kept by somebody who waits for another connection of this backup.
-    const settings = { ...SETTINGS, lock_timeout: String(lockTimeoutMs) }
-    const session = await Session.begin(this.#pool, { ...this.#options, begin, settings, failures: failuresOf(schema) })
+    const snapshot = `SET TRANSACTION SNAPSHOT ${quoteText(this.state.snapshotId)}`
+    const begin = [READ_ONLY, snapshot, ...(this.#lock === undefined ? [] : [`${this.#lock} NOWAIT`])].join('; ')
+    const session = await Session.begin(this.#pool, { ...this.#options, begin, settings: SETTINGS, failures: failuresOf(this.#options.schema) })
     await holdOn(session, this.#options)
     return session
   }
 }
 
+interface LockedSession {
+  readonly session: Session
+  /** What locked the tables; nothing where there are none. */
+  readonly lock: string | undefined
+}
+
 /** Begins a transaction that has locked all tables before its snapshot was taken: none can be truncated or rewritten from then on. */
-async function lockedSession(pool: PostgresPool, options: SchemaViewOptions): Promise<Session> {
+async function lockedSession(pool: PostgresPool, options: SchemaViewOptions): Promise<LockedSession> {
   let cause: unknown
   for (let attempt = 1; attempt <= LOCK_ATTEMPTS; attempt++) {
-    const session = await lockOnce(pool, options).catch((error: unknown) => {
+    const locked = await lockOnce(pool, options).catch((error: unknown) => {
       if (!CHANGES.includes(sqlStateOf(error))) throw error
       cause = error
       return undefined
     })
-    if (session !== undefined) return session
+    if (locked !== undefined) return locked
   }
   throw new StoreUnavailableError(`Cannot back up the schema "${options.schema}": its tables keep changing`, { cause, retryable: true })
 }
 
 /** `undefined` when the tables that were locked are not those that are there by then. */
-async function lockOnce(pool: PostgresPool, options: SchemaViewOptions): Promise<Session | undefined> {
+async function lockOnce(pool: PostgresPool, options: SchemaViewOptions): Promise<LockedSession | undefined> {
   const { schema, lockTimeoutMs, interrupt } = options
-  const tables = await withSession(pool, { ...options, begin: 'BEGIN READ ONLY', failures: failuresOf(schema) }, (session) => findTables(session, options))
-  const lock = lockCommand(schema, tables)
-  const begin = [READ_ONLY, ...(lock === undefined ? [] : [`SET LOCAL lock_timeout = ${lockTimeoutMs}`, lock])].join('; ')
-  const session = await Session.begin(pool, { ...options, begin, settings: SETTINGS, failures: failuresOf(schema) })
+  const failures = failuresOf(schema)
+  const { tables, parents } = await withSession(pool, { ...options, begin: 'BEGIN READ ONLY', failures }, async (session) => ({
+    tables: await findTables(session, options),
+    parents: await findParents(session, options),
+  }))
+  const names = [...parents, ...tables.map(({ name }) => name)].map((name) => `ONLY ${quoteName(schema)}.${quoteName(name)}`)
+  const lock = names.length === 0 ? undefined : `LOCK TABLE ${names.join(', ')} IN ACCESS SHARE MODE`
+  const begin = [READ_ONLY, 'SET LOCAL statement_timeout = 0', `SET LOCAL lock_timeout = ${lockTimeoutMs}`, ...(lock === undefined ? [] : [lock])].join('; ')
+  const session = await Session.begin(pool, { ...options, begin, settings: SETTINGS, failures })
   const locked = await interrupt.race(findTables(session, options)).catch((error: unknown) => {
     session.destroy()
     throw error
   })
-  if (locked.length === tables.length && locked.every(({ oid }, index) => oid === tables[index]?.oid)) return session
+  if (locked.length === tables.length && locked.every(({ oid }, index) => oid === tables[index]?.oid)) return { session, lock }
   session.destroy()
   return undefined
 }
 
-function lockCommand(schema: string, tables: readonly { readonly name: string }[]): string | undefined {
-  if (tables.length === 0) return undefined
-  return `LOCK TABLE ${tables.map(({ name }) => `ONLY ${quoteName(schema)}.${quoteName(name)}`).join(', ')} IN ACCESS SHARE MODE`
-}
-
-async function holdOn(session: Session, { interrupt }: SchemaViewOptions): Promise<void> {
+/**
+ * What a session waits for from here on is an index that is made anew, however long that takes. Of more than two connections one may wait for
+ * who waits for another of them: none waits for ever then.
+ */
+async function holdOn(session: Session, { connections, lockTimeoutMs, interrupt }: SchemaViewOptions): Promise<void> {
   try {
-    await interrupt.race(session.run(HOLD_ON))
+    await interrupt.race(session.run(`SET LOCAL lock_timeout = ${connections > 2 ? lockTimeoutMs : 0}; ${HOLD_ON}`))
   } catch (error) {
     session.destroy()
     throw error

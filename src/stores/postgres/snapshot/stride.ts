@@ -47,6 +47,7 @@ export class CarefulStride implements Stride {
   #bytes = SMALLEST_BYTES
   #isAhead = false
   #lookAtMs = 0
+  #isRefused = false
 
   /** `clock` gives milliseconds that never go back. */
   constructor(clock: () => number = () => performance.now()) {
@@ -62,21 +63,24 @@ export class CarefulStride implements Stride {
   }
 
   async look(session: Session): Promise<void> {
+    if (this.#isRefused) return
     if (this.#isAhead) this.#bytes = Math.min(2 * this.#bytes, LARGEST_BYTES)
     const nowMs = this.#clock()
     if (nowMs < this.#lookAtMs) return
     this.#lookAtMs = nowMs + LOOK_EVERY_MS
-    this.#isAhead = await isAlone(session)
+    const answer = await areOthersAtWork(session)
+    this.#isRefused = answer === undefined
+    this.#isAhead = answer === false
     if (!this.#isAhead) this.#bytes = SMALLEST_BYTES
   }
 }
 
-/** A server that does not let the role ask says nothing of others. */
-async function isAlone(session: Session): Promise<boolean> {
+/** `undefined` where the server does not let the role ask. */
+async function areOthersAtWork(session: Session): Promise<boolean | undefined> {
   const rows = await session.rows<{ answer: boolean }>(`${AS_LOGIN}; ${MAY_OTHERS_BE_AT_WORK}`).catch((error: unknown) => {
     if (sqlStateOf(error) !== NOT_ALLOWED) throw error
     return []
   })
   await session.run(LET_GO)
-  return rows[0]?.answer === false
+  return rows[0]?.answer
 }

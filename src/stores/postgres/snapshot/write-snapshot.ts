@@ -83,6 +83,7 @@ async function readReferences(session: Session, { schema, payloadIdsQuery, count
   const tally = countQuery === undefined ? undefined : new ReferenceTally()
   await interrupt.race(stride.look(session))
   await readPayloadIds(session, { query: payloadIdsQuery, isGentle: !stride.isAhead, builder, tally, interrupt })
+  await interrupt.race(session.run(LET_GO))
   if (countQuery !== undefined && tally !== undefined) await checkReferences(session, { schema, query: countQuery, tally, interrupt })
   await interrupt.race(session.run(LET_GO))
 }
