@@ -254,7 +254,9 @@ test('backup() and restore() need no superuser: reading rights for the one, owne
   await refused(snapshotOf(stranger), 'store_unavailable')
 })
 
-test('backup() by a role that may read some columns only, which cannot be asked for by ranges', async () => {
+test('backup() by a role that may read some columns only, which cannot be asked for by ranges', async ({ skip }) => {
+  const { rows } = await (await sharedPool()).query<{ version: number }>(`SELECT current_setting('server_version_num')::int AS version`)
+  skip((rows[0]?.version ?? 0) < 160_000, 'Before Postgres 16 who may not read a whole table may not lock it')
   const { pool, schema } = await made('CREATE TABLE t (n int, secret text); INSERT INTO t SELECT n FROM generate_series(1, 100000) n')
   const role = `holdfast_${Math.random().toString(36).slice(2)}`
   await pool.query(`CREATE ROLE ${role}; GRANT ${role} TO CURRENT_USER; GRANT USAGE ON SCHEMA ${quote(schema)} TO ${role}; GRANT SELECT (n, secret), UPDATE ON ${quote(schema)}.t TO ${role}`)
