@@ -2,7 +2,7 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { type PostgresBackupableOptions, postgresBackupable } from '../../../src/stores/postgres/postgres-backupable.ts'
 import { type Snapshot, refused, snapshotOf } from '../../conformance/backupable-fixture.ts'
-import { newSchema, quote, sharedPool } from './schemas.ts'
+import { besideAnother, newSchema, quote, sharedPool } from './schemas.ts'
 import { serverUrl, testPool } from './server.ts'
 import { type StatementHooks, statementPool } from './statement-pool.ts'
 
@@ -172,15 +172,7 @@ test('a table whose values are mostly stored out of line is read by one COPY', a
      CREATE TABLE outside (n int, value text); ALTER TABLE outside ALTER value SET STORAGE EXTERNAL; INSERT INTO outside SELECT n, repeat('x', 5000) FROM generate_series(1, 1000) n`,
     () => ({ before: ({ text }) => void (text === 'COPY' && copies.push(text)) }),
   )
-  const client = await (await sharedPool()).connect()
-  const sleeping = client.query('SELECT pg_sleep(600)').catch(() => undefined)
-  try {
-    await snapshotOf(store)
-  } finally {
-    await (await sharedPool()).query(`SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)'`)
-    await sleeping
-    client.release()
-  }
+  await besideAnother(() => snapshotOf(store))
   // Fifteen pages by two, one for the other table, one for payload IDs.
   expect(copies).toHaveLength(8 + 1 + 1)
 })

@@ -6,7 +6,7 @@ import { postgresBackupable } from '../../../src/stores/postgres/postgres-backup
 import { type Session, HOLD_ON } from '../../../src/stores/postgres/snapshot/session.ts'
 import { CarefulStride, steadyStride } from '../../../src/stores/postgres/snapshot/stride.ts'
 import { type Snapshot, snapshotOf } from '../../conformance/backupable-fixture.ts'
-import { archiveOf, newSchema, sharedPool } from './schemas.ts'
+import { archiveOf, besideAnother, newSchema, sharedPool } from './schemas.ts'
 import { serverUrl } from './server.ts'
 import { statementPool } from './statement-pool.ts'
 import { databaseUrl, dropDatabase, inDatabase, makeDatabase } from './databases.ts'
@@ -202,18 +202,3 @@ test('backup() by one connection reads two pages at a time while another session
   expect(careful.payloadIds).toEqual(fast.payloadIds)
   expect(await archiveOf(careful)).toEqual(await archiveOf(fast))
 })
-
-/** Runs a task while the server runs another session's statement. */
-async function besideAnother<T>(task: () => Promise<T>): Promise<T> {
-  const shared = await sharedPool()
-  const client = await shared.connect()
-  const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
-  const running = client.query('SELECT pg_sleep(600)').catch(() => undefined)
-  try {
-    return await task()
-  } finally {
-    await shared.query('SELECT pg_cancel_backend($1)', [rows[0]?.pid])
-    await running
-    client.release()
-  }
-}
