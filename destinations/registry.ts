@@ -1,11 +1,11 @@
 /** Destinations by URL. A new driver is one file and one line here. */
-import type { Destination } from '../src/destination.ts'
-import { DestinationConfigInvalidError } from '../src/errors.ts'
+import type { Destination } from '../src/contracts/destination.ts'
+import { DestinationConfigInvalidError } from '../src/errors/errors.ts'
 
 /** Each loads its driver, and what that needs, only when a URL asks for it. */
 const DRIVERS: Readonly<Record<string, (url: string) => Promise<Destination>>> = {
-  file: async (url) => (await import('./fs.ts')).openFsDestination(url),
-  s3: async (url) => (await import('./s3.ts')).openS3Destination(url),
+  file: async (url) => (await import('./fs/index.ts')).openFsDestination(url),
+  s3: async (url) => (await import('./s3/index.ts')).openS3Destination(url),
 }
 
 /** The URL schemes there are drivers for. */

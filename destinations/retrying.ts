@@ -1,8 +1,8 @@
 /** A destination that tries again what may be tried again. */
 import { setTimeout } from 'node:timers/promises'
-import type { BackupObject, BackupStat, Destination, DestinationOptions } from '../src/destination.ts'
-import { checkWaitMs, checkWholeNumber } from '../src/check-number.ts'
-import { isHoldfastError } from '../src/errors.ts'
+import type { BackupObject, BackupStat, Destination, DestinationOptions } from '../src/contracts/destination.ts'
+import { checkWaitMs, checkWholeNumber } from '../src/util/check-number.ts'
+import { isHoldfastError } from '../src/errors/errors.ts'
 
 export interface RetryingOptions {
   /** How often each call is tried, the first time included. @default 4 */

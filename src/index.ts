@@ -1,5 +1,5 @@
 /** The public face: contracts, errors, and what works on any store and any destination. Loads no database, no binding and no SDK. */
-export * from './errors.ts'
+export * from './errors/errors.ts'
 export {
   type BackupOptions,
   type Backupable,
@@ -10,7 +10,7 @@ export {
   type SnapshotSource,
   type SnapshotSummary,
   type StoreKind,
-} from './backupable.ts'
+} from './contracts/backupable.ts'
 export {
   BACKUP_OBJECTS,
   type BackupObject,
@@ -23,28 +23,28 @@ export {
   type PutOptions,
   type SweepOptions,
   type SweepReport,
-} from './destination.ts'
-export { type DrainOptions, type Engines, type RestoreJournal, type SideEngine, type Swappable } from './swappable.ts'
-export { MAX_PAYLOADS_PER_CALL, type PayloadReferences, type PayloadStore, type PayloadStoreOptions, type StoredPayload, type Tally } from './payload-store.ts'
-export { type BackupHolder, type FoundHolds, type Holder, type HoldSource, type LeaseHolder, type ReadHoldsOptions } from './holds/hold-set.ts'
-export type { HeldBy } from './holds/held-cursor.ts'
-export type { HeldIds, HeldList, HeldStream } from './holds/held-ids.ts'
-export { Holds, type HoldsParts, holdersOf, openHolds, type OpenHoldsOptions } from './holds/holds.ts'
-export { type HeldLease, Leases, type LeasesOptions, type ProcessProof, type ProtectOptions, type ReconcileReport, SweepSession } from './holds/leases.ts'
-export { directoryCache, type DirectoryCacheOptions, type PayloadIdsCache } from './holds/payload-ids-cache.ts'
-export { type SteadyClock, steadyClock } from './holds/steady-clock.ts'
-export { type SweepPayloadsOptions, type SweepPayloadsProgress, type SweepPayloadsReport, sweepPayloads } from './holds/sweep-payloads.ts'
-export { type Mark, type SweepProgress, type SweepState, sweepStateFile } from './holds/sweep-state.ts'
-export { directoryUnionStore, type StoredSet, type StoredUnion, type UnionDescription, type UnionDraft, type UnionPart, type UnionStore } from './holds/union-store.ts'
-export { checkBackupId, isBackupId, newBackupId } from './backup-id.ts'
-export { checkPayloadId, decodePayloadIds, emptyPayloadIdSet, PayloadIdSet, PayloadIdSetBuilder, type PayloadIdSetOptions, type PayloadIdSetState } from './payload-ids.ts'
-export { type Manifest, encodeManifest, MANIFEST_VERSION, parseManifest } from './snapshot/manifest.ts'
-export { type DataFrame, decodeRecords, openSnapshot, type OpenSnapshotOptions, type SnapshotReader, type StoredRecord, type Value } from './snapshot/snapshot-reader.ts'
-export { SnapshotWriter, type SnapshotWriterOptions } from './snapshot/snapshot-writer.ts'
+} from './contracts/destination.ts'
+export { type DrainOptions, type Engines, type RestoreJournal, type SideEngine, type Swappable } from './contracts/swappable.ts'
+export { MAX_PAYLOADS_PER_CALL, type PayloadReferences, type PayloadStore, type PayloadStoreOptions, type StoredPayload, type Tally } from './contracts/payload-store.ts'
+export { type BackupHolder, type FoundHolds, type Holder, type HoldSource, type LeaseHolder, type ReadHoldsOptions } from './gc/holds/hold-set.ts'
+export type { HeldBy } from './gc/holds/held-cursor.ts'
+export type { HeldIds, HeldList, HeldStream } from './gc/holds/held-ids.ts'
+export { Holds, type HoldsParts, holdersOf, openHolds, type OpenHoldsOptions } from './gc/holds/holds.ts'
+export { type HeldLease, Leases, type LeasesOptions, type ProcessProof, type ProtectOptions, type ReconcileReport, SweepSession } from './gc/leases/leases.ts'
+export { directoryCache, type DirectoryCacheOptions, type PayloadIdsCache } from './gc/leases/payload-ids-cache.ts'
+export { type SteadyClock, steadyClock } from './util/steady-clock.ts'
+export { type SweepPayloadsOptions, type SweepPayloadsProgress, type SweepPayloadsReport, sweepPayloads } from './gc/sweep/sweep-payloads.ts'
+export { type Mark, type SweepProgress, type SweepState, sweepStateFile } from './gc/sweep/sweep-state.ts'
+export { directoryUnionStore, type StoredSet, type StoredUnion, type UnionDescription, type UnionDraft, type UnionPart, type UnionStore } from './gc/holds/union-store.ts'
+export { checkBackupId, isBackupId, newBackupId } from './util/backup-id.ts'
+export { checkPayloadId, decodePayloadIds, emptyPayloadIdSet, PayloadIdSet, PayloadIdSetBuilder, type PayloadIdSetOptions, type PayloadIdSetState } from './payload-ids/payload-id-set.ts'
+export { type Manifest, encodeManifest, MANIFEST_VERSION, parseManifest } from './format/manifest.ts'
+export { type DataFrame, decodeRecords, openSnapshot, type OpenSnapshotOptions, type SnapshotReader, type StoredRecord, type Value } from './format/snapshot-reader.ts'
+export { SnapshotWriter, type SnapshotWriterOptions } from './format/snapshot-writer.ts'
 export { BACKUP_PHASES, type BackupPhase, type BackupProgress, type BackupRecord, runBackup, type RunBackupOptions } from './backup/run-backup.ts'
-export { deleteBackup, type DeleteBackupOptions, type DeleteReport } from './backup/delete-backup.ts'
-export { readRecords, type ReadRecordsOptions, type RecordBatch } from './backup/read-records.ts'
-export { resolveBackup } from './backup/resolve-backup.ts'
+export { deleteBackup, type DeleteBackupOptions, type DeleteReport } from './repository/delete-backup.ts'
+export { readRecords, type ReadRecordsOptions, type RecordBatch } from './repository/read-records.ts'
+export { resolveBackup } from './repository/resolve-backup.ts'
 export {
   type TrialStore,
   type VerificationLevel,
@@ -54,12 +54,12 @@ export {
   type VerifyProgress,
   type VerifyReport,
   type VerifyStep,
-} from './backup/verify-backup.ts'
-export type * from './catalog/catalog.ts'
-export { JOB_KINDS, JOB_STATES, VERIFICATION_LEVELS } from './catalog/catalog.ts'
-export type * from './catalog/hold-events.ts'
+} from './repository/verify-backup.ts'
+export type * from './contracts/catalog.ts'
+export { JOB_KINDS, JOB_STATES, VERIFICATION_LEVELS } from './contracts/catalog.ts'
+export type * from './contracts/hold-events.ts'
 export type { JobOwner } from './catalog/job-owner.ts'
-export { type BackupPlace, rebuildCatalog, type RebuildCatalogOptions, type RebuildReport } from './catalog/rebuild-catalog.ts'
+export { type BackupPlace, rebuildCatalog, type RebuildCatalogOptions, type RebuildReport } from './repository/rebuild-catalog.ts'
 export { type RestoreBackupOptions, type RestoreReport, restoreBackup } from './restore/restore-backup.ts'
 export {
   type ReadableTrial,
@@ -69,7 +69,7 @@ export {
   type RestoreSubtreeProgress,
   type RestoreSubtreeReport,
   type RestoreSubtreeStep,
-} from './restore/restore-subtree.ts'
+} from './restore/subtree/restore-subtree.ts'
 export { rollback, type RollbackOptions, type RollbackReport } from './restore/rollback.ts'
 export { recover, type RecoverOptions, type RecoveryOutcome, type RecoveryReport } from './restore/recover.ts'
 export { RESTORE_STEPS, type RestoreProgress, type RestoreStep, type StepProgress, type StepTime } from './restore/steps.ts'
@@ -84,6 +84,6 @@ export {
 } from './metadata/convert-store.ts'
 export type { TreeCounts } from './metadata/copy-tree.ts'
 export { RECORD_KINDS, type RecordKind } from './metadata/view-summary.ts'
-export type * from './metadata/metadata-store.ts'
-export { INODE_TYPES, RENAME_MODES } from './metadata/metadata-store.ts'
-export { HOLDFAST_VERSION } from './version.ts'
+export type * from './contracts/metadata-store.ts'
+export { INODE_TYPES, RENAME_MODES } from './contracts/metadata-store.ts'
+export { HOLDFAST_VERSION } from './util/version.ts'

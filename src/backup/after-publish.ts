@@ -1,8 +1,8 @@
 /** What is told, and done, when an attempt fails after its backup was published. */
-import type { Destination } from '../destination.ts'
-import { messageOf } from '../error-message.ts'
-import { BackupAbortedError, CombinedError, isHoldfastError } from '../errors.ts'
-import { isDamage } from './verify-backup.ts'
+import type { Destination } from '../contracts/destination.ts'
+import { messageOf } from '../errors/error-message.ts'
+import { BackupAbortedError, CombinedError, isHoldfastError } from '../errors/errors.ts'
+import { isDamage } from '../repository/verify-backup.ts'
 
 export interface PublishedBackup {
   readonly destination: Destination

@@ -1,7 +1,7 @@
 /** The labels of a backup, checked before anything is done. */
-import { InvalidArgumentError } from '../errors.ts'
-import { encodeManifest, MANIFEST_VERSION } from '../snapshot/manifest.ts'
-import { HOLDFAST_VERSION } from '../version.ts'
+import { InvalidArgumentError } from '../errors/errors.ts'
+import { encodeManifest, MANIFEST_VERSION } from '../format/manifest.ts'
+import { HOLDFAST_VERSION } from '../util/version.ts'
 
 const DIGEST = '0'.repeat(64)
 const LONGEST_ID = 'x'.repeat(128)

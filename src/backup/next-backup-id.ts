@@ -1,8 +1,8 @@
 /** IDs that are in the order of the backups, whatever the clock says. */
 import { decodeTime } from 'ulid'
-import { checkBackupId, newBackupId } from '../backup-id.ts'
-import type { Destination } from '../destination.ts'
-import { InvalidArgumentError, isHoldfastError } from '../errors.ts'
+import { checkBackupId, newBackupId } from '../util/backup-id.ts'
+import type { Destination } from '../contracts/destination.ts'
+import { InvalidArgumentError, isHoldfastError } from '../errors/errors.ts'
 
 export interface NextBackupIdOptions {
   readonly nowMs: number

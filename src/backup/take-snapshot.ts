@@ -1,7 +1,7 @@
 /** One snapshot of a store that may not keep its contract. */
-import type { Backupable, SnapshotSink, SnapshotSummary } from '../backupable.ts'
-import { BackupAbortedError, InternalError } from '../errors.ts'
-import type { PayloadIdSet } from '../payload-ids.ts'
+import type { Backupable, SnapshotSink, SnapshotSummary } from '../contracts/backupable.ts'
+import { BackupAbortedError, InternalError } from '../errors/errors.ts'
+import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 
 export interface TakeSnapshotOptions {
   /** Takes the bytes of the stream, and is done with them when it resolves. */

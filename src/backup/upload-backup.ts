@@ -1,11 +1,11 @@
 /** A snapshot of a store on its way to a destination: payload, payload IDs, manifest, published. */
-import type { Backupable, SnapshotSummary } from '../backupable.ts'
-import type { BackupUpload, Destination } from '../destination.ts'
-import { messageOf } from '../error-message.ts'
-import { CombinedError } from '../errors.ts'
-import type { PayloadIdSet } from '../payload-ids.ts'
-import { encodeManifest, MANIFEST_VERSION, type Manifest } from '../snapshot/manifest.ts'
-import { HOLDFAST_VERSION } from '../version.ts'
+import type { Backupable, SnapshotSummary } from '../contracts/backupable.ts'
+import type { BackupUpload, Destination } from '../contracts/destination.ts'
+import { messageOf } from '../errors/error-message.ts'
+import { CombinedError } from '../errors/errors.ts'
+import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
+import { encodeManifest, MANIFEST_VERSION, type Manifest } from '../format/manifest.ts'
+import { HOLDFAST_VERSION } from '../util/version.ts'
 import { takeSnapshot } from './take-snapshot.ts'
 
 export interface UploadBackupOptions {

@@ -1,9 +1,9 @@
 /** Events as they are stored: JSON, version 1, checked field by field when it is read. */
-import { isBackupId } from '../backup-id.ts'
-import { ERROR_CODES, type ErrorCode } from '../errors.ts'
-import { type Manifest, parseManifest } from '../snapshot/manifest.ts'
-import { type CatalogEvent, JOB_KINDS, JOB_STATES, type JobError, VERIFICATION_LEVELS } from './catalog.ts'
-import { LEASE_ENDS, LEASE_PURPOSES, type PayloadIdsName } from './hold-events.ts'
+import { isBackupId } from '../util/backup-id.ts'
+import { ERROR_CODES, type ErrorCode } from '../errors/errors.ts'
+import { type Manifest, parseManifest } from '../format/manifest.ts'
+import { type CatalogEvent, JOB_KINDS, JOB_STATES, type JobError, VERIFICATION_LEVELS } from '../contracts/catalog.ts'
+import { LEASE_ENDS, LEASE_PURPOSES, type PayloadIdsName } from '../contracts/hold-events.ts'
 import type { JobOwner } from './job-owner.ts'
 
 const EVENT_VERSION = 1

@@ -1,8 +1,8 @@
 /** What a job says to the catalog: that it began, how far it is, how it ended. */
-import { newBackupId } from '../backup-id.ts'
-import { messageOf } from '../error-message.ts'
-import { type HoldfastError, CombinedError, InternalError, isHoldfastError } from '../errors.ts'
-import type { Catalog, CatalogEvent, JobEnded, JobError, JobProgress, JobProgressed, JobStarted } from './catalog.ts'
+import { newBackupId } from '../util/backup-id.ts'
+import { messageOf } from '../errors/error-message.ts'
+import { type HoldfastError, CombinedError, InternalError, isHoldfastError } from '../errors/errors.ts'
+import type { Catalog, CatalogEvent, JobEnded, JobError, JobProgress, JobProgressed, JobStarted } from '../contracts/catalog.ts'
 import { markUnderWay, thisProcess } from './job-owner.ts'
 
 export type NewJob = Pick<JobStarted, 'kind' | 'storeKind' | 'storeId' | 'destination' | 'backupId'>

@@ -1,5 +1,5 @@
 /** What the process says to the shell. */
-import type { ErrorCode } from '../errors.ts'
+import type { ErrorCode } from '../errors/errors.ts'
 
 export const EXIT = {
   done: 0,

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The process around the command line: signals, closed pipes, and the exit code. */
 import process from 'node:process'
-import { isSystemError } from '../files.ts'
+import { isSystemError } from '../util/files.ts'
 import { Interrupted } from './interrupt.ts'
 import { runCommandLine } from './program.ts'
 

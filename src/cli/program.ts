@@ -1,6 +1,6 @@
 /** The command line: parses, runs one command, prints what failed, and returns the exit code. */
 import { Command, CommanderError } from 'commander'
-import { InvalidArgumentError, isHoldfastError } from '../errors.ts'
+import { InvalidArgumentError, isHoldfastError } from '../errors/errors.ts'
 import { registerBackup } from './commands/backup.ts'
 import { registerCatalog } from './commands/catalog.ts'
 import { registerConvert } from './commands/convert.ts'
@@ -22,7 +22,7 @@ import { EXIT, exitCodeFor } from './exit-codes.ts'
 import { Interrupted } from './interrupt.ts'
 import { reportError } from './report-error.ts'
 import { type Terminal, writeText } from './terminal.ts'
-import { HOLDFAST_VERSION } from '../version.ts'
+import { HOLDFAST_VERSION } from '../util/version.ts'
 
 const COMMANDS = [
   registerImport,

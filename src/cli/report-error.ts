@@ -1,7 +1,7 @@
 /** How a failure is told: a code, one sentence and a hint; never a stack trace, unless asked for. */
 import { inspect } from 'node:util'
-import type { HoldfastError } from '../errors.ts'
-import { asHoldfastError } from './system-errors.ts'
+import type { HoldfastError } from '../errors/errors.ts'
+import { asHoldfastError } from '../util/system-errors.ts'
 import { toJson } from './output.ts'
 import { type Terminal, writeText } from './terminal.ts'
 import { printable } from './text.ts'

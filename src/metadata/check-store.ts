@@ -1,7 +1,7 @@
 /** Whether a store serves: what is asked of a live engine after it was swapped in. */
-import { messageOf } from '../error-message.ts'
-import { StoreUnavailableError, isHoldfastError } from '../errors.ts'
-import type { MetadataReader, Share } from './metadata-store.ts'
+import { messageOf } from '../errors/error-message.ts'
+import { StoreUnavailableError, isHoldfastError } from '../errors/errors.ts'
+import type { MetadataReader, Share } from '../contracts/metadata-store.ts'
 
 const SHARES_TO_CHECK = 100
 const ENTRIES_TO_CHECK = 100

@@ -1,6 +1,6 @@
 /** Whether what a metadata store says of itself fits together. */
 import { conflictingLock } from './locks.ts'
-import type { DirectoryEntry, Inode, InodeNumber, MetadataReader } from './metadata-store.ts'
+import type { DirectoryEntry, Inode, InodeNumber, MetadataReader } from '../contracts/metadata-store.ts'
 
 /**
  * Walks all shares of a store that nobody changes meanwhile, and says what does not hold: every entry has its inode and

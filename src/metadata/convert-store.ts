@@ -1,7 +1,7 @@
 /** Copies a metadata store into an empty one of whatever kind. */
-import type { StoreKind } from '../backupable.ts'
-import { ChecksumMismatchError } from '../errors.ts'
-import type { MetadataStore, MetadataView } from './metadata-store.ts'
+import type { StoreKind } from '../contracts/backupable.ts'
+import { ChecksumMismatchError } from '../errors/errors.ts'
+import type { MetadataStore, MetadataView } from '../contracts/metadata-store.ts'
 import { RECORD_KINDS, type RecordKind, type ViewSummary, differences, summarize } from './view-summary.ts'
 
 export const CONVERT_STEPS = ['copy', 'check'] as const

@@ -1,6 +1,6 @@
 /** Copies a file or a directory with all that is in it from one metadata store into another. */
-import { InternalError } from '../errors.ts'
-import type { Block, Content, Inode, InodeNumber, MetadataReader, MetadataStore, Place } from './metadata-store.ts'
+import { InternalError } from '../errors/errors.ts'
+import type { Block, Content, Inode, InodeNumber, MetadataReader, MetadataStore, Place } from '../contracts/metadata-store.ts'
 import { walkTree } from './walk-tree.ts'
 
 export interface CopyTreeOptions {

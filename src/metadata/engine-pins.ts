@@ -1,5 +1,5 @@
 /** Which engines are still read by a backup, a view or a sweep, so that none is closed under it. */
-import { StoreNotDrainedError } from '../errors.ts'
+import { StoreNotDrainedError } from '../errors/errors.ts'
 
 export class EnginePins {
   readonly #close: (engine: string) => Promise<void>

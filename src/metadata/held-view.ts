@@ -1,5 +1,5 @@
 /** A view of an engine that stays open for as long as the view does. */
-import type { ByteRangeLock, InodeNumber, ListedBlock, ListedEntry, ListedInode, MetadataReader, MetadataView } from './metadata-store.ts'
+import type { ByteRangeLock, InodeNumber, ListedBlock, ListedEntry, ListedInode, MetadataReader, MetadataView } from '../contracts/metadata-store.ts'
 import { RoutedReader } from './routed-reader.ts'
 
 export class HeldView extends RoutedReader implements MetadataView {

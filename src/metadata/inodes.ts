@@ -1,5 +1,5 @@
 /** What becomes of an inode when it is made or changed, as pure functions. */
-import type { Inode, InodeAttributes, NewInode } from './metadata-store.ts'
+import type { Inode, InodeAttributes, NewInode } from '../contracts/metadata-store.ts'
 import { TIME_FIELDS } from './validate.ts'
 
 const NS_PER_MS = 1_000_000n

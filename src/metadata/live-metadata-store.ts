@@ -1,9 +1,9 @@
 /** The handle a server keeps: a metadata store whose engine may be replaced under it. */
-import type { BackupOptions, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../backupable.ts'
-import { messageOf } from '../error-message.ts'
-import { StoreUnavailableError, isHoldfastError } from '../errors.ts'
-import type { PayloadIdSet } from '../payload-ids.ts'
-import type { DrainOptions, Engines, RestoreJournal, SideEngine, Swappable } from '../swappable.ts'
+import type { BackupOptions, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../contracts/backupable.ts'
+import { messageOf } from '../errors/error-message.ts'
+import { StoreUnavailableError, isHoldfastError } from '../errors/errors.ts'
+import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
+import type { DrainOptions, Engines, RestoreJournal, SideEngine, Swappable } from '../contracts/swappable.ts'
 import { checkServes } from './check-store.ts'
 import { EnginePins } from './engine-pins.ts'
 import { HeldView } from './held-view.ts'
@@ -23,7 +23,7 @@ import type {
   Place,
   RenameOptions,
   Share,
-} from './metadata-store.ts'
+} from '../contracts/metadata-store.ts'
 import { OperationGate } from './operation-gate.ts'
 import { RoutedReader } from './routed-reader.ts'
 

@@ -1,5 +1,5 @@
 /** Byte-range locks as pure functions over the locks of one inode. */
-import type { ByteRangeLock } from './metadata-store.ts'
+import type { ByteRangeLock } from '../contracts/metadata-store.ts'
 
 /** The first lock of another owner that stands in the way of this one. */
 export function conflictingLock(locks: readonly ByteRangeLock[], wanted: ByteRangeLock): ByteRangeLock | undefined {

@@ -1,6 +1,6 @@
 /** The gate in front of a live store: which operations may start, and how many are on their way. */
-import { checkWaitMs } from '../check-number.ts'
-import { RestoreInProgressError, StoreNotDrainedError } from '../errors.ts'
+import { checkWaitMs } from '../util/check-number.ts'
+import { RestoreInProgressError, StoreNotDrainedError } from '../errors/errors.ts'
 
 export type OperationKind = 'read' | 'write'
 

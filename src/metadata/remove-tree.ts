@@ -1,5 +1,5 @@
 /** Removes a share, or what is at a place, with all that is in it. Others may find it half removed meanwhile. */
-import type { InodeNumber, MetadataStore, Place } from './metadata-store.ts'
+import type { InodeNumber, MetadataStore, Place } from '../contracts/metadata-store.ts'
 
 /** Does nothing where there is no such share. */
 export async function removeShareTree(store: MetadataStore, name: string): Promise<void> {

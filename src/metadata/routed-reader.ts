@@ -1,5 +1,5 @@
 /** The reading half of a store that passes every question on to another. */
-import type { Block, ByteRangeLock, DirectoryPage, Inode, InodeNumber, MetadataReader, PendingUpload, Place, Share } from './metadata-store.ts'
+import type { Block, ByteRangeLock, DirectoryPage, Inode, InodeNumber, MetadataReader, PendingUpload, Place, Share } from '../contracts/metadata-store.ts'
 
 /** Says for every question, when it is asked, whom to ask. */
 export abstract class RoutedReader implements MetadataReader {

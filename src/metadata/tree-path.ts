@@ -1,6 +1,6 @@
 /** Paths in a metadata store, as they are written and read: `share/directory/name`. */
-import { InvalidArgumentError, MetadataError } from '../errors.ts'
-import type { Inode, InodeNumber, MetadataReader } from './metadata-store.ts'
+import { InvalidArgumentError, MetadataError } from '../errors/errors.ts'
+import type { Inode, InodeNumber, MetadataReader } from '../contracts/metadata-store.ts'
 import { checkName } from './validate.ts'
 
 /** A share's name, and the names on the way down from its root. */

@@ -1,5 +1,5 @@
 /** The payloads that a tree refers to. */
-import type { Inode, InodeNumber, MetadataReader } from './metadata-store.ts'
+import type { Inode, InodeNumber, MetadataReader } from '../contracts/metadata-store.ts'
 
 const BATCH_IDS = 1000
 

@@ -1,6 +1,6 @@
 /** The rules for what goes into a metadata store. Every check returns its argument or throws `invalid_argument`. */
-import { InvalidArgumentError } from '../errors.ts'
-import { checkPayloadId } from '../payload-ids.ts'
+import { InvalidArgumentError } from '../errors/errors.ts'
+import { checkPayloadId } from '../payload-ids/payload-id-set.ts'
 import {
   type Block,
   type ByteRangeLock,
@@ -13,7 +13,7 @@ import {
   type Place,
   RENAME_MODES,
   type RenameMode,
-} from './metadata-store.ts'
+} from '../contracts/metadata-store.ts'
 
 export type MetadataLimit =
   | 'nameBytes'

@@ -1,9 +1,9 @@
 /** What a view shows in short: how many records of each kind there are, and digests that are equal when all of them are. */
 import { type Hash, createHash } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { PayloadIdSetBuilder } from '../payload-ids.ts'
+import { PayloadIdSetBuilder } from '../payload-ids/payload-id-set.ts'
 import { inOrder } from './locks.ts'
-import type { ByteRangeLock, InodeNumber, ListedInode, MetadataView } from './metadata-store.ts'
+import type { ByteRangeLock, InodeNumber, ListedInode, MetadataView } from '../contracts/metadata-store.ts'
 import { TIME_FIELDS } from './validate.ts'
 
 export const RECORD_KINDS = ['shares', 'inodes', 'entries', 'blocks', 'locks', 'uploads', 'settings'] as const

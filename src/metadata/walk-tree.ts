@@ -1,6 +1,6 @@
 /** Going through all that is below an inode, many entries at once, in bounded memory. */
-import { drainStack, forEachLimited } from '../in-parallel.ts'
-import type { DirectoryEntry, InodeNumber, MetadataReader } from './metadata-store.ts'
+import { drainStack, forEachLimited } from '../util/in-parallel.ts'
+import type { DirectoryEntry, InodeNumber, MetadataReader } from '../contracts/metadata-store.ts'
 
 const DIRECTORIES_AT_ONCE = 4
 const ENTRIES_AT_ONCE = 32

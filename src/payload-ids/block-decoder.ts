@@ -1,5 +1,5 @@
 /** Reads the `payload-ids` object, block by block, from any chunking. */
-import { RestoreCorruptError } from '../errors.ts'
+import { RestoreCorruptError } from '../errors/errors.ts'
 import { BLOCK_HEADER_BYTES, BLOCK_IDS, PAYLOAD_IDS_PREAMBLE, sharedPrefix } from './block-encoder.ts'
 import { keyAt } from './id-key.ts'
 import { type IdList, MAX_ID_LENGTH, copyId, isPayloadId, widthOf } from './id-list.ts'

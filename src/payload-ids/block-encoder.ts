@@ -1,4 +1,4 @@
-/** Writes the `payload-ids` object: blocks of payload IDs in ascending order. Its bytes are described in `snapshot/FORMAT.md`. */
+/** Writes the `payload-ids` object: blocks of payload IDs in ascending order. Its bytes are described in `format/FORMAT.md`. */
 import { type IdList, copyId, idsOf, widthOf } from './id-list.ts'
 
 /** `89 "HFI" 0D 0A`, then the version, 1, in two bytes. */

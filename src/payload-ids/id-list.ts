@@ -2,7 +2,7 @@
  * Many payload IDs as bytes: most stores name payloads by digests, lower-case hex all of one length, which are kept as the bytes
  * they stand for. These sort as their text does, take half of its memory, and need no string each.
  */
-import { InvalidArgumentError } from '../errors.ts'
+import { InvalidArgumentError } from '../errors/errors.ts'
 
 /** Some payload IDs in any order. */
 export interface IdList {

@@ -4,7 +4,7 @@ import { closeSync, constants, openSync, read as readCallback, unlinkSync, write
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { DestinationNoSpaceError, InternalError } from '../errors.ts'
+import { DestinationNoSpaceError, InternalError } from '../errors/errors.ts'
 
 export interface SpillOptions {
   readonly spillDirectory?: string | undefined

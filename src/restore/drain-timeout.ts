@@ -1,5 +1,5 @@
 /** How long operations in flight may take to end. */
-import { checkWaitMs } from '../check-number.ts'
+import { checkWaitMs } from '../util/check-number.ts'
 
 const DEFAULT_MS = 30_000
 

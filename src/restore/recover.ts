@@ -1,8 +1,8 @@
 /** What an interrupted restore or rollback left: completed or undone, by the journal and never by a guess. */
-import { StoreUnavailableError, isHoldfastError } from '../errors.ts'
-import type { RestoreJournal, Swappable } from '../swappable.ts'
+import { StoreUnavailableError, isHoldfastError } from '../errors/errors.ts'
+import type { RestoreJournal, Swappable } from '../contracts/swappable.ts'
 import { drainTimeoutOf } from './drain-timeout.ts'
-import { exclusively } from './exclusive.ts'
+import { exclusively } from './run-exclusively.ts'
 import { swapBack } from './swap-in.ts'
 
 export interface RecoverOptions {

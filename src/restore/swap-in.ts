@@ -1,7 +1,7 @@
 /** The full stop of a restore or rollback: journal, swap, check, and all of it undone when a step fails. */
-import { messageOf } from '../error-message.ts'
-import { CombinedError } from '../errors.ts'
-import type { RestoreJournal, Swappable } from '../swappable.ts'
+import { messageOf } from '../errors/error-message.ts'
+import { CombinedError } from '../errors/errors.ts'
+import type { RestoreJournal, Swappable } from '../contracts/swappable.ts'
 import type { StepRunner } from './steps.ts'
 
 export interface SwapIn {

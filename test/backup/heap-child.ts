@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
-import { fsDestination } from '../../destinations/fs.ts'
+import { fsDestination } from '../../destinations/fs/index.ts'
 import { runBackup } from '../../src/backup/run-backup.ts'
 import { levelBackupable } from '../../src/stores/level/index.ts'
 

@@ -3,9 +3,9 @@
  * Arguments: how many, an empty directory.
  */
 import { setImmediate } from 'node:timers/promises'
-import { fsDestination } from '../../destinations/fs.ts'
+import { fsDestination } from '../../destinations/fs/index.ts'
 import { runBackup } from '../../src/backup/run-backup.ts'
-import { decodePayloadIdBatches } from '../../src/payload-ids.ts'
+import { decodePayloadIdBatches } from '../../src/payload-ids/payload-id-set.ts'
 import { secondsOf } from './bench.ts'
 import { shuffledIds } from './payload-ids-of-index.ts'
 import { payloadIdsStore } from './payload-ids-store.ts'

@@ -1,7 +1,7 @@
 /** A store of hardly any records that refers to any number of payloads: what is measured is what becomes of their IDs. */
-import type { Backupable } from '../../src/backupable.ts'
-import { PayloadIdSetBuilder } from '../../src/payload-ids.ts'
-import { SnapshotWriter } from '../../src/snapshot/snapshot-writer.ts'
+import type { Backupable } from '../../src/contracts/backupable.ts'
+import { PayloadIdSetBuilder } from '../../src/payload-ids/payload-id-set.ts'
+import { SnapshotWriter } from '../../src/format/snapshot-writer.ts'
 
 export function payloadIdsStore(gather: (builder: PayloadIdSetBuilder) => Promise<void>): Backupable {
   return {

@@ -10,8 +10,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { Pool } from 'pg'
-import type { Backupable } from '../../src/backupable.ts'
-import { postgresBackupable } from '../../src/stores/postgres/postgres-backupable.ts'
+import type { Backupable } from '../../src/contracts/backupable.ts'
+import { postgresBackupable } from '../../src/stores/postgres/snapshot/postgres-backupable.ts'
 
 export const run: typeof execFile.__promisify__ = promisify(execFile)
 

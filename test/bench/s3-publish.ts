@@ -1,7 +1,7 @@
 /** A backup of bytes from memory at the bench's S3 server. */
-import { s3Destination } from '../../destinations/s3.ts'
-import { newBackupId } from '../../src/backup-id.ts'
-import type { Destination } from '../../src/destination.ts'
+import { s3Destination } from '../../destinations/s3/index.ts'
+import { newBackupId } from '../../src/util/backup-id.ts'
+import type { Destination } from '../../src/contracts/destination.ts'
 import type { S3Access } from '../support/s3/client.ts'
 import { BENCH_BUCKET, BENCH_PREFIX } from './s3-server.ts'
 

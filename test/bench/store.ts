@@ -2,12 +2,12 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
-import { fsDestination } from '../../destinations/fs.ts'
-import { newBackupId } from '../../src/backup-id.ts'
-import type { Backupable, SnapshotSummary } from '../../src/backupable.ts'
-import type { Destination } from '../../src/destination.ts'
-import { levelBackupable } from '../../src/stores/level/level-backupable.ts'
-import { SECTIONS } from '../../src/stores/level/keys.ts'
+import { fsDestination } from '../../destinations/fs/index.ts'
+import { newBackupId } from '../../src/util/backup-id.ts'
+import type { Backupable, SnapshotSummary } from '../../src/contracts/backupable.ts'
+import type { Destination } from '../../src/contracts/destination.ts'
+import { levelBackupable } from '../../src/stores/level/engine/level-backupable.ts'
+import { SECTIONS } from '../../src/stores/level/store/keys.ts'
 import { OPEN_OPTIONS } from './entries.ts'
 
 /** Opens a database as its server would, for as long as the task takes. */
@@ -28,7 +28,7 @@ export function entriesBackupable(db: ClassicLevel): Backupable {
 
 /** A metadata store's database, every record checked. */
 export function metadataBackupable(db: ClassicLevel): Backupable {
-  const payloadIds = new URL('../../src/stores/level/payload-ids-of-record.js', import.meta.url)
+  const payloadIds = new URL('../../src/stores/level/store/payload-ids-of-record.js', import.meta.url)
   return levelBackupable(db, { payloadIds, sections: SECTIONS, multithreading: true })
 }
 

@@ -1,6 +1,6 @@
 /** Payloads, the backups that need them, and the store that refers to them. */
-import { type PayloadIdSet, PayloadIdSetBuilder } from '../../src/payload-ids.ts'
-import type { PayloadReferences, PayloadStore, StoredPayload } from '../../src/payload-store.ts'
+import { type PayloadIdSet, PayloadIdSetBuilder } from '../../src/payload-ids/payload-id-set.ts'
+import type { PayloadReferences, PayloadStore, StoredPayload } from '../../src/contracts/payload-store.ts'
 import { ascendingLists } from './payload-ids-of-index.ts'
 
 /** IDs are dealt out in twentieths of what a backup has: this many belong to all backups, and one to each backup alone. */

@@ -3,7 +3,7 @@
  * is durable; `... hold PATH` starts a job, closes the catalog and stays.
  */
 import { JobLog } from '../../src/catalog/job-log.ts'
-import { openLevelCatalog } from '../../src/stores/catalog/index.ts'
+import { openLevelCatalog } from '../../src/catalog/level/index.ts'
 import { AT, JOB, started } from './catalog-events.ts'
 
 const [, , mode, path = ''] = process.argv

@@ -1,10 +1,10 @@
 /** Events as fast-check makes them up, and some fixed ones. */
 import * as fc from 'fast-check'
-import { type BackupEvent, type CatalogEvent, JOB_KINDS, type JobEvent, type JobStarted, VERIFICATION_LEVELS } from '../../src/catalog/catalog.ts'
-import { ERROR_CODES } from '../../src/errors.ts'
-import { LEASE_ENDS, LEASE_PURPOSES, type LeaseEvent, type SweepEvent } from '../../src/catalog/hold-events.ts'
+import { type BackupEvent, type CatalogEvent, JOB_KINDS, type JobEvent, type JobStarted, VERIFICATION_LEVELS } from '../../src/contracts/catalog.ts'
+import { ERROR_CODES } from '../../src/errors/errors.ts'
+import { LEASE_ENDS, LEASE_PURPOSES, type LeaseEvent, type SweepEvent } from '../../src/contracts/hold-events.ts'
 import type { JobOwner } from '../../src/catalog/job-owner.ts'
-import type { Manifest } from '../../src/snapshot/manifest.ts'
+import type { Manifest } from '../../src/format/manifest.ts'
 
 export const AT = '2026-11-20T10:00:00.000Z'
 export const JOB = '01HZZZZZZZ0000000000000001'

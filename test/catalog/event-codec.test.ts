@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { CatalogEvent } from '../../src/catalog/catalog.ts'
+import type { CatalogEvent } from '../../src/contracts/catalog.ts'
 import { decodeEvent, encodeEvent } from '../../src/catalog/event-codec.ts'
 import { runs, seed } from '../support/seed.ts'
 import { catalogEvent, manifestOf, started } from './catalog-events.ts'

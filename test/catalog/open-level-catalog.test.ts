@@ -1,7 +1,7 @@
 import { mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { openLevelCatalog } from '../../src/stores/catalog/index.ts'
+import { openLevelCatalog } from '../../src/catalog/level/index.ts'
 import { type Child, startChild } from '../support/child.ts'
 import { randomFrom, runs, seed } from '../support/seed.ts'
 import { tempDir } from '../support/temp-dir.ts'

@@ -2,7 +2,7 @@ import { cp, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { compareTrees } from '../../src/cli/tree/compare-trees.ts'
+import { compareTrees } from '../../src/trees/compare-trees.ts'
 import { holdfast, holdfastJson, holdfastOnTerminal, type Outcome, writeTree } from './holdfast.ts'
 
 /** One directory with a store, its payloads and two backups, for all tests; those that change something copy it first. */
@@ -271,7 +271,7 @@ describe('holdfast restore and rollback', () => {
 
   it('go on, with a warning, when the catalog cannot be opened', async () => {
     const dir = await copy()
-    const { openLevelCatalog } = await import('../../src/stores/catalog/index.ts')
+    const { openLevelCatalog } = await import('../../src/catalog/level/index.ts')
     await using _held = await openLevelCatalog(join(dir, 'store/catalog'))
     for (const words of [['restore', first, '--from', 'file:backups', '--yes', '--quiet'], ['rollback']]) {
       const { code, stderr } = await holdfast([...words, '--store', 'level:store'], { cwd: dir })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { EXIT, exitCodeFor } from '../../src/cli/exit-codes.ts'
-import { ERROR_CODES, ERROR_TRAITS } from '../../src/errors.ts'
+import { ERROR_CODES, ERROR_TRAITS } from '../../src/errors/errors.ts'
 
 describe('exitCodeFor()', () => {
   it('has a code for every error', () => {

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { describeReport } from '../../src/cli/commands/gc.ts'
-import type { LeaseHolder } from '../../src/holds/hold-set.ts'
-import type { SweepPayloadsReport } from '../../src/holds/sweep-payloads.ts'
+import type { LeaseHolder } from '../../src/gc/holds/hold-set.ts'
+import type { SweepPayloadsReport } from '../../src/gc/sweep/sweep-payloads.ts'
 
 const NONE = { payloads: 0, bytes: 0 }
 const LEASE: LeaseHolder = { kind: 'lease', leaseId: 'L1', purpose: 'backup', storeId: undefined, since: '2026-01-02T03:04:05.000Z', payloadIds: undefined }

@@ -2,7 +2,7 @@
 import { mkdir, readdir, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { compareTrees } from '../../src/cli/tree/compare-trees.ts'
+import { compareTrees } from '../../src/trees/compare-trees.ts'
 import { openLevelStore } from '../../src/stores/level/index.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { type Frozen, frozen } from './frozen.ts'

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { ERROR_CODES, ERROR_TRAITS } from '../../src/errors.ts'
+import { ERROR_CODES, ERROR_TRAITS } from '../../src/errors/errors.ts'
 import { EXIT } from '../../src/cli/exit-codes.ts'
 import { holdfast } from './holdfast.ts'
 

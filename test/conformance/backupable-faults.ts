@@ -1,8 +1,8 @@
 /** Damage, refusals and interruptions: part of the conformance suite of `Backupable`. */
 import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
-import type { Backupable, SnapshotSummary } from '../../src/backupable.ts'
-import { openSnapshot } from '../../src/snapshot/snapshot-reader.ts'
-import { SnapshotWriter } from '../../src/snapshot/snapshot-writer.ts'
+import type { Backupable, SnapshotSummary } from '../../src/contracts/backupable.ts'
+import { openSnapshot } from '../../src/format/snapshot-reader.ts'
+import { SnapshotWriter } from '../../src/format/snapshot-writer.ts'
 import { type RegisterTest, type Snapshot, CollectingSink, CountingSource, refused, restoreBytes, snapshotOf } from './backupable-fixture.ts'
 
 export interface FaultOptions {

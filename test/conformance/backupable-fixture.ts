@@ -1,8 +1,8 @@
 /** What the parts of the conformance suite of `Backupable` share: a store to test, sinks, sources, damaged streams. */
 import { equal, rejects } from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import type { Backupable, BackupOptions, SnapshotSink, SnapshotSource, SnapshotSummary } from '../../src/backupable.ts'
-import { openSnapshot } from '../../src/snapshot/snapshot-reader.ts'
+import type { Backupable, BackupOptions, SnapshotSink, SnapshotSource, SnapshotSummary } from '../../src/contracts/backupable.ts'
+import { openSnapshot } from '../../src/format/snapshot-reader.ts'
 import type { TestRunner } from './runner.ts'
 
 /** A fresh, empty store of the test's own, and what only its author knows how to do to it. */

@@ -1,6 +1,6 @@
 /** What every `Backupable` must do, for any test runner. */
 import { deepEqual, equal, notEqual, ok } from 'node:assert/strict'
-import { isBackupable } from '../../src/backupable.ts'
+import { isBackupable } from '../../src/contracts/backupable.ts'
 import { faultTests, interruptionTests } from './backupable-faults.ts'
 import {
   type BackupableConformanceOptions,

@@ -1,7 +1,7 @@
 /** What every destination must do, for any test runner. */
 import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
-import { isBackupId, newBackupId } from '../../src/backup-id.ts'
-import { BACKUP_OBJECTS, type BackupObject, type BackupUpload, type Destination, MAX_MANIFEST_BYTES } from '../../src/destination.ts'
+import { isBackupId, newBackupId } from '../../src/util/backup-id.ts'
+import { BACKUP_OBJECTS, type BackupObject, type BackupUpload, type Destination, MAX_MANIFEST_BYTES } from '../../src/contracts/destination.ts'
 import type { TestRunner } from './runner.ts'
 
 /** A fresh, empty root of the tests' own, and what only its driver's author knows how to do to it. */

@@ -1,6 +1,6 @@
 /** Attributes of inodes: part of the metadata store's conformance suite. */
 import { deepEqual, equal } from 'node:assert/strict'
-import type { InodeAttributes, NewInode } from '../../src/metadata/metadata-store.ts'
+import type { InodeAttributes, NewInode } from '../../src/contracts/metadata-store.ts'
 import { type RegisterTest, refused } from './metadata-fixture.ts'
 
 const MIN_TIME_NS = -(2n ** 63n)

@@ -1,6 +1,6 @@
 /** Operations at the same time: part of the metadata store's conformance suite. After each test the tree is checked. */
 import { deepEqual, equal } from 'node:assert/strict'
-import type { InodeNumber, MetadataStore } from '../../src/metadata/metadata-store.ts'
+import type { InodeNumber, MetadataStore } from '../../src/contracts/metadata-store.ts'
 import { type RegisterTest, all } from './metadata-fixture.ts'
 
 export function concurrencyTests(test: RegisterTest): void {

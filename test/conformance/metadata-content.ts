@@ -1,6 +1,6 @@
 /** Content, payload references and pending uploads: part of the metadata store's conformance suite. */
 import { deepEqual, equal } from 'node:assert/strict'
-import type { Block, Content, InodeNumber, PendingUpload } from '../../src/metadata/metadata-store.ts'
+import type { Block, Content, InodeNumber, PendingUpload } from '../../src/contracts/metadata-store.ts'
 import { type RegisterTest, all, refused } from './metadata-fixture.ts'
 
 const MAX = Number.MAX_SAFE_INTEGER

@@ -11,7 +11,7 @@ import type {
   MetadataView,
   PendingUpload,
   Share,
-} from '../../src/metadata/metadata-store.ts'
+} from '../../src/contracts/metadata-store.ts'
 
 /** A store with one share, whose root is given too. */
 export interface MetadataFixture {

@@ -1,7 +1,7 @@
 /** Imports: part of the metadata store's conformance suite. */
 import { deepEqual, equal, rejects } from 'node:assert/strict'
 import { checkTree } from '../../src/metadata/check-tree.ts'
-import type { MetadataStore, MetadataView } from '../../src/metadata/metadata-store.ts'
+import type { MetadataStore, MetadataView } from '../../src/contracts/metadata-store.ts'
 import { all, listAll, populate, refused } from './metadata-fixture.ts'
 import type { TestRunner } from './runner.ts'
 

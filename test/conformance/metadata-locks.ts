@@ -1,6 +1,6 @@
 /** Byte-range locks: part of the metadata store's conformance suite. */
 import { deepEqual } from 'node:assert/strict'
-import type { ByteRangeLock, InodeNumber, MetadataStore } from '../../src/metadata/metadata-store.ts'
+import type { ByteRangeLock, InodeNumber, MetadataStore } from '../../src/contracts/metadata-store.ts'
 import { type RegisterTest, refused } from './metadata-fixture.ts'
 
 const MAX = Number.MAX_SAFE_INTEGER

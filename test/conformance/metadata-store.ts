@@ -1,7 +1,7 @@
 /** What every metadata store must do, for any test runner. */
 import { deepEqual, equal, rejects } from 'node:assert/strict'
 import { checkTree } from '../../src/metadata/check-tree.ts'
-import type { MetadataStore } from '../../src/metadata/metadata-store.ts'
+import type { MetadataStore } from '../../src/contracts/metadata-store.ts'
 import { attributeTests } from './metadata-attributes.ts'
 import { concurrencyTests } from './metadata-concurrency.ts'
 import { contentTests } from './metadata-content.ts'

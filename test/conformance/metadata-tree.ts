@@ -1,6 +1,6 @@
 /** The tree: part of the metadata store's conformance suite. */
 import { deepEqual, equal } from 'node:assert/strict'
-import { INODE_TYPES, type InodeNumber, type MetadataStore } from '../../src/metadata/metadata-store.ts'
+import { INODE_TYPES, type InodeNumber, type MetadataStore } from '../../src/contracts/metadata-store.ts'
 import { type RegisterTest, all, refused } from './metadata-fixture.ts'
 
 export function treeTests(test: RegisterTest): void {

@@ -1,7 +1,7 @@
 /** Views: part of the metadata store's conformance suite. After each test the tree is checked. */
 import { deepEqual, equal, rejects } from 'node:assert/strict'
 import { checkTree } from '../../src/metadata/check-tree.ts'
-import type { Inode, InodeNumber, MetadataStore } from '../../src/metadata/metadata-store.ts'
+import type { Inode, InodeNumber, MetadataStore } from '../../src/contracts/metadata-store.ts'
 import { type RegisterTest, all, listAll, populate, refused } from './metadata-fixture.ts'
 
 export function viewTests(test: RegisterTest): void {

@@ -2,8 +2,8 @@
  * A process that does one thing beside others, and freezes (SIGSTOP) or dies (SIGKILL) in the middle of it: `node actor.js ROLE ARGUMENT...`.
  * It prints how it ended: `done`, or the code of the error.
  */
-import { fsDestination } from '../../destinations/fs.ts'
-import { nodeFiles } from '../../src/files.ts'
+import { fsDestination } from '../../destinations/fs/index.ts'
+import { nodeFiles } from '../../src/util/files.ts'
 import { restoreBackup } from '../../src/restore/restore-backup.ts'
 import { openLevelStore } from '../../src/stores/level/index.ts'
 import { interceptFiles } from '../support/faulty-files.ts'

@@ -3,7 +3,7 @@
  * prints the steps there are.
  */
 import { pathToFileURL } from 'node:url'
-import { nodeFiles } from '../../src/files.ts'
+import { nodeFiles } from '../../src/util/files.ts'
 import { interceptFiles, type Step } from '../support/faulty-files.ts'
 import type { Scenario } from './harness.ts'
 

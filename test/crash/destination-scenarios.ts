@@ -5,9 +5,9 @@
 import { deepEqual, ok } from 'node:assert/strict'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { fsDestination } from '../../destinations/fs.ts'
-import type { Destination } from '../../src/destination.ts'
-import { type Files, replaceFile, systemError } from '../../src/files.ts'
+import { fsDestination } from '../../destinations/fs/index.ts'
+import type { Destination } from '../../src/contracts/destination.ts'
+import { type Files, replaceFile, systemError } from '../../src/util/files.ts'
 import { interceptFiles, quickFiles } from '../support/faulty-files.ts'
 import type { Scenario } from './harness.ts'
 

@@ -1,7 +1,7 @@
 import { equal, ok } from 'node:assert/strict'
 import { afterAll, describe, test } from 'vitest'
-import { isHoldfastError } from '../../src/errors.ts'
-import { isSystemError } from '../../src/files.ts'
+import { isHoldfastError } from '../../src/errors/errors.ts'
+import { isSystemError } from '../../src/util/files.ts'
 import { type Fault, FAULTS } from '../support/faulty-files.ts'
 import { SCENARIOS } from './destination-scenarios.ts'
 import { runFaults } from './harness.ts'
@@ -26,7 +26,7 @@ describe.each(SCENARIOS)('$name', (scenario) => {
         ok(typeof error.details['operation'] === 'string' && error.details['systemCode'] === fault.code)
         ok(isSystemError(error.cause, fault.code))
       } else {
-        // What src/files.ts does for others is told in the file system's own words.
+        // What src/util/files.ts does for others is told in the file system's own words.
         ok(isSystemError(error, fault.code) && typeof error.path === 'string' && typeof error.syscall === 'string')
       }
     })

@@ -1,6 +1,6 @@
 import { deepEqual, ok } from 'node:assert/strict'
 import { afterAll, describe, test } from 'vitest'
-import { systemError } from '../../src/files.ts'
+import { systemError } from '../../src/util/files.ts'
 import { type Call, type Step, interceptFiles, quickFiles } from '../support/faulty-files.ts'
 import { SCENARIOS as DESTINATION_SCENARIOS } from './destination-scenarios.ts'
 import { describeStep, inDirectory, type Scenario } from './harness.ts'

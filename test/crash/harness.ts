@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
-import type { Files } from '../../src/files.ts'
+import type { Files } from '../../src/util/files.ts'
 import { CrashFiles, type CrashOptions, type CrashState, materialise } from '../support/crash-files.ts'
 import { type Call, type Fault, canHit, faultyFiles, interceptFiles, quickFiles, READ_ONLY_CALLS, type Step } from '../support/faulty-files.ts'
 

@@ -1,6 +1,6 @@
 import { ok } from 'node:assert/strict'
 import { afterAll, describe, test } from 'vitest'
-import { isHoldfastError } from '../../src/errors.ts'
+import { isHoldfastError } from '../../src/errors/errors.ts'
 import { FAULTS } from '../support/faulty-files.ts'
 import { runs, seed } from '../support/seed.ts'
 import { runFaults } from './harness.ts'

@@ -1,6 +1,6 @@
 import { ok } from 'node:assert/strict'
 import { afterAll, describe, test } from 'vitest'
-import { nodeFiles } from '../../src/files.ts'
+import { nodeFiles } from '../../src/util/files.ts'
 import { type Call, interceptFiles } from '../support/faulty-files.ts'
 import { seed } from '../support/seed.ts'
 import { describeStep, inDirectory, runPowerLoss, type Scenario } from './harness.ts'

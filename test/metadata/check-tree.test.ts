@@ -1,7 +1,7 @@
 import { MemoryLevel } from 'memory-level'
 import { expect, test } from 'vitest'
 import { checkTree } from '../../src/metadata/check-tree.ts'
-import { LevelMetadataStore } from '../../src/stores/level/level-metadata-store.ts'
+import { LevelMetadataStore } from '../../src/stores/level/store/level-metadata-store.ts'
 import { fillStore } from '../support/fill-store.ts'
 
 /** Damage to a record, and what is said of it. */

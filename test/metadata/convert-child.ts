@@ -1,7 +1,7 @@
 /** Converts a store into a LevelDB at the path it is given, says when the copy is written, and waits to be killed. */
 import { ClassicLevel } from 'classic-level'
 import { MemoryLevel } from 'memory-level'
-import { LevelMetadataStore } from '../../src/stores/level/level-metadata-store.ts'
+import { LevelMetadataStore } from '../../src/stores/level/store/level-metadata-store.ts'
 
 const source = await LevelMetadataStore.open(new MemoryLevel(), { kind: 'memory' })
 const { root } = await source.createShare('share')

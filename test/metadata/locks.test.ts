@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { conflictingLock, withLock, withoutRange } from '../../src/metadata/locks.ts'
-import type { ByteRangeLock } from '../../src/metadata/metadata-store.ts'
+import type { ByteRangeLock } from '../../src/contracts/metadata-store.ts'
 import { runs, seed } from '../support/seed.ts'
 
 /** Locks are compared byte by byte up to here; "to the end" reaches it. */

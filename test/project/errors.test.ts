@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import * as errors from '../../src/errors.ts'
+import * as errors from '../../src/errors/errors.ts'
 import { ROOT } from './sources.ts'
 
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
@@ -14,7 +14,7 @@ it('README lists every code once, in order, with its HTTP status and whether a r
 })
 
 it('every code has one class, which says when it is thrown', () => {
-  const source = readFileSync(join(ROOT, 'src/errors.ts'), 'utf8')
+  const source = readFileSync(join(ROOT, 'src/errors/errors.ts'), 'utf8')
   const classes = Object.entries(errors as unknown as Record<string, unknown>).filter(([name, value]) => typeof value === 'function' && name.endsWith('Error') && !['HoldfastError', 'CombinedError', 'isHoldfastError'].includes(name))
   for (const [name] of classes) expect(source, name).toMatch(new RegExp(String.raw`/\*\*\s(?:\* )?Thrown when (?:(?!\*/)[\s\S])*\*/\nexport class ${name}\b`))
   // One class for what the operations of a metadata store refuse: their callers match on the code.

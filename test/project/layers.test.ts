@@ -4,31 +4,40 @@ import { type SourceFile, sourcesOf } from './sources.ts'
 
 const SOURCES = sourcesOf('src', 'destinations')
 
-/** Layers from the ground up; each may import itself and those named. The first pattern that a path matches is its layer. */
+/**
+ * The rooms from the ground up. A room imports itself and the rooms named, which all stand before it here, so rooms make no circle. The first
+ * pattern that a path matches is its room.
+ */
 const LAYERS: readonly (readonly [name: string, pattern: RegExp, below: readonly string[]])[] = [
-  ['ground', /^src\/(?:errors|error-codes|error-message|error-transfer|check-number|version|backup-id|files|in-parallel)\.ts$/, []],
-  ['payload-ids', /^src\/payload-ids(?:\.ts$|\/)/, ['ground']],
-  ['contracts', /^src\/(?:backupable|destination|payload-store|swappable)\.ts$/, ['ground', 'payload-ids']],
-  ['snapshot', /^src\/snapshot\//, ['ground', 'contracts', 'payload-ids']],
-  ['metadata', /^src\/metadata\//, ['ground', 'contracts', 'payload-ids']],
-  ['catalog', /^src\/catalog\//, ['ground', 'contracts', 'snapshot']],
-  ['holds', /^src\/holds\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'catalog']],
-  ['restore', /^src\/restore\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'metadata', 'catalog', 'holds']],
-  ['backup', /^src\/backup\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'catalog', 'holds', 'restore']],
-  ['stores', /^src\/stores\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'metadata', 'catalog', 'restore']],
-  ['destinations', /^destinations\//, ['ground', 'contracts']],
-  ['cli', /^src\/cli\//, ['ground', 'contracts', 'payload-ids', 'snapshot', 'metadata', 'catalog', 'holds', 'restore', 'backup', 'stores', 'destinations', 'face']],
-  ['face', /^src\/index\.ts$/, ['ground', 'contracts', 'payload-ids', 'snapshot', 'metadata', 'catalog', 'holds', 'restore', 'backup']],
+  ['errors', /^src\/errors\//, []],
+  ['util', /^src\/util\//, ['errors']],
+  ['payload-ids', /^src\/payload-ids\//, ['errors', 'util']],
+  ['contracts', /^src\/contracts\//, ['errors', 'payload-ids']],
+  ['format', /^src\/format\//, ['errors', 'util', 'contracts']],
+  ['payload-stores', /^src\/payload-stores\//, ['errors', 'util', 'contracts']],
+  ['metadata', /^src\/metadata\//, ['errors', 'util', 'payload-ids', 'contracts']],
+  ['catalog', /^src\/catalog\//, ['errors', 'util', 'contracts', 'format']],
+  ['repository', /^src\/repository\//, ['errors', 'util', 'payload-ids', 'contracts', 'format', 'payload-stores', 'catalog']],
+  ['gc', /^src\/gc\//, ['errors', 'util', 'payload-ids', 'contracts', 'format', 'payload-stores', 'catalog', 'repository']],
+  ['restore', /^src\/restore\//, ['errors', 'util', 'payload-ids', 'contracts', 'format', 'payload-stores', 'metadata', 'catalog', 'repository', 'gc']],
+  ['backup', /^src\/backup\//, ['errors', 'util', 'payload-ids', 'contracts', 'format', 'payload-stores', 'catalog', 'repository', 'gc']],
+  ['stores', /^src\/stores\//, ['errors', 'util', 'payload-ids', 'contracts', 'format', 'metadata', 'restore']],
+  ['destinations', /^destinations\//, ['errors', 'util', 'contracts']],
+  ['trees', /^src\/trees\//, ['errors', 'util', 'contracts', 'payload-stores', 'metadata']],
+  ['browse', /^src\/browse\//, ['errors', 'util', 'contracts', 'format', 'repository', 'stores']],
+  ['face', /^src\/index\.ts$/, ['errors', 'util', 'payload-ids', 'contracts', 'format', 'payload-stores', 'metadata', 'catalog', 'repository', 'gc', 'restore', 'backup']],
+  ['registry', /^src\/registry\//, ['errors', 'util', 'contracts', 'format', 'payload-stores', 'catalog', 'gc', 'restore', 'stores', 'destinations']],
+  ['cli', /^src\/cli\//, ['errors', 'util', 'payload-ids', 'contracts', 'format', 'payload-stores', 'metadata', 'catalog', 'repository', 'gc', 'restore', 'backup', 'stores', 'destinations', 'trees', 'browse', 'face', 'registry']],
 ]
 
 /** Packages that are a store's, a destination's or the command line's alone. */
 const DRIVERS: Readonly<Record<string, RegExp>> = {
-  'abstract-level': /^src\/(?:stores\/level|catalog)\//,
-  'classic-level': /^src\/stores\//,
-  'memory-level': /^src\/stores\//,
+  'abstract-level': /^src\/(?:stores|catalog)\/level\//,
+  'classic-level': /^src\/(?:stores|catalog)\/level\//,
+  'memory-level': /^src\/stores\/memory\//,
   pg: /^src\/stores\/postgres\//,
-  '@aws-sdk/client-s3': /^destinations\/s3/,
-  '@aws-sdk/lib-storage': /^destinations\/s3/,
+  '@aws-sdk/client-s3': /^destinations\/s3\//,
+  '@aws-sdk/lib-storage': /^destinations\/s3\//,
   commander: /^src\/cli\//,
 }
 
@@ -43,6 +52,11 @@ function ownImports(source: SourceFile): readonly string[] {
 }
 
 describe('layers', () => {
+  it('each room names only rooms that stand before it', () => {
+    const names = LAYERS.map(([name]) => name)
+    expect(LAYERS.flatMap(([name, , below], index) => below.filter((other) => !names.slice(0, index).includes(other)).map((other) => `${name} names ${other}`))).toEqual([])
+  })
+
   it('each file imports its own layer and those below only', () => {
     const wrong: string[] = []
     for (const source of SOURCES) {
@@ -57,24 +71,24 @@ describe('layers', () => {
 
   it('no store imports a sibling, but for what stores have in common', () => {
     const wrong: string[] = []
-    // Memory, LevelDB and the catalog are one implementation over one database.
-    const familyOf = (path: string): string | undefined => /^src\/stores\/([^/]+)\//.exec(path)?.[1]?.replace(/^(?:memory|catalog)$/, 'level')
+    // Memory and LevelDB are one implementation over one database.
+    const familyOf = (path: string): string | undefined => /^src\/stores\/([^/]+)\//.exec(path)?.[1]?.replace(/^memory$/, 'level')
     for (const source of SOURCES) {
       const family = familyOf(source.path)
       if (family === undefined) continue
       for (const target of ownImports(source)) {
         const other = familyOf(target)
-        if (other !== undefined && other !== family && other !== 'common') wrong.push(`${source.path} imports ${target}`)
+        if (other !== undefined && other !== family && other !== 'worker') wrong.push(`${source.path} imports ${target}`)
       }
     }
     expect(wrong).toEqual([])
   })
 
   it('no destination imports a sibling, but for the registry, lazily', () => {
-    const familyOf = (path: string): string => path.replace(/^destinations\/([a-z0-9]+)(?:-[a-z0-9-]+)?\.ts$/, '$1')
+    const familyOf = (path: string): string => path.replace(/^destinations\/([a-z0-9]+)[/.].*$/, '$1')
     const wrong = SOURCES.filter(({ path }) => path.startsWith('destinations/')).flatMap((source) =>
       source.imports
-        .filter(({ target, isOwn, isType }) => isOwn && !isType && target.startsWith('destinations/') && familyOf(target) !== familyOf(source.path))
+        .filter(({ target, isOwn }) => isOwn && target.startsWith('destinations/') && familyOf(target) !== familyOf(source.path))
         .filter(({ target }) => source.path !== 'destinations/registry.ts' || !source.text.includes(`import('./${target.slice('destinations/'.length)}')`))
         .map(({ target }) => `${source.path} imports ${target}`),
     )
@@ -84,14 +98,14 @@ describe('layers', () => {
   it('drivers are named in their own folders only', () => {
     const wrong = SOURCES.flatMap((source) =>
       source.imports
-        .filter(({ target, isOwn, isType }) => !isOwn && !isType && DRIVERS[target] !== undefined && !DRIVERS[target].test(source.path))
+        .filter(({ target, isOwn }) => !isOwn && DRIVERS[target] !== undefined && !DRIVERS[target].test(source.path))
         .map(({ target }) => `${source.path} imports ${target}`),
     )
     expect(wrong).toEqual([])
   })
 
   it('the format has no files, no network and no clock', () => {
-    const format = SOURCES.filter(({ path }) => path.startsWith('src/snapshot/'))
+    const format = SOURCES.filter(({ path }) => path.startsWith('src/format/'))
     expect(format.length).toBeGreaterThan(5)
     for (const { path, text, imports } of format) {
       expect(imports.map(({ target }) => target).filter((target) => /^node:(?:fs|net|http|child_process|os)/.test(target)), path).toEqual([])
@@ -99,8 +113,8 @@ describe('layers', () => {
     }
   })
 
-  it('there is no circle', () => {
-    const edges = new Map(SOURCES.map((source) => [source.path, source.imports.filter(({ isOwn, isType }) => isOwn && !isType).map(({ target }) => target)]))
+  it('files make no circle, type imports included', () => {
+    const edges = new Map(SOURCES.map((source) => [source.path, source.imports.filter(({ isOwn }) => isOwn).map(({ target }) => target)]))
     const done = new Set<string>()
     const visit = (path: string, way: readonly string[]): void => {
       if (way.includes(path)) throw new Error(`A circle: ${[...way.slice(way.indexOf(path)), path].join(' -> ')}`)

@@ -71,7 +71,7 @@ describe('the packed package', () => {
       expect(map.sourcesContent?.map((content) => typeof content), file).toEqual(map.sources.map(() => 'string'))
     }
     expect(files.filter((file) => /(?<!\.d)\.ts$|\.test\./.test(file))).toEqual([])
-    expect(files).toEqual(expect.arrayContaining(['README.md', 'LICENSE', 'src/snapshot/FORMAT.md']))
+    expect(files).toEqual(expect.arrayContaining(['README.md', 'LICENSE', 'src/format/FORMAT.md']))
   })
 
   it('runs as holdfast', () => {

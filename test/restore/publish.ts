@@ -1,10 +1,10 @@
 /** Backups made by hand, whole or with something wrong with them. */
 import { createHash } from 'node:crypto'
-import { newBackupId } from '../../src/backup-id.ts'
-import type { Backupable, SnapshotSummary } from '../../src/backupable.ts'
-import type { Destination } from '../../src/destination.ts'
-import { type PayloadIdSet, PayloadIdSetBuilder, decodePayloadIds } from '../../src/payload-ids.ts'
-import { type Manifest, encodeManifest } from '../../src/snapshot/manifest.ts'
+import { newBackupId } from '../../src/util/backup-id.ts'
+import type { Backupable, SnapshotSummary } from '../../src/contracts/backupable.ts'
+import type { Destination } from '../../src/contracts/destination.ts'
+import { type PayloadIdSet, PayloadIdSetBuilder, decodePayloadIds } from '../../src/payload-ids/payload-id-set.ts'
+import { type Manifest, encodeManifest } from '../../src/format/manifest.ts'
 
 export interface Backup {
   readonly payload: Buffer

@@ -1,5 +1,5 @@
 /** Stores with something in them, and what is in a store as text, so that two can be compared. */
-import type { MetadataStore } from '../../src/metadata/metadata-store.ts'
+import type { MetadataStore } from '../../src/contracts/metadata-store.ts'
 import { dumpStore } from '../support/dump-store.ts'
 import { randomFrom } from '../support/seed.ts'
 

@@ -1,8 +1,8 @@
 /** Whether the records of a Level metadata store fit together, also those that no interface shows. */
-import type { LevelDatabase } from '../../src/stores/level/text-database.ts'
-import * as keys from '../../src/stores/level/keys.ts'
-import { checkRecord } from '../../src/stores/level/record-check.ts'
-import * as records from '../../src/stores/level/records.ts'
+import type { LevelDatabase } from '../../src/stores/level/engine/text-database.ts'
+import * as keys from '../../src/stores/level/store/keys.ts'
+import { checkRecord } from '../../src/stores/level/store/record-check.ts'
+import * as records from '../../src/stores/level/store/records.ts'
 
 type Records = ReadonlyMap<string, string>
 

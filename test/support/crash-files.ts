@@ -15,7 +15,7 @@
  */
 import { lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
-import { type Files, nodeFiles, type WritableFile } from '../../src/files.ts'
+import { type Files, nodeFiles, type WritableFile } from '../../src/util/files.ts'
 import { randomFrom } from './seed.ts'
 
 interface FileNode {

@@ -1,5 +1,5 @@
 /** All that a metadata store says of itself, as plain data: two stores of the same content give equal dumps. */
-import type { Block, InodeNumber, MetadataReader } from '../../src/metadata/metadata-store.ts'
+import type { Block, InodeNumber, MetadataReader } from '../../src/contracts/metadata-store.ts'
 
 export interface StoreDump {
   readonly shares: unknown

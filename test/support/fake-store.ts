@@ -1,9 +1,9 @@
 /** A `Backupable` as simple as can be, and destinations and stores that misbehave on demand. */
-import type { BackupOptions, Backupable, SnapshotSink, SnapshotSource } from '../../src/backupable.ts'
-import { BackupAbortedError, RestoreDestinationNotEmptyError } from '../../src/errors.ts'
-import { type PayloadIdSet, PayloadIdSetBuilder } from '../../src/payload-ids.ts'
-import { decodeRecords, openSnapshot, type StoredRecord } from '../../src/snapshot/snapshot-reader.ts'
-import { SnapshotWriter } from '../../src/snapshot/snapshot-writer.ts'
+import type { BackupOptions, Backupable, SnapshotSink, SnapshotSource } from '../../src/contracts/backupable.ts'
+import { BackupAbortedError, RestoreDestinationNotEmptyError } from '../../src/errors/errors.ts'
+import { type PayloadIdSet, PayloadIdSetBuilder } from '../../src/payload-ids/payload-id-set.ts'
+import { decodeRecords, openSnapshot, type StoredRecord } from '../../src/format/snapshot-reader.ts'
+import { SnapshotWriter } from '../../src/format/snapshot-writer.ts'
 
 export interface FakeStoreOptions {
   readonly storeId?: string | undefined

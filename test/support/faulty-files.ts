@@ -3,7 +3,7 @@
  *
  * A step is one call of `Files` or of a file it created. Their order is the same in every run of the same scenario.
  */
-import { type Files, nodeFiles, systemError, type WritableFile } from '../../src/files.ts'
+import { type Files, nodeFiles, systemError, type WritableFile } from '../../src/util/files.ts'
 
 export type Call = keyof Files | 'write' | 'flush' | 'sync' | 'close'
 

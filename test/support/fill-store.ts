@@ -1,5 +1,5 @@
 /** Puts something of every kind into a metadata store, with the values that are likely to suffer. */
-import { INODE_TYPES, type MetadataStore } from '../../src/metadata/metadata-store.ts'
+import { INODE_TYPES, type MetadataStore } from '../../src/contracts/metadata-store.ts'
 
 const MAX = Number.MAX_SAFE_INTEGER
 

@@ -3,8 +3,8 @@
  * fixture is; what a later release adds to stores goes into a golden file of its own.
  */
 import { MemoryLevel } from 'memory-level'
-import type { Block, MetadataStore } from '../../src/metadata/metadata-store.ts'
-import { encodeManifest } from '../../src/snapshot/manifest.ts'
+import type { Block, MetadataStore } from '../../src/contracts/metadata-store.ts'
+import { encodeManifest } from '../../src/format/manifest.ts'
 import { LevelMetadataStore } from '../../src/stores/level/index.ts'
 import { takeBackup } from '../restore/publish.ts'
 import { dump } from '../restore/trees.ts'

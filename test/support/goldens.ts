@@ -1,8 +1,8 @@
 /** What the golden files in `fixtures/` are made of. Fixed for ever: new files may be added, these never change. */
 import { createHash } from 'node:crypto'
-import { hasZstd } from '../../src/snapshot/compression.ts'
-import { encodeManifest } from '../../src/snapshot/manifest.ts'
-import type { StoredRecord } from '../../src/snapshot/snapshot-reader.ts'
+import { hasZstd } from '../../src/format/compression.ts'
+import { encodeManifest } from '../../src/format/manifest.ts'
+import type { StoredRecord } from '../../src/format/snapshot-reader.ts'
 import { type Damaged, damagedStreams } from './damage.ts'
 import { contentOf, flipped, frames, sealed, withContent } from './stream-surgery.ts'
 import { type FrameRecords, type Written, payloadIdsObject, writeStream } from './streams.ts'

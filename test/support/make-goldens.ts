@@ -9,7 +9,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { isSystemError } from '../../src/files.ts'
+import { isSystemError } from '../../src/util/files.ts'
 import { makeGoldenStore } from './golden-store.ts'
 import { makeGoldens } from './goldens.ts'
 

@@ -1,5 +1,5 @@
 /** What a metadata store and the naive model hold, in one form, so that they can be compared. */
-import type { ByteRangeLock, InodeNumber, MetadataStore } from '../../src/metadata/metadata-store.ts'
+import type { ByteRangeLock, InodeNumber, MetadataStore } from '../../src/contracts/metadata-store.ts'
 import { type NaiveMetadata, NAIVE_BYTES } from './naive-metadata.ts'
 
 /** All that the model holds, as plain data. */

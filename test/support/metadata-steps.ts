@@ -1,7 +1,7 @@
 /** Operations on a metadata store as fast-check makes them up, each held against the naive model. */
 import * as fc from 'fast-check'
-import { isHoldfastError } from '../../src/errors.ts'
-import type { MetadataStore } from '../../src/metadata/metadata-store.ts'
+import { isHoldfastError } from '../../src/errors/errors.ts'
+import type { MetadataStore } from '../../src/contracts/metadata-store.ts'
 import { NAIVE_BYTES, type NaiveMetadata, type NaiveNew } from './naive-metadata.ts'
 
 /** One operation on both: what the model throws decides what the store must reject with. */

@@ -1,6 +1,6 @@
 /** A metadata store made as simply as can be, to hold a real one against: maps, and everything counted anew at every question. Arguments are valid. */
-import { MetadataError, InvalidArgumentError, type MetadataErrorCode } from '../../src/errors.ts'
-import type { Block, ByteRangeLock, Content, InodeNumber, PendingUpload, Place, RenameMode } from '../../src/metadata/metadata-store.ts'
+import { MetadataError, InvalidArgumentError, type MetadataErrorCode } from '../../src/errors/errors.ts'
+import type { Block, ByteRangeLock, Content, InodeNumber, PendingUpload, Place, RenameMode } from '../../src/contracts/metadata-store.ts'
 
 interface NaiveInode {
   readonly type: 'file' | 'directory' | 'symlink'

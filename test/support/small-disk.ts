@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
-import { isSystemError } from '../../src/files.ts'
+import { isSystemError } from '../../src/util/files.ts'
 import { tempDir } from './temp-dir.ts'
 
 const BALLAST = 'ballast'

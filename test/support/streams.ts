@@ -1,9 +1,9 @@
 /** Streams written to memory and read from it. */
 import { createHash } from 'node:crypto'
-import type { SnapshotSource, SnapshotSummary } from '../../src/backupable.ts'
-import { PayloadIdSetBuilder } from '../../src/payload-ids.ts'
-import { type DataFrame, type StoredRecord, decodeRecords, openSnapshot } from '../../src/snapshot/snapshot-reader.ts'
-import { SnapshotWriter, type SnapshotWriterOptions } from '../../src/snapshot/snapshot-writer.ts'
+import type { SnapshotSource, SnapshotSummary } from '../../src/contracts/backupable.ts'
+import { PayloadIdSetBuilder } from '../../src/payload-ids/payload-id-set.ts'
+import { type DataFrame, type StoredRecord, decodeRecords, openSnapshot } from '../../src/format/snapshot-reader.ts'
+import { SnapshotWriter, type SnapshotWriterOptions } from '../../src/format/snapshot-writer.ts'
 
 /** The records of one data frame. */
 export interface FrameRecords {

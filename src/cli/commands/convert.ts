@@ -1,14 +1,14 @@
 import type { Command } from 'commander'
-import { InvalidArgumentError } from '../../errors.ts'
+import { InvalidArgumentError } from '../../errors/errors.ts'
 import { type ConvertReport, convertStore } from '../../metadata/convert-store.ts'
 import { withExamples } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { placeOf } from '../store-place.ts'
-import { parseStoreUrl } from '../store-url.ts'
-import { withStoreOf } from '../stores.ts'
+import { placeOf } from '../../registry/store-place.ts'
+import { parseStoreUrl } from '../../registry/store-url.ts'
+import { withStoreOf } from '../../registry/stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatDuration, plural, printable } from '../text.ts'
-import { PayloadDirectory } from '../tree/payload-directory.ts'
+import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
 
 interface ConvertOptions extends OutputOptions {
   readonly fromStore: string

@@ -1,12 +1,12 @@
 import type { Command } from 'commander'
-import { StoreIdMismatchError } from '../../errors.ts'
+import { StoreIdMismatchError } from '../../errors/errors.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
-import { withDestination } from '../destinations.ts'
+import { withDestination } from '../../registry/destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { plural, printable } from '../text.ts'
-import { type Change, diffSnapshots, type SnapshotDiff } from '../tree/snapshot-diff.ts'
-import { openBackupRecords } from '../tree/snapshot-records.ts'
+import { type Change, diffSnapshots, type SnapshotDiff } from '../../browse/snapshot-diff.ts'
+import { openBackupRecords } from '../../browse/snapshot-records.ts'
 
 type DiffOptions = OutputOptions & { readonly from: string }
 

@@ -1,15 +1,15 @@
 import type { Command } from 'commander'
-import { BackupAbortedError, InvalidArgumentError, MetadataError } from '../../errors.ts'
-import type { MetadataStore, Share } from '../../metadata/metadata-store.ts'
-import { isStaging } from '../../restore/staging.ts'
+import { BackupAbortedError, InvalidArgumentError, MetadataError } from '../../errors/errors.ts'
+import type { MetadataStore, Share } from '../../contracts/metadata-store.ts'
+import { isStaging } from '../../restore/subtree/staging.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Interrupted } from '../interrupt.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { withStoreOf } from '../stores.ts'
+import { withStoreOf } from '../../registry/stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, plural, printable } from '../text.ts'
-import { type ExportCounts, exportTree } from '../tree/export-tree.ts'
-import { PayloadDirectory } from '../tree/payload-directory.ts'
+import { type ExportCounts, exportTree } from '../../trees/export-tree.ts'
+import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
 
 interface ExportCommandOptions extends OutputOptions {
   readonly store: string

@@ -1,16 +1,16 @@
 import { basename, resolve } from 'node:path'
 import type { Command } from 'commander'
-import { InvalidArgumentError } from '../../errors.ts'
-import { isSystemError } from '../../files.ts'
+import { InvalidArgumentError } from '../../errors/errors.ts'
+import { isSystemError } from '../../util/files.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { placeOf } from '../store-place.ts'
-import { parseStoreUrl } from '../store-url.ts'
-import { withPayloads, withStoreOf } from '../stores.ts'
+import { placeOf } from '../../registry/store-place.ts'
+import { parseStoreUrl } from '../../registry/store-url.ts'
+import { withPayloads, withStoreOf } from '../../registry/stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, plural, printable } from '../text.ts'
-import { type ImportCounts, importTree, refuseInside } from '../tree/import-tree.ts'
-import { PayloadDirectory } from '../tree/payload-directory.ts'
+import { type ImportCounts, importTree, refuseInside } from '../../trees/import-tree.ts'
+import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
 
 interface ImportCommandOptions extends OutputOptions {
   readonly store: string

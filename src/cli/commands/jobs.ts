@@ -1,9 +1,9 @@
 import type { Command } from 'commander'
-import type { Job } from '../../catalog/catalog.ts'
-import { withCatalog } from '../catalogs.ts'
+import type { Job } from '../../contracts/catalog.ts'
+import { withCatalog } from '../../registry/catalogs.ts'
 import { parseCount, withExamples } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { catalogPathOf } from '../store-url.ts'
+import { catalogPathOf } from '../../registry/store-url.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatDuration, formatTable, formatTime, printable } from '../text.ts'
 

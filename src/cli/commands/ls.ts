@@ -1,11 +1,11 @@
 import type { Command } from 'commander'
 import { withExamples, withSource, ID_HELP } from '../command-options.ts'
-import { withDestination } from '../destinations.ts'
+import { withDestination } from '../../registry/destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatCount, formatTable, formatTime, printable } from '../text.ts'
-import { openBackupRecords } from '../tree/snapshot-records.ts'
-import { listPath, listShares, type SnapshotEntry } from '../tree/snapshot-tree.ts'
+import { openBackupRecords } from '../../browse/snapshot-records.ts'
+import { listPath, listShares, type SnapshotEntry } from '../../browse/snapshot-tree.ts'
 
 type LsOptions = OutputOptions & { readonly from: string }
 

@@ -1,10 +1,10 @@
 import type { Command } from 'commander'
 import { rollback } from '../../restore/rollback.ts'
-import { withLeasesIfPossible } from '../catalogs.ts'
+import { withLeasesIfPossible } from '../../registry/catalogs.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { catalogPathOf, parseStoreUrl } from '../store-url.ts'
-import { withHome } from '../stores.ts'
+import { catalogPathOf, parseStoreUrl } from '../../registry/store-url.ts'
+import { withHome } from '../../registry/stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatDuration, printable } from '../text.ts'
 

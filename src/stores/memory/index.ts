@@ -1,8 +1,8 @@
 /** Metadata stores in memory. Loads no native binding. */
 import { LiveMetadataStore } from '../../metadata/live-metadata-store.ts'
-import type { MetadataStore } from '../../metadata/metadata-store.ts'
-import type { Swappable } from '../../swappable.ts'
-import { type MemoryHomeOptions, createMemoryHome } from '../level/memory-home.ts'
+import type { MetadataStore } from '../../contracts/metadata-store.ts'
+import type { Swappable } from '../../contracts/swappable.ts'
+import { type MemoryHomeOptions, createMemoryHome } from './memory-home.ts'
 
 export type { MemoryHomeOptions }
 

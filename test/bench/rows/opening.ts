@@ -1,6 +1,6 @@
 /** The longest pause of the event loop while `backup()` opens its snapshot. */
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Backupable } from '../../../src/backupable.ts'
+import type { Backupable } from '../../../src/contracts/backupable.ts'
 import { type BenchResult, type BenchRow, interleaved } from '../bench.ts'
 import { filledDatabase } from '../entries.ts'
 import { entriesBackupable, withDatabase } from '../store.ts'

@@ -1,9 +1,9 @@
 /** Verifying a backup, all stored bytes and frames, against the SHA-256 of the same file. */
 import { createHash } from 'node:crypto'
-import { fsDestination } from '../../../destinations/fs.ts'
+import { fsDestination } from '../../../destinations/fs/index.ts'
 import { runBackup } from '../../../src/backup/run-backup.ts'
-import { verifyBackup } from '../../../src/backup/verify-backup.ts'
-import type { Destination } from '../../../src/destination.ts'
+import { verifyBackup } from '../../../src/repository/verify-backup.ts'
+import type { Destination } from '../../../src/contracts/destination.ts'
 import { type BenchRow, compared, interleaved, secondsOf } from '../bench.ts'
 import { filledDatabase } from '../entries.ts'
 import { entriesBackupable, withDatabase, withDirectory } from '../store.ts'

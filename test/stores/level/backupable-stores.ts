@@ -6,7 +6,7 @@ import type { AbstractLevel } from 'abstract-level'
 import { ClassicLevel } from 'classic-level'
 import { MemoryLevel } from 'memory-level'
 import { equal } from 'node:assert/strict'
-import { type LevelBackupableOptions, levelBackupable } from '../../../src/stores/level/level-backupable.ts'
+import { type LevelBackupableOptions, levelBackupable } from '../../../src/stores/level/engine/level-backupable.ts'
 import type { BackupableFixture } from '../../conformance/backupable.ts'
 import { PAYLOAD_IDS_URL, payloadIds } from './payload-ids-of-test-record.ts'
 

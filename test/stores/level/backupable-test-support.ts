@@ -1,6 +1,6 @@
 /** Small things that the tests of `levelBackupable` share. */
 import { expect, onTestFinished } from 'vitest'
-import type { SnapshotSink } from '../../../src/backupable.ts'
+import type { SnapshotSink } from '../../../src/contracts/backupable.ts'
 import { type ByteLevel, type TestEngine, openDatabase } from './backupable-stores.ts'
 
 /** Takes everything and keeps nothing. */

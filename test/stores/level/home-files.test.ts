@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { newBackupId } from '../../../src/backup-id.ts'
-import { encodeJournal, encodePointer, isEngineName, parseJournal, parsePointer } from '../../../src/stores/level/home-files.ts'
+import { newBackupId } from '../../../src/util/backup-id.ts'
+import { encodeJournal, encodePointer, isEngineName, parseJournal, parsePointer } from '../../../src/stores/level/home/home-files.ts'
 import { runs, seed } from '../../support/seed.ts'
 
 const ENGINE = '01JD0000000000000000000001'

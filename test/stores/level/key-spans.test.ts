@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { FOREIGN_SPAN, OWN_SPAN, SpanCursor, compareKeys, dataRanges, keySpans, nameOfKey } from '../../../src/stores/level/key-spans.ts'
+import { FOREIGN_SPAN, OWN_SPAN, SpanCursor, compareKeys, dataRanges, keySpans, nameOfKey } from '../../../src/stores/level/engine/key-spans.ts'
 import { runs, seed } from '../../support/seed.ts'
 
 const anyKey = fc.oneof(fc.string({ unit: 'binary', maxLength: 6 }), fc.uint8Array({ maxLength: 6 }))

@@ -1,12 +1,12 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { isHoldfastError } from '../../../src/errors.ts'
-import { INODE_TYPES, type InodeType } from '../../../src/metadata/metadata-store.ts'
+import { isHoldfastError } from '../../../src/errors/errors.ts'
+import { INODE_TYPES, type InodeType } from '../../../src/contracts/metadata-store.ts'
 import { METADATA_LIMITS } from '../../../src/metadata/validate.ts'
-import * as keys from '../../../src/stores/level/keys.ts'
-import { payloadIds } from '../../../src/stores/level/payload-ids-of-record.ts'
-import { checkRecord, isCanonicalRecord, isPlainRecord } from '../../../src/stores/level/record-check.ts'
-import * as records from '../../../src/stores/level/records.ts'
+import * as keys from '../../../src/stores/level/store/keys.ts'
+import { payloadIds } from '../../../src/stores/level/store/payload-ids-of-record.ts'
+import { checkRecord, isCanonicalRecord, isPlainRecord } from '../../../src/stores/level/store/record-check.ts'
+import * as records from '../../../src/stores/level/store/records.ts'
 import { runs, seed } from '../../support/seed.ts'
 
 type Pair = readonly [key: string, value: string]

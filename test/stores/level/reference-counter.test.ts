@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { type StoredRecord, columnsOf, encodeRecords } from '../../../src/snapshot/records.ts'
-import * as keys from '../../../src/stores/level/keys.ts'
-import { encodeBlocks, encodeInode } from '../../../src/stores/level/records.ts'
-import { ReferenceCounter } from '../../../src/stores/level/reference-counter.ts'
+import { type StoredRecord, columnsOf, encodeRecords } from '../../../src/format/records.ts'
+import * as keys from '../../../src/stores/level/store/keys.ts'
+import { encodeBlocks, encodeInode } from '../../../src/stores/level/store/records.ts'
+import { ReferenceCounter } from '../../../src/stores/level/store/reference-counter.ts'
 
 const PLAIN = { type: 'file', mode: 0, uid: 0, gid: 0, size: 0, links: 1, accessedAtNs: 0n, modifiedAtNs: 0n, changedAtNs: 0n, createdAtNs: 0n, xattrs: new Map(), blockCount: 0 } as const
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { openSnapshot } from '../../../src/snapshot/snapshot-reader.ts'
-import { SnapshotWriter } from '../../../src/snapshot/snapshot-writer.ts'
+import { openSnapshot } from '../../../src/format/snapshot-reader.ts'
+import { SnapshotWriter } from '../../../src/format/snapshot-writer.ts'
 import { ArchiveReader } from '../../../src/stores/postgres/snapshot/archive-reader.ts'
 import { ArchiveWriter } from '../../../src/stores/postgres/snapshot/archive-writer.ts'
 import { type SequenceValue, planSections } from '../../../src/stores/postgres/snapshot/archive.ts'

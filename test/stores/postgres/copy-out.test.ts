@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream'
 import { expect, test } from 'vitest'
-import { BINARY_HEADER, BINARY_TRAILER, CopyOut, type CopyFormat, type Piece } from '../../../src/stores/postgres/snapshot/copy-out.ts'
+import { BINARY_HEADER, BINARY_TRAILER, CopyOut, type CopyFormat, type Piece } from '../../../src/stores/postgres/connection/copy-out.ts'
 import { randomFrom, runs, seed } from '../../support/seed.ts'
 
 test(`CopyOut gives rows and leaves all other messages to pg, however the bytes are cut (seed ${seed})`, async () => {

@@ -1,7 +1,7 @@
 /** Metadata stores in schemas of their own, on the server that a test file's tests share. */
 import type pg from 'pg'
 import { onTestFinished } from 'vitest'
-import { type PostgresMetadataStoreOptions, PostgresMetadataStore } from '../../../src/stores/postgres/postgres-metadata-store.ts'
+import { type PostgresMetadataStoreOptions, PostgresMetadataStore } from '../../../src/stores/postgres/store/postgres-metadata-store.ts'
 import { quote, sharedPool } from './schemas.ts'
 
 /** A name that needs quoting, for a schema that is not there yet. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import type { MetadataStore } from '../../../src/metadata/metadata-store.ts'
-import { OpenStores } from '../../../src/stores/postgres/open-stores.ts'
+import type { MetadataStore } from '../../../src/contracts/metadata-store.ts'
+import { OpenStores } from '../../../src/stores/postgres/home/open-stores.ts'
 
 /** Engines that are open and shut, one after the other. */
 function engines(): { readonly open: () => Promise<MetadataStore>; readonly made: () => number; readonly closed: () => number } {

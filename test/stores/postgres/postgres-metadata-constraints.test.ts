@@ -1,7 +1,7 @@
 /** What the tables refuse by themselves, whoever writes to them: no statement can leave a torn tree behind. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { checkTree } from '../../../src/metadata/check-tree.ts'
-import { PostgresMetadataStore } from '../../../src/stores/postgres/postgres-metadata-store.ts'
+import { PostgresMetadataStore } from '../../../src/stores/postgres/store/postgres-metadata-store.ts'
 import { dropSchema, newSchemaName } from './metadata-stores.ts'
 import { inSchema, sharedPool } from './schemas.ts'
 

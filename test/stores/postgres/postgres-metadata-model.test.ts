@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { checkTree } from '../../../src/metadata/check-tree.ts'
-import { PostgresMetadataStore } from '../../../src/stores/postgres/postgres-metadata-store.ts'
+import { PostgresMetadataStore } from '../../../src/stores/postgres/store/postgres-metadata-store.ts'
 import { stateOfModel, stateOfStore } from '../../support/metadata-state.ts'
 import { program, step } from '../../support/metadata-steps.ts'
 import { NaiveMetadata } from '../../support/naive-metadata.ts'

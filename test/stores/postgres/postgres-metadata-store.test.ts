@@ -1,8 +1,8 @@
 /** What a store in Postgres does beside the contract: being made, migrated, opened by many, held off, closed. */
 import { Pool, types as pgTypes } from 'pg'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { PostgresMetadataStore } from '../../../src/stores/postgres/postgres-metadata-store.ts'
-import { writeLockKey } from '../../../src/stores/postgres/write-lock.ts'
+import { PostgresMetadataStore } from '../../../src/stores/postgres/store/postgres-metadata-store.ts'
+import { writeLockKey } from '../../../src/stores/postgres/connection/write-lock.ts'
 import { refused } from '../../conformance/backupable-fixture.ts'
 import { all } from '../../conformance/metadata-fixture.ts'
 import { startChild } from '../../support/child.ts'

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, type Socket, createServer } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
-import { RecyclingSocket } from '../../../src/stores/postgres/snapshot/recycling-socket.ts'
+import { RecyclingSocket } from '../../../src/stores/postgres/connection/recycling-socket.ts'
 import { randomFrom, seed } from '../../support/seed.ts'
 
 /** More than both ends keep of what was not read. */

@@ -1,5 +1,5 @@
 /** What a home does that may be cut off at any statement; runs in the test's process, and in child processes that are killed. */
-import { fsDestination } from '../../../destinations/fs.ts'
+import { fsDestination } from '../../../destinations/fs/index.ts'
 import { restoreBackup } from '../../../src/restore/restore-backup.ts'
 import { rollback } from '../../../src/restore/rollback.ts'
 import { type PostgresPool, openPostgresHome, openPostgresStore } from '../../../src/stores/postgres/index.ts'

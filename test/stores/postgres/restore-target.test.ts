@@ -1,7 +1,7 @@
 /** What a restore does to the tables that it fills, beside filling them. */
 import { expect, onTestFinished, test } from 'vitest'
 import { Pool } from 'pg'
-import { postgresBackupable } from '../../../src/stores/postgres/postgres-backupable.ts'
+import { postgresBackupable } from '../../../src/stores/postgres/snapshot/postgres-backupable.ts'
 import { restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { describeSchema, inSchema, newSchema, quote, sharedPool } from './schemas.ts'
 import { serverUrl } from './server.ts'

@@ -1,6 +1,6 @@
 /** How a backup comes to one instant of a schema that is being changed. */
 import { expect, onTestFinished, test } from 'vitest'
-import { type PostgresBackupableOptions, postgresBackupable } from '../../../src/stores/postgres/postgres-backupable.ts'
+import { type PostgresBackupableOptions, postgresBackupable } from '../../../src/stores/postgres/snapshot/postgres-backupable.ts'
 import { type Snapshot, refused, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { besideAnother, newSchema, quote, sharedPool } from './schemas.ts'
 import { serverUrl, testPool } from './server.ts'

@@ -1,9 +1,9 @@
 /** Schemas as `postgresBackupable` is tested with them: those of an embedder who knows nothing of Holdfast. */
 import { equal } from 'node:assert/strict'
 import type pg from 'pg'
-import { type PostgresBackupableOptions, postgresBackupable } from '../../../src/stores/postgres/postgres-backupable.ts'
-import type { Backupable } from '../../../src/backupable.ts'
-import { openSnapshot } from '../../../src/snapshot/snapshot-reader.ts'
+import { type PostgresBackupableOptions, postgresBackupable } from '../../../src/stores/postgres/snapshot/postgres-backupable.ts'
+import type { Backupable } from '../../../src/contracts/backupable.ts'
+import { openSnapshot } from '../../../src/format/snapshot-reader.ts'
 import type { BackupableFixture } from '../../conformance/backupable.ts'
 import { type Snapshot, CountingSource } from '../../conformance/backupable-fixture.ts'
 import { testPool } from './server.ts'

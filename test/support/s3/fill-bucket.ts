@@ -1,5 +1,5 @@
 /** Many backups in the tests' own S3 server, put there without requests. */
-import { newBackupId } from '../../../src/backup-id.ts'
+import { newBackupId } from '../../../src/util/backup-id.ts'
 import type { S3Bucket } from './server.ts'
 import { Bytes } from './server-state.ts'
 

@@ -1,8 +1,8 @@
 /** Reads the archive from the frames of a stream, and checks that it is what FORMAT.md says. */
-import { messageOf } from '../../../error-message.ts'
-import { RestoreCorruptError } from '../../../errors.ts'
-import { NAME } from '../../../snapshot/control.ts'
-import type { DataFrame, SnapshotReader } from '../../../snapshot/snapshot-reader.ts'
+import { messageOf } from '../../../errors/error-message.ts'
+import { RestoreCorruptError } from '../../../errors/errors.ts'
+import { NAME } from '../../../format/header-trailer.ts'
+import type { DataFrame, SnapshotReader } from '../../../format/snapshot-reader.ts'
 import {
   type ArchivedSchema,
   type ArchivedTable,

@@ -1,7 +1,7 @@
 /** Writes the archive into a framed stream: one entry to a frame. */
-import type { SnapshotProgress } from '../../../backupable.ts'
-import type { Allocate } from '../../../snapshot/frame.ts'
-import type { SnapshotWriter } from '../../../snapshot/snapshot-writer.ts'
+import type { SnapshotProgress } from '../../../contracts/backupable.ts'
+import type { Allocate } from '../../../format/frame.ts'
+import type { SnapshotWriter } from '../../../format/snapshot-writer.ts'
 import {
   type ArchivedSchema,
   type SectionPlan,
@@ -15,8 +15,8 @@ import {
   encodeJson,
   sliceName,
 } from './archive.ts'
-import { BackupUnsupportedError } from '../../../errors.ts'
-import { BINARY_HEADER, BINARY_TRAILER, type Piece } from './copy-out.ts'
+import { BackupUnsupportedError } from '../../../errors/errors.ts'
+import { BINARY_HEADER, BINARY_TRAILER, type Piece } from '../connection/copy-out.ts'
 import { EntryFrame } from './entry-frame.ts'
 import { type Slice, Slicer } from './slicer.ts'
 import { TAR_END } from './tar-entry.ts'

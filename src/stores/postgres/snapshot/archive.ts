@@ -1,5 +1,5 @@
-/** The archive of a Postgres snapshot: what its entries are called and which section they are in. `snapshot/FORMAT.md` has it in full. */
-import type { CopyFormat } from './copy-out.ts'
+/** The archive of a Postgres snapshot: what its entries are called and which section they are in. `format/FORMAT.md` has it in full. */
+import type { CopyFormat } from '../connection/copy-out.ts'
 import type { SchemaDefinition, TableDefinition } from './definition.ts'
 
 export const ARCHIVE_FORMAT = 'holdfast-postgres'

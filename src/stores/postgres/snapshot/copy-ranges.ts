@@ -1,9 +1,9 @@
 /** Tables as COPY commands, and connections that run them: a table at a time, or several ranges of it at once. */
-import type { Interrupt } from '../../common/interrupt.ts'
-import { quoteName } from './client.ts'
-import { CopyOut } from './copy-out.ts'
+import type { Interrupt } from '../../../util/interrupt.ts'
+import { quoteName } from '../connection/client.ts'
+import { CopyOut } from '../connection/copy-out.ts'
 import type { FoundTable } from './definition.ts'
-import { type Session, LET_GO } from './session.ts'
+import { type Session, LET_GO } from '../connection/session.ts'
 import type { Stride } from './stride.ts'
 
 /** How much is kept of a COPY whose turn has not come. */

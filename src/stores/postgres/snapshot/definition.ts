@@ -1,7 +1,7 @@
 /** What a schema consists of, as far as a snapshot has to know: tables, columns and their types, sequences. */
-import { BackupUnsupportedError } from '../../../errors.ts'
-import type { CopyFormat } from './copy-out.ts'
-import type { Session } from './session.ts'
+import { BackupUnsupportedError } from '../../../errors/errors.ts'
+import type { CopyFormat } from '../connection/copy-out.ts'
+import type { Session } from '../connection/session.ts'
 
 /** A column that is stored; generated columns are not. */
 export interface ColumnDefinition {

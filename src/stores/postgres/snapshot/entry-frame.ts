@@ -1,5 +1,5 @@
 /** A frame that holds one entry of the archive, made in the memory that goes to the sink. */
-import { type Allocate, CRC_BYTES, FRAME_HEADER_BYTES, contentOf, newFrame } from '../../../snapshot/frame.ts'
+import { type Allocate, CRC_BYTES, FRAME_HEADER_BYTES, contentOf, newFrame } from '../../../format/frame.ts'
 import { TAR_BLOCK_BYTES, encodeTarHeader, tarEntryBytes } from './tar-entry.ts'
 
 /** Where the entry's content begins. */

@@ -1,11 +1,11 @@
 /** Payload IDs by a query of the embedder's, sorted by the server. */
-import { RecordInvalidError } from '../../../errors.ts'
-import type { PayloadIdSetBuilder } from '../../../payload-ids.ts'
+import { RecordInvalidError } from '../../../errors/errors.ts'
+import type { PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
 import { LINE_FEED, MAX_ID_LENGTH, isPayloadId, packedLines } from '../../../payload-ids/id-list.ts'
-import type { Interrupt } from '../../common/interrupt.ts'
-import type { Piece } from './copy-out.ts'
+import type { Interrupt } from '../../../util/interrupt.ts'
+import type { Piece } from '../connection/copy-out.ts'
 import type { ReferenceTally } from './reference-count.ts'
-import type { Session } from './session.ts'
+import type { Session } from '../connection/session.ts'
 
 const READ_AHEAD_BYTES: number = 1024 * 1024
 

@@ -1,5 +1,5 @@
 /** One restore into an empty schema, start to end; the same on the calling thread and in a worker. */
-import type { SnapshotProgress, SnapshotSource } from '../../../backupable.ts'
+import type { SnapshotProgress, SnapshotSource } from '../../../contracts/backupable.ts'
 import {
   RestoreCorruptError,
   RestoreDestinationNotEmptyError,
@@ -7,18 +7,18 @@ import {
   SchemaVersionMismatchError,
   StoreKindMismatchError,
   StoreUnavailableError,
-} from '../../../errors.ts'
-import { PayloadIdSetBuilder } from '../../../payload-ids.ts'
-import { type SnapshotReader, openSnapshot } from '../../../snapshot/snapshot-reader.ts'
+} from '../../../errors/errors.ts'
+import { PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
+import { type SnapshotReader, openSnapshot } from '../../../format/snapshot-reader.ts'
 import { type ArchivedSchema, type SequenceValue } from './archive.ts'
 import { ArchiveReader } from './archive-reader.ts'
-import { type PostgresPool, quoteName } from './client.ts'
-import type { CopyIn } from './copy-in.ts'
+import { type PostgresPool, quoteName } from '../connection/client.ts'
+import type { CopyIn } from '../connection/copy-in.ts'
 import { type FoundSchema, type SchemaScope, differenceOf, findSchema } from './definition.ts'
-import { CONFIRMED_IN_TIME } from './dead-client.ts'
-import type { FailureOptions } from './errors.ts'
+import { CONFIRMED_IN_TIME } from '../connection/keepalive.ts'
+import type { FailureOptions } from '../connection/server-errors.ts'
 import { readPayloadIds } from './payload-id-query.ts'
-import { type SessionScope, Session } from './session.ts'
+import { type SessionScope, Session } from '../connection/session.ts'
 import { RestoreTarget } from './target.ts'
 
 export interface ReadSnapshotOptions extends SchemaScope, SessionScope {

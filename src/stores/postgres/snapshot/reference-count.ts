@@ -1,8 +1,8 @@
 /** Counts the references of a schema by a query of the embedder's, and holds them against those that were read. */
-import { StoreInconsistentError } from '../../../errors.ts'
+import { StoreInconsistentError } from '../../../errors/errors.ts'
 import { LINE_FEED } from '../../../payload-ids/id-list.ts'
-import type { Interrupt } from '../../common/interrupt.ts'
-import type { Session } from './session.ts'
+import type { Interrupt } from '../../../util/interrupt.ts'
+import type { Session } from '../connection/session.ts'
 import { hashText } from './text-hash.ts'
 
 /** What was read: how many references, and the sum of their hashes modulo 2^64. */

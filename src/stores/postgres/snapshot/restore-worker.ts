@@ -1,10 +1,10 @@
 /** Entry point of the worker thread that restores into a schema. */
 import { workerData } from 'node:worker_threads'
-import type { SnapshotProgress } from '../../../backupable.ts'
-import { type FromRestoreWorker, CHUNKS_IN_FLIGHT } from '../../common/worker-messages.ts'
-import { WorkerPort } from '../../common/worker-port.ts'
+import type { SnapshotProgress } from '../../../contracts/backupable.ts'
+import { type FromRestoreWorker, CHUNKS_IN_FLIGHT } from '../../worker/worker-messages.ts'
+import { WorkerPort } from '../../worker/worker-port.ts'
 import { type ReadSnapshotOptions, readSnapshot } from './read-snapshot.ts'
-import { withPool } from './worker-pool.ts'
+import { withPool } from '../connection/worker-pool.ts'
 import type { WorkerRequest } from './workers.ts'
 
 const port = new WorkerPort()

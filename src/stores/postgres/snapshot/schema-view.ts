@@ -1,11 +1,11 @@
 /** One snapshot of the database, on all connections that read from it. */
-import { StoreUnavailableError, isHoldfastError } from '../../../errors.ts'
+import { StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
 import type { SequenceValue } from './archive.ts'
-import { type PostgresPool, quoteName, quoteText } from './client.ts'
+import { type PostgresPool, quoteName, quoteText } from '../connection/client.ts'
 import type { CopyRunner, TableSize } from './copy-ranges.ts'
 import { type FoundSchema, type SchemaScope, findParents, findSchema, findTables } from './definition.ts'
-import { type FailureOptions, sqlStateOf } from './errors.ts'
-import { type SessionOptions, type SessionScope, HOLD_ON, Session } from './session.ts'
+import { type FailureOptions, sqlStateOf } from '../connection/server-errors.ts'
+import { type SessionOptions, type SessionScope, HOLD_ON, Session } from '../connection/session.ts'
 
 export interface SchemaViewOptions extends SchemaScope, SessionScope {
   /** How many connections read at once. */

@@ -1,7 +1,7 @@
 /** Cuts the rows of a table into slices, always at the same places, however the bytes come. */
-import type { Allocate } from '../../../snapshot/frame.ts'
+import type { Allocate } from '../../../format/frame.ts'
 import { MAX_SLICE_BYTES, SLICE_BYTES } from './archive.ts'
-import type { Piece } from './copy-out.ts'
+import type { Piece } from '../connection/copy-out.ts'
 import { EntryFrame } from './entry-frame.ts'
 
 /** Room for the row that a slice ends with. */

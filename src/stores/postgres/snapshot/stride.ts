@@ -1,6 +1,6 @@
 /** How much of a table one COPY reads: little where others are at work on the server. */
-import { sqlStateOf } from './errors.ts'
-import { type Session, LET_GO } from './session.ts'
+import { sqlStateOf } from '../connection/server-errors.ts'
+import { type Session, LET_GO } from '../connection/session.ts'
 
 /** What is read at once beside others. The server has it in a fraction of a millisecond, so that a statement of theirs hardly waits for it. */
 const SMALLEST_BYTES: number = 16 * 1024

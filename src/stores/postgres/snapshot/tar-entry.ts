@@ -1,5 +1,5 @@
 /** Entries of a tar archive (ustar): regular files, nothing about them that differs from one run to the next. */
-import { RestoreCorruptError } from '../../../errors.ts'
+import { RestoreCorruptError } from '../../../errors/errors.ts'
 
 export const TAR_BLOCK_BYTES = 512
 /** What ends an archive. */

@@ -1,8 +1,8 @@
 /** An empty schema made ready to be filled fast, and made whole again: constraints, indexes, triggers. Needs no superuser, only the owner. */
-import { InternalError } from '../../../errors.ts'
-import { quoteName, quoteText } from './client.ts'
+import { InternalError } from '../../../errors/errors.ts'
+import { quoteName, quoteText } from '../connection/client.ts'
 import type { FoundTable } from './definition.ts'
-import type { Session } from './session.ts'
+import type { Session } from '../connection/session.ts'
 
 /** What is taken away before the rows come, and how to put it back. */
 interface Removable {

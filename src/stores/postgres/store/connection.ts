@@ -1,9 +1,9 @@
 /** A connection of a pool as the store uses it, and how the tables are named on it. */
-import { messageOf } from '../../../error-message.ts'
-import { InternalError, StoreUnavailableError } from '../../../errors.ts'
-import type { Patience } from '../snapshot/answers.ts'
-import { type PostgresClient, quoteName, quoteText } from '../snapshot/client.ts'
-import { isConnectionOver, postgresError, sqlStateOf, unknownOutcome } from '../snapshot/errors.ts'
+import { messageOf } from '../../../errors/error-message.ts'
+import { InternalError, StoreUnavailableError } from '../../../errors/errors.ts'
+import type { Patience } from '../connection/answers.ts'
+import { type PostgresClient, quoteName, quoteText } from '../connection/client.ts'
+import { isConnectionOver, postgresError, sqlStateOf, unknownOutcome } from '../connection/server-errors.ts'
 
 /** The tables of a snapshot. */
 export const TABLES = ['inodes', 'entries', 'shares', 'blocks', 'uploads', 'upload_blocks', 'locks', 'settings', 'used_bytes'] as const

@@ -1,5 +1,5 @@
 /** Block lists of files and of uploads. */
-import type { Block, Content, InodeNumber, InodeType } from '../../../metadata/metadata-store.ts'
+import type { Block, Content, InodeNumber, InodeType } from '../../../contracts/metadata-store.ts'
 import type { Queries, ReadSource, View } from './connection.ts'
 import { checkFile, noSuchInode } from './nodes.ts'
 import { type BlockRow, BLOCK_COLUMNS, blockOf } from './rows.ts'

@@ -1,5 +1,5 @@
 /** A connection that is read on and on, and given back when nobody reads it any more. */
-import { StoreUnavailableError } from '../../../errors.ts'
+import { StoreUnavailableError } from '../../../errors/errors.ts'
 import type { Connection, ReadSource, TablePaths, View } from './connection.ts'
 
 export class HeldView implements ReadSource {

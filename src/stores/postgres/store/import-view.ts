@@ -1,7 +1,7 @@
 /** Copies all that a view of any metadata store shows into the empty tables of one, in one transaction. */
-import { RecordInvalidError, RestoreDestinationNotEmptyError } from '../../../errors.ts'
-import type { ImportOptions, MetadataView } from '../../../metadata/metadata-store.ts'
-import { PostgresMetadataView } from '../postgres-metadata-view.ts'
+import { RecordInvalidError, RestoreDestinationNotEmptyError } from '../../../errors/errors.ts'
+import type { ImportOptions, MetadataView } from '../../../contracts/metadata-store.ts'
+import { PostgresMetadataView } from './postgres-metadata-view.ts'
 import { type Connection, type TableName, TABLES } from './connection.ts'
 import { putBlocks } from './contents.ts'
 import { HeldView } from './held-view.ts'

@@ -1,7 +1,7 @@
 /** Byte-range locks in their table. Each operation runs within a transaction; arguments have been checked. */
-import { MetadataError } from '../../../errors.ts'
+import { MetadataError } from '../../../errors/errors.ts'
 import { conflictingLock, inOrder, withLock, withoutRange } from '../../../metadata/locks.ts'
-import type { ByteRangeLock, InodeNumber } from '../../../metadata/metadata-store.ts'
+import type { ByteRangeLock, InodeNumber } from '../../../contracts/metadata-store.ts'
 import type { Queries } from './connection.ts'
 import { checkFile, lockInodes, requireInode } from './nodes.ts'
 import { type LockRow, LOCK_COLUMNS, lockOf } from './rows.ts'

@@ -1,6 +1,6 @@
 /** Inodes and directory entries: reading them, requiring them, and locking what a mutation goes by. */
-import { MetadataError, InvalidArgumentError } from '../../../errors.ts'
-import type { Inode, InodeNumber, InodeType, Place } from '../../../metadata/metadata-store.ts'
+import { MetadataError, InvalidArgumentError } from '../../../errors/errors.ts'
+import type { Inode, InodeNumber, InodeType, Place } from '../../../contracts/metadata-store.ts'
 import type { Queries } from './connection.ts'
 import { type EntryRecord, type EntryRow, type InodeRow, INODE_COLUMNS, entryOf, inodeOf } from './rows.ts'
 

@@ -1,5 +1,5 @@
 /** Rows as the server gives them, and what the contract makes of them. Nothing rests on how a pool parses numbers: they are exact in any case. */
-import type { Block, ByteRangeLock, Inode, InodeAttributes, InodeNumber, InodeType, Share } from '../../../metadata/metadata-store.ts'
+import type { Block, ByteRangeLock, Inode, InodeAttributes, InodeNumber, InodeType, Share } from '../../../contracts/metadata-store.ts'
 
 /** Numbers up to 2^53 as a pool gives them: text, unless it was taught otherwise. */
 type Whole = string | number | bigint

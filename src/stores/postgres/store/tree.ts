@@ -1,8 +1,8 @@
 /** Operations on the tree: shares, inodes, entries. Each runs within a transaction; arguments have been checked. The server counts links and bytes. */
-import { InternalError, InvalidArgumentError, MetadataError } from '../../../errors.ts'
+import { InternalError, InvalidArgumentError, MetadataError } from '../../../errors/errors.ts'
 import { changedAttributes, newAttributes, nsOfMs } from '../../../metadata/inodes.ts'
-import type { Content, Inode, InodeAttributes, InodeNumber, NewInode, Place, RenameMode, Share } from '../../../metadata/metadata-store.ts'
-import { moveLockKey } from '../write-lock.ts'
+import type { Content, Inode, InodeAttributes, InodeNumber, NewInode, Place, RenameMode, Share } from '../../../contracts/metadata-store.ts'
+import { moveLockKey } from '../connection/write-lock.ts'
 import { partsOf, putBlocks, removeBlocks } from './contents.ts'
 import type { Queries } from './connection.ts'
 import { ChangedMeanwhile } from './database.ts'

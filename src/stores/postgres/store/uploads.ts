@@ -1,6 +1,6 @@
 /** Operations on pending uploads. Each runs within a transaction or a view; arguments have been checked. */
-import { MetadataError } from '../../../errors.ts'
-import type { Inode, InodeAttributes, InodeNumber, PendingUpload } from '../../../metadata/metadata-store.ts'
+import { MetadataError } from '../../../errors/errors.ts'
+import type { Inode, InodeAttributes, InodeNumber, PendingUpload } from '../../../contracts/metadata-store.ts'
 import { checkInteger } from '../../../metadata/validate.ts'
 import { allBlocks, moveBlocks, putBlocks, removeBlocks } from './contents.ts'
 import type { Queries, View } from './connection.ts'

@@ -1,0 +1,285 @@
+/** Backups in a directory of a mounted file system. */
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { checkBackupId, isBackupId, newBackupId } from '../../src/util/backup-id.ts'
+import {
+  type BackupObject,
+  type BackupStat,
+  type BackupUpload,
+  type Destination,
+  type DestinationOptions,
+  type DestinationWarning,
+  MAX_MANIFEST_BYTES,
+  type PutOptions,
+  type SweepOptions,
+  type SweepReport,
+} from '../../src/contracts/destination.ts'
+import {
+  BackupIncompleteError,
+  DestinationConfigInvalidError,
+  DestinationNotFoundError,
+  ManifestInvalidError,
+  ManifestMissingError,
+} from '../../src/errors/errors.ts'
+import { type Files, isSystemError, nodeFiles, readSmallFile } from '../../src/util/files.ts'
+import { onPath, pathError } from './errors.ts'
+import { FsRoot, notADirectory, notAFile, TEMPORARY_SUFFIX } from './root.ts'
+import { BACKUP_FILES, duplicate, FsUpload, MANIFEST_FILE, removeBackupFiles, removePublished } from './upload.ts'
+import { rootWarnings } from './warnings.ts'
+
+export interface FsDestinationOptions {
+  /**
+   * The root directory, absolute or relative to the working directory of this call. It must not be a symbolic link; the
+   * directories above it may be. The first `put` creates it when missing, missing parents included, each with mode 0700.
+   */
+  readonly path: string
+  /** The file system. @default the real one */
+  readonly files?: Files | undefined
+  /** Bytes after which what was written is sent to the disk while more is written, so that `publish` waits for little. @default 33554432 (32 MiB) */
+  readonly flushBytes?: number | undefined
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000
+
+/**
+ * A destination in a directory. Each backup is a directory named by its ID, written as `<ID>.tmp` and published by one rename;
+ * directories have mode 0700 and files 0600 whatever the umask. Links are never followed at the root or below. Nothing is touched before
+ * the first call of a method.
+ *
+ * Errors name the operation and the path in their message and their `details`. Throws `destination_config_invalid` for a path that cannot be one.
+ */
+export function fsDestination(options: FsDestinationOptions): Destination {
+  const { path, files = nodeFiles, flushBytes } = options
+  if (typeof path !== 'string' || path === '' || path.includes('\0')) {
+    throw new DestinationConfigInvalidError('Cannot use the path of a file destination: it is empty or holds a NUL character')
+  }
+  if (flushBytes !== undefined && !(flushBytes > 0)) throw new RangeError('flushBytes must be greater than 0')
+  return new FsDestination(resolve(path), files, flushBytes)
+}
+
+/**
+ * A destination by URL. `file:PATH` takes the path as it stands, relative or absolute, with no decoding: `file:my backups`, `file:/srv/100%`.
+ * `file:///PATH` is a URL proper: absolute, percent-encoded, without query or fragment.
+ *
+ * Throws `destination_config_invalid` for a URL that names another host, encodes a slash, or has no path.
+ */
+export function openFsDestination(url: string, options: Omit<FsDestinationOptions, 'path'> = {}): Destination {
+  const path = url.replace(/^file:/i, '')
+  return fsDestination({ ...options, path: path.startsWith('//') ? decodedPath(url) : path })
+}
+
+class FsDestination implements Destination {
+  readonly scheme = 'file'
+  readonly url: string
+  readonly #root: FsRoot
+  readonly #files: Files
+  readonly #flushBytes: number | undefined
+
+  constructor(root: string, files: Files, flushBytes: number | undefined) {
+    this.url = `file:${root}`
+    this.#root = new FsRoot(root, files)
+    this.#files = files
+    this.#flushBytes = flushBytes
+  }
+
+  async validate(options: DestinationOptions = {}): Promise<readonly DestinationWarning[]> {
+    options.signal?.throwIfAborted()
+    // A root that is still missing is made for the probe, so that what `put` will need is what is tried.
+    const created = await this.#root.ensure()
+    try {
+      await this.#root.probe()
+      const info = await this.#root.info(this.#root.path)
+      const { type } = await onPath('look at', this.#root.path, () => this.#files.space(this.#root.path))
+      return info === undefined ? [] : rootWarnings(this.#root.path, info, type)
+    } finally {
+      await this.#root.removeCreated(created)
+    }
+  }
+
+  async put(backupId: string, options: PutOptions = {}): Promise<BackupUpload> {
+    checkBackupId(backupId)
+    const { signal, expectedBytes = 0 } = options
+    signal?.throwIfAborted()
+    if (!(expectedBytes >= 0)) throw new RangeError('expectedBytes must be 0 or greater')
+    await this.#root.ensure()
+    const published = join(this.#root.path, backupId)
+    const there = await this.#root.info(published)
+    if (there?.type === 'directory') throw duplicate(backupId, published)
+    if (there !== undefined) throw notADirectory(published)
+    await this.#root.checkSpace(expectedBytes)
+    const temporary = published + TEMPORARY_SUFFIX
+    try {
+      await this.#files.makeDirectory(temporary)
+    } catch (error) {
+      if (!isSystemError(error, 'EEXIST')) throw pathError('create', temporary, error)
+      if ((await this.#root.info(temporary))?.type !== 'directory') throw notADirectory(temporary, error)
+      throw duplicate(backupId, temporary, error)
+    }
+    return new FsUpload({ root: this.#root.path, temporary, published }, { files: this.#files, flushBytes: this.#flushBytes, backupId, signal })
+  }
+
+  async manifest(backupId: string, options: DestinationOptions = {}): Promise<Uint8Array> {
+    checkBackupId(backupId)
+    options.signal?.throwIfAborted()
+    const path = join(await this.#listed(backupId), MANIFEST_FILE)
+    try {
+      const bytes = await readSmallFile(this.#files, path, MAX_MANIFEST_BYTES)
+      if (bytes === undefined) throw new ManifestMissingError(`Cannot read "${path}": it was removed meanwhile`)
+      return bytes
+    } catch (error) {
+      if (isSystemError(error, 'EFBIG')) {
+        throw new ManifestInvalidError(`Cannot read "${path}": a manifest has at most ${MAX_MANIFEST_BYTES} bytes`, { cause: error })
+      }
+      throw pathError('read', path, error)
+    }
+  }
+
+  async *open(
+    backupId: string,
+    object: BackupObject,
+    options: DestinationOptions & { readonly startByte?: number | undefined } = {},
+  ): AsyncIterable<Uint8Array> {
+    checkBackupId(backupId)
+    const { signal, startByte = 0 } = options
+    if (!Number.isSafeInteger(startByte) || startByte < 0) throw new RangeError('startByte must be a whole number, 0 or greater')
+    const path = join(await this.#listed(backupId), object)
+    try {
+      signal?.throwIfAborted()
+      for await (const chunk of this.#files.read(path, { startByte })) {
+        yield chunk
+        signal?.throwIfAborted()
+      }
+    } catch (error) {
+      if (isSystemError(error, 'ENOENT')) throw new BackupIncompleteError(`Cannot read "${path}": it is missing`, { cause: error })
+      throw pathError('read', path, error)
+    }
+  }
+
+  async stat(backupId: string, options: DestinationOptions = {}): Promise<BackupStat> {
+    checkBackupId(backupId)
+    options.signal?.throwIfAborted()
+    const directory = await this.#listed(backupId)
+    const size = async (object: BackupObject): Promise<number | undefined> => {
+      const info = await this.#root.info(join(directory, object))
+      if (info !== undefined && info.type !== 'file') throw notAFile(join(directory, object))
+      return info?.bytes
+    }
+    return { bytes: { payload: await size('payload'), 'payload-ids': await size('payload-ids') } }
+  }
+
+  async *list(options: DestinationOptions = {}): AsyncIterable<string> {
+    for (const name of await this.#root.list()) {
+      options.signal?.throwIfAborted()
+      if (isBackupId(name) && (await this.#isListed(join(this.#root.path, name)))) yield name
+    }
+  }
+
+  async delete(backupId: string, options: DestinationOptions = {}): Promise<void> {
+    checkBackupId(backupId)
+    options.signal?.throwIfAborted()
+    await this.#root.check()
+    const directory = join(this.#root.path, backupId)
+    const there = await this.#root.info(directory)
+    if (there !== undefined) {
+      if (there.type !== 'directory') throw notADirectory(directory)
+      // Found out before a backup is emptied whose directory then has to stay.
+      await this.#root.checkWritable()
+      await removePublished(this.#files, directory, { rivals: true })
+    }
+    // Also when nothing was there: a delete before this one may have been cut off just here.
+    await onPath('sync', this.#root.path, () => this.#files.syncDirectory(this.#root.path))
+  }
+
+  async sweep(options: SweepOptions = {}): Promise<SweepReport> {
+    const { graceMs = DAY_MS, nowMs = Date.now(), signal } = options
+    if (!(graceMs >= 0)) throw new RangeError('graceMs must be 0 or greater')
+    if (!Number.isFinite(nowMs)) throw new RangeError('nowMs must be a time in milliseconds')
+    const removed: string[] = []
+    const kept: string[] = []
+    for (const name of await this.#root.list()) {
+      signal?.throwIfAborted()
+      const path = join(this.#root.path, name)
+      const modifiedAtMs = await this.#leftover(name, path)
+      if (modifiedAtMs === undefined) continue
+      if (nowMs - modifiedAtMs < graceMs) {
+        kept.push(name)
+        continue
+      }
+      if (await this.#removeLeftover(path)) removed.push(name)
+    }
+    return { removed, kept }
+  }
+
+  async close(): Promise<void> {
+    // Every file is closed by the call that opened it.
+  }
+
+  /** When the leftover at a path was last written to; `undefined` where it is none of ours, or a listed backup. */
+  async #leftover(name: string, path: string): Promise<number | undefined> {
+    const temporary = name.endsWith(TEMPORARY_SUFFIX)
+    if (!isBackupId(temporary ? name.slice(0, -TEMPORARY_SUFFIX.length) : name)) return undefined
+    const info = await this.#root.info(path)
+    if (info?.type !== 'directory') return undefined
+    if (!temporary && (await this.#root.info(join(path, MANIFEST_FILE))) !== undefined) return undefined
+    const names = await onPath('list', path, () => this.#files.list(path)).catch(orIfGone([]))
+    // Not Holdfast's, then, whatever its name.
+    if (names.some((name) => !BACKUP_FILES.includes(name))) return undefined
+    // An upload that is under way writes to its files long after it wrote to its directory.
+    const times = await Promise.all(names.map(async (name) => (await this.#root.info(join(path, name)))?.modifiedAtMs ?? 0))
+    return Math.max(info.modifiedAtMs, ...times)
+  }
+
+  /** Resolves with whether it was still there. */
+  async #removeLeftover(path: string): Promise<boolean> {
+    // Taken away under a name of our own first: an upload that is alive after all cannot then publish what is half removed.
+    const claimed = join(this.#root.path, newBackupId() + TEMPORARY_SUFFIX)
+    try {
+      await this.#files.rename(path, claimed)
+    } catch (error) {
+      if (isSystemError(error, 'ENOENT')) return false
+      throw pathError('remove', path, error)
+    }
+    // What a delete began: that its manifest is gone may not be durable yet, and must be before its objects go.
+    if (!path.endsWith(TEMPORARY_SUFFIX)) await onPath('sync', claimed, () => this.#files.syncDirectory(claimed))
+    await removeBackupFiles(this.#files, claimed)
+    return true
+  }
+
+  /** The directory of a published backup. */
+  async #listed(backupId: string): Promise<string> {
+    const directory = join(this.#root.path, backupId)
+    await this.#root.check()
+    const info = await this.#root.info(directory)
+    if (info !== undefined && info.type !== 'directory') throw notADirectory(directory)
+    const manifest = join(directory, MANIFEST_FILE)
+    const manifestInfo = info === undefined ? undefined : await this.#root.info(manifest)
+    if (manifestInfo === undefined) {
+      throw new ManifestMissingError(`Cannot find backup ${backupId} at "${this.#root.path}"`, { details: { backupId, path: manifest } })
+    }
+    if (manifestInfo.type !== 'file') throw notAFile(manifest)
+    return directory
+  }
+
+  async #isListed(directory: string): Promise<boolean> {
+    if ((await this.#root.info(directory))?.type !== 'directory') return false
+    return (await this.#root.info(join(directory, MANIFEST_FILE)))?.type === 'file'
+  }
+}
+
+function decodedPath(url: string): string {
+  try {
+    const parsed = new URL(url)
+    if (parsed.search !== '' || parsed.hash !== '') throw new TypeError('A file URL has no query and no fragment; write "?" as %3F and "#" as %23')
+    return fileURLToPath(parsed)
+  } catch (cause) {
+    throw new DestinationConfigInvalidError('Cannot use the file URL of a destination: it must be file:PATH or file:///ABSOLUTE/PATH', { cause })
+  }
+}
+
+/** For a rejection of `destination_not_found`: another value where it is gone, the error where it is another. */
+function orIfGone<T>(value: T): (error: unknown) => T {
+  return (error) => {
+    if (error instanceof DestinationNotFoundError) return value
+    throw error
+  }
+}

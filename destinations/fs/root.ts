@@ -1,0 +1,141 @@
+/** The root directory of a destination, and how to look into it. */
+import { dirname, join } from 'node:path'
+import { newBackupId } from '../../src/util/backup-id.ts'
+import { DestinationNoSpaceError, DestinationNotFoundError, DestinationPathConflictError, DestinationUnreachableError } from '../../src/errors/errors.ts'
+import { type FileInfo, type Files, isSystemError, readSmallFile } from '../../src/util/files.ts'
+import { onPath, pathError } from './errors.ts'
+import { removeBackupFiles } from './upload.ts'
+
+/** What the directory of an upload is named beyond its ID. */
+export const TEMPORARY_SUFFIX = '.tmp'
+const PROBE = new TextEncoder().encode('holdfast probe\n')
+
+export class FsRoot {
+  readonly path: string
+  readonly #files: Files
+
+  constructor(path: string, files: Files) {
+    this.path = path
+    this.#files = files
+  }
+
+  async info(path: string): Promise<FileInfo | undefined> {
+    return await onPath('look at', path, () => this.#files.info(path))
+  }
+
+  /** The names at the root. */
+  async list(): Promise<readonly string[]> {
+    await this.check()
+    return await onPath('list', this.path, () => this.#files.list(this.path))
+  }
+
+  /** Throws `destination_not_found` or `destination_path_conflict` unless the root is a directory. */
+  async check(): Promise<void> {
+    const info = await this.info(this.path)
+    if (info === undefined) throw new DestinationNotFoundError(`Cannot find the destination "${this.path}"`, { details: { path: this.path } })
+    if (info.type !== 'directory') throw notADirectory(this.path)
+  }
+
+  /** Creates the root when it is missing; resolves with the directories that were made, outermost first. */
+  async ensure(): Promise<readonly string[]> {
+    const info = await this.info(this.path)
+    if (info === undefined) {
+      const created = await this.#makeDirectories(this.path)
+      await this.check()
+      return created
+    }
+    if (info.type !== 'directory') throw notADirectory(this.path)
+    return []
+  }
+
+  /** Throws `destination_no_space` when fewer bytes are free. */
+  async checkSpace(expectedBytes: number): Promise<void> {
+    const { freeBytes } = await onPath('look at', this.path, () => this.#files.space(this.path))
+    if (freeBytes === undefined || freeBytes >= expectedBytes) return
+    throw new DestinationNoSpaceError(`Cannot write to "${this.path}": ${expectedBytes} bytes are needed at least, ${freeBytes} are free`, {
+      details: { operation: 'write', path: this.path, neededBytes: expectedBytes, freeBytes },
+    })
+  }
+
+  /** Rejects unless names can be made and removed at the root. That it is full says nothing of removing. */
+  async checkWritable(): Promise<void> {
+    const directory = join(this.path, newBackupId() + TEMPORARY_SUFFIX)
+    try {
+      await this.#files.makeDirectory(directory)
+    } catch (error) {
+      if (isSystemError(error, 'ENOSPC', 'EDQUOT')) return
+      throw pathError('write to', this.path, error)
+    }
+    await this.#removeEmptyDirectory(directory)
+  }
+
+  /** Does all that a backup needs, under the name of an upload, so that a sweep removes what a crash leaves. */
+  async probe(): Promise<void> {
+    const directory = join(this.path, newBackupId() + TEMPORARY_SUFFIX)
+    await onPath('create', directory, () => this.#files.makeDirectory(directory))
+    try {
+      const path = join(directory, 'payload')
+      await onPath('write', path, async () => {
+        const file = await this.#files.create(path)
+        try {
+          await file.write(PROBE)
+          await file.sync()
+        } finally {
+          await file.close()
+        }
+      })
+      const read = await onPath('read', path, () => readSmallFile(this.#files, path, PROBE.byteLength))
+      if (read === undefined || !read.equals(PROBE)) {
+        throw new DestinationUnreachableError(`Cannot read "${path}" back: it holds other bytes than were written`)
+      }
+      await onPath('sync', directory, () => this.#files.syncDirectory(directory))
+    } finally {
+      await removeBackupFiles(this.#files, directory)
+    }
+  }
+
+  /** Removes directories that `ensure` made, innermost first. */
+  async removeCreated(created: readonly string[]): Promise<void> {
+    for (const path of created.toReversed()) await this.#removeEmptyDirectory(path)
+  }
+
+  async #makeDirectories(path: string): Promise<readonly string[]> {
+    const parent = dirname(path)
+    const made = await this.#makeDirectory(path, parent === path)
+    const above = made === 'no parent' ? await this.#makeDirectories(parent) : []
+    const isMade = made === 'no parent' ? await this.#makeDirectory(path, true) : made
+    // Also where another process was quicker: it may die before it comes to this.
+    await onPath('sync', parent, () => this.#files.syncDirectory(parent))
+    return isMade === 'made' ? [...above, path] : above
+  }
+
+  async #makeDirectory(path: string, needsParent: boolean): Promise<'made' | 'there' | 'no parent'> {
+    try {
+      await this.#files.makeDirectory(path)
+      return 'made'
+    } catch (error) {
+      if (isSystemError(error, 'EEXIST')) return 'there'
+      if (isSystemError(error, 'ENOENT') && !needsParent) return 'no parent'
+      throw pathError('create', path, error)
+    }
+  }
+
+  async #removeEmptyDirectory(path: string): Promise<void> {
+    await onPath('remove', path, async () => {
+      try {
+        await this.#files.removeDirectory(path)
+      } catch (error) {
+        // Another process has found it and uses it, or has swept it.
+        if (!isSystemError(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error
+      }
+    })
+  }
+}
+
+export function notADirectory(path: string, cause?: unknown): DestinationPathConflictError {
+  return new DestinationPathConflictError(`Cannot use "${path}": it is no directory (links are not followed)`, { cause, details: { path } })
+}
+
+export function notAFile(path: string): DestinationPathConflictError {
+  return new DestinationPathConflictError(`Cannot use "${path}": it is no regular file (links are not followed)`, { details: { path } })
+}

@@ -1,0 +1,193 @@
+/** One backup on its way into a directory: written and made durable under a temporary name, published by one rename. */
+import { join } from 'node:path'
+import { BACKUP_OBJECTS, type BackupObject, type BackupUpload, MAX_MANIFEST_BYTES } from '../../src/contracts/destination.ts'
+import { DestinationPathConflictError, DuplicateBackupIdError, ManifestInvalidError } from '../../src/errors/errors.ts'
+import { type Files, isSystemError, removeIfThere, type WritableFile, writeBehind } from '../../src/util/files.ts'
+import { onPath } from './errors.ts'
+
+export const MANIFEST_FILE = 'manifest.json'
+
+/** Every name a backup's directory may hold. The manifest comes first: it is what un-lists a backup. */
+export const BACKUP_FILES: readonly string[] = [MANIFEST_FILE, ...BACKUP_OBJECTS]
+
+export interface FsUploadPaths {
+  readonly root: string
+  /** The directory that is written to; exists and is empty. */
+  readonly temporary: string
+  /** What it is renamed to. */
+  readonly published: string
+}
+
+export interface FsUploadOptions {
+  readonly files: Files
+  readonly flushBytes?: number | undefined
+  readonly backupId: string
+  readonly signal?: AbortSignal | undefined
+}
+
+type State = 'open' | 'publishing' | 'renamed' | 'published' | 'failed' | 'aborted'
+
+export class FsUpload implements BackupUpload {
+  readonly #files: Files
+  readonly #paths: FsUploadPaths
+  readonly #flushBytes: number | undefined
+  readonly #backupId: string
+  readonly #signal: AbortSignal | undefined
+  readonly #open = new Map<BackupObject, WritableFile>()
+  #state: State = 'open'
+  #failure: unknown
+  /** The call under way; `abort` waits for it. */
+  #running: Promise<void> | undefined
+
+  constructor(paths: FsUploadPaths, options: FsUploadOptions) {
+    this.#paths = paths
+    this.#files = options.files
+    this.#flushBytes = options.flushBytes
+    this.#backupId = options.backupId
+    this.#signal = options.signal
+  }
+
+  async write(object: BackupObject, chunk: Uint8Array): Promise<void> {
+    this.#checkOpen()
+    if (object === 'payload' && this.#open.has('payload-ids')) throw new TypeError('payload comes first and whole, then payload-ids')
+    await this.#orFail(async () => {
+      const file = await this.#file(object)
+      await onPath('write', this.#path(object), () => file.write(chunk))
+    })
+  }
+
+  async publish(manifest: Uint8Array): Promise<void> {
+    this.#checkOpen()
+    if (manifest.byteLength > MAX_MANIFEST_BYTES) {
+      throw new ManifestInvalidError(`Cannot publish ${this.#backupId}: its manifest has ${manifest.byteLength} bytes, at most ${MAX_MANIFEST_BYTES} are allowed`)
+    }
+    this.#state = 'publishing'
+    await this.#orFail(async () => {
+      for (const object of BACKUP_OBJECTS) await this.#finish(await this.#file(object), this.#path(object))
+      await this.#writeManifest(manifest)
+      const { root, temporary } = this.#paths
+      await onPath('sync', temporary, () => this.#files.syncDirectory(temporary))
+      await this.#rename()
+      this.#state = 'renamed'
+      await onPath('sync', root, () => this.#files.syncDirectory(root))
+      this.#state = 'published'
+    })
+  }
+
+  async abort(): Promise<void> {
+    await this.#running
+    if (this.#state === 'published' || this.#state === 'aborted') return
+    // What failed was reported by the call that met it; here the handles are only freed.
+    await Promise.allSettled([...this.#open.values()].map((file) => file.close()))
+    if (this.#state === 'renamed') await removePublished(this.#files, this.#paths.published, { rivals: false })
+    else await removeBackupFiles(this.#files, this.#paths.temporary)
+    this.#state = 'aborted'
+  }
+
+  /** A file that failed once is never trusted again: the first failure is that of every later call. */
+  #checkOpen(): void {
+    if (this.#failure !== undefined) throw this.#failure
+    if (this.#state !== 'open') throw new TypeError(`The upload of ${this.#backupId} has ended`)
+    this.#signal?.throwIfAborted()
+  }
+
+  async #orFail(run: () => Promise<void>): Promise<void> {
+    const result = run()
+    this.#running = result.catch(() => undefined)
+    try {
+      await result
+    } catch (error) {
+      this.#failure = error
+      // A directory that has its final name already must be taken back under that name.
+      if (this.#state !== 'renamed') this.#state = 'failed'
+      throw error
+    }
+  }
+
+  async #file(object: BackupObject): Promise<WritableFile> {
+    const opened = this.#open.get(object)
+    if (opened !== undefined) return opened
+    const path = this.#path(object)
+    const file = writeBehind(await onPath('create', path, () => this.#files.create(path)), this.#flushBytes)
+    this.#open.set(object, file)
+    return file
+  }
+
+  async #finish(file: WritableFile, path: string): Promise<void> {
+    this.#signal?.throwIfAborted()
+    await onPath('sync', path, () => file.sync())
+    await onPath('close', path, () => file.close())
+  }
+
+  async #writeManifest(manifest: Uint8Array): Promise<void> {
+    const path = join(this.#paths.temporary, MANIFEST_FILE)
+    const file = await onPath('create', path, () => this.#files.create(path))
+    try {
+      await onPath('write', path, () => file.write(manifest))
+      await onPath('sync', path, () => file.sync())
+    } finally {
+      await onPath('close', path, () => file.close())
+    }
+  }
+
+  async #rename(): Promise<void> {
+    const { temporary, published } = this.#paths
+    this.#signal?.throwIfAborted()
+    // A rename would carry a planted link along; it replaces nothing but an empty directory.
+    if ((await onPath('look at', temporary, () => this.#files.info(temporary)))?.type !== 'directory') {
+      throw new DestinationPathConflictError(`Cannot publish ${this.#backupId}: "${temporary}" is no longer the directory that was written`)
+    }
+    await onPath('publish', published, async () => {
+      try {
+        await this.#files.rename(temporary, published)
+      } catch (error) {
+        if (isSystemError(error, 'ENOTEMPTY', 'EEXIST')) throw duplicate(this.#backupId, published, error)
+        throw error
+      }
+    })
+  }
+
+  #path(object: BackupObject): string {
+    return join(this.#paths.temporary, object)
+  }
+}
+
+/** The error for an ID that is taken. */
+export function duplicate(backupId: string, path: string, cause?: unknown): DuplicateBackupIdError {
+  return new DuplicateBackupIdError(`Cannot publish ${backupId}: "${path}" exists already`, { cause, details: { backupId, path } })
+}
+
+/** Un-lists a backup for good, then removes it. `rivals` says whether others may be doing the same. */
+export async function removePublished(files: Files, directory: string, { rivals }: { readonly rivals: boolean }): Promise<void> {
+  const manifest = join(directory, MANIFEST_FILE)
+  await onPath('remove', manifest, () => removeIfThere(files, manifest))
+  // Before the objects go, so that no crash can leave a listed backup without them.
+  await onPath('sync', directory, async () => {
+    try {
+      await files.syncDirectory(directory)
+    } catch (error) {
+      // A rival was faster: it made the removal of the manifest durable before it removed the directory.
+      if (!rivals || !isSystemError(error, 'ENOENT')) throw error
+    }
+  })
+  await removeBackupFiles(files, directory)
+}
+
+/** Removes a backup's files and then its directory; nothing there is fine. What is not Holdfast's is left, and so is then the directory (`destination_path_conflict`). */
+export async function removeBackupFiles(files: Files, directory: string): Promise<void> {
+  const info = await onPath('look at', directory, () => files.info(directory))
+  if (info === undefined) return
+  // Through a link the removal would reach what lies elsewhere.
+  if (info.type !== 'directory') throw new DestinationPathConflictError(`Cannot remove "${directory}": it is no directory`)
+  for (const name of BACKUP_FILES) {
+    const path = join(directory, name)
+    await onPath('remove', path, () => removeIfThere(files, path))
+  }
+  await onPath('remove', directory, async () => {
+    try {
+      await files.removeDirectory(directory)
+    } catch (error) {
+      if (!isSystemError(error, 'ENOENT')) throw error
+    }
+  })
+}

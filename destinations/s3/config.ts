@@ -1,0 +1,244 @@
+/** What an S3 destination is told: options and URL, checked and completed with defaults. */
+import { MAX_WAIT_MS, checkWholeNumber } from '../../src/util/check-number.ts'
+import { DestinationConfigInvalidError } from '../../src/errors/errors.ts'
+
+export interface S3Credentials {
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+  readonly sessionToken?: string | undefined
+  /** When they end; a provider is asked again before. */
+  readonly expiration?: Date | undefined
+}
+
+export interface S3ObjectLock {
+  /** `governance` may be lifted by those who have the permission to; `compliance` by nobody. */
+  readonly mode: 'governance' | 'compliance'
+  /** How long each object of a backup is held, from its upload on. */
+  readonly retainDays: number
+}
+
+export interface S3PayloadStore {
+  readonly bucket: string
+  /** What the names of its keys begin with, exactly as its garbage collection lists them. @default '' (all of the bucket) */
+  readonly prefix?: string | undefined
+  /** @default that of the destination */
+  readonly endpoint?: string | undefined
+}
+
+/** What a destination's key is allowed to do, and `validate` therefore tries: all, all but delete, or read only. */
+export const S3_ACCESS = ['full', 'publish', 'restore'] as const
+export type S3Access = (typeof S3_ACCESS)[number]
+
+/** What is not a secret and may stand in a URL, under the names of `s3Destination`'s URL in the README. */
+export interface S3DestinationOptions {
+  readonly bucket: string
+  /** The names of all keys begin with it and a slash. @default '' (the root of the bucket) */
+  readonly prefix?: string | undefined
+  /** @default that of the SDK's default chain (AWS_REGION, profile); us-east-1 where an endpoint is given */
+  readonly region?: string | undefined
+  /** Such as `https://minio.example:9000`. @default Amazon's */
+  readonly endpoint?: string | undefined
+  /** The bucket goes into the path instead of the host name. @default false; true where an endpoint is given */
+  readonly pathStyle?: boolean | undefined
+  /** Keys, or who to ask for them. @default the SDK's default chain */
+  readonly credentials?: S3Credentials | (() => Promise<S3Credentials>) | undefined
+  /** @default 'full' */
+  readonly access?: S3Access | undefined
+  /** Bytes of a part, 5 MiB to 1 GiB; grows above 800 parts, so that 5 TiB fit into the 10,000 that S3 allows. @default 8388608 (8 MiB) */
+  readonly partBytes?: number | undefined
+  /** Parts sent at once; fewer when they have grown. One more is held in memory, being filled. @default 4 */
+  readonly partsInFlight?: number | undefined
+  /** How often each request is tried, the first time included. @default 5 */
+  readonly attempts?: number | undefined
+  /** The wait before the second try; doubles with each further one, up to 20 s; a random part of up to a half is taken off. @default 200 */
+  readonly firstDelayMs?: number | undefined
+  /** How long one try may take, beyond the time of its body. @default 30000 */
+  readonly requestTimeoutMs?: number | undefined
+  /** The slowest that a body may move; a slower one is broken off and tried again. @default 32768 */
+  readonly minBytesPerSecond?: number | undefined
+  /** How long one request may take with all its tries, beyond the time of its bodies. @default 300000 */
+  readonly totalTimeoutMs?: number | undefined
+  /** Holds what is published; the bucket must have Object Lock. @default none beyond the bucket's own */
+  readonly objectLock?: S3ObjectLock | undefined
+  /** Where the server keeps payloads. A destination that its garbage collection would list is refused. */
+  readonly payloadStore?: S3PayloadStore | undefined
+  /** Waits; rejects with the signal's reason when it aborts. @default a timer */
+  readonly wait?: ((delayMs: number, signal?: AbortSignal) => Promise<void>) | undefined
+  /** Random numbers in [0, 1). @default Math.random */
+  readonly random?: (() => number) | undefined
+}
+
+type Optional = 'region' | 'endpoint' | 'credentials' | 'objectLock' | 'wait'
+
+/** Complete; `prefix` is empty or ends with a slash. */
+export type S3Config = Pick<S3DestinationOptions, Optional> & {
+  readonly [Name in Exclude<keyof S3DestinationOptions, Optional | 'payloadStore'>]-?: NonNullable<S3DestinationOptions[Name]>
+} & { readonly url: string }
+
+const MIB = 1024 * 1024
+/** What S3 allows for a part that is not the last; larger than ours may not get. */
+export const MIN_PART_BYTES: number = 5 * MIB
+export const MAX_PART_BYTES: number = 1024 * MIB
+/** Of 1,024 bytes that S3 allows for a key, less what a backup's own names take. */
+const MAX_PREFIX_BYTES = 900
+const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
+const REGION = /^[a-z0-9-]{1,40}$/i
+const UNPRINTABLE = /[\u0000-\u001f\u007f\ufffd]/
+
+/** Checks and completes. Throws `destination_config_invalid` for what S3 or the operator would not take, `RangeError` for numbers that are none. */
+export function resolveS3Config(options: S3DestinationOptions): S3Config {
+  const { bucket, region, endpoint: givenEndpoint, credentials, objectLock, access = 'full', wait, random = Math.random } = options
+  if (typeof bucket !== 'string' || !BUCKET.test(bucket)) throw invalid('its bucket must have 3 to 63 lower-case letters, digits, "." and "-"')
+  if (region !== undefined && !REGION.test(region)) throw invalid('its region has letters, digits and "-" only')
+  if (!S3_ACCESS.includes(access)) throw invalid(`its access must be one of ${S3_ACCESS.join(', ')}`)
+  const endpoint = givenEndpoint === undefined ? undefined : checkedEndpoint(givenEndpoint)
+  const prefix = checkedPrefix(options.prefix ?? '')
+  if (options.payloadStore !== undefined) checkOverlap({ bucket, prefix, endpoint }, options.payloadStore)
+  if (objectLock !== undefined) checkObjectLock(objectLock)
+  const pathStyle = options.pathStyle ?? endpoint !== undefined
+  return Object.freeze({
+    url: urlOf({ bucket, prefix, region, endpoint, pathStyle: options.pathStyle }),
+    bucket,
+    prefix,
+    region: region ?? (endpoint === undefined ? undefined : (process.env['AWS_REGION'] ?? 'us-east-1')),
+    endpoint,
+    pathStyle,
+    // A copy each time: the SDK writes into it.
+    credentials: typeof credentials === 'function' ? async () => ({ ...(await credentials()) }) : credentials && { ...credentials },
+    access,
+    partBytes: checkWholeNumber('partBytes', options.partBytes ?? 8 * MIB, { least: MIN_PART_BYTES, most: MAX_PART_BYTES }),
+    partsInFlight: checkWholeNumber('partsInFlight', options.partsInFlight ?? 4, { least: 1, most: 1000 }),
+    attempts: checkWholeNumber('attempts', options.attempts ?? 5, { least: 1, most: 1000 }),
+    firstDelayMs: checkWholeNumber('firstDelayMs', options.firstDelayMs ?? 200, { least: 0, most: 20_000 }),
+    requestTimeoutMs: checkWholeNumber('requestTimeoutMs', options.requestTimeoutMs ?? 30_000, { least: 1, most: MAX_WAIT_MS }),
+    minBytesPerSecond: checkWholeNumber('minBytesPerSecond', options.minBytesPerSecond ?? 32 * 1024, { least: 1, most: 2 ** 40 }),
+    totalTimeoutMs: checkWholeNumber('totalTimeoutMs', options.totalTimeoutMs ?? 300_000, { least: 1, most: MAX_WAIT_MS }),
+    objectLock: objectLock === undefined ? undefined : Object.freeze({ ...objectLock }),
+    wait,
+    random,
+  })
+}
+
+/** Every parameter a URL may have, and the option it sets. */
+const PARAMETERS: Readonly<Record<string, (text: string) => Partial<S3DestinationOptions>>> = {
+  region: (region) => ({ region }),
+  endpoint: (endpoint) => ({ endpoint }),
+  'path-style': (text) => ({ pathStyle: flag(text) }),
+  access: (access) => ({ access: access as S3Access }),
+  'part-bytes': (text) => ({ partBytes: number(text) }),
+  'parts-in-flight': (text) => ({ partsInFlight: number(text) }),
+  attempts: (text) => ({ attempts: number(text) }),
+  'request-timeout-ms': (text) => ({ requestTimeoutMs: number(text) }),
+  'total-timeout-ms': (text) => ({ totalTimeoutMs: number(text) }),
+  'min-bytes-per-second': (text) => ({ minBytesPerSecond: number(text) }),
+}
+
+/** The options that `s3://BUCKET/PREFIX?...` stands for. Throws `destination_config_invalid`; no message repeats the URL, which may hold credentials. */
+export function parseS3Url(url: string): S3DestinationOptions {
+  let parsed: URL
+  try {
+    parsed = new URL(url)
+  } catch {
+    // Its message would repeat the URL.
+    throw invalid('it must be s3://BUCKET/PREFIX')
+  }
+  if (parsed.username !== '' || parsed.password !== '') {
+    throw invalid('it must not hold credentials', 'Give keys by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, by a profile, or as an option of s3Destination')
+  }
+  if (parsed.protocol !== 's3:' || parsed.port !== '' || parsed.hash !== '') throw invalid('it must be s3://BUCKET/PREFIX, without port and fragment; write "#" as %23')
+  const options: Record<string, unknown> = {}
+  for (const [name, text] of parsed.searchParams) {
+    const known = Object.hasOwn(PARAMETERS, name) ? PARAMETERS[name] : undefined
+    if (known === undefined) throw invalid(`its query may hold ${Object.keys(PARAMETERS).join(', ')} and nothing else`)
+    if (parsed.searchParams.getAll(name).length > 1) throw invalid(`its query has ${name} more than once`)
+    Object.assign(options, known(text))
+  }
+  const prefix = decodedPath(parsed.pathname)
+  const found = { ...options, bucket: parsed.hostname, prefix }
+  try {
+    resolveS3Config(found)
+  } catch (error) {
+    // Of a number that is none; in a URL it is the operator's, not the caller's.
+    if (error instanceof RangeError) throw invalid(error.message)
+    throw error
+  }
+  return found
+}
+
+function decodedPath(path: string): string {
+  try {
+    return decodeURIComponent(path.replace(/^\//, ''))
+  } catch {
+    throw invalid('its prefix is not encoded as UTF-8; write "%" as %25')
+  }
+}
+
+function checkedPrefix(written: string): string {
+  const prefix = written.replace(/\/$/, '')
+  if (prefix === '') return ''
+  const isStrange = prefix.split('/').some((segment) => segment === '' || segment === '.' || segment === '..')
+  if (isStrange || UNPRINTABLE.test(prefix) || prefix.includes('\\') || /\p{Surrogate}/u.test(prefix)) {
+    throw invalid('its prefix must be names joined by single slashes, none of them "." or "..", without control characters and backslashes')
+  }
+  if (Buffer.byteLength(prefix) > MAX_PREFIX_BYTES) throw invalid(`its prefix has more than ${MAX_PREFIX_BYTES} bytes`)
+  return `${prefix}/`
+}
+
+function checkedEndpoint(text: string): string {
+  let parsed: URL
+  try {
+    parsed = new URL(text)
+  } catch {
+    throw invalid('its endpoint must be a URL such as https://HOST:PORT')
+  }
+  if (parsed.username !== '' || parsed.password !== '') throw invalid('its endpoint must not hold credentials')
+  if (!/^https?:$/.test(parsed.protocol) || parsed.search !== '' || parsed.hash !== '') throw invalid('its endpoint must be an http: or https: URL without query and fragment')
+  return parsed.href.replace(/\/$/, '')
+}
+
+/** Both ways round: our keys must not be listed as payloads, nor payloads as ours. */
+function checkOverlap(own: { readonly bucket: string; readonly prefix: string; readonly endpoint: string | undefined }, payloadStore: S3PayloadStore): void {
+  const { bucket, prefix = '' } = payloadStore
+  const endpoint = payloadStore.endpoint === undefined ? own.endpoint : checkedEndpoint(payloadStore.endpoint)
+  if (bucket !== own.bucket || storeOf(endpoint) !== storeOf(own.endpoint)) return
+  if (!prefix.startsWith(own.prefix) && !own.prefix.startsWith(prefix)) return
+  throw new DestinationConfigInvalidError(
+    `Cannot keep backups under "${own.prefix}" in bucket "${bucket}": the payload store keeps its payloads under "${prefix}" there, and its garbage collection would delete the backups`,
+    { hint: 'Use another bucket, or prefixes of which none begins with the other', details: { bucket, prefix: own.prefix, payloadPrefix: prefix, reason: 'overlaps_payload_store' } },
+  )
+}
+
+/** Amazon's endpoints all lead to the same buckets, whichever is named, or none. */
+function storeOf(endpoint: string | undefined): string | undefined {
+  return endpoint === undefined || /\.amazonaws\.com(\.cn)?$/.test(new URL(endpoint).hostname) ? undefined : endpoint
+}
+
+function checkObjectLock({ mode, retainDays }: S3ObjectLock): void {
+  if (mode !== 'governance' && mode !== 'compliance') throw invalid('its Object Lock mode must be governance or compliance')
+  checkWholeNumber('objectLock.retainDays', retainDays, { least: 1, most: 36_500 })
+}
+
+/** Canonical, and without a secret: only what was checked above goes into it. */
+function urlOf({ bucket, prefix, region, endpoint, pathStyle }: Pick<S3DestinationOptions, 'bucket' | 'region' | 'endpoint' | 'pathStyle'> & { readonly prefix: string }): string {
+  const path = prefix.split('/').map(encodeURIComponent).join('/').replace(/\/$/, '')
+  const query = new URLSearchParams()
+  if (region !== undefined) query.set('region', region)
+  if (endpoint !== undefined) query.set('endpoint', endpoint)
+  if (pathStyle !== undefined) query.set('path-style', String(pathStyle))
+  const text = query.size === 0 ? '' : `?${query.toString()}`
+  return `s3://${bucket}${path === '' ? '' : `/${path}`}${text}`
+}
+
+function flag(text: string): boolean {
+  if (text !== 'true' && text !== 'false') throw invalid('path-style must be true or false')
+  return text === 'true'
+}
+
+function number(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw invalid('its numbers must be whole')
+  return Number(text)
+}
+
+function invalid(what: string, hint?: string): DestinationConfigInvalidError {
+  return new DestinationConfigInvalidError(`Cannot use the S3 destination: ${what}`, { hint })
+}

@@ -1,0 +1,274 @@
+/** What an error of the SDK, the network or the server means for a destination, without what must not be printed. */
+import {
+  ChecksumMismatchError,
+  DestinationConfigInvalidError,
+  DestinationNoSpaceError,
+  DestinationNotFoundError,
+  DestinationPermissionDeniedError,
+  DestinationUnreachableError,
+  type HoldfastError,
+  type HoldfastErrorOptions,
+  isHoldfastError,
+} from '../../src/errors/errors.ts'
+
+/** What was asked for, for messages: `Cannot list "s3://bucket/prefix/"`. */
+export interface S3Asked {
+  readonly operation: 'list' | 'list uploads of' | 'read' | 'write' | 'delete' | 'end the upload of' | 'look at'
+  readonly bucket: string
+  /** @default the bucket itself */
+  readonly key?: string | undefined
+}
+
+export interface S3Failure {
+  readonly error: HoldfastError
+  /** Whether the same request may be sent again at once, after a wait. */
+  readonly isTransient: boolean
+  /** Whether asking for credentials anew may help. */
+  readonly isExpired: boolean
+}
+
+/** Thrown by the destination's own deadlines and checks of answers; treated as errors of the network. */
+export class S3AnswerError extends Error {
+  readonly code: string
+
+  constructor(code: string, message: string) {
+    super(message)
+    this.name = 'S3AnswerError'
+    this.code = code
+  }
+}
+
+type ErrorClass = new (message: string, options?: HoldfastErrorOptions) => HoldfastError
+
+interface Meaning {
+  readonly Class: ErrorClass
+  /** Stable, in `details.reason`. */
+  readonly reason: string
+  readonly text: string
+  readonly hint?: string | undefined
+  readonly isTransient?: boolean | undefined
+  readonly isExpired?: boolean | undefined
+}
+
+const NO_BUCKET: Meaning = {
+  Class: DestinationNotFoundError,
+  reason: 'no_such_bucket',
+  text: 'there is no such bucket',
+  hint: 'Create the bucket first, or correct the bucket and the endpoint of the URL',
+}
+const WRONG_REGION: Meaning = { Class: DestinationConfigInvalidError, reason: 'wrong_region', text: 'the bucket is in another region', hint: 'Name the region of the bucket: region=' }
+const WRONG_KEY: Meaning = {
+  Class: DestinationPermissionDeniedError,
+  reason: 'wrong_key',
+  text: 'the access key ID is not known there',
+  hint: 'Check AWS_ACCESS_KEY_ID, the profile, or the credentials option; the key may have been deleted, or belong to another endpoint',
+}
+const WRONG_SECRET: Meaning = {
+  Class: DestinationPermissionDeniedError,
+  reason: 'wrong_secret',
+  text: 'the signature does not match: the secret is not that of the access key ID',
+  hint: 'Check AWS_SECRET_ACCESS_KEY, the profile, or the credentials option; a proxy that changes requests has the same effect',
+}
+const EXPIRED: Meaning = {
+  Class: DestinationPermissionDeniedError,
+  reason: 'expired_token',
+  text: 'the session token has expired or is not valid',
+  hint: 'Renew the session, or use credentials that renew themselves',
+  isExpired: true,
+}
+const SKEWED: Meaning = {
+  Class: DestinationPermissionDeniedError,
+  reason: 'clock_skew',
+  text: "this machine's clock and the server's are too far apart",
+  hint: "Set this machine's clock, best by NTP, then try again",
+}
+const NOT_PERMITTED: Meaning = { Class: DestinationPermissionDeniedError, reason: 'not_permitted', text: 'the access key has no permission for it' }
+const NO_SPACE: Meaning = { Class: DestinationNoSpaceError, reason: 'no_space', text: 'the store is full, or its quota is' }
+const BUSY: Meaning = { Class: DestinationUnreachableError, reason: 'busy', text: 'the server is busy or failed', isTransient: true }
+/** The bytes that arrived were not those that were sent; sent again they may be. */
+const DAMAGED: Meaning = { Class: DestinationUnreachableError, reason: 'damaged_in_transit', text: 'the request arrived damaged', isTransient: true }
+const UNSUPPORTED: Meaning = {
+  Class: DestinationConfigInvalidError,
+  reason: 'unsupported',
+  text: 'the store does not implement it',
+  hint: 'Use a store that is compatible with S3, or leave out the option that asks for this',
+}
+
+const MEANING_BY_CODE: Readonly<Record<string, Meaning>> = {
+  NoSuchBucket: NO_BUCKET,
+  PermanentRedirect: WRONG_REGION,
+  TemporaryRedirect: WRONG_REGION,
+  AuthorizationHeaderMalformed: WRONG_REGION,
+  IllegalLocationConstraintException: WRONG_REGION,
+  InvalidAccessKeyId: WRONG_KEY,
+  UnrecognizedClientException: WRONG_KEY,
+  SignatureDoesNotMatch: WRONG_SECRET,
+  ExpiredToken: EXPIRED,
+  ExpiredTokenException: EXPIRED,
+  InvalidToken: EXPIRED,
+  TokenRefreshRequired: EXPIRED,
+  RequestTimeTooSkewed: SKEWED,
+  RequestExpired: SKEWED,
+  AccessDenied: NOT_PERMITTED,
+  AllAccessDisabled: NOT_PERMITTED,
+  AccountProblem: NOT_PERMITTED,
+  CredentialsProviderError: {
+    Class: DestinationPermissionDeniedError,
+    reason: 'no_credentials',
+    text: 'there are no credentials',
+    hint: 'Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE), or the credentials option',
+  },
+  InvalidBucketName: { Class: DestinationConfigInvalidError, reason: 'bad_bucket_name', text: 'the store takes no such bucket name' },
+  QuotaExceeded: NO_SPACE,
+  QuotaExceededException: NO_SPACE,
+  InsufficientStorage: NO_SPACE,
+  XMinioStorageFull: NO_SPACE,
+  NotImplemented: UNSUPPORTED,
+  BadDigest: DAMAGED,
+  XAmzContentSHA256Mismatch: DAMAGED,
+  XAmzContentChecksumMismatch: DAMAGED,
+  IncompleteBody: DAMAGED,
+  RequestTimeout: BUSY,
+  SlowDown: BUSY,
+  ServiceUnavailable: BUSY,
+  InternalError: BUSY,
+  OperationAborted: BUSY,
+  ConditionalRequestConflict: { ...BUSY, reason: 'conflict', text: 'another request for the same key was under way' },
+}
+
+const MEANING_BY_STATUS: Readonly<Record<number, Meaning>> = { 301: WRONG_REGION, 307: WRONG_REGION, 401: NOT_PERMITTED, 403: NOT_PERMITTED, 408: BUSY, 429: BUSY, 501: UNSUPPORTED, 507: NO_SPACE }
+
+/** Of certificates: the same call would meet the same one. */
+const CERTIFICATE_CODE = /^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA|CRL_)/
+const TLS_CODE = /^(EPROTO|ERR_SSL_|ERR_TLS_)/
+
+/** Whatever the SDK threw, as the destination's error. `secrets` are taken out of every text. */
+export function explainS3Error(thrown: unknown, asked: S3Asked, secrets: readonly string[]): S3Failure {
+  if (isHoldfastError(thrown)) return { error: thrown, isTransient: false, isExpired: false }
+  const { name, code, status, region, cause } = takeApart(thrown, secrets)
+  const base = status === undefined ? undefined : (MEANING_BY_CODE[name] ?? MEANING_BY_STATUS[status])
+  const meaning = base ?? MEANING_BY_CODE[name] ?? (status === undefined ? networkMeaning(code) : statusMeaning(name, status))
+  const answer = [name, status === undefined ? undefined : `HTTP ${status}`].filter((part) => part !== undefined && part !== '').join(', ')
+  const place = `s3://${asked.bucket}${asked.key === undefined ? '' : `/${asked.key}`}`
+  const isTransient = meaning.isTransient ?? false
+  const error = new meaning.Class(`Cannot ${asked.operation} "${place}": ${meaning.text} (${status === undefined ? code : answer})`, {
+    cause,
+    hint: hintOf(meaning, asked, region),
+    ...(meaning.Class === DestinationUnreachableError && { retryable: isTransient }),
+    details: { operation: asked.operation, bucket: asked.bucket, key: asked.key, reason: meaning.reason, s3Code: name, httpStatus: status },
+  })
+  return { error, isTransient, isExpired: meaning.isExpired ?? false }
+}
+
+/** Whether something that the SDK threw is the server's answer. */
+export function isAnswered(thrown: unknown): boolean {
+  return thrown instanceof Error && '$fault' in thrown && thrown.name !== 'TimeoutError'
+}
+
+/** The code that the server or the network gave for an error of this destination, such as `NoSuchKey`. */
+export function s3CodeOf(error: unknown): string | undefined {
+  const code = isHoldfastError(error) ? error.details['s3Code'] : undefined
+  return typeof code === 'string' ? code : undefined
+}
+
+/** The HTTP status that the server answered with. */
+export function s3StatusOf(error: unknown): number | undefined {
+  const status = isHoldfastError(error) ? error.details['httpStatus'] : undefined
+  return typeof status === 'number' ? status : undefined
+}
+
+const PERMISSIONS: Readonly<Record<S3Asked['operation'], string>> = {
+  list: 's3:ListBucket',
+  'list uploads of': 's3:ListBucketMultipartUploads and s3:ListMultipartUploadParts',
+  read: 's3:GetObject',
+  'look at': 's3:GetObject',
+  write: 's3:PutObject',
+  delete: 's3:DeleteObject',
+  'end the upload of': 's3:AbortMultipartUpload',
+}
+
+function hintOf({ hint, reason }: Meaning, { operation, key }: S3Asked, region: string | undefined): string | undefined {
+  if (reason === 'wrong_region' && region !== undefined) return `${hint}${region}`
+  if (reason === 'not_permitted') {
+    const needed = PERMISSIONS[operation]
+    const missing = key !== undefined && (operation === 'read' || operation === 'look at') ? '; without s3:ListBucket a missing object is answered so too' : ''
+    return `Allow ${needed} on the bucket and the prefix to the access key${missing}`
+  }
+  return hint
+}
+
+function networkMeaning(code: string): Meaning {
+  if (code === 'ENOREGION') {
+    return { Class: DestinationConfigInvalidError, reason: 'no_region', text: 'no region is known, or what is given is none', hint: 'Name the region of the bucket: region=, AWS_REGION, or the profile' }
+  }
+  if (code === 'EDAMAGED') return { Class: ChecksumMismatchError, reason: 'damaged', text: 'the bytes that arrived do not match their checksum', isTransient: true }
+  if (CERTIFICATE_CODE.test(code)) {
+    return {
+      Class: DestinationUnreachableError,
+      reason: 'tls',
+      text: "the server's certificate is not trusted",
+      hint: 'Check the endpoint, and trust its certificate authority: NODE_EXTRA_CA_CERTS=FILE',
+    }
+  }
+  if (TLS_CODE.test(code)) {
+    return { Class: DestinationUnreachableError, reason: 'tls', text: 'no TLS connection came about', hint: 'Check whether the endpoint is https: or http:', isTransient: true }
+  }
+  return {
+    Class: DestinationUnreachableError,
+    reason: 'unreachable',
+    text: 'there was no whole answer',
+    hint: 'Check the endpoint and the network, then try again',
+    isTransient: true,
+  }
+}
+
+function statusMeaning(name: string, status: number): Meaning {
+  if (status >= 500 || status < 300) return BUSY
+  return { Class: DestinationUnreachableError, reason: 'refused', text: `the server refused it${name === '' ? '' : ` with ${name}`}` }
+}
+
+interface TakenApart {
+  /** What the server called it. */
+  readonly name: string
+  /** What the system or the SDK called it, where there was no answer. */
+  readonly code: string
+  readonly status: number | undefined
+  readonly region: string | undefined
+  readonly cause: Error
+}
+
+/** The SDK's errors carry the request, its signature and session token with them: only these facts are kept. */
+function takeApart(thrown: unknown, secrets: readonly string[]): TakenApart {
+  const error = (thrown instanceof Error ? thrown : new Error(String(thrown))) as Error & Record<string, unknown>
+  const metadata = error['$metadata'] as { readonly httpStatusCode?: number; readonly requestId?: string } | undefined
+  const response = error['$response'] as { readonly headers?: Readonly<Record<string, string>>; readonly statusCode?: number } | undefined
+  // The SDK throws what it could not parse as a SyntaxError that knows the response: there was no whole answer then.
+  const isAnswer = isAnswered(error)
+  const status = isAnswer ? (metadata?.httpStatusCode ?? response?.statusCode) : undefined
+  const given = typeof error['Code'] === 'string' ? error['Code'] : error.name
+  // Answers to HEAD have no body, and so no code.
+  const name = ['Error', 'UnknownError', 'Unknown', 'S3ServiceException'].includes(given) || /^\d+$/.test(given) ? '' : given
+  const inner = (error as { readonly errors?: readonly unknown[] }).errors?.[0] ?? error.cause
+  const systemCode = ownCodeOf(error) ?? error['code'] ?? (inner instanceof Error && 'code' in inner ? inner.code : undefined)
+  const region = error['Region'] ?? response?.headers?.['x-amz-bucket-region']
+  const cause = new Error(scrub(error.message, secrets))
+  cause.name = error.name
+  if (error.stack !== undefined) cause.stack = scrub(error.stack, secrets)
+  Object.assign(cause, { ...(systemCode !== undefined && { code: systemCode }), ...(status !== undefined && { status, requestId: metadata?.requestId }) })
+  return { name: isAnswer || error.name === 'CredentialsProviderError' ? name : '', code: typeof systemCode === 'string' ? systemCode : error.name, status, region: regionName(region), cause }
+}
+
+/** For what the SDK has no code for: what its own comparison of checksums finds, and that it knows no region. */
+function ownCodeOf({ name, message }: Error): string | undefined {
+  if (name !== 'Error') return undefined
+  if (message.startsWith('Checksum mismatch')) return 'EDAMAGED'
+  return /^Region (is missing|not accepted)/.test(message) ? 'ENOREGION' : undefined
+}
+
+function regionName(value: unknown): string | undefined {
+  return typeof value === 'string' && /^[a-z0-9-]{1,40}$/.test(value) ? value : undefined
+}
+
+function scrub(text: string, secrets: readonly string[]): string {
+  return secrets.reduce((scrubbed, secret) => scrubbed.replaceAll(secret, '(secret)'), text)
+}

@@ -1,0 +1,172 @@
+/** Backups in a bucket of Amazon S3, or of a store that is compatible with it. */
+import { checkBackupId } from '../../src/util/backup-id.ts'
+import {
+  BACKUP_OBJECTS,
+  type BackupObject,
+  type BackupStat,
+  type BackupUpload,
+  type Destination,
+  type DestinationOptions,
+  type DestinationWarning,
+  MAX_MANIFEST_BYTES,
+  type PutOptions,
+  type SweepOptions,
+  type SweepReport,
+} from '../../src/contracts/destination.ts'
+import { BackupProtectedError, DestinationUnreachableError, ManifestInvalidError, ManifestMissingError } from '../../src/errors/errors.ts'
+import { parseS3Url, resolveS3Config, type S3DestinationOptions } from './config.ts'
+import { s3CodeOf } from './errors.ts'
+import { listEntries } from './listing.ts'
+import { duplicate, lookAt, readSmall, remove, type S3ObjectInfo } from './objects.ts'
+import { readObject } from './read.ts'
+import { S3Session } from './session.ts'
+import { sweepLeftovers } from './sweep.ts'
+import { keyOf, MANIFEST_NAME, S3Upload } from './upload.ts'
+import { validateS3 } from './validate.ts'
+
+export type { S3Access, S3Credentials, S3DestinationOptions, S3ObjectLock, S3PayloadStore } from './config.ts'
+
+/**
+ * A destination in a bucket. Each backup is three objects, `PREFIX/ID/payload`, `PREFIX/ID/payload-ids` and `PREFIX/ID/manifest.json`, as
+ * in a directory destination: `aws s3 sync` makes one of the other. The manifest is created last, by a write that fails if it exists. Nothing
+ * is sent before the first call of a method, and no error, warning or inspection shows credentials.
+ *
+ * Requests are tried again with growing waits, and each ends within its timeouts. Memory while publishing is (`partsInFlight` + 1) x
+ * `partBytes`; from 800 parts on, two parts of 1/800 of what was written where that is more.
+ *
+ * Throws `destination_config_invalid` for options that cannot be used, such as a prefix that overlaps the payload store's.
+ */
+export function s3Destination(options: S3DestinationOptions): Destination {
+  return new S3Destination(new S3Session(resolveS3Config(options)))
+}
+
+/** A destination by URL, `s3://BUCKET/PREFIX?region=&endpoint=&path-style=`, percent-encoded. Throws `destination_config_invalid`. */
+export function openS3Destination(url: string, options: Omit<S3DestinationOptions, 'bucket' | 'prefix'> = {}): Destination {
+  return s3Destination({ ...options, ...parseS3Url(url) })
+}
+
+class S3Destination implements Destination {
+  readonly scheme = 's3'
+  readonly url: string
+  readonly #session: S3Session
+
+  constructor(session: S3Session) {
+    this.url = session.config.url
+    this.#session = session
+  }
+
+  async validate(options: DestinationOptions = {}): Promise<readonly DestinationWarning[]> {
+    options.signal?.throwIfAborted()
+    return await validateS3(this.#session, options.signal)
+  }
+
+  async put(backupId: string, options: PutOptions = {}): Promise<BackupUpload> {
+    checkBackupId(backupId)
+    const { signal, expectedBytes = 0 } = options
+    signal?.throwIfAborted()
+    if (!(expectedBytes >= 0)) throw new RangeError('expectedBytes must be 0 or greater')
+    if ((await lookAt(this.#session, this.#key(backupId), signal)) !== undefined) throw duplicate(this.#session, this.#key(backupId))
+    const upload = new S3Upload(this.#session, { backupId, signal })
+    await upload.begin()
+    return upload
+  }
+
+  async manifest(backupId: string, options: DestinationOptions = {}): Promise<Uint8Array> {
+    checkBackupId(backupId)
+    const key = this.#key(backupId)
+    try {
+      const bytes = await readSmall(this.#session, { key, maxBytes: MAX_MANIFEST_BYTES, signal: options.signal })
+      if (bytes === undefined) throw new ManifestInvalidError(`Cannot read "${this.#place(key)}": a manifest has at most ${MAX_MANIFEST_BYTES} bytes`)
+      return bytes
+    } catch (error) {
+      if (s3CodeOf(error) !== 'NoSuchKey') throw error
+      throw new ManifestMissingError(`Cannot find backup ${backupId} at "${this.#place(this.#session.config.prefix)}"`, { cause: error, details: { backupId, key } })
+    }
+  }
+
+  async *open(
+    backupId: string,
+    object: BackupObject,
+    options: DestinationOptions & { readonly startByte?: number | undefined } = {},
+  ): AsyncIterable<Uint8Array> {
+    checkBackupId(backupId)
+    const { signal, startByte = 0 } = options
+    if (!Number.isSafeInteger(startByte) || startByte < 0) throw new RangeError('startByte must be a whole number, 0 or greater')
+    await this.#checkListed(backupId, signal)
+    yield* readObject(this.#session, { key: this.#key(backupId, object), startByte, signal })
+  }
+
+  async stat(backupId: string, options: DestinationOptions = {}): Promise<BackupStat> {
+    checkBackupId(backupId)
+    const { signal } = options
+    await this.#checkListed(backupId, signal)
+    const [payload, payloadIds] = await Promise.all(BACKUP_OBJECTS.map((object) => lookAt(this.#session, this.#key(backupId, object), signal)))
+    return { bytes: { payload: payload?.bytes, 'payload-ids': payloadIds?.bytes } }
+  }
+
+  async *list(options: DestinationOptions = {}): AsyncIterable<string> {
+    // Not every store lists in order, nor each key once.
+    const ids = new Set<string>()
+    for await (const { backupId, name } of listEntries(this.#session, options.signal)) if (name === MANIFEST_NAME) ids.add(backupId)
+    for (const backupId of [...ids].sort()) {
+      options.signal?.throwIfAborted()
+      yield backupId
+    }
+  }
+
+  async delete(backupId: string, options: DestinationOptions = {}): Promise<void> {
+    checkBackupId(backupId)
+    const { signal } = options
+    const manifest = this.#key(backupId)
+    const objects = BACKUP_OBJECTS.map((object) => this.#key(backupId, object))
+    for (const key of [manifest, ...objects]) {
+      const info = await lookAt(this.#session, key, signal)
+      if (info?.hold !== undefined) throw held(backupId, this.#place(key), info.hold)
+    }
+    await remove(this.#session, manifest, signal)
+    await this.#waitUntilGone(manifest, signal)
+    for (const key of objects) await remove(this.#session, key, signal)
+  }
+
+  async sweep(options: SweepOptions = {}): Promise<SweepReport> {
+    return await sweepLeftovers(this.#session, options)
+  }
+
+  async close(): Promise<void> {
+    this.#session.close()
+  }
+
+  /** Throws `manifest_missing` unless the backup is listed. */
+  async #checkListed(backupId: string, signal: AbortSignal | undefined): Promise<void> {
+    // Only the answer to a GET tells a missing key from a missing bucket.
+    if ((await lookAt(this.#session, this.#key(backupId), signal)) === undefined) await this.manifest(backupId, { signal })
+  }
+
+  /** A manifest that a store shows for a while after it was deleted must not be left without its objects. */
+  async #waitUntilGone(key: string, signal: AbortSignal | undefined): Promise<void> {
+    for (let tries = 1; (await lookAt(this.#session, key, signal)) !== undefined; tries++) {
+      if (tries >= this.#session.config.attempts) throw new DestinationUnreachableError(`Cannot delete "${this.#place(key)}": it is still there after the store had deleted it`)
+      await this.#session.backOff(tries, signal)
+      await remove(this.#session, key, signal)
+    }
+  }
+
+  #key(backupId: string, name: BackupObject | typeof MANIFEST_NAME = MANIFEST_NAME): string {
+    return keyOf(this.#session, backupId, name)
+  }
+
+  #place(key: string): string {
+    return `s3://${this.#session.config.bucket}/${key}`
+  }
+}
+
+function held(backupId: string, place: string, { mode, retainUntil, isLegalHold }: NonNullable<S3ObjectInfo['hold']>): BackupProtectedError {
+  const holders = [
+    ...(retainUntil === undefined ? [] : [`Object Lock in ${mode?.toLowerCase()} mode until ${retainUntil.toISOString()}`]),
+    ...(isLegalHold ? ['a legal hold'] : []),
+  ]
+  return new BackupProtectedError(`Cannot delete backup ${backupId}: "${place}" is held by ${holders.join(' and ')}`, {
+    hint: isLegalHold ? 'Remove the legal hold, if you may' : 'Wait until then; in governance mode those with s3:BypassGovernanceRetention can lift it',
+    details: { backupId, place, mode, retainUntil: retainUntil?.toISOString(), isLegalHold },
+  })
+}

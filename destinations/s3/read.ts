@@ -1,0 +1,174 @@
+/** One object as a stream that goes on where it was cut off. */
+import { GetObjectCommand } from '@aws-sdk/client-s3'
+import { BackupIncompleteError } from '../../src/errors/errors.ts'
+import { S3AnswerError, s3CodeOf, s3StatusOf } from './errors.ts'
+import type { S3RequestOptions, S3Session } from './session.ts'
+
+export interface S3ReadOptions {
+  readonly key: string
+  readonly startByte: number
+  readonly signal?: AbortSignal | undefined
+}
+
+/** So much counts as progress: failures before it are forgotten. */
+const PROGRESS_BYTES = 1024 * 1024
+
+type Body = AsyncIterable<Uint8Array> & { destroy(error?: Error): void }
+
+interface Range {
+  readonly body: Body
+  /** Bytes of the whole object; 0 where the range is empty because it begins behind the end. */
+  readonly totalBytes: number
+  readonly etag: string | undefined
+  /** Bytes to pass over: of a store that answers with the whole object instead. */
+  readonly skipBytes: number
+}
+
+/**
+ * The bytes of an object from one on. A connection that breaks, stalls or crawls is given up, and the rest asked for from the byte where it
+ * was, of the same version of the object; without progress this ends after the session's number of tries. Rejects with
+ * `backup_incomplete` when the object is missing, or was replaced meanwhile.
+ */
+export async function* readObject(session: S3Session, { key, startByte, signal }: S3ReadOptions): AsyncGenerator<Uint8Array> {
+  const request: S3RequestOptions = { operation: 'read', key, signal }
+  let position = startByte
+  let etag: string | undefined
+  let totalBytes: number | undefined
+  let failures = 0
+  let progressBytes = 0
+  for (;;) {
+    let range: Range | undefined
+    try {
+      range = await openRange(session, request, { position, etag, totalBytes })
+      etag = range.etag
+      totalBytes = range.totalBytes
+      const chunks = watched(range.body, session, signal)
+      for await (const chunk of range.skipBytes === 0 ? chunks : skipping(chunks, range.skipBytes)) {
+        position += chunk.byteLength
+        progressBytes += chunk.byteLength
+        if (position > range.totalBytes) throw new S3AnswerError('EBADANSWER', 'The body is longer than the object')
+        yield chunk
+      }
+      if (position >= range.totalBytes) return
+      throw new S3AnswerError('ETRUNCATED', `The body ended at byte ${position} of ${range.totalBytes}`)
+    } catch (thrown) {
+      const { error, isTransient } = await session.explain(thrown, request)
+      if (progressBytes >= PROGRESS_BYTES) failures = 0
+      progressBytes = 0
+      failures += 1
+      if (!isTransient || failures >= session.config.attempts) throw error
+      await session.backOff(failures, signal)
+    } finally {
+      range?.body.destroy()
+    }
+  }
+}
+
+interface ResumeOptions {
+  readonly position: number
+  /** Of the version that was read so far. */
+  readonly etag: string | undefined
+  /** Of that version. */
+  readonly totalBytes: number | undefined
+}
+
+async function openRange(session: S3Session, request: S3RequestOptions, { position, etag, totalBytes }: ResumeOptions): Promise<Range> {
+  const { bucket } = session.config
+  const { key } = request
+  try {
+    return await session.send(request, async (client, abortSignal) => {
+      const answer = await client.send(
+        // Always a range: its answer names the length of the whole, which a body that was cut off cannot change.
+        new GetObjectCommand({ Bucket: bucket, Key: key, Range: `bytes=${position}-`, ...(etag !== undefined && { IfMatch: etag }) }),
+        { abortSignal },
+      )
+      const body = answer.Body as Body | undefined
+      try {
+        if (body === undefined) throw new S3AnswerError('EBADANSWER', 'The answer has no body')
+        // Some stores do not know the condition.
+        if (etag !== undefined && answer.ETag !== etag) throw replaced(session, key)
+        return { body, etag: answer.ETag, ...extentOf(answer, position) }
+      } catch (error) {
+        body?.destroy()
+        throw error
+      }
+    })
+  } catch (error) {
+    // Some stores do not know the condition.
+    if (s3StatusOf(error) === 416 && totalBytes !== undefined && position < totalBytes) throw replaced(session, key, error)
+    // Behind the end of the object there is nothing.
+    if (s3StatusOf(error) === 416) return { body: NOTHING, totalBytes: 0, skipBytes: 0, etag }
+    if (s3StatusOf(error) === 412) throw replaced(session, key, error)
+    if (s3CodeOf(error) !== 'NoSuchKey') throw error
+    throw new BackupIncompleteError(`Cannot read "s3://${bucket}/${key}": it is missing`, { cause: error, details: { bucket, key } })
+  }
+}
+
+function replaced(session: S3Session, key: string | undefined, cause?: unknown): BackupIncompleteError {
+  const { bucket } = session.config
+  return new BackupIncompleteError(`Cannot read "s3://${bucket}/${key}": it was replaced while it was read`, { cause, details: { bucket, key } })
+}
+
+const NOTHING: Body = {
+  async *[Symbol.asyncIterator]() {
+    // Nothing.
+  },
+  destroy() {
+    // Nothing to free.
+  },
+}
+
+/** What part of the object an answer holds. Throws when that is not what was asked for. */
+function extentOf(
+  { ContentLength, ContentRange }: { readonly ContentLength?: number | undefined; readonly ContentRange?: string | undefined },
+  position: number,
+): Pick<Range, 'totalBytes' | 'skipBytes'> {
+  if (ContentRange === undefined) {
+    if (ContentLength === undefined) throw new S3AnswerError('EBADANSWER', 'The answer names no length')
+    return { totalBytes: ContentLength, skipBytes: position }
+  }
+  const [, start, end, total] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(ContentRange) ?? []
+  if (Number(start) !== position || Number(end) !== Number(total) - 1) throw new S3AnswerError('EBADANSWER', `The answer is not the range from byte ${position} on`)
+  return { totalBytes: Number(total), skipBytes: 0 }
+}
+
+async function* skipping(chunks: AsyncIterable<Uint8Array>, bytes: number): AsyncGenerator<Uint8Array> {
+  let left = bytes
+  for await (const chunk of chunks) {
+    if (left < chunk.byteLength) yield chunk.subarray(left)
+    left = Math.max(0, left - chunk.byteLength)
+  }
+}
+
+/** The same bytes, unless they stop coming, or come too slowly. The time that the reader takes does not count. */
+async function* watched(body: Body, { config }: S3Session, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+  const { requestTimeoutMs, minBytesPerSecond } = config
+  let isWaiting = true
+  const timer = setTimeout(() => {
+    if (isWaiting) body.destroy(new S3AnswerError('ETIMEDOUT', `No byte came for ${requestTimeoutMs} ms`))
+    else timer.refresh()
+  }, requestTimeoutMs)
+  const onAbort = (): void => body.destroy(new Error('The read was ended'))
+  signal?.addEventListener('abort', onAbort, { once: true })
+  let waitedMs = 0
+  let bytes = 0
+  let sinceMs = performance.now()
+  try {
+    for await (const chunk of body) {
+      waitedMs += performance.now() - sinceMs
+      bytes += chunk.byteLength
+      if (waitedMs > requestTimeoutMs && bytes < ((waitedMs - requestTimeoutMs) / 1000) * minBytesPerSecond) {
+        throw new S3AnswerError('ETIMEDOUT', `Only ${bytes} bytes came within ${Math.round(waitedMs)} ms`)
+      }
+      isWaiting = false
+      yield chunk
+      signal?.throwIfAborted()
+      isWaiting = true
+      timer.refresh()
+      sinceMs = performance.now()
+    }
+  } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', onAbort)
+  }
+}

@@ -1,0 +1,87 @@
+/** What interrupted uploads and deletes left, and how it goes. */
+import { BACKUP_OBJECTS, type SweepOptions, type SweepReport } from '../../src/contracts/destination.ts'
+import { s3StatusOf } from './errors.ts'
+import { lastPartAtMs, listEntries, listPendingUploads, type S3Entry, type S3PendingUpload } from './listing.ts'
+import { lookAt, remove } from './objects.ts'
+import type { S3Session } from './session.ts'
+import { keyOf, MANIFEST_NAME } from './upload.ts'
+import { abortUpload } from './writer.ts'
+
+/** What lies under one ID and belongs to no published backup. */
+interface Leftover {
+  readonly keys: string[]
+  readonly uploads: S3PendingUpload[]
+  /** Of the youngest. */
+  modifiedAtMs: number
+  isForeign: boolean
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000
+const OWN_NAMES: readonly string[] = BACKUP_OBJECTS
+
+/**
+ * Removes what was not written to within the grace time: the objects of IDs without a manifest, and pending uploads of any ID. Reports the
+ * IDs. The parts of an upload count as writes: one that takes longer than the grace time lives. An ID that holds anything else is left as it is.
+ */
+export async function sweepLeftovers(session: S3Session, options: SweepOptions = {}): Promise<SweepReport> {
+  const { graceMs = DAY_MS, nowMs = Date.now(), signal } = options
+  if (!(graceMs >= 0)) throw new RangeError('graceMs must be 0 or greater')
+  if (!Number.isFinite(nowMs)) throw new RangeError('nowMs must be a time in milliseconds')
+  const removed: string[] = []
+  const kept: string[] = []
+  for (const [backupId, leftover] of [...(await findLeftovers(session, signal))].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const isYoung = (): boolean => nowMs - leftover.modifiedAtMs < graceMs
+    if (!isYoung()) await lookAtParts(session, leftover, signal)
+    if (isYoung()) kept.push(backupId)
+    else if (await removeLeftover(session, backupId, { leftover, signal })) removed.push(backupId)
+  }
+  return { removed, kept }
+}
+
+async function findLeftovers(session: S3Session, signal: AbortSignal | undefined): Promise<ReadonlyMap<string, Leftover>> {
+  const found = new Map<string, Leftover>()
+  const published = new Set<string>()
+  const leftoverOf = ({ backupId, name, modifiedAtMs }: S3Entry): Leftover => {
+    const leftover = found.get(backupId) ?? { keys: [], uploads: [], modifiedAtMs: 0, isForeign: false }
+    leftover.modifiedAtMs = Math.max(leftover.modifiedAtMs, modifiedAtMs)
+    leftover.isForeign ||= !OWN_NAMES.includes(name)
+    found.set(backupId, leftover)
+    return leftover
+  }
+  // Uploads first: one that becomes an object meanwhile is then seen twice rather than not at all.
+  try {
+    for await (const upload of listPendingUploads(session, signal)) leftoverOf(upload).uploads.push(upload)
+  } catch (error) {
+    // Stores without it leave pending uploads to a lifecycle rule.
+    if (s3StatusOf(error) !== 501) throw error
+  }
+  for await (const entry of listEntries(session, signal)) {
+    if (entry.name === MANIFEST_NAME) {
+      published.add(entry.backupId)
+      found.get(entry.backupId)?.keys.splice(0)
+    } else if (!published.has(entry.backupId)) {
+      leftoverOf(entry).keys.push(entry.key)
+    }
+  }
+  for (const [backupId, { keys, uploads, isForeign }] of found) if (isForeign || keys.length + uploads.length === 0) found.delete(backupId)
+  return found
+}
+
+async function lookAtParts(session: S3Session, leftover: Leftover, signal: AbortSignal | undefined): Promise<void> {
+  for (const upload of leftover.uploads) {
+    leftover.modifiedAtMs = Math.max(leftover.modifiedAtMs, (await lastPartAtMs(session, upload, signal)) ?? 0)
+  }
+}
+
+/** Resolves with whether there was anything to remove. */
+async function removeLeftover(
+  session: S3Session,
+  backupId: string,
+  { leftover, signal }: { readonly leftover: Leftover; readonly signal: AbortSignal | undefined },
+): Promise<boolean> {
+  for (const { key, uploadId } of leftover.uploads) await abortUpload(session, { key, uploadId, signal })
+  // A list may be older than the manifest; what can be read decides.
+  const isPublished = leftover.keys.length > 0 && (await lookAt(session, keyOf(session, backupId, MANIFEST_NAME), signal)) !== undefined
+  if (!isPublished) for (const key of leftover.keys) await remove(session, key, signal)
+  return leftover.uploads.length > 0 || !isPublished
+}

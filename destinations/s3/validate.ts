@@ -1,0 +1,240 @@
+/** Is the bucket there, may the key do what it is for, and what does the store not do as S3 does. */
+import { randomUUID } from 'node:crypto'
+import {
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  GetBucketLifecycleConfigurationCommand,
+  GetObjectLockConfigurationCommand,
+  type LifecycleRule,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3'
+import { newBackupId } from '../../src/util/backup-id.ts'
+import type { DestinationWarning } from '../../src/contracts/destination.ts'
+import { CombinedError, DestinationConfigInvalidError, DestinationUnreachableError, isHoldfastError } from '../../src/errors/errors.ts'
+import { s3CodeOf, s3StatusOf } from './errors.ts'
+import { checksumOf, lookAt, readSmall, remove } from './objects.ts'
+import type { S3Session } from './session.ts'
+import { keyOf } from './upload.ts'
+import { abortUpload } from './writer.ts'
+
+const PROBE = new TextEncoder().encode('holdfast probe\n')
+/** Some stores tell writes apart that come in turn, but not those that come at once. */
+const CROWD = 6
+
+/**
+ * Tries what the destination's access is for, under the prefix, and removes what it wrote. Finds out whether the store honours
+ * `If-None-Match`, which the session remembers. Resolves with what is worth a warning.
+ */
+export async function validateS3(session: S3Session, signal: AbortSignal | undefined): Promise<readonly DestinationWarning[]> {
+  await checkList(session, signal)
+  // Under the name of an upload, so that a sweep removes what a crash leaves.
+  const key = keyOf(session, newBackupId(), 'payload')
+  // Nothing is there; but who may not read is told so.
+  if (session.config.access !== 'full') await lookAt(session, key, signal)
+  if (session.config.access === 'restore') return []
+  const warnings = [...(await checkListUploads(session, signal))]
+  await checkObjectLock(session, signal)
+  if (session.config.access === 'publish') await probeParts(session, { key, signal, isThere: false })
+  else warnings.push(...(await probeAll(session, key, signal)))
+  return [...warnings, ...(await lifecycleWarnings(session, signal))]
+}
+
+async function checkList(session: S3Session, signal: AbortSignal | undefined): Promise<void> {
+  const { bucket, prefix } = session.config
+  await session.send({ operation: 'list', key: prefix, signal }, async (client, abortSignal) => {
+    await client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, MaxKeys: 1 }), { abortSignal })
+  })
+}
+
+async function checkListUploads(session: S3Session, signal: AbortSignal | undefined): Promise<readonly DestinationWarning[]> {
+  const { bucket, prefix } = session.config
+  try {
+    await session.send({ operation: 'list uploads of', key: prefix, signal }, async (client, abortSignal) => {
+      await client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: prefix, MaxUploads: 1 }), { abortSignal })
+    })
+    return []
+  } catch (error) {
+    if (s3StatusOf(error) !== 501) throw error
+    return [{ code: 'uploads_not_listed', message: 'The store does not list incomplete multipart uploads: a sweep cannot end those that crashes leave' }]
+  }
+}
+
+/** Everything that can be done with an object, and what the store makes of it. */
+async function probeAll(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<readonly DestinationWarning[]> {
+  const warnings: DestinationWarning[] = []
+  const probing = async (): Promise<void> => {
+    await tryConditions(session, key, signal)
+    await checkRead(session, key, signal)
+    if (session.conditions !== 'honoured') warnings.push(CONDITIONS_IGNORED)
+    if (await takesWrongChecksum(session, key, signal)) warnings.push(CHECKSUMS_IGNORED)
+  }
+  const [probed] = await Promise.allSettled([probing()])
+  const [removed] = await Promise.allSettled([remove(session, key)])
+  if (probed.status === 'fulfilled' && removed.status === 'fulfilled') return warnings
+  const errors = [probed, removed].flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []))
+  if (errors.length === 1) throw errors[0]
+  throw new CombinedError(`${(errors[0] as Error).message}; a probe could not be removed: "${key}"`, errors as [unknown, ...unknown[]])
+}
+
+const CONDITIONS_IGNORED: DestinationWarning = {
+  code: 'conditional_writes_ignored',
+  message: 'The store does not honour "If-None-Match" on every write: Holdfast looks before it writes instead, which leaves a moment in which two backups of one ID can miss each other',
+}
+const CHECKSUMS_IGNORED: DestinationWarning = {
+  code: 'checksums_ignored',
+  message: 'The store compares no checksums: bytes that were damaged on their way are found only when the backup is read back',
+}
+
+/** Writes one key by several requests of which one may win, then once more, then in parts. The session remembers what came of it. */
+async function tryConditions(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<void> {
+  const condition = { IfNoneMatch: '*' } as const
+  const writes = await Promise.allSettled(Array.from({ length: CROWD }, () => writeProbe(session, { key, signal, condition })))
+  writes.push(...(await Promise.allSettled([writeProbe(session, { key, signal, condition })])))
+  const failures = writes.flatMap((write) => (write.status === 'rejected' ? [write.reason as unknown] : []))
+  const unexpected = failures.find((error) => !isRefusal(error) && !isUnknown(error))
+  if (unexpected !== undefined) throw unexpected
+  if (failures.some(isUnknown)) {
+    await writeProbe(session, { key, signal })
+    session.conditions = 'refused'
+    return
+  }
+  // None at all where the answer to the one that won was lost, and its repetition refused.
+  const isHonoured = writes.length - failures.length <= 1
+  const arePartsRefused = await probeParts(session, { key, signal, isThere: true })
+  session.conditions = isHonoured && arePartsRefused ? 'honoured' : 'ignored'
+}
+
+async function checkRead(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<void> {
+  const content = await readSmall(session, { key, maxBytes: PROBE.byteLength, signal })
+  if (content !== undefined && PROBE.every((byte, index) => content[index] === byte)) return
+  throw new DestinationUnreachableError(`Cannot read "s3://${session.config.bucket}/${key}" back: it holds other bytes than were written`)
+}
+
+interface ProbeOptions {
+  readonly key: string
+  readonly signal: AbortSignal | undefined
+}
+
+async function writeProbe(session: S3Session, { key, signal, ...rest }: ProbeOptions & { readonly condition?: { readonly IfNoneMatch: '*' }; readonly checksum?: string }): Promise<void> {
+  await session.send({ operation: 'write', key, signal }, async (client, abortSignal) => {
+    await client.send(
+      new PutObjectCommand({
+        Bucket: session.config.bucket,
+        Key: key,
+        Body: PROBE,
+        ...checksumOf(PROBE),
+        ...(rest.checksum !== undefined && { ChecksumCRC32: rest.checksum }),
+        Metadata: { probe: randomUUID() },
+        ...rest.condition,
+      }),
+      { abortSignal },
+    )
+  })
+}
+
+/** Begins an upload in parts and ends it; where something is there already, after trying to complete it. Resolves with whether that was refused. */
+async function probeParts(session: S3Session, { key, signal, isThere }: ProbeOptions & { readonly isThere: boolean }): Promise<boolean> {
+  const { bucket } = session.config
+  const request = { operation: 'write', key, signal } as const
+  const uploadId = await session.send(request, async (client, abortSignal) => {
+    return (await client.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key: key, ChecksumAlgorithm: 'CRC32' }), { abortSignal })).UploadId ?? ''
+  })
+  try {
+    if (!isThere) return true
+    const part = { PartNumber: 1, ChecksumCRC32: checksumOf(PROBE).ChecksumCRC32 }
+    const etag = await session.send(request, async (client, abortSignal) => {
+      const command = new UploadPartCommand({ Bucket: bucket, Key: key, UploadId: uploadId, PartNumber: 1, Body: PROBE, ...checksumOf(PROBE) })
+      return (await client.send(command, { abortSignal })).ETag
+    })
+    await session.send(request, async (client, abortSignal) => {
+      const Parts = [{ ...part, ...(etag !== undefined && { ETag: etag }) }]
+      await client.send(new CompleteMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: uploadId, MultipartUpload: { Parts }, IfNoneMatch: '*' }), { abortSignal })
+    })
+    return false
+  } catch (error) {
+    if (isRefusal(error)) return true
+    if (isUnknown(error)) return false
+    throw error
+  } finally {
+    await abortUpload(session, { key, uploadId })
+  }
+}
+
+/** Also what a store must not take: content whose checksum is another. */
+async function takesWrongChecksum(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<boolean> {
+  for (let failures = 1; ; failures++) {
+    try {
+      await session.sendOnce({ operation: 'write', key, signal }, async (client, abortSignal) => {
+        const wrong = checksumOf(PROBE.subarray(1))
+        await client.send(new PutObjectCommand({ Bucket: session.config.bucket, Key: key, Body: PROBE, ...wrong }), { abortSignal })
+      })
+      return true
+    } catch (error) {
+      // What damage is answered with would be tried again elsewhere; here it is what was asked for.
+      const isPassing = isHoldfastError(error) && error.retryable && error.details['reason'] !== 'damaged_in_transit'
+      const status = s3StatusOf(error)
+      if (!isPassing && status !== undefined && status >= 400 && status < 500 && status !== 403) return false
+      if (!isPassing || failures >= session.config.attempts) throw error
+      await session.backOff(failures, signal)
+    }
+  }
+}
+
+async function checkObjectLock(session: S3Session, signal: AbortSignal | undefined): Promise<void> {
+  const { bucket, objectLock } = session.config
+  if (objectLock === undefined) return
+  let isEnabled = false
+  try {
+    isEnabled = await session.send({ operation: 'look at', signal }, async (client, abortSignal) => {
+      const { ObjectLockConfiguration } = await client.send(new GetObjectLockConfigurationCommand({ Bucket: bucket }), { abortSignal })
+      return ObjectLockConfiguration?.ObjectLockEnabled === 'Enabled'
+    })
+  } catch (error) {
+    if (s3StatusOf(error) !== 404 && s3StatusOf(error) !== 501) throw error
+  }
+  if (isEnabled) return
+  throw new DestinationConfigInvalidError(`Cannot hold backups in bucket "${bucket}": it has no Object Lock`, {
+    hint: 'Enable Object Lock on the bucket, or leave out the objectLock option',
+    details: { bucket, reason: 'no_object_lock' },
+  })
+}
+
+/** An upload that was cut off keeps its parts, unseen and paid for, until somebody ends it. */
+async function lifecycleWarnings(session: S3Session, signal: AbortSignal | undefined): Promise<readonly DestinationWarning[]> {
+  const { bucket, prefix } = session.config
+  let rules: readonly LifecycleRule[] = []
+  try {
+    rules = await session.send({ operation: 'look at', signal }, async (client, abortSignal) => {
+      return (await client.send(new GetBucketLifecycleConfigurationCommand({ Bucket: bucket }), { abortSignal })).Rules ?? []
+    })
+  } catch (error) {
+    const status = s3StatusOf(error)
+    if (status === 403 || status === 405 || status === 501) {
+      return [{ code: 'lifecycle_unknown', message: `Cannot see whether bucket "${bucket}" has a lifecycle rule that ends incomplete uploads (s3:GetLifecycleConfiguration)` }]
+    }
+    if (status !== 404) throw error
+  }
+  if (rules.some((rule) => endsUploads(rule, prefix))) return []
+  const message = `Bucket "${bucket}" has no lifecycle rule that ends incomplete multipart uploads under "${prefix}": what crashed uploads leave stays until a sweep`
+  return [{ code: 'no_abort_incomplete_rule', message }]
+}
+
+function endsUploads({ Status, AbortIncompleteMultipartUpload, Filter, Prefix }: LifecycleRule, prefix: string): boolean {
+  const covered = Filter?.Prefix ?? Prefix ?? ''
+  // A rule for objects with certain tags or sizes is none for uploads.
+  const isNarrow = Filter?.And !== undefined || Filter?.Tag !== undefined || Filter?.ObjectSizeGreaterThan !== undefined || Filter?.ObjectSizeLessThan !== undefined
+  return Status === 'Enabled' && AbortIncompleteMultipartUpload?.DaysAfterInitiation !== undefined && !isNarrow && prefix.startsWith(covered)
+}
+
+/** What a condition that does not hold is answered with. */
+function isRefusal(error: unknown): boolean {
+  return s3StatusOf(error) === 412 || s3CodeOf(error) === 'ConditionalRequestConflict'
+}
+
+/** What stores that do not know conditions may answer. */
+function isUnknown(error: unknown): boolean {
+  return s3StatusOf(error) === 501
+}

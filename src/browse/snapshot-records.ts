@@ -1,0 +1,44 @@
+/** The records of a metadata store's backup, as text, read from its stream without restoring it. */
+import { type RecordBatch, readRecords } from '../repository/read-records.ts'
+import { resolveBackup } from '../repository/resolve-backup.ts'
+import { BackupUnsupportedError } from '../errors/errors.ts'
+import type { Destination } from '../contracts/destination.ts'
+import { type Manifest, parseManifest } from '../format/manifest.ts'
+import { SCHEMA_VERSION } from '../stores/level/store/records.ts'
+
+/** Starts reading a backup from its beginning; what is read is checked, to the end of the stream. */
+export type OpenRecords = () => AsyncIterable<RecordBatch>
+
+/** Finds a backup and makes its records readable, as often as needed. Rejects with `backup_unsupported` for records whose meaning is not known. */
+export async function openBackupRecords(
+  destination: Destination,
+  id: string,
+  options: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<{ readonly backupId: string; readonly manifest: Manifest; readonly open: OpenRecords }> {
+  const backupId = await resolveBackup(destination, id, options)
+  const manifest = parseManifest(await destination.manifest(backupId, options), backupId)
+  if (!canLookInto(manifest)) {
+    const { storeKind, schemaVersion } = manifest
+    throw new BackupUnsupportedError(`Cannot look into backup "${backupId}": it is of a store of kind "${storeKind}", schema version ${schemaVersion}`, {
+      hint: "Only backups of this release's Memory and LevelDB metadata stores can be looked into; restore it to see what it holds",
+    })
+  }
+  return { backupId, manifest, open: () => readRecords({ destination, backupId, ...options }) }
+}
+
+/** Whether the meaning of a backup's records is known. */
+export function canLookInto({ storeKind, schemaVersion }: Manifest): boolean {
+  return (storeKind === 'level' || storeKind === 'memory') && schemaVersion === SCHEMA_VERSION
+}
+
+/** The records of some sections, one by one, as text. */
+export async function* recordsOf(open: OpenRecords, sections: ReadonlySet<string>): AsyncIterable<readonly [key: string, value: string]> {
+  for await (const batch of open()) {
+    if (!sections.has(batch.section)) continue
+    for (const [key, value] of batch.records()) yield [asText(key), asText(value)]
+  }
+}
+
+function asText(value: string | Uint8Array): string {
+  return typeof value === 'string' ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString()
+}

@@ -1,0 +1,141 @@
+/**
+ * Looks into a backup without restoring it. The stream is read once for the shares and again for each directory on the
+ * way that comes before its parent, which is rare; memory holds one directory.
+ */
+import { MetadataError } from '../errors/errors.ts'
+import type { Inode, InodeNumber, InodeType, Share } from '../contracts/metadata-store.ts'
+import { entriesOf, entryKey, inodeKey, type KeyRange, nameOfEntry, textOfKey } from '../stores/level/store/keys.ts'
+import { decodeRecord } from '../stores/level/store/record-check.ts'
+import { decodeEntry, decodeInode, decodeShare } from '../stores/level/store/records.ts'
+import { type OpenRecords, recordsOf } from './snapshot-records.ts'
+
+export interface SnapshotEntry extends Omit<Inode, 'inode' | 'type'> {
+  readonly name: string
+  readonly inode: InodeNumber
+  readonly type: InodeType
+}
+
+/** All shares of a backup, by name. */
+export async function listShares(open: OpenRecords): Promise<Share[]> {
+  const shares: Share[] = []
+  for await (const [key, value] of recordsOf(open, SHARES)) shares.push({ name: textOfKey(key), ...decodeRecord(key, value, decodeShare) })
+  return shares
+}
+
+/**
+ * What is at a path, `share/name/name`: the entries of a directory in name order, or the one entry that is no directory.
+ * Rejects with `entry_not_found` and `not_a_directory`.
+ */
+export async function listPath(open: OpenRecords, path: readonly string[]): Promise<SnapshotEntry[]> {
+  return await withAttributes(open, await walkDown(open, path, { isListing: true }))
+}
+
+/** That there is something at a path; the stream is read no further than to it. Rejects with `entry_not_found` and `not_a_directory`. */
+export async function checkPath(open: OpenRecords, path: readonly string[]): Promise<void> {
+  await walkDown(open, path, { isListing: false })
+}
+
+async function walkDown(open: OpenRecords, path: readonly string[], { isListing }: Pick<Walk, 'isListing'>): Promise<readonly ListedEntry[]> {
+  const [shareName = '', ...names] = path
+  const share = (await listShares(open)).find((candidate) => candidate.name === shareName)
+  if (share === undefined) {
+    throw new MetadataError('entry_not_found', `Cannot find share ${JSON.stringify(shareName)} in the backup`, { hint: 'See the shares of the backup with "holdfast ls", without a path' })
+  }
+  const walk: Walk = { isListing, share: shareName, number: share.root, type: 'directory', names, depth: 0, entries: [] }
+  while (!hasArrived(walk) && !(await readOn(open, walk))) continue
+  return walk.entries
+}
+
+interface ListedEntry {
+  readonly name: string
+  readonly inode: InodeNumber
+  readonly type: InodeType
+}
+
+/** Where a walk down a path has come to. */
+interface Walk {
+  /** Whether the entries of a directory at its end are wanted. */
+  readonly isListing: boolean
+  readonly share: string
+  readonly names: readonly string[]
+  /** How many of the names have been found. */
+  depth: number
+  number: InodeNumber
+  type: InodeType
+  entries: ListedEntry[]
+}
+
+const SHARES: ReadonlySet<string> = new Set(['shares'])
+const ENTRIES: ReadonlySet<string> = new Set(['entries'])
+const INODES: ReadonlySet<string> = new Set(['inodes'])
+
+function hasArrived({ depth, names, type, isListing }: Walk): boolean {
+  return depth === names.length && !(type === 'directory' && isListing)
+}
+
+/** Reads the entries once, in key order, taking every step that can be taken on the way. Resolves with whether the walk has ended. */
+async function readOn(open: OpenRecords, walk: Walk): Promise<boolean> {
+  const depthBefore = walk.depth
+  let position = ''
+  let wanted = nextWanted(walk)
+  // A listing that begins behind the position must be read from the beginning of the stream.
+  let listing = wanted.gte > position
+  for await (const [key, value] of recordsOf(open, ENTRIES)) {
+    position = key
+    if (walk.depth === walk.names.length && walk.type === 'directory') {
+      if (key >= wanted.lt) return listing
+      if (listing && key >= wanted.gte) walk.entries.push({ name: nameOfEntry(key), ...decodeRecord(key, value, decodeEntry) })
+      continue
+    }
+    if (key !== wanted.gte) continue
+    const entry = decodeRecord(key, value, decodeEntry)
+    walk.depth += 1
+    walk.number = entry.inode
+    walk.type = entry.type
+    if (hasArrived(walk)) {
+      walk.entries.push({ name: nameOfEntry(key), ...entry })
+      return true
+    }
+    if (entry.type !== 'directory') throw notDirectory(walk)
+    wanted = nextWanted(walk)
+    listing = wanted.gte > position
+  }
+  if (walk.depth === walk.names.length) return listing
+  if (walk.depth === depthBefore) throw notFound(walk)
+  return false
+}
+
+/** The keys that a walk needs next: one entry, or all entries of the directory it has come to. */
+function nextWanted(walk: Walk): KeyRange {
+  const name = walk.names[walk.depth]
+  if (name === undefined) return entriesOf(walk.number)
+  const key = entryKey({ parent: walk.number, name })
+  return { gte: key, lt: key }
+}
+
+async function withAttributes(open: OpenRecords, entries: readonly ListedEntry[]): Promise<SnapshotEntry[]> {
+  const wanted = new Map<string, Omit<Inode, 'inode'> | undefined>(entries.map(({ inode }) => [inodeKey(inode), undefined]))
+  if (wanted.size > 0) {
+    for await (const [key, value] of recordsOf(open, INODES)) {
+      if (wanted.has(key)) wanted.set(key, decodeRecord(key, value, decodeInode))
+    }
+  }
+  return entries.map((entry) => {
+    const attributes = wanted.get(inodeKey(entry.inode))
+    if (attributes === undefined) throw new MetadataError('entry_not_found', `Cannot find inode ${entry.inode} of ${JSON.stringify(entry.name)} in the backup`)
+    return { ...attributes, ...entry }
+  })
+}
+
+function notFound(walk: Walk): MetadataError {
+  return new MetadataError('entry_not_found', `Cannot find ${JSON.stringify(pathOf(walk, 1))} in the backup`, { hint: `See what is there with "holdfast ls" and the path ${JSON.stringify(pathOf(walk))}` })
+}
+
+function notDirectory(walk: Walk): MetadataError {
+  return new MetadataError('not_a_directory', `Cannot look into ${JSON.stringify(pathOf(walk))} in the backup: it is a ${walk.type}`)
+}
+
+/** How far a walk has come, and so many names further. */
+function pathOf({ share, names, depth }: Walk, further = 0): string {
+  return [share, ...names.slice(0, depth + further)].join('/')
+}

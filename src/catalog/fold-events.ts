@@ -1,0 +1,68 @@
+/** What events come to. */
+import type { BackupEvent, CatalogBackup, Job, JobEvent } from '../contracts/catalog.ts'
+import type { Lease, LeaseEvent, RunningSweep, SweepEvent } from '../contracts/hold-events.ts'
+
+/** The job that its events make, in order; `undefined` when the first is not its start. */
+export function foldJob(events: readonly JobEvent[]): Job | undefined {
+  let job: Job | undefined
+  for (const event of events) job = withJobEvent(job, event)
+  return job
+}
+
+/** The backup that its events make, in order; `undefined` when it was never recorded. */
+export function foldBackup(events: readonly BackupEvent[]): CatalogBackup | undefined {
+  let backup: CatalogBackup | undefined
+  for (const event of events) backup = withBackupEvent(backup, event)
+  return backup
+}
+
+/** The lease that its events make, in order; `undefined` when it was released, or the first is not its start. */
+export function foldLease(events: readonly LeaseEvent[]): Lease | undefined {
+  let lease: Lease | undefined
+  for (const event of events) lease = withLeaseEvent(lease, event)
+  return lease
+}
+
+/** The sweep that its events make, in order; `undefined` when it ended, or the first is not its start. */
+export function foldSweep(events: readonly SweepEvent[]): RunningSweep | undefined {
+  let sweep: RunningSweep | undefined
+  for (const event of events) {
+    if (event.type === 'sweep-started') sweep = { sweepId: event.sweepId, owner: event.owner, startedAt: event.at, acknowledged: 0 }
+    else if (event.type === 'sweep-ended') sweep = undefined
+    else if (sweep !== undefined) sweep = { ...sweep, acknowledged: event.generation }
+  }
+  return sweep
+}
+
+function withLeaseEvent(lease: Lease | undefined, event: LeaseEvent): Lease | undefined {
+  if (event.type === 'lease-taken') {
+    const { leaseId, purpose, owner, storeId, backupId, at } = event
+    return { leaseId, purpose, owner, storeId, backupId, takenAt: at, payloadIds: undefined, suspicion: undefined }
+  }
+  if (lease === undefined || event.type === 'lease-released') return undefined
+  if (event.type === 'lease-narrowed') return { ...lease, payloadIds: event.payloadIds }
+  return { ...lease, suspicion: { epoch: event.epoch, steadyMs: event.steadyMs } }
+}
+
+function withJobEvent(job: Job | undefined, event: JobEvent): Job | undefined {
+  if (event.type === 'job-started') {
+    const { jobId, kind, owner, storeKind, storeId, destination, backupId, at } = event
+    return { jobId, kind, state: 'running', owner, storeKind, storeId, destination, backupId, startedAt: at, endedAt: undefined, progress: undefined, error: undefined }
+  }
+  if (job === undefined) return undefined
+  if (event.type === 'job-ended') return { ...job, state: event.state, endedAt: event.at, error: event.error }
+  const { phase, bytes, records, storeId = job.storeId, backupId = job.backupId } = event
+  return { ...job, storeId, backupId, progress: { phase, bytes, records } }
+}
+
+function withBackupEvent(backup: CatalogBackup | undefined, event: BackupEvent): CatalogBackup | undefined {
+  if (event.type === 'backup-recorded') {
+    const { backupId, destination, manifest, how, at } = event
+    return { backupId, destination, manifest, recordedAt: at, how, verifiedAt: undefined, verification: undefined, deletionStartedAt: undefined, deletedAt: undefined }
+  }
+  if (backup === undefined) return undefined
+  if (event.type === 'backup-deletion-started') return { ...backup, deletionStartedAt: event.at }
+  if (event.type === 'backup-deleted') return { ...backup, deletedAt: event.at }
+  const { level, error, at } = event
+  return { ...backup, verifiedAt: at, verification: { level, error } }
+}

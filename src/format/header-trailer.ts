@@ -1,0 +1,118 @@
+/** What the header and the trailer frame say: CBOR maps of named fields, of which readers pass over those they do not know. */
+import { encode } from 'cbor-x'
+import type { StoreKind } from '../contracts/backupable.ts'
+import { CborReader } from './cbor-reader.ts'
+
+/** The first frame. */
+export interface SnapshotHeader {
+  readonly storeKind: StoreKind
+  readonly storeId: string
+  readonly schemaVersion: number
+  /** Section names; a data frame names its section by the index. */
+  readonly sections: readonly string[]
+  readonly createdAtMs: number
+}
+
+/** The last frame. */
+export interface SnapshotTrailer {
+  /** All frames, header and trailer included. */
+  readonly frames: number
+  /** Records per section, in the header's order. */
+  readonly records: readonly number[]
+  readonly payloadIds: { readonly count: number; readonly digest: string }
+  /** SHA-256 of every byte before the trailer frame, lower-case hex. */
+  readonly sha256: string
+}
+
+export const FORMAT_NAME = 'holdfast-snapshot'
+export const MAX_SECTIONS = 256
+/** Of store kinds and section names. */
+export const NAME: RegExp = /^[a-z][a-z0-9-]{0,31}$/
+export const STORE_ID: RegExp = /^[\x21-\x7e]{1,128}$/
+
+const SHA256_BYTES = 32
+
+export function encodeHeader(header: SnapshotHeader): Buffer {
+  const { storeKind, storeId, schemaVersion, sections, createdAtMs } = header
+  return encode({ format: FORMAT_NAME, storeKind, storeId, schemaVersion: BigInt(schemaVersion), sections, createdAtMs: BigInt(createdAtMs) })
+}
+
+/** Throws a `TypeError` that names the field at fault. */
+export function decodeHeader(bytes: Uint8Array): SnapshotHeader {
+  const fields = readFields(bytes, {
+    format: (reader) => matching(reader.text(), /^holdfast-snapshot$/),
+    storeKind: (reader) => matching(reader.text(), NAME),
+    storeId: (reader) => matching(reader.text(), STORE_ID),
+    schemaVersion: (reader) => reader.count(),
+    sections: (reader) => readList(reader, () => matching(reader.text(), NAME)),
+    createdAtMs: (reader) => reader.count(),
+  })
+  if (fields.sections.length === 0 || new Set(fields.sections).size !== fields.sections.length) throw new TypeError('sections is empty or names one twice')
+  const { storeKind, storeId, schemaVersion, sections, createdAtMs } = fields
+  return { storeKind, storeId, schemaVersion, sections, createdAtMs }
+}
+
+export function encodeTrailer(trailer: SnapshotTrailer): Buffer {
+  const { frames, records, payloadIds, sha256 } = trailer
+  return encode({
+    frames: BigInt(frames),
+    records: records.map(BigInt),
+    payloadIdCount: BigInt(payloadIds.count),
+    payloadIdDigest: Buffer.from(payloadIds.digest, 'hex'),
+    sha256: Buffer.from(sha256, 'hex'),
+  })
+}
+
+/** Throws a `TypeError` that names the field at fault. */
+export function decodeTrailer(bytes: Uint8Array): SnapshotTrailer {
+  const fields = readFields(bytes, {
+    frames: (reader) => reader.count(),
+    records: (reader) => readList(reader, () => reader.count()),
+    payloadIdCount: (reader) => reader.count(),
+    payloadIdDigest: readDigest,
+    sha256: readDigest,
+  })
+  const { frames, records, payloadIdCount, payloadIdDigest, sha256 } = fields
+  return { frames, records, payloadIds: { count: payloadIdCount, digest: payloadIdDigest }, sha256 }
+}
+
+type Readers = Readonly<Record<string, (reader: CborReader) => unknown>>
+type Fields<R extends Readers> = { [Name in keyof R]: ReturnType<R[Name]> }
+
+/** Reads one map whose every named field must be there once. */
+function readFields<R extends Readers>(bytes: Uint8Array, readers: R): Fields<R> {
+  const reader = new CborReader(bytes)
+  const fields = new Map<string, unknown>()
+  const pairs = reader.map()
+  for (let pair = 0; pair < pairs; pair++) {
+    const name = reader.text()
+    if (fields.has(name)) throw new TypeError(`${name} is there twice`)
+    const read = Object.hasOwn(readers, name) ? readers[name] : undefined
+    try {
+      fields.set(name, read === undefined ? reader.skip() : read(reader))
+    } catch (cause) {
+      if (!(cause instanceof TypeError)) throw cause
+      throw new TypeError(`in its field ${JSON.stringify(name)}, ${cause.message}`, { cause })
+    }
+  }
+  reader.end()
+  for (const name of Object.keys(readers)) if (!fields.has(name)) throw new TypeError(`its field "${name}" is missing`)
+  return Object.fromEntries(fields) as Fields<R>
+}
+
+function readList<T>(reader: CborReader, read: () => T): readonly T[] {
+  const length = reader.array()
+  if (length > MAX_SECTIONS) throw new TypeError(`a list has more than ${MAX_SECTIONS} items`)
+  return Array.from({ length }, read)
+}
+
+function readDigest(reader: CborReader): string {
+  const bytes = reader.bytes()
+  if (bytes.byteLength !== SHA256_BYTES) throw new TypeError('a SHA-256 is expected')
+  return Buffer.from(bytes).toString('hex')
+}
+
+function matching(text: string, pattern: RegExp): string {
+  if (!pattern.test(text)) throw new TypeError('the text is not in its form')
+  return text
+}

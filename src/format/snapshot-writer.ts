@@ -1,0 +1,139 @@
+/** Writes a framed stream, version 1. */
+import { type Hash, createHash } from 'node:crypto'
+import type { SnapshotSink, SnapshotSummary, StoreKind } from '../contracts/backupable.ts'
+import { InternalError } from '../errors/errors.ts'
+import { type Compression, compressor } from './compression.ts'
+import { decodeHeader, decodeTrailer, encodeHeader, encodeTrailer } from './header-trailer.ts'
+import { CODECS, contentOf, encodePreamble, FRAME_TYPES, MAX_RAW_BYTES, MAX_STORED_BYTES, newFrame, sealFrame } from './frame.ts'
+import { encodeRecords, type StoredRecord } from './records.ts'
+
+export interface SnapshotWriterOptions {
+  readonly storeKind: StoreKind
+  readonly storeId: string
+  readonly schemaVersion: number
+  /** Names of the sections, in the order in which their frames will come. */
+  readonly sections: readonly string[]
+  /** When the read view was opened, milliseconds since 1970. */
+  readonly createdAtMs: number
+  /** @default 'none' */
+  readonly compression?: Compression | undefined
+}
+
+/**
+ * Turns records into a stream: `start`, then data section by section, then `finish`. One call at a time. Throws what the
+ * sink throws; the stream is worthless then.
+ */
+export class SnapshotWriter {
+  readonly #sink: SnapshotSink
+  readonly #options: SnapshotWriterOptions
+  readonly #compress: ((raw: Uint8Array) => Uint8Array) | undefined
+  readonly #hash: Hash = createHash('sha256')
+  readonly #counts: number[]
+  #crc = 0
+  #sequence = 0
+  #section = 0
+  #bytes = 0
+  #records = 0
+
+  constructor(sink: SnapshotSink, options: SnapshotWriterOptions) {
+    this.#sink = sink
+    this.#options = { ...options, sections: [...options.sections] }
+    this.#compress = compressor(options.compression ?? 'none')
+    this.#counts = options.sections.map(() => 0)
+  }
+
+  /** Bytes given to the sink so far. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Records written so far. */
+  get records(): number {
+    return this.#records
+  }
+
+  /** Writes preamble and header. Throws a `TypeError` for options that no reader would take, before anything is written. */
+  async start(): Promise<void> {
+    const header = encodeHeader(this.#options)
+    decodeHeader(header)
+    const { bytes, crc } = encodePreamble()
+    this.#crc = crc
+    await this.#emit(bytes)
+    await this.#writeControl(FRAME_TYPES.header, header)
+  }
+
+  /** Writes one data frame of key-value records; none is no frame. Their encoded size is at most 64 MiB (`RangeError`). */
+  async writeRecords(section: number, records: readonly StoredRecord[]): Promise<void> {
+    if (records.length > 0) await this.writeFrame(section, encodeRecords(records), records.length)
+  }
+
+  /** Writes one data frame of a store's own form, of at most 64 MiB. `records` says how many of its records are in it, at least one. */
+  async writeRaw(section: number, raw: Uint8Array, records: number): Promise<void> {
+    const frame = newFrame(raw.byteLength)
+    contentOf(frame).set(raw)
+    await this.writeFrame(section, frame, records)
+  }
+
+  /** Writes one data frame that was made with `newFrame` and has its content. The frame is the sink's from then on. */
+  async writeFrame(section: number, frame: Buffer, records: number): Promise<void> {
+    const counted = this.#counts[section]
+    if (!Number.isInteger(records) || records < 1 || contentOf(frame).byteLength === 0) throw new RangeError(`A frame holds at least one record; this one has ${records}`)
+    if (counted === undefined || section < this.#section) throw new InternalError(`Cannot write section ${section} after section ${this.#section}`)
+    this.#section = section
+    this.#counts[section] = counted + records
+    this.#records += records
+    await this.#write({ type: FRAME_TYPES.data, section, records }, frame)
+  }
+
+  /** Writes the trailer and tells the sink what was written. Throws a `TypeError` for a digest that is none. */
+  async finish(payloadIds: { readonly count: number; readonly digest: string }): Promise<SnapshotSummary> {
+    const sha256 = this.#hash.copy().digest('hex')
+    const trailer = encodeTrailer({ frames: this.#sequence + 1, records: this.#counts, payloadIds, sha256 })
+    decodeTrailer(trailer)
+    await this.#writeControl(FRAME_TYPES.trailer, trailer)
+    const { storeKind, storeId, schemaVersion, sections, createdAtMs } = this.#options
+    const summary: SnapshotSummary = {
+      storeKind,
+      storeId,
+      schemaVersion,
+      createdAtMs,
+      records: Object.fromEntries(sections.map((name, index) => [name, this.#counts[index] ?? 0])),
+      payloadIds: { count: payloadIds.count, digest: payloadIds.digest },
+      bytes: this.#bytes,
+      sha256: this.#hash.digest('hex'),
+    }
+    await this.#sink.finish(summary)
+    return summary
+  }
+
+  async #writeControl(type: number, content: Buffer): Promise<void> {
+    const frame = newFrame(content.byteLength)
+    content.copy(contentOf(frame))
+    await this.#write({ type, section: 0, records: 0 }, frame)
+  }
+
+  async #write(header: { readonly type: number; readonly section: number; readonly records: number }, raw: Buffer): Promise<void> {
+    const codec = header.type === FRAME_TYPES.data && this.#compress !== undefined ? CODECS.zstd : CODECS.none
+    const stored = codec === CODECS.zstd ? this.#compressed(raw) : raw
+    const [rawBytes, storedBytes] = [contentOf(raw).byteLength, contentOf(stored).byteLength]
+    if (rawBytes > MAX_RAW_BYTES || storedBytes > MAX_STORED_BYTES) {
+      throw new RangeError(`A frame holds at most ${MAX_STORED_BYTES} bytes as stored and ${MAX_RAW_BYTES} raw; this one has ${storedBytes} and ${rawBytes}`)
+    }
+    this.#crc = sealFrame(stored, { ...header, codec, storedBytes, rawBytes, sequence: BigInt(this.#sequence) }, this.#crc)
+    this.#sequence++
+    await this.#emit(stored)
+  }
+
+  #compressed(raw: Buffer): Buffer {
+    const content = this.#compress?.(contentOf(raw)) ?? contentOf(raw)
+    const frame = newFrame(content.byteLength)
+    contentOf(frame).set(content)
+    return frame
+  }
+
+  async #emit(bytes: Uint8Array): Promise<void> {
+    this.#hash.update(bytes)
+    this.#bytes += bytes.byteLength
+    await this.#sink.write(bytes)
+  }
+}

@@ -1,0 +1,111 @@
+/** Everything that is held, and which of the held sets has each ID. */
+import type { PayloadIdsName } from '../../contracts/hold-events.ts'
+import { BLOCK_IDS } from '../../payload-ids/block-encoder.ts'
+import { type IdList, idsOf, pickedFrom } from '../../payload-ids/id-list.ts'
+import { mergeRuns } from '../../payload-ids/merge.ts'
+import { decodePayloadIdLists } from '../../payload-ids/payload-id-set.ts'
+import { RowReader } from './row-reader.ts'
+import type { StoredSet, StoredUnion } from './union-store.ts'
+
+/** Some payload IDs in ascending order. */
+export interface HeldList {
+  readonly list: IdList
+  /** For each ID as many numbers of 32 bits as its stream says, one bit for each set that has it. One without any bit of the mask is not held. */
+  readonly rows: Uint32Array
+}
+
+/** IDs of some of the sets, in ascending order. */
+export interface HeldStream {
+  /** Where the words of its rows are among those of the mask, and how many they are. */
+  readonly word: number
+  readonly words: number
+  /** May run several times, also at once. */
+  lists(): AsyncGenerator<HeldList, void, undefined>
+}
+
+export const WORD_BITS = 32
+
+/** Everything that is held, checked. Close it. */
+export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
+  /** The sets, by their bits; `null` where there is none. */
+  readonly sets: readonly (PayloadIdsName | null)[]
+  /** The bits of the sets, in as many words as a row of all streams has. */
+  readonly mask: Uint32Array
+  readonly #union: StoredUnion
+  readonly #beside: readonly StoredSet[]
+
+  /** Of the sets of the union, those that are held; and at most 32 that are beside it. */
+  constructor(union: StoredUnion, sets: readonly (PayloadIdsName | null)[], { beside }: { readonly beside: readonly StoredSet[] }) {
+    const { words } = union.description
+    const all = [...sets]
+    for (const [index, { name }] of beside.entries()) {
+      while (all.length < words * WORD_BITS + index) all.push(null)
+      all.push(name)
+    }
+    this.sets = all
+    this.mask = maskOf(all, words + Math.ceil(beside.length / WORD_BITS))
+    this.#union = union
+    this.#beside = beside
+  }
+
+  /** What is held is what any of these has. */
+  streams(): readonly HeldStream[] {
+    const { words } = this.#union.description
+    const beside = this.#beside.map((set, index) => ({ word: words, words: 1, lists: () => setLists(set, 2 ** index) }))
+    return [{ word: 0, words, lists: () => this.#unionLists() }, ...beside]
+  }
+
+  /** The IDs one by one. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
+    for await (const list of mergeRuns([this.#heldLists(), ...this.#beside.map((set) => decodePayloadIdLists(set.read()))])) yield* idsOf(list)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#union, ...this.#beside].map((stored) => stored.close()))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async *#unionLists(): AsyncGenerator<HeldList, void, undefined> {
+    const reader = new RowReader(this.#union.read('rows'), this.#union.description.words)
+    try {
+      for await (const list of decodePayloadIdLists(this.#union.read('payload-ids'))) yield { list, rows: await reader.take(list.count) }
+    } finally {
+      await reader.close()
+    }
+  }
+
+  async *#heldLists(): AsyncGenerator<IdList, void, undefined> {
+    const { words } = this.#union.description
+    const mask = this.mask.subarray(0, words)
+    for await (const { list, rows } of this.#unionLists()) {
+      const isHeld = Array.from({ length: list.count }, (_, index) => isInRow(rows, index * words, mask))
+      yield pickedFrom(list, isHeld)
+    }
+  }
+}
+
+/** The IDs of one set, whose bit all of them have. */
+async function* setLists(set: StoredSet, bit: number): AsyncGenerator<HeldList, void, undefined> {
+  const rows = new Uint32Array(BLOCK_IDS).fill(bit)
+  for await (const list of decodePayloadIdLists(set.read())) yield { list, rows }
+}
+
+export function maskOf(sets: readonly (PayloadIdsName | null)[], words: number): Uint32Array {
+  const mask = new Uint32Array(words)
+  for (const [at, set] of sets.entries()) if (set !== null) mask[Math.floor(at / WORD_BITS)]! |= 2 ** (at % WORD_BITS)
+  return mask
+}
+
+export function isEmptyRow(rows: Uint32Array, at: number, words: number): boolean {
+  for (let word = 0; word < words; word++) if (rows[at + word] !== 0) return false
+  return true
+}
+
+/** Whether a row has a bit of the mask. */
+function isInRow(rows: Uint32Array, at: number, mask: Uint32Array): boolean {
+  for (let word = 0; word < mask.length; word++) if (((rows[at + word] as number) & (mask[word] as number)) !== 0) return true
+  return false
+}

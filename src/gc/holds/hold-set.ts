@@ -1,0 +1,312 @@
+/**
+ * What is held: the payload IDs of every backup at every destination, and of every lease.
+ *
+ * It is all of that or an error, never a smaller set: nothing may be deleted by what is known of only some of the holds.
+ */
+import type { Catalog, CatalogBackup } from '../../contracts/catalog.ts'
+import type { Lease, PayloadIdsName } from '../../contracts/hold-events.ts'
+import type { Destination } from '../../contracts/destination.ts'
+import { messageOf } from '../../errors/error-message.ts'
+import { HoldUnavailableError, isHoldfastError } from '../../errors/errors.ts'
+import { decodePayloadIdBatches } from '../../payload-ids/payload-id-set.ts'
+import { parseManifest } from '../../format/manifest.ts'
+import type { HeldIds } from './held-ids.ts'
+import { readUnion } from './hold-union.ts'
+import { checkedPayloadIds, type PayloadIdsCache } from '../leases/payload-ids-cache.ts'
+import type { UnionStore } from './union-store.ts'
+
+/** A backup that holds its payloads as long as it is listed. */
+export interface BackupHolder {
+  readonly kind: 'backup'
+  readonly backupId: string
+  readonly destination: string
+  readonly storeId: string
+  /** ISO 8601 in UTC. */
+  readonly since: string
+  readonly payloadIds: PayloadIdsName
+}
+
+/** A lease; without payload IDs it holds everything. */
+export interface LeaseHolder {
+  readonly kind: 'lease'
+  readonly leaseId: string
+  readonly purpose: Lease['purpose']
+  readonly storeId: string | undefined
+  readonly since: string
+  readonly payloadIds: PayloadIdsName | undefined
+}
+
+export type Holder = BackupHolder | LeaseHolder
+
+export interface HoldSources {
+  /** Without one, leases are not known, and neither are backups that should be listed and are not: enough to look, not to delete. */
+  readonly catalog: Catalog | undefined
+  /** All destinations that a backup of the catalog may be at. */
+  readonly destinations: readonly Destination[]
+  /**
+   * Whether a destination may list nothing of which the catalog never had a backup. Where a catalog was lost, that may be the empty directory under a file
+   * system that is not mounted. @default true
+   */
+  readonly mayBeEmpty?: boolean | undefined
+  readonly cache?: PayloadIdsCache | undefined
+}
+
+export interface ReadHoldsOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Called, and waited for, again and again while holds are read. */
+  readonly onTurn?: (() => Promise<void>) | undefined
+}
+
+/** Holds that were found, and where the IDs of each are. */
+export interface FoundHolds {
+  readonly holders: readonly Holder[]
+  /** Leases that hold everything; then nothing else matters. */
+  readonly everything: readonly LeaseHolder[]
+  readonly sources: readonly HoldSource[]
+}
+
+/** A set of held payload IDs; backups that have the same set share it. */
+export interface HoldSource {
+  readonly name: PayloadIdsName
+  readonly holders: readonly Holder[]
+  /** Its bytes, checked against the name by their end. Rejects with `hold_unavailable`. */
+  read(): AsyncIterable<Uint8Array>
+  /** Has it fetched anew by the next read, where it can be. */
+  forget(): Promise<void>
+}
+
+/** How many manifests are asked for at once. */
+const MANIFESTS_AT_ONCE = 16
+const AGAIN = { hint: 'Nothing was deleted. Make the destination readable and whole, then try again' }
+
+/**
+ * Finds all holds. Rejects with `hold_unavailable` when the catalog, a list, or a manifest cannot be read, when a manifest is of a version that is not
+ * known, when a backup that the catalog has is not where it says, and when a destination is empty that must not be; with the signal's reason.
+ */
+export async function findHolds(sources: HoldSources, options: ReadHoldsOptions = {}): Promise<FoundHolds> {
+  const { catalog, destinations, mayBeEmpty = true, cache } = sources
+  // First of all: whatever is published or handed over later is either in what follows, or raises the generation.
+  const leases = await orUnavailable('the leases of the catalog', options.signal, async () => (await catalog?.leases()) ?? [])
+  const { known, places } = await orUnavailable('the backups of the catalog', options.signal, () => knownBackups(catalog))
+  const holders: Holder[] = []
+  for (const lease of leases) holders.push(await leaseHolder(lease, cache))
+  for (const destination of destinations) {
+    const expected = known.filter((backup) => backup.destination === destination.url)
+    const found = await backupsAt(destination, expected, { catalog, ...options })
+    if (!mayBeEmpty && found.length === 0 && !places.has(destination.url)) throw emptyAt(destination)
+    holders.push(...found)
+  }
+  checkDestinations(known, destinations)
+  const everything = holders.filter((holder): holder is LeaseHolder => holder.kind === 'lease' && holder.payloadIds === undefined)
+  return { holders, everything, sources: sourcesOf(holders, sources, options) }
+}
+
+/**
+ * Reads the union of all sets, which the caller closes. Rejects with `hold_unavailable` when one cannot be read or is not what its manifest says, and when the
+ * union cannot be kept.
+ */
+export async function uniteHolds(sources: readonly HoldSource[], unions: UnionStore, options: ReadHoldsOptions = {}): Promise<HeldIds> {
+  return await orUnavailable('the payload IDs of the backups', options.signal, async () => {
+    try {
+      return await readUnion(sources, unions, options)
+    } catch (error) {
+      if (!isDamaged(error)) throw error
+      // It may be the copy on local disk that is damaged.
+      await Promise.all(sources.map((source) => source.forget()))
+      return await readUnion(sources, unions, options)
+    }
+  })
+}
+
+/** The holders of one payload. Leases that hold everything are among them. Rejects with `hold_unavailable`. */
+export async function holdersIn({ everything, sources }: FoundHolds, payloadId: string, { signal }: ReadHoldsOptions = {}): Promise<readonly Holder[]> {
+  return await orUnavailable('the payload IDs of the backups', signal, async () => {
+    const holders: Holder[] = [...everything]
+    for (const source of sources) if (await hasId(source, payloadId)) holders.push(...source.holders)
+    return holders
+  })
+}
+
+async function hasId(source: HoldSource, payloadId: string): Promise<boolean> {
+  let found = false
+  // To the end: only there it is known that the bytes are those of the backup.
+  for await (const batch of decodePayloadIdBatches(source.read())) found ||= batch.includes(payloadId)
+  return found
+}
+
+function isDamaged(error: unknown): boolean {
+  return isHoldfastError(error) && (error.code === 'restore_corrupt' || error.code === 'checksum_mismatch' || (error.code === 'hold_unavailable' && isDamaged(error.cause)))
+}
+
+/** The backups of the catalog, and the URLs of all destinations that it ever had one at. */
+async function knownBackups(catalog: Catalog | undefined): Promise<{ readonly known: readonly CatalogBackup[]; readonly places: ReadonlySet<string> }> {
+  const known: CatalogBackup[] = []
+  const places = new Set<string>()
+  if (catalog === undefined) return { known, places }
+  for await (const backup of catalog.backups()) {
+    places.add(backup.destination)
+    if (backup.deletedAt === undefined) known.push(backup)
+  }
+  return { known, places }
+}
+
+function emptyAt({ url }: Destination): HoldUnavailableError {
+  return new HoldUnavailableError(`Cannot tell what is held: ${JSON.stringify(url)} lists no backup, and the catalog never had one there`, {
+    hint: 'Nothing was deleted. Check that the destination is mounted and the right one; if there really is no backup yet, say so with --allow-empty',
+    details: { destination: url },
+  })
+}
+
+/** A narrowed lease whose set is not kept any more holds everything again. */
+async function leaseHolder({ leaseId, purpose, storeId, takenAt, payloadIds }: Lease, cache: PayloadIdsCache | undefined): Promise<LeaseHolder> {
+  const isKept = payloadIds !== undefined && (await cache?.get(payloadIds)) !== undefined
+  return { kind: 'lease', leaseId, purpose, storeId, since: takenAt, payloadIds: isKept ? payloadIds : undefined }
+}
+
+type ListingOptions = ReadHoldsOptions & { readonly catalog: Catalog | undefined }
+
+async function backupsAt(destination: Destination, expected: readonly CatalogBackup[], options: ListingOptions): Promise<readonly BackupHolder[]> {
+  const { signal, onTurn } = options
+  const listed = await listedAt(destination, signal)
+  const found: BackupHolder[] = []
+  const gone = new Set<string>()
+  for (let from = 0; from < listed.length; from += MANIFESTS_AT_ONCE) {
+    await onTurn?.()
+    const backupIds = listed.slice(from, from + MANIFESTS_AT_ONCE)
+    const holders = await Promise.all(backupIds.map((backupId) => holderAt(destination, backupId, signal)))
+    for (const [index, holder] of holders.entries()) {
+      if (holder === undefined) gone.add(backupIds[index] ?? '')
+      else found.push(holder)
+    }
+  }
+  if (gone.size > 0) await checkGone(destination, gone, signal)
+  const isFound = (backupId: string): boolean => found.some((holder) => holder.backupId === backupId)
+  // A list without any backup that should be there may be that of an empty directory under a file system that is not mounted.
+  const isTheOne = expected.some(({ backupId }) => isFound(backupId))
+  for (const { backupId } of expected) {
+    if (isFound(backupId) || (await isDeleted({ destination, backupId, isTheOne }, options))) continue
+    throw new HoldUnavailableError(`Cannot tell what is held: backup ${backupId} is not listed at ${JSON.stringify(destination.url)}, and the catalog has it`, {
+      hint: `Nothing was deleted. Check that the destination is mounted and the right one; if the backup is gone for good, or its deletion was cut off, say so with "holdfast delete ${backupId}", naming its store or catalog too`,
+      details: { backupId, destination: destination.url },
+    })
+  }
+  return found
+}
+
+async function listedAt(destination: Destination, signal: AbortSignal | undefined): Promise<readonly string[]> {
+  return await orUnavailable(`the backups at ${JSON.stringify(destination.url)}`, signal, async () => {
+    const listed: string[] = []
+    for await (const backupId of destination.list({ signal })) listed.push(backupId)
+    return listed
+  })
+}
+
+/** `undefined` for a backup without a manifest. */
+async function holderAt(destination: Destination, backupId: string, signal: AbortSignal | undefined): Promise<BackupHolder | undefined> {
+  return await orUnavailable(`the manifest of backup ${backupId} at ${JSON.stringify(destination.url)}`, signal, async () => {
+    try {
+      const { storeId, createdAt, payloadIds, encryption } = parseManifest(await destination.manifest(backupId, { signal }), backupId)
+      if (encryption !== null) throw new HoldUnavailableError(`Cannot tell what backup ${backupId} holds: its payload IDs are encrypted`, { retryable: false })
+      return { kind: 'backup', backupId, destination: destination.url, storeId, since: createdAt, payloadIds }
+    } catch (error) {
+      if (isHoldfastError(error) && error.code === 'manifest_missing') return undefined
+      throw error
+    }
+  })
+}
+
+/** What was listed and has no manifest must have been deleted meanwhile. */
+async function checkGone(destination: Destination, gone: ReadonlySet<string>, signal: AbortSignal | undefined): Promise<void> {
+  const still = (await listedAt(destination, signal)).find((backupId) => gone.has(backupId))
+  if (still === undefined) return
+  throw new HoldUnavailableError(`Cannot tell what is held: backup ${still} is listed at ${JSON.stringify(destination.url)}, and its manifest is missing`, {
+    ...AGAIN,
+    details: { backupId: still, destination: destination.url },
+  })
+}
+
+/** Whether the backup was deleted, or is being deleted from what is known to be its destination. */
+async function isDeleted(
+  { destination, backupId, isTheOne }: { readonly destination: Destination; readonly backupId: string; readonly isTheOne: boolean },
+  { catalog, signal }: ListingOptions,
+): Promise<boolean> {
+  const backup = await orUnavailable('the backups of the catalog', signal, async () => await catalog?.backup(backupId, destination.url))
+  return backup?.deletedAt !== undefined || (isTheOne && backup?.deletionStartedAt !== undefined)
+}
+
+function checkDestinations(known: readonly CatalogBackup[], destinations: readonly Destination[]): void {
+  const elsewhere = known.find((backup) => !destinations.some(({ url }) => url === backup.destination))
+  if (elsewhere === undefined) return
+  const { backupId, destination } = elsewhere
+  throw new HoldUnavailableError(`Cannot tell what is held: the catalog has backup ${backupId} at ${JSON.stringify(destination)}, which is none of the destinations given`, {
+    hint: 'Nothing was deleted. Name all destinations of the backups in the catalog',
+    details: { backupId, destination },
+  })
+}
+
+function sourcesOf(holders: readonly Holder[], { destinations, cache }: HoldSources, { signal }: ReadHoldsOptions): readonly HoldSource[] {
+  const byDigest = new Map<string, { readonly name: PayloadIdsName; readonly holders: Holder[] }>()
+  for (const holder of holders) {
+    const { payloadIds: name } = holder
+    if (name === undefined) continue
+    const key = `${name.sha256} ${name.bytes}`
+    const same = byDigest.get(key)
+    if (same === undefined) byDigest.set(key, { name, holders: [holder] })
+    else same.holders.push(holder)
+  }
+  return [...byDigest.values()].map(({ name, holders }) => ({
+    name,
+    holders,
+    read: () => readSource({ name, holders }, { destinations, cache, signal }),
+    forget: async () => await cache?.drop(name),
+  }))
+}
+
+interface ReadOptions {
+  readonly destinations: readonly Destination[]
+  readonly cache: PayloadIdsCache | undefined
+  readonly signal: AbortSignal | undefined
+}
+
+/** From the cache, where a lease left it, else from a destination. */
+async function* readSource(source: Pick<HoldSource, 'name' | 'holders'>, options: ReadOptions): AsyncGenerator<Uint8Array, void, undefined> {
+  const { cache, signal } = options
+  const { name } = source
+  const what = `the payload IDs of ${source.holders.map(nameOfHolder).join(', ')}`
+  const read = await orUnavailable(what, signal, async () => {
+    return (await cache?.get(name)) ?? (() => fetchSource(source, options))
+  })
+  try {
+    yield* checkedPayloadIds(name, read())
+  } catch (error) {
+    throw unavailable(what, error, signal)
+  }
+}
+
+async function* fetchSource({ name, holders }: Pick<HoldSource, 'name' | 'holders'>, { destinations, signal }: ReadOptions): AsyncGenerator<Uint8Array, void, undefined> {
+  const backup = holders.find((holder) => holder.kind === 'backup')
+  const destination = destinations.find(({ url }) => url === backup?.destination)
+  if (backup === undefined || destination === undefined) throw new HoldUnavailableError(`Cannot find the set of payload IDs ${name.sha256}, which a lease holds`)
+  yield* destination.open(backup.backupId, 'payload-ids', { signal })
+}
+
+/** A holder, for people. */
+export function nameOfHolder(holder: Holder): string {
+  return holder.kind === 'backup' ? `backup ${holder.backupId} at ${JSON.stringify(holder.destination)}` : `lease ${holder.leaseId} (${holder.purpose})`
+}
+
+async function orUnavailable<T>(what: string, signal: AbortSignal | undefined, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read()
+  } catch (error) {
+    throw unavailable(what, error, signal)
+  }
+}
+
+/** A failure to read a source of holds; what the signal made fail stays as it is. */
+function unavailable(what: string, cause: unknown, signal: AbortSignal | undefined): unknown {
+  if (signal?.aborted === true) return signal.reason
+  if (isHoldfastError(cause) && cause.code === 'hold_unavailable') return cause
+  const retryable = isHoldfastError(cause) ? cause.retryable : undefined
+  return new HoldUnavailableError(`Cannot tell what is held: ${what} cannot be read: ${messageOf(cause)}`, { cause, retryable, ...AGAIN })
+}

@@ -1,0 +1,265 @@
+/**
+ * The union of all held sets of payload IDs, and which of the sets has each ID.
+ *
+ * It is kept on local disk between sweeps. So the next one reads that and the sets that are new; and a set that is held no more only clears its bit,
+ * with nothing to fetch: what has no bit left is not held. What is damaged is made anew from the sets themselves.
+ *
+ * A few new sets stay beside it, as they are: to check them and look into each costs less than to write the union anew.
+ */
+import { createHash, type Hash } from 'node:crypto'
+import type { PayloadIdsName } from '../../contracts/hold-events.ts'
+import { BlockEncoder } from '../../payload-ids/block-encoder.ts'
+import { type IdList, pickedFrom } from '../../payload-ids/id-list.ts'
+import { mergeRuns } from '../../payload-ids/merge.ts'
+import type { IdLists, MergedList } from '../../payload-ids/merged-list.ts'
+import { decodePayloadIdLists } from '../../payload-ids/payload-id-set.ts'
+import { HeldIds, isEmptyRow, maskOf, WORD_BITS } from './held-ids.ts'
+import type { HoldSource, ReadHoldsOptions } from './hold-set.ts'
+import { checkedPayloadIds } from '../leases/payload-ids-cache.ts'
+import { RowReader } from './row-reader.ts'
+import { SetsBeside } from './sets-beside.ts'
+import { type StoredUnion, UNION_PARTS, type UnionDescription, type UnionDraft, type UnionPart, type UnionStore } from './union-store.ts'
+
+/** How many sets are read side by side; with the union itself no more than can be told apart by a number's bits. */
+const MERGED_SETS = 16
+/** New sets that are not merged. Each is read and looked into by every sweep. */
+const MAX_SETS_BESIDE = 4
+/** Gathered before it is written. */
+const WRITE_BYTES: number = 256 * 1024
+/** Between two calls of `onTurn`. */
+const TURN_IDS = 65_536
+
+/**
+ * Reads the union of sets, from what was kept as far as that goes, and keeps it. Rejects with what a source rejects with, and with what the store of
+ * unions does when it cannot be written to.
+ */
+export async function readUnion(sources: readonly HoldSource[], unions: UnionStore, options: ReadHoldsOptions = {}): Promise<HeldIds> {
+  const stored = await unions.open()
+  if (stored !== undefined) {
+    try {
+      return await broughtUpToDate(stored, sources, { ...options, unions })
+    } catch (error) {
+      if (!(error instanceof DamagedUnionError)) throw error
+    }
+  }
+  return await broughtUpToDate(undefined, sources, { ...options, unions })
+}
+
+/** Thrown when what was kept is not what it should be. */
+class DamagedUnionError extends Error {}
+
+type UnionOptions = ReadHoldsOptions & { readonly unions: UnionStore }
+
+/** Takes over the stored union, and the sets beside it. */
+async function broughtUpToDate(stored: StoredUnion | undefined, sources: readonly HoldSource[], options: UnionOptions): Promise<HeldIds> {
+  let union = stored
+  const sets = stillHeld(stored?.description.sets ?? [], sources)
+  const added = sources.filter(({ name }) => !sets.some((set) => isSame(set, name)))
+  const beside = new SetsBeside(added, options)
+  try {
+    await beside.open()
+    if (union !== undefined && added.length <= MAX_SETS_BESIDE) {
+      for (const part of UNION_PARTS) {
+        for await (const _ of checkedPart(union, part)) {
+          options.signal?.throwIfAborted()
+          await options.onTurn?.()
+        }
+      }
+      return new HeldIds(union, sets, { beside: await beside.all() })
+    }
+    let merged = sets
+    for (let from = 0; union === undefined || from < added.length; from += MERGED_SETS) {
+      const pass = new Pass(merged.some((set) => set !== null) ? union : undefined, { sets: merged, added: beside.sources.slice(from, from + MERGED_SETS) })
+      const next = await pass.run(options)
+      await union?.close()
+      union = next
+      merged = next.description.sets
+    }
+    await beside.close()
+    return new HeldIds(union, merged, { beside: [] })
+  } catch (error) {
+    await Promise.all([union?.close(), beside.close()])
+    throw error
+  }
+}
+
+/** The sets of a union that are held now, in their places. */
+function stillHeld(sets: UnionDescription['sets'], sources: readonly HoldSource[]): readonly (PayloadIdsName | null)[] {
+  const held = sets.map((set) => (sources.some(({ name }) => isSame(set, name)) ? set : null))
+  return held.slice(0, held.findLastIndex((set) => set !== null) + 1)
+}
+
+function isSame(set: PayloadIdsName | null, name: PayloadIdsName): boolean {
+  return set !== null && set.sha256 === name.sha256 && set.bytes === name.bytes
+}
+
+/** Merges some sets into a union, or into none, and keeps what comes of it. */
+class Pass {
+  readonly #union: StoredUnion | undefined
+  readonly #sources: readonly HoldSource[]
+  readonly #sets: (PayloadIdsName | null)[]
+  /** The bit of each source, as its word and its value there. */
+  readonly #bits: { readonly word: number; readonly bit: number }[] = []
+  readonly #words: number
+  /** Of the union, the bits of the sets that are held still. */
+  readonly #mask: Uint32Array
+  readonly #oldRows: RowReader | undefined
+
+  constructor(union: StoredUnion | undefined, { sets, added }: { readonly sets: readonly (PayloadIdsName | null)[]; readonly added: readonly HoldSource[] }) {
+    this.#union = union
+    this.#sources = added
+    this.#sets = union === undefined ? [] : [...sets]
+    this.#mask = maskOf(this.#sets, union?.description.words ?? 0)
+    this.#oldRows = union && new RowReader(checkedPart(union, 'rows'), union.description.words)
+    for (const { name } of added) {
+      const free = this.#sets.indexOf(null)
+      const at = free === -1 ? this.#sets.length : free
+      this.#sets[at] = name
+      this.#bits.push({ word: Math.floor(at / WORD_BITS), bit: 2 ** (at % WORD_BITS) })
+    }
+    this.#words = Math.max(1, Math.ceil(this.#sets.length / WORD_BITS))
+  }
+
+  async run({ unions, signal, onTurn }: UnionOptions): Promise<StoredUnion> {
+    const draft = await unions.create()
+    const writer = new UnionWriter(draft)
+    try {
+      const runs = this.#sources.map((source): IdLists => decodePayloadIdLists(source.read()))
+      if (this.#union !== undefined) runs.unshift(damageOf(decodePayloadIdLists(checkedPart(this.#union, 'payload-ids'))))
+      let turnIds = 0
+      for await (const merged of mergeRuns(runs)) {
+        const { list, rows } = await this.#kept(merged)
+        await writer.add(list, rows)
+        turnIds += merged.count
+        if (turnIds < TURN_IDS) continue
+        turnIds = 0
+        signal?.throwIfAborted()
+        await onTurn?.()
+      }
+      if (this.#oldRows !== undefined) await orDamaged(this.#oldRows.end())
+      return await writer.keep({ sets: this.#sets, words: this.#words })
+    } catch (error) {
+      await writer.settled()
+      await draft.abort()
+      throw error
+    } finally {
+      await this.#oldRows?.close()
+    }
+  }
+
+  /** The merged IDs that some set has, with their rows. */
+  async #kept(merged: MergedList): Promise<{ readonly list: IdList; readonly rows: Uint32Array }> {
+    const { count, runs } = merged
+    const words = this.#words
+    const rows = new Uint32Array(count * words)
+    const sources = this.#oldRows === undefined ? runs : runs.map((bits) => bits >>> 1)
+    if (this.#oldRows !== undefined) await this.#copyOldRows(this.#oldRows, runs, rows)
+    let isWhole = true
+    for (let index = 0; index < count; index++) {
+      for (let bits = sources[index] as number; bits !== 0; bits &= bits - 1) {
+        const { word, bit } = this.#bits[31 - Math.clz32(bits & -bits)] as { word: number; bit: number }
+        rows[index * words + word]! |= bit
+      }
+      isWhole &&= !isEmptyRow(rows, index * words, words)
+    }
+    return isWhole ? { list: merged, rows } : withoutEmptyRows(merged, rows, words)
+  }
+
+  async #copyOldRows(oldRows: RowReader, runs: Uint32Array, rows: Uint32Array): Promise<void> {
+    let known = 0
+    for (const bits of runs) known += bits & 1
+    const old = await orDamaged(oldRows.take(known))
+    const mask = this.#mask
+    const copied = Math.min(mask.length, this.#words)
+    let from = 0
+    for (let index = 0; index < runs.length; index++) {
+      if (((runs[index] as number) & 1) === 0) continue
+      for (let word = 0; word < copied; word++) rows[index * this.#words + word] = (old[from + word] as number) & (mask[word] as number)
+      from += mask.length
+    }
+  }
+}
+
+/** Encodes a union into a draft. */
+class UnionWriter {
+  readonly #draft: UnionDraft
+  readonly #encoder: BlockEncoder
+  readonly #pending: Record<UnionPart, Uint8Array[]> = { 'payload-ids': [], rows: [] }
+  readonly #pendingBytes: Record<UnionPart, number> = { 'payload-ids': 0, rows: 0 }
+  readonly #bytes: Record<UnionPart, number> = { 'payload-ids': 0, rows: 0 }
+  /** What is being written while more is merged. */
+  #written: Promise<void> = Promise.resolve()
+  readonly #hashes: Record<UnionPart, Hash> = { 'payload-ids': createHash('sha256'), rows: createHash('sha256') }
+
+  constructor(draft: UnionDraft) {
+    this.#draft = draft
+    this.#encoder = new BlockEncoder((bytes) => this.#put('payload-ids', bytes))
+  }
+
+  async add(list: IdList, rows: Uint32Array): Promise<void> {
+    this.#encoder.add(list)
+    this.#put('rows', new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength))
+    for (const part of UNION_PARTS) if (this.#pendingBytes[part] >= WRITE_BYTES) await this.#flush(part)
+  }
+
+  async keep(description: Pick<UnionDescription, 'sets' | 'words'>): Promise<StoredUnion> {
+    this.#encoder.end()
+    for (const part of UNION_PARTS) await this.#flush(part)
+    await this.#written
+    const nameOf = (part: UnionPart): { bytes: number; sha256: string } => ({ bytes: this.#bytes[part], sha256: this.#hashes[part].digest('hex') })
+    return await this.#draft.keep({ ...description, count: this.#encoder.count, parts: { 'payload-ids': nameOf('payload-ids'), rows: nameOf('rows') } })
+  }
+
+  /** Resolves when nothing is being written. */
+  async settled(): Promise<void> {
+    await this.#written.catch(() => undefined)
+  }
+
+  #put(part: UnionPart, bytes: Uint8Array): void {
+    this.#pending[part].push(bytes)
+    this.#pendingBytes[part] += bytes.byteLength
+  }
+
+  async #flush(part: UnionPart): Promise<void> {
+    const chunks = this.#pending[part]
+    this.#bytes[part] += this.#pendingBytes[part]
+    this.#pending[part] = []
+    this.#pendingBytes[part] = 0
+    for (const chunk of chunks) this.#hashes[part].update(chunk)
+    await this.#written
+    this.#written = this.#draft.write(part, chunks)
+    // Seen by who awaits it next; who leaves before must not leave an unhandled rejection behind.
+    this.#written.catch(() => undefined)
+  }
+}
+
+/** The bytes of a part, whose end is only reached when they are those of the description. */
+function checkedPart(union: StoredUnion, part: UnionPart): AsyncGenerator<Uint8Array, void, undefined> {
+  return damageOf(checkedPayloadIds({ count: union.description.count, ...union.description.parts[part] }, union.read(part)))
+}
+
+/** The same, whatever it fails with being damage. */
+async function* damageOf<T>(source: AsyncGenerator<T, void, undefined>): AsyncGenerator<T, void, undefined> {
+  try {
+    yield* source
+  } catch (cause) {
+    throw damaged(cause)
+  }
+}
+
+async function orDamaged<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (cause) {
+    throw damaged(cause)
+  }
+}
+
+function damaged(cause: unknown): DamagedUnionError {
+  return cause instanceof DamagedUnionError ? cause : new DamagedUnionError('The union of payload IDs that was kept is damaged', { cause })
+}
+
+function withoutEmptyRows(list: IdList, rows: Uint32Array, words: number): { readonly list: IdList; readonly rows: Uint32Array } {
+  const isKept = Array.from({ length: list.count }, (_, index) => !isEmptyRow(rows, index * words, words))
+  return { list: pickedFrom(list, isKept), rows: rows.filter((_, at) => isKept[Math.floor(at / words)]) }
+}

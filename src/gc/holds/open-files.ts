@@ -1,0 +1,68 @@
+/** Private files that are read as long as they are open, whoever replaces or removes them. */
+import { randomUUID } from 'node:crypto'
+import { constants } from 'node:fs'
+import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { InternalError } from '../../errors/errors.ts'
+import { isSystemError } from '../../util/files.ts'
+
+const PRIVATE_FILE = 0o600
+const READ_BYTES: number = 1024 * 1024
+
+/** Creates a file of 0600, to be written and read. Rejects when it exists. */
+export async function createFile(path: string): Promise<FileHandle> {
+  const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, PRIVATE_FILE)
+  await handle.chmod(PRIVATE_FILE)
+  return handle
+}
+
+/** Writes a file, which takes the place of an older one when all is written; nothing is left of it otherwise. */
+export async function keptFile(path: string, source: AsyncIterable<Uint8Array>): Promise<FileHandle> {
+  const temporary = `${path}.${randomUUID()}.tmp`
+  const handle = await createFile(temporary)
+  try {
+    for await (const chunk of source) await handle.writeFile(chunk)
+    await rename(temporary, path)
+    return handle
+  } catch (error) {
+    await handle.close()
+    await rm(temporary, { force: true })
+    throw error
+  }
+}
+
+/** Opens a file of so many bytes; `undefined` where there is none. */
+export async function openWhole(path: string, bytes: number): Promise<FileHandle | undefined> {
+  let handle: FileHandle | undefined
+  try {
+    handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    const info = await handle.stat()
+    if (info.isFile() && info.size === bytes) return handle
+  } catch (error) {
+    if (!isSystemError(error)) throw error
+  }
+  await handle?.close()
+  return undefined
+}
+
+/** The bytes of a file that has so many. Reads one chunk ahead. */
+export async function* readOpen(handle: FileHandle, bytes: number): AsyncGenerator<Uint8Array, void, undefined> {
+  const readAt = async (position: number): Promise<Buffer> => {
+    const length = Math.min(READ_BYTES, bytes - position)
+    if (length === 0) return Buffer.alloc(0)
+    const { bytesRead, buffer } = await handle.read({ buffer: Buffer.allocUnsafeSlow(length), position })
+    if (bytesRead === 0) throw new InternalError('A file of held payload IDs is shorter than what was written of it')
+    return buffer.subarray(0, bytesRead)
+  }
+  let ahead = readAt(0)
+  try {
+    for (let position = 0; position < bytes; ) {
+      const chunk = await ahead
+      position += chunk.byteLength
+      ahead = readAt(position)
+      ahead.catch(() => undefined)
+      yield chunk
+    }
+  } finally {
+    await ahead.catch(() => undefined)
+  }
+}

@@ -1,0 +1,256 @@
+/** Where the union of all held payload IDs is kept between sweeps. Losing it costs time only. */
+import { createHash, randomUUID } from 'node:crypto'
+import { type FileHandle, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
+import { endianness } from 'node:os'
+import { join } from 'node:path'
+import type { PayloadIdsName } from '../../contracts/hold-events.ts'
+import { isSystemError, nodeFiles, readSmallFile } from '../../util/files.ts'
+import { createFile, keptFile, openWhole, readOpen } from './open-files.ts'
+
+/** The payload IDs, as the object of a backup has them; and for each of them, in their order, a row of bits: one for each set that has it. */
+export const UNION_PARTS = ['payload-ids', 'rows'] as const
+export type UnionPart = (typeof UNION_PARTS)[number]
+
+export interface PartName {
+  readonly bytes: number
+  readonly sha256: string
+}
+
+/** What a union is of, and what it must look like. */
+export interface UnionDescription {
+  /** The sets, by their bits; `null` where there is none. */
+  readonly sets: readonly (PayloadIdsName | null)[]
+  /** How many IDs. */
+  readonly count: number
+  /** Words of 32 bits of a row. */
+  readonly words: number
+  readonly parts: Readonly<Record<UnionPart, PartName>>
+}
+
+/** A union that was kept. Whoever reads it checks the parts against the description. Close it. */
+export interface StoredUnion {
+  readonly description: UnionDescription
+  /** The same bytes each time, whatever is kept meanwhile. */
+  read(part: UnionPart): AsyncIterable<Uint8Array>
+  close(): Promise<void>
+}
+
+export interface UnionDraft {
+  /** Appends chunks, which do not change any more. */
+  write(part: UnionPart, chunks: readonly Uint8Array[]): Promise<void>
+  /** Keeps what was written in the place of what was kept before. */
+  keep(description: UnionDescription): Promise<StoredUnion>
+  /** Gives up what was not kept. Idempotent. */
+  abort(): Promise<void>
+}
+
+/** A set that was kept beside the union. Whoever reads it checks it against its name. Close it. */
+export interface StoredSet {
+  readonly name: PayloadIdsName
+  /** The same bytes each time, whatever is kept meanwhile. */
+  read(): AsyncIterable<Uint8Array>
+  close(): Promise<void>
+}
+
+export interface UnionStore {
+  /** What was kept last; `undefined` where there is none, or none that can be whole. */
+  open(): Promise<StoredUnion | undefined>
+  /** A union to be. When it is kept, no set stays beside it. */
+  create(): Promise<UnionDraft>
+  /** A set beside the union; `undefined` where it is not kept, or cannot be whole. */
+  openSet(name: PayloadIdsName): Promise<StoredSet | undefined>
+  /** Keeps a set beside the union, once its bytes have come to their end; of the others only those that are named stay. Rejects with what the source rejects with. */
+  keepSet(name: PayloadIdsName, source: AsyncIterable<Uint8Array>, options: { readonly others: readonly PayloadIdsName[] }): Promise<StoredSet>
+}
+
+/** Rows are in the byte order of the machine. */
+const VERSION = `1 ${endianness()}`
+const DESCRIPTION = 'union.json'
+const MAX_DESCRIPTION_BYTES: number = 64 * 1024 * 1024
+const ABANDONED_MS: number = 24 * 60 * 60 * 1000
+const PRIVATE_DIRECTORY = 0o700
+const SET_SUFFIX = '.set'
+
+/** Files of 0600 in a directory of 0700, which is made when missing; nothing else may be in it. */
+export function directoryUnionStore(directory: string): UnionStore {
+  return {
+    async open() {
+      const description = await readDescription(join(directory, DESCRIPTION))
+      return description && (await openParts(directory, description))
+    },
+    async create() {
+      await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
+      return await DirectoryDraft.create(directory)
+    },
+    async openSet(name) {
+      const handle = await openWhole(setPathOf(directory, name), name.bytes)
+      return handle && new FileSet(name, handle)
+    },
+    async keepSet(name, source, { others }) {
+      await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
+      const handle = await keptFile(setPathOf(directory, name), source)
+      try {
+        await removeFiles(directory, (file) => file.endsWith(SET_SUFFIX) && ![name, ...others].some((set) => file === setPathOf(directory, set)))
+        return new FileSet(name, handle)
+      } catch (error) {
+        await handle.close()
+        throw error
+      }
+    },
+  }
+}
+
+class DirectoryDraft implements UnionDraft {
+  readonly #directory: string
+  readonly #stem: string
+  readonly #handles: Record<UnionPart, FileHandle>
+  #isOver = false
+
+  private constructor(directory: string, stem: string, handles: Record<UnionPart, FileHandle>) {
+    this.#directory = directory
+    this.#stem = stem
+    this.#handles = handles
+  }
+
+  static async create(directory: string): Promise<DirectoryDraft> {
+    const stem = join(directory, randomUUID())
+    const payloadIds = await createFile(`${stem}.payload-ids.tmp`)
+    try {
+      return new DirectoryDraft(directory, stem, { 'payload-ids': payloadIds, rows: await createFile(`${stem}.rows.tmp`) })
+    } catch (error) {
+      await payloadIds.close()
+      await rm(`${stem}.payload-ids.tmp`, { force: true })
+      throw error
+    }
+  }
+
+  async write(part: UnionPart, chunks: readonly Uint8Array[]): Promise<void> {
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
+    const { bytesWritten } = await this.#handles[part].writev([...chunks])
+    // Hardly ever: it says so when there is no room.
+    if (bytesWritten < bytes) await this.#handles[part].writeFile(Buffer.concat(chunks).subarray(bytesWritten))
+  }
+
+  async keep(description: UnionDescription): Promise<StoredUnion> {
+    for (const part of UNION_PARTS) await rename(`${this.#stem}.${part}.tmp`, pathOf(this.#directory, part, description))
+    const temporary = `${this.#stem}.json.tmp`
+    try {
+      const handle = await createFile(temporary)
+      try {
+        await handle.writeFile(formatDescription(description))
+      } finally {
+        await handle.close()
+      }
+      await rename(temporary, join(this.#directory, DESCRIPTION))
+    } catch (error) {
+      await rm(temporary, { force: true })
+      throw error
+    }
+    const kept = new Set([join(this.#directory, DESCRIPTION), ...UNION_PARTS.map((part) => pathOf(this.#directory, part, description))])
+    await removeFiles(this.#directory, (path) => !kept.has(path))
+    this.#isOver = true
+    return new FileUnion(description, this.#handles)
+  }
+
+  async abort(): Promise<void> {
+    if (this.#isOver) return
+    this.#isOver = true
+    for (const part of UNION_PARTS) {
+      await this.#handles[part].close()
+      await rm(`${this.#stem}.${part}.tmp`, { force: true })
+    }
+  }
+}
+
+/** The files stay open: others may replace them meanwhile. */
+class FileUnion implements StoredUnion {
+  readonly description: UnionDescription
+  readonly #handles: Record<UnionPart, FileHandle>
+
+  constructor(description: UnionDescription, handles: Record<UnionPart, FileHandle>) {
+    this.description = description
+    this.#handles = handles
+  }
+
+  read(part: UnionPart): AsyncIterable<Uint8Array> {
+    return readOpen(this.#handles[part], this.description.parts[part].bytes)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(UNION_PARTS.map((part) => this.#handles[part].close()))
+  }
+}
+
+/** Its file stays open too. */
+class FileSet implements StoredSet {
+  readonly name: PayloadIdsName
+  readonly #handle: FileHandle
+
+  constructor(name: PayloadIdsName, handle: FileHandle) {
+    this.name = name
+    this.#handle = handle
+  }
+
+  read(): AsyncIterable<Uint8Array> {
+    return readOpen(this.#handle, this.name.bytes)
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close()
+  }
+}
+
+async function openParts(directory: string, description: UnionDescription): Promise<StoredUnion | undefined> {
+  const payloadIds = await openWhole(pathOf(directory, 'payload-ids', description), description.parts['payload-ids'].bytes)
+  if (payloadIds === undefined) return undefined
+  const rows = await openWhole(pathOf(directory, 'rows', description), description.parts.rows.bytes)
+  if (rows === undefined) await payloadIds.close()
+  return rows && new FileUnion(description, { 'payload-ids': payloadIds, rows })
+}
+
+function pathOf(directory: string, part: UnionPart, { parts }: UnionDescription): string {
+  return join(directory, `${parts[part].sha256}.${part}`)
+}
+
+function setPathOf(directory: string, { sha256 }: PayloadIdsName): string {
+  return join(directory, `${sha256}${SET_SUFFIX}`)
+}
+
+/** Removes files; of those that are being written only what a process that died left. */
+async function removeFiles(directory: string, isOld: (path: string) => boolean): Promise<void> {
+  for (const name of await readdir(directory)) {
+    const path = join(directory, name)
+    if (!isOld(path)) continue
+    const info = await stat(path).catch((error: unknown) => {
+      if (!isSystemError(error, 'ENOENT')) throw error
+    })
+    if (info === undefined || (name.endsWith('.tmp') && Date.now() - info.mtimeMs < ABANDONED_MS)) continue
+    await rm(path, { force: true })
+  }
+}
+
+/** A line of JSON, and its SHA-256: what says of which sets a union is must be as whole as the union. */
+function formatDescription(description: UnionDescription): string {
+  const line = JSON.stringify({ version: VERSION, ...description })
+  return `${line}\n${sha256Of(line)}\n`
+}
+
+async function readDescription(path: string): Promise<UnionDescription | undefined> {
+  try {
+    return parseDescription(await readSmallFile(nodeFiles, path, MAX_DESCRIPTION_BYTES))
+  } catch (error) {
+    if (!isSystemError(error)) throw error
+    return undefined
+  }
+}
+
+function parseDescription(bytes: Buffer | undefined): UnionDescription | undefined {
+  const [line = '', check] = bytes?.toString('utf8').split('\n') ?? []
+  if (check !== sha256Of(line)) return undefined
+  const { version, ...description } = JSON.parse(line) as UnionDescription & { readonly version: unknown }
+  return version === VERSION ? description : undefined
+}
+
+function sha256Of(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}

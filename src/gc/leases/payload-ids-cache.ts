@@ -1,0 +1,117 @@
+/** Sets of payload IDs on local disk, named by their SHA-256, so that a sweep does not fetch what it has. */
+import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { PayloadIdsName } from '../../contracts/hold-events.ts'
+import { checkNumber } from '../../util/check-number.ts'
+import { ChecksumMismatchError } from '../../errors/errors.ts'
+import { isSystemError, nodeFiles } from '../../util/files.ts'
+
+export interface PayloadIdsCache {
+  /** The bytes of a set, which the caller checks against the digest; `undefined` where it is not kept. */
+  get(name: PayloadIdsName): Promise<(() => AsyncIterable<Uint8Array>) | undefined>
+  /** Keeps a set, once its bytes were found to be those of the name. Rejects with `checksum_mismatch`, and with what the source rejects with. */
+  put(name: PayloadIdsName, source: AsyncIterable<Uint8Array>): Promise<void>
+  /** Forgets a set that was found to be damaged. */
+  drop(name: PayloadIdsName): Promise<void>
+}
+
+export interface DirectoryCacheOptions {
+  /** Made when missing. Nothing else may be in it. */
+  readonly directory: string
+  /** The most bytes to keep; those that were not used for longest go first. @default 4 GiB */
+  readonly maxBytes?: number | undefined
+}
+
+const MAX_BYTES: number = 4 * 1024 ** 3
+const PRIVATE_DIRECTORY = 0o700
+const PRIVATE_FILE = 0o600
+const SUFFIX = '.payload-ids'
+let temporaries = 0
+
+/** A cache in a directory of 0700, files of 0600. Losing it, or a part of it, costs time only. */
+export function directoryCache({ directory, maxBytes = MAX_BYTES }: DirectoryCacheOptions): PayloadIdsCache {
+  checkNumber('maxBytes', maxBytes, { least: 0, most: Infinity })
+  const pathOf = ({ sha256 }: PayloadIdsName): string => join(directory, `${sha256}${SUFFIX}`)
+  return {
+    async get(name) {
+      const path = pathOf(name)
+      const info = await nodeFiles.info(path)
+      if (info?.type !== 'file' || info.bytes !== name.bytes) return undefined
+      await touch(path)
+      return () => nodeFiles.read(path)
+    },
+    async put(name, source) {
+      await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
+      temporaries += 1
+      const temporary = join(directory, `${name.sha256}.${process.pid}-${temporaries}.tmp`)
+      try {
+        await write(temporary, checkedPayloadIds(name, source))
+        await rename(temporary, pathOf(name))
+      } catch (error) {
+        await rm(temporary, { force: true })
+        throw error
+      }
+      await evict(directory, maxBytes, pathOf(name))
+    },
+    async drop(name) {
+      await rm(pathOf(name), { force: true })
+    },
+  }
+}
+
+/** The same bytes, whose end is only reached when they are those of the name. Rejects with `checksum_mismatch`. */
+export async function* checkedPayloadIds(name: PayloadIdsName, source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  const sha256 = createHash('sha256')
+  let bytes = 0
+  for await (const chunk of source) {
+    bytes += chunk.byteLength
+    if (bytes > name.bytes) break
+    sha256.update(chunk)
+    yield chunk
+  }
+  const actual = sha256.digest('hex')
+  if (bytes === name.bytes && actual === name.sha256) return
+  throw new ChecksumMismatchError(`Cannot use a set of payload IDs: it has ${bytes > name.bytes ? 'more than' : bytes} bytes of SHA-256 ${actual}, not ${name.bytes} of ${name.sha256}`, {
+    details: { expected: name, actual: { bytes, sha256: actual } },
+  })
+}
+
+async function write(path: string, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+  const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, PRIVATE_FILE)
+  try {
+    await handle.chmod(PRIVATE_FILE)
+    for await (const chunk of chunks) await handle.writeFile(chunk)
+  } finally {
+    await handle.close()
+  }
+}
+
+async function touch(path: string): Promise<void> {
+  const now = new Date()
+  // Only the order of eviction is lost.
+  await utimes(path, now, now).catch(() => undefined)
+}
+
+/** Removes the least used until the rest is small enough, and what a process that died was writing. */
+async function evict(directory: string, maxBytes: number, keep: string): Promise<void> {
+  const entries: { readonly path: string; readonly bytes: number; readonly usedAtMs: number }[] = []
+  for (const name of await readdir(directory)) {
+    const path = join(directory, name)
+    const info = await stat(path).catch((error: unknown) => {
+      if (!isSystemError(error, 'ENOENT')) throw error
+    })
+    if (info === undefined) continue
+    const isAbandoned = name.endsWith('.tmp') && Date.now() - info.mtimeMs > 24 * 60 * 60 * 1000
+    if (isAbandoned) await rm(path, { force: true })
+    else if (name.endsWith(SUFFIX)) entries.push({ path, bytes: info.size, usedAtMs: info.mtimeMs })
+  }
+  let total = entries.reduce((sum, { bytes }) => sum + bytes, 0)
+  for (const { path, bytes } of entries.toSorted((left, right) => left.usedAtMs - right.usedAtMs)) {
+    if (total <= maxBytes) return
+    if (path === keep) continue
+    await rm(path, { force: true })
+    total -= bytes
+  }
+}

@@ -1,0 +1,297 @@
+/** The garbage collection of payloads: the only thing that deletes one. */
+import { setImmediate } from 'node:timers/promises'
+import { checkNumber } from '../../util/check-number.ts'
+import { messageOf } from '../../errors/error-message.ts'
+import { CombinedError, InternalError } from '../../errors/errors.ts'
+import { MAX_PAYLOADS_PER_CALL, type PayloadReferences, type PayloadStore, type StoredPayload, type Tally } from '../../contracts/payload-store.ts'
+import type { HeldBy } from '../holds/held-cursor.ts'
+import type { Holder, LeaseHolder } from '../holds/hold-set.ts'
+import type { Holds } from '../holds/holds.ts'
+import { IdPage } from '../holds/id-page.ts'
+import type { ReconcileReport, SweepSession } from '../leases/leases.ts'
+import { Marker } from './marker.ts'
+import type { Mark, SweepState } from './sweep-state.ts'
+import { SweepViews } from './sweep-views.ts'
+
+export interface SweepPayloadsOptions {
+  readonly payloads: PayloadStore
+  /** Every store that refers to these payloads. */
+  readonly stores: readonly PayloadReferences[]
+  readonly holds: Holds
+  /** How long a payload must have been of no use before it is deleted; longer than a writer takes from writing it to referring to it. */
+  readonly minAgeMs: number
+  /** Whether to say only what would be done; nothing is written then, marks neither. @default false */
+  readonly dryRun?: boolean | undefined
+  /** Ends the sweep; it rejects with the signal's reason. The next one goes on where the marking was stopped. */
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((progress: SweepPayloadsProgress) => void) | undefined
+}
+
+export interface SweepPayloadsProgress {
+  readonly phase: 'mark' | 'delete'
+  readonly payloads: number
+}
+
+export interface SweepPayloadsReport {
+  readonly dryRun: boolean
+  /** All that were looked at. Less than all where a stopped sweep was gone on with. */
+  readonly listed: Tally
+  /** Kept, for a store refers to them. */
+  readonly live: Tally
+  /** Kept, for only a hold needs them. */
+  readonly held: Tally
+  /** How many of these each holder needs, of holders that need some; and how many it alone. */
+  readonly heldBy: readonly HeldBy[]
+  /** Kept, for they are of no use but not for long enough. */
+  readonly waiting: Tally
+  /** Deleted; or, in a dry run, what would be. */
+  readonly deleted: Tally
+  /** Kept at the second look: needed again, written again, or held by then. */
+  readonly spared: Tally
+  /** Backups and leases that hold payloads. */
+  readonly holders: readonly Holder[]
+  /** The holder that holds for longest. */
+  readonly oldestHold: Holder | undefined
+  /** Leases that hold everything: nothing was decided while they were there. */
+  readonly heldOff: readonly LeaseHolder[]
+  /** What became of leases whose owners are gone. */
+  readonly leases: ReconcileReport
+  readonly durationMs: number
+}
+
+/**
+ * Deletes the payloads that nothing needs. One is deleted only when a sweep marked it as referred to by no store and held by nothing, `minAgeMs`
+ * passed since by a clock that never steps, it was not written or renewed meanwhile, and then, looked at again, all of that still holds. So a
+ * first sweep marks, and one that comes `minAgeMs` later deletes; with 0 one does both.
+ *
+ * Backups, restores, deletions of backups and writers may go on beside it; writers as `PayloadStore` says. When it is stopped nothing is lost.
+ *
+ * Rejects with `hold_unavailable`, having deleted nothing since the last time that all holds and stores could be read; with
+ * `sweep_already_running`, `catalog_unavailable`, what the payload store rejects with, and the signal's reason.
+ */
+export async function sweepPayloads(options: SweepPayloadsOptions): Promise<SweepPayloadsReport> {
+  const { holds, minAgeMs, dryRun = false, signal } = options
+  checkNumber('minAgeMs', minAgeMs, { least: 0, most: Infinity })
+  signal?.throwIfAborted()
+  const startedMs = performance.now()
+  const leases = dryRun ? { released: [], suspected: [], unproven: [] } : await holds.leases.reconcile()
+  const session = dryRun ? undefined : await holds.leases.beginSweep()
+  const sweep = new Sweep(options, session)
+  try {
+    await sweep.run()
+  } catch (error) {
+    throw await endedAfter(error, session)
+  }
+  await session?.end()
+  return { ...sweep.report(), dryRun, leases, durationMs: performance.now() - startedMs }
+}
+
+/** Decisions between two turns of the event loop. */
+const TURN_PAYLOADS = 16_384
+
+/** What payload IDs and versions are. */
+const WORD = /^[\x21-\x7e]{1,255}$/
+
+async function* none(): AsyncGenerator<readonly Mark[], void, undefined> {}
+const NO_MARKS: AsyncIterable<readonly Mark[]> = { [Symbol.asyncIterator]: none }
+
+class Count implements Tally {
+  payloads = 0
+  bytes = 0
+
+  add({ bytes }: { readonly bytes: number }): void {
+    this.payloads += 1
+    this.bytes += bytes
+  }
+}
+
+class Sweep {
+  readonly #options: SweepPayloadsOptions
+  /** None in a dry run. */
+  readonly #session: SweepSession | undefined
+  readonly #state: SweepState
+  #views: SweepViews | undefined
+  #holders: readonly Holder[] = []
+  #heldBy: readonly HeldBy[] = []
+  #heldOff: readonly LeaseHolder[] = []
+  readonly #counts = { listed: new Count(), live: new Count(), held: new Count(), waiting: new Count(), deleted: new Count(), spared: new Count() }
+
+  constructor(options: SweepPayloadsOptions, session: SweepSession | undefined) {
+    this.#options = options
+    this.#session = session
+    this.#state = options.holds.stateOf(options.payloads.url)
+  }
+
+  async run(): Promise<void> {
+    try {
+      const views = await this.#openViews()
+      if (views === undefined) return
+      await this.#mark(views)
+      this.#heldBy = views.heldBy()
+      await this.#closeViews()
+      if (this.#session !== undefined) await this.#deleteMarked(this.#session)
+    } finally {
+      await this.#closeViews()
+    }
+  }
+
+  report(): Omit<SweepPayloadsReport, 'dryRun' | 'leases' | 'durationMs'> {
+    const { listed, live, held, waiting, deleted, spared } = this.#counts
+    const holders = this.#holders
+    const oldestHold = holders.toSorted((left, right) => (left.since < right.since ? -1 : 1))[0]
+    return { listed, live, held, heldBy: this.#heldBy, waiting, deleted, spared, holders, oldestHold, heldOff: this.#heldOff }
+  }
+
+  /** Lists all payloads and marks those that nothing needs; older marks on them stay. */
+  async #mark(views: SweepViews): Promise<void> {
+    const { epoch } = this.#options.holds.steadyClock
+    const progress = await this.#state.progress()
+    const isSame = progress?.epoch === epoch
+    const marker = new Marker(isSame ? this.#state.marks() : NO_MARKS, isSame ? progress.after : undefined)
+    try {
+      const marks = this.#marks(views, marker)
+      if (this.#session === undefined) for await (const _ of marks);
+      else await this.#state.replace(marks, () => ({ epoch, after: marker.after }))
+    } finally {
+      await marker.close()
+    }
+    this.#options.signal?.throwIfAborted()
+  }
+
+  /** The marks of all payloads; when the signal aborts, those up to there, and then the older ones. */
+  async *#marks(views: SweepViews, marker: Marker): AsyncGenerator<readonly Mark[], void, undefined> {
+    const { payloads, signal, onProgress } = this.#options
+    const { listed } = this.#counts
+    yield* marker.before()
+    let turn = 0
+    try {
+      for await (const page of payloads.list({ after: marker.after, signal })) {
+        // Nothing is deleted here: whoever waits for an answer need not wait for the end.
+        const [, marks] = await Promise.all([this.#session?.generation(), this.#marksOf(page, views, marker)])
+        if (marks.length > 0) yield marks
+        onProgress?.({ phase: 'mark', payloads: listed.payloads })
+        if (listed.payloads - turn >= TURN_PAYLOADS) await setImmediate()
+        if (listed.payloads - turn >= TURN_PAYLOADS) turn = listed.payloads
+        if (signal?.aborted === true) break
+      }
+    } catch (error) {
+      if (signal?.aborted !== true) throw error
+    }
+    if (signal?.aborted === true) yield* marker.rest()
+    else marker.after = undefined
+  }
+
+  async #marksOf(page: readonly StoredPayload[], views: SweepViews, marker: Marker): Promise<readonly Mark[]> {
+    const { minAgeMs, holds } = this.#options
+    const nowMs = holds.steadyClock.nowMs()
+    const ids = new IdPage(page.map(({ payloadId }) => payloadId))
+    const wrong = ids.disorderAfter(marker.after)
+    if (wrong !== -1) {
+      const before = ids.payloadIds[wrong - 1] ?? marker.after
+      throw new InternalError(`Cannot sweep: the payload store lists ${JSON.stringify(ids.payloadIds[wrong])} after ${JSON.stringify(before)}`)
+    }
+    await views.find(ids)
+    const marks: Mark[] = []
+    for (const payload of this.#unneeded(page, views)) {
+      const { payloadId, version, ageMs = minAgeMs } = payload
+      if (!WORD.test(payloadId) || !WORD.test(version)) throw new InternalError(`Cannot sweep: the payload store lists ${JSON.stringify(payload)}, which is no payload`)
+      // A negative age says that the clock of the store was set back; then it says nothing.
+      const isYoung = ageMs >= 0 && ageMs < minAgeMs
+      const mark = await marker.markOf(payload, nowMs)
+      if (!isYoung) marks.push(mark)
+      if (isYoung || nowMs - mark.markedAtMs < minAgeMs) this.#counts.waiting.add(payload)
+      else if (this.#session === undefined) this.#counts.deleted.add(payload)
+    }
+    marker.after = ids.payloadIds.at(-1) ?? marker.after
+    return marks
+  }
+
+  /** Counts the payloads of a page that was looked up, and returns those that nothing needs. */
+  #unneeded(page: readonly StoredPayload[], views: SweepViews): readonly StoredPayload[] {
+    const { listed, live, held } = this.#counts
+    const unneeded: StoredPayload[] = []
+    for (const [index, payload] of page.entries()) {
+      listed.add(payload)
+      const need = views.needOf(index)
+      if (need === undefined) unneeded.push(payload)
+      else if (need === 'live') live.add(payload)
+      else {
+        held.add(payload)
+        views.countHeld(index, payload.bytes)
+      }
+    }
+    return unneeded
+  }
+
+  /** Deletes what was marked long enough ago and is still needed by nothing. */
+  async #deleteMarked(session: SweepSession): Promise<void> {
+    const { minAgeMs, holds } = this.#options
+    // Before the stores are looked at: what was marked `minAgeMs` ago by then is referred to by now, or will not be. Of what ripens later that look says nothing.
+    const nowMs = holds.steadyClock.nowMs()
+    for await (const marks of this.#state.marks()) {
+      const ripe = marks.filter(({ markedAtMs }) => nowMs - markedAtMs >= minAgeMs)
+      for (let from = 0; from < ripe.length; from += MAX_PAYLOADS_PER_CALL) {
+        const isHeldOff = !(await this.#deleteBatch(ripe.slice(from, from + MAX_PAYLOADS_PER_CALL), session))
+        if (isHeldOff) return
+      }
+    }
+  }
+
+  /** Resolves with whether to go on: not when something holds everything. */
+  async #deleteBatch(batch: readonly Mark[], session: SweepSession): Promise<boolean> {
+    const { payloads, signal, onProgress } = this.#options
+    const { deleted, spared } = this.#counts
+    for (;;) {
+      signal?.throwIfAborted()
+      const views = this.#views ?? (await this.#openViews())
+      if (views === undefined) return false
+      const useless: StoredPayload[] = []
+      await views.find(new IdPage(batch.map(({ payloadId }) => payloadId)))
+      for (const [index, { payloadId, version, bytes }] of batch.entries()) {
+        if (views.needOf(index) === undefined) useless.push({ payloadId, version, bytes, ageMs: undefined })
+      }
+      // The last thing before the deletion: whoever makes a hold after this waits until it is asked for again.
+      if ((await session.generation()) !== views.generation) {
+        await this.#closeViews()
+        continue
+      }
+      const gone = new Set(useless.length === 0 ? [] : await payloads.deleteUnchanged(useless, { signal }))
+      for (const mark of batch) (gone.has(mark.payloadId) ? deleted : spared).add(mark)
+      onProgress?.({ phase: 'delete', payloads: deleted.payloads })
+      return true
+    }
+  }
+
+  /** Views of now; `undefined` when something holds everything. */
+  async #openViews(): Promise<SweepViews | undefined> {
+    const { holds, stores, signal } = this.#options
+    // Answered again and again while holds are read, which may take long: nothing is decided meanwhile.
+    const onTurn = async (): Promise<void> => void (await this.#session?.generation())
+    const generation = (await this.#session?.generation()) ?? 0
+    const views = await SweepViews.open(holds, stores, { generation, signal, onTurn })
+    if (views instanceof SweepViews) {
+      this.#holders = views.holders
+      this.#views = views
+      return views
+    }
+    this.#holders = views
+    this.#heldOff = views
+    return undefined
+  }
+
+  async #closeViews(): Promise<void> {
+    const views = this.#views
+    this.#views = undefined
+    await views?.close()
+  }
+}
+
+/** Ends the session after a failure, and returns the failure. */
+async function endedAfter(error: unknown, session: SweepSession | undefined): Promise<unknown> {
+  try {
+    await session?.end()
+    return error
+  } catch (ending) {
+    return new CombinedError(`${messageOf(error)}; the end of the sweep could not be recorded: ${messageOf(ending)}`, [error, ending])
+  }
+}

@@ -1,0 +1,133 @@
+/** What a sweep decides by: what is held, and what stores refer to, as they are at one time. */
+import { messageOf } from '../../errors/error-message.ts'
+import { HoldUnavailableError, InternalError, isHoldfastError } from '../../errors/errors.ts'
+import type { PayloadReferences } from '../../contracts/payload-store.ts'
+import { type HeldBy, HeldCursor } from '../holds/held-cursor.ts'
+import type { FoundHolds, Holder, LeaseHolder, ReadHoldsOptions } from '../holds/hold-set.ts'
+import type { Holds } from '../holds/holds.ts'
+import { IdCursor, inBatches } from '../holds/id-cursor.ts'
+import type { IdPage } from '../holds/id-page.ts'
+
+/** Why a payload is kept; `undefined` for one that nothing needs. */
+export type Need = 'live' | 'held' | undefined
+
+export interface ViewOptions extends ReadHoldsOptions {
+  /** The generation of the holds; asked again before each deletion. */
+  readonly generation: number
+}
+
+interface StoreView {
+  readonly store: PayloadReferences
+  readonly payloadIds: IdCursor
+}
+
+/** Asked for pages of IDs in ascending order. Close them. */
+export class SweepViews {
+  readonly generation: number
+  readonly holders: readonly Holder[]
+  readonly #held: HeldCursor
+  readonly #stores: readonly StoreView[]
+  /** 1 for each ID of the page that a store refers to. */
+  #isLive: Uint8Array = new Uint8Array(0)
+  /** The greatest ID that was looked up. */
+  #last: string | undefined
+
+  private constructor(generation: number, holders: readonly Holder[], { held, stores }: { readonly held: HeldCursor; readonly stores: readonly StoreView[] }) {
+    this.generation = generation
+    this.holders = holders
+    this.#held = held
+    this.#stores = stores
+  }
+
+  /**
+   * Reads the holds, then opens a view of each store: everything that is read is of a time after the generation. Resolves with the leases when
+   * there are some that hold everything. Rejects with `hold_unavailable` when holds or a store cannot be read.
+   */
+  static async open(holds: Holds, stores: readonly PayloadReferences[], { generation, ...options }: ViewOptions): Promise<SweepViews | readonly LeaseHolder[]> {
+    const found: FoundHolds = await holds.find(options)
+    if (found.everything.length > 0) return found.everything
+    const held = new HeldCursor(await holds.unite(found.sources, options), found.sources)
+    const views: StoreView[] = []
+    try {
+      for (const store of stores) {
+        const view = viewOf(store)
+        views.push(view)
+        await openView(view, options.signal)
+      }
+      return new SweepViews(generation, found.holders, { held, stores: views })
+    } catch (error) {
+      await closeAll(views, held)
+      throw error
+    }
+  }
+
+  /**
+   * Looks up the next page of IDs, which ascend from page to page. Rejects with `hold_unavailable`, and with `internal` for an ID that is not greater than the
+   * one before: it was passed over, and would seem to be needed by nothing.
+   */
+  async find(page: IdPage): Promise<void> {
+    const wrong = page.disorderAfter(this.#last)
+    if (wrong !== -1) {
+      const before = page.payloadIds[wrong - 1] ?? this.#last
+      throw new InternalError(`Cannot tell what needs a payload: ${JSON.stringify(page.payloadIds[wrong])} is asked for after ${JSON.stringify(before)}`)
+    }
+    this.#last = page.payloadIds.at(-1) ?? this.#last
+    this.#isLive = new Uint8Array(page.count)
+    for (const { store, payloadIds } of this.#stores) {
+      try {
+        await payloadIds.find(page.payloadIds, this.#isLive)
+      } catch (cause) {
+        throw unreadable(store, cause)
+      }
+    }
+    await this.#held.find(page)
+  }
+
+  /** What needs an ID of the page, by its place; what stores refer to counts before what is held. */
+  needOf(index: number): Need {
+    if (this.#isLive[index] === 1) return 'live'
+    return this.#held.has(index) ? 'held' : undefined
+  }
+
+  /** Counts a payload, by the place of its ID in the page, which is held, for each of its holders. */
+  countHeld(index: number, bytes: number): void {
+    this.#held.count(index, bytes)
+  }
+
+  /** What was counted, of holders that have some. */
+  heldBy(): readonly HeldBy[] {
+    return this.#held.heldBy()
+  }
+
+  async close(): Promise<void> {
+    await closeAll(this.#stores, this.#held)
+  }
+}
+
+function viewOf(store: PayloadReferences): StoreView {
+  return { store, payloadIds: new IdCursor(inBatches(store.retainedPayloadIds?.() ?? store.payloadIds()), `the store "${store.storeId}"`) }
+}
+
+async function openView({ store, payloadIds }: StoreView, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    // The first step is what opens the view.
+    await payloadIds.load()
+  } catch (cause) {
+    throw unreadable(store, cause, signal)
+  }
+}
+
+function unreadable({ storeId }: PayloadReferences, cause: unknown, signal?: AbortSignal): unknown {
+  if (signal?.aborted === true) return signal.reason
+  return new HoldUnavailableError(`Cannot tell what the store "${storeId}" refers to: ${messageOf(cause)}`, {
+    cause,
+    retryable: isHoldfastError(cause) ? cause.retryable : undefined,
+    hint: 'Nothing was deleted. Make the store readable, then try again',
+  })
+}
+
+async function closeAll(views: readonly StoreView[], held: HeldCursor): Promise<void> {
+  const closed = await Promise.allSettled([...views.map(({ payloadIds }) => payloadIds.close()), held.close()])
+  const failed = closed.find((result) => result.status === 'rejected')
+  if (failed !== undefined) throw failed.reason
+}

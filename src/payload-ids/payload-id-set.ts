@@ -1,0 +1,305 @@
+/**
+ * Sets of payload IDs that may be larger than memory: built from IDs in any order, kept encoded, in memory while small and
+ * in an unlinked temporary file beyond, read in ascending order.
+ *
+ * A payload ID is 1 to 255 characters of printable ASCII, no space.
+ */
+import { createHash } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
+import { checkNumber } from '../util/check-number.ts'
+import { BlockDecoder } from './block-decoder.ts'
+import { type BlockStart, BlockEncoder } from './block-encoder.ts'
+import { type IdList, firstOf, idsOf, listOf } from './id-list.ts'
+import { mergeRuns } from './merge.ts'
+import type { IdLists } from './merged-list.ts'
+import { MAX_SORTED_IDS } from './sort-packed.ts'
+import { sortedRun } from './sorted-run.ts'
+import { Spill, type SpillState } from './spill.ts'
+
+export { checkPayloadId } from './id-list.ts'
+
+export interface PayloadIdSetOptions {
+  /** Where a set that outgrows its memory goes. The file has no name: it is gone when the process is. @default the system's directory for temporary files */
+  readonly spillDirectory?: string | undefined
+  /** Encoded bytes kept in memory before that. @default 8 MiB */
+  readonly memoryLimitBytes?: number | undefined
+}
+
+/** A set as plain data, to be sent to another thread; it belongs to whoever makes a set of it with `PayloadIdSet.from`. */
+export interface PayloadIdSetState {
+  readonly size: number
+  readonly digest: string
+  readonly blocks: readonly BlockStart[]
+  readonly encoded: SpillState
+}
+
+const DEFAULT_MEMORY_LIMIT_BYTES: number = 8 * 1024 * 1024
+/** What is sorted and encoded at once, at most `MAX_SORTED_IDS`; some ten milliseconds of work. */
+const MAX_RUN_BYTES: number = 4 * 1024 * 1024
+/** IDs that are gathered one by one before they are packed. */
+const GATHERED_IDS = 1024
+/** How many runs are merged at once, and how much of each is read at a time: 32 MiB, for what is at most 33 M digests. */
+const MERGED_RUNS = 512
+const MERGE_READ_BYTES: number = 64 * 1024
+/** Some ten milliseconds of decoding. */
+const TURN_IDS = 65_536
+
+/** Some payload IDs, each once, in ascending order of their bytes. Close it: it may hold a file open. */
+export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
+  /** How many IDs. */
+  readonly size: number
+  /** SHA-256 of the `payload-ids` object, of which there is one for each set; lower-case hex. */
+  readonly digest: string
+  readonly #blocks: readonly BlockStart[]
+  readonly #encoded: Spill
+
+  private constructor(state: Omit<PayloadIdSetState, 'encoded'>, encoded: Spill) {
+    this.size = state.size
+    this.digest = state.digest
+    this.#blocks = state.blocks
+    this.#encoded = encoded
+  }
+
+  /** Takes over a set that was detached, in this thread or another. */
+  static from(state: PayloadIdSetState): PayloadIdSet {
+    return new PayloadIdSet(state, Spill.from(state.encoded))
+  }
+
+  /** Bytes of the `payload-ids` object. */
+  get bytes(): number {
+    return this.#encoded.bytes
+  }
+
+  /** Gives the set up as plain data; it must not be used, nor closed, afterwards. */
+  detach(): PayloadIdSetState {
+    return { size: this.size, digest: this.digest, blocks: this.#blocks, encoded: this.#encoded.detach() }
+  }
+
+  /** The IDs in ascending order. May run several times, also at once. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
+    for await (const batch of this.batches()) yield* batch
+  }
+
+  /** The IDs in ascending order, many at a time: several times as fast. */
+  batches(): AsyncGenerator<readonly string[], void, undefined> {
+    return decodePayloadIdBatches(this.encoded())
+  }
+
+  /** The bytes of the `payload-ids` object. */
+  encoded(): AsyncIterable<Uint8Array> {
+    return this.#encoded.read(0)
+  }
+
+  /** Whether an ID is in the set: one read of at most 1,024 IDs. */
+  async has(payloadId: string): Promise<boolean> {
+    const block = this.#blockBefore(payloadId)
+    if (block === undefined) return false
+    const [from, end] = block
+    const decoder = new BlockDecoder({ headless: true })
+    for await (const chunk of this.#encoded.read(from, { end })) {
+      for (const list of decoder.decode(chunk)) if (idsOf(list).includes(payloadId)) return true
+    }
+    return false
+  }
+
+  /** Frees the memory and the file. Idempotent. */
+  async close(): Promise<void> {
+    await this.#encoded.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #blockBefore(payloadId: string): readonly [from: number, end: number | undefined] | undefined {
+    let low = 0
+    let high = this.#blocks.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#blocks[middle]?.first ?? '') <= payloadId) low = middle + 1
+      else high = middle
+    }
+    const block = this.#blocks[low - 1]
+    return block && [block.position, this.#blocks[low]?.position]
+  }
+}
+
+/**
+ * Gathers payload IDs into a set. IDs that come in ascending order cost the least: they are encoded as they come. Others are
+ * sorted in runs, which `finish` merges. Lower-case hex of one length, as digests are, costs several times less than other IDs.
+ */
+export class PayloadIdSetBuilder {
+  readonly #options: Required<{ [Name in keyof PayloadIdSetOptions]: PayloadIdSetOptions[Name] }>
+  readonly #runBytes: number
+  #runs: Run[] = []
+  #spill: Spill
+  #gathered: string[] = []
+  /** Lists that are in no run yet, all of one width. */
+  #lists: IdList[] = []
+  #count = 0
+  #bytes = 0
+
+  constructor({ spillDirectory, memoryLimitBytes = DEFAULT_MEMORY_LIMIT_BYTES }: PayloadIdSetOptions = {}) {
+    this.#options = { spillDirectory, memoryLimitBytes: checkNumber('memoryLimitBytes', memoryLimitBytes, { least: 1, most: Infinity }) }
+    this.#runBytes = Math.min(MAX_RUN_BYTES, memoryLimitBytes / 2)
+    this.#spill = new Spill(this.#options)
+  }
+
+  /**
+   * Adds one payload ID; one that is there already is fine. Throws, now or when more IDs are added: `invalid_argument` for what is no payload ID,
+   * `destination_no_space` or `internal` when the set must spill and cannot.
+   */
+  add(payloadId: string): void {
+    this.#gathered.push(payloadId)
+    if (this.#gathered.length === GATHERED_IDS) this.#pack()
+  }
+
+  /** Adds lines of payload IDs, each ended by a line feed. Throws as `add` does. */
+  addLines(lines: Buffer): void {
+    const payloadIds = lines.toString('latin1', 0, Math.max(0, lines.byteLength - 1)).split('\n')
+    if (lines.byteLength > 0) for (let from = 0; from < payloadIds.length; from += GATHERED_IDS) this.addList(listOf(payloadIds.slice(from, from + GATHERED_IDS)))
+  }
+
+  /** Adds IDs that are packed already. Throws as `add` does. */
+  addList(list: IdList): void {
+    if (list.count === 0) return
+    const isOther = this.#lists[0] !== undefined && this.#lists[0].width !== list.width
+    if (isOther || this.#count + list.count > MAX_SORTED_IDS || this.#bytes + list.bytes.byteLength > this.#runBytes) this.#endRun()
+    this.#lists.push(list)
+    this.#count += list.count
+    this.#bytes += list.bytes.byteLength
+  }
+
+  /** The set of all that was added. The builder is used up. */
+  async finish(): Promise<PayloadIdSet> {
+    this.#pack()
+    this.#endRun()
+    if (this.#runs.length === 0) this.#runs.push(new Run(this.#spill))
+    this.#runs.at(-1)?.end()
+    while (this.#runs.length > 1) await this.#mergeOnce()
+    return await setOf(this.#runs[0] as Run, this.#spill)
+  }
+
+  /** Frees everything when the set is not wanted. Idempotent; not needed after `finish`. */
+  async close(): Promise<void> {
+    await this.#spill.close()
+  }
+
+  /** Merges runs, a bounded number at a time, from one spill into another. */
+  async #mergeOnce(): Promise<void> {
+    const spill = new Spill(this.#options)
+    const runs: Run[] = []
+    try {
+      for (let from = 0; from < this.#runs.length; from += MERGED_RUNS) {
+        const group = this.#runs.slice(from, from + MERGED_RUNS)
+        const merged = new Run(spill)
+        for await (const list of mergeRuns(group.map((run) => run.lists()))) merged.add(list)
+        merged.end()
+        runs.push(merged)
+      }
+    } catch (error) {
+      await spill.close()
+      throw error
+    }
+    await this.#spill.close()
+    this.#spill = spill
+    this.#runs = runs
+  }
+
+  #pack(): void {
+    if (this.#gathered.length > 0) this.addList(listOf(this.#gathered))
+    this.#gathered = []
+  }
+
+  #endRun(): void {
+    const lists = this.#lists
+    if (lists.length === 0) return
+    this.#lists = []
+    this.#count = 0
+    this.#bytes = 0
+    const list = sortedRun(lists)
+    const run = this.#runs.at(-1)
+    // What begins where the last run ended makes that run longer: a set that came in order is one run.
+    if (run !== undefined && firstOf(list) > run.encoder.last) run.add(list)
+    else this.#newRun().add(list)
+  }
+
+  #newRun(): Run {
+    this.#runs.at(-1)?.end()
+    const run = new Run(this.#spill)
+    this.#runs.push(run)
+    return run
+  }
+}
+
+/** IDs in ascending order, encoded at the end of a spill; the last run of a spill may still grow. */
+class Run {
+  readonly encoder: BlockEncoder
+  readonly #spill: Spill
+  readonly #from: number
+  #end: number | undefined
+
+  constructor(spill: Spill) {
+    this.#spill = spill
+    this.#from = spill.bytes
+    this.encoder = new BlockEncoder((bytes) => spill.append(bytes))
+  }
+
+  /** Adds IDs, each greater than the one before. */
+  add(list: IdList): void {
+    this.encoder.add(list)
+  }
+
+  end(): void {
+    this.encoder.end()
+    this.#end = this.#spill.bytes
+  }
+
+  lists(): IdLists {
+    return decodePayloadIdLists(this.#spill.read(this.#from, { end: this.#end, readBytes: MERGE_READ_BYTES }))
+  }
+}
+
+/** The set without an ID. */
+export async function emptyPayloadIdSet(): Promise<PayloadIdSet> {
+  return await new PayloadIdSetBuilder().finish()
+}
+
+/** The IDs of a `payload-ids` object. Throws `restore_corrupt` with the byte offset when it is damaged. */
+export async function* decodePayloadIds(source: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, undefined> {
+  for await (const batch of decodePayloadIdBatches(source)) yield* batch
+}
+
+/** The IDs of a `payload-ids` object, up to 1,024 at a time. Throws as `decodePayloadIds` does. */
+export async function* decodePayloadIdBatches(source: AsyncIterable<Uint8Array>): AsyncGenerator<readonly string[], void, undefined> {
+  for await (const list of decodePayloadIdLists(source)) yield idsOf(list)
+}
+
+/** How many IDs a `payload-ids` object has, once all of it was checked. Throws as `decodePayloadIds` does. */
+export async function countPayloadIds(source: AsyncIterable<Uint8Array>): Promise<number> {
+  let count = 0
+  for await (const list of decodePayloadIdLists(source)) count += list.count
+  return count
+}
+
+async function setOf({ encoder }: Run, spill: Spill): Promise<PayloadIdSet> {
+  const digest = createHash('sha256')
+  for await (const bytes of spill.read(0)) digest.update(bytes)
+  return PayloadIdSet.from({ size: encoder.count, digest: digest.digest('hex'), blocks: encoder.blocks, encoded: spill.detach() })
+}
+
+/** The IDs of a `payload-ids` object, packed. Gives way to the event loop between some blocks. Throws as `decodePayloadIds` does. */
+export async function* decodePayloadIdLists(source: AsyncIterable<Uint8Array>): IdLists {
+  const decoder = new BlockDecoder()
+  let turnIds = 0
+  for await (const chunk of source) {
+    for (const list of decoder.decode(chunk)) {
+      yield list
+      turnIds += list.count
+      if (turnIds < TURN_IDS) continue
+      turnIds = 0
+      await setImmediate()
+    }
+  }
+  decoder.end()
+}

@@ -1,0 +1,243 @@
+/**
+ * Payloads as files in a directory, named by their content: payload `abcdef...` is the file `ab/cdef...`. A name never
+ * gets another content, so a payload that is there is never written again.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { BackupIncompleteError, ChecksumMismatchError, InvalidArgumentError, MetadataError } from '../../errors/errors.ts'
+import type { PayloadStore, PayloadStoreOptions, StoredPayload } from '../../contracts/payload-store.ts'
+import { type Files, isSystemError, nodeFiles, removeIfThere } from '../../util/files.ts'
+import { asHoldfastError } from '../../util/system-errors.ts'
+import { plural } from '../../cli/text.ts'
+import { addUser, type KnownUser, type PayloadUser, readUsers } from './payload-users.ts'
+
+const PAYLOAD_ID = /^[0-9a-f]{64}$/
+const DIRECTORY = /^[0-9a-f]{2}$/
+const LISTED_AT_ONCE = 64
+/** How many are deleted between two looks at whether they still may be. */
+const DELETED_AT_ONCE = 64
+const TEMPORARY = /^[0-9a-f]{62}\.[0-9a-f-]{36}\.tmp$/
+/** How long after its last write a file is still taken for that of a running import, which writes it in one go. */
+const GRACE_MS: number = 24 * 60 * 60 * 1000
+
+/** The payload ID of some bytes: their SHA-256, in lower-case hex. */
+export function payloadIdOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+export interface PayloadDirectoryOptions {
+  /** @default false */
+  readonly create?: boolean | undefined
+  readonly files?: Files | undefined
+  /** Called before payloads are deleted, again and again; when it rejects, none is from then on. */
+  readonly beforeDelete?: (() => Promise<void>) | undefined
+}
+
+export class PayloadDirectory implements PayloadStore {
+  readonly path: string
+  readonly #files: Files
+  readonly #beforeDelete: () => Promise<void>
+  /** Payloads being written or known to be there, so that equal blocks are written once. */
+  readonly #writing = new Map<string, Promise<boolean>>()
+  readonly #directories = new Map<string, Promise<void>>()
+  #undeleted = 0
+  #firstUndeleted: { readonly payloadId: string; readonly error: unknown } | undefined
+
+  private constructor(path: string, files: Files, beforeDelete: () => Promise<void>) {
+    this.path = path
+    this.#files = files
+    this.#beforeDelete = beforeDelete
+  }
+
+  /** Opens a payload directory; rejects with `entry_not_found` when it is missing and `create` is not set. */
+  static async open(path: string, { create = false, files = nodeFiles, beforeDelete = async () => {} }: PayloadDirectoryOptions = {}): Promise<PayloadDirectory> {
+    const info = await files.info(path)
+    if (info === undefined) {
+      if (!create) throw new MetadataError('entry_not_found', `Cannot open the payloads in ${JSON.stringify(path)}: there is no such directory`)
+      await files.makeDirectory(path)
+    } else if (info.type !== 'directory') {
+      throw new MetadataError('not_a_directory', `Cannot open the payloads in ${JSON.stringify(path)}: it is not a directory`)
+    }
+    return new PayloadDirectory(path, files, beforeDelete)
+  }
+
+  get url(): string {
+    return `file:${resolve(this.path)}`
+  }
+
+  async *list({ after = '', signal }: PayloadStoreOptions & { readonly after?: string | undefined } = {}): AsyncGenerator<readonly StoredPayload[], void, undefined> {
+    for (const directory of (await this.#files.list(this.path)).filter((name) => DIRECTORY.test(name) && name >= after.slice(0, 2))) {
+      const names = await this.#files.list(join(this.path, directory))
+      const payloadIds = names.map((name) => directory + name).filter((payloadId) => PAYLOAD_ID.test(payloadId) && payloadId > after)
+      for (let from = 0; from < payloadIds.length; from += LISTED_AT_ONCE) {
+        signal?.throwIfAborted()
+        const found = await Promise.all(payloadIds.slice(from, from + LISTED_AT_ONCE).map((payloadId) => this.#stored(payloadId)))
+        yield found.filter((payload) => payload !== undefined)
+      }
+    }
+  }
+
+  async exists(payloadIds: readonly string[]): Promise<readonly boolean[]> {
+    return await Promise.all(payloadIds.map(async (payloadId) => PAYLOAD_ID.test(payloadId) && (await this.#stored(payloadId)) !== undefined))
+  }
+
+  /**
+   * One that the file system does not let go is left out, for the others must not wait for it: `checkDeleted` tells.
+   *
+   * Imports are kept off by what keeps the store, and `beforeDelete` looks: between the look at a file and its removal it could be renewed unseen.
+   */
+  async deleteUnchanged(payloads: readonly StoredPayload[]): Promise<readonly string[]> {
+    const deleted: string[] = []
+    for (const [index, { payloadId, version }] of payloads.entries()) {
+      if (index % DELETED_AT_ONCE === 0) await this.#beforeDelete()
+      try {
+        if ((await this.#stored(payloadId))?.version !== version) continue
+        await removeIfThere(this.#files, this.#pathOf(payloadId))
+        deleted.push(payloadId)
+      } catch (error) {
+        if (!isSystemError(error)) throw error
+        this.#undeleted += 1
+        this.#firstUndeleted ??= { payloadId, error }
+      }
+    }
+    return deleted
+  }
+
+  /** Throws when the file system did not let payloads go, with how many and why the first. */
+  checkDeleted(): void {
+    if (this.#firstUndeleted === undefined) return
+    const { payloadId, error } = this.#firstUndeleted
+    throw asHoldfastError(error, `delete ${plural(this.#undeleted, 'payload')} of no use, the first of them ${JSON.stringify(this.#pathOf(payloadId))}`)
+  }
+
+  /** Removes what killed imports left half written a day ago or longer. Others may import meanwhile. */
+  async removeAbandoned(): Promise<void> {
+    for (const directory of (await this.#files.list(this.path)).filter((name) => DIRECTORY.test(name))) {
+      for (const name of (await this.#files.list(join(this.path, directory))).filter((found) => TEMPORARY.test(found))) {
+        const temporary = join(this.path, directory, name)
+        const info = await this.#files.info(temporary)
+        if (info?.type !== 'file' || Date.now() - info.modifiedAtMs < GRACE_MS) continue
+        await removeIfThere(this.#files, temporary)
+      }
+    }
+  }
+
+  /** Notes that a store refers to payloads in this directory; durable when it resolves. */
+  async addUser(user: PayloadUser): Promise<void> {
+    await addUser(this.#files, this.path, user)
+  }
+
+  /** The stores that are known to refer to payloads in this directory. Rejects with `hold_unavailable`. */
+  async users(): Promise<readonly KnownUser[]> {
+    return await readUsers(this.#files, this.path)
+  }
+
+  async #stored(payloadId: string): Promise<StoredPayload | undefined> {
+    const info = await this.#files.info(this.#pathOf(payloadId))
+    if (info?.type !== 'file') return undefined
+    return { payloadId, version: `${info.modifiedAtMs}-${info.bytes}`, bytes: info.bytes, ageMs: Date.now() - info.modifiedAtMs }
+  }
+
+  /** Stores a payload durably, or renews it when it is there already. Resolves with whether it was written. */
+  put(payloadId: string, bytes: Uint8Array): Promise<boolean> {
+    const known = this.#writing.get(payloadId)
+    if (known !== undefined) return known.then(() => false)
+    const writing = this.#write(payloadId, bytes)
+    this.#writing.set(payloadId, writing)
+    // What is written needs no further promise: its file says so.
+    return writing.finally(() => this.#writing.delete(payloadId))
+  }
+
+  /** Makes the names of all payloads written so far durable. */
+  async sync(): Promise<void> {
+    for (const directory of this.#directories.keys()) await this.#files.syncDirectory(join(this.path, directory))
+    await this.#files.syncDirectory(this.path)
+  }
+
+  /** A payload, whole; rejects when it is missing (`backup_incomplete`) or not what its ID says (`checksum_mismatch`). */
+  async read(payloadId: string): Promise<Uint8Array> {
+    const path = this.#pathOf(payloadId)
+    const bytes = await readWhole(path).catch((error: unknown) => {
+      if (!isSystemError(error, 'ENOENT')) throw error
+      throw new BackupIncompleteError(`Cannot read payload "${payloadId}": ${JSON.stringify(path)} is missing`, {
+        cause: error,
+        hint: 'Give the directory that the payloads were imported into; if it is the right one, the payload is lost',
+        details: { payloadId },
+      })
+    })
+    const actual = payloadIdOf(bytes)
+    if (actual !== payloadId) {
+      throw new ChecksumMismatchError(`Cannot use payload "${payloadId}": the SHA-256 of its file is ${actual}`, {
+        hint: 'The payload file is damaged; check the storage under the payload directory',
+        details: { payloadId, actual },
+      })
+    }
+    return bytes
+  }
+
+  async #write(payloadId: string, bytes: Uint8Array): Promise<boolean> {
+    const path = this.#pathOf(payloadId)
+    const existing = await this.#files.info(path)
+    if (existing?.type === 'file' && existing.bytes === bytes.byteLength && (await this.#renew(path))) return false
+    await this.#ensureDirectory(payloadId.slice(0, 2))
+    // In a container the next process may well have the same ID, and meet what this one left when it was killed.
+    const temporary = `${path}.${randomUUID()}.tmp`
+    const file = await this.#files.create(temporary)
+    try {
+      try {
+        await file.write(bytes)
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      await this.#files.rename(temporary, path)
+    } catch (error) {
+      await removeIfThere(this.#files, temporary).catch(() => undefined)
+      throw error
+    }
+    return true
+  }
+
+  /** Resolves with whether it was still there. */
+  async #renew(path: string): Promise<boolean> {
+    try {
+      await this.#files.renewFile(path)
+      return true
+    } catch (error) {
+      if (!isSystemError(error, 'ENOENT')) throw error
+      return false
+    }
+  }
+
+  #ensureDirectory(name: string): Promise<void> {
+    const known = this.#directories.get(name)
+    if (known !== undefined) return known
+    const making = this.#files.makeDirectory(join(this.path, name)).catch((error: unknown) => {
+      if (!isSystemError(error, 'EEXIST')) throw error
+    })
+    this.#directories.set(name, making)
+    return making
+  }
+
+  #pathOf(payloadId: string): string {
+    if (!PAYLOAD_ID.test(payloadId)) {
+      throw new InvalidArgumentError(`Cannot find payload ${JSON.stringify(payloadId.slice(0, 80))} in a payload directory: it is not a SHA-256 in hex`, {
+        hint: 'Only payloads made by "holdfast import" are kept in payload directories',
+      })
+    }
+    return join(this.path, payloadId.slice(0, 2), payloadId.slice(2))
+  }
+}
+
+/** Reads a regular file into one buffer, following no link. */
+async function readWhole(path: string): Promise<Uint8Array> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  try {
+    if (!(await handle.stat()).isFile()) throw new BackupIncompleteError(`Cannot read ${JSON.stringify(path)}: it is not a regular file`)
+    return await handle.readFile()
+  } finally {
+    await handle.close()
+  }
+}

@@ -1,0 +1,42 @@
+/** Which backup is meant by what was typed. */
+import { isBackupId } from '../util/backup-id.ts'
+import type { Destination, DestinationOptions } from '../contracts/destination.ts'
+import { InvalidArgumentError, ManifestMissingError } from '../errors/errors.ts'
+
+const ID_PREFIX = /^[0-9A-HJKMNP-TV-Z]{1,26}$/
+const MAX_SHOWN = 3
+const MAX_LISTED = 100
+
+/**
+ * The ID of the backup that `text` names: a whole ID, whether it is listed or not; the beginning of exactly one that is listed, in
+ * capitals or not; or `latest`, the greatest listed.
+ *
+ * Rejects with `invalid_argument` when the text can be no ID or begins several (which are in `details.matches`), and
+ * `manifest_missing` when it begins none.
+ */
+export async function resolveBackup(destination: Destination, text: string, options: DestinationOptions = {}): Promise<string> {
+  if (text === 'latest') return await latestBackup(destination, options)
+  const prefix = text.toUpperCase()
+  if (isBackupId(prefix)) return prefix
+  if (!ID_PREFIX.test(prefix)) {
+    throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text.slice(0, 64))} as a backup ID: it is not a ULID, nor the beginning of one`, {
+      hint: 'Give an ID from "holdfast list", the beginning of one, or "latest"',
+    })
+  }
+  const matches: string[] = []
+  for await (const backupId of destination.list(options)) if (backupId.startsWith(prefix)) matches.push(backupId)
+  const [match, second] = matches
+  if (match === undefined) throw new ManifestMissingError(`Cannot find a backup that begins with "${prefix}" at ${JSON.stringify(destination.url)}`)
+  if (second === undefined) return match
+  throw new InvalidArgumentError(`Cannot tell which backup "${prefix}" means: ${matches.length} begin with it`, {
+    hint: `Give more of the ID: ${matches.slice(0, MAX_SHOWN).join(', ')}${matches.length > MAX_SHOWN ? ', ...' : ''}`,
+    details: { matches: matches.slice(0, MAX_LISTED) },
+  })
+}
+
+async function latestBackup(destination: Destination, options: DestinationOptions): Promise<string> {
+  let latest: string | undefined
+  for await (const backupId of destination.list(options)) latest = backupId
+  if (latest !== undefined) return latest
+  throw new ManifestMissingError(`Cannot find a backup at ${JSON.stringify(destination.url)}: there is none`, { hint: 'Take one with "holdfast backup"' })
+}

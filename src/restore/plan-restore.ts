@@ -1,0 +1,93 @@
+/** Whether a backup can be restored into a store: found out before anything is touched. */
+import { checkBackupId } from '../util/backup-id.ts'
+import type { StoreKind } from '../contracts/backupable.ts'
+import type { Destination } from '../contracts/destination.ts'
+import {
+  BackupIncompleteError,
+  BackupUnsupportedError,
+  DestinationNoSpaceError,
+  SchemaVersionMismatchError,
+  StoreIdMismatchError,
+  StoreKindMismatchError,
+} from '../errors/errors.ts'
+import { type Manifest, parseManifest } from '../format/manifest.ts'
+import type { Engines, Swappable } from '../contracts/swappable.ts'
+
+export interface PrepareOptions {
+  readonly target: Swappable
+  readonly destination: Destination
+  readonly backupId: string
+  readonly allowStoreId?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface RestorePlan {
+  readonly manifest: Manifest
+  /** The ID that the store has afterwards: its own, or the backup's where there is no store yet. */
+  readonly storeId: string
+  readonly engines: Engines
+}
+
+/** Kinds whose records are the same, so that a backup of one restores into the other. */
+const ALIKE: ReadonlySet<StoreKind> = new Set(['memory', 'level'])
+
+/** An engine takes about the bytes of the stream, and while it is filled its log too. */
+const SPACE_FACTOR = 1.1
+
+export async function prepare({ target, destination, backupId, allowStoreId = false, signal }: PrepareOptions): Promise<RestorePlan> {
+  const manifest = parseManifest(await destination.manifest(checkBackupId(backupId), { signal }), backupId)
+  checkKind(manifest, target)
+  const targetId = await target.readStoreId()
+  checkStoreId(manifest, { targetId, allowStoreId })
+  await checkObjects(manifest, destination, signal)
+  await checkSpace(manifest, target)
+  return { manifest, storeId: targetId ?? manifest.storeId, engines: await target.engines() }
+}
+
+function checkKind({ backupId, storeKind, schemaVersion, encryption }: Manifest, target: Swappable): void {
+  if (storeKind !== target.kind && !(ALIKE.has(storeKind) && ALIKE.has(target.kind))) {
+    throw new StoreKindMismatchError(`Cannot restore backup ${backupId}: it is of a store of kind "${storeKind}", and the target is of kind "${target.kind}"`, {
+      details: { expected: target.kind, actual: storeKind },
+    })
+  }
+  if (schemaVersion !== target.schemaVersion) {
+    throw new SchemaVersionMismatchError(`Cannot restore backup ${backupId}: its records are of schema version ${schemaVersion}, and the target has ${target.schemaVersion}`, {
+      details: { expected: target.schemaVersion, actual: schemaVersion },
+    })
+  }
+  checkReadable({ backupId, encryption })
+}
+
+/** That it is not encrypted. */
+export function checkReadable({ backupId, encryption }: Pick<Manifest, 'backupId' | 'encryption'>): void {
+  if (encryption !== null) throw new BackupUnsupportedError(`Cannot restore backup ${backupId}: it is encrypted`)
+}
+
+/** That it is a backup of the target, or may be another store's. */
+export function checkStoreId({ backupId, storeId }: Manifest, { targetId, allowStoreId }: { readonly targetId: string | undefined; readonly allowStoreId: boolean }): void {
+  if (targetId === undefined || targetId === storeId || allowStoreId) return
+  throw new StoreIdMismatchError(`Cannot restore backup ${backupId}: it is of the store "${storeId}", and the target is "${targetId}"`, {
+    details: { expected: targetId, actual: storeId },
+  })
+}
+
+/** That its objects are there, of the sizes that the manifest says. */
+export async function checkObjects({ backupId, payload, payloadIds }: Manifest, destination: Destination, signal: AbortSignal | undefined): Promise<void> {
+  const { bytes } = await destination.stat(backupId, { signal })
+  for (const [object, expected] of [['payload', payload.bytes], ['payload-ids', payloadIds.bytes]] as const) {
+    const actual = bytes[object]
+    if (actual === expected) continue
+    const found = actual === undefined ? 'is missing' : `has ${actual} bytes`
+    throw new BackupIncompleteError(`Cannot restore backup ${backupId}: its ${object} ${found}, and the manifest says ${expected} bytes`, { details: { object, expected, actual } })
+  }
+}
+
+async function checkSpace({ backupId, payload }: Manifest, target: Swappable): Promise<void> {
+  const freeBytes = await target.freeBytes()
+  const neededBytes = Math.ceil(payload.bytes * SPACE_FACTOR)
+  if (freeBytes === undefined || freeBytes >= neededBytes) return
+  throw new DestinationNoSpaceError(`Cannot restore backup ${backupId}: the store's disk has ${freeBytes} bytes free, and about ${neededBytes} are needed`, {
+    hint: 'Free space on the disk of the store, then try again',
+    details: { freeBytes, neededBytes },
+  })
+}

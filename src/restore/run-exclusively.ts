@@ -1,0 +1,17 @@
+/** One restore, rollback or recovery at a time on one handle; other processes are kept out by the store's own lock. */
+import { RestoreInProgressError } from '../errors/errors.ts'
+import type { MetadataStore } from '../contracts/metadata-store.ts'
+import type { Swappable } from '../contracts/swappable.ts'
+
+const busy = new WeakSet<Swappable | MetadataStore>()
+
+/** Runs a task unless another runs on the same target: then it rejects with `restore_in_progress`. */
+export async function exclusively<T>(target: Swappable | MetadataStore, task: () => Promise<T>): Promise<T> {
+  if (busy.has(target)) throw new RestoreInProgressError('Cannot restore or roll back: another restore or rollback of the store is running')
+  busy.add(target)
+  try {
+    return await task()
+  } finally {
+    busy.delete(target)
+  }
+}

@@ -1,0 +1,113 @@
+/** Fills an empty database with many records, or leaves it empty. */
+import { messageOf } from '../../../errors/error-message.ts'
+import { CombinedError, DestinationNoSpaceError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { type KeyRange, type Value, dataRanges } from './key-spans.ts'
+import { isFullDisk } from './open-failure.ts'
+import type { RecordBatch } from './record-batches.ts'
+import type { LevelDatabase } from './text-database.ts'
+
+/** Whether a database holds no data; the store's own records do not count. */
+export async function isEmpty(db: LevelDatabase, ownKeys: KeyRange | undefined): Promise<boolean> {
+  for (const range of dataRanges(ownKeys)) {
+    const found = await reading(db.keys({ ...bounds(range), limit: 1 } as object).all())
+    if (found.length > 0) return false
+  }
+  return true
+}
+
+/** Removes all records but the store's own. */
+export async function removeData(db: LevelDatabase, ownKeys: KeyRange | undefined): Promise<void> {
+  for (const range of dataRanges(ownKeys)) await writing(() => db.clear(bounds(range)))
+}
+
+/** Runs `fill`; when it fails, runs `empty` before it rejects. */
+export async function fillOrEmpty(fill: () => Promise<void>, empty: () => Promise<void>): Promise<void> {
+  try {
+    await fill()
+  } catch (error) {
+    try {
+      await empty()
+    } catch (failure) {
+      throw new CombinedError(`${messageOf(error)}; and the store cannot be emptied again: ${messageOf(failure)}`, [error, failure])
+    }
+    throw error
+  }
+}
+
+/** Writes batches one after another, while the caller fills the next. */
+export class BatchRotation {
+  readonly #newBatch: () => RecordBatch
+  readonly #sync: boolean
+  readonly #all: RecordBatch[] = []
+  readonly #spare: RecordBatch[] = []
+  /** The newest is held back, for it may be the last. */
+  #held: RecordBatch | undefined
+  #written: Promise<void> = Promise.resolve()
+
+  /** With `sync`, each batch is durable before the next is written; the last one always is. */
+  constructor(newBatch: () => RecordBatch, { sync = false }: { readonly sync?: boolean | undefined } = {}) {
+    this.#newBatch = newBatch
+    this.#sync = sync
+  }
+
+  /** A batch to fill; give it back with `add`. */
+  spare(): RecordBatch {
+    const spare = this.#spare.pop()
+    if (spare !== undefined) return spare
+    const batch = this.#newBatch()
+    this.#all.push(batch)
+    return batch
+  }
+
+  /** Takes a filled batch; resolves when the next may be filled. */
+  async add(batch: RecordBatch): Promise<void> {
+    await this.#written
+    if (this.#held !== undefined) {
+      this.#written = this.#write(this.#held)
+      // Seen by the next call, or by `close`.
+      this.#written.catch(() => undefined)
+    }
+    this.#held = batch
+  }
+
+  async end(): Promise<void> {
+    await this.#written
+    if (this.#held !== undefined) await writing(() => this.#held?.write({ sync: true }))
+  }
+
+  /** Waits for what is being written. */
+  async close(): Promise<void> {
+    await Promise.allSettled([this.#written])
+    await Promise.all(this.#all.map((batch) => batch.close()))
+  }
+
+  async #write(batch: RecordBatch): Promise<void> {
+    await writing(() => batch.write({ sync: this.#sync }))
+    this.#spare.push(batch)
+  }
+}
+
+/** As options of abstract-level: text where both ends are, which databases that store text need, and bytes otherwise. */
+function bounds({ gte, lt }: KeyRange): object {
+  const isText = typeof (gte ?? '') === 'string' && typeof (lt ?? '') === 'string'
+  const asKey = (end: Value): Value => (isText ? end : Buffer.from(end))
+  return { ...(gte === undefined ? {} : { gte: asKey(gte) }), ...(lt === undefined ? {} : { lt: asKey(lt) }), keyEncoding: isText ? 'utf8' : 'buffer' }
+}
+
+async function reading<T>(result: Promise<T>): Promise<T> {
+  try {
+    return await result
+  } catch (error) {
+    throw new StoreUnavailableError(`Cannot read the store: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+async function writing(write: () => Promise<void> | undefined): Promise<void> {
+  try {
+    await write()
+  } catch (error) {
+    const message = `Cannot write to the store: ${messageOf(error)}`
+    if (isFullDisk(message)) throw new DestinationNoSpaceError(message, { cause: error })
+    throw new StoreUnavailableError(message, { cause: error })
+  }
+}

@@ -1,0 +1,45 @@
+/** What errors mean to the user of a home: of opening a LevelDB in it, and of each step of work on it. */
+import { messageOf } from '../../../errors/error-message.ts'
+import { DestinationNoSpaceError, type HoldfastError, StoreNotDrainedError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
+import { isSystemError } from '../../../util/files.ts'
+
+/** What an error of opening a LevelDB at a path means to its user. */
+export function openFailure(path: string, error: unknown): HoldfastError {
+  if (isHoldfastError(error)) return error
+  const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  if (codeOf(reason) === 'LEVEL_LOCKED') {
+    return new StoreNotDrainedError(`Cannot open "${path}": another process has it open`, { cause: error })
+  }
+  const text = messageOf(reason)
+  if (isFullDisk(text)) return new DestinationNoSpaceError(`Cannot open "${path}": ${text}`, { cause: error })
+  return new StoreUnavailableError(`Cannot open "${path}": ${text}`, { cause: error, hint: hintFor(codeOf(reason)) })
+}
+
+function hintFor(code: unknown): string | undefined {
+  return code === 'LEVEL_CORRUPTION' ? 'The engine is damaged; restore a backup into the store' : undefined
+}
+
+/** LevelDB tells a full disk by its message only. */
+export function isFullDisk(message: string): boolean {
+  return /No space left on device|Disk quota exceeded/i.test(message)
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined
+}
+
+/** What an error of the file system in a step on a home means to its user. */
+function stepFailure(verb: string, path: string, error: unknown): HoldfastError {
+  if (isHoldfastError(error)) return error
+  const message = `Cannot ${verb} the store at "${path}": ${messageOf(error)}`
+  return isSystemError(error, 'ENOSPC', 'EDQUOT') ? new DestinationNoSpaceError(message, { cause: error }) : new StoreUnavailableError(message, { cause: error })
+}
+
+/** Runs one step of work on a home; what fails says which. */
+export async function inStep<T>(home: string, verb: string, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step()
+  } catch (error) {
+    throw stepFailure(verb, home, error)
+  }
+}

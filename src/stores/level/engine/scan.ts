@@ -1,0 +1,239 @@
+/** Reads a whole database in key order, from one view, and cuts it into frames of records. */
+import { messageOf } from '../../../errors/error-message.ts'
+import { RecordInvalidError } from '../../../errors/errors.ts'
+import { type IdList, checkPayloadId, listOf } from '../../../payload-ids/id-list.ts'
+import { type Allocate, MAX_STORED_BYTES } from '../../../format/frame.ts'
+import { type StoredRecord, columnsOf, encodeRecords } from '../../../format/records.ts'
+import { type KeySpan, type Value, FOREIGN_SPAN, OWN_SPAN, SpanCursor, isBefore, nameOfKey } from './key-spans.ts'
+import type { FrameCounter } from './payload-id-counter.ts'
+import type { StoreView } from './store-view.ts'
+
+export { type RecordEncoding, StoreView } from './store-view.ts'
+
+/** The payload IDs that a record refers to; may throw when the record cannot be decoded. `section` is the name of the record's section. */
+export type PayloadIdExtractor = (key: never, value: never, section: string) => Iterable<string>
+
+export interface ScanOptions {
+  readonly spans: readonly KeySpan[]
+  readonly payloadIdsOf: PayloadIdExtractor
+  /** Sees every frame. @default none */
+  readonly counter?: FrameCounter | undefined
+}
+
+/** A frame of records of one section, encoded but not sealed, and the payload IDs that they refer to. */
+export interface ScannedFrame {
+  readonly section: number
+  readonly records: number
+  readonly frame: Buffer
+  readonly payloadIds: readonly IdList[]
+}
+
+/** What a scan is for. */
+export interface ScanTarget {
+  /** Takes one frame; the scan waits for it. */
+  writeFrame(frame: ScannedFrame): Promise<void>
+  /** Called between batches: a chance to yield, or to end the scan by throwing. */
+  checkpoint(): Promise<void> | void
+  /** Where the memory of frames comes from. @default fresh memory */
+  readonly allocate?: Allocate | undefined
+}
+
+/** The most records of a frame. */
+export const FRAME_RECORDS = 1000
+/** The characters of text, or bytes, after which a frame ends. */
+const FRAME_LENGTH = 1024 * 1024
+/** What a frame holds, less what its encoding adds to one record. */
+const MAX_RECORD_BYTES = MAX_STORED_BYTES - 64
+/** How many payload IDs are packed at once. */
+const PACKED_IDS = 4096
+/** How many keys of undecodable records an error names. */
+const MAX_NAMED_RECORDS = 20
+const REPLACEMENT = '\ufffd'
+
+/**
+ * Reads every record of a view. A record that cannot be decoded, is no valid text, or belongs to no section ends the scan
+ * with `record_invalid`, once all such records have been counted.
+ */
+export async function scan(view: StoreView, target: ScanTarget, options: ScanOptions): Promise<void> {
+  const frames = new FrameCutter(view, target, options)
+  let ahead = view.next()
+  for (;;) {
+    const records = await ahead
+    if (records.length === 0) break
+    // Asked for before these are worked on: the database reads while this thread encodes.
+    ahead = view.next()
+    // Seen by the next turn, unless this one throws.
+    ahead.catch(() => undefined)
+    await target.checkpoint()
+    frames.add(records)
+    await frames.write()
+  }
+  await frames.end()
+}
+
+class Frame {
+  readonly section: number
+  readonly name: string
+  readonly records: StoredRecord[] = []
+  /** Characters of text, or bytes. */
+  length = 0
+  readonly payloadIds: string[] = []
+  /** Keys that are not in the frame, by the number of the record that they come right before. */
+  readonly keysBetween: Map<number, Value | undefined>
+
+  constructor({ section, name }: KeySpan, before: Value | undefined) {
+    this.section = section
+    this.name = name
+    this.keysBetween = new Map([[0, before]])
+  }
+}
+
+class FrameCutter {
+  readonly #view: StoreView
+  readonly #target: ScanTarget
+  readonly #payloadIdsOf: (key: Value, value: Value, section: string) => Iterable<string>
+  readonly #counter: FrameCounter | undefined
+  readonly #cursor: SpanCursor
+  readonly #invalid = new InvalidRecords()
+  readonly #full: Frame[] = []
+  #frame: Frame | undefined
+  #lastKey: Value | undefined
+
+  constructor(view: StoreView, target: ScanTarget, { spans, payloadIdsOf, counter }: ScanOptions) {
+    this.#view = view
+    this.#target = target
+    this.#payloadIdsOf = payloadIdsOf as (key: Value, value: Value, section: string) => Iterable<string>
+    this.#counter = counter
+    this.#cursor = new SpanCursor(spans)
+  }
+
+  add(records: readonly StoredRecord[]): void {
+    const last = records.at(-1)
+    const first = records[0]
+    if (first === undefined || last === undefined) return
+    // Nearly always all records of a batch are in one span, which its ends tell.
+    let span = this.#cursor.of(first[0])
+    const isOneSpan = isBefore(last[0], span)
+    for (const record of records) {
+      if (!isOneSpan) span = this.#cursor.of(record[0])
+      if (span.section === OWN_SPAN) this.#frame?.keysBetween.set(this.#frame.records.length, record[0])
+      else this.#addRecord(record, span)
+      this.#lastKey = record[0]
+    }
+  }
+
+  async write(): Promise<void> {
+    for (const frame of this.#full) {
+      const { section, name, records } = frame
+      const payloadIds = this.#packed(frame)
+      const encoded = encodeRecords(records, this.#target.allocate)
+      if (encoded.includes(REPLACEMENT)) await this.#checkText(frame)
+      // What was written is worthless once a record was invalid; the rest is read only to count.
+      if (this.#invalid.count > 0) continue
+      this.#counter?.add({ name, records, columns: () => columnsOf(encoded, records.length) })
+      await this.#target.writeFrame({ section, records: records.length, frame: encoded, payloadIds })
+    }
+    this.#full.length = 0
+  }
+
+  async end(): Promise<void> {
+    this.#endFrame()
+    await this.write()
+    this.#invalid.check()
+  }
+
+  #addRecord(record: StoredRecord, span: KeySpan): void {
+    const [key, value] = record
+    if (span.section === FOREIGN_SPAN) return this.#invalid.add(key, new TypeError('The key is in no section'))
+    const length = key.length + value.length
+    if (length > FRAME_LENGTH) {
+      // A frame of its own, as a frame has a limit too.
+      this.#endFrame()
+      if (byteLength(key) + byteLength(value) > MAX_RECORD_BYTES) return this.#invalid.add(key, new TypeError('It is larger than a frame can be'))
+    }
+    if (this.#frame?.section !== span.section) this.#endFrame()
+    const frame = (this.#frame ??= new Frame(span, this.#lastKey))
+    try {
+      // Not by a spread: a record may refer to more than a call takes arguments.
+      for (const payloadId of listed(this.#payloadIdsOf(key, value, span.name))) {
+        if (typeof payloadId !== 'string') throw new TypeError('A payload ID is a text')
+        frame.payloadIds.push(payloadId)
+      }
+    } catch (error) {
+      this.#invalid.add(key, error)
+      return
+    }
+    frame.records.push(record)
+    frame.length += length
+    if (frame.records.length === FRAME_RECORDS || frame.length > FRAME_LENGTH) this.#endFrame()
+  }
+
+  #endFrame(): void {
+    if (this.#frame !== undefined && this.#frame.records.length > 0) this.#full.push(this.#frame)
+    this.#frame = undefined
+  }
+
+  #packed({ payloadIds, records, name }: Frame): IdList[] {
+    const lists: IdList[] = []
+    try {
+      for (let from = 0; from < payloadIds.length; from += PACKED_IDS) lists.push(listOf(payloadIds.slice(from, from + PACKED_IDS)))
+    } catch {
+      // One of them is no payload ID: now one by one, to tell which records have such.
+      for (const [key, value] of records) this.#try(key, () => [...this.#payloadIdsOf(key, value, name)].forEach(checkPayloadId))
+    }
+    return lists
+  }
+
+  #try(key: Value, task: () => void): void {
+    try {
+      task()
+    } catch (error) {
+      this.#invalid.add(key, error)
+    }
+  }
+
+  /** Looks at the bytes of records whose text has a replacement character: it may be theirs, or stand for what is no text. */
+  async #checkText({ records, keysBetween }: Frame): Promise<void> {
+    for (const [index, record] of records.entries()) {
+      if (!hasReplacement(record[0]) && !hasReplacement(record[1])) continue
+      const after = keysBetween.has(index) ? keysBetween.get(index) : records[index - 1]?.[0]
+      if (!(await this.#view.isExact(record, after))) this.#invalid.add(record[0], new TypeError('The record is not valid UTF-8'))
+    }
+  }
+}
+
+/** What an extractor returned; a text is iterable too, and its letters are no payload IDs. */
+function listed(payloadIds: Iterable<string>): Iterable<string> {
+  if (typeof payloadIds === 'string') throw new TypeError('payloadIds returned a text, not a list of payload IDs')
+  return payloadIds
+}
+
+class InvalidRecords {
+  count = 0
+  readonly #keys: string[] = []
+  #firstError: unknown
+
+  add(key: Value, error: unknown): void {
+    if (this.count === 0) this.#firstError = error
+    if (this.count < MAX_NAMED_RECORDS) this.#keys.push(nameOfKey(key))
+    this.count++
+  }
+
+  check(): void {
+    if (this.count === 0) return
+    const first = this.#keys[0] ?? ''
+    const which = this.count === 1 ? `record ${JSON.stringify(first)}` : `${this.count} records, the first of them ${JSON.stringify(first)}`
+    throw new RecordInvalidError(`Cannot back up ${which}: ${messageOf(this.#firstError)}`, {
+      cause: this.#firstError,
+      details: { key: first, keys: this.#keys, count: this.count },
+    })
+  }
+}
+
+function byteLength(value: Value): number {
+  return typeof value === 'string' ? Buffer.byteLength(value) : value.byteLength
+}
+
+function hasReplacement(value: Value): boolean {
+  return typeof value === 'string' && value.includes(REPLACEMENT)
+}

@@ -1,0 +1,83 @@
+/** One instant of a database, read from start to end. */
+import { isUtf8 } from 'node:buffer'
+import { messageOf } from '../../../errors/error-message.ts'
+import { StoreUnavailableError } from '../../../errors/errors.ts'
+import type { StoredRecord } from '../../../format/records.ts'
+import type { Value } from './key-spans.ts'
+import type { LevelDatabase } from './text-database.ts'
+
+/** Which parts of a record are read as text. */
+export interface RecordEncoding {
+  readonly textKeys: boolean
+  readonly textValues: boolean
+}
+
+/** How many records are read at a time: few enough that a server's own reads and writes never wait long for a thread of the pool. */
+const BATCH_RECORDS = 250
+/** More than the text of a frame takes, so that every database gives the same frames. */
+const BATCH_BYTES: number = 4 * 1024 * 1024
+
+/** Decodes UTF-8 exactly as it is; the one of abstract-level drops a leading byte order mark from databases that keep views. */
+const EXACT_TEXT = {
+  name: 'holdfast-text',
+  format: 'buffer',
+  encode: (text: string): Buffer => Buffer.from(text),
+  decode: (bytes: Buffer): string => bytes.toString(),
+} as const
+
+export class StoreView {
+  readonly openedAtMs: number
+  readonly #db: LevelDatabase
+  readonly #snapshot: ReturnType<LevelDatabase['snapshot']> | undefined
+  readonly #iterator: ReturnType<LevelDatabase['iterator']>
+
+  /** Opens the view at once, without waiting for anything. */
+  constructor(db: LevelDatabase, { textKeys, textValues }: RecordEncoding) {
+    this.#db = db
+    const text = db.keyEncoding('utf8').format === 'utf8' ? 'utf8' : EXACT_TEXT
+    this.#snapshot = db.supports.explicitSnapshots ? db.snapshot() : undefined
+    this.openedAtMs = Date.now()
+    this.#iterator = db.iterator({
+      snapshot: this.#snapshot,
+      keyEncoding: textKeys ? text : 'buffer',
+      valueEncoding: textValues ? text : 'buffer',
+      highWaterMarkBytes: BATCH_BYTES,
+    } as object)
+  }
+
+  /** The next records; none at the end. */
+  async next(): Promise<readonly StoredRecord[]> {
+    try {
+      return (await this.#iterator.nextv(BATCH_RECORDS)) as readonly StoredRecord[]
+    } catch (error) {
+      throw new StoreUnavailableError(`Cannot read the store: ${messageOf(error)}`, { cause: error })
+    }
+  }
+
+  /** Whether the text of a record gives its very bytes again. `after` is the key before it. */
+  async isExact(record: StoredRecord, after: Value | undefined): Promise<boolean> {
+    const range = after === undefined ? {} : { gt: typeof after === 'string' ? Buffer.from(after) : after }
+    const iterator = this.#db.iterator<Buffer, Buffer>({
+      ...range,
+      snapshot: this.#snapshot,
+      limit: 1,
+      keyEncoding: 'buffer',
+      valueEncoding: 'buffer',
+    } as object)
+    try {
+      const stored = await iterator.next()
+      return stored !== undefined && isSame(stored[0], record[0]) && isSame(stored[1], record[1])
+    } finally {
+      await iterator.close()
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#iterator.close()
+    await this.#snapshot?.close()
+  }
+}
+
+function isSame(bytes: Buffer, value: Value): boolean {
+  return typeof value === 'string' ? isUtf8(bytes) && bytes.toString() === value : bytes.equals(value)
+}

@@ -1,0 +1,214 @@
+/** An abstract-level database as the metadata store uses it: text in, text out, and the store's own errors. */
+import type { AbstractLevel, AbstractSnapshot } from 'abstract-level'
+import { messageOf } from '../../../errors/error-message.ts'
+import { BackupUnsupportedError, StoreNotDrainedError, StoreUnavailableError } from '../../../errors/errors.ts'
+import type { KeyRange } from '../store/keys.ts'
+
+/** Any abstract-level database with explicit snapshots, whatever its own encodings. */
+// eslint-disable-next-line typescript/no-explicit-any -- the formats and defaults of the database do not matter here
+export type LevelDatabase = AbstractLevel<any, any, any>
+
+export interface RangeReadOptions {
+  /** How many records to read at a time. @default 256 */
+  readonly pageSize?: number | undefined
+}
+
+/** Something records can be read from: the database now, a snapshot, or a transaction. */
+export interface Reader {
+  get(key: string): Promise<string | undefined>
+  /** The records of a range in key order; leaving the loop frees what it holds. */
+  range(range: KeyRange, options?: RangeReadOptions): AsyncIterable<readonly [string, string]>
+}
+
+/** A reader that can be told to stay at one instant for a while. */
+export interface Source extends Reader {
+  /** Calls `read` with the records as they are at this moment; the view ends when the promise settles. */
+  view<T>(read: (view: Reader) => Promise<T>): Promise<T>
+  /** The same for reading on and on: the view ends when the loop is left. */
+  viewEach<T>(read: (view: Reader) => AsyncIterable<T>): AsyncIterable<T>
+}
+
+/** What to write: a value, or `undefined` to delete the record. */
+export type Changes = ReadonlyMap<string, string | undefined>
+
+const PAGE_SIZE = 256
+const TEXT = { keyEncoding: 'utf8', valueEncoding: 'utf8' } as const
+
+export class TextDatabase implements Source {
+  readonly #db: LevelDatabase
+
+  constructor(db: LevelDatabase) {
+    this.#db = db
+  }
+
+  /** Opens the database where that has not been done. `store_not_drained` when another process has it. */
+  async open(): Promise<void> {
+    if (!this.#db.supports.explicitSnapshots) {
+      throw new BackupUnsupportedError('Cannot keep a metadata store in a database that has no explicit snapshots')
+    }
+    try {
+      await this.#db.open()
+    } catch (error) {
+      if (isLocked(error)) throw new StoreNotDrainedError('Cannot open the metadata store: another process has it open', { cause: error })
+      throw unavailable('open', error)
+    }
+  }
+
+  async get(key: string): Promise<string | undefined> {
+    return await get(this.#db, key, undefined)
+  }
+
+  async getMany(keys: readonly string[]): Promise<readonly (string | undefined)[]> {
+    try {
+      return await this.#db.getMany<string, string>([...keys], TEXT)
+    } catch (error) {
+      throw unavailable('read', error)
+    }
+  }
+
+  range(range: KeyRange, options?: RangeReadOptions): AsyncIterable<readonly [string, string]> {
+    return readRange(this.#db, range, options)
+  }
+
+  async view<T>(read: (view: Reader) => Promise<T>): Promise<T> {
+    const snapshot = this.snapshot()
+    try {
+      return await read(snapshot)
+    } finally {
+      await snapshot.close()
+    }
+  }
+
+  async *viewEach<T>(read: (view: Reader) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+    const snapshot = this.snapshot()
+    try {
+      yield* read(snapshot)
+    } finally {
+      await snapshot.close()
+    }
+  }
+
+  /** The database as it is at this moment. Close it. */
+  snapshot(): DatabaseSnapshot {
+    try {
+      return new DatabaseSnapshot(this.#db, this.#db.snapshot())
+    } catch (error) {
+      throw unavailable('read', error)
+    }
+  }
+
+  /** Whether there is any record, in whatever section. */
+  async isEmpty(): Promise<boolean> {
+    try {
+      return (await this.#db.keys<string>({ keyEncoding: 'utf8', limit: 1 }).all()).length === 0
+    } catch (error) {
+      throw unavailable('read', error)
+    }
+  }
+
+  /** Writes all or nothing; with `sync`, resolves when a power cut can no longer take it back. */
+  async write(changes: Changes, options: { readonly sync: boolean }): Promise<void> {
+    try {
+      const batch = this.#db.batch()
+      try {
+        for (const [key, value] of changes) {
+          if (value === undefined) batch.del(key, TEXT)
+          else batch.put(key, value, TEXT)
+        }
+      } catch (error) {
+        await batch.close()
+        throw error
+      }
+      await batch.write({ sync: options.sync } as object)
+    } catch (error) {
+      throw unavailable('write', error)
+    }
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#db.close()
+    } catch (error) {
+      throw unavailable('close', error)
+    }
+  }
+}
+
+/** One instant of a database; every view of it is of the same. */
+export class DatabaseSnapshot implements Source {
+  readonly #db: LevelDatabase
+  readonly #snapshot: AbstractSnapshot
+
+  constructor(db: LevelDatabase, snapshot: AbstractSnapshot) {
+    this.#db = db
+    this.#snapshot = snapshot
+  }
+
+  async get(key: string): Promise<string | undefined> {
+    return await get(this.#db, key, this.#snapshot)
+  }
+
+  range(range: KeyRange, options?: RangeReadOptions): AsyncIterable<readonly [string, string]> {
+    return readRange(this.#db, range, { ...options, snapshot: this.#snapshot })
+  }
+
+  async view<T>(read: (view: Reader) => Promise<T>): Promise<T> {
+    return await read(this)
+  }
+
+  viewEach<T>(read: (view: Reader) => AsyncIterable<T>): AsyncIterable<T> {
+    return read(this)
+  }
+
+  /** Waits for reads under way. Idempotent. */
+  async close(): Promise<void> {
+    await this.#snapshot.close()
+  }
+}
+
+async function get(db: LevelDatabase, key: string, snapshot: AbstractSnapshot | undefined): Promise<string | undefined> {
+  try {
+    return await db.get<string, string>(key, { ...TEXT, snapshot })
+  } catch (error) {
+    throw unavailable('read', error)
+  }
+}
+
+async function* readRange(
+  db: LevelDatabase,
+  { gte, lt }: KeyRange,
+  { snapshot, pageSize = PAGE_SIZE }: RangeReadOptions & { readonly snapshot?: AbstractSnapshot } = {},
+): AsyncGenerator<readonly [string, string], void, undefined> {
+  const iterator = openIterator(db, { gte, lt, snapshot, ...TEXT })
+  try {
+    for (;;) {
+      const page = await iterator.nextv(pageSize).catch((error: unknown) => {
+        throw unavailable('read', error)
+      })
+      if (page.length === 0) return
+      yield* page
+    }
+  } finally {
+    await iterator.close()
+  }
+}
+
+function openIterator(db: LevelDatabase, options: object): ReturnType<typeof db.iterator<string, string>> {
+  try {
+    return db.iterator<string, string>(options)
+  } catch (error) {
+    throw unavailable('read', error)
+  }
+}
+
+function isLocked(error: unknown): boolean {
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    if ('code' in cause && cause.code === 'LEVEL_LOCKED') return true
+  }
+  return false
+}
+
+function unavailable(verb: string, cause: unknown): StoreUnavailableError {
+  const reason = messageOf(cause)
+  return new StoreUnavailableError(`Cannot ${verb} the metadata store: ${reason}`, { cause })
+}

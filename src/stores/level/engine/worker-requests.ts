@@ -1,0 +1,28 @@
+/** What the worker threads of a level store are asked for: their `workerData`. */
+import type { StoreKind } from '../../../contracts/backupable.ts'
+import type { KeyRange, Section } from './key-spans.ts'
+import type { RecordEncoding } from './store-view.ts'
+
+/** How a worker opens the database, and what is where in it. */
+export interface WorkerStore {
+  /** The very text that the calling thread opened the database with: the binding finds the open handle by it. */
+  readonly location: string
+  readonly sections: readonly Section[]
+  readonly ownKeys: KeyRange | undefined
+}
+
+export interface SnapshotRequest extends WorkerStore {
+  readonly encoding: RecordEncoding
+  /** URL of the module that exports `payloadIds`. */
+  readonly payloadIdsModule: string
+  readonly storeKind: StoreKind
+  readonly storeId: string
+  readonly schemaVersion: number
+  readonly spillDirectory: string | undefined
+}
+
+export interface RestoreRequest extends WorkerStore {
+  readonly accepts: readonly StoreKind[]
+  readonly storeKind: StoreKind
+  readonly schemaVersion: number
+}

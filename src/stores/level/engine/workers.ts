@@ -1,0 +1,93 @@
+/** Snapshots and restores in a worker thread, as the calling thread sees them. */
+import type { SnapshotProgress, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
+import { BackupUnsupportedError, StoreUnavailableError } from '../../../errors/errors.ts'
+import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
+import type { Interrupt } from '../../../util/interrupt.ts'
+import { WorkerLink } from '../../worker/worker-link.ts'
+import type { FromRestoreWorker, FromSnapshotWorker } from '../../worker/worker-messages.ts'
+import { receiveSnapshot, sendSnapshot } from '../../worker/worker-transfer.ts'
+import type { KeyRange, Section } from './key-spans.ts'
+import type { RecordEncoding } from './store-view.ts'
+import type { LevelDatabase } from './text-database.ts'
+import type { RestoreRequest, SnapshotRequest } from './worker-requests.ts'
+
+interface StoreOptions {
+  readonly sections: readonly Section[]
+  readonly ownKeys: KeyRange | undefined
+  readonly storeKind: StoreKind
+  readonly schemaVersion: number
+  readonly interrupt: Interrupt
+  readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
+}
+
+export interface WorkerSnapshotOptions extends StoreOptions {
+  readonly storeId: string
+  readonly encoding: RecordEncoding
+  readonly payloadIdsModule: string
+  readonly spillDirectory: string | undefined
+}
+
+export interface WorkerRestoreOptions extends StoreOptions {
+  readonly accepts: readonly StoreKind[]
+}
+
+/** Runs `writeSnapshot` in a worker, whose chunks are written to the sink here. */
+export async function snapshotInWorker(db: LevelDatabase, sink: SnapshotSink, options: WorkerSnapshotOptions): Promise<PayloadIdSet> {
+  const { interrupt, onProgress, ...given } = options
+  const { sections, ownKeys, storeKind, storeId, schemaVersion, encoding, payloadIdsModule, spillDirectory } = given
+  const location = await locationOf(db)
+  const request: SnapshotRequest = { location, sections, ownKeys, storeKind, storeId, schemaVersion, encoding, payloadIdsModule, spillDirectory }
+  const url = new URL('./snapshot-worker.js', import.meta.url)
+  return await withWorker<FromSnapshotWorker, PayloadIdSet>(db, { url, request, name: 'holdfast-snapshot', interrupt }, (link) =>
+    receiveSnapshot(link, sink, onProgress),
+  )
+}
+
+/** Runs `readSnapshot` in a worker, fed from the source here. */
+export async function restoreInWorker(db: LevelDatabase, source: SnapshotSource, options: WorkerRestoreOptions): Promise<void> {
+  const { sections, ownKeys, storeKind, accepts, schemaVersion, interrupt, onProgress } = options
+  const location = await locationOf(db)
+  const request: RestoreRequest = { location, sections, ownKeys, storeKind, accepts, schemaVersion }
+  const url = new URL('./restore-worker.js', import.meta.url)
+  await withWorker<FromRestoreWorker, void>(db, { url, request, name: 'holdfast-restore', interrupt }, (link) => sendSnapshot(link, source, { onProgress }))
+}
+
+interface WorkerStart {
+  readonly url: URL
+  readonly request: SnapshotRequest | RestoreRequest
+  readonly name: string
+  readonly interrupt: Interrupt
+}
+
+/** Starts a worker, talks to it, and has it gone before the result is. Closing the database ends the worker first. */
+async function withWorker<Received extends { readonly type: string }, T>(
+  db: LevelDatabase,
+  { url, request, name, interrupt }: WorkerStart,
+  talk: (link: WorkerLink<Received>) => Promise<T>,
+): Promise<T> {
+  // Closed meanwhile, the worker would open it anew, in nobody's care.
+  if (db.status !== 'open') throw new StoreUnavailableError('Cannot use the store: its database is not open')
+  const link = new WorkerLink<Received>(url, request, { name, interrupt })
+  // The worker uses the very LevelDB of this handle, and its block cache: it must be done before they go.
+  const close = async (): Promise<void> => {
+    interrupt.fail(new StoreUnavailableError('Cannot go on: the database is being closed'))
+    await link.close()
+  }
+  const resource = { close, [Symbol.asyncDispose]: close }
+  db.attachResource(resource)
+  try {
+    return await talk(link)
+  } finally {
+    await link.close()
+    db.detachResource(resource)
+  }
+}
+
+/** Where the database is, once it is certain that a worker of this copy of classic-level can find its open handle. */
+async function locationOf(db: LevelDatabase): Promise<string> {
+  const { ClassicLevel } = await import('classic-level')
+  if (db instanceof ClassicLevel) return db.location
+  throw new BackupUnsupportedError('Cannot use a worker thread for a database that is not of the classic-level which Holdfast loads', {
+    hint: 'Install one version of classic-level, or leave out the option "multithreading"',
+  })
+}

@@ -1,0 +1,80 @@
+/** The two small files of a home: which engine is live, and what a restore was about to do. Pure. */
+import { isBackupId } from '../../../util/backup-id.ts'
+import type { RestoreJournal } from '../../../contracts/swappable.ts'
+
+/** Names within the directory of a home. */
+export const POINTER_FILE = 'holdfast.json'
+export const JOURNAL_FILE = 'restore.json'
+export const ENGINES_DIRECTORY = 'engines'
+export const LOCK_DIRECTORY = 'holdfast.lock'
+/** Not the home's: where the command line keeps the store's catalog, which may be there before the store. */
+export const CATALOG_DIRECTORY = 'catalog'
+
+/** The engine whose files are in the home's own directory: a plain LevelDB that was adopted. */
+export const ADOPTED_ENGINE = '.'
+
+/** The most bytes either file may have. */
+export const MAX_HOME_FILE_BYTES: number = 4 * 1024
+
+const FORMAT = 1
+const STORE_ID = /^[!-~]{1,64}$/
+
+/** What a home serves. A home that has no store yet has neither ID nor engine. */
+export interface HomePointer {
+  readonly storeId?: string | undefined
+  readonly engine?: string | undefined
+  readonly previous?: string | undefined
+}
+
+/** Whether a text can name an engine: a ULID, or the adopted one. */
+export function isEngineName(text: unknown): text is string {
+  return typeof text === 'string' && (text === ADOPTED_ENGINE || isBackupId(text))
+}
+
+export function encodePointer({ storeId, engine, previous }: HomePointer): Uint8Array {
+  return encode({ format: FORMAT, storeId, engine, previous })
+}
+
+/** Throws with the reason when the bytes break a rule. */
+export function parsePointer(bytes: Uint8Array): HomePointer {
+  const { storeId, engine, previous } = parse(bytes, ['storeId', 'engine', 'previous'])
+  if (storeId !== undefined && !isStoreId(storeId)) throw new Error('"storeId" is not a store ID')
+  if (engine !== undefined && !isEngineName(engine)) throw new Error('"engine" is not the name of an engine')
+  if (previous !== undefined && !isEngineName(previous)) throw new Error('"previous" is not the name of an engine')
+  if ((engine === undefined) !== (storeId === undefined)) throw new Error('"engine" and "storeId" go together')
+  if (previous !== undefined && (engine === undefined || previous === engine)) throw new Error('"previous" is not another engine')
+  return { storeId, engine, previous }
+}
+
+export function encodeJournal({ restoreId, backupId, from, to, startedAtMs }: RestoreJournal): Uint8Array {
+  return encode({ format: FORMAT, restoreId, backupId, from, to, startedAtMs })
+}
+
+/** Throws with the reason when the bytes break a rule. */
+export function parseJournal(bytes: Uint8Array): RestoreJournal {
+  const { restoreId, backupId, from, to, startedAtMs } = parse(bytes, ['restoreId', 'backupId', 'from', 'to', 'startedAtMs'])
+  if (typeof restoreId !== 'string' || !isBackupId(restoreId)) throw new Error('"restoreId" is not a ULID')
+  if (backupId !== undefined && (typeof backupId !== 'string' || !isBackupId(backupId))) throw new Error('"backupId" is not a ULID')
+  if (from !== undefined && !isEngineName(from)) throw new Error('"from" is not the name of an engine')
+  if (!isEngineName(to) || to === from) throw new Error('"to" is not the name of another engine')
+  if (typeof startedAtMs !== 'number' || !Number.isSafeInteger(startedAtMs)) throw new Error('"startedAtMs" is not a time')
+  return { restoreId, backupId, from, to, startedAtMs }
+}
+
+function isStoreId(value: unknown): value is string {
+  return typeof value === 'string' && STORE_ID.test(value)
+}
+
+function encode(record: Readonly<Record<string, unknown>>): Uint8Array {
+  return Buffer.from(`${JSON.stringify(record, null, 2)}\n`)
+}
+
+function parse(bytes: Uint8Array, keys: readonly string[]): Readonly<Record<string, unknown>> {
+  const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error('it is not a JSON object')
+  const record = value as Readonly<Record<string, unknown>>
+  if (record['format'] !== FORMAT) throw new Error(`its format is ${JSON.stringify(record['format'])}, not ${FORMAT}`)
+  const unknown = Object.keys(record).find((key) => key !== 'format' && !keys.includes(key))
+  if (unknown !== undefined) throw new Error(`it has the unknown field ${JSON.stringify(unknown)}`)
+  return record
+}

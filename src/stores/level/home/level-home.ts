@@ -1,0 +1,334 @@
+/** The directory of a LevelDB metadata store: a pointer to the live engine, the engines, a journal and a lock. */
+import { dirname, join, resolve } from 'node:path'
+import { newBackupId } from '../../../util/backup-id.ts'
+import { InternalError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { type FileInfo, type Files, isSystemError, nodeFiles, removeIfThere, removeTree, replaceFile, syncTree } from '../../../util/files.ts'
+import { checkServes } from '../../../metadata/check-store.ts'
+import type { EngineHome } from '../../../metadata/live-metadata-store.ts'
+import type { MetadataStore } from '../../../contracts/metadata-store.ts'
+import { recover } from '../../../restore/recover.ts'
+import type { Engines, RestoreJournal, SideEngine } from '../../../contracts/swappable.ts'
+import { andAlso } from '../../../errors/clean-up.ts'
+import {
+  ADOPTED_ENGINE,
+  ENGINES_DIRECTORY,
+  JOURNAL_FILE,
+  LOCK_DIRECTORY,
+  POINTER_FILE,
+  encodePointer,
+  isEngineName,
+} from './home-files.ts'
+import { type HomeLock, lockHome } from './home-lock.ts'
+import { HomeRecords } from './home-records.ts'
+import { adoptedFiles, surveyHome } from './home-survey.ts'
+import { type LevelEngines, type LevelEnginesOptions, levelEngines } from './level-engines.ts'
+import { OpenEngines } from './open-engines.ts'
+import { inStep } from '../engine/open-failure.ts'
+import { SCHEMA_VERSION } from '../store/records.ts'
+
+export interface LevelHomeOptions extends LevelEnginesOptions {
+  /** Whether a plain LevelDB directory, made without a home, may become one: its files stay where they are. @default false */
+  readonly adopt?: boolean | undefined
+  /** Called with what could not be cleaned up and does no harm. @default process.emitWarning */
+  readonly onWarning?: ((warning: Error) => void) | undefined
+  /** The file system. @default nodeFiles */
+  readonly files?: Files | undefined
+  /** How engines are opened. @default metadata stores in classic-level */
+  readonly engines?: LevelEngines | undefined
+}
+
+/**
+ * Opens the home at a path, for restoring into it or rolling it back without a server. The live engine may be damaged, and the path may
+ * not exist: it is made by the first restore. An interrupted restore is completed or undone, and what it left over is removed.
+ *
+ * `store_not_drained` when another process has the home open; `store_unavailable` when the path holds something else, is a
+ * link, has lost its pointer, or is a plain LevelDB that was not asked to be adopted.
+ */
+export async function openLevelHome(path: string, options: LevelHomeOptions = {}): Promise<LevelHome> {
+  const home = new LevelHome(path, options)
+  try {
+    await home.begin({ adopt: options.adopt ?? false })
+    return home
+  } catch (error) {
+    return await andAlso(error, () => home.close())
+  }
+}
+
+/** A home of LevelDB engines. As nobody is served through it, there is nothing to drain: see `LiveMetadataStore`. */
+export class LevelHome implements EngineHome {
+  readonly kind = 'level'
+  readonly schemaVersion: number = SCHEMA_VERSION
+  readonly path: string
+  readonly #files: Files
+  readonly #driver: LevelEngines
+  readonly #warn: (warning: Error) => void
+  readonly #records: HomeRecords
+  readonly #open: OpenEngines
+  /** Steps on the disk that are under way. */
+  readonly #changes = new Set<Promise<unknown>>()
+  #lock: HomeLock | undefined
+  #closed: Promise<void> | undefined
+
+  constructor(path: string, options: LevelHomeOptions) {
+    this.path = resolve(path)
+    this.#files = options.files ?? nodeFiles
+    this.#driver = options.engines ?? levelEngines(options)
+    this.#warn = options.onWarning ?? ((warning) => process.emitWarning(warning))
+    this.#records = new HomeRecords(this.#files, this.path)
+    this.#open = new OpenEngines(this.path, (engine) => this.#directoryOf(engine))
+  }
+
+  /** Takes the home over: locks it, adopts it, recovers it, sweeps it. Called once, before anything else. */
+  async begin({ adopt }: { readonly adopt: boolean }): Promise<void> {
+    const found = await inStep(this.path, 'open', () => surveyHome(this.#files, this.path))
+    if (found === 'absent') return
+    if (found === 'plain' && !adopt) {
+      throw new StoreUnavailableError(`Cannot open the store at "${this.path}": it is a LevelDB directory that is not managed yet`, {
+        hint: 'Adopt it by name (adopt): its files stay where they are, and a pointer is put beside them',
+      })
+    }
+    await this.#makeOwn()
+    if (found === 'plain') await this.#adopt()
+    await recover(this)
+    await this.#sweep()
+  }
+
+  /** Makes an empty store live in a home that has none. */
+  async createStore(storeId: string = newBackupId()): Promise<void> {
+    const engine = newBackupId()
+    const side = await this.openSide(engine, { storeId })
+    try {
+      await side.seal()
+      await this.swap(engine, { storeId, previous: undefined })
+    } catch (error) {
+      await andAlso(error, () => side.discard())
+    }
+  }
+
+  async readStoreId(): Promise<string | undefined> {
+    return (await this.#records.readPointer())?.storeId
+  }
+
+  async engines(): Promise<Engines> {
+    const pointer = await this.#records.readPointer()
+    const { engine: live, previous } = pointer ?? {}
+    const leftovers = pointer === undefined ? [] : (await this.#engineNames()).filter((name) => name !== live && name !== previous)
+    return { live, previous, leftovers }
+  }
+
+  async freeBytes(): Promise<number | undefined> {
+    return await inStep(this.path, 'measure', async () => (await this.#files.space(await nearestDirectory(this.#files, this.path))).freeBytes)
+  }
+
+  async drainWrites(): Promise<void> {}
+
+  async drain(): Promise<void> {}
+
+  async resume(): Promise<void> {}
+
+  async openSide(engine: string, { storeId }: { readonly storeId: string }): Promise<SideEngine> {
+    const directory = this.#directoryOf(engine)
+    const store = await this.#change(async () => {
+      await this.#makeOwn()
+      if ((await this.#infoOf(directory)) !== undefined) throw new InternalError(`Cannot create engine "${engine}": the name is taken`)
+      return await this.#createSide(engine, directory, storeId)
+    })
+    return {
+      engine,
+      kind: this.kind,
+      backup: (sink, options) => store.backup(sink, options),
+      restore: (source, options) => store.restore(source, options),
+      seal: () => this.#change(() => this.#seal(engine)),
+      discard: () => this.removeEngine(engine),
+    }
+  }
+
+  async swap(engine: string, { storeId, previous }: { readonly storeId: string; readonly previous: string | undefined }): Promise<void> {
+    await this.#change(() => this.#records.point({ storeId, engine, previous }))
+  }
+
+  async unswap(): Promise<void> {
+    await this.#change(() => this.#records.point({}))
+  }
+
+  async checkLive(): Promise<void> {
+    const { live } = await this.engines()
+    if (live === undefined) throw new StoreUnavailableError(`Cannot open the store at "${this.path}": there is none`)
+    const wasOpen = this.#open.has(live)
+    try {
+      await checkServes(await this.openEngine(live))
+    } finally {
+      if (!wasOpen) await this.closeEngine(live)
+    }
+  }
+
+  async removeEngine(engine: string): Promise<void> {
+    await this.#change(() => this.#removeEngine(engine))
+  }
+
+  async openEngine(engine: string): Promise<MetadataStore> {
+    return await this.#open.opened(engine, () => this.#openExisting(engine))
+  }
+
+  async closeEngine(engine: string): Promise<void> {
+    await this.#open.close(engine)
+  }
+
+  async readJournal(): Promise<RestoreJournal | undefined> {
+    return await this.#records.readJournal()
+  }
+
+  async writeJournal(journal: RestoreJournal): Promise<void> {
+    await this.#change(() => this.#records.writeJournal(journal))
+  }
+
+  async clearJournal(): Promise<void> {
+    await this.#change(() => this.#records.clearJournal())
+  }
+
+  /** Ends what is under way; nothing of the home changes afterwards. Idempotent. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    try {
+      const [closed] = await Promise.allSettled([this.#open.closeAll(), ...this.#changes])
+      if (closed.status === 'rejected') throw closed.reason
+    } finally {
+      await this.#lock?.close()
+    }
+  }
+
+  /** A step on the disk. None begins once the home is being closed, for it would then be without the lock. */
+  async #change<T>(step: () => Promise<T>): Promise<T> {
+    if (this.#closed !== undefined) throw new StoreUnavailableError(`Cannot change the store at "${this.path}": it was closed`)
+    const change = step()
+    this.#changes.add(change)
+    try {
+      return await change
+    } finally {
+      this.#changes.delete(change)
+    }
+  }
+
+  async #removeEngine(engine: string): Promise<void> {
+    const { live, previous } = await this.engines()
+    if (engine === live || engine === previous) throw new InternalError(`Cannot remove engine "${engine}": it is kept`)
+    await this.closeEngine(engine)
+    await inStep(this.path, 'remove', async () => {
+      if (engine !== ADOPTED_ENGINE) return await removeTree(this.#files, this.#directoryOf(engine))
+      for (const name of adoptedFiles(await this.#files.list(this.path))) await removeIfThere(this.#files, join(this.path, name))
+    })
+  }
+
+  /** Makes the home where there is none, in steps that can be cut off anywhere, and locks it. */
+  async #makeOwn(): Promise<void> {
+    if (this.#lock !== undefined) return
+    await inStep(this.path, 'make', () => makeDirectories(this.#files, this.path))
+    const lock = join(this.path, LOCK_DIRECTORY)
+    await inStep(this.path, 'open', () => this.#refuseLink(lock))
+    this.#lock = await lockHome(lock)
+    await inStep(this.path, 'make', async () => {
+      const found = await surveyHome(this.#files, this.path)
+      if (found === 'absent') await replaceFile(this.#files, join(this.path, POINTER_FILE), encodePointer({}))
+      const engines = join(this.path, ENGINES_DIRECTORY)
+      await this.#refuseLink(engines)
+      await makeDirectories(this.#files, engines)
+      // A process that was killed may have left names that only the kernel knows; nothing may be built on those.
+      await this.#files.syncDirectory(this.path)
+    })
+  }
+
+  async #adopt(): Promise<void> {
+    const { storeId } = await this.openEngine(ADOPTED_ENGINE)
+    await this.closeEngine(ADOPTED_ENGINE)
+    await this.#records.point({ storeId, engine: ADOPTED_ENGINE })
+  }
+
+  /** Removes what interrupted work left: it is in nobody's way, so that it stays is only worth a warning. */
+  async #sweep(): Promise<void> {
+    const { leftovers } = await this.engines()
+    const unfinished = [POINTER_FILE, JOURNAL_FILE].map((name) => join(this.path, `${name}.tmp`))
+    const removals = [
+      ...leftovers.map((engine) => () => this.removeEngine(engine)),
+      ...unfinished.map((path) => () => inStep(this.path, 'sweep', () => removeIfThere(this.#files, path))),
+    ]
+    for (const remove of removals) {
+      try {
+        await remove()
+      } catch (error) {
+        this.#warn(error instanceof Error ? error : new Error(String(error)))
+      }
+    }
+  }
+
+  async #createSide(engine: string, directory: string, storeId: string): Promise<MetadataStore> {
+    try {
+      await inStep(this.path, 'make an engine of', () => this.#files.makeDirectory(directory))
+      return await this.#open.opened(engine, () => this.#driver.create(directory, storeId))
+    } catch (error) {
+      return await andAlso(error, () => this.#removeEngine(engine))
+    }
+  }
+
+  async #openExisting(engine: string): Promise<MetadataStore> {
+    const directory = this.#directoryOf(engine)
+    const info = await this.#infoOf(directory)
+    if (info?.type !== 'directory') throw new StoreUnavailableError(`Cannot open "${directory}": ${info === undefined ? 'it is missing' : 'it is not a directory'}`)
+    return await this.#driver.open(directory, (await this.#records.readPointer())?.storeId)
+  }
+
+  async #seal(engine: string): Promise<void> {
+    await this.closeEngine(engine)
+    // LevelDB moves what is left in its log into tables when it opens; done here, the opening in the full stop is short.
+    await this.openEngine(engine)
+    await this.closeEngine(engine)
+    await inStep(this.path, 'seal an engine of', async () => {
+      await syncTree(this.#files, this.#directoryOf(engine))
+      await this.#files.syncDirectory(join(this.path, ENGINES_DIRECTORY))
+    })
+  }
+
+  #directoryOf(engine: string): string {
+    if (!isEngineName(engine)) throw new InternalError(`Cannot use ${JSON.stringify(engine)} as the name of an engine`)
+    return engine === ADOPTED_ENGINE ? this.path : join(this.path, ENGINES_DIRECTORY, engine)
+  }
+
+  async #engineNames(): Promise<readonly string[]> {
+    return await inStep(this.path, 'list the engines of', async () => {
+      const directory = join(this.path, ENGINES_DIRECTORY)
+      const engines = (await this.#files.info(directory)) === undefined ? [] : (await this.#files.list(directory)).filter((name) => name !== ADOPTED_ENGINE && isEngineName(name))
+      const adopted = adoptedFiles(await this.#files.list(this.path)).length > 0
+      return adopted ? [ADOPTED_ENGINE, ...engines] : engines
+    })
+  }
+
+  async #infoOf(path: string): Promise<FileInfo | undefined> {
+    return await inStep(this.path, 'open', () => this.#files.info(path))
+  }
+
+  async #refuseLink(path: string): Promise<void> {
+    const info = await this.#files.info(path)
+    if (info === undefined || info.type === 'directory') return
+    throw new StoreUnavailableError(`Cannot open the store at "${this.path}": "${path}" is not a directory`)
+  }
+}
+
+
+/** Makes a directory and those above it, each durable; what is there is fine. */
+async function makeDirectories(files: Files, path: string): Promise<void> {
+  if ((await files.info(path)) !== undefined) return
+  await makeDirectories(files, dirname(path))
+  try {
+    await files.makeDirectory(path)
+  } catch (error) {
+    if (!isSystemError(error, 'EEXIST')) throw error
+  }
+  await files.syncDirectory(dirname(path))
+}
+
+async function nearestDirectory(files: Files, path: string): Promise<string> {
+  return (await files.info(path)) === undefined ? await nearestDirectory(files, dirname(path)) : path
+}

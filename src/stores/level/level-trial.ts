@@ -1,0 +1,97 @@
+/** LevelDB stores that last for one trial restore, each in a temporary directory; what killed trials left goes at the next one. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import process from 'node:process'
+import { messageOf } from '../../errors/error-message.ts'
+import { CombinedError, isHoldfastError } from '../../errors/errors.ts'
+import { nodeFiles, removeTree } from '../../util/files.ts'
+import type { ReadableTrial } from '../../restore/subtree/restore-subtree.ts'
+import { LOCK_DIRECTORY } from './home/home-files.ts'
+import { type HomeLock, lockHome } from './home/home-lock.ts'
+import { openLevelStore } from './index.ts'
+
+export interface LevelTrialOptions {
+  /** Called with what could not be cleaned up and does no harm. */
+  readonly onWarning: (warning: Error) => void | Promise<void>
+  /** The time in milliseconds since 1970. @default Date.now */
+  readonly clock?: (() => number) | undefined
+}
+
+const PREFIX = 'holdfast-trial-'
+const TRIAL = /^holdfast-trial-[A-Za-z0-9]{6}$/
+const STORE = 'store'
+const GRACE_MS: number = 24 * 60 * 60 * 1000
+
+/**
+ * Makes an empty store in a fresh directory within `parent`, which discarding it removes; so does a failure to open it. Trials that
+ * were killed a day ago or longer are removed first.
+ */
+export async function openLevelTrial(parent: string, { onWarning, clock = Date.now }: LevelTrialOptions): Promise<ReadableTrial> {
+  await sweepTrials(parent, { onWarning, nowMs: clock() })
+  const directory = await mkdtemp(join(parent, PREFIX))
+  const store = await openLevelStore(join(directory, STORE)).catch((error: unknown) => removedAfter(error, directory))
+  return {
+    kind: store.kind,
+    backup: (sink, options) => store.backup(sink, options),
+    restore: (source, options) => store.restore(source, options),
+    view: () => store.view(),
+    async discard() {
+      await store.close()
+      await removeTree(nodeFiles, directory)
+    },
+  }
+}
+
+async function removedAfter(error: unknown, directory: string): Promise<never> {
+  try {
+    await removeTree(nodeFiles, directory)
+  } catch (removing) {
+    throw new CombinedError(`${messageOf(error)}; the trial directory could not be removed: ${messageOf(removing)}`, [error, removing])
+  }
+  throw error
+}
+
+/** Removes what killed trials left. That it stays does no harm, so a failure is only worth a warning. */
+async function sweepTrials(parent: string, { onWarning, nowMs }: { readonly onWarning: LevelTrialOptions['onWarning']; readonly nowMs: number }): Promise<void> {
+  for (const name of await nodeFiles.list(parent)) {
+    if (!TRIAL.test(name)) continue
+    const directory = join(parent, name)
+    try {
+      if (await isAbandoned(directory, nowMs)) await removeUnlocked(directory)
+    } catch (error) {
+      await onWarning(new Error(`Cannot remove "${directory}", which a trial restore left: ${messageOf(error)}`, { cause: error }))
+    }
+  }
+}
+
+/**
+ * Whether a trial of this user made the directory, long ago. Temporary directories are everybody's: one of another user, or that others may
+ * write to, or a link, may lead a removal anywhere.
+ */
+async function isAbandoned(directory: string, nowMs: number): Promise<boolean> {
+  const info = await nodeFiles.info(directory)
+  if (info?.type !== 'directory' || nowMs - info.modifiedAtMs < GRACE_MS) return false
+  return info.ownerId === (process.getuid?.() ?? info.ownerId) && (info.mode & 0o022) === 0
+}
+
+/** Removes a trial's directory unless the trial goes on: its store is locked then. */
+async function removeUnlocked(directory: string): Promise<void> {
+  const store = join(directory, STORE)
+  const lock = (await nodeFiles.info(store)) === undefined ? undefined : await lockUnlessHeld(join(store, LOCK_DIRECTORY))
+  if (lock === 'held') return
+  try {
+    // Another sweep may have come first: what is gone is fine. Links within are removed, not followed.
+    await rm(directory, { recursive: true, force: true })
+  } finally {
+    await lock?.close()
+  }
+}
+
+async function lockUnlessHeld(path: string): Promise<HomeLock | 'held'> {
+  try {
+    return await lockHome(path)
+  } catch (error) {
+    if (isHoldfastError(error) && error.code === 'store_not_drained') return 'held'
+    throw error
+  }
+}

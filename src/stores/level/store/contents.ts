@@ -1,0 +1,72 @@
+/** Block lists and the references to payloads, of inodes and of uploads. */
+import type { Block, Content, InodeNumber } from '../../../contracts/metadata-store.ts'
+import type { Transaction } from './commit-queue.ts'
+import { type KeyRange, type ReferenceOwner, blocksKey, blocksOf, inodeOwner, referenceKey, uploadBlocksKey, uploadBlocksOf, uploadOwner } from './keys.ts'
+import { decodeRecord } from './record-check.ts'
+import { BLOCKS_PER_CHUNK, type InodeRecord, REFERENCE_VALUE, decodeBlocks, encodeBlocks } from './records.ts'
+import type { Reader } from '../engine/text-database.ts'
+
+/** Whose blocks: where they are stored and as what they refer to payloads. */
+export interface BlockOwner {
+  readonly range: KeyRange
+  readonly reference: ReferenceOwner
+  chunkKey(chunk: number): string
+}
+
+export function blocksOfInode(inode: InodeNumber): BlockOwner {
+  return { range: blocksOf(inode), reference: inodeOwner(inode), chunkKey: (chunk) => blocksKey(inode, chunk) }
+}
+
+export function blocksOfUpload(uploadId: string): BlockOwner {
+  return { range: uploadBlocksOf(uploadId), reference: uploadOwner(uploadId), chunkKey: (chunk) => uploadBlocksKey(uploadId, chunk) }
+}
+
+/** Chunks are large records, so few are read at a time. */
+export const CHUNKS_PER_PAGE = 4
+
+export async function* readBlocks(reader: Reader, owner: BlockOwner): AsyncGenerator<Block, void, undefined> {
+  for await (const [key, value] of reader.range(owner.range, { pageSize: CHUNKS_PER_PAGE })) {
+    yield* decodeRecord(key, value, decodeBlocks)
+  }
+}
+
+/** Where records are put: a transaction, or a store that is being filled. */
+export type Writer = Pick<Transaction, 'put'>
+
+export function putBlocks(writer: Writer, owner: BlockOwner, blocks: readonly Block[]): void {
+  for (let at = 0; at < blocks.length; at += BLOCKS_PER_CHUNK) {
+    putChunk(writer, owner, { chunk: at / BLOCKS_PER_CHUNK, blocks: blocks.slice(at, at + BLOCKS_PER_CHUNK) })
+  }
+}
+
+/** Stores one record of a block list, and the references of its blocks. All but the last of a list are full. */
+export function putChunk(writer: Writer, owner: BlockOwner, { chunk, blocks }: { readonly chunk: number; readonly blocks: readonly Block[] }): void {
+  writer.put(owner.chunkKey(chunk), encodeBlocks(blocks))
+  for (const { payloadId } of blocks) writer.put(referenceKey(payloadId, owner.reference), REFERENCE_VALUE)
+}
+
+export async function removeBlocks(transaction: Transaction, owner: BlockOwner): Promise<void> {
+  for await (const [key, value] of transaction.range(owner.range, { pageSize: CHUNKS_PER_PAGE })) {
+    transaction.delete(key)
+    for (const { payloadId } of decodeRecord(key, value, decodeBlocks)) transaction.delete(referenceKey(payloadId, owner.reference))
+  }
+}
+
+/** What an inode's record says of its content. */
+export type ContentFields = Pick<InodeRecord, 'payloadId' | 'blockCount'>
+
+/** Stores a file's content where it had none, and gives what goes into its record. */
+export function putContent(transaction: Transaction, inode: InodeNumber, content: Content | undefined): ContentFields {
+  if (content === undefined) return { payloadId: undefined, blockCount: 0 }
+  if ('payloadId' in content) {
+    transaction.put(referenceKey(content.payloadId, inodeOwner(inode)), REFERENCE_VALUE)
+    return { payloadId: content.payloadId, blockCount: 0 }
+  }
+  putBlocks(transaction, blocksOfInode(inode), content.blocks)
+  return { payloadId: undefined, blockCount: content.blocks.length }
+}
+
+export async function removeContent(transaction: Transaction, inode: InodeNumber, { payloadId, blockCount }: ContentFields): Promise<void> {
+  if (payloadId !== undefined) transaction.delete(referenceKey(payloadId, inodeOwner(inode)))
+  if (blockCount > 0) await removeBlocks(transaction, blocksOfInode(inode))
+}

@@ -1,0 +1,241 @@
+import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
+import type {
+  ByteRangeLock,
+  Content,
+  ImportOptions,
+  Inode,
+  InodeAttributes,
+  InodeNumber,
+  MetadataStore,
+  MetadataView,
+  NewInode,
+  PendingUpload,
+  Place,
+  RenameOptions,
+  Share,
+} from '../../../contracts/metadata-store.ts'
+import * as check from '../../../metadata/validate.ts'
+import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
+import { CommitQueue } from './commit-queue.ts'
+import { importView, undoUnfinishedImport } from './import-view.ts'
+import * as keys from './keys.ts'
+import { levelBackupable } from '../engine/level-backupable.ts'
+import { LevelMetadataReader } from './level-metadata-reader.ts'
+import { LevelMetadataView } from './level-metadata-view.ts'
+import * as records from './records.ts'
+import { identifyStore } from './store-identity.ts'
+import { type LevelDatabase, TextDatabase } from '../engine/text-database.ts'
+import * as tree from './tree.ts'
+import * as uploads from './uploads.ts'
+
+export interface LevelMetadataStoreOptions {
+  /** `memory` for memory-level, `level` for classic-level. */
+  readonly kind: StoreKind
+  /** The ID of a store that is made new, 1 to 64 characters of printable ASCII; one that exists must have it. @default a fresh ULID, or the store's own */
+  readonly storeId?: string | undefined
+  /**
+   * Whether every acknowledged mutation survives a power cut. It costs one sync of the disk for each, shared by those
+   * asked for at the same time: many callers at once are nearly as fast as without. Without it a mutation survives the
+   * end of the process but not that of the machine, until `flush`. @default true
+   */
+  readonly durable?: boolean | undefined
+  /**
+   * Say so when the database is a classic-level that was opened with its `multithreading` option: backups and restores
+   * then run in a worker thread. It must be true. @default false
+   */
+  readonly multithreading?: boolean | undefined
+  /** The time in milliseconds since 1970. @default Date.now */
+  readonly clock?: (() => number) | undefined
+}
+
+const PAYLOAD_IDS_MODULE = new URL('./payload-ids-of-record.js', import.meta.url)
+
+/**
+ * A metadata store in any abstract-level database with explicit snapshots, whose only user it is.
+ *
+ * Mutations are done one after another, each in one atomic batch; reads never wait for them. What is given to a mutation must not
+ * change until its promise settles. Times of inodes change when inodes are created and by `setAttributes` and `setContent`, not by
+ * changes to directory entries.
+ */
+export class LevelMetadataStore extends LevelMetadataReader implements MetadataStore {
+  readonly kind: StoreKind
+  readonly schemaVersion: number = records.SCHEMA_VERSION
+  readonly storeId: string
+  readonly isAlone = true
+  readonly #level: LevelDatabase
+  readonly #db: TextDatabase
+  readonly #durable: boolean
+  readonly #queue: CommitQueue
+  readonly #backupable: Backupable
+  readonly #clock: () => number
+
+  /**
+   * Opens the store in a database, and makes it one where the database is empty. The store closes the database. What an import that was
+   * cut off has left is removed.
+   *
+   * `schema_version_mismatch` when it was written by a newer release, `store_id_mismatch` when it is another store than
+   * the one named, `store_not_drained` when another process has it open, `store_unavailable` when it cannot be read or holds something else.
+   */
+  static async open(db: LevelDatabase, options: LevelMetadataStoreOptions): Promise<LevelMetadataStore> {
+    const text = new TextDatabase(db)
+    await text.open()
+    try {
+      const storeId = await identifyStore(text, options.storeId)
+      await undoUnfinishedImport(db)
+      return new LevelMetadataStore(db, { ...options, storeId })
+    } catch (error) {
+      await text.close()
+      throw error
+    }
+  }
+
+  private constructor(db: LevelDatabase, options: LevelMetadataStoreOptions & { readonly storeId: string }) {
+    const { kind, storeId, durable = true, clock = Date.now, multithreading } = options
+    const text = new TextDatabase(db)
+    super(text)
+    this.kind = kind
+    this.storeId = storeId
+    this.#level = db
+    this.#db = text
+    this.#durable = durable
+    this.#queue = new CommitQueue(this.#db, { sync: durable })
+    this.#clock = clock
+    const schemaVersion = this.schemaVersion
+    this.#backupable = levelBackupable(db, {
+      payloadIds: PAYLOAD_IDS_MODULE,
+      sections: keys.SECTIONS,
+      ownKeys: keys.STORE_KEYS,
+      storeKind: kind,
+      storeId,
+      schemaVersion,
+      encoding: 'text',
+      multithreading,
+    })
+  }
+
+  async backup(sink: SnapshotSink, options?: BackupOptions): Promise<PayloadIdSet> {
+    return await this.#backupable.backup(sink, options)
+  }
+
+  async restore(source: SnapshotSource, options?: RestoreOptions): Promise<void> {
+    await this.#queue.runAlone(() => this.#backupable.restore(source, options))
+  }
+
+  async view(): Promise<MetadataView> {
+    return new LevelMetadataView(this.#db.snapshot())
+  }
+
+  async importView(view: MetadataView, options?: ImportOptions): Promise<void> {
+    await this.#queue.runAlone(() => importView(this.#level, view, { ...options, durable: this.#durable }))
+  }
+
+  async createShare(
+    name: string,
+    { options = {}, root = {} }: { readonly options?: Readonly<Record<string, string>>; readonly root?: Partial<InodeAttributes> } = {},
+  ): Promise<Share> {
+    check.checkName(name, 'share name')
+    check.checkShareOptions(options)
+    check.checkAttributes(root)
+    return await this.#queue.run((transaction) => tree.createShare(transaction, { name, createdAtMs: this.#now(), options, root }))
+  }
+
+  async removeShare(name: string): Promise<void> {
+    check.checkName(name, 'share name')
+    await this.#queue.run((transaction) => tree.removeShare(transaction, name))
+  }
+
+  async create(place: Place, inode: NewInode): Promise<Inode> {
+    check.checkPlace(place)
+    check.checkNewInode(inode)
+    const willRead = [keys.inodeKey(place.parent), keys.entryKey(place), keys.NEXT_INODE_KEY, keys.USED_BYTES_KEY]
+    return await this.#queue.run((transaction) => tree.createInode(transaction, place, { inode, nowMs: this.#now() }), willRead)
+  }
+
+  async link(place: Place, inode: InodeNumber): Promise<Inode> {
+    check.checkPlace(place)
+    check.checkInodeNumber(inode)
+    return await this.#queue.run((transaction) => tree.linkInode(transaction, place, inode))
+  }
+
+  async unlink(place: Place): Promise<void> {
+    check.checkPlace(place)
+    await this.#queue.run((transaction) => tree.unlinkEntry(transaction, place))
+  }
+
+  async rename(from: Place, to: Place, { existing = 'replace' }: RenameOptions = {}): Promise<void> {
+    check.checkPlace(from)
+    check.checkPlace(to)
+    check.checkRenameMode(existing)
+    await this.#queue.run((transaction) => tree.renameEntry(transaction, { from, to, existing }))
+  }
+
+  async setAttributes(inode: InodeNumber, changes: Partial<InodeAttributes>): Promise<Inode> {
+    check.checkInodeNumber(inode)
+    check.checkAttributes(changes)
+    return await this.#queue.run((transaction) => tree.changeAttributes(transaction, inode, { changes, nowMs: this.#now() }), [keys.inodeKey(inode)])
+  }
+
+  async setContent(
+    inode: InodeNumber,
+    content: Content | undefined,
+    { size, modifiedAtNs }: { readonly size: number; readonly modifiedAtNs?: bigint | undefined },
+  ): Promise<Inode> {
+    check.checkInodeNumber(inode)
+    if (content !== undefined) check.checkContent(content)
+    check.checkInteger(size, { what: 'size' })
+    if (modifiedAtNs !== undefined) check.checkTimeNs(modifiedAtNs, 'modifiedAtNs')
+    const change = (): tree.NewContent => ({ content, size, modifiedAtNs, nowMs: this.#now() })
+    return await this.#queue.run((transaction) => tree.changeContent(transaction, inode, change()), [keys.inodeKey(inode), keys.USED_BYTES_KEY])
+  }
+
+  async putUpload(upload: PendingUpload): Promise<void> {
+    check.checkUpload(upload)
+    await this.#queue.run((transaction) => uploads.putUpload(transaction, upload))
+  }
+
+  async completeUpload(uploadId: string, attributes: Partial<InodeAttributes> = {}): Promise<Inode> {
+    check.checkUploadId(uploadId)
+    check.checkAttributes(attributes)
+    return await this.#queue.run((transaction) => uploads.completeUpload(transaction, uploadId, { attributes, nowMs: this.#now() }))
+  }
+
+  async removeUpload(uploadId: string): Promise<void> {
+    check.checkUploadId(uploadId)
+    await this.#queue.run((transaction) => uploads.removeUpload(transaction, uploadId))
+  }
+
+  async lock(lock: ByteRangeLock): Promise<void> {
+    check.checkLock(lock)
+    await this.#queue.run((transaction) => uploads.takeLock(transaction, lock))
+  }
+
+  async unlock(range: Omit<ByteRangeLock, 'kind'>): Promise<void> {
+    check.checkRange(range)
+    await this.#queue.run((transaction) => uploads.giveBack(transaction, range))
+  }
+
+  async setSetting(name: string, value: string | undefined): Promise<void> {
+    const key = keys.settingKey(check.checkSettingName(name))
+    const text = value === undefined ? undefined : records.encodeText(check.checkSettingValue(value))
+    await this.#queue.run(async (transaction) => (text === undefined ? transaction.delete(key) : transaction.put(key, text)))
+  }
+
+  /** Makes every mutation acknowledged so far survive a power cut; only a store that is not `durable` needs it. */
+  async flush(): Promise<void> {
+    await this.#queue.runAlone(() => this.#db.write(new Map([[keys.STORE_ID_KEY, this.storeId]]), { sync: true }))
+  }
+
+  /** Waits for the mutations under way, then closes the database. */
+  async close(): Promise<void> {
+    await this.#queue.idle()
+    await this.#db.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #now(): number {
+    return this.#clock()
+  }
+}

@@ -1,0 +1,194 @@
+/** Whether the index of references has what inodes, block lists and uploads refer to, neither less nor more. */
+import { StoreInconsistentError } from '../../../errors/errors.ts'
+import type { StoredRecord, TextColumns } from '../../../format/records.ts'
+import { PairHash, PairList, PairSum } from '../engine/pair-hash.ts'
+import type { CountedFrame, FrameCounter } from '../engine/payload-id-counter.ts'
+import * as records from './records.ts'
+
+const REFERENCE_LENGTH = 'references/'.length
+const INODE_LENGTH = 'inodes/'.length
+/** What follows an owner in the key of a chunk. */
+const CHUNK_LENGTH = '/00000000'.length
+/** What an inode with a payload ends with. */
+const TEXT_END = '"}'
+const PAYLOAD_ID_FIELD = ',"payloadId":"'
+const BLOCK_COUNT_FIELD = ',"blockCount":'
+/** Who refers, as in the keys of references. */
+const [INODE, UPLOAD] = ['i'.charCodeAt(0), 'u'.charCodeAt(0)] as const
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const HINT = 'Nothing was published or swapped in. Delete no payloads of it: restore an earlier backup, or export the trees and import them into a new store'
+
+type TextRecord = readonly [key: string, value: string]
+
+/**
+ * Counts references on both sides, each a payload ID and the inode or upload that refers to it. Equal sums of their hashes are equal
+ * references, but for a chance of 1 in 2^64. Blocks are held against what inodes and uploads count too.
+ *
+ * The records are valid, and so ASCII: what is a character of a text is a byte of its column. It takes 8 bytes for each block of the
+ * largest file.
+ */
+export class ReferenceCounter implements FrameCounter {
+  readonly #indexed = new PairSum()
+  readonly #recorded = new PairSum()
+  readonly #hash = new PairHash()
+  #payloadIds = 0
+  #lastLow = 0
+  #lastHigh = 0
+  /** Of the inode or upload whose block list is being read. */
+  readonly #listed = new PairList()
+  #list = ''
+  #blocks = 0
+  #countedBlocks = 0
+  /** Of the last payload ID of an inode: nearly always all have the same. */
+  #idLength = 0
+
+  add({ name, records: frame, columns }: CountedFrame): void {
+    if (name === 'references') this.#addReferences(frame, columns().keys)
+    else if (name === 'inodes') this.#addInodes(frame, columns())
+    else if (name === 'blocks') this.#addChunks(frame, columns(), { owner: INODE, ownerAt: 'blocks/'.length })
+    else if (name === 'upload-blocks') this.#addChunks(frame, columns(), { owner: UPLOAD, ownerAt: 'upload-blocks/'.length })
+    else if (name === 'uploads') this.#addUploads(frame)
+  }
+
+  count(): number {
+    this.#listed.moveTo(this.#recorded)
+    const [indexed, recorded] = [this.#indexed.count, this.#recorded.count]
+    if (!this.#indexed.equals(this.#recorded)) {
+      const who = 'its inodes, block lists and uploads'
+      const what = indexed === recorded ? `the ${indexed} references of its index are not those of ${who}` : `its index has ${indexed} references, and ${who} make ${recorded}`
+      throw inconsistent(what, { expected: { references: recorded }, actual: { references: indexed } })
+    }
+    if (this.#blocks !== this.#countedBlocks) {
+      const counts = { expected: { blocks: this.#countedBlocks }, actual: { blocks: this.#blocks } }
+      throw inconsistent(`its block lists have ${this.#blocks} blocks, and its inodes and uploads count ${this.#countedBlocks}`, counts)
+    }
+    return this.#payloadIds
+  }
+
+  /** The index is in the order of payload IDs, so that one is counted where another began. */
+  #addReferences(frame: readonly StoredRecord[], keys: DataView): void {
+    const hash = this.#hash
+    let end = 0
+    for (const [key] of frame as readonly TextRecord[]) {
+      const from = end + REFERENCE_LENGTH
+      const space = end + key.indexOf(' ')
+      end += key.length
+      this.#begin(keys, from, space)
+      if (this.#payloadIds === 0 || hash.low !== this.#lastLow || hash.high !== this.#lastHigh) this.#payloadIds++
+      this.#lastLow = hash.low
+      this.#lastHigh = hash.high
+      this.#endAs(keys.getUint8(space + 1), keys, space + 2, end)
+      this.#indexed.add(hash)
+    }
+  }
+
+  #addInodes(frame: readonly StoredRecord[], { keys, values }: TextColumns): void {
+    const isEscaped = hasBackslash(values)
+    let keyEnd = 0
+    let valueEnd = 0
+    for (const [key, value] of frame as readonly TextRecord[]) {
+      const ownerFrom = keyEnd + INODE_LENGTH
+      const from = valueEnd
+      keyEnd += key.length
+      valueEnd += value.length
+      if (!(isEscaped && value.includes('\\') ? this.#beginEscapedInode(value) : this.#beginInode(values, { from, end: valueEnd }, value))) continue
+      this.#endAs(INODE, keys, ownerFrom, keyEnd)
+      this.#recorded.add(this.#hash)
+    }
+  }
+
+  /** Whether an inode, which has these bytes, has a payload; then that is in the hash. Otherwise its blocks are counted. */
+  #beginInode(values: DataView, { from, end }: { readonly from: number; readonly end: number }, value: string): boolean {
+    const idEnd = end - TEXT_END.length
+    if (values.getUint8(idEnd) !== QUOTE) {
+      const colon = value.lastIndexOf(':')
+      if (value.startsWith(BLOCK_COUNT_FIELD, colon + 1 - BLOCK_COUNT_FIELD.length)) this.#countedBlocks += Number(value.slice(colon + 1, -1))
+      return false
+    }
+    let idFrom = idEnd - this.#idLength
+    if (idFrom < from + PAYLOAD_ID_FIELD.length || !isPayloadIdAt(values, idFrom)) {
+      idFrom = idEnd
+      while (values.getUint8(idFrom - 1) !== QUOTE) idFrom--
+    }
+    if (!isPayloadIdAt(values, idFrom)) return false
+    this.#idLength = idEnd - idFrom
+    this.#begin(values, idFrom, idEnd)
+    return true
+  }
+
+  #beginEscapedInode(value: string): boolean {
+    const { payloadId, blockCount } = records.decodeInode(value)
+    this.#countedBlocks += blockCount
+    if (payloadId !== undefined) this.#begin(bytesOf(payloadId), 0, payloadId.length)
+    return payloadId !== undefined
+  }
+
+  /** A block list may refer to a payload several times, which is one reference. */
+  #addChunks(frame: readonly StoredRecord[], { keys, values }: TextColumns, { owner, ownerAt }: { readonly owner: number; readonly ownerAt: number }): void {
+    const isEscaped = hasBackslash(values)
+    let keyEnd = 0
+    let valueEnd = 0
+    for (const [key, value] of frame as readonly TextRecord[]) {
+      const ownerFrom = keyEnd + ownerAt
+      keyEnd += key.length
+      const from = valueEnd
+      valueEnd += value.length
+      const list = key.slice(0, -CHUNK_LENGTH)
+      if (list !== this.#list) this.#listed.moveTo(this.#recorded)
+      this.#list = list
+      const addBlock = (bytes: DataView, idFrom: number, idEnd: number): void => {
+        this.#begin(bytes, idFrom, idEnd)
+        this.#endAs(owner, keys, ownerFrom, keyEnd - CHUNK_LENGTH)
+        this.#listed.add(this.#hash)
+        this.#blocks++
+      }
+      if (isEscaped && value.includes('\\')) for (const { payloadId } of records.decodeBlocks(value)) addBlock(bytesOf(payloadId), 0, payloadId.length)
+      else eachText(values, from, valueEnd, (idFrom, idEnd) => addBlock(values, idFrom, idEnd))
+    }
+  }
+
+  #addUploads(frame: readonly StoredRecord[]): void {
+    for (const [, value] of frame as readonly TextRecord[]) this.#countedBlocks += records.decodeUpload(value).blockCount
+  }
+
+  #begin(bytes: DataView, from: number, end: number): void {
+    this.#hash.begin(end - from)
+    this.#hash.absorb(bytes, from, end)
+  }
+
+  #endAs(owner: number, keys: DataView, from: number, end: number): void {
+    this.#hash.mark(owner)
+    this.#hash.absorb(keys, from, end)
+    this.#hash.end()
+  }
+}
+
+function hasBackslash({ buffer, byteOffset, byteLength }: DataView): boolean {
+  return Buffer.from(buffer, byteOffset, byteLength).includes(BACKSLASH)
+}
+
+/** Whether a payload ID begins there in an inode's record: no other field has a name that ends so, and within a text the quotes would be escaped. */
+function isPayloadIdAt(values: DataView, at: number): boolean {
+  return values.getUint32(at - 4) === 0x64_22_3a_22 && values.getUint8(at - 5) === 0x49 // Id":"
+}
+
+/** Calls for each text between quotes in a list of blocks that has no escapes. */
+function eachText(values: DataView, from: number, end: number, call: (from: number, end: number) => void): void {
+  for (let at = from; at < end; at++) {
+    if (values.getUint8(at) !== QUOTE) continue
+    const textFrom = at + 1
+    at = textFrom
+    while (values.getUint8(at) !== QUOTE) at++
+    call(textFrom, at)
+  }
+}
+
+function bytesOf(text: string): DataView {
+  const { buffer, byteOffset, byteLength } = Buffer.from(text, 'latin1')
+  return new DataView(buffer, byteOffset, byteLength)
+}
+
+function inconsistent(what: string, details: Readonly<Record<string, unknown>>): StoreInconsistentError {
+  return new StoreInconsistentError(`Cannot trust what the store refers to: ${what}`, { hint: HINT, details })
+}

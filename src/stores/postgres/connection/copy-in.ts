@@ -1,0 +1,103 @@
+/** Writes what `COPY ... FROM STDIN` reads, in chunks of any size. */
+import { InternalError } from '../../../errors/errors.ts'
+import type { Patience } from './answers.ts'
+import { type Submittable, type WireConnection, copiedRows } from './client.ts'
+
+/** One COPY. Give it to a client with `submit`, then `write` and `end`. One call at a time. */
+export class CopyIn implements Submittable {
+  readonly #text: string
+  readonly #toError: (error: unknown) => Error
+  readonly #patience: Patience
+  #connection: WireConnection | undefined
+  #isReady = false
+  #isFinished = false
+  #isEnded = false
+  #failure: Error | undefined
+  #rows = NaN
+  readonly #waits = new Set<() => void>()
+
+  /** `toError` is what its failure is told as, `patience` how it waits for the server. */
+  constructor(text: string, { toError, patience }: { readonly toError: (error: unknown) => Error; readonly patience: Patience }) {
+    this.#text = text
+    this.#patience = patience
+    this.#toError = toError
+  }
+
+  /** Resolves when the bytes were handed to the system; they may be reused then. Rejects with what the server or the connection failed with. */
+  async write(bytes: Uint8Array): Promise<void> {
+    await this.#until(() => this.#isReady)
+    const stream = this.#connection?.stream
+    if (stream === undefined) throw new InternalError('A COPY is ready without a connection')
+    const header = Buffer.allocUnsafe(5)
+    header[0] = 0x64
+    header.writeInt32BE(bytes.byteLength + 4, 1)
+    let isWritten = false
+    stream.cork()
+    stream.write(header)
+    stream.write(bytes, () => {
+      isWritten = true
+      this.#wake()
+    })
+    stream.uncork()
+    await this.#until(() => isWritten)
+  }
+
+  /** Ends the data; gives the number of rows that the server took. */
+  async end(): Promise<number> {
+    await this.#until(() => this.#isReady)
+    this.#isEnded = true
+    this.#connection?.endCopyFrom()
+    await this.#until(() => this.#isFinished)
+    return this.#rows
+  }
+
+  /** Gives up: the server forgets the rows and fails the transaction. Resolves when it has. */
+  async abandon(): Promise<void> {
+    try {
+      await this.#until(() => this.#isReady)
+      if (!this.#isEnded) this.#connection?.sendCopyFail('The restore was given up')
+      await this.#until(() => this.#isFinished)
+    } catch {
+      // It fails: that is what it is for.
+    }
+  }
+
+  submit(connection: WireConnection): void {
+    connection.query(this.#text)
+  }
+
+  handleCopyInResponse(connection: WireConnection): void {
+    this.#connection = connection
+    this.#isReady = true
+    this.#wake()
+  }
+
+  handleCommandComplete({ text }: { readonly text: string }): void {
+    this.#rows = copiedRows(text)
+  }
+
+  handleError(error: Error): void {
+    this.#failure ??= this.#toError(error)
+    this.handleReadyForQuery()
+  }
+
+  handleReadyForQuery(): void {
+    this.#isFinished = true
+    this.#wake()
+  }
+
+  #wake(): void {
+    for (const wake of this.#waits) wake()
+    this.#waits.clear()
+  }
+
+  async #until(condition: () => boolean): Promise<void> {
+    for (;;) {
+      if (this.#failure !== undefined) throw this.#failure
+      if (condition()) return
+      await this.#patience(new Promise<void>((resolve) => this.#waits.add(resolve))).catch((error: unknown) => {
+        throw this.#toError(error)
+      })
+    }
+  }
+}

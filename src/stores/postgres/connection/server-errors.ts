@@ -1,0 +1,88 @@
+/** What the server and the connection fail with, as Holdfast's errors. */
+import { messageOf } from '../../../errors/error-message.ts'
+import {
+  type HoldfastErrorOptions,
+  DestinationNoSpaceError,
+  InternalError,
+  RecordInvalidError,
+  RestoreCorruptError,
+  StoreNotDrainedError,
+  StoreUnavailableError,
+  isHoldfastError,
+} from '../../../errors/errors.ts'
+
+/** Every one that a server gives has a digit; `EPIPE`, which is as long, is the system's. */
+const SQL_STATE = /^(?=.*\d)[0-9A-Z]{5}$/
+/** SQLSTATE classes: https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const INSUFFICIENT_RESOURCES = '53'
+const DISK_FULL = '53100'
+const LOCK_NOT_AVAILABLE = '55P03'
+const INSUFFICIENT_PRIVILEGE = '42501'
+const QUERY_CANCELED = '57014'
+const SERIALIZATION_OR_DEADLOCK = '40'
+/** The server is a standby, as after a failover: a change is refused, or a transaction that is to make some. */
+const READ_ONLY_SERVER: readonly string[] = ['25006', '0A000']
+/** A transaction that idled, or went on, for too long: the server has ended its session. */
+const SESSION_TIMEOUTS: readonly string[] = ['25P03', '25P04']
+/** Data exception, integrity constraint violation, and data that the server itself finds corrupted. */
+const BAD_DATA: readonly string[] = ['22', '23', 'XX001', 'XX002']
+
+export interface FailureOptions {
+  /** Begins the message, such as `Cannot back up the schema "meta"`. */
+  readonly action: string
+  /** What it means when data does not fit its type or its table: the snapshot is damaged, or a record of the store is. */
+  readonly badData: 'corrupt' | 'invalid'
+}
+
+/** Errors of Holdfast pass through. */
+export function postgresError(error: unknown, { action, badData }: FailureOptions): Error {
+  if (isHoldfastError(error)) return error
+  if (!(error instanceof Error)) return new InternalError(`${action}: ${String(error)}`, { cause: error })
+  const code = codeOf(error)
+  const message = `${action}: ${messageOf(error)}`
+  const options: HoldfastErrorOptions = { cause: error, details: SQL_STATE.test(code) ? { sqlState: code } : {} }
+  if (code === DISK_FULL) return new DestinationNoSpaceError(message, options)
+  if (code === LOCK_NOT_AVAILABLE) return new StoreNotDrainedError(message, options)
+  if (code === INSUFFICIENT_PRIVILEGE) {
+    return new StoreUnavailableError(message, { ...options, hint: 'Connect as the owner of the tables, or give the role the privilege named in the message' })
+  }
+  if (BAD_DATA.some((start) => code.startsWith(start))) {
+    return badData === 'corrupt' ? new RestoreCorruptError(message, options) : new RecordInvalidError(message, options)
+  }
+  return new StoreUnavailableError(message, { ...options, hint: HINT, retryable: isTransient(code, error) })
+}
+
+/** The code that a server gave to an error, or to the cause of one of Holdfast's; `undefined` where no server did. */
+export function sqlStateOf(error: unknown): string | undefined {
+  if (isHoldfastError(error)) return typeof error.details['sqlState'] === 'string' ? error.details['sqlState'] : undefined
+  const code = error instanceof Error ? codeOf(error) : ''
+  return SQL_STATE.test(code) ? code : undefined
+}
+
+/** Whether a connection is of no more use: it broke or fell silent, the server ended its session, or another server has taken over. */
+export function isConnectionOver(error: unknown): boolean {
+  const state = sqlStateOf(error)
+  if (state === undefined) return true
+  return state.startsWith('08') || state.startsWith('57P') || SESSION_TIMEOUTS.includes(state) || READ_ONLY_SERVER.includes(state)
+}
+
+/** What a COMMIT failed with that broke its connection: nobody knows how the transaction ended. */
+export function unknownOutcome(error: Error, hint: string): Error {
+  if (!isHoldfastError(error)) return error
+  return new StoreUnavailableError(error.message, { cause: error.cause, retryable: error.retryable, hint, details: { ...error.details, outcome: 'unknown' } })
+}
+
+function codeOf(error: Error): string {
+  return 'code' in error && typeof error.code === 'string' ? error.code : ''
+}
+
+const HINT = 'Check the server and its log; nothing was left half done, so it can be tried again'
+
+/** A connection that broke, a server that restarts or takes no changes, a statement that took too long, a shortage that may pass. */
+function isTransient(code: string, error: Error): boolean {
+  if (SQL_STATE.test(code)) {
+    if ([QUERY_CANCELED, ...READ_ONLY_SERVER, ...SESSION_TIMEOUTS].includes(code)) return true
+    return ['08', '57', SERIALIZATION_OR_DEADLOCK, INSUFFICIENT_RESOURCES].includes(code.slice(0, 2))
+  }
+  return code.startsWith('E') || /connect/i.test(error.message)
+}

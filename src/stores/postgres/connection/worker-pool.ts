@@ -1,0 +1,33 @@
+/** A worker thread's own pool. */
+import { Socket } from 'node:net'
+import type { WorkerPort } from '../../worker/worker-port.ts'
+import { Interrupt } from '../../../util/interrupt.ts'
+import type { PostgresPool } from './client.ts'
+import { ownPool } from './own-pool.ts'
+import { RecyclingSocket } from './recycling-socket.ts'
+
+/** One that asks the server what the others are doing, and ends it. */
+const SPARE_CONNECTIONS = 1
+
+/** Runs a task with a pool, and closes all its connections in every case. The task's interrupt fails when the calling thread wants no more. */
+export async function withPool<T>(
+  port: WorkerPort,
+  { connection, connections, answerTimeoutMs }: { readonly connection: { readonly connectionTimeoutMillis?: number | undefined }; readonly connections: number; readonly answerTimeoutMs: number },
+  task: (pool: PostgresPool, interrupt: Interrupt) => Promise<T>,
+): Promise<T> {
+  // A pool does not end before whoever connects has, or has failed; 0 is for ever.
+  const connectionTimeoutMillis = Math.min(connection.connectionTimeoutMillis || answerTimeoutMs, answerTimeoutMs)
+  const pool = await ownPool({ ...connection, connectionTimeoutMillis, max: connections + SPARE_CONNECTIONS, stream: newSocket as () => Socket })
+  const interrupt = new Interrupt()
+  port.onStop((error) => interrupt.fail(error))
+  try {
+    return await task(pool, interrupt)
+  } finally {
+    await pool.end()
+  }
+}
+
+/** The socket of a connection, which `pg` gives its options. TLS reads from the socket under it by itself. */
+function newSocket({ ssl }: { readonly ssl?: unknown }): Socket {
+  return ssl === undefined || ssl === false ? new RecyclingSocket() : new Socket()
+}

@@ -1,0 +1,169 @@
+/** The one step that makes another engine live: schemas renamed and records changed in one transaction. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { InternalError, StoreNotDrainedError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
+import { followingGrants } from './engine-grants.ts'
+import { type EnginePlace, engineSchema } from './home-names.ts'
+import type { HomePointer, HomeRecord, HomeRecords } from './home-records.ts'
+import type { HomeSession } from './home-session.ts'
+import { quoteName } from '../connection/client.ts'
+import { writeLockKey } from '../connection/write-lock.ts'
+
+export interface EngineSwapOptions {
+  readonly schema: string
+  readonly records: HomeRecords
+  /** For how long to try again where tables or writers are not let go. */
+  readonly timeoutMs: number
+}
+
+/** How long one attempt may wait for one lock, and, as a multiple of that, for all of them: so long do readers queue behind it. */
+const LOCK_TIMEOUT_MS = 100
+const LOCKS_TIMEOUT_FACTOR = 2.5
+/** How much longer than the server takes to look who is in the way of whom, where an automatic VACUUM is: it is cancelled then, and not before. */
+const VACUUM_SLACK_MS = 300
+/** How long readers are left alone between two attempts: twice as long each time, up to the most. */
+const FIRST_PAUSE_MS = 25
+const LONGEST_PAUSE_MS = 400
+/** SQLSTATE: a lock was not given in time, the statement took too long, a deadlock. */
+const IN_THE_WAY: readonly unknown[] = ['55P03', '57014', '40P01']
+/** SQLSTATE: what is to be dropped is not empty. */
+const NOT_EMPTY = '2BP01'
+
+/**
+ * Makes what is in service what the pointer says; changes nothing where it is that already. All readers have left the tables of the live engine then, and
+ * none sees one engine's table beside the other's. Owners, grants and default privileges of the live schema are those of the next one.
+ *
+ * `store_not_drained` when the tables were in use all the time, or writers are at work; nothing was changed.
+ */
+export async function swapEngines(session: HomeSession, wanted: HomePointer, options: EngineSwapOptions): Promise<void> {
+  const deadline = performance.now() + options.timeoutMs
+  let lockTimeoutMs = LOCK_TIMEOUT_MS
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
+    try {
+      return await session.transaction(() => swapOnce(session, wanted, { ...options, lockTimeoutMs }), { lock_timeout: lockTimeoutMs })
+    } catch (error) {
+      if (!isInTheWay(error)) throw error
+      if (performance.now() + pauseMs > deadline) throw await notDrained(session, error, options)
+    }
+    lockTimeoutMs = (await vacuumPatienceMs(session, options)) ?? LOCK_TIMEOUT_MS
+    await delay(pauseMs * (0.5 + Math.random() / 2))
+  }
+}
+
+interface Attempt extends EngineSwapOptions {
+  readonly lockTimeoutMs: number
+}
+
+async function swapOnce(session: HomeSession, wanted: HomePointer, { schema, records, lockTimeoutMs }: Attempt): Promise<void> {
+  const home = await records.read((text) => session.rows(text))
+  if (home === undefined) throw new InternalError(`Cannot swap the engines of schema "${schema}": it has no records`)
+  if (home.storeId === wanted.storeId && home.live === wanted.live && home.previous === wanted.previous) return
+  const renames = home.live === wanted.live ? [] : await preparedRenames(session, { home, wanted, schema, lockTimeoutMs })
+  await session.rows([...renames, ...records.pointing(wanted)].join('; '))
+}
+
+interface Step {
+  readonly home: HomeRecord
+  readonly wanted: HomePointer
+  readonly schema: string
+  readonly lockTimeoutMs: number
+}
+
+/** Gets everyone out of the way, and gives the statements that rename. A schema that was lost is passed over: the live check says so. */
+async function preparedRenames(session: HomeSession, { home, wanted, schema, lockTimeoutMs }: Step): Promise<readonly string[]> {
+  await refuseWriters(session, schema)
+  const next = wanted.live === undefined ? undefined : engineSchema(schema, wanted.live, placeOf(home, wanted.live))
+  const found = await existing(session, next === undefined ? [schema] : [schema, next])
+  const renames: string[] = []
+  if (found.has(schema)) {
+    const grants = next !== undefined && found.has(next) ? await followingGrants(session, { from: schema, to: next }) : []
+    if (grants.length > 0) await session.rows(grants.join('; '))
+    if (home.live === undefined) await dropEmpty(session, schema)
+    else {
+      await lockTables(session, { schema, lockTimeoutMs })
+      renames.push(renaming(schema, engineSchema(schema, home.live, 'old')))
+    }
+  }
+  if (next !== undefined && found.has(next)) renames.push(renaming(next, schema))
+  return renames
+}
+
+function placeOf({ places }: HomeRecord, engine: string): EnginePlace {
+  const place = places.get(engine)
+  if (place === undefined) throw new StoreUnavailableError(`Cannot make engine "${engine}" live: there is none of that name`)
+  return place
+}
+
+/** Until the transaction ends; where the session has drained the store it has this lock already. */
+async function refuseWriters(session: HomeSession, schema: string): Promise<void> {
+  const [row] = await session.rows<{ locked: boolean }>('SELECT pg_try_advisory_xact_lock($1, $2) AS locked', [...writeLockKey(schema)])
+  if (row?.locked !== true) throw new StoreNotDrainedError(`Cannot swap the engines of the store in schema "${schema}": others write to it`, { details: { sqlState: '55P03' } })
+}
+
+async function existing(session: HomeSession, schemas: readonly string[]): Promise<ReadonlySet<string>> {
+  const rows = await session.rows<{ name: string }>('SELECT nspname::text AS name FROM pg_namespace WHERE nspname = ANY ($1::text[])', [schemas])
+  return new Set(rows.map(({ name }) => name))
+}
+
+/** A schema that was made for a store, by whoever may make schemas: it gives way to the first engine, which has its owner and grants by then. */
+async function dropEmpty(session: HomeSession, schema: string): Promise<void> {
+  try {
+    await session.rows(`DROP SCHEMA ${quoteName(schema)} RESTRICT`)
+  } catch (error) {
+    if (!isHoldfastError(error) || error.details['sqlState'] !== NOT_EMPTY) throw error
+    throw new StoreUnavailableError(`Cannot make a store in the schema "${schema}": it holds something else`, {
+      cause: error,
+      hint: 'Name a schema that does not exist, or is empty',
+      details: error.details,
+    })
+  }
+}
+
+/** Waits for all readers of the tables, and holds the next ones back. They come upon the new engine when the transaction ends. */
+async function lockTables(session: HomeSession, { schema, lockTimeoutMs }: Pick<Step, 'schema' | 'lockTimeoutMs'>): Promise<void> {
+  const rows = await session.rows<{ name: string }>(
+    `SELECT relname::text AS name FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) ORDER BY oid`,
+    [schema],
+  )
+  if (rows.length === 0) return
+  await session.rows(`SET LOCAL statement_timeout = ${Math.ceil(LOCKS_TIMEOUT_FACTOR * lockTimeoutMs)}`)
+  await session.rows(`LOCK TABLE ${rows.map(({ name }) => `${quoteName(schema)}.${quoteName(name)}`).join(', ')} IN ACCESS EXCLUSIVE MODE`)
+  await session.rows('SET LOCAL statement_timeout = 0')
+}
+
+function renaming(from: string, to: string): string {
+  return `ALTER SCHEMA ${quoteName(from)} RENAME TO ${quoteName(to)}`
+}
+
+function isInTheWay(error: unknown): boolean {
+  return isHoldfastError(error) && IN_THE_WAY.includes(error.details['sqlState'])
+}
+
+/** How long the next attempt has to wait for a lock, where what is in the way may be an automatic VACUUM or ANALYZE: what runs for a client is not cancelled. */
+async function vacuumPatienceMs(session: HomeSession, { schema }: EngineSwapOptions): Promise<number | undefined> {
+  const [row] = await session.rows<{ timeout: number }>(
+    `SELECT setting::int AS timeout FROM pg_settings WHERE name = 'deadlock_timeout' AND EXISTS (
+       SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+       WHERE l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted AND a.backend_type IS DISTINCT FROM 'client backend'
+         AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1)
+         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))`,
+    [schema],
+  )
+  return row === undefined ? undefined : row.timeout + VACUUM_SLACK_MS
+}
+
+async function notDrained(session: HomeSession, cause: unknown, { schema, timeoutMs }: EngineSwapOptions): Promise<StoreNotDrainedError> {
+  const holders = await session
+    .rows<{ pid: number; application: string }>(
+      `SELECT DISTINCT a.pid, a.application_name AS application FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid
+       WHERE l.locktype = 'relation' AND l.granted AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1)
+         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND a.pid <> pg_backend_pid() LIMIT 20`,
+      [schema],
+    )
+    .catch(() => [])
+  const who = holders.length === 0 ? '' : `, such as by process ${holders[0]?.pid} of the server`
+  return new StoreNotDrainedError(`Cannot swap the engines of the store in schema "${schema}": it was in use for ${timeoutMs} ms${who}`, {
+    cause,
+    hint: 'End the transactions that read or write it, a backup among them, then try again',
+    details: { timeoutMs, holders },
+  })
+}

@@ -1,0 +1,155 @@
+/** What a home knows of itself, in a small schema beside the store's: its ID, its engines, and the journal of a restore. */
+import { StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
+import type { RestoreJournal } from '../../../contracts/swappable.ts'
+import { type EnginePlace, controlSchema } from './home-names.ts'
+import { quoteName, quoteText } from '../connection/client.ts'
+
+/** Runs one statement and gives its rows. */
+export type Query = (text: string, values?: unknown[]) => Promise<readonly object[]>
+
+/** What is in service. A home that has no store yet has neither ID nor engine. */
+export interface HomePointer {
+  readonly storeId: string | undefined
+  readonly live: string | undefined
+  readonly previous: string | undefined
+}
+
+export interface HomeRecord extends HomePointer {
+  /** Every engine that was made here and not removed. */
+  readonly places: ReadonlyMap<string, EnginePlace>
+  readonly journal: RestoreJournal | undefined
+}
+
+/** Version of the tables below. */
+const FORMAT = 1
+/** SQLSTATE: the table does not exist. */
+const UNDEFINED_TABLE = '42P01'
+const ULID = `~ '^[0-7][0-9A-HJKMNP-TV-Z]{25}$'`
+
+export class HomeRecords {
+  readonly #schema: string
+  readonly #control: string
+  readonly #name: string
+
+  constructor(schema: string) {
+    this.#schema = schema
+    this.#name = controlSchema(schema)
+    this.#control = quoteName(this.#name)
+  }
+
+  /** All that is recorded, at one moment; `undefined` where there is no home. */
+  async read(query: Query): Promise<HomeRecord | undefined> {
+    try {
+      const [row] = (await query(
+        `SELECT format, store_id, previous,
+           (SELECT coalesce(json_agg(json_build_array(engine, place) ORDER BY engine), '[]') FROM ${this.#control}.engines)::text AS places,
+           (SELECT row_to_json(j) FROM ${this.#control}.restore_journal j)::text AS journal
+         FROM ${this.#control}.home`,
+      )) as readonly HomeRow[]
+      if (row?.format !== FORMAT) throw this.#unreadable(row === undefined ? 'its row is missing' : `they are of format ${row.format}, and this release reads ${FORMAT}`)
+      return recordOf(row)
+    } catch (error) {
+      if (!isHoldfastError(error) || error.details['sqlState'] !== UNDEFINED_TABLE) throw error
+      const found = await query('SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1', [this.#name])
+      if (found.length > 0) throw this.#unreadable('the schema lacks one of its tables, or is of something else', error)
+      return undefined
+    }
+  }
+
+  /** Makes the records of a home without a store. For a transaction. */
+  async create(query: Query): Promise<void> {
+    await query(`
+      CREATE SCHEMA ${this.#control};
+      CREATE TABLE ${this.#control}.engines (
+        engine text PRIMARY KEY CHECK (engine ${ULID}),
+        place text NOT NULL CHECK (place IN ('live', 'restore', 'old')),
+        made_at timestamptz NOT NULL DEFAULT now()
+      );
+      CREATE UNIQUE INDEX one_live ON ${this.#control}.engines (place) WHERE place = 'live';
+      CREATE TABLE ${this.#control}.home (
+        only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+        format integer NOT NULL,
+        store_id text,
+        previous text REFERENCES ${this.#control}.engines
+      );
+      CREATE TABLE ${this.#control}.restore_journal (
+        only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+        restore_id text NOT NULL CHECK (restore_id ${ULID}),
+        backup_id text CHECK (backup_id ${ULID}),
+        from_engine text CHECK (from_engine ${ULID}),
+        to_engine text NOT NULL CHECK (to_engine ${ULID}),
+        started_at_ms bigint NOT NULL
+      );
+      INSERT INTO ${this.#control}.home (format) VALUES (${FORMAT});
+      COMMENT ON SCHEMA ${this.#control} IS ${quoteText(`Holdfast: which engine of the store in schema "${this.#schema}" is live`)}`)
+  }
+
+  async addEngine(query: Query, engine: string, place: EnginePlace): Promise<void> {
+    await query(`INSERT INTO ${this.#control}.engines (engine, place) VALUES ($1, $2)`, [engine, place])
+  }
+
+  async removeEngine(query: Query, engine: string): Promise<void> {
+    await query(`DELETE FROM ${this.#control}.engines WHERE engine = $1`, [engine])
+  }
+
+  /** Statements that record what is in service from now on; the engine that was is kept as an old one. */
+  pointing({ storeId, live, previous }: HomePointer): readonly string[] {
+    const engines = `${this.#control}.engines`
+    return [
+      `UPDATE ${engines} SET place = 'old' WHERE place = 'live' AND engine IS DISTINCT FROM ${textOrNull(live)}`,
+      `UPDATE ${engines} SET place = 'live' WHERE place <> 'live' AND engine = ${textOrNull(live)}`,
+      `UPDATE ${this.#control}.home SET store_id = ${textOrNull(storeId)}, previous = ${textOrNull(previous)}`,
+    ]
+  }
+
+  async writeJournal(query: Query, { restoreId, backupId, from, to, startedAtMs }: RestoreJournal): Promise<void> {
+    await query(
+      `INSERT INTO ${this.#control}.restore_journal (restore_id, backup_id, from_engine, to_engine, started_at_ms) VALUES ($1, $2, $3, $4, $5)
+       ON CONFLICT (only_row) DO UPDATE SET restore_id = excluded.restore_id, backup_id = excluded.backup_id,
+         from_engine = excluded.from_engine, to_engine = excluded.to_engine, started_at_ms = excluded.started_at_ms`,
+      [restoreId, backupId ?? null, from ?? null, to, startedAtMs],
+    )
+  }
+
+  async clearJournal(query: Query): Promise<void> {
+    await query(`DELETE FROM ${this.#control}.restore_journal`)
+  }
+
+  #unreadable(why: string, cause?: unknown): StoreUnavailableError {
+    return new StoreUnavailableError(`Cannot read the records of the store in schema "${this.#schema}", which are in "${this.#name}": ${why}`, {
+      cause,
+      hint: `Put the schema "${this.#name}" back from a copy of the database; no engine was changed or removed`,
+    })
+  }
+}
+
+interface HomeRow {
+  readonly format: number
+  readonly store_id: string | null
+  readonly previous: string | null
+  readonly places: string
+  readonly journal: string | null
+}
+
+interface JournalRow {
+  readonly restore_id: string
+  readonly backup_id: string | null
+  readonly from_engine: string | null
+  readonly to_engine: string
+  readonly started_at_ms: number
+}
+
+function recordOf(row: HomeRow): HomeRecord {
+  const places = new Map(JSON.parse(row.places) as [string, EnginePlace][])
+  const live = [...places].find(([, place]) => place === 'live')?.[0]
+  return { storeId: row.store_id ?? undefined, live, previous: row.previous ?? undefined, places, journal: row.journal === null ? undefined : journalOf(row.journal) }
+}
+
+function journalOf(text: string): RestoreJournal {
+  const row = JSON.parse(text) as JournalRow
+  return { restoreId: row.restore_id, backupId: row.backup_id ?? undefined, from: row.from_engine ?? undefined, to: row.to_engine, startedAtMs: row.started_at_ms }
+}
+
+function textOrNull(text: string | undefined): string {
+  return text === undefined ? 'NULL' : quoteText(text)
+}

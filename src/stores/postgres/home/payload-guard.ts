@@ -1,0 +1,120 @@
+/** Who needs the payloads of a store, and who sweeps them: never both at once, in whatever process and on whatever machine. */
+import { HoldUnavailableError, StoreUnavailableError, SweepAlreadyRunningError } from '../../../errors/errors.ts'
+import { HomeSession } from './home-session.ts'
+import { type PoolHandle, poolHandle } from '../connection/pool-handle.ts'
+import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
+import type { PostgresPool } from '../connection/client.ts'
+import { payloadLockKey } from '../connection/write-lock.ts'
+
+export interface PayloadGuardOptions {
+  readonly connection: PostgresPool | string
+  /** The schema of the store. */
+  readonly schema: string
+  /** Any number may need payloads at the same time; who sweeps them is alone. */
+  readonly use: 'need' | 'sweep'
+}
+
+/** Keeps the others off until it is ended. */
+export interface PayloadGuard {
+  /** Aborts when the connection broke, and with it the guard; its reason is `store_unavailable`. */
+  readonly signal: AbortSignal
+  /** Rejects with `store_unavailable` when the guard is lost: then nothing may be deleted, or come to refer to a payload. */
+  check(): Promise<void>
+  /** Idempotent. Never rejects. */
+  end(): Promise<void>
+}
+
+/**
+ * Takes the guard, an advisory lock of the server. It is for processes that do not share a catalog, in which the leases are.
+ *
+ * To sweep rejects with `hold_unavailable` while payloads are needed, and with `sweep_already_running`; to need them with `sweep_already_running`
+ * while they are swept; both with `store_unavailable` when the server does not serve.
+ */
+export async function guardPostgresPayloads({ connection, schema, use }: PayloadGuardOptions): Promise<PayloadGuard> {
+  const guard = await Guard.open(await poolHandle(connection), schema)
+  try {
+    if (use === 'need' ? await guard.tryShared() : await guard.tryAlone()) return guard
+    throw use === 'need' || !(await guard.tryShared()) ? sweptNow(schema) : neededNow(schema)
+  } catch (error) {
+    await guard.end()
+    throw error
+  }
+}
+
+class Guard implements PayloadGuard {
+  readonly #session: HomeSession
+  readonly #handle: PoolHandle
+  readonly #schema: string
+  readonly #lost = new AbortController()
+  #ended: Promise<void> | undefined
+
+  /** The handle is the guard's from then on. */
+  static async open(handle: PoolHandle, schema: string): Promise<Guard> {
+    try {
+      return new Guard(await HomeSession.open(handle.pool, { action: `Cannot guard the payloads of the store in schema "${schema}"`, answerTimeoutMs: ANSWER_TIMEOUT_MS }), handle, schema)
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+  }
+
+  private constructor(session: HomeSession, handle: PoolHandle, schema: string) {
+    this.#session = session
+    this.#handle = handle
+    this.#schema = schema
+    session.onLost(() => this.#lose())
+  }
+
+  get signal(): AbortSignal {
+    return this.#lost.signal
+  }
+
+  async tryShared(): Promise<boolean> {
+    return await this.#try('pg_try_advisory_lock_shared')
+  }
+
+  async tryAlone(): Promise<boolean> {
+    return await this.#try('pg_try_advisory_lock')
+  }
+
+  async check(): Promise<void> {
+    this.#lost.signal.throwIfAborted()
+    try {
+      await this.#session.rows('SELECT')
+    } catch (error) {
+      throw this.#lose(error)
+    }
+  }
+
+  end(): Promise<void> {
+    this.#ended ??= this.#session.end().then(() => this.#handle.close())
+    return this.#ended
+  }
+
+  async #try(lock: string): Promise<boolean> {
+    const [row] = await this.#session.rows<{ isOurs: boolean }>(`SELECT ${lock}($1, $2) AS "isOurs"`, [...payloadLockKey(this.#schema)])
+    return row?.isOurs === true
+  }
+
+  #lose(cause?: unknown): unknown {
+    if (this.#lost.signal.aborted) return this.#lost.signal.reason
+    if (this.#ended !== undefined) return cause
+    const error = new StoreUnavailableError(`The connection broke that kept others from the payloads of the store in schema "${this.#schema}"`, {
+      cause,
+      retryable: true,
+      hint: 'Nothing was done to payloads since; try again',
+    })
+    this.#lost.abort(error)
+    return error
+  }
+}
+
+function sweptNow(schema: string): Error {
+  return new SweepAlreadyRunningError(`Cannot use the payloads of the store in schema "${schema}": a sweep of them is running in another process`)
+}
+
+function neededNow(schema: string): Error {
+  return new HoldUnavailableError(`Cannot sweep the payloads of the store in schema "${schema}": another process is backing it up, restoring it, or importing into it`, {
+    hint: 'Nothing was deleted. Let it end, then try again',
+  })
+}

@@ -1,0 +1,322 @@
+/** The schemas of a Postgres metadata store: the live engine, those beside it, and the records that say which is which. */
+import { newBackupId } from '../../../util/backup-id.ts'
+import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
+import { InternalError, RestoreInProgressError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { checkServes } from '../../../metadata/check-store.ts'
+import type { EngineHome } from '../../../metadata/live-metadata-store.ts'
+import type { MetadataStore } from '../../../contracts/metadata-store.ts'
+import { recover } from '../../../restore/recover.ts'
+import type { DrainOptions, Engines, RestoreJournal, SideEngine } from '../../../contracts/swappable.ts'
+import { andAlso } from '../../../errors/clean-up.ts'
+import { dropEngineSchema } from './engine-removal.ts'
+import { swapEngines } from './engine-swap.ts'
+import { HomeLease } from './home-lease.ts'
+import { checkSchemaName, controlSchema, engineSchema } from './home-names.ts'
+import { type HomePointer, type HomeRecord, type Query, HomeRecords } from './home-records.ts'
+import type { HomeSession } from './home-session.ts'
+import { surveyHome } from './home-survey.ts'
+import { OpenStores } from './open-stores.ts'
+import { type PostgresEngines, type PostgresEnginesOptions, postgresEngines } from './postgres-engines.ts'
+import type { PoolHandle } from '../connection/pool-handle.ts'
+import { poolQuery } from '../connection/pool-query.ts'
+import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
+import { quoteName } from '../connection/client.ts'
+
+export interface PostgresHomeOptions extends PostgresEnginesOptions {
+  /** The live schema of the store. Others are beside it: `<schema>_holdfast`, `<schema>_restore_<ULID>` and `<schema>_old_<ULID>`. */
+  readonly schema: string
+  /** Whether a store that was made without a home may be given one: its schema stays as it is. @default false */
+  readonly adopt?: boolean | undefined
+  /** For how long a swap tries again while others use the tables. @default 10,000 */
+  readonly swapTimeoutMs?: number | undefined
+  /** Called with what could not be cleaned up and does no harm. @default process.emitWarning */
+  readonly onWarning?: ((warning: Error) => void) | undefined
+  /** How engines are opened. @default metadata stores in Postgres */
+  readonly engines?: PostgresEngines | undefined
+}
+
+const DEFAULT_SWAP_TIMEOUT_MS = 10_000
+/** How long opening waits for another process that makes, restores or recovers the same store. */
+const OPEN_WAIT_MS = 10_000
+const RECOVERY_WAIT_MS = 3000
+/** How long a schema that is to be dropped may be in use. */
+const REMOVAL_TIMEOUT_MS = 3000
+
+/** A home of engines in schemas of one database. */
+export class PostgresHome implements EngineHome {
+  readonly kind = 'postgres'
+  readonly schemaVersion: number
+  readonly schema: string
+  readonly #handle: PoolHandle
+  readonly #driver: PostgresEngines
+  readonly #swapTimeoutMs: number
+  readonly #warn: (warning: Error) => void
+  readonly #records: HomeRecords
+  readonly #lease: HomeLease
+  readonly #open: OpenStores
+  readonly #query: Query
+  #closed: Promise<void> | undefined
+
+  /** The pool is closed with the home where it is the home's own. Throws `invalid_argument` when no store can be in a schema of that name. */
+  constructor(handle: PoolHandle, options: PostgresHomeOptions) {
+    this.schema = checkSchemaName(options.schema)
+    this.#handle = handle
+    const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
+    this.#driver = options.engines ?? postgresEngines(handle.pool, options)
+    this.schemaVersion = this.#driver.schemaVersion
+    this.#swapTimeoutMs = options.swapTimeoutMs ?? DEFAULT_SWAP_TIMEOUT_MS
+    this.#warn = options.onWarning ?? ((warning) => process.emitWarning(warning))
+    this.#records = new HomeRecords(this.schema)
+    this.#lease = new HomeLease(handle.pool, { schema: this.schema, answerTimeoutMs })
+    this.#open = new OpenStores(this.schema)
+    this.#query = poolQuery(handle.pool, `Cannot read the records of the store in schema "${this.schema}"`, answerTimeoutMs)
+  }
+
+  /** Takes the home over: adopts it, recovers it, sweeps it. Called once, before anything else. */
+  async begin({ adopt }: { readonly adopt: boolean }): Promise<void> {
+    const home = await this.#read()
+    if (home === undefined) return await this.#beginWithout({ adopt })
+    const hasLeftovers = enginesOf(home).leftovers.length > 0
+    if (home.journal === undefined && !hasLeftovers) return
+    // Where another process is at it, the store is whole all the same: its restore goes on while this one serves what is live.
+    if (!(await this.#isOurs())) return
+    try {
+      await recover(this)
+      // Its end was the end of the lease; what is left over is nobody's only while nobody else has it.
+      if (await this.#isOurs()) await this.#sweep()
+    } finally {
+      await this.#lease.end()
+    }
+  }
+
+  /** Makes an empty store live in a home that has none, unless another process does so at the same time. */
+  async createStore(storeId: string = newBackupId()): Promise<void> {
+    await this.#lease.run(async () => this.#lease.keep(), { waitMs: OPEN_WAIT_MS })
+    try {
+      if ((await this.engines()).live !== undefined) return
+      const engine = newBackupId()
+      const side = await this.openSide(engine, { storeId })
+      try {
+        await side.seal()
+        await this.swap(engine, { storeId, previous: undefined })
+      } catch (error) {
+        await andAlso(error, () => side.discard())
+      }
+    } finally {
+      await this.#lease.end()
+    }
+  }
+
+  async readStoreId(): Promise<string | undefined> {
+    return (await this.#read())?.storeId
+  }
+
+  async engines(): Promise<Engines> {
+    return enginesOf(await this.#read())
+  }
+
+  async freeBytes(): Promise<number | undefined> {
+    return undefined
+  }
+
+  /** Writers of every process are refused; rejects with `restore_in_progress` when another process or handle changes the engines. */
+  async drainWrites({ timeoutMs }: DrainOptions): Promise<void> {
+    await this.#lease.drain(timeoutMs)
+  }
+
+  /** The same: readers in other processes are held back by the swap itself, for as long as it takes. */
+  async drain({ timeoutMs }: DrainOptions): Promise<void> {
+    await this.#lease.drain(timeoutMs)
+  }
+
+  async resume(): Promise<void> {
+    await this.#lease.end()
+  }
+
+  async openSide(engine: string, { storeId }: { readonly storeId: string }): Promise<SideEngine> {
+    const schema = engineSchema(this.schema, engine, 'restore')
+    await this.#lease.run(async (session) => {
+      await this.#makeOwn(session)
+      await session.transaction(async () => {
+        if ((await this.#records.read(queryOf(session)))?.places.has(engine) === true) throw new InternalError(`Cannot create engine "${engine}": the name is taken`)
+        await this.#records.addEngine(queryOf(session), engine, 'restore')
+        await session.rows(`CREATE SCHEMA ${quoteName(schema)}`)
+      })
+      this.#lease.keep()
+    })
+    const store = await this.#createSide(engine, schema, storeId)
+    return {
+      engine,
+      kind: this.kind,
+      backup: (sink, options) => store.backup(sink, options),
+      restore: (source, options) => store.restore(source, options),
+      seal: () => this.closeEngine(engine),
+      discard: () => this.removeEngine(engine),
+    }
+  }
+
+  async swap(engine: string, { storeId, previous }: { readonly storeId: string; readonly previous: string | undefined }): Promise<void> {
+    await this.#point({ storeId, live: engine, previous })
+  }
+
+  async unswap(): Promise<void> {
+    await this.#point({ storeId: undefined, live: undefined, previous: undefined })
+  }
+
+  async checkLive(): Promise<void> {
+    const { live } = await this.engines()
+    if (live === undefined) throw new StoreUnavailableError(`Cannot open the store in schema "${this.schema}": there is none`)
+    await checkServes(await this.openEngine(live))
+  }
+
+  async removeEngine(engine: string): Promise<void> {
+    await this.#lease.run(async (session) => {
+      const home = await this.#records.read(queryOf(session))
+      const place = home?.places.get(engine)
+      if (place === undefined) return
+      if (engine === home?.live || engine === home?.previous) throw new InternalError(`Cannot remove engine "${engine}": it is kept`)
+      await this.closeEngine(engine)
+      await session.transaction(
+        async () => {
+          await dropEngineSchema(session, engineSchema(this.schema, engine, place))
+          await this.#records.removeEngine(queryOf(session), engine)
+        },
+        { lock_timeout: REMOVAL_TIMEOUT_MS },
+      )
+    })
+  }
+
+  async openEngine(engine: string): Promise<MetadataStore> {
+    const home = await this.#read()
+    const place = home?.places.get(engine)
+    if (place === undefined) throw new StoreUnavailableError(`Cannot open engine "${engine}" of the store in schema "${this.schema}": there is none of that name`)
+    const schema = engineSchema(this.schema, engine, place)
+    return await this.#open.opened(engine, { schema, open: () => this.#driver.open(schema, home?.storeId) })
+  }
+
+  async closeEngine(engine: string): Promise<void> {
+    await this.#open.close(engine)
+  }
+
+  async readJournal(): Promise<RestoreJournal | undefined> {
+    return (await this.#read())?.journal
+  }
+
+  async writeJournal(journal: RestoreJournal): Promise<void> {
+    await this.#lease.run((session) => this.#records.writeJournal(queryOf(session), journal))
+  }
+
+  async clearJournal(): Promise<void> {
+    await this.#lease.run(async (session) => {
+      if ((await this.#records.read(queryOf(session))) !== undefined) await this.#records.clearJournal(queryOf(session))
+    })
+  }
+
+  /** Idempotent. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#open.closeAll()
+    } finally {
+      await this.#lease.end()
+      await this.#handle.close()
+    }
+  }
+
+  async #point(wanted: HomePointer): Promise<void> {
+    try {
+      await this.#lease.run(async (session) => {
+        const home = await this.#records.read(queryOf(session))
+        if (home === undefined) {
+          if (wanted.live === undefined) return
+          throw new StoreUnavailableError(`Cannot make engine "${wanted.live}" live: there is none of that name`)
+        }
+        if (home.live !== wanted.live) this.#lease.checkDrain()
+        await swapEngines(session, wanted, { schema: this.schema, records: this.#records, timeoutMs: this.#swapTimeoutMs })
+      })
+    } catch (error) {
+      // Where the connection broke in the COMMIT, only the server knows; it is asked when that transaction has ended.
+      const home = await this.#lease.run((session) => this.#records.read(queryOf(session))).catch(() => undefined)
+      if (home === undefined || home.storeId !== wanted.storeId || home.live !== wanted.live || home.previous !== wanted.previous) throw error
+    }
+    this.#lease.swapped()
+  }
+
+  async #beginWithout({ adopt }: { readonly adopt: boolean }): Promise<void> {
+    const found = await surveyHome(this.#query, this.schema)
+    if (found === 'absent') return
+    if (!adopt) {
+      throw new StoreUnavailableError(`Cannot open the store in schema "${this.schema}": the schema holds tables, and there is no "${controlSchema(this.schema)}" that says they are a store's`, {
+        hint: 'Name a schema that does not exist or is empty; or, where it is a store that was made without a home, adopt it by name (adopt)',
+      })
+    }
+    await this.#lease.run((session) => this.#adopt(session), { waitMs: OPEN_WAIT_MS })
+  }
+
+  async #adopt(session: HomeSession): Promise<void> {
+    if ((await this.#records.read(queryOf(session))) !== undefined) return
+    const store = await this.#driver.open(this.schema, undefined)
+    const { storeId } = store
+    await store.close()
+    const engine = newBackupId()
+    await session.transaction(async () => {
+      await this.#records.create(queryOf(session))
+      await this.#records.addEngine(queryOf(session), engine, 'live')
+      await session.rows(this.#records.pointing({ storeId, live: engine, previous: undefined }).join('; '))
+    })
+  }
+
+  /** Makes the records where there are none. */
+  async #makeOwn(session: HomeSession): Promise<void> {
+    if ((await this.#records.read(queryOf(session))) !== undefined) return
+    await session.transaction(() => this.#records.create(queryOf(session)))
+  }
+
+  /** Whether the right to change the home could be had in time; it is kept then. */
+  async #isOurs(): Promise<boolean> {
+    try {
+      await this.#lease.run(async () => this.#lease.keep(), { waitMs: RECOVERY_WAIT_MS })
+      return true
+    } catch (error) {
+      if (error instanceof RestoreInProgressError) return false
+      throw error
+    }
+  }
+
+  /** Removes what interrupted work left: it is in nobody's way, so that it stays is only worth a warning. */
+  async #sweep(): Promise<void> {
+    const { leftovers } = await this.engines()
+    for (const engine of leftovers) {
+      try {
+        await this.removeEngine(engine)
+      } catch (error) {
+        this.#warn(error instanceof Error ? error : new Error(String(error)))
+      }
+    }
+  }
+
+  async #createSide(engine: string, schema: string, storeId: string): Promise<MetadataStore> {
+    try {
+      return await this.#open.opened(engine, { schema, open: () => this.#driver.create(schema, storeId) })
+    } catch (error) {
+      return await andAlso(error, () => this.removeEngine(engine))
+    }
+  }
+
+  async #read(): Promise<HomeRecord | undefined> {
+    return await this.#records.read(this.#query)
+  }
+}
+
+function enginesOf(home: HomeRecord | undefined): Engines {
+  const { live, previous, places } = home ?? { live: undefined, previous: undefined, places: new Map<string, never>() }
+  return { live, previous, leftovers: [...places.keys()].filter((engine) => engine !== live && engine !== previous) }
+}
+
+function queryOf(session: HomeSession): Query {
+  return (text, values) => session.rows(text, values)
+}

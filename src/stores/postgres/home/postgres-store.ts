@@ -1,0 +1,80 @@
+/** A Postgres metadata store as a server opens it. */
+import { checkWaitMs, checkWholeNumber } from '../../../util/check-number.ts'
+import { StoreIdMismatchError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { LiveMetadataStore } from '../../../metadata/live-metadata-store.ts'
+import type { MetadataStore } from '../../../contracts/metadata-store.ts'
+import { checkStoreId } from '../../../metadata/validate.ts'
+import type { Swappable } from '../../../contracts/swappable.ts'
+import { andAlso } from '../../../errors/clean-up.ts'
+import { poolHandle } from '../connection/pool-handle.ts'
+import { MAX_CONNECTIONS } from '../snapshot/postgres-backupable.ts'
+import { PostgresHome, type PostgresHomeOptions } from './postgres-home.ts'
+import type { PostgresPool } from '../connection/client.ts'
+
+/** The handle a server keeps while its engine is replaced by restores and rollbacks. */
+export type PostgresStore = MetadataStore & Swappable
+
+export interface OpenPostgresHomeOptions extends PostgresHomeOptions {
+  /** A pool of at least three connections, which stays the caller's; or a URL such as `postgres://user:password@host/database`, of which one is made and closed with the store. */
+  readonly connection: PostgresPool | string
+}
+
+export interface PostgresStoreOptions extends OpenPostgresHomeOptions {
+  /** Whether to make a store where there is none. @default true */
+  readonly create?: boolean | undefined
+  /** The ID of a store that is made; one that exists must have it. @default a fresh ULID, or the store's own */
+  readonly storeId?: string | undefined
+}
+
+/**
+ * Opens the home of a store, for restoring into it or rolling it back without serving it. The live engine may be damaged, and there may be none: the first
+ * restore makes it. A restore that was interrupted is completed or undone, and what it left over is removed, unless another process is at it.
+ *
+ * Other processes may have the same store open: their writers are refused while it is restored, and their readers go on to the restored engine. The role
+ * makes schemas in the database and owns them, or is a member of their owner. Connections must be to the server itself, or to a
+ * pooler that keeps a session for each client.
+ *
+ * A view or function of others that names the tables goes on with the engine it was made for; it is never dropped with that engine.
+ *
+ * `invalid_argument` for a schema whose name cannot be used; `store_unavailable` when the server cannot be reached, the schema holds something else, or it
+ * is a store without a home that was not asked to be adopted. `RangeError` for a `swapTimeoutMs` that is not from 0 to a day, or `connections` that are not 1 to 16.
+ */
+export async function openPostgresHome(options: OpenPostgresHomeOptions): Promise<PostgresHome> {
+  checkWaitMs('swapTimeoutMs', options.swapTimeoutMs ?? 0)
+  checkWholeNumber('connections', options.connections ?? 1, { least: 1, most: MAX_CONNECTIONS })
+  const handle = await poolHandle(options.connection)
+  let home: PostgresHome | undefined
+  try {
+    home = new PostgresHome(handle, options)
+    await home.begin({ adopt: options.adopt ?? false })
+    return home
+  } catch (error) {
+    const opened = home ?? handle
+    return await andAlso(error, () => opened.close())
+  }
+}
+
+/**
+ * Opens the metadata store in a schema, as `openPostgresHome` does the home.
+ *
+ * `store_id_mismatch` when it is another store, `store_unavailable` when there is none and none is to be made, or when the live engine is damaged: then a
+ * backup can still be restored through `openPostgresHome`.
+ */
+export async function openPostgresStore(options: PostgresStoreOptions): Promise<PostgresStore> {
+  if (options.storeId !== undefined) checkStoreId(options.storeId)
+  const home = await openPostgresHome(options)
+  try {
+    await makeOrMatch(home, options)
+    return await LiveMetadataStore.open(home)
+  } catch (error) {
+    return await andAlso(error, () => home.close())
+  }
+}
+
+async function makeOrMatch(home: PostgresHome, { create = true, storeId: wanted }: PostgresStoreOptions): Promise<void> {
+  if (create && (await home.readStoreId()) === undefined) await home.createStore(wanted)
+  const storeId = await home.readStoreId()
+  if (storeId === undefined) throw new StoreUnavailableError(`Cannot open the store in schema "${home.schema}": there is none`, { hint: 'Check the name of the schema, or make a store there first' })
+  if (wanted === undefined || wanted === storeId) return
+  throw new StoreIdMismatchError(`Cannot open the store in schema "${home.schema}" as "${wanted}": it is "${storeId}"`, { details: { expected: wanted, actual: storeId } })
+}

@@ -1,0 +1,165 @@
+/** Backs up and restores any schema of a Postgres database, from version 15 on. */
+import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../../contracts/backupable.ts'
+import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
+import { BackupAbortedError } from '../../../errors/errors.ts'
+import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
+import { Interrupt } from '../../../util/interrupt.ts'
+import { throttle } from '../../worker/rate-limit.ts'
+import { poolQuery } from '../connection/pool-query.ts'
+import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
+import type { PostgresClient, PostgresPool } from '../connection/client.ts'
+import { readSnapshot } from './read-snapshot.ts'
+import { type SessionIdentity, identityOf } from '../connection/session-identity.ts'
+import { connectionOf, restoreInWorker, snapshotInWorker } from './workers.ts'
+import { writeSnapshot } from './write-snapshot.ts'
+
+export type { PostgresClient, PostgresPool }
+
+export interface PostgresBackupableOptions {
+  /** The schema whose tables are backed up, all of them but those of `leaveOut`. Its name is not part of a backup. */
+  readonly schema: string
+  /**
+   * A query that gives one column of text: every payload ID that the schema refers to. NULLs and repeated IDs are passed over. It runs in the
+   * snapshot of the backup, with the schema as its search path, and again before a restore is committed. It need not sort; a B-tree
+   * on the column with `COLLATE "C"` spares the server doing so.
+   */
+  readonly payloadIds: string
+  /**
+   * A query that says by another way how many references there are: one row with a `count` of the rows other than NULL that `payloadIds`
+   * gives, and, where it can be told, a `digest` of them: `sum(hashtextextended(id COLLATE "C", 0))`. It runs in the same snapshot, without
+   * indexes. A backup fails with `store_inconsistent` when it does not fit. @default nothing is counted: that the IDs are all there are is for `payloadIds` to see to
+   */
+  readonly countPayloadIds?: string | undefined
+  /** The version of what tables and columns mean; a snapshot of another one is refused. */
+  readonly schemaVersion: number
+  /** What a snapshot says it was taken from. @default "default" */
+  readonly storeId?: string | undefined
+  /** Tables, sequences, materialized views and foreign tables that are not in a snapshot, and that a restore leaves as they are. @default none */
+  readonly leaveOut?: readonly string[] | undefined
+  /**
+   * The key of an advisory lock that a restore takes shared, as the writers of the schema do: who holds it exclusively keeps all of them
+   * out, a restore with `restore_in_progress`. @default none
+   */
+  readonly writersLock?: readonly [number, number] | undefined
+  /**
+   * How many connections a backup reads with. Each takes one of the server's; a pool that has fewer gives what it has. One gives way: while
+   * other sessions are at work on the server it reads two pages at a time, and takes about four times as long; so it does where its role is not told what
+   * they do, as a member of `pg_read_all_stats` is. More read as fast as they can, whoever waits: of two, one reads the payload IDs and one the tables, each in one scan; more than two read ranges
+   * of large tables at once, which pushes other pages out of the server's memory.
+   * @default 1
+   */
+  readonly connections?: number | undefined
+  /** How long to wait for a table that is locked: by a migration when a backup begins, by anyone during a restore. @default 10,000 */
+  readonly lockTimeoutMs?: number | undefined
+  /**
+   * How long the server may be silent where something is waited for, in milliseconds. It is asked over one more connection then whether it is at work,
+   * for a statement may rightly take long; where it is not, or does not say so in the same time, the backup or restore fails with
+   * `store_unavailable`, to be tried again. A slow sink or source is no silence. @default 60,000
+   */
+  readonly answerTimeoutMs?: number | undefined
+  /**
+   * Whether to work in a worker thread, which makes connections like the pool's, in the role that a connection of the pool has. What else is
+   * done to those when they are made, such as by a listener to the pool's "connect", is not done there: where the query or a trigger needs it, use `false`.
+   * A pool that hides how it connects, or that needs a function for it, is used on the calling thread in any case.
+   * @default true
+   */
+  readonly worker?: boolean | undefined
+  /** Where a set of payload IDs that outgrows its memory goes while it is used. @default the system's directory for temporary files */
+  readonly spillDirectory?: string | undefined
+}
+
+const DEFAULT_CONNECTIONS = 1
+/** The most that a backup may read with. */
+export const MAX_CONNECTIONS = 16
+const DEFAULT_LOCK_TIMEOUT_MS = 10_000
+
+/**
+ * Makes a schema a `Backupable` of kind "postgres". The pool stays the caller's. The role needs to read the tables and sequences for a backup,
+ * and to own them for a restore; neither needs a superuser.
+ *
+ * A backup locks the tables against being altered, dropped or truncated, and nothing else. A restore is one transaction: others see the tables
+ * empty until it is committed, or wait. It drops and re-creates foreign keys and indexes in it, and disables triggers.
+ *
+ * Not in a snapshot: large objects, and everything that is not a table or a sequence. Beside the errors that a `Backupable` has, it rejects with
+ * `store_unavailable` when the server cannot be reached or breaks off (with `details.outcome` "unknown" when that was in the very commit of a
+ * restore: the schema is empty still, or holds all of it), `store_not_drained` when a lock is not given in time,
+ * `restore_in_progress` when another restore fills the schema, and `destination_no_space` when the server's disk is full.
+ *
+ * Throws `RangeError` for a number of connections that is not 1 to 16, and for a wait for locks that is not from 1 ms to a day.
+ */
+export function postgresBackupable(pool: PostgresPool, options: PostgresBackupableOptions): Backupable {
+  return new PostgresBackupable(pool, options)
+}
+
+class PostgresBackupable implements Backupable {
+  readonly kind = 'postgres'
+  readonly #pool: PostgresPool
+  readonly #inWorker: boolean
+  readonly #store: {
+    readonly schema: string
+    readonly leaveOut: readonly string[]
+    readonly payloadIdsQuery: string
+    readonly countQuery: string | undefined
+    readonly storeKind: string
+    readonly schemaVersion: number
+    readonly lockTimeoutMs: number
+    readonly answerTimeoutMs: number
+    readonly writersLock: readonly [number, number] | undefined
+    readonly spillDirectory: string | undefined
+  }
+  readonly #storeId: string
+  readonly #connections: number
+
+  constructor(pool: PostgresPool, options: PostgresBackupableOptions) {
+    const { schema, payloadIds, countPayloadIds, schemaVersion, storeId = 'default', leaveOut = [], writersLock, spillDirectory } = options
+    const { connections = DEFAULT_CONNECTIONS, lockTimeoutMs = DEFAULT_LOCK_TIMEOUT_MS, worker = true } = options
+    checkWholeNumber('connections', connections, { least: 1, most: MAX_CONNECTIONS })
+    checkWholeNumber('lockTimeoutMs', lockTimeoutMs, { least: 1, most: MAX_WAIT_MS })
+    const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
+    this.#pool = pool
+    this.#inWorker = worker
+    this.#storeId = storeId
+    this.#connections = connections
+    this.#store = { schema, leaveOut: [...leaveOut], payloadIdsQuery: payloadIds, countQuery: countPayloadIds, storeKind: this.kind, schemaVersion, lockTimeoutMs, answerTimeoutMs, writersLock, spillDirectory }
+  }
+
+  async backup(sink: SnapshotSink, { signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {
+    const interrupt = new Interrupt()
+    const release = interrupt.follow(signal, (cause) => new BackupAbortedError(undefined, { cause }))
+    try {
+      interrupt.check()
+      const target = throttle(sink, { interrupt, maxBytesPerSecond })
+      const options = { ...this.#store, storeId: this.#storeId, connections: this.#connections, interrupt, onProgress }
+      const connection = await this.#connection()
+      if (connection === undefined) return await writeSnapshot(this.#pool, target, options)
+      const identity = await interrupt.race(this.#identity('back up'))
+      return await snapshotInWorker(connection, target, { ...options, identity })
+    } finally {
+      release()
+    }
+  }
+
+  async restore(source: SnapshotSource, { signal, onProgress }: RestoreOptions = {}): Promise<void> {
+    const interrupt = new Interrupt()
+    const release = interrupt.follow(signal, (reason) => reason)
+    try {
+      interrupt.check()
+      const bytes = interrupt.items(source)
+      const options = { ...this.#store, interrupt, onProgress }
+      const connection = await this.#connection()
+      if (connection === undefined) await readSnapshot(this.#pool, bytes, options)
+      else await restoreInWorker(connection, bytes, { ...options, identity: await interrupt.race(this.#identity('restore into')) })
+    } finally {
+      release()
+    }
+  }
+
+  async #connection(): Promise<Readonly<Record<string, unknown>> | undefined> {
+    return this.#inWorker ? await connectionOf(this.#pool) : undefined
+  }
+
+  async #identity(verb: string): Promise<SessionIdentity> {
+    const { schema, answerTimeoutMs } = this.#store
+    return await identityOf(poolQuery(this.#pool, `Cannot ${verb} the schema "${schema}"`, answerTimeoutMs))
+  }
+}

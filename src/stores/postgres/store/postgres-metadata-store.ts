@@ -1,0 +1,258 @@
+import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../../contracts/backupable.ts'
+import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
+import { InvalidArgumentError } from '../../../errors/errors.ts'
+import type {
+  ByteRangeLock,
+  Content,
+  ImportOptions,
+  Inode,
+  InodeAttributes,
+  InodeNumber,
+  MetadataStore,
+  MetadataView,
+  NewInode,
+  PendingUpload,
+  Place,
+  RenameOptions,
+  Share,
+} from '../../../contracts/metadata-store.ts'
+import * as check from '../../../metadata/validate.ts'
+import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
+import { SCHEMA_VERSION, migrate } from './migrations.ts'
+import { MAX_CONNECTIONS, postgresBackupable } from '../snapshot/postgres-backupable.ts'
+import { PostgresMetadataReader } from './postgres-metadata-reader.ts'
+import { PostgresMetadataView } from './postgres-metadata-view.ts'
+import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
+import type { PostgresPool } from '../connection/client.ts'
+import { SchemaDatabase } from './database.ts'
+import { importView } from './import-view.ts'
+import * as locks from './locks.ts'
+import { OWN_TABLES } from './tables.ts'
+import * as tree from './tree.ts'
+import * as uploads from './uploads.ts'
+import { writeLockKey } from '../connection/write-lock.ts'
+
+export interface PostgresMetadataStoreOptions {
+  /** The schema that is the store's alone. */
+  readonly schema: string
+  /** The ID of a store that is made new, 1 to 64 characters of printable ASCII; one that exists must have it. @default a fresh ULID, or the store's own */
+  readonly storeId?: string | undefined
+  /** Whether to make a store where there is none: the schema is missing, or holds no tables. @default true */
+  readonly create?: boolean | undefined
+  /** The time in milliseconds since 1970. @default Date.now */
+  readonly clock?: (() => number) | undefined
+  /**
+   * How long the server may leave a statement unanswered, in milliseconds. Its connection is cut then, and what needed it fails with
+   * `store_unavailable`, to be tried again. Where a statement may rightly take long, as in snapshots, views and imports, the server is first
+   * asked over another connection whether it is at work. @default 60,000
+   */
+  readonly answerTimeoutMs?: number | undefined
+  /** How many connections a backup reads with, 1 to 16, as `postgresBackupable` says: one gives way to whoever else is at work on the server, more do not. @default 1 */
+  readonly connections?: number | undefined
+  /** How long opening waits for another process that makes the same store, or brings it up to date, in milliseconds. @default 30,000 */
+  readonly lockTimeoutMs?: number | undefined
+}
+
+/** Longer names are cut by the server. */
+const MAX_SCHEMA_NAME_BYTES = 63
+const OPEN_LOCK_TIMEOUT_MS = 30_000
+
+/** Every reference to a payload. The server reads tables that a UNION ALL names without conditions by their indexes, in order; NULLs are passed over. */
+export const PAYLOAD_IDS = 'SELECT payload_id FROM inodes UNION ALL SELECT payload_id FROM blocks UNION ALL SELECT payload_id FROM upload_blocks'
+
+/** What counts and digests them: block lists as triggers count them, and everything that is read from the tables alone. */
+const COUNT_PAYLOAD_IDS = `
+  SELECT i.payload_ids + i.block_count + u.block_count AS count, i.digest + b.digest + ub.digest AS digest
+  FROM (SELECT count(payload_id) AS payload_ids, coalesce(sum(block_count), 0) AS block_count, ${digestOf('payload_id')} AS digest FROM inodes) AS i,
+    (SELECT ${digestOf('payload_id')} AS digest FROM blocks) AS b,
+    (SELECT coalesce(sum(block_count), 0) AS block_count FROM uploads) AS u,
+    (SELECT ${digestOf('payload_id')} AS digest FROM upload_blocks) AS ub`
+
+/**
+ * A metadata store in a schema of a Postgres database, from version 15 on, that any number of processes may have open.
+ *
+ * Mutations at once are done in any order. Each is a transaction that locks what it goes by, and is tried again when another was quicker; how
+ * durable it is when its promise resolves is for the server's `synchronous_commit` to say. Iterations show one instant, and take a
+ * connection of the pool from their first step until they end or are left. Times of inodes change when inodes are created and
+ * by `setAttributes` and `setContent`, not by changes to directory entries.
+ *
+ * Beside the errors of the contract, operations reject with `store_unavailable` when the server does not serve, `retryable` where trying again
+ * can help; with `details.outcome` "unknown" when a connection broke in the very commit. Mutations reject with `restore_in_progress` while
+ * a restore or an import holds writers off, in whichever process.
+ */
+export class PostgresMetadataStore extends PostgresMetadataReader implements MetadataStore {
+  readonly kind = 'postgres'
+  readonly schemaVersion: number = SCHEMA_VERSION
+  readonly storeId: string
+  readonly #db: SchemaDatabase
+  readonly #backupable: Backupable
+  readonly #clock: () => number
+
+  /**
+   * Opens the store in a schema and brings its tables up to date. The pool stays the caller's, who ends it after the store was closed.
+   *
+   * `schema_version_mismatch` when a newer release wrote it, `store_id_mismatch` when it is another store than the one named,
+   * `store_unavailable` when there is none and none is to be made, when the schema holds something else, when another process is making it or
+   * bringing it up to date for too long, or when the server does not serve.
+   */
+  static async open(pool: PostgresPool, options: PostgresMetadataStoreOptions): Promise<PostgresMetadataStore> {
+    const { schema, create = true } = options
+    checkSchemaName(schema)
+    const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
+    checkWholeNumber('connections', options.connections ?? 1, { least: 1, most: MAX_CONNECTIONS })
+    const lockTimeoutMs = checkWholeNumber('lockTimeoutMs', options.lockTimeoutMs ?? OPEN_LOCK_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
+    const storeId = await migrate(pool, { schema, create, storeId: options.storeId, lockTimeoutMs, answerTimeoutMs })
+    return new PostgresMetadataStore(pool, { ...options, storeId, answerTimeoutMs })
+  }
+
+  private constructor(pool: PostgresPool, options: PostgresMetadataStoreOptions & { readonly storeId: string; readonly answerTimeoutMs: number }) {
+    const { schema, storeId, answerTimeoutMs, connections, clock = Date.now } = options
+    const db = new SchemaDatabase(pool, { schema, answerTimeoutMs })
+    super(db)
+    this.storeId = storeId
+    this.#db = db
+    this.#clock = clock
+    this.#backupable = postgresBackupable(pool, {
+      schema,
+      payloadIds: PAYLOAD_IDS,
+      countPayloadIds: COUNT_PAYLOAD_IDS,
+      schemaVersion: this.schemaVersion,
+      storeId,
+      leaveOut: OWN_TABLES,
+      writersLock: writeLockKey(schema),
+      answerTimeoutMs,
+      connections,
+    })
+  }
+
+  async backup(sink: SnapshotSink, options?: BackupOptions): Promise<PayloadIdSet> {
+    return await this.#backupable.backup(sink, options)
+  }
+
+  async restore(source: SnapshotSource, options?: RestoreOptions): Promise<void> {
+    await this.#backupable.restore(source, options)
+  }
+
+  async view(): Promise<MetadataView> {
+    return await PostgresMetadataView.open(await this.#db.hold())
+  }
+
+  async importView(view: MetadataView, options: ImportOptions = {}): Promise<void> {
+    await this.#db.writeAlone((connection) => importView(connection, view, options))
+  }
+
+  async createShare(
+    name: string,
+    { options = {}, root = {} }: { readonly options?: Readonly<Record<string, string>>; readonly root?: Partial<InodeAttributes> } = {},
+  ): Promise<Share> {
+    check.checkName(name, 'share name')
+    check.checkShareOptions(options)
+    check.checkAttributes(root)
+    return await this.#db.write((queries) => tree.createShare(queries, { name, createdAtMs: this.#now(), options, root }))
+  }
+
+  async removeShare(name: string): Promise<void> {
+    check.checkName(name, 'share name')
+    await this.#db.write((queries) => tree.removeShare(queries, name))
+  }
+
+  async create(place: Place, inode: NewInode): Promise<Inode> {
+    check.checkPlace(place)
+    check.checkNewInode(inode)
+    return await this.#db.write((queries) => tree.createInode(queries, place, { inode, nowMs: this.#now() }))
+  }
+
+  async link(place: Place, inode: InodeNumber): Promise<Inode> {
+    check.checkPlace(place)
+    check.checkInodeNumber(inode)
+    return await this.#db.write((queries) => tree.linkInode(queries, place, inode))
+  }
+
+  async unlink(place: Place): Promise<void> {
+    check.checkPlace(place)
+    await this.#db.write((queries) => tree.unlinkEntry(queries, place))
+  }
+
+  async rename(from: Place, to: Place, { existing = 'replace' }: RenameOptions = {}): Promise<void> {
+    check.checkPlace(from)
+    check.checkPlace(to)
+    check.checkRenameMode(existing)
+    await this.#db.write((queries) => tree.renameEntry(queries, { from, to, existing }))
+  }
+
+  async setAttributes(inode: InodeNumber, changes: Partial<InodeAttributes>): Promise<Inode> {
+    check.checkInodeNumber(inode)
+    check.checkAttributes(changes)
+    return await this.#db.write((queries) => tree.changeAttributes(queries, inode, { changes, nowMs: this.#now() }))
+  }
+
+  async setContent(
+    inode: InodeNumber,
+    content: Content | undefined,
+    { size, modifiedAtNs }: { readonly size: number; readonly modifiedAtNs?: bigint | undefined },
+  ): Promise<Inode> {
+    check.checkInodeNumber(inode)
+    if (content !== undefined) check.checkContent(content)
+    check.checkInteger(size, { what: 'size' })
+    if (modifiedAtNs !== undefined) check.checkTimeNs(modifiedAtNs, 'modifiedAtNs')
+    return await this.#db.write((queries) => tree.changeContent(queries, inode, { content, size, modifiedAtNs, nowMs: this.#now() }))
+  }
+
+  async putUpload(upload: PendingUpload): Promise<void> {
+    check.checkUpload(upload)
+    await this.#db.write((queries) => uploads.putUpload(queries, upload))
+  }
+
+  async completeUpload(uploadId: string, attributes: Partial<InodeAttributes> = {}): Promise<Inode> {
+    check.checkUploadId(uploadId)
+    check.checkAttributes(attributes)
+    return await this.#db.write((queries) => uploads.completeUpload(queries, uploadId, { attributes, nowMs: this.#now() }))
+  }
+
+  async removeUpload(uploadId: string): Promise<void> {
+    check.checkUploadId(uploadId)
+    await this.#db.write((queries) => uploads.removeUpload(queries, uploadId))
+  }
+
+  async lock(lock: ByteRangeLock): Promise<void> {
+    check.checkLock(lock)
+    await this.#db.write((queries) => locks.takeLock(queries, lock))
+  }
+
+  async unlock(range: Omit<ByteRangeLock, 'kind'>): Promise<void> {
+    check.checkRange(range)
+    await this.#db.write((queries) => locks.giveBack(queries, range))
+  }
+
+  async setSetting(name: string, value: string | undefined): Promise<void> {
+    check.checkSettingName(name)
+    if (value !== undefined) check.checkSettingValue(value)
+    const { settings } = this.#db.tables
+    await this.#db.write(async (queries) => {
+      if (value === undefined) await queries.rows(`DELETE FROM ${settings} WHERE name = $1`, [name])
+      else await queries.rows(`INSERT INTO ${settings} (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, [name, value])
+    })
+  }
+
+  /** Waits for reads and mutations under way; iterations that were not read to their end are cut off. The pool stays open. */
+  async close(): Promise<void> {
+    await this.#db.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #now(): number {
+    return this.#clock()
+  }
+}
+
+function digestOf(column: string): string {
+  return `coalesce(sum(hashtextextended(${column}, 0)), 0)`
+}
+
+function checkSchemaName(schema: string): void {
+  check.checkText(schema, { what: 'schema name', maxBytes: MAX_SCHEMA_NAME_BYTES })
+  if (schema.startsWith('pg_')) throw new InvalidArgumentError(`Cannot use "${schema}" as schema name: names that begin with "pg_" are the server's own`)
+}

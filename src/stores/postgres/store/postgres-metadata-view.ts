@@ -1,0 +1,84 @@
+import type { Block, ByteRangeLock, InodeNumber, ListedBlock, ListedEntry, ListedInode, MetadataView } from '../../../contracts/metadata-store.ts'
+import { checkInodeNumber } from '../../../metadata/validate.ts'
+import { PostgresMetadataReader } from './postgres-metadata-reader.ts'
+import { readBlocks } from './contents.ts'
+import type { HeldView } from './held-view.ts'
+import { type BlockRow, type EntryRow, type InodeRow, type LockRow, BLOCK_COLUMNS, INODE_COLUMNS, LOCK_COLUMNS, blockOf, entryOf, inodeOf, lockOf } from './rows.ts'
+
+/** A metadata store as it was at one instant. It takes a connection until it is closed, and keeps the server from reclaiming what it shows. */
+export class PostgresMetadataView extends PostgresMetadataReader implements MetadataView {
+  readonly #held: HeldView
+  readonly #nextInode: InodeNumber
+
+  private constructor(held: HeldView, nextInode: InodeNumber) {
+    super(held)
+    this.#held = held
+    this.#nextInode = nextInode
+  }
+
+  /** The connection that is held is the view's from then on. */
+  static async open(held: HeldView): Promise<PostgresMetadataView> {
+    try {
+      // A sequence is of no instant: read after it began, it is beyond all that the view shows.
+      const [row] = await held.rows<{ next: unknown }>(`SELECT last_value + is_called::int AS next FROM ${held.tables.inode_numbers_table}`)
+      return new PostgresMetadataView(held, Number(row?.next))
+    } catch (error) {
+      await held.close()
+      throw error
+    }
+  }
+
+  async nextInode(): Promise<InodeNumber> {
+    // Refused when the view was closed.
+    await this.#held.rows('SELECT')
+    return this.#nextInode
+  }
+
+  /** One iteration from its first query on, so that `close` waits for all of it. */
+  override blocks(inode: InodeNumber): AsyncIterable<Block> {
+    checkInodeNumber(inode)
+    return this.#held.iterate((view) => readBlocks(view, inode))
+  }
+
+  inodes(): AsyncIterable<ListedInode> {
+    const { inodes, entries } = this.#held.tables
+    const query = `SELECT ${INODE_COLUMNS}, CASE WHEN i.type = 'directory' THEN coalesce(e.parent, i.inode) END AS parent
+      FROM ${inodes} i LEFT JOIN ${entries} e ON e.inode = i.inode AND e.type = 'directory' ORDER BY i.inode`
+    return this.#held.iterate(async function* (view) {
+      for await (const row of view.each<InodeRow & { readonly parent: unknown }>(query)) {
+        yield { ...inodeOf(row), parent: row.parent === null ? undefined : Number(row.parent) }
+      }
+    })
+  }
+
+  entries(): AsyncIterable<ListedEntry> {
+    const query = `SELECT parent, name, inode, type FROM ${this.#held.tables.entries} ORDER BY parent, name`
+    return this.#held.iterate(async function* (view) {
+      for await (const row of view.each<EntryRow & { readonly parent: unknown; readonly name: string }>(query)) {
+        yield { parent: Number(row.parent), name: row.name, ...entryOf(row) }
+      }
+    })
+  }
+
+  allBlocks(): AsyncIterable<ListedBlock> {
+    const query = `SELECT inode, ${BLOCK_COLUMNS} FROM ${this.#held.tables.blocks} ORDER BY inode, position`
+    return this.#held.iterate(async function* (view) {
+      for await (const row of view.each<BlockRow & { readonly inode: unknown }>(query)) yield { inode: Number(row.inode), ...blockOf(row) }
+    })
+  }
+
+  allLocks(): AsyncIterable<ByteRangeLock> {
+    const query = `SELECT inode, ${LOCK_COLUMNS} FROM ${this.#held.tables.locks} ORDER BY inode, start_byte, owner`
+    return this.#held.iterate(async function* (view) {
+      for await (const row of view.each<LockRow & { readonly inode: unknown }>(query)) yield lockOf(Number(row.inode), row)
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.#held.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}

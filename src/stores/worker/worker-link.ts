@@ -1,0 +1,82 @@
+/** The calling thread's end of a worker thread: messages in order, one first failure, and a certain end. */
+import { Worker } from 'node:worker_threads'
+import { unpackError } from '../../errors/error-transfer.ts'
+import { InternalError } from '../../errors/errors.ts'
+import type { Interrupt } from '../../util/interrupt.ts'
+import type { ToWorker, WorkerFailed } from './worker-messages.ts'
+
+/** How long a worker may take to close what it has open before it is terminated. */
+const STOP_TIMEOUT_MS = 5000
+
+/** What a thread allocates dies young: letting V8 keep more of it costs memory and saves nothing. */
+const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 12 }
+
+export class WorkerLink<Received extends { readonly type: string }> {
+  readonly #worker: Worker
+  readonly #exited: Promise<void>
+  readonly #interrupt: Interrupt
+  readonly #inbox: Received[] = []
+  #wake: (() => void) | undefined
+  /** Whether the worker said all that it has to say. */
+  #isDone = false
+  #closing: Promise<void> | undefined
+
+  /** Starts a worker; `request` is its `workerData`. Its failure, and anyone else's, is the interrupt's. */
+  constructor(url: URL, request: unknown, { name, interrupt }: { readonly name: string; readonly interrupt: Interrupt }) {
+    this.#interrupt = interrupt
+    // The file of a payload-ID set is opened there and used here: it must not be closed with the thread.
+    this.#worker = new Worker(url, { workerData: request, name, trackUnmanagedFds: false, resourceLimits: RESOURCE_LIMITS })
+    this.#exited = new Promise((resolve) => {
+      this.#worker.once('exit', (code) => {
+        if (!this.#isDone) interrupt.fail(new InternalError(`The worker thread "${name}" ended unexpectedly, exit code ${code}`))
+        resolve()
+      })
+    })
+    this.#worker.on('error', (cause) => interrupt.fail(new InternalError(`The worker thread "${name}" crashed: ${String(cause)}`, { cause })))
+    this.#worker.on('messageerror', (cause) => interrupt.fail(new InternalError(`The worker thread "${name}" cannot be understood`, { cause })))
+    this.#worker.on('message', (message: Received | WorkerFailed) => this.#take(message))
+  }
+
+  post(message: ToWorker, transfer: readonly ArrayBuffer[] = []): void {
+    this.#worker.postMessage(message, transfer)
+  }
+
+  /** The next message, in the order they were sent. What was sent before a failure is still received. */
+  async receive(): Promise<Received> {
+    for (;;) {
+      const message = this.#inbox.shift()
+      if (message !== undefined) return message
+      await this.#interrupt.race(
+        new Promise<void>((resolve) => {
+          this.#wake = resolve
+        }),
+      )
+    }
+  }
+
+  /** Asks the worker to close what it has open and end, and makes it end if it does not. Resolves when it has. Idempotent. */
+  async close(): Promise<void> {
+    await (this.#closing ??= this.#close())
+  }
+
+  #take(message: Received | WorkerFailed): void {
+    if (isFailed(message)) return this.#interrupt.fail(unpackError(message.error))
+    this.#isDone ||= message.type === 'done'
+    this.#inbox.push(message)
+    this.#wake?.()
+  }
+
+  async #close(): Promise<void> {
+    this.post({ type: 'stop' })
+    const timer = setTimeout(() => {
+      // What it has open is closed with its environment.
+      void this.#worker.terminate()
+    }, STOP_TIMEOUT_MS)
+    await this.#exited
+    clearTimeout(timer)
+  }
+}
+
+function isFailed(message: { readonly type: string }): message is WorkerFailed {
+  return message.type === 'failed'
+}

@@ -1,0 +1,126 @@
+/** A worker thread's end: chunks by credit, and a stop that reaches every wait. */
+import { type MessagePort, parentPort } from 'node:worker_threads'
+import { packError } from '../../errors/error-transfer.ts'
+import { InternalError } from '../../errors/errors.ts'
+import { Pace } from './pace.ts'
+import { lowerThreadPriority } from './thread-priority.ts'
+import { type ToWorker, CHUNKS_IN_FLIGHT } from './worker-messages.ts'
+
+/** Sizes of memory are rounded up to multiples of this, so that it fits other chunks too. */
+const MEMORY_STEP_BYTES: number = 64 * 1024
+
+export class WorkerPort {
+  readonly #port: MessagePort
+  readonly #chunks: Uint8Array[] = []
+  readonly #spare: ArrayBuffer[] = []
+  readonly #pace = new Pace(performance.now())
+  #credits = CHUNKS_IN_FLIGHT
+  #ended = false
+  #stopped = false
+  #wake: (() => void) | undefined
+  #onStop: ((error: Error) => void) | undefined
+
+  constructor() {
+    if (parentPort === null) throw new InternalError('This module runs in worker threads only')
+    this.#port = parentPort
+    lowerThreadPriority()
+    this.#port.on('message', (message: ToWorker) => this.#take(message))
+  }
+
+  post(message: object, transfer: readonly ArrayBuffer[] = []): void {
+    this.#port.postMessage(message, transfer)
+  }
+
+  /** Memory for a chunk, from one that is no longer needed where there is one. Fresh memory costs more than what is written into it. */
+  allocate(bytes: number): Buffer<ArrayBuffer> {
+    const spare = this.#spare.pop()
+    const memory = spare !== undefined && spare.byteLength >= bytes ? spare : Buffer.allocUnsafeSlow(Math.ceil(bytes / MEMORY_STEP_BYTES) * MEMORY_STEP_BYTES).buffer
+    return Buffer.from(memory, 0, bytes)
+  }
+
+  /** Throws when the calling thread wants no more. */
+  checkStop(): void {
+    if (this.#stopped) throw new Stopped(STOPPED)
+  }
+
+  /** Calls back, with the error that `checkStop` throws, when the calling thread wants no more. */
+  onStop(stopped: (error: Error) => void): void {
+    this.#onStop = stopped
+    if (this.#stopped) stopped(new Stopped(STOPPED))
+  }
+
+  /** Waits until a chunk may be sent, and counts it; where the server is busy, rests first. */
+  async credit(): Promise<void> {
+    await this.#rest(this.#pace.restMs(performance.now()))
+    await this.#until(() => this.#credits > 0)
+    this.#credits--
+  }
+
+  /** The chunks that the calling thread sends; each is acknowledged, by what `acknowledge` makes, when the next is asked for. */
+  async *chunks(acknowledge: () => object): AsyncGenerator<Uint8Array, void, undefined> {
+    for (;;) {
+      await this.#until(() => this.#chunks.length > 0 || this.#ended)
+      const chunk = this.#chunks.shift()
+      if (chunk === undefined) return
+      yield chunk
+      this.post(acknowledge())
+    }
+  }
+
+  /** Runs the thread's task, reports how it went, and lets the thread end. */
+  async run(task: () => Promise<object>): Promise<void> {
+    try {
+      this.post(await task())
+    } catch (error) {
+      if (!(error instanceof Stopped)) this.post({ type: 'failed', error: packError(error) })
+    } finally {
+      this.#port.close()
+    }
+  }
+
+  #take(message: ToWorker): void {
+    if (message.type === 'credit') {
+      this.#credits++
+      this.#pace.load = message.load
+      if (message.memory !== undefined) this.#spare.push(message.memory)
+    }
+    else if (message.type === 'chunk') this.#chunks.push(message.bytes)
+    else if (message.type === 'end') this.#ended = true
+    else this.#stop()
+    this.#wake?.()
+  }
+
+  async #rest(ms: number): Promise<void> {
+    if (ms === 0) return
+    const rest = { isOver: false }
+    const timer = setTimeout(() => {
+      rest.isOver = true
+      this.#wake?.()
+    }, ms)
+    try {
+      await this.#until(() => rest.isOver)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async #until(condition: () => boolean): Promise<void> {
+    for (;;) {
+      this.checkStop()
+      if (condition()) return
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
+
+  #stop(): void {
+    this.#stopped = true
+    this.#onStop?.(new Stopped(STOPPED))
+  }
+}
+
+/** Nobody is told: the calling thread knows why it ended the conversation. */
+class Stopped extends Error {}
+
+const STOPPED = 'The calling thread wants no more'

@@ -1,0 +1,213 @@
+/**
+ * Writes a share back as a directory tree: content, types, modes, times, link targets and hard links; owners too where
+ * the process may set them. Times are exact to the microsecond, before 1970 to the millisecond: Node sets no finer ones.
+ */
+import { constants } from 'node:fs'
+import { chmod, type FileHandle, lchown, link, lstat, lutimes, mkdir, open, readdir, symlink, utimes } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ChecksumMismatchError, RecordInvalidError, RestoreDestinationNotEmptyError } from '../errors/errors.ts'
+import { isSystemError } from '../util/files.ts'
+import type { Block, Inode, InodeNumber, MetadataStore } from '../contracts/metadata-store.ts'
+import { asHoldfastError } from '../util/system-errors.ts'
+import type { PayloadDirectory } from '../payload-stores/directory/payload-directory.ts'
+import { forEachLimited } from '../util/in-parallel.ts'
+
+export interface ExportOptions {
+  /** Created; if it exists it must be an empty directory. */
+  readonly directory: string
+  readonly store: MetadataStore
+  /** The root of the share. */
+  readonly root: InodeNumber
+  readonly payloads: PayloadDirectory
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((counts: ExportCounts) => void) | undefined
+}
+
+export interface ExportCounts {
+  files: number
+  directories: number
+  symlinks: number
+  hardLinks: number
+  /** Bytes of content written, each checked against its payload's digest. */
+  bytes: number
+  /** Paths of sockets, fifos and devices, which were not made, up to `MAX_LISTED`; and how many there are. */
+  readonly notMade: string[]
+  notMadeCount: number
+  /** Whether owners were set. */
+  readonly owners: boolean
+}
+
+export const MAX_LISTED: number = 20
+
+const FILES_AT_ONCE = 8
+const PRIVATE_DIRECTORY = 0o700
+
+/** Exports a tree. When it fails, what was written so far is left for the operator to look at or remove. */
+export async function exportTree(options: ExportOptions): Promise<ExportCounts> {
+  await makeTarget(options.directory)
+  const root = await options.store.inode(options.root)
+  if (root?.type !== 'directory') throw new RecordInvalidError(`Cannot export: inode ${options.root} is not the root of a share`)
+  const exporter = new TreeExporter(options)
+  await exporter.writeDirectory(options.directory, root, new Set())
+  return exporter.counts
+}
+
+class TreeExporter {
+  readonly counts: ExportCounts
+  readonly #options: ExportOptions
+  /** Where an inode with several names was written first. */
+  readonly #written = new Map<InodeNumber, Promise<string>>()
+
+  constructor(options: ExportOptions) {
+    this.#options = options
+    const owners = process.geteuid?.() === 0
+    this.counts = { files: 0, directories: 0, symlinks: 0, hardLinks: 0, bytes: 0, notMade: [], notMadeCount: 0, owners }
+  }
+
+  /** Fills a directory that exists and sets its mode and times last, for filling it changes them. */
+  async writeDirectory(path: string, directory: Inode, above: ReadonlySet<InodeNumber>): Promise<void> {
+    if (above.has(directory.inode)) throw new RecordInvalidError(`Cannot export ${JSON.stringify(path)}: the directory contains itself`)
+    const chain = new Set(above).add(directory.inode)
+    let after: string | undefined
+    do {
+      const page = await this.#options.store.readDirectory(directory.inode, { after })
+      const directories: [string, Inode][] = []
+      await forEachLimited(page.entries, FILES_AT_ONCE, async ({ name, inode: number }) => {
+        this.#options.signal?.throwIfAborted()
+        const child = join(path, checkName(name, path))
+        const inode = await this.#options.store.inode(number)
+        if (inode === undefined) throw new RecordInvalidError(`Cannot export ${JSON.stringify(child)}: its inode ${number} is missing`)
+        if (inode.type === 'directory') directories.push([child, inode])
+        else await this.#writeEntry(child, inode)
+        this.#options.onProgress?.(this.counts)
+      })
+      for (const [child, inode] of directories) {
+        await mkdir(child, { mode: PRIVATE_DIRECTORY }).catch(named(child, 'create'))
+        await this.writeDirectory(child, inode, chain)
+      }
+      after = page.cursor
+    } while (after !== undefined)
+    await this.#setAttributes(path, directory)
+    this.counts.directories += 1
+  }
+
+  /** The first name of an inode is written, the others are linked to it. */
+  async #writeEntry(path: string, inode: Inode): Promise<void> {
+    if (inode.links <= 1) return await this.#writeLeaf(path, inode).catch(named(path, 'write'))
+    const first = this.#written.get(inode.inode)
+    if (first === undefined) {
+      const writing = this.#writeLeaf(path, inode).then(() => path)
+      // The failure is thrown by the await below; those who wait for the file see it too.
+      writing.catch(() => undefined)
+      this.#written.set(inode.inode, writing)
+      await writing.catch(named(path, 'write'))
+    } else if (isMade(inode)) {
+      await link(await first, path).catch(named(path, 'link'))
+      this.counts.hardLinks += 1
+    } else {
+      this.#passOver(path)
+    }
+  }
+
+  async #writeLeaf(path: string, inode: Inode): Promise<void> {
+    if (!isMade(inode)) return this.#passOver(path)
+    if (inode.type === 'symlink') {
+      await symlink(inode.symlinkTarget ?? '', path)
+      this.counts.symlinks += 1
+    } else {
+      await this.#writeFile(path, inode)
+      this.counts.files += 1
+    }
+    await this.#setAttributes(path, inode)
+  }
+
+  async #writeFile(path: string, inode: Inode): Promise<void> {
+    const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600)
+    try {
+      const written = inode.payloadId === undefined ? await this.#writeBlocks(handle, inode) : await this.#writePayload(handle, inode.payloadId)
+      if (written !== inode.size) {
+        throw new ChecksumMismatchError(`Cannot export ${JSON.stringify(path)}: its content has ${written} bytes, the store says ${inode.size}`)
+      }
+    } finally {
+      await handle.close()
+    }
+  }
+
+  async #writePayload(handle: FileHandle, payloadId: string): Promise<number> {
+    return await this.#append(handle, await this.#options.payloads.read(payloadId), 0)
+  }
+
+  async #writeBlocks(handle: FileHandle, inode: Inode): Promise<number> {
+    let position = 0
+    for await (const block of this.#options.store.blocks(inode.inode)) {
+      this.#options.signal?.throwIfAborted()
+      position += await this.#append(handle, await this.#readBlock(block), position)
+    }
+    return position
+  }
+
+  async #readBlock(block: Block): Promise<Uint8Array> {
+    const payload = await this.#options.payloads.read(block.payloadId)
+    if (block.offset + block.bytes <= payload.byteLength) return payload.subarray(block.offset, block.offset + block.bytes)
+    throw new ChecksumMismatchError(`Cannot read a block of payload "${block.payloadId}": it has ${payload.byteLength} bytes, too few`)
+  }
+
+  async #append(handle: FileHandle, bytes: Uint8Array, position: number): Promise<number> {
+    for (let written = 0; written < bytes.byteLength; ) {
+      written += (await handle.write(bytes, written, bytes.byteLength - written, position + written)).bytesWritten
+    }
+    this.counts.bytes += bytes.byteLength
+    return bytes.byteLength
+  }
+
+  async #setAttributes(path: string, inode: Inode): Promise<void> {
+    // Changing the owner clears the set-user-ID bit, so the mode comes after it.
+    if (this.counts.owners) await lchown(path, inode.uid, inode.gid)
+    if (inode.type === 'symlink') return await lutimes(path, timeOf(inode.accessedAtNs), timeOf(inode.modifiedAtNs))
+    await chmod(path, inode.mode)
+    await utimes(path, timeOf(inode.accessedAtNs), timeOf(inode.modifiedAtNs))
+  }
+
+  #passOver(path: string): void {
+    this.counts.notMadeCount += 1
+    if (this.counts.notMade.length < MAX_LISTED) this.counts.notMade.push(path)
+  }
+}
+
+async function makeTarget(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { mode: PRIVATE_DIRECTORY })
+  } catch (error) {
+    if (!isSystemError(error, 'EEXIST')) throw asHoldfastError(error, `create ${JSON.stringify(directory)}`)
+    const stats = await lstat(directory)
+    if (!stats.isDirectory() || (await readdir(directory)).length > 0) {
+      throw new RestoreDestinationNotEmptyError(`Cannot export to ${JSON.stringify(directory)}: it is not an empty directory`, {
+        cause: error,
+        hint: 'Name a directory that does not exist yet, or an empty one',
+      })
+    }
+  }
+}
+
+/** A name that cannot lead out of its directory. */
+function checkName(name: string, directory: string): string {
+  if (name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name)) return name
+  throw new RecordInvalidError(`Cannot export an entry of ${JSON.stringify(directory)}: ${JSON.stringify(name)} is not a file name`)
+}
+
+function isMade(inode: Inode): boolean {
+  return inode.type === 'file' || inode.type === 'symlink'
+}
+
+/** Rethrows with the path in the sentence. */
+function named(path: string, action: string): (error: unknown) => never {
+  return (error) => {
+    throw asHoldfastError(error, `${action} ${JSON.stringify(path)}`)
+  }
+}
+
+/** A time as `utimes` takes it: seconds, half a microsecond up, since the system call's binding cuts the rest off. */
+function timeOf(ns: bigint): number | Date {
+  if (ns < 0n) return new Date(Number(ns / 1_000_000n))
+  return (Number(ns / 1000n) + 0.5) / 1e6
+}

@@ -1,0 +1,52 @@
+import { mkdirSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { directoryCache } from '../../../src/gc/leases/payload-ids-cache.ts'
+import { type PayloadIdSet, PayloadIdSetBuilder } from '../../../src/payload-ids/payload-id-set.ts'
+import { collect } from '../../support/collect.ts'
+import { tempDir } from '../../support/temp-dir.ts'
+
+async function setOf(count: number): Promise<PayloadIdSet> {
+  const builder = new PayloadIdSetBuilder()
+  for (let index = 0; index < count; index++) builder.add(`payload-${index}`)
+  return await builder.finish()
+}
+
+function nameOf({ size, bytes, digest }: PayloadIdSet): { readonly count: number; readonly bytes: number; readonly sha256: string } {
+  return { count: size, bytes, sha256: digest }
+}
+
+describe('directoryCache()', () => {
+  test('gives back what was put, from files of 0600 in a directory of 0700', async () => {
+    const directory = join(await tempDir(), 'cache')
+    const cache = directoryCache({ directory })
+    const set = await setOf(100)
+    expect(await cache.get(nameOf(set))).toBeUndefined()
+    await cache.put(nameOf(set), set.encoded())
+    expect(Buffer.concat(await collect((await cache.get(nameOf(set)))?.() ?? set.encoded()))).toEqual(Buffer.concat(await collect(set.encoded())))
+    const [name = ''] = readdirSync(directory)
+    expect([statSync(directory).mode & 0o777, statSync(join(directory, name)).mode & 0o777]).toEqual([0o700, 0o600])
+  })
+
+  test('keeps nothing whose bytes are not those of the name', async () => {
+    const directory = await tempDir()
+    const cache = directoryCache({ directory })
+    const [set, other] = [await setOf(100), await setOf(101)]
+    await expect(cache.put(nameOf(set), other.encoded())).rejects.toMatchObject({ code: 'checksum_mismatch' })
+    expect(readdirSync(directory)).toEqual([])
+  })
+
+  test('keeps no more bytes than it may, and those that were used last', async () => {
+    const directory = await tempDir()
+    const sets = [await setOf(1000), await setOf(1001), await setOf(1002)] as const
+    const cache = directoryCache({ directory, maxBytes: sets[1].bytes + sets[2].bytes })
+    mkdirSync(directory, { recursive: true })
+    for (const set of sets) {
+      await cache.put(nameOf(set), set.encoded())
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      if (set === sets[1]) await cache.get(nameOf(sets[0]))
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    expect(await Promise.all(sets.map(async (set) => (await cache.get(nameOf(set))) !== undefined))).toEqual([true, false, true])
+  })
+})

@@ -1,0 +1,28 @@
+import { mkdir, symlink } from 'node:fs/promises'
+import { join, relative } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { placeOf } from '../../src/registry/store-place.ts'
+import { tempDir } from '../support/temp-dir.ts'
+
+describe('placeOf()', () => {
+  it('gives the same place however a Postgres store is named, and no secret', async () => {
+    const place = await placeOf('postgres://server:secret@db.example/files?schema=meta')
+    expect(place).toBe('postgres://db.example:5432/files?schema=meta')
+    expect(await placeOf('postgresql://other@db.example:5432/files?schema=meta&sslmode=require&password=secret')).toBe(place)
+  })
+
+  it.each(['postgres://a@db.example/files?schema=other', 'postgres://a@db.example/more?schema=meta', 'postgres://a@db.example:5433/files?schema=meta', 'postgres://a@db/files?schema=meta'])('tells %s from it', async (url) => {
+    expect(await placeOf(url)).not.toBe(await placeOf('postgres://a@db.example/files?schema=meta'))
+  })
+
+  it('gives the real path of a LevelDB store, also before it is made', async () => {
+    const dir = await tempDir()
+    await mkdir(join(dir, 'real'))
+    await symlink('real', join(dir, 'link'))
+    const place = `level:${join(dir, 'real/a/b')}`
+    expect(await placeOf(`level:${join(dir, 'link/a/b')}`)).toBe(place)
+    expect(await placeOf(`level:${relative(process.cwd(), join(dir, 'link'))}/a/../a/b/`)).toBe(place)
+    await mkdir(join(dir, 'real/a/b'), { recursive: true })
+    expect(await placeOf(`level:${join(dir, 'link/a/b')}`)).toBe(place)
+  })
+})

@@ -1,0 +1,90 @@
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { Client } from 'pg'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { catalogPathOf, parseServerUrl, parseStoreUrl } from '../../src/registry/store-url.ts'
+
+const PASSWORD = 'very-secret'
+
+afterEach(() => {
+  vi.unstubAllEnvs()
+})
+
+describe('parseStoreUrl()', () => {
+  it('gives the absolute path of a level: URL', () => {
+    expect(parseStoreUrl('level:some/store')).toEqual({ scheme: 'level', shown: 'level:some/store', path: resolve('some/store') })
+    expect(parseStoreUrl('LEVEL:/srv/a b')).toMatchObject({ scheme: 'level', path: '/srv/a b' })
+  })
+
+  it.each(['postgres', 'postgresql', 'Postgres'])('connects with all of a %s: URL but its schema, and shows none of its secrets', (scheme) => {
+    expect(parseStoreUrl(`${scheme}://server:${PASSWORD}@db.example:5433/files?schema=meta%20data&sslmode=require&password=${PASSWORD}`)).toEqual({
+      scheme: 'postgres',
+      shown: 'postgres://server@db.example:5433/files?schema=meta%20data',
+      connection: `postgres://server:${PASSWORD}@db.example:5433/files?sslmode=require&password=${PASSWORD}`,
+      schema: 'meta data',
+    })
+  })
+
+  it.each([
+    ['without a schema', `postgres://u:${PASSWORD}@h/d`, /names no schema/],
+    ['with an empty one', `postgres://u:${PASSWORD}@h/d?schema=`, /names no schema/],
+    ['with two', `postgres://u:${PASSWORD}@h/d?schema=a&schema=b`, /more than one schema/],
+    ['with a password that is not escaped, with "/"', `postgres://u:a/${PASSWORD}@h/d?schema=a`, /not of the form/],
+    ['with a password that is not escaped, with "#"', `postgres://u:a#${PASSWORD}@h/d?schema=a`, /not of the form/],
+    ['with a password that is not escaped, with "%"', `postgres://u:%zz${PASSWORD}@h:x/d?schema=a`, /not of the form/],
+    ['with a port that is none', `postgres://u:${PASSWORD}@h:port/d?schema=a`, /not of the form/],
+    ['without slashes', `postgres:u:${PASSWORD}@h/d?schema=a`, /not of the form/],
+    ['in quotes', `"postgres://u:${PASSWORD}@h/d?schema=a"`, /has no scheme/],
+    ['after a space', ` postgres://u:${PASSWORD}@h/d?schema=a`, /has no scheme/],
+    ['without its scheme', `//u:${PASSWORD}@h/d?schema=a`, /has no scheme/],
+    ['behind another scheme', `level://u:${PASSWORD}@h/d?schema=a`, /none of this machine/],
+    ['of another kind', `mysql://u:${PASSWORD}@h/d`, /no kind of store is called "mysql"/],
+  ])('refuses one %s, and does not repeat what may be a password', (_, url, sentence) => {
+    const refused = expect(() => parseStoreUrl(url))
+    refused.toThrow(expect.objectContaining({ code: 'invalid_argument', message: expect.stringMatching(sentence) as unknown, hint: expect.any(String) as unknown }) as Error)
+    refused.not.toThrow(PASSWORD)
+  })
+})
+
+it('parseServerUrl() takes a URL with or without a schema', () => {
+  expect(parseServerUrl('postgres://u@h/d')).toBe('postgres://u@h/d')
+  expect(parseServerUrl('postgresql://u@h/d?schema=a&sslmode=require')).toBe('postgres://u@h/d?sslmode=require')
+  expect(() => parseServerUrl('file:/backups')).toThrow(expect.objectContaining({ code: 'invalid_argument' }) as Error)
+})
+
+describe('catalogPathOf()', () => {
+  it('is what is named, or in the directory of a LevelDB store', () => {
+    expect(catalogPathOf('level:/srv/store', 'elsewhere')).toBe('elsewhere')
+    expect(catalogPathOf('level:/srv/store')).toBe('/srv/store/catalog')
+  })
+
+  it('is one for each schema of Postgres, in the directory for state of the user, whoever connects and how', () => {
+    vi.stubEnv('XDG_STATE_HOME', '/state')
+    for (const name of ['PGPORT', 'PGDATABASE', 'PGUSER']) vi.stubEnv(name, undefined)
+    const path = catalogPathOf(`postgres://u:${PASSWORD}@h/d?schema=a/../b`)
+    expect(path).toBe('/state/holdfast/catalogs/h+5432+d+a%2F..%2Fb')
+    expect(catalogPathOf('postgresql://other@h:5432/d?schema=a%2F..%2Fb&sslmode=require')).toBe(path)
+    expect(catalogPathOf('postgres://u@h/d?schema=b')).not.toBe(path)
+    expect(catalogPathOf('postgres://u@h/d?schema=a%2F..%2Fb&port=5433')).not.toBe(path)
+    expect(catalogPathOf('postgres://d@h?schema=a%2F..%2Fb')).toBe(path)
+    expect(catalogPathOf('postgres://other@h?schema=a%2F..%2Fb')).not.toBe(path)
+    vi.stubEnv('XDG_STATE_HOME', undefined)
+    expect(catalogPathOf('postgres://u@h/d?schema=b')).toBe(join(homedir(), '.local/state/holdfast/catalogs/h+5432+d+b'))
+  })
+
+  it.each([
+    'postgres://h?schema=b',
+    'postgres://h/?schema=b',
+    'postgres://u@h?schema=b',
+    'postgres://h:5434?schema=b',
+    'postgres://h/d?schema=b',
+    'postgres://h?user=o&schema=b',
+    'postgres://h?port=5435&host=i&schema=b',
+  ])('is of the server and the database that pg connects to with %s, whatever the environment says', (url) => {
+    for (const environment of [{}, { PGUSER: 'eu' }, { PGDATABASE: 'ed' }, { PGPORT: '5436' }, { PGUSER: 'eu', PGDATABASE: 'ed', PGPORT: '5436', PGHOST: 'eh' }]) {
+      for (const name of ['PGHOST', 'PGPORT', 'PGDATABASE', 'PGUSER'] as const) vi.stubEnv(name, (environment as Record<string, string>)[name])
+      const { host, port, database } = new Client({ connectionString: url.replace(/[?&]schema=b$/, '') })
+      expect(catalogPathOf(url).split('/').at(-1)).toBe(`${host}+${port}+${database ?? ''}+b`)
+    }
+  })
+})

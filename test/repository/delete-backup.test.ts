@@ -1,0 +1,92 @@
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { newBackupId } from '../../src/util/backup-id.ts'
+import { deleteBackup } from '../../src/repository/delete-backup.ts'
+import { runBackup } from '../../src/backup/run-backup.ts'
+import { verifyBackup } from '../../src/repository/verify-backup.ts'
+import { DestinationUnreachableError } from '../../src/errors/errors.ts'
+import { altered } from '../support/altered.ts'
+import { collect } from '../support/collect.ts'
+import { FakeStore } from '../support/fake-store.ts'
+import { flipped, newPlace, tamper, type Place } from '../backup/backups.ts'
+
+async function withBackups(count: number): Promise<Place & { readonly ids: readonly string[] }> {
+  const place = await newPlace()
+  const ids: string[] = []
+  for (let at = 0; at < count; at++) ids.push((await runBackup({ store: FakeStore.of(5), ...place })).backupId)
+  return { ...place, ids }
+}
+
+const PROTECTED = { code: 'backup_protected' }
+
+describe('deleteBackup()', () => {
+  test('deletes a backup and records it', async () => {
+    const { destination, catalog, ids } = await withBackups(2)
+    const [backupId = '', kept = ''] = ids
+    expect(await deleteBackup({ destination, catalog, backupId })).toEqual({ backupId, wasListed: true })
+    expect(await collect(destination.list())).toEqual([kept])
+    expect((await catalog.backup(backupId, destination.url))?.deletedAt).toBeDefined()
+    expect(await collect(catalog.jobs({ limit: 1 }))).toMatchObject([{ kind: 'delete', state: 'succeeded', backupId, storeId: 'fake-store' }])
+    expect(await deleteBackup({ destination, catalog, backupId })).toEqual({ backupId, wasListed: false })
+    await deleteBackup({ destination, backupId: newBackupId() })
+  })
+
+  test('refuses the last good backup of a store, unless forced', async () => {
+    const { destination, catalog, ids } = await withBackups(1)
+    const [backupId = ''] = ids
+    await runBackup({ store: FakeStore.of(1, { storeId: 'other' }), destination, catalog })
+    await expect(deleteBackup({ destination, catalog, backupId })).rejects.toMatchObject(PROTECTED)
+    await expect(deleteBackup({ destination, backupId })).rejects.toMatchObject(PROTECTED)
+    expect(await collect(destination.list())).toContain(backupId)
+    expect((await collect(catalog.jobs())).filter(({ kind }) => kind === 'delete')).toEqual([])
+    expect(await deleteBackup({ destination, catalog, backupId, force: true })).toMatchObject({ wasListed: true })
+  })
+
+  test('a backup that is damaged is no other good one, and may be deleted itself', async () => {
+    const { destination, catalog, path, ids } = await withBackups(4)
+    const [noManifest = '', noPayload = '', unverified = '', good = ''] = ids
+    tamper(join(path, noManifest, 'manifest.json'), (bytes) => bytes.subarray(1))
+    rmSync(join(path, noPayload, 'payload'))
+    tamper(join(path, unverified, 'payload'), (bytes) => flipped(bytes, 1000))
+    await expect(verifyBackup({ destination, catalog, backupId: unverified })).rejects.toMatchObject({ code: 'restore_corrupt' })
+    await expect(deleteBackup({ destination, catalog, backupId: good })).rejects.toMatchObject(PROTECTED)
+    for (const backupId of [noManifest, noPayload, unverified]) expect(await deleteBackup({ destination, catalog, backupId })).toMatchObject({ wasListed: true })
+    expect(await collect(destination.list())).toEqual([good])
+  })
+
+  test('refuses a backup that an unfinished restore names, forced or not', async () => {
+    const { destination, catalog, ids } = await withBackups(2)
+    const [backupId = ''] = ids
+    for (const force of [false, true]) {
+      await expect(deleteBackup({ destination, catalog, backupId, force, isBeingRestored: (id) => id === backupId })).rejects.toMatchObject(PROTECTED)
+    }
+    await deleteBackup({ destination, catalog, backupId, isBeingRestored: async () => false })
+  })
+
+  test('refuses a backup of a newer release, unless forced', async () => {
+    const { destination, path, ids } = await withBackups(2)
+    const [backupId = '', other = ''] = ids
+    tamper(join(path, backupId, 'manifest.json'), (bytes) => Buffer.from(bytes.toString().replace('"manifestVersion": 1', '"manifestVersion": 2')))
+    await expect(deleteBackup({ destination, backupId })).rejects.toMatchObject({ code: 'manifest_version_unsupported' })
+    await expect(deleteBackup({ destination, backupId: other })).rejects.toMatchObject(PROTECTED)
+    expect(await deleteBackup({ destination, backupId, force: true })).toMatchObject({ wasListed: true })
+  })
+
+  test('a destination that fails leaves a failed job, and the next call finishes', async () => {
+    const { destination, catalog, ids } = await withBackups(2)
+    const [backupId = ''] = ids
+    const broken = altered(destination, { delete: () => Promise.reject(new DestinationUnreachableError('Out of reach')) })
+    await expect(deleteBackup({ destination: broken, catalog, backupId })).rejects.toMatchObject({ code: 'destination_unreachable' })
+    expect(await collect(catalog.jobs({ limit: 1 }))).toMatchObject([{ kind: 'delete', state: 'failed', error: { code: 'destination_unreachable' } }])
+    await deleteBackup({ destination, catalog, backupId })
+    expect((await catalog.backup(backupId, destination.url))?.deletedAt).toBeDefined()
+  })
+
+  test('refuses what is no ID, and ends with its signal', async () => {
+    const { destination, ids } = await withBackups(2)
+    await expect(deleteBackup({ destination, backupId: '../x' })).rejects.toMatchObject({ code: 'invalid_argument' })
+    await expect(deleteBackup({ destination, backupId: ids[0] ?? '', signal: AbortSignal.abort('no') })).rejects.toBe('no')
+    expect(await collect(destination.list())).toEqual(ids)
+  })
+})

@@ -1,0 +1,123 @@
+import { join } from 'node:path'
+import { MemoryLevel } from 'memory-level'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { fsDestination } from '../../destinations/fs/index.ts'
+import { newBackupId } from '../../src/util/backup-id.ts'
+import type { Catalog, Job } from '../../src/contracts/catalog.ts'
+import type { Destination } from '../../src/contracts/destination.ts'
+import { CatalogUnavailableError } from '../../src/errors/errors.ts'
+import { restoreBackup } from '../../src/restore/restore-backup.ts'
+import { rollback } from '../../src/restore/rollback.ts'
+import { levelCatalog } from '../../src/catalog/level/index.ts'
+import type { LevelStore } from '../../src/stores/level/index.ts'
+import { openMemoryStore } from '../../src/stores/memory/index.ts'
+import { tempDir } from '../support/temp-dir.ts'
+import { publish, takeBackup } from './publish.ts'
+import { dump, fillStore } from './trees.ts'
+
+interface Setting {
+  readonly target: LevelStore
+  readonly destination: Destination
+  readonly backupId: string
+  readonly catalog: Catalog
+  /** What the store held when it was backed up. */
+  readonly original: string
+}
+
+async function setUp(): Promise<Setting> {
+  const target = await openMemoryStore()
+  const catalog = await levelCatalog(new MemoryLevel())
+  const destination = fsDestination({ path: join(await tempDir(), 'backups') })
+  onTestFinished(async () => {
+    await target.close()
+    await catalog.close()
+    await destination.close()
+  })
+  await fillStore(target, { seed: 1 })
+  const original = await dump(target)
+  const backupId = await publish(destination, await takeBackup(target))
+  await target.setSetting('since', 'then')
+  return { target, destination, backupId, catalog, original }
+}
+
+async function jobsOf(catalog: Catalog): Promise<readonly Job[]> {
+  const jobs: Job[] = []
+  for await (const job of catalog.jobs()) jobs.push(job)
+  return jobs
+}
+
+/** A catalog that does not take the events of one type. */
+function refusing(catalog: Catalog, type: 'job-started' | 'job-ended'): Catalog {
+  return {
+    async append(...events) {
+      if (events.some((event) => event.type === type)) throw new CatalogUnavailableError('Cannot write the catalog: the disk is full')
+      await catalog.append(...events)
+    },
+    jobs: (options) => catalog.jobs(options),
+    job: (jobId) => catalog.job(jobId),
+    backups: () => catalog.backups(),
+    backup: (backupId, destination) => catalog.backup(backupId, destination),
+    leases: () => catalog.leases(),
+    sweeps: () => catalog.sweeps(),
+    holdGeneration: () => catalog.holdGeneration(),
+    close: () => catalog.close(),
+    [Symbol.asyncDispose]: () => catalog.close(),
+  }
+}
+
+describe('a restore with a catalog', () => {
+  it('is a job that succeeded, and so is its rollback', async () => {
+    const { catalog, ...setting } = await setUp()
+    const { backupId, destination, target } = setting
+    const { bytes } = await restoreBackup({ ...setting, catalog })
+    await rollback({ target, catalog })
+    const store = { storeKind: 'memory', storeId: target.storeId, state: 'succeeded', error: undefined, endedAt: expect.any(String) }
+    expect(await jobsOf(catalog)).toMatchObject([
+      { kind: 'rollback', ...store },
+      { kind: 'restore', ...store, backupId, destination: destination.url, progress: { phase: 'resume', bytes } },
+    ])
+  })
+
+  it('that fails is a job that failed, with the code', async () => {
+    const { catalog, ...setting } = await setUp()
+    await expect(restoreBackup({ ...setting, backupId: newBackupId(), catalog })).rejects.toMatchObject({ code: 'manifest_missing' })
+    await expect(rollback({ target: setting.target, catalog })).rejects.toMatchObject({ code: 'rollback_unavailable' })
+    expect(await jobsOf(catalog)).toMatchObject([
+      { kind: 'rollback', state: 'failed', error: { code: 'rollback_unavailable' } },
+      { kind: 'restore', state: 'failed', error: { code: 'manifest_missing' } },
+    ])
+  })
+
+  it('that is cancelled is a job that was interrupted, whatever the reason, which it rejects with', async () => {
+    const { catalog, ...setting } = await setUp()
+    const controller = new AbortController()
+    const reason = new Error('no longer wanted')
+    const restoring = restoreBackup({ ...setting, catalog, signal: controller.signal, onProgress: ({ step }) => step === 'check' && controller.abort(reason) })
+    await expect(restoring).rejects.toBe(reason)
+    expect(await jobsOf(catalog)).toMatchObject([{ kind: 'restore', state: 'interrupted', error: { code: 'backup_aborted' } }])
+  })
+
+  it('is no job before it is an attempt: a wrong ID, a signal that was aborted before, a second one at a time', async () => {
+    const { catalog, ...setting } = await setUp()
+    await expect(restoreBackup({ ...setting, backupId: '../x', catalog })).rejects.toMatchObject({ code: 'invalid_argument' })
+    await expect(restoreBackup({ ...setting, catalog, signal: AbortSignal.abort(new Error('before')) })).rejects.toThrow('before')
+    const first = restoreBackup({ ...setting, catalog })
+    await expect(restoreBackup({ ...setting, catalog })).rejects.toMatchObject({ code: 'restore_in_progress' })
+    await first
+    expect((await jobsOf(catalog)).map(({ state }) => state)).toEqual(['succeeded'])
+  })
+
+  it.each(['job-started', 'job-ended'] as const)('is done all the same, with a warning, when the catalog does not take %s', async (type) => {
+    const { catalog, original, ...setting } = await setUp()
+    const { warnings } = await restoreBackup({ ...setting, catalog: refusing(catalog, type) })
+    expect(warnings).toMatchObject([{ code: 'catalog_unavailable', message: expect.stringContaining('the disk is full') }])
+    expect(await dump(setting.target)).toBe(original)
+    expect((await rollback({ target: setting.target, catalog: refusing(catalog, type) })).warnings).toMatchObject([{ code: 'catalog_unavailable' }])
+  })
+
+  it('that fails says so with its own code when that cannot be recorded', async () => {
+    const { catalog, ...setting } = await setUp()
+    const restoring = restoreBackup({ ...setting, backupId: newBackupId(), catalog: refusing(catalog, 'job-ended') })
+    await expect(restoring).rejects.toMatchObject({ code: 'manifest_missing', message: expect.stringContaining('could not be recorded') })
+  })
+})
