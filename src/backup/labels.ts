@@ -1,6 +1,7 @@
 /** The labels of a backup, checked before anything is done. */
 import { InvalidArgumentError } from '../errors/errors.ts'
-import { encodeManifest, MANIFEST_VERSION } from '../format/manifest.ts'
+import { MANIFEST_VERSION } from '../contracts/manifest.ts'
+import { encodeManifest } from '../format/manifest.ts'
 import { HOLDFAST_VERSION } from '../util/version.ts'
 
 const DIGEST = '0'.repeat(64)

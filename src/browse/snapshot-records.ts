@@ -3,7 +3,8 @@ import { type RecordBatch, readRecords } from '../repository/read-records.ts'
 import { resolveBackup } from '../repository/resolve-backup.ts'
 import { BackupUnsupportedError } from '../errors/errors.ts'
 import type { Destination } from '../contracts/destination.ts'
-import { type Manifest, parseManifest } from '../format/manifest.ts'
+import type { Manifest } from '../contracts/manifest.ts'
+import { parseManifest } from '../format/manifest.ts'
 import { SCHEMA_VERSION } from '../stores/level/store/records.ts'
 
 /** Starts reading a backup from its beginning; what is read is checked, to the end of the stream. */

@@ -1,10 +1,11 @@
 /** Events as they are stored: JSON, version 1, checked field by field when it is read. */
 import { isBackupId } from '../util/backup-id.ts'
 import { ERROR_CODES, type ErrorCode } from '../errors/errors.ts'
-import { type Manifest, parseManifest } from '../format/manifest.ts'
+import type { Manifest } from '../contracts/manifest.ts'
+import { parseManifest } from '../format/manifest.ts'
 import { type CatalogEvent, JOB_KINDS, JOB_STATES, type JobError, VERIFICATION_LEVELS } from '../contracts/catalog.ts'
 import { LEASE_ENDS, LEASE_PURPOSES, type PayloadIdsName } from '../contracts/hold-events.ts'
-import type { JobOwner } from './job-owner.ts'
+import type { JobOwner } from '../util/job-owner.ts'
 
 const EVENT_VERSION = 1
 const UTC = /^[+-]?\d{4,6}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/

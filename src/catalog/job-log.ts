@@ -3,7 +3,7 @@ import { newBackupId } from '../util/backup-id.ts'
 import { messageOf } from '../errors/error-message.ts'
 import { type HoldfastError, CombinedError, InternalError, isHoldfastError } from '../errors/errors.ts'
 import type { Catalog, CatalogEvent, JobEnded, JobError, JobProgress, JobProgressed, JobStarted } from '../contracts/catalog.ts'
-import { markUnderWay, thisProcess } from './job-owner.ts'
+import { markUnderWay, thisProcess } from '../util/job-owner.ts'
 
 export type NewJob = Pick<JobStarted, 'kind' | 'storeKind' | 'storeId' | 'destination' | 'backupId'>
 

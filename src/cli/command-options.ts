@@ -1,4 +1,5 @@
 /** Options and help that commands share. */
+import { tmpdir } from 'node:os'
 import { type Command, InvalidArgumentError } from 'commander'
 
 /** Adds `--json` and `--quiet`. */
@@ -14,6 +15,19 @@ export function withStore(command: Command): Command {
 
 export function withSource(command: Command): Command {
   return command.requiredOption('--from <url>', 'where the backups are, such as file:/backups')
+}
+
+/** Where a command makes a trial restore. */
+export interface TrialPlace {
+  readonly trialDir: string
+  readonly trialServer?: string | undefined
+}
+
+/** Adds the options of `TrialPlace`; `when` says when a trial is made. */
+export function withTrial(command: Command, when: string): Command {
+  return command
+    .option('--trial-dir <dir>', `where the temporary store of ${when} is made`, tmpdir())
+    .option('--trial-server <url>', 'where that of a Postgres backup is made, in a schema of its own: postgres://USER@HOST/DATABASE')
 }
 
 export const ID_HELP = 'a backup ID, the beginning of one, or "latest"'

@@ -2,6 +2,7 @@
 import { InvalidArgumentError, BackupAbortedError } from '../errors/errors.ts'
 import { drawProgress, noProgress, type Progress } from './progress.ts'
 import { askYesNo, type Terminal, writeText } from './terminal.ts'
+import { printable } from '../util/text.ts'
 
 /** Options every command has. */
 export interface OutputOptions {
@@ -48,6 +49,9 @@ export class Output {
   async warn(text: string): Promise<void> {
     await writeText(this.#terminal.stderr, `warning: ${text}\n`)
   }
+
+  /** The same of a warning that the library gives. */
+  readonly onWarning = ({ message }: Error): Promise<void> => this.warn(printable(message))
 
   progress(label: string): Progress {
     const { stderr } = this.#terminal

@@ -1,6 +1,6 @@
 /** A progress line that is drawn over itself; only ever on a terminal. */
 import type { Terminal } from './terminal.ts'
-import { formatBytes, formatCount, formatRate } from './text.ts'
+import { formatBytes, formatCount, formatRate } from '../util/text.ts'
 
 export interface ProgressState {
   /** Replaces the label the line began with. */

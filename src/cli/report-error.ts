@@ -4,7 +4,7 @@ import type { HoldfastError } from '../errors/errors.ts'
 import { asHoldfastError } from '../util/system-errors.ts'
 import { toJson } from './output.ts'
 import { type Terminal, writeText } from './terminal.ts'
-import { printable } from './text.ts'
+import { printable } from '../util/text.ts'
 
 /** Thrown to end a command with an error's exit code when its document has told the error already. */
 export class AlreadyReported extends Error {

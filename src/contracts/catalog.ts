@@ -5,9 +5,9 @@
  * destination; a catalog that is lost is made anew by `rebuildCatalog`, without the history of jobs.
  */
 import type { ErrorCode } from '../errors/errors.ts'
-import type { Manifest } from '../format/manifest.ts'
+import type { Manifest } from './manifest.ts'
 import type { Lease, LeaseEvent, RunningSweep, SweepEvent } from './hold-events.ts'
-import type { JobOwner } from '../catalog/job-owner.ts'
+import type { JobOwner } from '../util/job-owner.ts'
 
 export const JOB_KINDS = ['backup', 'restore', 'rollback', 'delete'] as const
 export type JobKind = (typeof JOB_KINDS)[number]

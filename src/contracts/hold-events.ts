@@ -1,5 +1,5 @@
 /** What the catalog knows of holds: leases on the payloads of stores, and sweeps of payload stores. */
-import type { JobOwner } from '../catalog/job-owner.ts'
+import type { JobOwner } from '../util/job-owner.ts'
 
 /** What a lease is taken for. */
 export const LEASE_PURPOSES = ['backup', 'restore', 'rollback'] as const

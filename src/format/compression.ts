@@ -1,9 +1,7 @@
 /** The codecs of frames. zstd comes from `node:zlib`, which has it from Node 22.15 on. */
 import zlib from 'node:zlib'
+import type { Compression } from '../contracts/manifest.ts'
 import { BackupUnsupportedError } from '../errors/errors.ts'
-
-export const COMPRESSIONS = ['none', 'zstd'] as const
-export type Compression = (typeof COMPRESSIONS)[number]
 
 interface Zstd {
   zstdCompressSync(raw: Uint8Array): Buffer

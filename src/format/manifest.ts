@@ -1,34 +1,9 @@
-/** The manifest, version 1: what a backup says of itself, in JSON of at most 64 KiB, never encrypted. */
-import type { StoreKind } from '../contracts/backupable.ts'
+/** Reads and writes manifests: JSON of at most 64 KiB, never encrypted. */
 import { isBackupId } from '../util/backup-id.ts'
 import { MAX_MANIFEST_BYTES } from '../contracts/destination.ts'
 import { ManifestInvalidError, ManifestVersionUnsupportedError } from '../errors/errors.ts'
-import { COMPRESSIONS, type Compression } from './compression.ts'
+import { COMPRESSIONS, type Compression, MANIFEST_VERSION, type Manifest } from '../contracts/manifest.ts'
 import { MAX_SECTIONS, NAME, STORE_ID } from './header-trailer.ts'
-
-export const MANIFEST_VERSION = 1
-
-export interface Manifest {
-  readonly manifestVersion: typeof MANIFEST_VERSION
-  readonly backupId: string
-  /** When the snapshot was opened: ISO 8601 in UTC, with milliseconds. */
-  readonly createdAt: string
-  readonly storeId: string
-  readonly storeKind: StoreKind
-  readonly schemaVersion: number
-  /** Stored bytes of `payload`. */
-  readonly payload: { readonly bytes: number; readonly sha256: string }
-  /** `count` is that of the IDs. `sha256` is the digest of the set too: there is one object for every set. */
-  readonly payloadIds: { readonly count: number; readonly bytes: number; readonly sha256: string }
-  /** Records per section. */
-  readonly records: Readonly<Record<string, number>>
-  /** Always `null`: this release writes and reads no encrypted backups. */
-  readonly encryption: null
-  readonly compression: Compression
-  /** Free-form, for people and tools. */
-  readonly labels: Readonly<Record<string, string>>
-  readonly holdfastVersion: string
-}
 
 export const MAX_LABELS = 64
 const LABEL_NAME = /^[a-z0-9][a-z0-9._/-]{0,62}$/

@@ -1,28 +1,19 @@
-/** The stores that trial restores of a command are made into. */
-import { tmpdir } from 'node:os'
-import type { Command } from 'commander'
+/** The stores that trial restores are made into, by the kind of the backup. */
 import { InvalidArgumentError } from '../errors/errors.ts'
 import type { ReadableTrial } from '../restore/subtree/restore-subtree.ts'
-import type { Manifest } from '../format/manifest.ts'
-import type { Output } from '../cli/output.ts'
+import type { Manifest } from '../contracts/manifest.ts'
 import { parseServerUrl } from './store-url.ts'
-import { printable } from '../cli/text.ts'
 
 export interface TrialOptions {
+  /** The directory in which a LevelDB trial is made. */
   readonly trialDir: string
   readonly trialServer?: string | undefined
-}
-
-/** Adds the options; `when` says when a trial is made. */
-export function withTrial(command: Command, when: string): Command {
-  return command
-    .option('--trial-dir <dir>', `where the temporary store of ${when} is made`, tmpdir())
-    .option('--trial-server <url>', 'where that of a Postgres backup is made, in a schema of its own: postgres://USER@HOST/DATABASE')
+  /** Called with what could not be cleaned up and does no harm. */
+  readonly onWarning: (warning: Error) => void | Promise<void>
 }
 
 /** A store of the backup's kind that lasts for one trial; for one in memory, in LevelDB: the records are the same. */
-export async function openTrial({ backupId, storeKind }: Pick<Manifest, 'backupId' | 'storeKind'>, { trialDir, trialServer }: TrialOptions, output: Output): Promise<ReadableTrial> {
-  const onWarning = ({ message }: Error): Promise<void> => output.warn(printable(message))
+export async function openTrial({ backupId, storeKind }: Pick<Manifest, 'backupId' | 'storeKind'>, { trialDir, trialServer, onWarning }: TrialOptions): Promise<ReadableTrial> {
   if (storeKind !== 'postgres') {
     const { openLevelTrial } = await import('../stores/level/level-trial.ts')
     return await openLevelTrial(trialDir, { onWarning })

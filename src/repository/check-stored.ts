@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { BACKUP_OBJECTS, type BackupObject, type Destination } from '../contracts/destination.ts'
 import { BackupIncompleteError, ChecksumMismatchError, isHoldfastError, RestoreCorruptError } from '../errors/errors.ts'
 import { countPayloadIds } from '../payload-ids/payload-id-set.ts'
-import type { Manifest } from '../format/manifest.ts'
+import type { Manifest } from '../contracts/manifest.ts'
 import { type DataFrame, openSnapshot, type SnapshotReader } from '../format/snapshot-reader.ts'
 
 export interface StoredBackup {

@@ -1,7 +1,8 @@
 /** A catalog made anew, or completed, from what destinations hold. */
 import type { Destination } from '../contracts/destination.ts'
 import { isHoldfastError } from '../errors/errors.ts'
-import { type Manifest, parseManifest } from '../format/manifest.ts'
+import type { Manifest } from '../contracts/manifest.ts'
+import { parseManifest } from '../format/manifest.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 
 export interface RebuildCatalogOptions {

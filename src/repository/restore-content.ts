@@ -4,7 +4,7 @@ import type { Backupable, SnapshotSummary } from '../contracts/backupable.ts'
 import type { BackupObject, Destination } from '../contracts/destination.ts'
 import { BackupIncompleteError, ChecksumMismatchError, InternalError, isHoldfastError } from '../errors/errors.ts'
 import { countPayloadIds } from '../payload-ids/payload-id-set.ts'
-import type { Manifest } from '../format/manifest.ts'
+import type { Manifest } from '../contracts/manifest.ts'
 
 export interface ContentOptions {
   readonly signal?: AbortSignal | undefined

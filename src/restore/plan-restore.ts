@@ -10,7 +10,8 @@ import {
   StoreIdMismatchError,
   StoreKindMismatchError,
 } from '../errors/errors.ts'
-import { type Manifest, parseManifest } from '../format/manifest.ts'
+import type { Manifest } from '../contracts/manifest.ts'
+import { parseManifest } from '../format/manifest.ts'
 import type { Engines, Swappable } from '../contracts/swappable.ts'
 
 export interface PrepareOptions {

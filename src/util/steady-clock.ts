@@ -1,7 +1,7 @@
 /** A clock that never steps, and that processes of one boot of the machine share. */
 import { randomUUID } from 'node:crypto'
 import { readlinkSync } from 'node:fs'
-import { thisProcess } from '../catalog/job-owner.ts'
+import { thisProcess } from './job-owner.ts'
 import { isSystemError } from './files.ts'
 
 export interface SteadyClock {

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { describeReport } from '../../src/cli/commands/gc.ts'
-import type { LeaseHolder } from '../../src/gc/holds/hold-set.ts'
+import type { LeaseHolder } from '../../src/gc/holds/hold-source.ts'
 import type { SweepPayloadsReport } from '../../src/gc/sweep/sweep-payloads.ts'
 
 const NONE = { payloads: 0, bytes: 0 }

@@ -12,7 +12,7 @@ const LAYERS: readonly (readonly [name: string, pattern: RegExp, below: readonly
   ['errors', /^src\/errors\//, []],
   ['util', /^src\/util\//, ['errors']],
   ['payload-ids', /^src\/payload-ids\//, ['errors', 'util']],
-  ['contracts', /^src\/contracts\//, ['errors', 'payload-ids']],
+  ['contracts', /^src\/contracts\//, ['errors', 'util', 'payload-ids']],
   ['format', /^src\/format\//, ['errors', 'util', 'contracts']],
   ['payload-stores', /^src\/payload-stores\//, ['errors', 'util', 'contracts']],
   ['metadata', /^src\/metadata\//, ['errors', 'util', 'payload-ids', 'contracts']],

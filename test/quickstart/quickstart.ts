@@ -13,7 +13,7 @@ import { messageOf } from '../../src/errors/error-message.ts'
 import { removeTree } from '../../src/metadata/remove-tree.ts'
 import { findPath } from '../../src/metadata/tree-path.ts'
 import { openLevelStore } from '../../src/stores/level/index.ts'
-import { formatBytes, formatCount, formatDuration, formatRate } from '../../src/cli/text.ts'
+import { formatBytes, formatCount, formatDuration, formatRate } from '../../src/util/text.ts'
 import { compareTrees, type TreeComparison } from '../../src/trees/compare-trees.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))

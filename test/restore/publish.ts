@@ -4,7 +4,8 @@ import { newBackupId } from '../../src/util/backup-id.ts'
 import type { Backupable, SnapshotSummary } from '../../src/contracts/backupable.ts'
 import type { Destination } from '../../src/contracts/destination.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder, decodePayloadIds } from '../../src/payload-ids/payload-id-set.ts'
-import { type Manifest, encodeManifest } from '../../src/format/manifest.ts'
+import type { Manifest } from '../../src/contracts/manifest.ts'
+import { encodeManifest } from '../../src/format/manifest.ts'
 
 export interface Backup {
   readonly payload: Buffer

@@ -8,7 +8,7 @@ import { type BackupEvent, type Catalog, type CatalogBackup, type CatalogEvent, 
 import { decodeEvent, encodeEvent } from '../event-codec.ts'
 import { foldBackup, foldJob, foldLease, foldSweep } from '../fold-events.ts'
 import type { Lease, LeaseEvent, RunningSweep, SweepEvent } from '../../contracts/hold-events.ts'
-import { mayBeUnderWay } from '../job-owner.ts'
+import { mayBeUnderWay } from '../../util/job-owner.ts'
 
 /** Any abstract-level database, whatever its own encodings. It keeps catalogs only: nothing else may be in it. */
 // eslint-disable-next-line typescript/no-explicit-any -- the formats and defaults of the database do not matter here

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { runBackup } from '../../backup/run-backup.ts'
 import type { Destination } from '../../contracts/destination.ts'
-import type { Manifest } from '../../format/manifest.ts'
+import type { Manifest } from '../../contracts/manifest.ts'
 import { withHolds } from '../../registry/catalogs.ts'
 import { collectLabel, parseBytes, withExamples, withStore } from '../command-options.ts'
 import { withDestination } from '../../registry/destinations.ts'
@@ -10,7 +10,7 @@ import { catalogPathOf, parseStoreUrl } from '../../registry/store-url.ts'
 import { withStoreOf } from '../../registry/stores.ts'
 import { asHoldfastError } from '../../util/system-errors.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatBytes, formatPace, plural, printable } from '../text.ts'
+import { formatBytes, formatPace, plural, printable } from '../../util/text.ts'
 import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
 
 interface BackupCommandOptions extends OutputOptions {

@@ -7,7 +7,7 @@ import { Output, type OutputOptions } from '../output.ts'
 import { AlreadyReported, errorDocument } from '../report-error.ts'
 import { asHoldfastError } from '../../util/system-errors.ts'
 import type { Terminal } from '../terminal.ts'
-import { plural, printable } from '../text.ts'
+import { plural, printable } from '../../util/text.ts'
 
 type RebuildOptions = OutputOptions & { readonly from: readonly string[]; readonly catalog: string }
 

@@ -7,7 +7,7 @@ import { placeOf } from '../../registry/store-place.ts'
 import { parseStoreUrl } from '../../registry/store-url.ts'
 import { withStoreOf } from '../../registry/stores.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatDuration, plural, printable } from '../text.ts'
+import { formatDuration, plural, printable } from '../../util/text.ts'
 import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
 
 interface ConvertOptions extends OutputOptions {

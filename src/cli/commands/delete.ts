@@ -11,7 +11,7 @@ import { withDestination } from '../../registry/destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { catalogPathOf } from '../../registry/store-url.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatTime, printable } from '../text.ts'
+import { formatTime, printable } from '../../util/text.ts'
 
 interface DeleteCommandOptions extends OutputOptions {
   readonly from: string

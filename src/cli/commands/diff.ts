@@ -4,7 +4,7 @@ import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { withDestination } from '../../registry/destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
-import { plural, printable } from '../text.ts'
+import { plural, printable } from '../../util/text.ts'
 import { type Change, diffSnapshots, type SnapshotDiff } from '../../browse/snapshot-diff.ts'
 import { openBackupRecords } from '../../browse/snapshot-records.ts'
 

@@ -7,7 +7,7 @@ import { Interrupted } from '../interrupt.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { withStoreOf } from '../../registry/stores.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatBytes, formatPace, plural, printable } from '../text.ts'
+import { formatBytes, formatPace, plural, printable } from '../../util/text.ts'
 import { type ExportCounts, exportTree } from '../../trees/export-tree.ts'
 import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
 

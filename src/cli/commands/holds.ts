@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Catalog } from '../../contracts/catalog.ts'
-import type { Holder } from '../../gc/holds/hold-set.ts'
+import type { Holder } from '../../gc/holds/hold-source.ts'
 import { findHolds, holdersIn } from '../../gc/holds/hold-set.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
 import { Leases } from '../../gc/leases/leases.ts'
@@ -10,7 +10,7 @@ import { collect, withExamples } from '../command-options.ts'
 import { withDestinations } from '../../registry/destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatCount, formatTable, formatTime, printable } from '../text.ts'
+import { formatCount, formatTable, formatTime, printable } from '../../util/text.ts'
 
 type HoldsOptions = OutputOptions & { readonly from: readonly string[]; readonly catalog?: string | undefined; readonly release?: string | undefined }
 

@@ -8,7 +8,7 @@ import { placeOf } from '../../registry/store-place.ts'
 import { parseStoreUrl } from '../../registry/store-url.ts'
 import { withPayloads, withStoreOf } from '../../registry/stores.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatBytes, formatPace, plural, printable } from '../text.ts'
+import { formatBytes, formatPace, plural, printable } from '../../util/text.ts'
 import { type ImportCounts, importTree, refuseInside } from '../../trees/import-tree.ts'
 import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
 

@@ -5,7 +5,7 @@ import { parseCount, withExamples } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { catalogPathOf } from '../../registry/store-url.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatBytes, formatDuration, formatTable, formatTime, printable } from '../text.ts'
+import { formatBytes, formatDuration, formatTable, formatTime, printable } from '../../util/text.ts'
 
 type JobsOptions = OutputOptions & { readonly store: string; readonly catalog?: string | undefined; readonly limit: number }
 

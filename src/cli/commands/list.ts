@@ -3,14 +3,15 @@ import { dirname } from 'node:path'
 import { isBackupId } from '../../util/backup-id.ts'
 import type { Destination } from '../../contracts/destination.ts'
 import { isHoldfastError, type HoldfastError } from '../../errors/errors.ts'
-import { type Manifest, parseManifest } from '../../format/manifest.ts'
+import type { Manifest } from '../../contracts/manifest.ts'
+import { parseManifest } from '../../format/manifest.ts'
 import { withExamples, withSource } from '../command-options.ts'
 import { withDestination } from '../../registry/destinations.ts'
 import { EXIT, exitCodeFor } from '../exit-codes.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { AlreadyReported, errorDocument } from '../report-error.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatBytes, formatCount, formatLabels, formatTable, formatTime, printable } from '../text.ts'
+import { formatBytes, formatCount, formatLabels, formatTable, formatTime, printable } from '../../util/text.ts'
 
 /** A destination may be far away: waiting for one manifest after another would take minutes for thousands. */
 const MANIFESTS_AT_ONCE = 16

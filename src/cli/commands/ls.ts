@@ -3,7 +3,7 @@ import { withExamples, withSource, ID_HELP } from '../command-options.ts'
 import { withDestination } from '../../registry/destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatCount, formatTable, formatTime, printable } from '../text.ts'
+import { formatCount, formatTable, formatTime, printable } from '../../util/text.ts'
 import { openBackupRecords } from '../../browse/snapshot-records.ts'
 import { listPath, listShares, type SnapshotEntry } from '../../browse/snapshot-tree.ts'
 

@@ -6,18 +6,19 @@ import { restoreSubtree, type RestoreSubtreeReport } from '../../restore/subtree
 import { parsePath, showPath } from '../../metadata/tree-path.ts'
 import { withHolds } from '../../registry/catalogs.ts'
 import { withDestination } from '../../registry/destinations.ts'
+import type { TrialPlace } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { placeOf } from '../../registry/store-place.ts'
 import { catalogPathOf, parseStoreUrl } from '../../registry/store-url.ts'
 import { withStoreOf } from '../../registry/stores.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatBytes, formatDuration, plural, printable } from '../text.ts'
-import { openTrial, type TrialOptions } from '../../registry/trials.ts'
+import { formatBytes, formatDuration, plural, printable } from '../../util/text.ts'
+import { openTrial } from '../../registry/trials.ts'
 import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
 import { canLookInto } from '../../browse/snapshot-records.ts'
 import { checkPath } from '../../browse/snapshot-tree.ts'
 
-export interface RestorePathOptions extends OutputOptions, TrialOptions {
+export interface RestorePathOptions extends OutputOptions, TrialPlace {
   readonly from: string
   readonly store: string
   readonly path: string
@@ -60,7 +61,7 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
             openTrial: async (manifest) => {
               // A path that is not there is told before all of the backup is restored.
               if (canLookInto(manifest)) await checkPath(() => readRecords({ destination, backupId, signal: holding }), parsePath(path))
-              return await openTrial(manifest, trial, output)
+              return await openTrial(manifest, { ...trial, onWarning: output.onWarning })
             },
             catalog,
             holds,

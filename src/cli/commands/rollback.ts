@@ -6,7 +6,7 @@ import { Output, type OutputOptions } from '../output.ts'
 import { catalogPathOf, parseStoreUrl } from '../../registry/store-url.ts'
 import { withHome } from '../../registry/stores.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatDuration, printable } from '../text.ts'
+import { formatDuration, printable } from '../../util/text.ts'
 
 type RollbackOptions = OutputOptions & { readonly store: string; readonly adopt?: boolean | undefined; readonly catalog?: string | undefined }
 

@@ -1,11 +1,12 @@
 import type { Command } from 'commander'
 import { resolveBackup } from '../../repository/resolve-backup.ts'
-import { type Manifest, parseManifest } from '../../format/manifest.ts'
+import type { Manifest } from '../../contracts/manifest.ts'
+import { parseManifest } from '../../format/manifest.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { withDestination } from '../../registry/destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatBytes, formatCount, formatLabels, formatPairs, formatTime, printable } from '../text.ts'
+import { formatBytes, formatCount, formatLabels, formatPairs, formatTime, printable } from '../../util/text.ts'
 
 type ShowOptions = OutputOptions & { readonly from: string }
 

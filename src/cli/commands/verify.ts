@@ -6,15 +6,15 @@ import type { Destination } from '../../contracts/destination.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
 import { parseManifest } from '../../format/manifest.ts'
 import { withOptionalCatalog } from '../../registry/catalogs.ts'
-import { ID_HELP, withExamples, withSource } from '../command-options.ts'
+import { ID_HELP, type TrialPlace, withExamples, withSource, withTrial } from '../command-options.ts'
 import { withDestination } from '../../registry/destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatBytes, formatPace, formatTime, plural, printable } from '../text.ts'
-import { noServer, openTrial, type TrialOptions, withTrial } from '../../registry/trials.ts'
+import { formatBytes, formatPace, formatTime, plural, printable } from '../../util/text.ts'
+import { noServer, openTrial } from '../../registry/trials.ts'
 import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
 
-interface VerifyCommandOptions extends OutputOptions, TrialOptions {
+interface VerifyCommandOptions extends OutputOptions, TrialPlace {
   readonly from: string
   readonly level: VerificationLevel
   readonly catalog?: string | undefined
@@ -64,7 +64,7 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
           destination,
           backupId,
           level,
-          openTrial: (manifest) => openTrial(manifest, options, output),
+          openTrial: (manifest) => openTrial(manifest, { ...options, onWarning: output.onWarning }),
           payloads,
           catalog,
           signal,

@@ -1,7 +1,7 @@
 /** Reads what is held beside a list of payloads, and counts for whom. */
 import type { IdList } from '../../payload-ids/id-list.ts'
 import type { Tally } from '../../contracts/payload-store.ts'
-import type { Holder, HoldSource } from './hold-set.ts'
+import type { Holder, HoldSource } from './hold-source.ts'
 import type { HeldIds, HeldList, HeldStream } from './held-ids.ts'
 import type { IdPage } from './id-page.ts'
 import { ListCursor } from './list-cursor.ts'

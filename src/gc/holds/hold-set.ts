@@ -11,34 +11,12 @@ import { HoldUnavailableError, isHoldfastError } from '../../errors/errors.ts'
 import { decodePayloadIdBatches } from '../../payload-ids/payload-id-set.ts'
 import { parseManifest } from '../../format/manifest.ts'
 import type { HeldIds } from './held-ids.ts'
+import type { BackupHolder, Holder, HoldSource, LeaseHolder, ReadHoldsOptions } from './hold-source.ts'
 import { readUnion } from './hold-union.ts'
 import { checkedPayloadIds, type PayloadIdsCache } from '../leases/payload-ids-cache.ts'
 import type { UnionStore } from './union-store.ts'
 
-/** A backup that holds its payloads as long as it is listed. */
-export interface BackupHolder {
-  readonly kind: 'backup'
-  readonly backupId: string
-  readonly destination: string
-  readonly storeId: string
-  /** ISO 8601 in UTC. */
-  readonly since: string
-  readonly payloadIds: PayloadIdsName
-}
-
-/** A lease; without payload IDs it holds everything. */
-export interface LeaseHolder {
-  readonly kind: 'lease'
-  readonly leaseId: string
-  readonly purpose: Lease['purpose']
-  readonly storeId: string | undefined
-  readonly since: string
-  readonly payloadIds: PayloadIdsName | undefined
-}
-
-export type Holder = BackupHolder | LeaseHolder
-
-export interface HoldSources {
+export interface HoldPlaces {
   /** Without one, leases are not known, and neither are backups that should be listed and are not: enough to look, not to delete. */
   readonly catalog: Catalog | undefined
   /** All destinations that a backup of the catalog may be at. */
@@ -51,28 +29,12 @@ export interface HoldSources {
   readonly cache?: PayloadIdsCache | undefined
 }
 
-export interface ReadHoldsOptions {
-  readonly signal?: AbortSignal | undefined
-  /** Called, and waited for, again and again while holds are read. */
-  readonly onTurn?: (() => Promise<void>) | undefined
-}
-
 /** Holds that were found, and where the IDs of each are. */
 export interface FoundHolds {
   readonly holders: readonly Holder[]
   /** Leases that hold everything; then nothing else matters. */
   readonly everything: readonly LeaseHolder[]
   readonly sources: readonly HoldSource[]
-}
-
-/** A set of held payload IDs; backups that have the same set share it. */
-export interface HoldSource {
-  readonly name: PayloadIdsName
-  readonly holders: readonly Holder[]
-  /** Its bytes, checked against the name by their end. Rejects with `hold_unavailable`. */
-  read(): AsyncIterable<Uint8Array>
-  /** Has it fetched anew by the next read, where it can be. */
-  forget(): Promise<void>
 }
 
 /** How many manifests are asked for at once. */
@@ -83,7 +45,7 @@ const AGAIN = { hint: 'Nothing was deleted. Make the destination readable and wh
  * Finds all holds. Rejects with `hold_unavailable` when the catalog, a list, or a manifest cannot be read, when a manifest is of a version that is not
  * known, when a backup that the catalog has is not where it says, and when a destination is empty that must not be; with the signal's reason.
  */
-export async function findHolds(sources: HoldSources, options: ReadHoldsOptions = {}): Promise<FoundHolds> {
+export async function findHolds(sources: HoldPlaces, options: ReadHoldsOptions = {}): Promise<FoundHolds> {
   const { catalog, destinations, mayBeEmpty = true, cache } = sources
   // First of all: whatever is published or handed over later is either in what follows, or raises the generation.
   const leases = await orUnavailable('the leases of the catalog', options.signal, async () => (await catalog?.leases()) ?? [])
@@ -244,7 +206,7 @@ function checkDestinations(known: readonly CatalogBackup[], destinations: readon
   })
 }
 
-function sourcesOf(holders: readonly Holder[], { destinations, cache }: HoldSources, { signal }: ReadHoldsOptions): readonly HoldSource[] {
+function sourcesOf(holders: readonly Holder[], { destinations, cache }: HoldPlaces, { signal }: ReadHoldsOptions): readonly HoldSource[] {
   const byDigest = new Map<string, { readonly name: PayloadIdsName; readonly holders: Holder[] }>()
   for (const holder of holders) {
     const { payloadIds: name } = holder

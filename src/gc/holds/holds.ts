@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { checkNumber } from '../../util/check-number.ts'
 import type { Destination } from '../../contracts/destination.ts'
-import { findHolds, type FoundHolds, type Holder, holdersIn, type HoldSource, type ReadHoldsOptions, uniteHolds } from './hold-set.ts'
+import type { Holder, HoldSource, ReadHoldsOptions } from './hold-source.ts'
+import { findHolds, type FoundHolds, holdersIn, uniteHolds } from './hold-set.ts'
 import type { HeldIds } from './held-ids.ts'
 import { Leases, type LeasesOptions } from '../leases/leases.ts'
 import { directoryCache, type PayloadIdsCache } from '../leases/payload-ids-cache.ts'
@@ -14,7 +15,7 @@ import { directoryUnionStore, type UnionStore } from './union-store.ts'
 export interface OpenHoldsOptions extends Omit<LeasesOptions, 'cache'> {
   /** All destinations that a backup of the catalog may be at. */
   readonly destinations: readonly Destination[]
-  /** As `HoldSources` says. @default true */
+  /** As `HoldPlaces` says. @default true */
   readonly mayBeEmpty?: boolean | undefined
   /**
    * A directory of this machine for sets of payload IDs and marks of sweeps; nothing else may be in it. Losing it costs time only. It has

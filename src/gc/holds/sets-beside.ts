@@ -1,6 +1,6 @@
 /** Held sets of payload IDs that are not in the union of all, but kept beside it. */
 import { BlockDecoder } from '../../payload-ids/block-decoder.ts'
-import type { HoldSource, ReadHoldsOptions } from './hold-set.ts'
+import type { HoldSource, ReadHoldsOptions } from './hold-source.ts'
 import { checkedPayloadIds } from '../leases/payload-ids-cache.ts'
 import type { StoredSet, UnionStore } from './union-store.ts'
 

@@ -10,7 +10,7 @@ import { BackupIncompleteError, ChecksumMismatchError, InvalidArgumentError, Met
 import type { PayloadStore, PayloadStoreOptions, StoredPayload } from '../../contracts/payload-store.ts'
 import { type Files, isSystemError, nodeFiles, removeIfThere } from '../../util/files.ts'
 import { asHoldfastError } from '../../util/system-errors.ts'
-import { plural } from '../../cli/text.ts'
+import { plural } from '../../util/text.ts'
 import { addUser, type KnownUser, type PayloadUser, readUsers } from './payload-users.ts'
 
 const PAYLOAD_ID = /^[0-9a-f]{64}$/

@@ -3,7 +3,7 @@
  * found by its name and removed by the next one.
  */
 import { newBackupId } from '../../util/backup-id.ts'
-import { hasEnded, type JobOwner, markUnderWay, mayBeUnderWay, thisProcess } from '../../catalog/job-owner.ts'
+import { hasEnded, type JobOwner, markUnderWay, mayBeUnderWay, thisProcess } from '../../util/job-owner.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
 import type { MetadataStore, Place, Share } from '../../contracts/metadata-store.ts'

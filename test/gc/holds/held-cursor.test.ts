@@ -1,7 +1,7 @@
 /** Looking up pages of payload IDs in what is held. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { Holder, HoldSource } from '../../../src/gc/holds/hold-set.ts'
+import type { Holder, HoldSource } from '../../../src/gc/holds/hold-source.ts'
 import { HeldCursor } from '../../../src/gc/holds/held-cursor.ts'
 import { readUnion } from '../../../src/gc/holds/hold-union.ts'
 import { IdPage } from '../../../src/gc/holds/id-page.ts'

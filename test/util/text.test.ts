@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { formatBytes, formatCount, formatDuration, formatTable, plural, printable } from '../../src/cli/text.ts'
+import { formatBytes, formatCount, formatDuration, formatTable, plural, printable } from '../../src/util/text.ts'
 import { runs, seed } from '../support/seed.ts'
 
 describe('printable()', () => {

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { hasEnded, mayBeUnderWay, thisProcess } from '../../src/catalog/job-owner.ts'
+import { hasEnded, mayBeUnderWay, thisProcess } from '../../src/util/job-owner.ts'
 
 test.skipIf(process.platform !== 'linux')('hasEnded() takes a process that died and that its parent never asked after for one that has ended', async () => {
   // The shell becomes a program that asks after no children.

@@ -1,7 +1,7 @@
 /** Which process a job belongs to, so that one that died can be told from one that goes on. */
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { isSystemError } from '../util/files.ts'
+import { isSystemError } from './files.ts'
 
 export interface JobOwner {
   readonly host: string
