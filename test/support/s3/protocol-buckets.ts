@@ -12,7 +12,7 @@ import {
   PutObjectCommand,
 } from '@aws-sdk/client-s3'
 import { describe, expect, it } from 'vitest'
-import type { ProtocolContext } from './protocol-suite.ts'
+import type { ProtocolContext } from './protocol-context.ts'
 
 const HOUR_MS = 60 * 60 * 1000
 

@@ -1,7 +1,7 @@
 /** Listing objects. */
 import { ListObjectsV2Command, type ListObjectsV2CommandInput, paginateListObjectsV2, PutObjectCommand } from '@aws-sdk/client-s3'
 import { beforeAll, describe, expect, it } from 'vitest'
-import type { ProtocolContext } from './protocol-suite.ts'
+import type { ProtocolContext } from './protocol-context.ts'
 
 const NAMES = ['a', 'b/1', 'b/2', 'b/3', 'c', 'd/1', 'd/e/2', 'f g+h', 'ü', '\u{1F642}', '\uFB01']
 /** More than a page holds. */

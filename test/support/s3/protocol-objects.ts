@@ -12,7 +12,7 @@ import {
 import { createHash, randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import type { ProtocolContext } from './protocol-suite.ts'
+import type { ProtocolContext } from './protocol-context.ts'
 import { type ChecksumAlgorithm, checksumOf } from './server-checksums.ts'
 
 /** Reads an object, or a part of it. */

@@ -3,7 +3,7 @@ import { HeadBucketCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { s3Client } from './client.ts'
-import type { ProtocolContext } from './protocol-suite.ts'
+import type { ProtocolContext } from './protocol-context.ts'
 
 export function testSignatures(context: ProtocolContext): void {
   const { supports } = context

@@ -13,25 +13,14 @@ import {
 } from '@aws-sdk/client-s3'
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, it } from 'vitest'
-import { type S3Access, s3Client } from './client.ts'
+import { s3Client } from './client.ts'
 import { testBuckets } from './protocol-buckets.ts'
+import type { ProtocolContext } from './protocol-context.ts'
 import { testLists } from './protocol-lists.ts'
 import { testObjects } from './protocol-objects.ts'
 import { testUploads } from './protocol-uploads.ts'
 import { testSignatures } from './protocol-signatures.ts'
 import type { AvailableS3, RunningS3 } from './servers.ts'
-import type { S3Supports } from './supports.ts'
-
-/** What each part of the suite is given; the getters hold while the tests run. */
-export interface ProtocolContext {
-  readonly supports: S3Supports
-  readonly access: S3Access
-  readonly client: S3Client
-  /** A bucket for all tests, each of which uses keys of its own. */
-  readonly bucket: string
-  /** Makes a bucket that is removed in the end. */
-  makeBucket(options?: { readonly objectLock?: boolean | undefined }): Promise<string>
-}
 
 /** Defines the suite for one server; skipped where it cannot be had. */
 export function testProtocol({ name, supports, missing, start }: AvailableS3): void {

@@ -17,7 +17,7 @@ import { Upload } from '@aws-sdk/lib-storage'
 import { createHash, randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import type { ProtocolContext } from './protocol-suite.ts'
+import type { ProtocolContext } from './protocol-context.ts'
 import { readObject } from './protocol-objects.ts'
 import { checksumOf, compositeChecksum } from './server-checksums.ts'
 
