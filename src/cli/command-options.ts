@@ -1,6 +1,7 @@
 /** Options and help that commands share. */
 import { tmpdir } from 'node:os'
 import { type Command, InvalidArgumentError } from 'commander'
+import { EXIT, EXIT_MEANINGS } from './exit-codes.ts'
 
 /** Adds `--json` and `--quiet`. */
 export function withOutputOptions(command: Command): Command {
@@ -34,13 +35,7 @@ export const ID_HELP = 'a backup ID, the beginning of one, or "latest"'
 
 const EXIT_CODES = `
 Exit codes:
-  0    done
-  1    failed
-  2    the command line is wrong
-  3    something stored is corrupt, or failed verification
-  4    refused by a precondition; nothing was changed
-  130  interrupted by Ctrl-C
-  143  ended by SIGTERM, as cleanly`
+${Object.entries(EXIT).map(([name, code]) => `  ${String(code).padEnd(5)}${EXIT_MEANINGS[name as keyof typeof EXIT]}`).join('\n')}`
 
 /** Adds examples, each a command line without the program's name and what it is for, and the exit codes to a command's help. */
 export function withExamples(command: Command, examples: readonly (readonly [string, string])[], remarks: string = ''): Command {

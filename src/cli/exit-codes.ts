@@ -1,21 +1,18 @@
-/** What the process says to the shell. */
+/** The exit codes of the command line. */
 import type { ErrorCode } from '../errors/errors.ts'
 
-export const EXIT = {
-  done: 0,
-  /** The command could not do its work. */
-  failed: 1,
-  /** The command line is wrong: an option, a URL, an ID. */
-  usage: 2,
-  /** What is stored is damaged, or did not pass verification. */
-  corrupt: 3,
-  /** Refused, because the state of things does not allow it; nothing was changed. */
-  refused: 4,
-  /** Ended by Ctrl-C. */
-  interrupted: 130,
-  /** Ended by SIGTERM. */
-  terminated: 143,
-} as const
+export const EXIT = { done: 0, failed: 1, usage: 2, corrupt: 3, refused: 4, interrupted: 130, terminated: 143 } as const
+
+/** What each exit code means, for the help and the documentation. */
+export const EXIT_MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
+  done: 'done',
+  failed: 'failed',
+  usage: 'the command line is wrong',
+  corrupt: 'something stored is corrupt, or failed verification',
+  refused: 'refused by a precondition; nothing was changed',
+  interrupted: 'interrupted by Ctrl-C',
+  terminated: 'ended by SIGTERM, as cleanly as by Ctrl-C',
+}
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
 
