@@ -21,7 +21,7 @@ type OpenOptions = DestinationOptions & { readonly startByte?: number | undefine
 
 /**
  * The same destination, whose reads and deletes are repeated on errors that are `retryable`, with waits that grow. `open` and `list` go
- * on where they were cut off; progress starts the count of tries anew. Uploads, `validate` and `sweep` are passed through: they are started again as
+ * on where they were cut off; progress starts the count of tries anew. Uploads, `validate` and `cleanUp` are passed through: they are started again as
  * a whole or not at all.
  *
  * Throws `RangeError` for a number of attempts that is not whole, and for waits that are not from 0 to a day.
@@ -72,7 +72,7 @@ export function retryingDestination(inner: Destination, options: RetryingOptions
     url: inner.url,
     validate: (options) => inner.validate(options),
     put: (backupId, options) => inner.put(backupId, options),
-    sweep: (options) => inner.sweep(options),
+    cleanUp: (options) => inner.cleanUp(options),
     close: () => inner.close(),
     manifest: (backupId, options) => retry(options?.signal, () => inner.manifest(backupId, options)),
     stat: (backupId, options): Promise<BackupStat> => retry(options?.signal, () => inner.stat(backupId, options)),

@@ -21,8 +21,8 @@ export {
   type DestinationWarning,
   MAX_MANIFEST_BYTES,
   type PutOptions,
-  type SweepOptions,
-  type SweepReport,
+  type CleanUpOptions,
+  type CleanUpReport,
 } from './contracts/destination.ts'
 export { type DrainOptions, type Engines, type RestoreJournal, type SideEngine, type Swappable } from './contracts/swappable.ts'
 export { MAX_PAYLOADS_PER_CALL, type PayloadReferences, type PayloadStore, type PayloadStoreOptions, type StoredPayload, type Tally } from './contracts/payload-store.ts'
@@ -37,7 +37,7 @@ export { type SteadyClock, steadyClock } from './util/steady-clock.ts'
 export { type SweepPayloadsOptions, type SweepPayloadsProgress, type SweepPayloadsReport, sweepPayloads } from './gc/sweep/sweep-payloads.ts'
 export { type Mark, type SweepProgress, type SweepState, sweepStateFile } from './gc/sweep/sweep-state.ts'
 export { directoryUnionStore, type StoredSet, type StoredUnion, type UnionDescription, type UnionDraft, type UnionPart, type UnionStore } from './gc/holds/union-store.ts'
-export { checkBackupId, isBackupId, newBackupId } from './util/backup-id.ts'
+export { checkBackupId, isUlid as isBackupId, newUlid as newBackupId } from './util/ulid.ts'
 export { checkPayloadId, decodePayloadIds, emptyPayloadIdSet, PayloadIdSet, PayloadIdSetBuilder, type PayloadIdSetOptions, type PayloadIdSetState } from './payload-ids/payload-id-set.ts'
 export { type Manifest, MANIFEST_VERSION } from './contracts/manifest.ts'
 export { encodeManifest, parseManifest } from './format/manifest.ts'

@@ -1,7 +1,7 @@
 /** Backups in a directory of a mounted file system. */
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { checkBackupId, isBackupId, newBackupId } from '../../src/util/backup-id.ts'
+import { checkBackupId, isUlid, newUlid } from '../../src/util/ulid.ts'
 import {
   type BackupObject,
   type BackupStat,
@@ -11,8 +11,8 @@ import {
   type DestinationWarning,
   MAX_MANIFEST_BYTES,
   type PutOptions,
-  type SweepOptions,
-  type SweepReport,
+  type CleanUpOptions,
+  type CleanUpReport,
 } from '../../src/contracts/destination.ts'
 import {
   BackupIncompleteError,
@@ -170,7 +170,7 @@ class FsDestination implements Destination {
   async *list(options: DestinationOptions = {}): AsyncIterable<string> {
     for (const name of await this.#root.list()) {
       options.signal?.throwIfAborted()
-      if (isBackupId(name) && (await this.#isListed(join(this.#root.path, name)))) yield name
+      if (isUlid(name) && (await this.#isListed(join(this.#root.path, name)))) yield name
     }
   }
 
@@ -190,7 +190,7 @@ class FsDestination implements Destination {
     await onPath('sync', this.#root.path, () => this.#files.syncDirectory(this.#root.path))
   }
 
-  async sweep(options: SweepOptions = {}): Promise<SweepReport> {
+  async cleanUp(options: CleanUpOptions = {}): Promise<CleanUpReport> {
     const { graceMs = DAY_MS, nowMs = Date.now(), signal } = options
     if (!(graceMs >= 0)) throw new RangeError('graceMs must be 0 or greater')
     if (!Number.isFinite(nowMs)) throw new RangeError('nowMs must be a time in milliseconds')
@@ -217,7 +217,7 @@ class FsDestination implements Destination {
   /** When the leftover at a path was last written to; `undefined` where it is none of ours, or a listed backup. */
   async #leftover(name: string, path: string): Promise<number | undefined> {
     const temporary = name.endsWith(TEMPORARY_SUFFIX)
-    if (!isBackupId(temporary ? name.slice(0, -TEMPORARY_SUFFIX.length) : name)) return undefined
+    if (!isUlid(temporary ? name.slice(0, -TEMPORARY_SUFFIX.length) : name)) return undefined
     const info = await this.#root.info(path)
     if (info?.type !== 'directory') return undefined
     if (!temporary && (await this.#root.info(join(path, MANIFEST_FILE))) !== undefined) return undefined
@@ -232,7 +232,7 @@ class FsDestination implements Destination {
   /** Resolves with whether it was still there. */
   async #removeLeftover(path: string): Promise<boolean> {
     // Taken away under a name of our own first: an upload that is alive after all cannot then publish what is half removed.
-    const claimed = join(this.#root.path, newBackupId() + TEMPORARY_SUFFIX)
+    const claimed = join(this.#root.path, newUlid() + TEMPORARY_SUFFIX)
     try {
       await this.#files.rename(path, claimed)
     } catch (error) {

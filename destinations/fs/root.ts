@@ -1,6 +1,6 @@
 /** The root directory of a destination, and how to look into it. */
 import { dirname, join } from 'node:path'
-import { newBackupId } from '../../src/util/backup-id.ts'
+import { newUlid } from '../../src/util/ulid.ts'
 import { DestinationNoSpaceError, DestinationNotFoundError, DestinationPathConflictError, DestinationUnreachableError } from '../../src/errors/errors.ts'
 import { type FileInfo, type Files, isSystemError, readSmallFile } from '../../src/util/files.ts'
 import { onPath, pathError } from './errors.ts'
@@ -59,7 +59,7 @@ export class FsRoot {
 
   /** Rejects unless names can be made and removed at the root. That it is full says nothing of removing. */
   async checkWritable(): Promise<void> {
-    const directory = join(this.path, newBackupId() + TEMPORARY_SUFFIX)
+    const directory = join(this.path, newUlid() + TEMPORARY_SUFFIX)
     try {
       await this.#files.makeDirectory(directory)
     } catch (error) {
@@ -69,9 +69,9 @@ export class FsRoot {
     await this.#removeEmptyDirectory(directory)
   }
 
-  /** Does all that a backup needs, under the name of an upload, so that a sweep removes what a crash leaves. */
+  /** Does all that a backup needs, under the name of an upload, so that a clean-up removes what a crash leaves. */
   async probe(): Promise<void> {
-    const directory = join(this.path, newBackupId() + TEMPORARY_SUFFIX)
+    const directory = join(this.path, newUlid() + TEMPORARY_SUFFIX)
     await onPath('create', directory, () => this.#files.makeDirectory(directory))
     try {
       const path = join(directory, 'payload')

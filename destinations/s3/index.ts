@@ -1,5 +1,5 @@
 /** Backups in a bucket of Amazon S3, or of a store that is compatible with it. */
-import { checkBackupId } from '../../src/util/backup-id.ts'
+import { checkBackupId } from '../../src/util/ulid.ts'
 import {
   BACKUP_OBJECTS,
   type BackupObject,
@@ -10,8 +10,8 @@ import {
   type DestinationWarning,
   MAX_MANIFEST_BYTES,
   type PutOptions,
-  type SweepOptions,
-  type SweepReport,
+  type CleanUpOptions,
+  type CleanUpReport,
 } from '../../src/contracts/destination.ts'
 import { BackupProtectedError, DestinationUnreachableError, ManifestInvalidError, ManifestMissingError } from '../../src/errors/errors.ts'
 import { parseS3Url, resolveS3Config, type S3DestinationOptions } from './config.ts'
@@ -20,7 +20,7 @@ import { listEntries } from './listing.ts'
 import { duplicate, lookAt, readSmall, remove, type S3ObjectInfo } from './objects.ts'
 import { readObject } from './read.ts'
 import { S3Session } from './session.ts'
-import { sweepLeftovers } from './sweep.ts'
+import { removeLeftovers } from './clean-up.ts'
 import { keyOf, MANIFEST_NAME, S3Upload } from './upload.ts'
 import { validateS3 } from './validate.ts'
 
@@ -128,8 +128,8 @@ class S3Destination implements Destination {
     for (const key of objects) await remove(this.#session, key, signal)
   }
 
-  async sweep(options: SweepOptions = {}): Promise<SweepReport> {
-    return await sweepLeftovers(this.#session, options)
+  async cleanUp(options: CleanUpOptions = {}): Promise<CleanUpReport> {
+    return await removeLeftovers(this.#session, options)
   }
 
   async close(): Promise<void> {

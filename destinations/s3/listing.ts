@@ -1,6 +1,6 @@
 /** What lies under the prefix, page by page, each of up to 1,000. A list that cannot be completed is an error, never an end. */
 import { ListMultipartUploadsCommand, ListObjectsV2Command, ListPartsCommand } from '@aws-sdk/client-s3'
-import { isBackupId } from '../../src/util/backup-id.ts'
+import { isUlid } from '../../src/util/ulid.ts'
 import { DestinationUnreachableError } from '../../src/errors/errors.ts'
 import { S3AnswerError, s3CodeOf } from './errors.ts'
 import type { S3Session } from './session.ts'
@@ -112,8 +112,8 @@ function entryOf(key: string | undefined, prefix: string, modifiedAt: Date | und
   // Whatever the store answers: nothing outside the prefix is ours.
   if (key === undefined || !key.startsWith(prefix)) return undefined
   const [backupId = '', ...rest] = key.slice(prefix.length).split('/')
-  if (rest.length === 0 || !isBackupId(backupId)) return undefined
-  // Without a date it is as new as can be, so that a sweep lets it be.
+  if (rest.length === 0 || !isUlid(backupId)) return undefined
+  // Without a date it is as new as can be, so that a clean-up lets it be.
   return { backupId, name: rest.join('/'), key, modifiedAtMs: modifiedAt?.getTime() ?? Number.POSITIVE_INFINITY }
 }
 

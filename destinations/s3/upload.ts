@@ -69,7 +69,7 @@ export class S3Upload implements BackupUpload {
     this.#state = 'publishing'
     await this.#orFail(async () => {
       await this.#flushPayload()
-      // The smaller one first. It claims the ID; and it is new, while S3 dates an object in parts by its begin: a sweep that met a payload
+      // The smaller one first. It claims the ID; and it is new, while S3 dates an object in parts by its begin: a clean-up that met a payload
       // of a long upload alone would take it for a leftover.
       await this.#payloadIds.complete()
       await this.#payload.complete()
@@ -88,7 +88,7 @@ export class S3Upload implements BackupUpload {
     if (this.#state === 'published' || this.#state === 'aborted') return
     // First, so that nothing is listed without its objects.
     if (this.#mayBeListed) await removeOwn(this.#session, this.#manifestKey(), this.#nonce)
-    // A request that got no answer may be carried out yet, and would list a backup without its objects. They are whole: left for a sweep, which
+    // A request that got no answer may be carried out yet, and would list a backup without its objects. They are whole: left for a clean-up, which
     // comes when no such request can be under way any more, they do no harm, and make that backup a good one.
     if (!this.#mayBeListedLater) await this.#removeObjects()
     this.#state = 'aborted'

@@ -11,7 +11,7 @@ import {
   PutObjectCommand,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
-import { newBackupId } from '../../src/util/backup-id.ts'
+import { newUlid } from '../../src/util/ulid.ts'
 import type { DestinationWarning } from '../../src/contracts/destination.ts'
 import { CombinedError, DestinationConfigInvalidError, DestinationUnreachableError, isHoldfastError } from '../../src/errors/errors.ts'
 import { s3CodeOf, s3StatusOf } from './errors.ts'
@@ -30,8 +30,8 @@ const CROWD = 6
  */
 export async function validateS3(session: S3Session, signal: AbortSignal | undefined): Promise<readonly DestinationWarning[]> {
   await checkList(session, signal)
-  // Under the name of an upload, so that a sweep removes what a crash leaves.
-  const key = keyOf(session, newBackupId(), 'payload')
+  // Under the name of an upload, so that a clean-up removes what a crash leaves.
+  const key = keyOf(session, newUlid(), 'payload')
   // Nothing is there; but who may not read is told so.
   if (session.config.access !== 'full') await lookAt(session, key, signal)
   if (session.config.access === 'restore') return []
@@ -58,7 +58,7 @@ async function checkListUploads(session: S3Session, signal: AbortSignal | undefi
     return []
   } catch (error) {
     if (s3StatusOf(error) !== 501) throw error
-    return [{ code: 'uploads_not_listed', message: 'The store does not list incomplete multipart uploads: a sweep cannot end those that crashes leave' }]
+    return [{ code: 'uploads_not_listed', message: 'The store does not list incomplete multipart uploads: a clean-up cannot end those that crashes leave' }]
   }
 }
 
@@ -218,7 +218,7 @@ async function lifecycleWarnings(session: S3Session, signal: AbortSignal | undef
     if (status !== 404) throw error
   }
   if (rules.some((rule) => endsUploads(rule, prefix))) return []
-  const message = `Bucket "${bucket}" has no lifecycle rule that ends incomplete multipart uploads under "${prefix}": what crashed uploads leave stays until a sweep`
+  const message = `Bucket "${bucket}" has no lifecycle rule that ends incomplete multipart uploads under "${prefix}": what crashed uploads leave stays until a clean-up`
   return [{ code: 'no_abort_incomplete_rule', message }]
 }
 

@@ -1,12 +1,12 @@
 /** IDs that are in the order of the backups, whatever the clock says. */
 import { decodeTime } from 'ulid'
-import { checkBackupId, newBackupId } from '../util/backup-id.ts'
+import { checkBackupId, newUlid } from '../util/ulid.ts'
 import type { Destination } from '../contracts/destination.ts'
 import { InvalidArgumentError, isHoldfastError } from '../errors/errors.ts'
 
 export interface NextBackupIdOptions {
   readonly nowMs: number
-  /** Makes an ID for a time; those of later calls must be greater. @default newBackupId */
+  /** Makes an ID for a time; those of later calls must be greater. @default newUlid */
   readonly newId?: ((nowMs: number) => string) | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -15,7 +15,7 @@ export interface NextBackupIdOptions {
  * Makes an ID that is greater than every one a destination lists, also when the clock was set back or another host's is ahead.
  * Rejects with what the list rejects with; a destination that does not exist yet lists nothing.
  */
-export async function nextBackupId(destination: Destination, { nowMs, newId = newBackupId, signal }: NextBackupIdOptions): Promise<string> {
+export async function nextBackupId(destination: Destination, { nowMs, newId = newUlid, signal }: NextBackupIdOptions): Promise<string> {
   const newest = await newestListed(destination, signal)
   const atLeastMs = newest === undefined ? nowMs : Math.max(nowMs, decodeTime(newest) + 1)
   const backupId = checkBackupId(newId(atLeastMs))

@@ -49,7 +49,7 @@ export interface RunBackupOptions {
   readonly maxBytesPerSecond?: number | undefined
   /** The time in milliseconds since 1970. @default Date.now */
   readonly clock?: (() => number) | undefined
-  /** Makes an ID for a time; those of later calls must be greater. @default newBackupId */
+  /** Makes an ID for a time; those of later calls must be greater. @default newUlid */
   readonly newId?: ((nowMs: number) => string) | undefined
 }
 
@@ -140,7 +140,7 @@ class BackupRun {
   /** Until the backup is published. */
   async #publish(log: JobLog): Promise<UploadedBackup> {
     const { store, destination, labels, signal, maxBytesPerSecond, newId } = this.#options
-    await this.#sweep()
+    await this.#cleanUp()
     const leases = await this.#leases?.reconcile()
     this.#warnings.push(...(leases?.unproven.map(warnOfLease) ?? []))
     this.#backupId = await nextBackupId(destination, { nowMs: this.#clock(), newId, signal })
@@ -220,10 +220,10 @@ class BackupRun {
   }
 
   /** What crashed attempts left; that it stays does no harm. */
-  async #sweep(): Promise<void> {
+  async #cleanUp(): Promise<void> {
     const { destination, signal } = this.#options
     try {
-      await destination.sweep({ signal, nowMs: this.#clock() })
+      await destination.cleanUp({ signal, nowMs: this.#clock() })
     } catch (error) {
       signal?.throwIfAborted()
       if (isHoldfastError(error) && error.code === 'destination_not_found') return

@@ -1,5 +1,5 @@
 /** Events as they are stored: JSON, version 1, checked field by field when it is read. */
-import { isBackupId } from '../util/backup-id.ts'
+import { isUlid } from '../util/ulid.ts'
 import { ERROR_CODES, type ErrorCode } from '../errors/errors.ts'
 import type { Manifest } from '../contracts/manifest.ts'
 import { parseManifest } from '../format/manifest.ts'
@@ -98,7 +98,7 @@ function error(fields: Fields, name: string): JobError {
 
 function id(fields: Fields, name: string): string {
   const value = textField(fields, name)
-  if (!isBackupId(value)) throw new TypeError(`${name} is no ULID`)
+  if (!isUlid(value)) throw new TypeError(`${name} is no ULID`)
   return value
 }
 

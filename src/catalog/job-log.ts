@@ -1,5 +1,5 @@
 /** What a job says to the catalog: that it began, how far it is, how it ended. */
-import { newBackupId } from '../util/backup-id.ts'
+import { newUlid } from '../util/ulid.ts'
 import { messageOf } from '../errors/error-message.ts'
 import { type HoldfastError, CombinedError, InternalError, isHoldfastError } from '../errors/errors.ts'
 import type { Catalog, CatalogEvent, JobEnded, JobError, JobProgress, JobProgressed, JobStarted } from '../contracts/catalog.ts'
@@ -28,7 +28,7 @@ export class JobLog {
     this.#catalog = catalog
     this.#clock = clock
     const nowMs = clock()
-    this.jobId = newBackupId(nowMs)
+    this.jobId = newUlid(nowMs)
     this.startedAt = new Date(nowMs).toISOString()
     this.#release = markUnderWay(this.jobId)
   }

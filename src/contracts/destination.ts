@@ -38,7 +38,7 @@ export interface BackupUpload {
    * when a crash of the machine can no longer take it back. Rejects with `duplicate_backup_id` when the ID was taken meanwhile.
    */
   publish(manifest: Uint8Array): Promise<void>
-  /** Removes what was uploaded. Idempotent; does nothing after `publish` succeeded. What it cannot remove, `sweep` will. */
+  /** Removes what was uploaded. Idempotent; does nothing after `publish` succeeded. What it cannot remove, `cleanUp` will. */
   abort(): Promise<void>
 }
 
@@ -54,14 +54,14 @@ export interface DestinationWarning {
   readonly message: string
 }
 
-export interface SweepOptions extends DestinationOptions {
+export interface CleanUpOptions extends DestinationOptions {
   /** Leftovers younger than this are kept: they may be another process's upload. @default one day */
   readonly graceMs?: number | undefined
   /** The time to compare ages with. @default now */
   readonly nowMs?: number | undefined
 }
 
-export interface SweepReport {
+export interface CleanUpReport {
   /** Names of the leftovers that were removed, as the driver calls them. */
   readonly removed: readonly string[]
   /** Names of the leftovers that are younger than the grace time. */
@@ -97,12 +97,12 @@ export interface Destination {
 
   /**
    * Un-lists the backup (manifest first), then removes its objects. Idempotent: what is already gone is fine; an interrupted delete is
-   * finished by the next one or by `sweep`. Rejects with `backup_protected`, before anything is removed, when the store itself holds an object.
+   * finished by the next one or by `cleanUp`. Rejects with `backup_protected`, before anything is removed, when the store itself holds an object.
    */
   delete(backupId: string, options?: DestinationOptions): Promise<void>
 
   /** Removes leftovers of interrupted uploads and deletes that are older than the grace time. Never a listed backup, never a foreign name. */
-  sweep(options?: SweepOptions): Promise<SweepReport>
+  cleanUp(options?: CleanUpOptions): Promise<CleanUpReport>
 
   /** Frees connections. Idempotent. */
   close(): Promise<void>

@@ -1,5 +1,5 @@
 /** Reads and writes manifests: JSON of at most 64 KiB, never encrypted. */
-import { isBackupId } from '../util/backup-id.ts'
+import { isUlid } from '../util/ulid.ts'
 import { MAX_MANIFEST_BYTES } from '../contracts/destination.ts'
 import { ManifestInvalidError, ManifestVersionUnsupportedError } from '../errors/errors.ts'
 import { COMPRESSIONS, type Compression, MANIFEST_VERSION, type Manifest } from '../contracts/manifest.ts'
@@ -47,7 +47,7 @@ type Json = Readonly<Record<string, unknown>>
 function readManifest(json: Json, backupId: string): Manifest {
   const payload = object(json, 'payload')
   const payloadIds = object(json, 'payloadIds')
-  const found = text(json, 'backupId', (text) => isBackupId(text))
+  const found = text(json, 'backupId', (text) => isUlid(text))
   if (found !== backupId) throw new TypeError(`it is the manifest of ${found}`)
   if (json['encryption'] !== null) throw new TypeError('encryption is not null, and this release cannot decrypt')
   return {

@@ -1,5 +1,5 @@
 /** Deleting a backup, unless it is needed. */
-import { checkBackupId } from '../util/backup-id.ts'
+import { checkBackupId } from '../util/ulid.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import { JobLog } from '../catalog/job-log.ts'
 import type { Destination } from '../contracts/destination.ts'

@@ -1,5 +1,5 @@
 /** Which backup is meant by what was typed. */
-import { isBackupId } from '../util/backup-id.ts'
+import { isUlid } from '../util/ulid.ts'
 import type { Destination, DestinationOptions } from '../contracts/destination.ts'
 import { InvalidArgumentError, ManifestMissingError } from '../errors/errors.ts'
 
@@ -17,7 +17,7 @@ const MAX_LISTED = 100
 export async function resolveBackup(destination: Destination, text: string, options: DestinationOptions = {}): Promise<string> {
   if (text === 'latest') return await latestBackup(destination, options)
   const prefix = text.toUpperCase()
-  if (isBackupId(prefix)) return prefix
+  if (isUlid(prefix)) return prefix
   if (!ID_PREFIX.test(prefix)) {
     throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text.slice(0, 64))} as a backup ID: it is not a ULID, nor the beginning of one`, {
       hint: 'Give an ID from "holdfast list", the beginning of one, or "latest"',

@@ -1,5 +1,5 @@
 /** Is a stored backup what it says it is? */
-import { checkBackupId } from '../util/backup-id.ts'
+import { checkBackupId } from '../util/ulid.ts'
 import type { Catalog, VerificationLevel } from '../contracts/catalog.ts'
 import { VERIFICATION_LEVELS } from '../contracts/catalog.ts'
 import { jobErrorOf } from '../catalog/job-log.ts'

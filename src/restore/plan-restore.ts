@@ -1,5 +1,5 @@
 /** Whether a backup can be restored into a store: found out before anything is touched. */
-import { checkBackupId } from '../util/backup-id.ts'
+import { checkBackupId } from '../util/ulid.ts'
 import type { StoreKind } from '../contracts/backupable.ts'
 import type { Destination } from '../contracts/destination.ts'
 import {

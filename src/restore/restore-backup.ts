@@ -1,5 +1,5 @@
 /** The orchestrated restore: from a published backup to the live store of a server. */
-import { checkBackupId, newBackupId } from '../util/backup-id.ts'
+import { checkBackupId, newUlid } from '../util/ulid.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
 import { messageOf } from '../errors/error-message.ts'
@@ -95,7 +95,7 @@ async function restore(options: RestoreBackupOptions & { readonly drainTimeoutMs
   await recoverInterrupted(target, { drainTimeoutMs })
   const startedAtMs = clock()
   const startedAt = performance.now()
-  const restoreId = newBackupId(startedAtMs)
+  const restoreId = newUlid(startedAtMs)
   const steps = new StepRunner(options.onProgress)
   const plan = await steps.run('prepare', () => prepare(options))
   try {
@@ -154,7 +154,7 @@ async function discarded(side: SideEngine, error: unknown): Promise<unknown> {
   }
 }
 
-/** Removes the engine that was kept until now; that it stays does no harm, for the next start sweeps it. */
+/** Removes the engine that was kept until now; that it stays does no harm, for the next start removes it. */
 async function removeOld(target: Swappable, engine: string | undefined): Promise<readonly Error[]> {
   if (engine === undefined) return []
   try {

@@ -1,5 +1,5 @@
 /** Going back to the engine before the last restore. */
-import { newBackupId } from '../util/backup-id.ts'
+import { newUlid } from '../util/ulid.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import { RollbackUnavailableError } from '../errors/errors.ts'
 import type { Holds } from '../gc/holds/holds.ts'
@@ -66,7 +66,7 @@ async function swapPrevious({ target, drainTimeoutMs, onProgress, clock = Date.n
     throw new RollbackUnavailableError('Cannot roll back: the store keeps no engine from before a restore')
   }
   const startedAtMs = clock()
-  const restoreId = newBackupId(startedAtMs)
+  const restoreId = newUlid(startedAtMs)
   const journal = { restoreId, backupId: undefined, from: live, to: previous, startedAtMs }
   try {
     await steps.run('drain-writes', () => target.drainWrites({ timeoutMs: drainTimeoutMs }))

@@ -98,7 +98,7 @@ describe('a backup of a LevelDB store', () => {
     const failure: unknown = await runBackup({ store, destination, catalog }).catch((error: unknown) => error)
     expect(failure).toMatchObject({ code: 'record_invalid', details: { keys: inodes.slice(0, 20), count: 37 } })
     expect(await collect(destination.list())).toEqual([good.backupId])
-    expect((await destination.sweep({ graceMs: 0, nowMs: Date.now() + 10 ** 9 })).removed).toEqual([])
+    expect((await destination.cleanUp({ graceMs: 0, nowMs: Date.now() + 10 ** 9 })).removed).toEqual([])
     const [job] = await collect(catalog.jobs({ limit: 1 }))
     expect(job).toMatchObject({ kind: 'backup', state: 'failed', error: { code: 'record_invalid' } })
     expect((await collect(catalog.backups())).map(({ backupId }) => backupId)).toEqual([good.backupId])

@@ -210,12 +210,12 @@ describe('runBackup()', () => {
     expect(await failure(runBackup({ store: FakeStore.of(1), destination, newId: () => ahead }))).toMatchObject({ code: 'invalid_argument' })
   })
 
-  test('sweeps what crashed attempts left, and only warns when it cannot', async () => {
+  test('cleans up what crashed attempts left, and only warns when it cannot', async () => {
     const { destination, path } = await newPlace()
     await destination.put('01HZZZZZZZ0000000000000001')
     await runBackup({ store: FakeStore.of(1), destination, clock: () => Date.now() + 3 * 24 * 3600 * 1000 })
     expect(readdirSync(path).filter((name) => name.endsWith('.tmp'))).toEqual([])
-    const broken = altered(destination, { sweep: () => Promise.reject(new DestinationUnreachableError('No sweep')) })
+    const broken = altered(destination, { cleanUp: () => Promise.reject(new DestinationUnreachableError('No clean-up')) })
     const { warnings } = await runBackup({ store: FakeStore.of(1), destination: broken })
     expect(warnings).toMatchObject([{ code: 'destination_unreachable' }])
   })
@@ -353,7 +353,7 @@ describe('runBackup() with a destination that fails', () => {
 describe('runBackup() with a catalog that fails', () => {
   test('at the job row: the destination is not touched', async () => {
     const { destination, catalog } = await newPlace()
-    const untouched = altered(destination, { list: () => expect.fail('touched'), put: () => expect.fail('touched'), sweep: () => expect.fail('touched') })
+    const untouched = altered(destination, { list: () => expect.fail('touched'), put: () => expect.fail('touched'), cleanUp: () => expect.fail('touched') })
     const error = await failure(runBackup({ store: FakeStore.of(1), destination: untouched, catalog: failingAt(catalog, 'job-started', 'forever') }))
     expect(error).toMatchObject({ code: 'catalog_unavailable', message: 'The disk is gone' })
   })

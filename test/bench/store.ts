@@ -3,7 +3,7 @@ import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { fsDestination } from '../../destinations/fs/index.ts'
-import { newBackupId } from '../../src/util/backup-id.ts'
+import { newUlid } from '../../src/util/ulid.ts'
 import type { Backupable, SnapshotSummary } from '../../src/contracts/backupable.ts'
 import type { Destination } from '../../src/contracts/destination.ts'
 import { levelBackupable } from '../../src/stores/level/engine/level-backupable.ts'
@@ -41,7 +41,7 @@ export interface StoredBackup {
 /** Backs up into a directory until the backup is durable and listed. */
 export async function backupToFs(store: Backupable, directory: string): Promise<StoredBackup> {
   const destination = fsDestination({ path: directory })
-  const backupId = newBackupId()
+  const backupId = newUlid()
   const upload = await destination.put(backupId)
   let summary: SnapshotSummary | undefined
   const payloadIds = await store.backup({

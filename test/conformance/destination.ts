@@ -1,6 +1,6 @@
 /** What every destination must do, for any test runner. */
 import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
-import { isBackupId, newBackupId } from '../../src/util/backup-id.ts'
+import { isUlid, newUlid } from '../../src/util/ulid.ts'
 import { BACKUP_OBJECTS, type BackupObject, type BackupUpload, type Destination, MAX_MANIFEST_BYTES } from '../../src/contracts/destination.ts'
 import type { TestRunner } from './runner.ts'
 
@@ -28,7 +28,7 @@ export interface DestinationConformanceOptions {
     | {
         /** Of several uploads of one ID exactly one is published, also when they run at once. @default true */
         readonly exclusivePublish?: boolean | undefined
-        /** What an unfinished upload left is visible to `names` and `sweep`. @default true */
+        /** What an unfinished upload left is visible to `names` and `cleanUp`. @default true */
         readonly visibleUploads?: boolean | undefined
       }
     | undefined
@@ -88,7 +88,7 @@ export function testDestination(options: DestinationConformanceOptions): void {
     testReads(test)
     testListing(test)
     testDeletes(test)
-    testSweeps(test, supports.visibleUploads ?? true)
+    testCleanUp(test, supports.visibleUploads ?? true)
     testArguments(test)
   })
 }
@@ -102,7 +102,7 @@ function testUploads(test: Declare, visibleUploads: boolean): void {
   })
 
   test('publish() makes a backup visible, whole, to every handle', async ({ destination, reopen }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     await publish(destination, backupId)
     for (const handle of [destination, reopen()]) {
       deepEqual(await all(handle.list()), [backupId])
@@ -114,14 +114,14 @@ function testUploads(test: Declare, visibleUploads: boolean): void {
   })
 
   test('publish() stores objects that nothing was written to as empty ones', async ({ destination }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     await (await destination.put(backupId)).publish(MANIFEST)
     deepEqual(await destination.stat(backupId), { bytes: { payload: 0, 'payload-ids': 0 } })
     deepEqual(await all(destination.open(backupId, 'payload')), [])
   })
 
   test('write() takes chunks of any size, the empty one included', async ({ destination }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     const upload = await destination.put(backupId)
     for (const size of [0, 1, 511, 512, 0, 65_537, 1_000_000]) await upload.write('payload', PAYLOAD.subarray(0, size))
     await upload.publish(MANIFEST)
@@ -129,7 +129,7 @@ function testUploads(test: Declare, visibleUploads: boolean): void {
   })
 
   test('write() has taken the chunk when it resolves: the caller may use its memory again', async ({ destination }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     const upload = await destination.put(backupId)
     const chunk = new Uint8Array(100_000)
     for (let value = 1; value <= 5; value++) await upload.write('payload', chunk.fill(value))
@@ -140,7 +140,7 @@ function testUploads(test: Declare, visibleUploads: boolean): void {
   })
 
   test('nothing of a backup is visible before publish()', async ({ destination, reopen }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     const upload = await start(destination, backupId)
     for (const handle of [destination, reopen()]) {
       deepEqual(await all(handle.list()), [])
@@ -152,11 +152,11 @@ function testUploads(test: Declare, visibleUploads: boolean): void {
   })
 
   test('abort() removes what was uploaded; again, and after publish(), it does nothing', async ({ destination, names }) => {
-    const upload = await start(destination, newBackupId())
+    const upload = await start(destination, newUlid())
     await upload.abort()
     await upload.abort()
     deepEqual(await names(), [])
-    const backupId = newBackupId()
+    const backupId = newUlid()
     const published = await publish(destination, backupId)
     await published.abort()
     deepEqual(await all(destination.list()), [backupId])
@@ -164,29 +164,29 @@ function testUploads(test: Declare, visibleUploads: boolean): void {
   })
 
   test('abort() frees the ID', async ({ destination }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     await (await start(destination, backupId)).abort()
     await publish(destination, backupId)
     deepEqual(await all(destination.list()), [backupId])
   })
 
   test('an upload that has ended takes nothing more', async ({ destination }) => {
-    const aborted = await start(destination, newBackupId())
+    const aborted = await start(destination, newUlid())
     await aborted.abort()
     await rejects(aborted.write('payload-ids', PAYLOAD_IDS))
     await rejects(aborted.publish(MANIFEST))
-    const published = await publish(destination, newBackupId())
+    const published = await publish(destination, newUlid())
     await rejects(published.write('payload-ids', PAYLOAD_IDS))
     await rejects(published.publish(MANIFEST))
     equal((await all(destination.list())).length, 1)
   })
 
   test('publish() takes a manifest of exactly the limit, and refuses a larger one without publishing', async ({ destination, names }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     await (await start(destination, backupId)).publish(new Uint8Array(MAX_MANIFEST_BYTES).fill(0x20))
     equal((await destination.manifest(backupId)).byteLength, MAX_MANIFEST_BYTES)
     await destination.delete(backupId)
-    const upload = await start(destination, newBackupId())
+    const upload = await start(destination, newUlid())
     await rejects(upload.publish(new Uint8Array(MAX_MANIFEST_BYTES + 1)), { code: 'manifest_invalid' })
     deepEqual(await all(destination.list()), [])
     await upload.abort()
@@ -195,9 +195,9 @@ function testUploads(test: Declare, visibleUploads: boolean): void {
 
   test('put() and publish() end with the reason of an aborted signal, publishing nothing', async ({ destination, names }) => {
     const reason = new Error('enough')
-    await rejects(destination.put(newBackupId(), { signal: AbortSignal.abort(reason) }), reason)
+    await rejects(destination.put(newUlid(), { signal: AbortSignal.abort(reason) }), reason)
     const controller = new AbortController()
-    const upload = await destination.put(newBackupId(), { signal: controller.signal })
+    const upload = await destination.put(newUlid(), { signal: controller.signal })
     await upload.write('payload', PAYLOAD)
     controller.abort(reason)
     await rejects(upload.write('payload-ids', PAYLOAD_IDS), reason)
@@ -207,7 +207,7 @@ function testUploads(test: Declare, visibleUploads: boolean): void {
   })
 
   test('several backups may be uploaded at once', async ({ destination }) => {
-    const ids = Array.from({ length: 5 }, () => newBackupId())
+    const ids = Array.from({ length: 5 }, () => newUlid())
     await Promise.all(ids.map((backupId) => publish(destination, backupId)))
     deepEqual(await all(destination.list()), ids)
   })
@@ -216,7 +216,7 @@ function testUploads(test: Declare, visibleUploads: boolean): void {
     const warnings = await destination.validate()
     for (const warning of warnings) ok(/^[a-z_]+$/.test(warning.code) && warning.message !== '')
     deepEqual(await names(), [])
-    const backupId = newBackupId()
+    const backupId = newUlid()
     await publish(destination, backupId)
     const before = await names()
     await destination.validate()
@@ -227,7 +227,7 @@ function testUploads(test: Declare, visibleUploads: boolean): void {
 
 function testDuplicates(test: Declare, exclusivePublish: boolean): void {
   test('put() refuses the ID of a published backup and leaves that as it is', async ({ destination }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     await publish(destination, backupId)
     await rejects(destination.put(backupId), { code: 'duplicate_backup_id', httpStatus: 409 })
     ok(bytes(await joined(destination.open(backupId, 'payload'))).equals(PAYLOAD))
@@ -235,7 +235,7 @@ function testDuplicates(test: Declare, exclusivePublish: boolean): void {
 
   if (!exclusivePublish) return
   test('of concurrent uploads of one ID one is published, whole; the others are refused and leave nothing', async ({ destination, reopen, names }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     const attempts = Array.from({ length: 8 }, async (_, index) => {
       const upload = await (index % 2 === 0 ? destination : reopen()).put(backupId)
       try {
@@ -262,7 +262,7 @@ function testDuplicates(test: Declare, exclusivePublish: boolean): void {
 
 function testReads(test: Declare): void {
   test('open() starts at any byte', async ({ destination }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     await publish(destination, backupId)
     for (const startByte of [0, 1, 65_535, 1_048_576, 2_999_999, 3_000_000, 3_000_001, 2 ** 40]) {
       const read = await joined(destination.open(backupId, 'payload', { startByte }))
@@ -272,7 +272,7 @@ function testReads(test: Declare): void {
   })
 
   test('open() may be left early, again and again', async ({ destination }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     await publish(destination, backupId)
     for (let round = 0; round < 50; round++) {
       for await (const chunk of destination.open(backupId, 'payload')) {
@@ -284,7 +284,7 @@ function testReads(test: Declare): void {
   })
 
   test('open() ends with the reason of a signal that aborts between chunks', async ({ destination }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     await publish(destination, backupId)
     const reason = new Error('enough')
     const controller = new AbortController()
@@ -299,7 +299,7 @@ function testReads(test: Declare): void {
 
   test('a missing object is backup_incomplete to open() and undefined to stat(), the backup staying listed', async ({ destination, damage }) => {
     for (const object of BACKUP_OBJECTS) {
-      const backupId = newBackupId()
+      const backupId = newUlid()
       await publish(destination, backupId)
       await damage(backupId, object)
       await rejects(all(destination.open(backupId, object)), { code: 'backup_incomplete' })
@@ -311,7 +311,7 @@ function testReads(test: Declare): void {
   })
 
   test('a manifest over the limit is refused as manifest_invalid', async ({ destination, damage }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     await publish(destination, backupId)
     await damage(backupId, 'manifest.json', new Uint8Array(MAX_MANIFEST_BYTES + 1).fill(0x20))
     await rejects(destination.manifest(backupId), { code: 'manifest_invalid' })
@@ -320,15 +320,15 @@ function testReads(test: Declare): void {
   })
 
   test('an ID that was never published is manifest_missing to every read', async ({ destination }) => {
-    await publish(destination, newBackupId())
-    const missing = newBackupId()
+    await publish(destination, newUlid())
+    const missing = newUlid()
     await rejects(destination.manifest(missing), { code: 'manifest_missing', httpStatus: 404 })
     await rejects(destination.stat(missing), { code: 'manifest_missing' })
     await rejects(all(destination.open(missing, 'payload')), { code: 'manifest_missing' })
   })
 
   test('reads end with the reason of an aborted signal', async ({ destination }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     await publish(destination, backupId)
     const reason = new Error('enough')
     const signal = AbortSignal.abort(reason)
@@ -344,27 +344,27 @@ function testReads(test: Declare): void {
 function testListing(test: Declare): void {
   test('list() gives IDs in ascending order, whatever the order of publishing, and passes over foreign names', async ({ destination, plant }) => {
     const times = [1_700_000_000_000, 1_500_000_000_000, 1_800_000_000_000, 1, 2 ** 48 - 1, 1_600_000_000_000]
-    const ids = times.map((time) => newBackupId(time))
+    const ids = times.map((time) => newUlid(time))
     for (const backupId of ids) await publish(destination, backupId, new Uint8Array(10))
     for (const name of ['README', 'lost+found', '.DS_Store', 'manifest.json', '01arz3ndektsv4rrffq69g5fav', '01ARZ3NDEKTSV4RRFFQ69G5FA', 'zzzz']) {
       await plant(name, text('foreign'))
     }
     const listed = await all(destination.list())
     deepEqual(listed, [...ids].sort())
-    ok(listed.every(isBackupId))
+    ok(listed.every(isUlid))
   })
 
   test('list() may be left early', async ({ destination }) => {
-    for (let index = 0; index < 3; index++) await publish(destination, newBackupId(), new Uint8Array(1))
+    for (let index = 0; index < 3; index++) await publish(destination, newUlid(), new Uint8Array(1))
     for await (const backupId of destination.list()) {
-      ok(isBackupId(backupId))
+      ok(isUlid(backupId))
       break
     }
     equal((await all(destination.list())).length, 3)
   })
 
   test('a backup whose manifest went is not listed', async ({ destination, damage }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     await publish(destination, backupId)
     await damage(backupId, 'manifest.json')
     deepEqual(await all(destination.list()), [])
@@ -375,7 +375,7 @@ function testListing(test: Declare): void {
 
 function testDeletes(test: Declare): void {
   test('delete() removes the backup and nothing else; again it does nothing', async ({ destination, reopen, names, plant }) => {
-    const [first, second] = [newBackupId(), newBackupId()]
+    const [first, second] = [newUlid(), newUlid()]
     await publish(destination, first)
     await publish(destination, second)
     await plant('README', text('foreign'))
@@ -390,14 +390,14 @@ function testDeletes(test: Declare): void {
   })
 
   test('delete() of what never was does nothing', async ({ destination }) => {
-    await publish(destination, newBackupId())
-    await destination.delete(newBackupId())
+    await publish(destination, newUlid())
+    await destination.delete(newUlid())
     equal((await all(destination.list())).length, 1)
   })
 
   test('delete() of a backup with missing objects, or a missing manifest, removes the rest', async ({ destination, damage, names }) => {
     for (const object of [...BACKUP_OBJECTS, 'manifest.json'] as const) {
-      const backupId = newBackupId()
+      const backupId = newUlid()
       await publish(destination, backupId)
       await damage(backupId, object)
       await destination.delete(backupId)
@@ -406,59 +406,59 @@ function testDeletes(test: Declare): void {
   })
 
   test('delete() run twice at once ends well for both', async ({ destination, reopen, names }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     await publish(destination, backupId)
     await Promise.all([destination.delete(backupId), reopen().delete(backupId)])
     deepEqual(await names(), [])
   })
 }
 
-function testSweeps(test: Declare, visibleUploads: boolean): void {
+function testCleanUp(test: Declare, visibleUploads: boolean): void {
   if (visibleUploads) {
-    test('sweep() keeps leftovers within the grace time and removes them after it', async ({ destination, names, damage }) => {
-      const [uploading, unlisted, whole] = [newBackupId(), newBackupId(), newBackupId()]
+    test('cleanUp() keeps leftovers within the grace time and removes them after it', async ({ destination, names, damage }) => {
+      const [uploading, unlisted, whole] = [newUlid(), newUlid(), newUlid()]
       for (const backupId of [unlisted, whole]) await publish(destination, backupId)
       const upload = await start(destination, uploading)
       await damage(unlisted, 'manifest.json')
       const nowMs = Date.now()
-      const early = await destination.sweep({ graceMs: HOUR_MS, nowMs: nowMs + HOUR_MS / 2 })
+      const early = await destination.cleanUp({ graceMs: HOUR_MS, nowMs: nowMs + HOUR_MS / 2 })
       deepEqual([early.removed.length, early.kept.length], [0, 2])
-      deepEqual((await destination.sweep()).removed, [])
-      const late = await destination.sweep({ graceMs: HOUR_MS, nowMs: nowMs + 2 * HOUR_MS })
+      deepEqual((await destination.cleanUp()).removed, [])
+      const late = await destination.cleanUp({ graceMs: HOUR_MS, nowMs: nowMs + 2 * HOUR_MS })
       deepEqual([late.removed.length, late.kept.length], [2, 0])
       ok((await names()).every((name) => name.includes(whole)))
       await upload.abort()
       ok(bytes(await joined(destination.open(whole, 'payload'))).equals(PAYLOAD))
     })
 
-    test('sweep() keeps what is dated later than now', async ({ destination }) => {
-      const upload = await start(destination, newBackupId())
-      const report = await destination.sweep({ graceMs: 0, nowMs: Date.now() - 10 * 365 * 24 * HOUR_MS })
+    test('cleanUp() keeps what is dated later than now', async ({ destination }) => {
+      const upload = await start(destination, newUlid())
+      const report = await destination.cleanUp({ graceMs: 0, nowMs: Date.now() - 10 * 365 * 24 * HOUR_MS })
       deepEqual(report.removed, [])
       await upload.publish(MANIFEST)
     })
   }
 
-  test('sweep() removes no listed backup and no foreign name, however old', async ({ destination, names, plant }) => {
-    await publish(destination, newBackupId())
+  test('cleanUp() removes no listed backup and no foreign name, however old', async ({ destination, names, plant }) => {
+    await publish(destination, newUlid())
     for (const name of ['README', 'notes.tmp', '01arz3ndektsv4rrffq69g5fav.tmp', '01ARZ3NDEKTSV4RRFFQ69G5FAV.tmp.bak', '01ARZ3NDEKTSV4RRFFQ69G5FAV.tmpx']) {
       await plant(name, text('foreign'))
     }
     const before = await names()
-    deepEqual(await destination.sweep({ graceMs: 0, nowMs: Date.now() + 1000 * 24 * HOUR_MS }), { removed: [], kept: [] })
+    deepEqual(await destination.cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 * 24 * HOUR_MS }), { removed: [], kept: [] })
     deepEqual(await names(), before)
   })
 
-  test('sweep() refuses times that are none', async ({ destination }) => {
-    await publish(destination, newBackupId())
-    for (const graceMs of [-1, Number.NaN]) await rejects(destination.sweep({ graceMs }), RangeError)
-    for (const nowMs of [Number.NaN, Number.POSITIVE_INFINITY]) await rejects(destination.sweep({ nowMs }), RangeError)
+  test('cleanUp() refuses times that are none', async ({ destination }) => {
+    await publish(destination, newUlid())
+    for (const graceMs of [-1, Number.NaN]) await rejects(destination.cleanUp({ graceMs }), RangeError)
+    for (const nowMs of [Number.NaN, Number.POSITIVE_INFINITY]) await rejects(destination.cleanUp({ nowMs }), RangeError)
   })
 }
 
 function testArguments(test: Declare): void {
   test('every method refuses an ID that is no ULID, and touches nothing', async ({ destination, names }) => {
-    const backupId = newBackupId()
+    const backupId = newUlid()
     await publish(destination, backupId)
     const before = await names()
     for (const bad of BAD_BACKUP_IDS) {

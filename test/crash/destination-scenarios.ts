@@ -54,7 +54,7 @@ function plant(directory: string, name: string, objects: readonly string[]): voi
 
 const WHOLE = ['payload', 'payload-ids', 'manifest.json']
 
-/** What all scenarios share: what is listed is whole, nothing else is left after a sweep, and the next backup works. */
+/** What all scenarios share: what is listed is whole, nothing else is left after a clean-up, and the next backup works. */
 async function checkDestination(directory: string, must: readonly string[], may: readonly string[]): Promise<void> {
   const destination = open(directory, quickFiles)
   const listed = readdirSync(directory).includes('backups') ? await collect(destination.list()) : []
@@ -63,9 +63,9 @@ async function checkDestination(directory: string, must: readonly string[], may:
     ok(must.includes(backupId) || may.includes(backupId), `${backupId} came back`)
     await checkWhole(destination, backupId)
   }
-  if (readdirSync(directory).includes('backups')) await destination.sweep(LONG_AGO)
+  if (readdirSync(directory).includes('backups')) await destination.cleanUp(LONG_AGO)
   const left = readdirSync(directory).includes('backups') ? readdirSync(rootOf(directory)) : []
-  deepEqual(left.toSorted(), listed, 'leftovers remain after a sweep')
+  deepEqual(left.toSorted(), listed, 'leftovers remain after a clean-up')
   await publish(destination, LATER)
   await checkWhole(destination, LATER)
 }
@@ -163,7 +163,7 @@ export const SCENARIOS: readonly Scenario[] = [
     },
   },
   {
-    name: 'sweep leftovers',
+    name: 'clean up leftovers',
     prepare: (directory) => {
       plant(directory, BEFORE, WHOLE)
       plant(directory, `${HALF_WRITTEN}.tmp`, ['payload'])
@@ -171,16 +171,16 @@ export const SCENARIOS: readonly Scenario[] = [
       plant(directory, HALF_DELETED, ['payload', 'payload-ids'])
     },
     run: async (files, directory) => {
-      await open(directory, files).sweep(LONG_AGO)
+      await open(directory, files).cleanUp(LONG_AGO)
     },
     check: (directory) => checkDestination(directory, [BEFORE], []),
   },
   {
-    name: 'sweep what a delete left before its un-listing was durable',
+    name: 'clean up what a delete left before its un-listing was durable',
     prepare: (directory) => [BEFORE, UNDER_WAY].forEach((backupId) => plant(directory, backupId, WHOLE)),
     run: async (files, directory) => {
       await withSyncFailing(UNDER_WAY, files, (failing) => open(directory, failing).delete(UNDER_WAY))
-      await open(directory, files).sweep(LONG_AGO)
+      await open(directory, files).cleanUp(LONG_AGO)
     },
     check: (directory) => checkDestination(directory, [BEFORE], [UNDER_WAY]),
   },

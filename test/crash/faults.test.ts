@@ -33,7 +33,7 @@ describe.each(SCENARIOS)('$name', (scenario) => {
     if (fault === FAULTS[0]) points += report.points
     injected += report.injected
     // Removing takes no space.
-    ok(report.injected > 0 || (scenario.name === 'sweep leftovers' && fault.code === 'ENOSPC'))
+    ok(report.injected > 0 || (scenario.name === 'clean up leftovers' && fault.code === 'ENOSPC'))
     ok(report.points > 5)
   })
 })

@@ -8,14 +8,14 @@ import { describeStep, inDirectory, runPowerLoss, type Scenario } from './harnes
 
 const MAKE_DURABLE: readonly Call[] = ['sync', 'syncDirectory', 'syncFile', 'rename']
 
-const SWEEP_OF_A_DELETE = 'sweep what a delete left before its un-listing was durable'
+const CLEAN_UP_AFTER_A_DELETE = 'clean up what a delete left before its un-listing was durable'
 
-/** Needed otherwise: renames against another process, as the tests of sweep() show; the sync where a delete left more to be made durable. */
+/** Needed otherwise: renames against another process, as the tests of cleanUp() show; the sync where a delete left more to be made durable. */
 const NEEDED_OTHERWISE: readonly string[] = [
-  'sweep leftovers: rename backups/ID.tmp',
-  'sweep leftovers: rename backups/ID',
-  'sweep leftovers: syncDirectory backups/ID.tmp',
-  `${SWEEP_OF_A_DELETE}: rename backups/ID`,
+  'clean up leftovers: rename backups/ID.tmp',
+  'clean up leftovers: rename backups/ID',
+  'clean up leftovers: syncDirectory backups/ID.tmp',
+  `${CLEAN_UP_AFTER_A_DELETE}: rename backups/ID`,
 ]
 
 let mutations = 0

@@ -45,7 +45,7 @@ describe.skipIf(process.platform !== 'linux')('an upload whose process is frozen
     const child = start('publish', path, BACKUP_ID, call)
     await child.frozen()
     const destination = fsDestination({ path })
-    const { removed } = await destination.sweep(LONG_AGO)
+    const { removed } = await destination.cleanUp(LONG_AGO)
     expect(removed).toEqual([`${BACKUP_ID}.tmp`])
     child.thaw()
     // The directory that it wrote to has gone, or is no longer under the name it knows.
@@ -59,7 +59,7 @@ describe.skipIf(process.platform !== 'linux')('an upload whose process is frozen
     const child = start('publish', path, BACKUP_ID, 'rename')
     await child.frozen()
     const destination = fsDestination({ path })
-    await destination.sweep(LONG_AGO)
+    await destination.cleanUp(LONG_AGO)
     const upload = await destination.put(BACKUP_ID)
     await upload.write('payload', Buffer.from('mine'))
     await upload.publish(Buffer.from('{"by":"me"}'))
@@ -110,12 +110,12 @@ describe('a restore whose process dies under a writer that never ends', () => {
   })
 })
 
-test('backups, deletes and sweeps of one destination at once leave whole backups only, and all of those that were not deleted', async () => {
+test('backups, deletes and clean-ups of one destination at once leave whole backups only, and all of those that were not deleted', async () => {
   const { destination, catalog } = await newPlace()
   const backUp = async (): Promise<string> => (await runBackup({ store: FakeStore.of(50), destination, catalog })).backupId
   const first = [await backUp(), await backUp(), await backUp()]
   const jobs = first.map(async (backupId) => {
-    const [made] = await Promise.all([backUp(), deleteBackup({ destination, catalog, backupId, force: true }), destination.sweep()])
+    const [made] = await Promise.all([backUp(), deleteBackup({ destination, catalog, backupId, force: true }), destination.cleanUp()])
     return made
   })
   const made = await Promise.all(jobs)

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { describe, test } from 'vitest'
 import { fsDestination } from '../../destinations/fs/index.ts'
 import { retryingDestination, type RetryingOptions } from '../../destinations/retrying.ts'
-import { newBackupId } from '../../src/util/backup-id.ts'
+import { newUlid } from '../../src/util/ulid.ts'
 import type { Destination } from '../../src/contracts/destination.ts'
 import { DestinationPermissionDeniedError, DestinationUnreachableError } from '../../src/errors/errors.ts'
 import { type Files, nodeFiles, systemError } from '../../src/util/files.ts'
@@ -47,7 +47,7 @@ testDestination({
       const flaky = retryingDestination(fsDestination({ path, files: flakyFiles() }), { wait: noWait })
       const steady = fsDestination({ path })
       // Passed through by the wrapper, so it must not meet the faults.
-      return { ...flaky, sweep: (options) => steady.sweep(options), validate: (options) => steady.validate(options) }
+      return { ...flaky, cleanUp: (options) => steady.cleanUp(options), validate: (options) => steady.validate(options) }
     }
     return {
       destination: open(),
@@ -90,13 +90,13 @@ function setUp(failures: readonly unknown[], options: RetryingOptions = {}): { d
 describe('retryingDestination()', () => {
   test('waits twice as long each time, up to the limit', async () => {
     const { destination, waits } = setUp(times(6), { attempts: 7, firstDelayMs: 100, maxDelayMs: 900 })
-    await destination.delete(newBackupId())
+    await destination.delete(newUlid())
     deepEqual(waits, [100, 200, 400, 800, 900, 900])
   })
 
   test('takes a random part of up to a half off each wait', async () => {
     const { destination, waits } = setUp(times(50), { attempts: 51, firstDelayMs: 100, maxDelayMs: 100, random: randomFrom(seed) })
-    await destination.delete(newBackupId())
+    await destination.delete(newUlid())
     ok(waits.every((delayMs) => delayMs > 50 && delayMs <= 100), `seed ${seed}`)
     ok(new Set(waits).size > 10)
   })
@@ -104,21 +104,21 @@ describe('retryingDestination()', () => {
   test('gives up after the last attempt with the last error', async () => {
     const last = new DestinationUnreachableError('Still cannot')
     const { destination, calls } = setUp([unreachable, unreachable, last], { attempts: 3 })
-    await rejects(destination.delete(newBackupId()), last)
+    await rejects(destination.delete(newUlid()), last)
     equal(calls(), 3)
   })
 
   test('does not repeat what cannot help', async () => {
     for (const failure of [new DestinationPermissionDeniedError('No'), new TypeError('a mistake')]) {
       const { destination, calls } = setUp([failure])
-      await rejects(destination.delete(newBackupId()), failure)
+      await rejects(destination.delete(newUlid()), failure)
       equal(calls(), 1)
     }
   })
 
   test('does not repeat uploads', async () => {
     const { destination, calls } = setUp([unreachable])
-    await rejects(destination.put(newBackupId()), unreachable)
+    await rejects(destination.put(newUlid()), unreachable)
     equal(calls(), 1)
   })
 
@@ -126,7 +126,7 @@ describe('retryingDestination()', () => {
     const reason = new Error('enough')
     const controller = new AbortController()
     const { destination } = setUp([unreachable, unreachable], { wait: undefined, firstDelayMs: 60_000, maxDelayMs: 60_000 })
-    const deleting = destination.delete(newBackupId(), { signal: controller.signal })
+    const deleting = destination.delete(newUlid(), { signal: controller.signal })
     setTimeout(() => controller.abort(reason), 10)
     await rejects(deleting, reason)
   })
@@ -134,7 +134,7 @@ describe('retryingDestination()', () => {
   test('gives up on a read that makes no progress, and only then', async () => {
     const path = await tempDir()
     const steady = fsDestination({ path })
-    const backupId = newBackupId()
+    const backupId = newUlid()
     const upload = await steady.put(backupId)
     await upload.write('payload', new Uint8Array(20_000).fill(7))
     await upload.publish(new Uint8Array(1))

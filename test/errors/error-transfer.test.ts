@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { packError, unpackError } from '../../src/errors/error-transfer.ts'
-import { BackupAbortedError, ERROR_CODES, HoldfastError, RestoreCorruptError, isHoldfastError } from '../../src/errors/errors.ts'
+import { BackupAbortedError, ERROR_CODES, HoldfastError, MetadataError, RestoreCorruptError, isHoldfastError } from '../../src/errors/errors.ts'
 
 /** To another thread and back. */
 function transferred(error: unknown): Error {
@@ -13,6 +13,7 @@ test('unpackError() rebuilds an error of every code with its hint, retryable, de
     const error = unpackError({ name: '', message: 'It failed', stack: 'there', code, cause: undefined, traits })
     expect(error).toBeInstanceOf(HoldfastError)
     expect(error).toMatchObject({ code, message: 'It failed', hint: 'Do this', retryable: true, stack: 'there', details: { a: [1, { b: 'c' }] } })
+    expect([code, MetadataError]).toContain(error instanceof MetadataError ? error.constructor : (error.constructor as typeof HoldfastError).code)
     const again = transferred(error)
     expect([again.constructor, again.name, JSON.stringify(again)]).toEqual([error.constructor, error.name, JSON.stringify(error)])
   }

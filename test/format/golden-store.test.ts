@@ -4,7 +4,7 @@ import { ClassicLevel } from 'classic-level'
 import { MemoryLevel } from 'memory-level'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { fsDestination } from '../../destinations/fs/index.ts'
-import { newBackupId } from '../../src/util/backup-id.ts'
+import { newUlid } from '../../src/util/ulid.ts'
 import { verifyBackup } from '../../src/repository/verify-backup.ts'
 import { checkTree } from '../../src/metadata/check-tree.ts'
 import { restoreBackup } from '../../src/restore/restore-backup.ts'
@@ -73,7 +73,7 @@ describe('golden v1-metadata-store, a store of schema version 1 with records of 
 
   it('is verified at level "restore"', async () => {
     await using home = await openMemoryStore()
-    const openTrial = (): ReturnType<typeof home.openSide> => home.openSide(newBackupId(), { storeId: 'trial' })
+    const openTrial = (): ReturnType<typeof home.openSide> => home.openSide(newUlid(), { storeId: 'trial' })
     const { manifest } = await verifyBackup({ destination: await publishedGolden(), backupId: BACKUP_ID, level: 'restore', openTrial })
     expect(manifest.storeId).toBe(GOLDEN_STORE_ID)
     expect((await home.engines()).leftovers).toEqual([])

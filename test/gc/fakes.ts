@@ -167,7 +167,7 @@ export function simDestination(world: World, process: Process): Destination {
       })
       await send(() => void world.backups.delete(backupId))
     },
-    sweep: async () => ({ removed: [], kept: [] }),
+    cleanUp: async () => ({ removed: [], kept: [] }),
     close: async () => {},
   }
 }

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { newBackupId } from '../../src/util/backup-id.ts'
+import { newUlid } from '../../src/util/ulid.ts'
 import { deleteBackup } from '../../src/repository/delete-backup.ts'
 import { runBackup } from '../../src/backup/run-backup.ts'
 import { verifyBackup } from '../../src/repository/verify-backup.ts'
@@ -29,7 +29,7 @@ describe('deleteBackup()', () => {
     expect((await catalog.backup(backupId, destination.url))?.deletedAt).toBeDefined()
     expect(await collect(catalog.jobs({ limit: 1 }))).toMatchObject([{ kind: 'delete', state: 'succeeded', backupId, storeId: 'fake-store' }])
     expect(await deleteBackup({ destination, catalog, backupId })).toEqual({ backupId, wasListed: false })
-    await deleteBackup({ destination, backupId: newBackupId() })
+    await deleteBackup({ destination, backupId: newUlid() })
   })
 
   test('refuses the last good backup of a store, unless forced', async () => {

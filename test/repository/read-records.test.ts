@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { newBackupId } from '../../src/util/backup-id.ts'
+import { newUlid } from '../../src/util/ulid.ts'
 import { readRecords } from '../../src/repository/read-records.ts'
 import { runBackup } from '../../src/backup/run-backup.ts'
 import { altered } from '../support/altered.ts'
@@ -49,7 +49,7 @@ describe('readRecords()', () => {
     const place = await newPlace()
     const { backupId } = await runBackup({ store: FakeStore.of(250), ...place })
     await expect(collect(readRecords({ ...place, backupId, signal: AbortSignal.abort('no') }))).rejects.toBe('no')
-    await expect(collect(readRecords({ ...place, backupId: newBackupId() }))).rejects.toMatchObject({ code: 'manifest_missing' })
+    await expect(collect(readRecords({ ...place, backupId: newUlid() }))).rejects.toMatchObject({ code: 'manifest_missing' })
     tamper(join(place.path, backupId, 'payload'), (bytes) => flipped(bytes, 8000))
     await expect(collect(readRecords({ ...place, backupId }))).rejects.toMatchObject({ code: 'restore_corrupt' })
   })

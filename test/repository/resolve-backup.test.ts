@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { newBackupId } from '../../src/util/backup-id.ts'
+import { newUlid } from '../../src/util/ulid.ts'
 import { resolveBackup } from '../../src/repository/resolve-backup.ts'
 import type { Destination } from '../../src/contracts/destination.ts'
 
@@ -21,7 +21,7 @@ describe('resolveBackup()', () => {
     expect(await resolveBackup(destination, second)).toBe(second)
     expect(await resolveBackup(destination, second.toLowerCase())).toBe(second)
     expect(await resolveBackup(destination, '01j')).toBe(third)
-    const unlisted = newBackupId()
+    const unlisted = newUlid()
     expect(await resolveBackup(destination, unlisted)).toBe(unlisted)
   })
 

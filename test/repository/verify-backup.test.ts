@@ -7,7 +7,7 @@ import { verifyBackup, type VerifyProgress } from '../../src/repository/verify-b
 import { DestinationUnreachableError, type HoldfastError } from '../../src/errors/errors.ts'
 import { decodePayloadIds } from '../../src/payload-ids/payload-id-set.ts'
 import { openMemoryStore } from '../../src/stores/memory/index.ts'
-import { newBackupId } from '../../src/util/backup-id.ts'
+import { newUlid } from '../../src/util/ulid.ts'
 import { publish, sha256, takeBackup, vouchedFor, payloadIdsOf, type Backup } from '../restore/publish.ts'
 import { altered } from '../support/altered.ts'
 import { collect } from '../support/collect.ts'
@@ -66,7 +66,7 @@ describe('verifyBackup()', () => {
     for (let at = 0; at < 50; at++) await store.create({ parent: root, name: `f${at}` }, { type: 'file', content: { payloadId: `p${at}` } })
     const { backupId } = await runBackup({ store, ...place })
     await using home = await openMemoryStore()
-    const openTrial = (): ReturnType<typeof home.openSide> => home.openSide(newBackupId(), { storeId: 'trial' })
+    const openTrial = (): ReturnType<typeof home.openSide> => home.openSide(newUlid(), { storeId: 'trial' })
     await verifyBackup({ ...place, backupId, level: 'restore', openTrial })
     expect((await home.engines()).leftovers).toEqual([])
   })
@@ -130,7 +130,7 @@ describe('verifyBackup()', () => {
       'payload IDs and their set': vouchedFor(backup, { payloadIds: otherIds, manifest: { payloadIds: { ...otherSet, bytes: otherIds.byteLength, sha256: sha256(otherIds) } } }),
     }
     for (const [what, bad] of Object.entries(wrong)) {
-      const backupId = await publish(destination, { ...bad, manifest: { ...bad.manifest, backupId: newBackupId() } })
+      const backupId = await publish(destination, { ...bad, manifest: { ...bad.manifest, backupId: newUlid() } })
       await expect(verifyBackup({ destination, backupId }), what).rejects.toMatchObject({ code: 'checksum_mismatch' })
     }
   })
@@ -222,7 +222,7 @@ describe('verifyBackup()', () => {
     await expect(verifyBackup({ destination, backupId, level: 'restore' })).rejects.toThrow(TypeError)
     await expect(verifyBackup({ destination, backupId, level: 'all' as 'restore' })).rejects.toThrow(TypeError)
     expect(await codeOf(verifyBackup({ destination, backupId: '../x' }))).toBe('invalid_argument')
-    expect(await codeOf(verifyBackup({ destination, backupId: newBackupId() }))).toBe('manifest_missing')
+    expect(await codeOf(verifyBackup({ destination, backupId: newUlid() }))).toBe('manifest_missing')
   })
 
   test('verifies whatever was backed up, and finds the same payload IDs in it', async () => {

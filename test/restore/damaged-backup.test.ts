@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { fsDestination } from '../../destinations/fs/index.ts'
-import { newBackupId } from '../../src/util/backup-id.ts'
+import { newUlid } from '../../src/util/ulid.ts'
 import { type BackupObject, type Destination, MAX_MANIFEST_BYTES } from '../../src/contracts/destination.ts'
 import { restoreBackup } from '../../src/restore/restore-backup.ts'
 import { encodeManifest } from '../../src/format/manifest.ts'
@@ -73,7 +73,7 @@ async function publishRaw(destination: Destination, backupId: string, objects: R
 
 /** Publishes a backup whose manifest vouches for it, under an ID of its own. */
 async function publishVouched({ destination, backup }: Scene, change: { readonly payload?: Buffer; readonly payloadIds?: Buffer }): Promise<string> {
-  const { payload, payloadIds, manifest } = vouchedFor(backup, { ...change, manifest: { backupId: newBackupId() } })
+  const { payload, payloadIds, manifest } = vouchedFor(backup, { ...change, manifest: { backupId: newUlid() } })
   await publishRaw(destination, manifest.backupId, { payload, 'payload-ids': payloadIds }, encodeManifest(manifest))
   return manifest.backupId
 }

@@ -1,6 +1,6 @@
 /** Backups made by hand, whole or with something wrong with them. */
 import { createHash } from 'node:crypto'
-import { newBackupId } from '../../src/util/backup-id.ts'
+import { newUlid } from '../../src/util/ulid.ts'
 import type { Backupable, SnapshotSummary } from '../../src/contracts/backupable.ts'
 import type { Destination } from '../../src/contracts/destination.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder, decodePayloadIds } from '../../src/payload-ids/payload-id-set.ts'
@@ -28,7 +28,7 @@ export async function takeBackup(store: Backupable): Promise<Backup> {
   await set.close()
   const manifest: Manifest = {
     manifestVersion: 1,
-    backupId: newBackupId(),
+    backupId: newUlid(),
     createdAt: new Date(summary.createdAtMs).toISOString(),
     storeId: summary.storeId,
     storeKind: summary.storeKind,

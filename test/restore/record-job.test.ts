@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { MemoryLevel } from 'memory-level'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { fsDestination } from '../../destinations/fs/index.ts'
-import { newBackupId } from '../../src/util/backup-id.ts'
+import { newUlid } from '../../src/util/ulid.ts'
 import type { Catalog, Job } from '../../src/contracts/catalog.ts'
 import type { Destination } from '../../src/contracts/destination.ts'
 import { CatalogUnavailableError } from '../../src/errors/errors.ts'
@@ -80,7 +80,7 @@ describe('a restore with a catalog', () => {
 
   it('that fails is a job that failed, with the code', async () => {
     const { catalog, ...setting } = await setUp()
-    await expect(restoreBackup({ ...setting, backupId: newBackupId(), catalog })).rejects.toMatchObject({ code: 'manifest_missing' })
+    await expect(restoreBackup({ ...setting, backupId: newUlid(), catalog })).rejects.toMatchObject({ code: 'manifest_missing' })
     await expect(rollback({ target: setting.target, catalog })).rejects.toMatchObject({ code: 'rollback_unavailable' })
     expect(await jobsOf(catalog)).toMatchObject([
       { kind: 'rollback', state: 'failed', error: { code: 'rollback_unavailable' } },
@@ -117,7 +117,7 @@ describe('a restore with a catalog', () => {
 
   it('that fails says so with its own code when that cannot be recorded', async () => {
     const { catalog, ...setting } = await setUp()
-    const restoring = restoreBackup({ ...setting, backupId: newBackupId(), catalog: refusing(catalog, 'job-ended') })
+    const restoring = restoreBackup({ ...setting, backupId: newUlid(), catalog: refusing(catalog, 'job-ended') })
     await expect(restoring).rejects.toMatchObject({ code: 'manifest_missing', message: expect.stringContaining('could not be recorded') })
   })
 })

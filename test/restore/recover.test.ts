@@ -2,7 +2,7 @@ import { readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { fsDestination } from '../../destinations/fs/index.ts'
-import { newBackupId } from '../../src/util/backup-id.ts'
+import { newUlid } from '../../src/util/ulid.ts'
 import { type Files, nodeFiles, systemError } from '../../src/util/files.ts'
 import { recover } from '../../src/restore/recover.ts'
 import { restoreBackup } from '../../src/restore/restore-backup.ts'
@@ -123,7 +123,7 @@ describe('recover', () => {
 
   it('refuses a journal that knows not the live engine, and changes and removes nothing', async () => {
     const { path } = await setting()
-    const journal = { format: 1, restoreId: newBackupId(), from: newBackupId(), to: newBackupId(), startedAtMs: 1 }
+    const journal = { format: 1, restoreId: newUlid(), from: newUlid(), to: newUlid(), startedAtMs: 1 }
     await writeFile(join(path, 'restore.json'), JSON.stringify(journal))
     const before = [await readFile(join(path, 'holdfast.json'), 'utf8'), ...(await enginesOf(path))]
     await expect(openLevelStore(path)).rejects.toMatchObject({ code: 'store_unavailable', message: expect.stringContaining(journal.restoreId) as string })

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { fsDestination } from '../../destinations/fs/index.ts'
-import { newBackupId } from '../../src/util/backup-id.ts'
+import { newUlid } from '../../src/util/ulid.ts'
 import type { Destination } from '../../src/contracts/destination.ts'
 import { nodeFiles } from '../../src/util/files.ts'
 import { type EngineHome, LiveMetadataStore } from '../../src/metadata/live-metadata-store.ts'
@@ -271,7 +271,7 @@ describe.each(KINDS)('restoreBackup into a %s store', (_, makeStore) => {
       const { destination, backup, now } = await backedUp(store)
       const before = await store.engines()
       const changed = change(backup)
-      const backupId = await publish(destination, { ...changed, manifest: { ...changed.manifest, backupId: newBackupId() } })
+      const backupId = await publish(destination, { ...changed, manifest: { ...changed.manifest, backupId: newUlid() } })
       const steps: RestoreStep[] = []
       await expect(restoreBackup({ target: store, destination, backupId, onProgress: ({ step }) => steps.push(step) })).rejects.toMatchObject({ code })
       expect(steps).toEqual(['prepare'])
@@ -320,7 +320,7 @@ describe.each(KINDS)('restoreBackup into a %s store', (_, makeStore) => {
       const { destination, backup, now } = await backedUp(store)
       const before = await store.engines()
       const changed = await change(backup)
-      const backupId = await publish(destination, { ...changed, manifest: { ...changed.manifest, backupId: newBackupId() } })
+      const backupId = await publish(destination, { ...changed, manifest: { ...changed.manifest, backupId: newUlid() } })
       await expect(restoreBackup({ target: store, destination, backupId })).rejects.toMatchObject({ code: expect.stringMatching(`^(${code})$`) as string })
       expect(await store.engines()).toEqual(before)
       expect(await store.readJournal()).toBe(undefined)
@@ -350,7 +350,7 @@ describe('restoreBackup into a LevelDB store', () => {
     const before = await filesOf(store.path)
     const payload = Buffer.from(backup.payload)
     payload[payload.length >> 1] = (payload[payload.length >> 1] ?? 0) ^ 1
-    const backupId = await publish(destination, { ...backup, payload, manifest: { ...backup.manifest, backupId: newBackupId() } })
+    const backupId = await publish(destination, { ...backup, payload, manifest: { ...backup.manifest, backupId: newUlid() } })
     await expect(restoreBackup({ target: store, destination, backupId })).rejects.toThrow()
     expect(await filesOf(store.path)).toEqual(before)
   })
@@ -382,7 +382,7 @@ describe('restoreBackup into a LevelDB store', () => {
   it('into a path where nothing is: a damaged backup leaves a home without a store, which can be restored into again', async () => {
     const source = await levelStore()
     const { destination, backup, backupId, original } = await backedUp(source)
-    const bad = await publish(destination, vouchedFor(backup, { payload: backup.payload.subarray(0, -40), manifest: { backupId: newBackupId() } }))
+    const bad = await publish(destination, vouchedFor(backup, { payload: backup.payload.subarray(0, -40), manifest: { backupId: newUlid() } }))
     const path = join(await tempDir(), 'store')
     const home = await openLevelHome(path)
     await expect(restoreBackup({ target: home, destination, backupId: bad })).rejects.toMatchObject({ code: 'restore_corrupt' })

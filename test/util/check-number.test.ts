@@ -49,7 +49,7 @@ const OPTIONS: readonly (readonly [name: string, bad: readonly number[], give: (
   ['firstDelayMs', WAITS, (firstDelayMs) => retryingDestination(fsDestination({ path: 'x' }), { firstDelayMs })],
   ['maxDelayMs', WAITS, (maxDelayMs) => retryingDestination(fsDestination({ path: 'x' }), { maxDelayMs })],
   ['flushBytes', [...LIMITS, 0], (flushBytes) => fsDestination({ path: 'x', flushBytes })],
-  ['graceMs', LIMITS, (graceMs) => fsDestination({ path: 'x' }).sweep({ graceMs })],
+  ['graceMs', LIMITS, (graceMs) => fsDestination({ path: 'x' }).cleanUp({ graceMs })],
   ['partBytes', [...LIMITS, Infinity], (partBytes) => s3Destination({ bucket: 'bucket', partBytes })],
   ['requestTimeoutMs', WAITS, (requestTimeoutMs) => s3Destination({ bucket: 'bucket', requestTimeoutMs })],
 ]

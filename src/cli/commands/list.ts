@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { dirname } from 'node:path'
-import { isBackupId } from '../../util/backup-id.ts'
+import { isUlid } from '../../util/ulid.ts'
 import type { Destination } from '../../contracts/destination.ts'
 import { isHoldfastError, type HoldfastError } from '../../errors/errors.ts'
 import type { Manifest } from '../../contracts/manifest.ts'
@@ -51,7 +51,7 @@ async function list(options: OutputOptions & { from: string }, terminal: Termina
 /** What to say when there are no backups at the directory of one. */
 function hintFor(url: string): string | undefined {
   const [path = '', query] = url.replace(/\/+$/, '').split('?')
-  if (!isBackupId(path.slice(path.lastIndexOf('/') + 1))) return undefined
+  if (!isUlid(path.slice(path.lastIndexOf('/') + 1))) return undefined
   const parent = `${dirname(path)}${query === undefined ? '' : `?${query}`}`
   return `This has the name of a single backup; list the directory it is in: holdfast list --from ${printable(parent)}`
 }

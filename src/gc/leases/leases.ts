@@ -5,7 +5,7 @@
  * known, that set alone. It is released by its owner, or by `reconcile` once the owner is proven to be gone: never by time.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { newBackupId } from '../../util/backup-id.ts'
+import { newUlid } from '../../util/ulid.ts'
 import type { Catalog } from '../../contracts/catalog.ts'
 import type { Lease, LeaseEnd, LeasePurpose, RunningSweep } from '../../contracts/hold-events.ts'
 import { hasEnded, type JobOwner, markUnderWay, thisProcess } from '../../util/job-owner.ts'
@@ -110,7 +110,7 @@ export class Leases {
    */
   async protect({ purpose, storeId, backupId, signal }: ProtectOptions): Promise<HeldLease> {
     signal?.throwIfAborted()
-    const leaseId = newBackupId(this.#clock())
+    const leaseId = newUlid(this.#clock())
     const unmark = this.#process.markUnderWay(leaseId)
     const lease = new OwnLease(leaseId, { catalog: this.catalog, cache: this.#cache, now: () => this.#now(), unmark })
     try {
@@ -166,7 +166,7 @@ export class Leases {
 
   /** Begins a sweep: from now on new leases wait for its answer. Rejects with `sweep_already_running`. */
   async beginSweep(): Promise<SweepSession> {
-    const sweepId = newBackupId(this.#clock())
+    const sweepId = newUlid(this.#clock())
     const unmark = this.#process.markUnderWay(sweepId)
     try {
       await this.#refuseOtherSweeps(sweepId)

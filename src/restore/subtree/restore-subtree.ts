@@ -1,5 +1,5 @@
 /** Bringing one file or directory back from a backup into a store that goes on serving. */
-import { checkBackupId, newBackupId } from '../../util/backup-id.ts'
+import { checkBackupId, newUlid } from '../../util/ulid.ts'
 import type { Backupable } from '../../contracts/backupable.ts'
 import type { Catalog } from '../../contracts/catalog.ts'
 import type { Destination } from '../../contracts/destination.ts'
@@ -149,7 +149,7 @@ class SubtreeRestore {
       warnings: this.#warnings,
     })
     return {
-      restoreId: newBackupId(startedAtMs),
+      restoreId: newUlid(startedAtMs),
       backupId,
       storeId: store.storeId,
       path: showPath(this.#path),

@@ -2,7 +2,7 @@
  * Where a part of a backup is built in a live store before it takes its place: a share of its own, which the restore removes. What a killed one left is
  * found by its name and removed by the next one.
  */
-import { newBackupId } from '../../util/backup-id.ts'
+import { newUlid } from '../../util/ulid.ts'
 import { hasEnded, type JobOwner, markUnderWay, mayBeUnderWay, thisProcess } from '../../util/job-owner.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
@@ -26,7 +26,7 @@ export interface Staging {
 
 /** Makes an empty one. */
 export async function openStaging(store: MetadataStore): Promise<Staging> {
-  const id = newBackupId()
+  const id = newUlid()
   const share = `${SHARE_PREFIX}${id}`
   const unmark = markUnderWay(id)
   try {

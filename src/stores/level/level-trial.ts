@@ -27,7 +27,7 @@ const GRACE_MS: number = 24 * 60 * 60 * 1000
  * were killed a day ago or longer are removed first.
  */
 export async function openLevelTrial(parent: string, { onWarning, clock = Date.now }: LevelTrialOptions): Promise<ReadableTrial> {
-  await sweepTrials(parent, { onWarning, nowMs: clock() })
+  await removeOldTrials(parent, { onWarning, nowMs: clock() })
   const directory = await mkdtemp(join(parent, PREFIX))
   const store = await openLevelStore(join(directory, STORE)).catch((error: unknown) => removedAfter(error, directory))
   return {
@@ -52,7 +52,7 @@ async function removedAfter(error: unknown, directory: string): Promise<never> {
 }
 
 /** Removes what killed trials left. That it stays does no harm, so a failure is only worth a warning. */
-async function sweepTrials(parent: string, { onWarning, nowMs }: { readonly onWarning: LevelTrialOptions['onWarning']; readonly nowMs: number }): Promise<void> {
+async function removeOldTrials(parent: string, { onWarning, nowMs }: { readonly onWarning: LevelTrialOptions['onWarning']; readonly nowMs: number }): Promise<void> {
   for (const name of await nodeFiles.list(parent)) {
     if (!TRIAL.test(name)) continue
     const directory = join(parent, name)
@@ -80,7 +80,7 @@ async function removeUnlocked(directory: string): Promise<void> {
   const lock = (await nodeFiles.info(store)) === undefined ? undefined : await lockUnlessHeld(join(store, LOCK_DIRECTORY))
   if (lock === 'held') return
   try {
-    // Another sweep may have come first: what is gone is fine. Links within are removed, not followed.
+    // Another clean-up may have come first: what is gone is fine. Links within are removed, not followed.
     await rm(directory, { recursive: true, force: true })
   } finally {
     await lock?.close()

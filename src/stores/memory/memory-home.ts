@@ -1,6 +1,6 @@
 /** A home of engines in memory: what a swap replaces is a reference. It lasts as long as the process. */
 import { MemoryLevel } from 'memory-level'
-import { newBackupId } from '../../util/backup-id.ts'
+import { newUlid } from '../../util/ulid.ts'
 import { InternalError, StoreUnavailableError } from '../../errors/errors.ts'
 import { checkServes } from '../../metadata/check-store.ts'
 import type { EngineHome } from '../../metadata/live-metadata-store.ts'
@@ -19,8 +19,8 @@ export interface MemoryHomeOptions {
 /** Makes a home with an empty store. */
 export async function createMemoryHome(options: MemoryHomeOptions = {}): Promise<EngineHome> {
   const home = new MemoryHome(options)
-  const engine = newBackupId()
-  const storeId = options.storeId ?? newBackupId()
+  const engine = newUlid()
+  const storeId = options.storeId ?? newUlid()
   await home.openSide(engine, { storeId })
   await home.swap(engine, { storeId, previous: undefined })
   return home

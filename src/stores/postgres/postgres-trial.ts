@@ -1,5 +1,5 @@
 /** A metadata store in a schema of its own that lasts for one trial; what killed trials left goes at the next one. */
-import { newBackupId } from '../../util/backup-id.ts'
+import { newUlid } from '../../util/ulid.ts'
 import type { Backupable } from '../../contracts/backupable.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import type { MetadataStore } from '../../contracts/metadata-store.ts'
@@ -20,7 +20,7 @@ const RANDOM_CHARACTERS = 12
 const COMMENT = 'Holdfast: a trial restore, whose process has an advisory lock for it; without one, the next trial removes it'
 /** How long the server may take to make or drop a schema. */
 const CHANGE_TIMEOUT_MS = 300_000
-/** How long the sweep waits for whatever uses a table of a schema that no trial has locked. */
+/** How long the clean-up waits for whatever uses a table of a schema that no trial has locked. */
 const SWEEP_LOCK_TIMEOUT_MS = 2000
 
 export interface PostgresTrialOptions {
@@ -42,16 +42,16 @@ export interface PostgresTrial extends Backupable, Pick<MetadataStore, 'view'> {
  */
 export async function openPostgresTrial(connection: PostgresPool | string, { onWarning = () => {} }: PostgresTrialOptions = {}): Promise<PostgresTrial> {
   const handle = await poolHandle(connection)
-  const schema = `${SCHEMA_PREFIX}${newBackupId().slice(-RANDOM_CHARACTERS).toLowerCase()}`
+  const schema = `${SCHEMA_PREFIX}${newUlid().slice(-RANDOM_CHARACTERS).toLowerCase()}`
   const query = (action: string): Query => poolQuery(handle.pool, `Cannot ${action} the schema "${schema}" of a trial`, CHANGE_TIMEOUT_MS)
   const drop = async (): Promise<void> => void (await query('remove')(`DROP SCHEMA ${quoteName(schema)} CASCADE`))
   let session: HomeSession | undefined
   try {
     session = await openSession(handle.pool, `Cannot lock the schema "${schema}" of a trial`)
     const lock = session
-    // Nobody sweeps what is locked before it is there.
+    // Nothing removes what is locked before it is there.
     await tryLock(lock, schema)
-    await sweepTrials(handle.pool, onWarning)
+    await removeOldTrials(handle.pool, onWarning)
     // In one transaction.
     await query('make')(`CREATE SCHEMA ${quoteName(schema)}; COMMENT ON SCHEMA ${quoteName(schema)} IS ${quoteText(COMMENT)}`)
     const store = await PostgresMetadataStore.open(handle.pool, { schema }).catch((error: unknown) => andAlso(error, drop))
@@ -87,7 +87,7 @@ async function tryLock(session: HomeSession, schema: string): Promise<boolean> {
 }
 
 /** Removes what killed trials left, of those that the role may remove. That it stays does no harm, so a failure is only worth a warning. */
-async function sweepTrials(pool: PostgresPool, onWarning: NonNullable<PostgresTrialOptions['onWarning']>): Promise<void> {
+async function removeOldTrials(pool: PostgresPool, onWarning: NonNullable<PostgresTrialOptions['onWarning']>): Promise<void> {
   let session: HomeSession | undefined
   try {
     session = await openSession(pool, 'Cannot remove what trials have left')
@@ -107,7 +107,7 @@ async function sweepTrials(pool: PostgresPool, onWarning: NonNullable<PostgresTr
 /** Removes a trial's schema unless the trial goes on. */
 async function removeUnlocked(session: HomeSession, schema: string): Promise<void> {
   if (!(await tryLock(session, schema))) return
-  // Another sweep may have come first.
+  // Another clean-up may have come first.
   const drop = (): Promise<object[]> => session.rows(`DROP SCHEMA IF EXISTS ${quoteName(schema)} CASCADE`, [], { timeoutMs: CHANGE_TIMEOUT_MS })
   await session.transaction(drop, { lock_timeout: SWEEP_LOCK_TIMEOUT_MS })
 }

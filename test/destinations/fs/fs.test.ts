@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { describe, onTestFinished, test } from 'vitest'
 import { fsDestination } from '../../../destinations/fs/index.ts'
-import { newBackupId } from '../../../src/util/backup-id.ts'
+import { newUlid } from '../../../src/util/ulid.ts'
 import type { Destination } from '../../../src/contracts/destination.ts'
 import { isHoldfastError } from '../../../src/errors/errors.ts'
 import { type Files, nodeFiles, systemError } from '../../../src/util/files.ts'
@@ -37,7 +37,7 @@ testDestination({
   },
 })
 
-async function publish(destination: Destination, backupId: string = newBackupId()): Promise<string> {
+async function publish(destination: Destination, backupId: string = newUlid()): Promise<string> {
   const upload = await destination.put(backupId)
   await upload.write('payload', encode('payload'))
   await upload.write('payload-ids', encode('a\n'))
@@ -74,7 +74,7 @@ function everyCall(destination: Destination, backupId: string): Record<string, (
     stat: () => destination.stat(backupId),
     delete: () => destination.delete(backupId),
     list: () => collect(destination.list()),
-    sweep: () => destination.sweep(FUTURE),
+    cleanUp: () => destination.cleanUp(FUTURE),
   }
 }
 
@@ -94,7 +94,7 @@ describe('fsDestination()', () => {
     const destination = fsDestination({ path: '/nowhere/at/all', files: spy })
     for (const bad of BAD_BACKUP_IDS) {
       for (const [name, call] of Object.entries(everyCall(destination, bad))) {
-        if (name !== 'list' && name !== 'sweep') await rejects(call(), { code: 'invalid_argument' })
+        if (name !== 'list' && name !== 'cleanUp') await rejects(call(), { code: 'invalid_argument' })
       }
     }
     deepEqual(calls, [])
@@ -109,8 +109,8 @@ describe('fsDestination()', () => {
   test('rejects with destination_not_found on a missing root, except where put() and validate() make it', async () => {
     const path = join(await tempDir(), 'a', 'b', 'root')
     const destination = fsDestination({ path })
-    for (const name of ['manifest', 'open', 'stat', 'delete', 'list', 'sweep']) {
-      await rejects(everyCall(destination, newBackupId())[name]?.() ?? Promise.resolve(), { code: 'destination_not_found' }, name)
+    for (const name of ['manifest', 'open', 'stat', 'delete', 'list', 'cleanUp']) {
+      await rejects(everyCall(destination, newUlid())[name]?.() ?? Promise.resolve(), { code: 'destination_not_found' }, name)
     }
     await destination.validate()
     deepEqual(await readdir(join(path, '..', '..', '..')), [])
@@ -134,7 +134,7 @@ describe('fsDestination() and planted links', () => {
     await writeFile(join(parent, 'file'), 'x')
     for (const name of ['link', 'link/', 'link/.', 'dangling', 'file']) {
       const destination = fsDestination({ path: `${parent}/${name}` })
-      for (const [call, run] of Object.entries(everyCall(destination, newBackupId()))) {
+      for (const [call, run] of Object.entries(everyCall(destination, newUlid()))) {
         await rejects(run(), { code: 'destination_path_conflict' }, `${call} at ${name}`)
       }
       await rejects(destination.validate(), { code: 'destination_path_conflict' })
@@ -150,19 +150,19 @@ describe('fsDestination() and planted links', () => {
     deepEqual(await collect(fsDestination({ path: join(parent, 'real', 'new', 'root') }).list()), [backupId])
   })
 
-  test('an ID that is a link to a whole backup, a file or a FIFO is refused by every call and passed over by list() and sweep()', async () => {
+  test('an ID that is a link to a whole backup, a file or a FIFO is refused by every call and passed over by list() and cleanUp()', async () => {
     const root = await tempDir()
     const outside = await tempDir()
     const whole = await publish(fsDestination({ path: outside }))
     const destination = fsDestination({ path: root })
-    const [link, file, fifo] = [newBackupId(), newBackupId(), newBackupId()]
+    const [link, file, fifo] = [newUlid(), newUlid(), newUlid()]
     await symlink(join(outside, whole), join(root, link))
     await writeFile(join(root, file), 'x')
     execFileSync('mkfifo', [join(root, fifo)])
     for (const backupId of [link, file, fifo]) {
       for (const [name, call] of Object.entries(everyCall(destination, backupId))) {
         if (name === 'list') deepEqual(await call(), [])
-        else if (name === 'sweep') deepEqual(await call(), { removed: [], kept: [] })
+        else if (name === 'cleanUp') deepEqual(await call(), { removed: [], kept: [] })
         else await rejects(call(), { code: 'destination_path_conflict' }, name)
       }
     }
@@ -170,15 +170,15 @@ describe('fsDestination() and planted links', () => {
     equal((await readdir(root)).length, 3)
   })
 
-  test('a link at ID.tmp is refused by put() and left by sweep(), and what it points to is not touched', async () => {
+  test('a link at ID.tmp is refused by put() and left by cleanUp(), and what it points to is not touched', async () => {
     const root = await tempDir()
     const outside = await tempDir()
     await writeFile(join(outside, 'payload'), 'precious')
-    const backupId = newBackupId()
+    const backupId = newUlid()
     await symlink(outside, join(root, `${backupId}.tmp`))
     const destination = fsDestination({ path: root })
     await rejects(destination.put(backupId), { code: 'destination_path_conflict' })
-    deepEqual((await destination.sweep(FUTURE)).removed, [])
+    deepEqual((await destination.cleanUp(FUTURE)).removed, [])
     equal(await readFile(join(outside, 'payload'), 'utf8'), 'precious')
   })
 
@@ -213,7 +213,7 @@ describe('fsDestination() and planted links', () => {
     const outside = join(await tempDir(), 'precious')
     await writeFile(outside, 'precious')
     const destination = fsDestination({ path: root })
-    const upload = await destination.put(newBackupId())
+    const upload = await destination.put(newUlid())
     const [temporary = ''] = await readdir(root)
     await link(outside, join(root, temporary, 'payload'))
     await rejects(upload.write('payload', encode('x')), { code: 'destination_path_conflict' })
@@ -232,7 +232,7 @@ describe('fsDestination() and planted links', () => {
     await writeFile(outside, 'precious')
     const destination = fsDestination({ path: root })
     for (const name of ['payload', 'payload-ids', 'manifest.json']) {
-      const backupId = newBackupId()
+      const backupId = newUlid()
       const upload = await destination.put(backupId)
       await symlink(outside, join(root, `${backupId}.tmp`, name))
       const writing = (async () => {
@@ -250,7 +250,7 @@ describe('fsDestination() and planted links', () => {
   test('publish() refuses when its directory was replaced by a link, or the ID taken by a file, meanwhile', async () => {
     const root = await tempDir()
     const destination = fsDestination({ path: root })
-    const [replaced, taken] = [newBackupId(), newBackupId()]
+    const [replaced, taken] = [newUlid(), newUlid()]
     const files: Files = {
       ...nodeFiles,
       syncDirectory: async (path) => {
@@ -269,15 +269,15 @@ describe('fsDestination() and planted links', () => {
     equal(await readFile(join(root, taken), 'utf8'), 'x')
   })
 
-  test('delete() ends well when another delete, or a sweep, comes between any two of its steps', async () => {
-    for (const rival of ['delete', 'sweep'] as const) {
+  test('delete() ends well when another delete, or a clean-up, comes between any two of its steps', async () => {
+    for (const rival of ['delete', 'cleanUp'] as const) {
       for (let at = 0, reached = true; reached; at++) {
         const path = await tempDir()
         const other = fsDestination({ path })
         const backupId = await publish(other)
         let steps = 0
         const files = interceptFiles(nodeFiles, async (_step, run) => {
-          if (steps++ === at) await (rival === 'delete' ? other.delete(backupId) : other.sweep(FUTURE))
+          if (steps++ === at) await (rival === 'delete' ? other.delete(backupId) : other.cleanUp(FUTURE))
           return await run()
         })
         await fsDestination({ path, files }).delete(backupId)
@@ -287,14 +287,14 @@ describe('fsDestination() and planted links', () => {
     }
   })
 
-  test('sweep() and delete() leave a directory that holds what is not Holdfast\'s', async () => {
+  test('cleanUp() and delete() leave a directory that holds what is not Holdfast\'s', async () => {
     const root = await tempDir()
     const destination = fsDestination({ path: root })
-    const [left, deleted] = [newBackupId(), await publish(destination)]
+    const [left, deleted] = [newUlid(), await publish(destination)]
     await mkdir(join(root, `${left}.tmp`))
     await writeFile(join(root, `${left}.tmp`, 'thesis.txt'), 'precious')
     await writeFile(join(root, deleted, 'thesis.txt'), 'precious')
-    deepEqual(await destination.sweep(FUTURE), { removed: [], kept: [] })
+    deepEqual(await destination.cleanUp(FUTURE), { removed: [], kept: [] })
     await rejects(destination.delete(deleted), { code: 'destination_path_conflict' })
     deepEqual(await collect(destination.list()), [])
     equal(await readFile(join(root, `${left}.tmp`, 'thesis.txt'), 'utf8'), 'precious')
@@ -309,7 +309,7 @@ describe('fsDestination() permissions', () => {
     const before = process.umask(umask)
     onTestFinished(() => void process.umask(before))
     const destination = fsDestination({ path: root })
-    const upload = await destination.put(newBackupId())
+    const upload = await destination.put(newUlid())
     await upload.write('payload', encode('x'))
     const backupId = await publish(destination)
     process.umask(before)
@@ -326,7 +326,7 @@ describe('fsDestination() permissions', () => {
     const root = await tempDir()
     await asUnprivileged(root, async () => {
       await chmod(root, 0o500)
-      await rejects(fsDestination({ path: root }).put(newBackupId()), { code: 'destination_permission_denied' })
+      await rejects(fsDestination({ path: root }).put(newUlid()), { code: 'destination_permission_denied' })
       await rejects(fsDestination({ path: root }).validate(), { code: 'destination_permission_denied' })
       await chmod(root, 0o700)
     })
@@ -431,7 +431,7 @@ describe('fsDestination() errors', () => {
       ...nodeFiles,
       create: (at) => Promise.reject(cause(at)),
     }
-    const upload = await fsDestination({ path, files }).put(newBackupId())
+    const upload = await fsDestination({ path, files }).put(newUlid())
     const error = await upload.write('payload', encode('x')).catch((error: unknown) => error)
     ok(isHoldfastError(error))
     equal(error.code, code)
@@ -472,14 +472,14 @@ describe('fsDestination() errors', () => {
     const path = await tempDir()
     const files: Files = { ...nodeFiles, space: async () => ({ freeBytes: 1000, type: 0 }) }
     const destination = fsDestination({ path, files })
-    await rejects(destination.put(newBackupId(), { expectedBytes: 1001 }), { code: 'destination_no_space', httpStatus: 507 })
+    await rejects(destination.put(newUlid(), { expectedBytes: 1001 }), { code: 'destination_no_space', httpStatus: 507 })
     deepEqual(await readdir(path), [])
-    await (await destination.put(newBackupId(), { expectedBytes: 1000 })).abort()
+    await (await destination.put(newUlid(), { expectedBytes: 1000 })).abort()
   })
 
   test.each(['payload', 'payload-ids', 'manifest.json', 'ID.tmp', 'root'])('an fsync of %s that fails is never tried again, and the upload is not published', async (name) => {
     const path = await tempDir()
-    const backupId = newBackupId()
+    const backupId = newUlid()
     const target = { root: path, 'ID.tmp': join(path, `${backupId}.tmp`) }[name] ?? join(path, `${backupId}.tmp`, name)
     let failing = true
     const syncs: string[] = []
@@ -526,7 +526,7 @@ describe('fsDestination() errors', () => {
         }
       },
     }
-    const upload = await fsDestination({ path, files }).put(newBackupId())
+    const upload = await fsDestination({ path, files }).put(newUlid())
     const chunk = new Uint8Array(40 * 1024 * 1024)
     await upload.write('payload', chunk)
     await rejects(upload.publish(MANIFEST), { code: 'destination_unreachable' })
@@ -537,7 +537,7 @@ describe('fsDestination() errors', () => {
 
   test('abort() waits for the call under way', async () => {
     const path = await tempDir()
-    const upload = await fsDestination({ path }).put(newBackupId())
+    const upload = await fsDestination({ path }).put(newUlid())
     const writing = upload.write('payload', new Uint8Array(10_000_000))
     await upload.abort()
     await writing
@@ -555,10 +555,10 @@ describe('fsDestination() errors', () => {
     await rejects(collect(fsDestination({ path, files }).list()), { code: 'destination_permission_denied' })
   })
 
-  test.each(['rename', 'removeFile', 'removeDirectory'])('sweep() of an upload that publishes at its %s leaves it whole or unlisted', async (call) => {
+  test.each(['rename', 'removeFile', 'removeDirectory'])('cleanUp() of an upload that publishes at its %s leaves it whole or unlisted', async (call) => {
     for (let nth = 0; nth < 3; nth++) {
       const path = await tempDir()
-      const backupId = newBackupId()
+      const backupId = newUlid()
       const upload = await fsDestination({ path }).put(backupId)
       await upload.write('payload', encode('payload'))
       let publishing: Promise<unknown> | undefined
@@ -567,27 +567,27 @@ describe('fsDestination() errors', () => {
         if (step.call === call && seen++ === nth) await (publishing ??= Promise.allSettled([upload.publish(MANIFEST)]))
         return await run()
       })
-      await fsDestination({ path, files }).sweep(FUTURE)
+      await fsDestination({ path, files }).cleanUp(FUTURE)
       await publishing
       const steady = fsDestination({ path })
       for (const listed of await collect(steady.list())) deepEqual((await steady.stat(listed)).bytes, { payload: 7, 'payload-ids': 0 })
       await upload.abort()
-      await steady.sweep(FUTURE)
+      await steady.cleanUp(FUTURE)
       deepEqual(await readdir(path), await collect(steady.list()))
     }
   })
 
-  test('sweep() counts the age of an upload from the last write to any of its files', async () => {
+  test('cleanUp() counts the age of an upload from the last write to any of its files', async () => {
     const path = await tempDir()
     const destination = fsDestination({ path })
-    const backupId = newBackupId()
+    const backupId = newUlid()
     const upload = await destination.put(backupId)
     await upload.write('payload', encode('x'))
     const old = new Date(Date.now() - 3 * 24 * 60 * 60 * 1000)
     await utimes(join(path, `${backupId}.tmp`), old, old)
-    deepEqual(await destination.sweep(), { removed: [], kept: [`${backupId}.tmp`] })
+    deepEqual(await destination.cleanUp(), { removed: [], kept: [`${backupId}.tmp`] })
     await utimes(join(path, `${backupId}.tmp`, 'payload'), old, old)
-    deepEqual(await destination.sweep(), { removed: [`${backupId}.tmp`], kept: [] })
+    deepEqual(await destination.cleanUp(), { removed: [`${backupId}.tmp`], kept: [] })
     await upload.abort()
   })
 })

@@ -3,7 +3,7 @@ import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, test } from 'vitest'
 import { runBackup } from '../../../src/backup/run-backup.ts'
-import { newBackupId } from '../../../src/util/backup-id.ts'
+import { newUlid } from '../../../src/util/ulid.ts'
 import { restoreBackup } from '../../../src/restore/restore-backup.ts'
 import { openMemoryStore } from '../../../src/stores/memory/index.ts'
 import { holdfast, writeTree } from '../../cli/holdfast.ts'
@@ -35,19 +35,19 @@ async function killAt(own: OwnServer, nth: number, options: { readonly task: str
 }
 
 describe('a process that is killed', () => {
-  test('scenario 1: kill -9 at each request of publish leaves the backup listed and whole, or absent; leftovers go with the next sweep', async () => {
+  test('scenario 1: kill -9 at each request of publish leaves the backup listed and whole, or absent; leftovers go with the next clean-up', async () => {
     let isDone = false
     let points = 0
     for (; !isDone; points++) {
       for (const when of ['failBefore', 'failAfter'] as const) {
         const own = await ownServer()
-        const backupId = newBackupId()
+        const backupId = newUlid()
         isDone = await killAt(own, points, { task: 'publish', backupId, when })
         const destination = own.open()
         const listed = await collect(destination.list())
         if (listed.length > 0) ok(Buffer.concat(await collect(destination.open(backupId, 'payload'))).equals(bytesOf(PART_BYTES + 1000)))
-        deepEqual((await destination.sweep()).removed, [])
-        await destination.sweep(FUTURE())
+        deepEqual((await destination.cleanUp()).removed, [])
+        await destination.cleanUp(FUTURE())
         equal(own.bucket.uploads.size, 0)
         equal(own.keys().length, listed.length * 3)
       }
@@ -56,7 +56,7 @@ describe('a process that is killed', () => {
     ok(points > 7)
   })
 
-  test('scenario 34: kill -9 at each request of delete leaves no listed backup without its objects, and nothing after a sweep', async () => {
+  test('scenario 34: kill -9 at each request of delete leaves no listed backup without its objects, and nothing after a clean-up', async () => {
     let isDone = false
     for (let points = 0; !isDone; points++) {
       for (const when of ['failBefore', 'failAfter'] as const) {
@@ -66,7 +66,7 @@ describe('a process that is killed', () => {
         const destination = own.open()
         const listed = await collect(destination.list())
         for (const each of listed) deepEqual((await destination.stat(each)).bytes, { payload: 100, 'payload-ids': 4 })
-        await destination.sweep(FUTURE())
+        await destination.cleanUp(FUTURE())
         equal(own.keys().length, listed.length * 3)
       }
     }

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, test } from 'vitest'
 import { runBackup } from '../../../src/backup/run-backup.ts'
 import { verifyBackup } from '../../../src/repository/verify-backup.ts'
-import { newBackupId } from '../../../src/util/backup-id.ts'
+import { newUlid } from '../../../src/util/ulid.ts'
 import type { Destination } from '../../../src/contracts/destination.ts'
 import { isHoldfastError } from '../../../src/errors/errors.ts'
 import { restoreBackup } from '../../../src/restore/restore-backup.ts'
@@ -98,9 +98,9 @@ async function failureOf(task: Promise<unknown>): Promise<unknown> {
 }
 
 describe('s3Destination() through a faulty network', () => {
-  test('scenario 20: every publish ends published and restorable, or reported failed with nothing listed; a sweep leaves nothing over', TIMEOUT, async () => {
+  test('scenario 20: every publish ends published and restorable, or reported failed with nothing listed; a clean-up leaves nothing over', TIMEOUT, async () => {
     const outcomes = await underSeeds(runs(540), {}, async ({ own, proxy, random, shaky, steady }) => {
-      const backupId = newBackupId()
+      const backupId = newUlid()
       const payload = payloadFor(random)
       let aborting: unknown
       const publishing = async (): Promise<void> => {
@@ -124,7 +124,7 @@ describe('s3Destination() through a faulty network', () => {
         ok((await joined(steady.open(backupId, 'payload'))).equals(payload))
         ok((await joined(steady.open(backupId, 'payload-ids'))).equals(PAYLOAD_IDS))
       }
-      await steady.sweep(FUTURE())
+      await steady.cleanUp(FUTURE())
       equal(own.bucket.uploads.size, 0)
       deepEqual(own.keys(), listed.length === 0 ? [] : ['manifest.json', 'payload', 'payload-ids'].map((name) => `${backupId}/${name}`))
       if (failure === undefined) return 'published'
@@ -142,7 +142,7 @@ describe('s3Destination() through a faulty network', () => {
     // Flipped bits are for the digests of the manifest, as the runs of whole backups show.
     const kinds = FAULT_KINDS.filter((kind) => kind !== 'corrupt-response')
     const outcomes = await underSeeds(runs(280), { kinds }, async ({ own, proxy, random, shaky, steady }) => {
-      const backupId = newBackupId()
+      const backupId = newUlid()
       const payload = payloadFor(random)
       const upload = await steady.put(backupId)
       await upload.write('payload', payload)
@@ -164,7 +164,7 @@ describe('s3Destination() through a faulty network', () => {
 
   test('every delete ends with the backup whole or not listed, and what is left is swept', TIMEOUT, async () => {
     await underSeeds(runs(100), {}, async ({ own, shaky, steady }) => {
-      const backupId = newBackupId()
+      const backupId = newUlid()
       const upload = await steady.put(backupId)
       await upload.write('payload', bytesOf(100))
       await upload.publish(MANIFEST)
@@ -172,7 +172,7 @@ describe('s3Destination() through a faulty network', () => {
       const listed = await collect(steady.list())
       if (failure === undefined) deepEqual(own.keys(), [])
       for (const each of listed) deepEqual((await steady.stat(each)).bytes, { payload: 100, 'payload-ids': 0 })
-      await steady.sweep(FUTURE())
+      await steady.cleanUp(FUTURE())
       equal(own.keys().length, listed.length === 0 ? 0 : 3)
     })
   })

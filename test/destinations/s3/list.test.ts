@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { CreateMultipartUploadCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { describe, onTestFinished, test, vi } from 'vitest'
 import { fsDestination } from '../../../destinations/fs/index.ts'
-import { newBackupId } from '../../../src/util/backup-id.ts'
+import { newUlid } from '../../../src/util/ulid.ts'
 import type { BackupObject } from '../../../src/contracts/destination.ts'
 import { collect } from '../../support/collect.ts'
 import { s3Client } from '../../support/s3/client.ts'
@@ -49,12 +49,12 @@ describe('s3Destination() list()', () => {
   test('scenario 25: passes over foreign keys of all kinds, and leaves them', async () => {
     const own = await ownServer()
     const backupId = await publish(own.open())
-    const foreign = ['README', newBackupId(), `${newBackupId()}/other`, `${newBackupId()}/`, `x/${newBackupId()}/manifest.json`, 'a b+c%20d', '\u0001\u0002', 'ü/ö', '../x', `${newBackupId().toLowerCase()}/manifest.json`]
-    const outside = ['outside', `${newBackupId()}/manifest.json`, `some/prefix${newBackupId()}/manifest.json`, `some/prefix2/${newBackupId()}/payload`]
+    const foreign = ['README', newUlid(), `${newUlid()}/other`, `${newUlid()}/`, `x/${newUlid()}/manifest.json`, 'a b+c%20d', '\u0001\u0002', 'ü/ö', '../x', `${newUlid().toLowerCase()}/manifest.json`]
+    const outside = ['outside', `${newUlid()}/manifest.json`, `some/prefix${newUlid()}/manifest.json`, `some/prefix2/${newUlid()}/payload`]
     await plant(own, Object.fromEntries([...foreign.map((name) => [PREFIX + name, MANIFEST] as const), ...outside.map((name) => [name, MANIFEST] as const)]))
     const before = own.keys()
     deepEqual(await collect(own.open().list()), [backupId])
-    deepEqual(await own.open().sweep({ graceMs: 0, nowMs: Date.now() + DAY_MS }), { removed: [], kept: [] })
+    deepEqual(await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + DAY_MS }), { removed: [], kept: [] })
     deepEqual(own.keys(), before)
   })
 
@@ -63,8 +63,8 @@ describe('s3Destination() list()', () => {
     const destination = own.open({ prefix })
     const backupId = await publish(destination, bytesOf(10))
     deepEqual(await collect(destination.list()), [backupId])
-    await destination.put(newBackupId())
-    equal((await destination.sweep({ graceMs: 0, nowMs: Date.now() + 1000 })).removed.length, 1)
+    await destination.put(newUlid())
+    equal((await destination.cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 })).removed.length, 1)
     equal(own.bucket.uploads.size, 0)
     await destination.delete(backupId)
     deepEqual(own.keys(), [])
@@ -78,14 +78,14 @@ describe('s3Destination() list()', () => {
 
   test('scenario 23: short pages, repeated keys and any order give each ID once, in order', async () => {
     const own = await ownServer({ behaviour: { pageSize: 4, listsAnyhow: true } })
-    const ids = [newBackupId(3), newBackupId(2), newBackupId(1)]
+    const ids = [newUlid(3), newUlid(2), newUlid(1)]
     for (const backupId of ids) await publish(own.open(), EMPTY, backupId)
     deepEqual(await collect(own.open().list()), ids.toSorted())
   })
 
   test('scenario 23: an answer that is cut off is an error or asked for again, never a shorter list', async () => {
     const own = await ownServer()
-    const ids = Array.from({ length: 5 }, () => newBackupId())
+    const ids = Array.from({ length: 5 }, () => newUlid())
     for (const backupId of ids) await publish(own.open(), EMPTY, backupId)
     const proxy = await startFaultProxy(own.server.endpoint)
     onTestFinished(() => proxy.close())
@@ -113,16 +113,16 @@ describe('s3Destination() list()', () => {
   })
 })
 
-describe('s3Destination() sweep()', () => {
+describe('s3Destination() cleanUp()', () => {
   test('removes objects without a manifest and pending uploads after the grace time, and nothing younger', async () => {
     const own = await ownServer()
     const whole = await publish(own.open())
-    const orphan = newBackupId()
+    const orphan = newUlid()
     await plant(own, keysOf(orphan, ['payload', 'payload-ids']))
-    const pending = newBackupId()
+    const pending = newUlid()
     await own.open().put(pending)
-    deepEqual(await own.open().sweep(), { removed: [], kept: [orphan, pending].toSorted() })
-    const late = await own.open().sweep({ nowMs: Date.now() + 2 * DAY_MS })
+    deepEqual(await own.open().cleanUp(), { removed: [], kept: [orphan, pending].toSorted() })
+    const late = await own.open().cleanUp({ nowMs: Date.now() + 2 * DAY_MS })
     deepEqual(late, { removed: [orphan, pending].toSorted(), kept: [] })
     deepEqual(own.keys().filter((key) => !key.startsWith(whole)), [])
     equal(own.bucket.uploads.size, 0)
@@ -130,12 +130,12 @@ describe('s3Destination() sweep()', () => {
 
   test('counts the age of an upload from its last part', async () => {
     const own = await ownServer()
-    const backupId = newBackupId()
+    const backupId = newUlid()
     const upload = await own.open().put(backupId)
     await upload.write('payload', bytesOf(PART_BYTES))
     await upload.write('payload-ids', EMPTY)
     for (const [id, pending] of own.bucket.uploads) own.bucket.uploads.set(id, { ...pending, initiated: new Date(Date.now() - 3 * DAY_MS) })
-    deepEqual(await own.open().sweep(), { removed: [], kept: [backupId] })
+    deepEqual(await own.open().cleanUp(), { removed: [], kept: [backupId] })
     await upload.publish(MANIFEST)
     deepEqual(await collect(own.open().list()), [backupId])
   })
@@ -143,7 +143,7 @@ describe('s3Destination() sweep()', () => {
   test('of an upload that is about to be published never leaves a listed backup without its objects', async () => {
     // A payload in parts is dated by the begin of its upload: it must not be taken for old while its manifest is on the way.
     const own = await ownServer()
-    const backupId = newBackupId()
+    const backupId = newUlid()
     const upload = await own.open().put(backupId)
     await upload.write('payload', bytesOf(100))
     await upload.write('payload-ids', EMPTY)
@@ -153,7 +153,7 @@ describe('s3Destination() sweep()', () => {
     }
     let isSwept: Promise<unknown> | undefined
     own.server.behaviour.failAfter = ({ operation }) => {
-      if (operation === 'CompleteMultipartUpload') isSwept = own.open().sweep()
+      if (operation === 'CompleteMultipartUpload') isSwept = own.open().cleanUp()
       return undefined
     }
     await upload.publish(MANIFEST)
@@ -163,18 +163,18 @@ describe('s3Destination() sweep()', () => {
 
   test('ends pending uploads of a published ID, and leaves the backup', async () => {
     const own = await ownServer()
-    const backupId = newBackupId()
+    const backupId = newUlid()
     await own.open().put(backupId)
     await publish(own.open(), bytesOf(10), backupId)
     equal(own.bucket.uploads.size, 1)
-    deepEqual(await own.open().sweep({ graceMs: 0, nowMs: Date.now() + 1000 }), { removed: [backupId], kept: [] })
+    deepEqual(await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 }), { removed: [backupId], kept: [] })
     equal(own.bucket.uploads.size, 0)
     equal((await own.open().stat(backupId)).bytes.payload, 10)
   })
 
   test('of an ID whose manifest only the list does not show removes nothing', async () => {
     const own = await ownServer()
-    const backupId = newBackupId()
+    const backupId = newUlid()
     const later = controlTime()
     await plant(own, keysOf(backupId, ['payload', 'payload-ids']))
     later(10_000)
@@ -182,7 +182,7 @@ describe('s3Destination() sweep()', () => {
     later(1000)
     own.server.behaviour.listLagMs = 5000
     deepEqual(await collect(own.open().list()), [])
-    deepEqual(await own.open().sweep({ graceMs: 0, nowMs: Date.now() + 1000 }), { removed: [], kept: [] })
+    deepEqual(await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 }), { removed: [], kept: [] })
     equal(own.keys().length, 3)
   })
 
@@ -190,28 +190,28 @@ describe('s3Destination() sweep()', () => {
     const own = await ownServer()
     const client = s3Client(own.server)
     onTestFinished(() => client.destroy())
-    const keys = [`${newBackupId()}/payload`, `some/prefix${newBackupId()}/payload`, 'some', `${PREFIX}README`, `${PREFIX}${newBackupId()}/other`, `${PREFIX}x/${newBackupId()}/payload`]
+    const keys = [`${newUlid()}/payload`, `some/prefix${newUlid()}/payload`, 'some', `${PREFIX}README`, `${PREFIX}${newUlid()}/other`, `${PREFIX}x/${newUlid()}/payload`]
     for (const Key of keys) await client.send(new CreateMultipartUploadCommand({ Bucket: BUCKET, Key }))
-    const pending = newBackupId()
+    const pending = newUlid()
     await own.open().put(pending)
-    deepEqual(await own.open().sweep({ graceMs: 0, nowMs: Date.now() + DAY_MS }), { removed: [pending], kept: [] })
+    deepEqual(await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + DAY_MS }), { removed: [pending], kept: [] })
     deepEqual([...own.bucket.uploads.values()].map(({ key }) => key).toSorted(), keys.toSorted())
   })
 
-  test('where the store lists no uploads sweeps the objects', async () => {
+  test('where the store lists no uploads cleans the objects up', async () => {
     const own = await ownServer({ behaviour: { listsNoUploads: true } })
-    const orphan = newBackupId()
+    const orphan = newUlid()
     await plant(own, keysOf(orphan, ['payload']))
-    deepEqual(await own.open().sweep({ graceMs: 0, nowMs: Date.now() + 1000 }), { removed: [orphan], kept: [] })
+    deepEqual(await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 }), { removed: [orphan], kept: [] })
     ok((await own.open().validate()).some(({ code }) => code === 'uploads_not_listed'))
   })
 
-  test('sweeps uploads and orphans beyond a page', async () => {
+  test('cleans up uploads and orphans beyond a page', async () => {
     const own = await ownServer({ behaviour: { pageSize: 3 } })
-    const orphans = Array.from({ length: 5 }, () => newBackupId())
+    const orphans = Array.from({ length: 5 }, () => newUlid())
     for (const orphan of orphans) await plant(own, keysOf(orphan, ['payload', 'payload-ids']))
     for (let index = 0; index < 5; index++) await own.open().put(orphans[index] ?? '')
-    deepEqual((await own.open().sweep({ graceMs: 0, nowMs: Date.now() + 1000 })).removed, orphans.toSorted())
+    deepEqual((await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 })).removed, orphans.toSorted())
     deepEqual(own.keys(), [])
     equal(own.bucket.uploads.size, 0)
   })
@@ -245,7 +245,7 @@ describe('s3Destination() delete()', () => {
     deepEqual(own.keys(), [])
   })
 
-  test('scenario 34: cut off at any request leaves a whole backup or none listed, which the next delete or a sweep finishes', async () => {
+  test('scenario 34: cut off at any request leaves a whole backup or none listed, which the next delete or a clean-up finishes', async () => {
     let isDone = false
     let steps = 0
     for (; !isDone; steps++) {
@@ -260,7 +260,7 @@ describe('s3Destination() delete()', () => {
         const destination = own.open()
         for (const listed of await collect(destination.list())) deepEqual((await destination.stat(listed)).bytes, { payload: 1000, 'payload-ids': 4 })
         if (steps % 2 === 0 || (await collect(destination.list())).length > 0) await destination.delete(backupId)
-        else await destination.sweep({ graceMs: 0, nowMs: Date.now() + 1000 })
+        else await destination.cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 })
         deepEqual(own.keys(), [])
       }
     }

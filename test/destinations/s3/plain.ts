@@ -1,6 +1,6 @@
 /** S3 destinations at a server of any kind, and small backups in them; needs no test runner. */
 import { s3Destination, type S3DestinationOptions } from '../../../destinations/s3/index.ts'
-import { newBackupId } from '../../../src/util/backup-id.ts'
+import { newUlid } from '../../../src/util/ulid.ts'
 import type { Destination } from '../../../src/contracts/destination.ts'
 import type { S3Access } from '../../support/s3/client.ts'
 
@@ -25,7 +25,7 @@ export function openAt({ endpoint, region, accessKeyId, secretAccessKey }: S3Acc
 }
 
 /** Publishes a backup of these bytes. */
-export async function publish(destination: Destination, payload: Uint8Array = bytesOf(1000), backupId: string = newBackupId()): Promise<string> {
+export async function publish(destination: Destination, payload: Uint8Array = bytesOf(1000), backupId: string = newUlid()): Promise<string> {
   const upload = await destination.put(backupId)
   await upload.write('payload', payload)
   await upload.write('payload-ids', new TextEncoder().encode('a\nb\n'))

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, onTestFinished, test } from 'vitest'
-import { newBackupId } from '../../../src/util/backup-id.ts'
+import { newUlid } from '../../../src/util/ulid.ts'
 import type { Destination } from '../../../src/contracts/destination.ts'
 import { collect } from '../../support/collect.ts'
 import type { S3Failure, S3Request } from '../../support/s3/server.ts'
@@ -77,7 +77,7 @@ describe('s3Destination() put() and publish()', () => {
 
   test('fail where the store puts the parts together in another order, which its checksum tells; nothing is left', async () => {
     const own = await ownServer({ behaviour: { mixesParts: true } })
-    const upload = await own.open().put(newBackupId())
+    const upload = await own.open().put(newUlid())
     await upload.write('payload', PAYLOAD.subarray(0, 2 * PART_BYTES))
     await rejects(upload.publish(MANIFEST), { code: 'checksum_mismatch' })
     await upload.abort()
@@ -96,7 +96,7 @@ describe('s3Destination() put() and publish()', () => {
       if (operation === 'UploadPart') underWay -= 1
       return undefined
     }
-    const upload = await own.open({ partsInFlight: 2 }).put(newBackupId())
+    const upload = await own.open({ partsInFlight: 2 }).put(newUlid())
     const chunk = bytesOf(MIB)
     for (let written = 0; written < 60 * MIB; written += MIB) await upload.write('payload', chunk)
     await upload.publish(MANIFEST)
@@ -105,7 +105,7 @@ describe('s3Destination() put() and publish()', () => {
 
   test('hold no memory of the payload any more when the payload IDs are written', async () => {
     const own = await ownServer()
-    const upload = await own.open({ partsInFlight: 2 }).put(newBackupId())
+    const upload = await own.open({ partsInFlight: 2 }).put(newUlid())
     const allocated: WeakRef<Buffer>[] = []
     // Not a spy: it would keep what it gave.
     const allocUnsafeSlow = Buffer.allocUnsafeSlow.bind(Buffer)
@@ -172,7 +172,7 @@ describe('scenario 21: an answer that is lost or wrong is decided by what is sto
   test('failed with nothing left where CompleteMultipartUpload goes on answering 200 with an error', async () => {
     const own = await ownServer()
     own.server.behaviour.completeErrors = { times: 1000, committed: false }
-    const upload = await own.open().put(newBackupId())
+    const upload = await own.open().put(newUlid())
     await upload.write('payload', PAYLOAD)
     await rejects(upload.publish(MANIFEST), { code: 'destination_unreachable' })
     await upload.abort()
@@ -192,14 +192,14 @@ test('scenario 21: a manifest that gets through after its upload was given up ma
     plan: ({ method, url }) => (method === 'PUT' && url.includes('manifest.json') ? { kind: 'slow', bytesPerSecond: MANIFEST.byteLength / 2 } : undefined),
   })
   onTestFinished(() => proxy.close())
-  const backupId = newBackupId()
+  const backupId = newUlid()
   const upload = await openAt({ ...own.server, endpoint: proxy.endpoint }, { attempts: 1, requestTimeoutMs: 500, minBytesPerSecond: 2 ** 30 }).put(backupId)
   await upload.write('payload', PAYLOAD.subarray(0, 1000))
   await upload.write('payload-ids', new TextEncoder().encode('a\nb\n'))
   await rejects(upload.publish(MANIFEST), { code: 'destination_unreachable' })
   await upload.abort()
   deepEqual(await collect(own.open().list()), [])
-  deepEqual((await own.open().sweep()).kept, [backupId])
+  deepEqual((await own.open().cleanUp()).kept, [backupId])
   while (!own.server.requests.some(({ operation, key, status }) => operation === 'PutObject' && key.endsWith('manifest.json') && status === 200)) await sleep(20)
   await checkWhole(own.open(), backupId, PAYLOAD.subarray(0, 1000))
 })
@@ -217,7 +217,7 @@ describe('scenario 22: refused conditions are told apart', () => {
   test('a 412 because of another upload is duplicate_backup_id, and its objects stay', async () => {
     const own = await ownServer()
     const destination = own.open()
-    const backupId = newBackupId()
+    const backupId = newUlid()
     const late = await destination.put(backupId)
     await late.write('payload', bytesOf(99))
     await publish(own.open(), PAYLOAD, backupId)
@@ -237,7 +237,7 @@ describe('scenario 22: refused conditions are told apart', () => {
     const own = await ownServer({ behaviour: { ignoresConditions: true } })
     const destination = own.open()
     ok((await destination.validate()).some(({ code }) => code === 'conditional_writes_ignored'))
-    const backupId = newBackupId()
+    const backupId = newUlid()
     const late = await destination.put(backupId)
     await late.write('payload', bytesOf(99))
     await publish(destination, PAYLOAD, backupId)
@@ -249,7 +249,7 @@ describe('scenario 22: refused conditions are told apart', () => {
   test('a store that ignores the condition is looked at before the write also without validate()', async () => {
     const own = await ownServer({ behaviour: { ignoresConditions: true } })
     const destination = own.open()
-    const backupId = newBackupId()
+    const backupId = newUlid()
     const late = await destination.put(backupId)
     await publish(own.open(), PAYLOAD, backupId)
     await rejects(late.publish(MANIFEST), { code: 'duplicate_backup_id' })
@@ -302,7 +302,7 @@ describe('scenario 19: slow and stalling servers', () => {
     const own = await ownServer()
     own.server.behaviour.failBefore = always('UploadPart', 'hang')
     const destination = own.open({ requestTimeoutMs: 200, minBytesPerSecond: 2 ** 30, attempts: 3 })
-    const upload = await destination.put(newBackupId())
+    const upload = await destination.put(newUlid())
     await upload.write('payload', PAYLOAD)
     const startMs = performance.now()
     await rejects(upload.publish(MANIFEST), { code: 'destination_unreachable', retryable: true })
@@ -315,7 +315,7 @@ describe('scenario 19: slow and stalling servers', () => {
     const own = await ownServer()
     own.server.behaviour.failBefore = always('UploadPart', 'hang')
     const destination = own.open({ requestTimeoutMs: 200, minBytesPerSecond: 2 ** 30, attempts: 1000, totalTimeoutMs: 500 })
-    const upload = await destination.put(newBackupId())
+    const upload = await destination.put(newUlid())
     await upload.write('payload', bytesOf(100))
     const startMs = performance.now()
     await rejects(upload.publish(MANIFEST), { code: 'destination_unreachable' })
@@ -326,7 +326,7 @@ describe('scenario 19: slow and stalling servers', () => {
   test('a CompleteMultipartUpload that stalls for ever fails, and nothing of it is left', async () => {
     const own = await ownServer()
     own.server.behaviour.failBefore = always('CompleteMultipartUpload', 'hang')
-    const upload = await own.open({ requestTimeoutMs: 200, attempts: 2 }).put(newBackupId())
+    const upload = await own.open({ requestTimeoutMs: 200, attempts: 2 }).put(newUlid())
     await upload.write('payload', PAYLOAD)
     await rejects(upload.publish(MANIFEST), { code: 'destination_unreachable' })
     await upload.abort()
@@ -338,7 +338,7 @@ describe('scenario 19: slow and stalling servers', () => {
     own.server.behaviour.failBefore = always('UploadPart', 'hang')
     const reason = new Error('enough')
     const controller = new AbortController()
-    const upload = await own.open().put(newBackupId(), { signal: controller.signal })
+    const upload = await own.open().put(newUlid(), { signal: controller.signal })
     await upload.write('payload', PAYLOAD)
     const publishing = upload.publish(MANIFEST)
     setTimeout(() => controller.abort(reason), 50)
@@ -360,7 +360,7 @@ describe('scenario 20: errors on any request', () => {
       deepEqual(waits, [75, 150, 300])
       deepEqual(await collect(destination.list()), [])
       own.server.behaviour.failBefore = undefined
-      await destination.sweep({ graceMs: 0, nowMs: Date.now() + 1000 })
+      await destination.cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 })
       checkEmpty(own)
     }
   })
@@ -368,7 +368,7 @@ describe('scenario 20: errors on any request', () => {
   test('a full store is destination_no_space', async () => {
     const own = await ownServer()
     own.server.behaviour.failBefore = always('UploadPart', { status: 507, code: 'InsufficientStorage' })
-    const upload = await own.open().put(newBackupId())
+    const upload = await own.open().put(newUlid())
     await upload.write('payload', bytesOf(100))
     await rejects(upload.publish(MANIFEST), { code: 'destination_no_space' })
     await upload.abort()
@@ -377,7 +377,7 @@ describe('scenario 20: errors on any request', () => {
 
   test('an upload that somebody else ended fails, and nothing is listed', async () => {
     const own = await ownServer()
-    const upload = await own.open().put(newBackupId())
+    const upload = await own.open().put(newUlid())
     await upload.write('payload', bytesOf(100))
     own.bucket.uploads.clear()
     await rejects(upload.publish(MANIFEST), { code: 'destination_unreachable', retryable: false })
@@ -392,7 +392,7 @@ describe('scenario 24: credentials that end mid-way', () => {
     const keys = ['FIRSTKEY000000000001', 'SECONDKEY00000000002'].map((id) => own.server.addKey(id, { sessionToken: `token-of-${id}` }))
     let asked = 0
     const destination = own.open({ credentials: async () => keys[Math.min(asked++, 1)] ?? Promise.reject(new Error('none')) })
-    const backupId = newBackupId()
+    const backupId = newUlid()
     const upload = await destination.put(backupId)
     await upload.write('payload', PAYLOAD)
     const first = own.server.keys.get('FIRSTKEY000000000001')
@@ -406,7 +406,7 @@ describe('scenario 24: credentials that end mid-way', () => {
   test('and stay so are destination_permission_denied after one more try', async () => {
     const own = await ownServer()
     const key = own.server.addKey('FIRSTKEY000000000001', { sessionToken: 'token', expired: true })
-    await rejects(own.open({ credentials: key }).put(newBackupId()), (error: Error & { code: string; details: { reason: string } }) => {
+    await rejects(own.open({ credentials: key }).put(newUlid()), (error: Error & { code: string; details: { reason: string } }) => {
       deepEqual([error.code, error.details.reason], ['destination_permission_denied', 'expired_token'])
       return true
     })

@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
 import { describe, onTestFinished, test } from 'vitest'
 import type { S3DestinationOptions } from '../../../destinations/s3/index.ts'
-import { newBackupId } from '../../../src/util/backup-id.ts'
+import { newUlid } from '../../../src/util/ulid.ts'
 import type { Destination } from '../../../src/contracts/destination.ts'
 import { collect } from '../../support/collect.ts'
 import { type FaultProxy, startFaultProxy } from '../../support/s3/fault-proxy.ts'
@@ -124,7 +124,7 @@ describe('s3Destination() manifest()', () => {
     own.operations()
     await own.open().manifest(backupId)
     deepEqual(own.operations(), ['GetObject'])
-    await rejects(own.open().manifest(newBackupId()), { code: 'manifest_missing' })
+    await rejects(own.open().manifest(newUlid()), { code: 'manifest_missing' })
     deepEqual(own.operations(), ['GetObject'])
   })
 
@@ -145,7 +145,7 @@ describe('s3Destination() manifest()', () => {
   test('in a bucket that is gone is destination_not_found, to every read', async () => {
     const own = await ownServer()
     const destination = own.open({ bucket: 'no-such-bucket' })
-    const backupId = newBackupId()
+    const backupId = newUlid()
     const gone = { code: 'destination_not_found', httpStatus: 404 }
     await rejects(destination.manifest(backupId), gone)
     await rejects(destination.stat(backupId), gone)
@@ -153,7 +153,7 @@ describe('s3Destination() manifest()', () => {
     await rejects(collect(destination.list()), gone)
     await rejects(destination.put(backupId), gone)
     await rejects(destination.delete(backupId), gone)
-    await rejects(destination.sweep(), gone)
+    await rejects(destination.cleanUp(), gone)
     await rejects(destination.validate(), gone)
   })
 })

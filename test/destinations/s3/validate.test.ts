@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path'
 import { inspect, promisify } from 'node:util'
 import { describe, onTestFinished, test, vi } from 'vitest'
 import { s3Destination, type S3DestinationOptions } from '../../../destinations/s3/index.ts'
-import { newBackupId } from '../../../src/util/backup-id.ts'
+import { newUlid } from '../../../src/util/ulid.ts'
 import { isHoldfastError } from '../../../src/errors/errors.ts'
 import { collect } from '../../support/collect.ts'
 import type { Policy } from '../../support/s3/server.ts'
@@ -200,7 +200,7 @@ describe('s3Destination() validate()', () => {
     const own = await ownServer()
     const credentials = own.server.addKey('LIMITEDKEY0000000001', { policy: allow([]) })
     const destination = own.open({ credentials })
-    const calls = [() => destination.manifest(newBackupId()), () => destination.put(newBackupId()), () => destination.stat(newBackupId()), () => collect(destination.list())]
+    const calls = [() => destination.manifest(newUlid()), () => destination.put(newUlid()), () => destination.stat(newUlid()), () => collect(destination.list())]
     for (const call of calls) await rejects(call, { code: 'destination_permission_denied', httpStatus: 403 })
   })
 
@@ -249,15 +249,15 @@ describe('least privilege, with the policies of the README', () => {
     deepEqual(own.keys(), [])
     const backupId = await publish(destination, bytesOf(6_000_000))
     equal(Buffer.concat(await collect(destination.open(backupId, 'payload'))).byteLength, 6_000_000)
-    const upload = await destination.put(newBackupId())
+    const upload = await destination.put(newUlid())
     await upload.write('payload', bytesOf(6_000_000))
     await upload.abort()
     equal(own.bucket.uploads.size, 0)
-    await destination.put(newBackupId())
-    equal((await destination.sweep({ graceMs: 0, nowMs: Date.now() + 1000 })).removed.length, 1)
+    await destination.put(newUlid())
+    equal((await destination.cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 })).removed.length, 1)
     await rejects(destination.delete(backupId), FORBIDDEN)
     deepEqual(await collect(destination.list()), [backupId])
-    await rejects((await withPolicy(own, 'publish', { prefix: 'elsewhere' })).put(newBackupId()), FORBIDDEN)
+    await rejects((await withPolicy(own, 'publish', { prefix: 'elsewhere' })).put(newUlid()), FORBIDDEN)
   })
 
   test('restore: lists and reads; writes and deletes nothing', async () => {
@@ -268,22 +268,22 @@ describe('least privilege, with the policies of the README', () => {
     deepEqual(await collect(destination.list()), [backupId])
     ok(Buffer.from(await destination.manifest(backupId)).equals(MANIFEST))
     equal(Buffer.concat(await collect(destination.open(backupId, 'payload'))).byteLength, 100)
-    await rejects(destination.manifest(newBackupId()), { code: 'manifest_missing' })
-    await rejects(destination.put(newBackupId()), FORBIDDEN)
+    await rejects(destination.manifest(newUlid()), { code: 'manifest_missing' })
+    await rejects(destination.put(newUlid()), FORBIDDEN)
     await rejects(destination.delete(backupId), FORBIDDEN)
     equal(own.keys().length, 3)
   })
 
-  test('prune: lists, deletes, sweeps; writes nothing', async () => {
+  test('prune: lists, deletes, cleans up; writes nothing', async () => {
     const own = await ownServer()
     const [first, second] = [await publish(own.open()), await publish(own.open())]
-    await own.open().put(newBackupId())
+    await own.open().put(newUlid())
     const destination = await withPolicy(own, 'prune')
     await destination.delete(first)
     deepEqual(await collect(destination.list()), [second])
-    equal((await destination.sweep({ graceMs: 0, nowMs: Date.now() + 1000 })).removed.length, 1)
+    equal((await destination.cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 })).removed.length, 1)
     equal(own.bucket.uploads.size, 0)
-    await rejects(destination.put(newBackupId()), FORBIDDEN)
+    await rejects(destination.put(newUlid()), FORBIDDEN)
   })
 })
 
@@ -292,7 +292,7 @@ test('least privilege, with what the README adds for Object Lock: publishes and 
   const bucket = own.server.createBucket(BUCKET, { objectLock: true })
   bucket.lifecycle = RULE('')
   const options = { access: 'publish', objectLock: { mode: 'governance', retainDays: 1 } } as const
-  await rejects((await withPolicy(own, 'publish', options)).put(newBackupId()).then((upload) => upload.publish(MANIFEST)), { code: 'destination_permission_denied' })
+  await rejects((await withPolicy(own, 'publish', options)).put(newUlid()).then((upload) => upload.publish(MANIFEST)), { code: 'destination_permission_denied' })
   const destination = await withLockPolicy(own, 'publish', options)
   deepEqual(await destination.validate(), [])
   const backupId = await publish(destination, bytesOf(6_000_000))
@@ -305,6 +305,6 @@ test('least privilege, with what the README adds for Object Lock: publishes and 
 
 test('scenario 24: with a key that may only read, put() fails before a snapshot is opened', async () => {
   const own = await ownServer()
-  await rejects((await withPolicy(own, 'restore')).put(newBackupId()), { code: 'destination_permission_denied' })
+  await rejects((await withPolicy(own, 'restore')).put(newUlid()), { code: 'destination_permission_denied' })
   ok(own.server.requests.every(({ operation }) => operation !== 'UploadPart' && operation !== 'PutObject'))
 })

@@ -1,13 +1,13 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { newBackupId } from '../../../src/util/backup-id.ts'
+import { newUlid } from '../../../src/util/ulid.ts'
 import { encodeJournal, encodePointer, isEngineName, parseJournal, parsePointer } from '../../../src/stores/level/home/home-files.ts'
 import { runs, seed } from '../../support/seed.ts'
 
 const ENGINE = '01JD0000000000000000000001'
 const OTHER = '01JD0000000000000000000002'
 
-const ulids = fc.integer({ min: 0, max: 2 ** 40 }).map((nowMs) => newBackupId(nowMs))
+const ulids = fc.integer({ min: 0, max: 2 ** 40 }).map((nowMs) => newUlid(nowMs))
 const storeIds = fc.string({ unit: fc.integer({ min: 0x21, max: 0x7e }).map((code) => String.fromCharCode(code)), minLength: 1, maxLength: 64 })
 
 function bytes(text: string): Uint8Array {

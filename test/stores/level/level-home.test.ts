@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { fsDestination } from '../../../destinations/fs/index.ts'
-import { newBackupId } from '../../../src/util/backup-id.ts'
+import { newUlid } from '../../../src/util/ulid.ts'
 import { runBackup } from '../../../src/backup/run-backup.ts'
 import { type Files, nodeFiles } from '../../../src/util/files.ts'
 import { restoreBackup } from '../../../src/restore/restore-backup.ts'
@@ -107,7 +107,7 @@ describe('openLevelStore', () => {
     const store = await openLevelStore(path)
     await Promise.all([store.close(), store.close()])
     await expect(store.shares()).rejects.toMatchObject({ code: 'store_unavailable' })
-    await expect(store.openSide(newBackupId(), { storeId: 'x' })).rejects.toMatchObject({ code: 'store_unavailable' })
+    await expect(store.openSide(newUlid(), { storeId: 'x' })).rejects.toMatchObject({ code: 'store_unavailable' })
     await (await openLevelStore(path)).close()
   })
 
@@ -148,7 +148,7 @@ describe('openLevelStore', () => {
       const { content } = await madeStore(path)
       const precious = await tempDir()
       await writeFile(join(precious, 'data'), 'precious')
-      await symlink(precious, join(path, 'engines', newBackupId()))
+      await symlink(precious, join(path, 'engines', newUlid()))
       expect(await contentAt(path)).toBe(content)
       expect(await readdir(precious)).toEqual(['data'])
       expect(await readdir(join(path, 'engines'))).toHaveLength(1)
@@ -286,7 +286,7 @@ describe('openLevelStore', () => {
       await writeFile(join(path, 'notes.txt'), 'mine')
       await using(openLevelHome(path), async (home) => {
         await expect(home.removeEngine('.')).rejects.toMatchObject({ code: 'internal' })
-        const engine = newBackupId()
+        const engine = newUlid()
         const side = await home.openSide(engine, { storeId: 'plain' })
         await side.seal()
         await home.swap(engine, { storeId: 'plain', previous: undefined })
@@ -302,7 +302,7 @@ describe('openLevelStore', () => {
     it('are swept at open: engines that are neither live nor previous, and nothing of another name', async () => {
       const path = await tempDir()
       const { content } = await madeStore(path)
-      const leftover = newBackupId()
+      const leftover = newUlid()
       await cp(await liveDirectory(path), join(path, 'engines', leftover), { recursive: true })
       await mkdir(join(path, 'engines', 'not-an-engine'))
       await writeFile(join(path, 'engines', 'README'), 'mine')
@@ -314,7 +314,7 @@ describe('openLevelStore', () => {
     it('that cannot be removed are warned of and do not keep the store from opening', async () => {
       const path = await tempDir()
       const { content } = await madeStore(path)
-      await mkdir(join(path, 'engines', newBackupId()))
+      await mkdir(join(path, 'engines', newUlid()))
       const files: Files = { ...nodeFiles, removeDirectory: (at) => Promise.reject(Object.assign(new Error(`EACCES "${at}"`), { code: 'EACCES' })) }
       const warnings: Error[] = []
       await using store = await openLevelStore(path, { files, onWarning: (warning) => warnings.push(warning) })
@@ -334,7 +334,7 @@ describe('openLevelStore', () => {
         await writeFile(join(path, 'holdfast.json.tmp'), '{"for')
       },
       async (path) => {
-        await mkdir(join(path, 'engines', newBackupId()), { recursive: true })
+        await mkdir(join(path, 'engines', newUlid()), { recursive: true })
         await writeFile(join(path, 'holdfast.json'), '{"format":1}\n')
       },
     ]
@@ -376,7 +376,7 @@ describe('LevelHome', () => {
     await madeStore(path)
     const crash = new CrashFiles(root)
     const home = await openLevelHome(path, { files: crash.files })
-    const engine = newBackupId()
+    const engine = newUlid()
     const journal = { restoreId: engine, backupId: undefined, from: (await home.engines()).live, to: engine, startedAtMs: 1 }
     const storeId = (await home.readStoreId()) ?? ''
 

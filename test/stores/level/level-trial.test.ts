@@ -14,8 +14,8 @@ async function trialIn(parent: string, options: { readonly clock?: () => number 
   return { discard: () => trial.discard(), warnings }
 }
 
-/** Runs one trial a day later, which is what sweeps; gives what it warned of. */
-async function sweepTomorrow(parent: string): Promise<readonly Error[]> {
+/** Runs one trial a day later, which removes what old ones left; gives what it warned of. */
+async function trialTomorrow(parent: string): Promise<readonly Error[]> {
   const trial = await trialIn(parent, { clock: tomorrow })
   await trial.discard()
   return trial.warnings
@@ -56,7 +56,7 @@ describe('openLevelTrial()', () => {
     const trial = await trialIn(parent)
     await trial.discard()
     expect(await readdir(parent)).toEqual(['holdfast-trial-aB3xY9', 'holdfast-trial-empty1'])
-    expect(await sweepTomorrow(parent)).toEqual([])
+    expect(await trialTomorrow(parent)).toEqual([])
     expect(await readdir(parent)).toEqual([])
   })
 
@@ -64,7 +64,7 @@ describe('openLevelTrial()', () => {
     const parent = await tempDir()
     const running = await trialIn(parent)
     const [name] = await readdir(parent)
-    expect(await sweepTomorrow(parent)).toEqual([])
+    expect(await trialTomorrow(parent)).toEqual([])
     expect(await readdir(parent)).toEqual([name])
     await running.discard()
   })
@@ -77,7 +77,7 @@ describe('openLevelTrial()', () => {
     if (process.getuid?.() === 0) await chown(await leftover(parent, 'holdfast-trial-theirs'), 65_534, 65_534)
     await leftover(parent, 'holdfast-trial-mine')
     await symlink(elsewhere, join(await leftover(parent, 'holdfast-trial-within'), 'link'))
-    expect(await sweepTomorrow(parent)).toEqual([])
+    expect(await trialTomorrow(parent)).toEqual([])
     const theirs = process.getuid?.() === 0 ? ['holdfast-trial-theirs'] : []
     expect((await readdir(parent)).toSorted()).toEqual(['holdfast-trial-linked', 'holdfast-trial-mine', 'holdfast-trial-shared', ...theirs])
     expect(await readdir(elsewhere)).toEqual(['store'])

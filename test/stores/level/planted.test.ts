@@ -4,7 +4,7 @@ import { link, lstat, mkdir, readFile, readdir, rename, writeFile } from 'node:f
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { fsDestination } from '../../../destinations/fs/index.ts'
-import { newBackupId } from '../../../src/util/backup-id.ts'
+import { newUlid } from '../../../src/util/ulid.ts'
 import { restoreBackup } from '../../../src/restore/restore-backup.ts'
 import { openLevelHome, openLevelStore } from '../../../src/stores/level/index.ts'
 import { publish, takeBackup } from '../../restore/publish.ts'
@@ -76,7 +76,7 @@ describe('restoreBackup()', () => {
     const { backups, backupId } = await madeStore()
     const path = await tempDir()
     await writeFile(join(path, 'notes.txt'), 'mine')
-    await mkdir(join(path, newBackupId()))
+    await mkdir(join(path, newUlid()))
     const before = await readdir(path)
     const restoring = openLevelHome(path).then((target) => restoreBackup({ target, destination: fsDestination({ path: backups }), backupId }))
     await expect(restoring).rejects.toMatchObject({ code: 'store_unavailable' })

@@ -1,6 +1,6 @@
 import { Pool } from 'pg'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { newBackupId } from '../../../src/util/backup-id.ts'
+import { newUlid } from '../../../src/util/ulid.ts'
 import { PostgresMetadataStore, openPostgresHome, openPostgresStore } from '../../../src/stores/postgres/index.ts'
 import { writeLockKey } from '../../../src/stores/postgres/connection/write-lock.ts'
 import { dump, fillStore } from '../../restore/trees.ts'
@@ -38,7 +38,7 @@ function reading(schema: string): { readonly stop: () => void; readonly waits: P
 
 /** A second engine, sealed and ready to be swapped in. */
 async function sideOf(home: Awaited<ReturnType<typeof homeIn>>): Promise<string> {
-  const engine = newBackupId()
+  const engine = newUlid()
   const side = await home.openSide(engine, { storeId: (await home.readStoreId()) ?? 'new' })
   await side.seal()
   return engine
@@ -261,7 +261,7 @@ describe('PostgresHome', () => {
     const home = await homeIn(schema)
     await expect(home.openSide(engine, { storeId: 'x' })).rejects.toMatchObject({ code: 'internal' })
     for (const name of ['x', '', '"; DROP SCHEMA public; --']) await expect(home.openSide(name, { storeId: 'x' })).rejects.toMatchObject({ code: 'internal' })
-    const foreign = newBackupId()
+    const foreign = newUlid()
     await rowsOf(`CREATE SCHEMA "${schema}_restore_${foreign}"`)
     await rowsOf(`CREATE TABLE "${schema}_restore_${foreign}".precious (id int)`)
     await expect(home.openSide(foreign, { storeId: 'x' })).rejects.toMatchObject({ code: 'store_unavailable' })
@@ -277,7 +277,7 @@ describe('PostgresHome', () => {
     const next = await sideOf(home)
     await home.swap(next, { storeId, previous: engine })
     for (const kept of [engine, next]) await expect(home.removeEngine(kept)).rejects.toMatchObject({ code: 'internal' })
-    await home.removeEngine(newBackupId())
+    await home.removeEngine(newUlid())
     expect(await home.engines()).toEqual({ live: next, previous: engine, leftovers: [] })
   })
 
@@ -306,7 +306,7 @@ describe('PostgresHome', () => {
     const schema = await schemaName()
     const { engine, storeId, content } = await madeStore(schema)
     const home = await homeIn(schema)
-    await expect(home.swap(newBackupId(), { storeId, previous: engine })).rejects.toMatchObject({ code: 'store_unavailable' })
+    await expect(home.swap(newUlid(), { storeId, previous: engine })).rejects.toMatchObject({ code: 'store_unavailable' })
     expect(await home.engines()).toEqual({ live: engine, previous: undefined, leftovers: [] })
     expect(await contentIn(schema)).toBe(content)
   })
@@ -333,10 +333,10 @@ describe('PostgresHome', () => {
 
   it('keeps a journal, one, whatever is in it', async () => {
     const home = await homeIn(await schemaName())
-    const [restoreId, to] = [newBackupId(), await sideOf(home)]
+    const [restoreId, to] = [newUlid(), await sideOf(home)]
     for (const journal of [
       { restoreId, backupId: undefined, from: undefined, to, startedAtMs: 1 },
-      { restoreId, backupId: newBackupId(), from: newBackupId(), to, startedAtMs: Date.now() },
+      { restoreId, backupId: newUlid(), from: newUlid(), to, startedAtMs: Date.now() },
     ]) {
       await home.writeJournal(journal)
       expect(await home.readJournal()).toEqual(journal)
@@ -353,7 +353,7 @@ describe('PostgresHome', () => {
       const home = await homeIn(schema)
       const leftover = await sideOf(home)
       await home.close()
-      const lookalikes = [`${schema}_restore_${newBackupId()}`, `${schema}_old_${newBackupId()}`, `${schema}_restore_x`]
+      const lookalikes = [`${schema}_restore_${newUlid()}`, `${schema}_old_${newUlid()}`, `${schema}_restore_x`]
       for (const name of lookalikes) await rowsOf(`CREATE SCHEMA "${name}" CREATE TABLE precious (id int)`)
       expect(await schemasLike(await sharedPool(), schema)).toContain(`${schema}_restore_${leftover}`)
       expect(await contentIn(schema)).toBe(content)
@@ -364,7 +364,7 @@ describe('PostgresHome', () => {
       const schema = await schemaName()
       await madeStore(schema)
       const home = await homeIn(schema)
-      const engine = newBackupId()
+      const engine = newUlid()
       const side = await home.openSide(engine, { storeId: 'x' })
       await storeIn(schema)
       expect((await home.engines()).leftovers).toEqual([engine])
@@ -534,7 +534,7 @@ describe('PostgresHome', () => {
       const changes = [
         () => second.drainWrites({ timeoutMs: 1000 }),
         () => second.drain({ timeoutMs: 1000 }),
-        () => second.openSide(newBackupId(), { storeId }),
+        () => second.openSide(newUlid(), { storeId }),
         () => second.swap(engine, { storeId, previous: undefined }),
         () => second.clearJournal(),
       ]

@@ -1,5 +1,5 @@
 /** The two small files of a home: which engine is live, and what a restore was about to do. Pure. */
-import { isBackupId } from '../../../util/backup-id.ts'
+import { isUlid } from '../../../util/ulid.ts'
 import type { RestoreJournal } from '../../../contracts/swappable.ts'
 
 /** Names within the directory of a home. */
@@ -28,7 +28,7 @@ export interface HomePointer {
 
 /** Whether a text can name an engine: a ULID, or the adopted one. */
 export function isEngineName(text: unknown): text is string {
-  return typeof text === 'string' && (text === ADOPTED_ENGINE || isBackupId(text))
+  return typeof text === 'string' && (text === ADOPTED_ENGINE || isUlid(text))
 }
 
 export function encodePointer({ storeId, engine, previous }: HomePointer): Uint8Array {
@@ -53,8 +53,8 @@ export function encodeJournal({ restoreId, backupId, from, to, startedAtMs }: Re
 /** Throws with the reason when the bytes break a rule. */
 export function parseJournal(bytes: Uint8Array): RestoreJournal {
   const { restoreId, backupId, from, to, startedAtMs } = parse(bytes, ['restoreId', 'backupId', 'from', 'to', 'startedAtMs'])
-  if (typeof restoreId !== 'string' || !isBackupId(restoreId)) throw new Error('"restoreId" is not a ULID')
-  if (backupId !== undefined && (typeof backupId !== 'string' || !isBackupId(backupId))) throw new Error('"backupId" is not a ULID')
+  if (typeof restoreId !== 'string' || !isUlid(restoreId)) throw new Error('"restoreId" is not a ULID')
+  if (backupId !== undefined && (typeof backupId !== 'string' || !isUlid(backupId))) throw new Error('"backupId" is not a ULID')
   if (from !== undefined && !isEngineName(from)) throw new Error('"from" is not the name of an engine')
   if (!isEngineName(to) || to === from) throw new Error('"to" is not the name of another engine')
   if (typeof startedAtMs !== 'number' || !Number.isSafeInteger(startedAtMs)) throw new Error('"startedAtMs" is not a time')

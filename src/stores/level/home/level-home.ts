@@ -1,6 +1,6 @@
 /** The directory of a LevelDB metadata store: a pointer to the live engine, the engines, a journal and a lock. */
 import { dirname, join, resolve } from 'node:path'
-import { newBackupId } from '../../../util/backup-id.ts'
+import { newUlid } from '../../../util/ulid.ts'
 import { InternalError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { type FileInfo, type Files, isSystemError, nodeFiles, removeIfThere, removeTree, replaceFile, syncTree } from '../../../util/files.ts'
 import { checkServes } from '../../../metadata/check-store.ts'
@@ -78,7 +78,7 @@ export class LevelHome implements EngineHome {
     this.#open = new OpenEngines(this.path, (engine) => this.#directoryOf(engine))
   }
 
-  /** Takes the home over: locks it, adopts it, recovers it, sweeps it. Called once, before anything else. */
+  /** Takes the home over: locks it, adopts it, recovers it, cleans it up. Called once, before anything else. */
   async begin({ adopt }: { readonly adopt: boolean }): Promise<void> {
     const found = await inStep(this.path, 'open', () => surveyHome(this.#files, this.path))
     if (found === 'absent') return
@@ -90,12 +90,12 @@ export class LevelHome implements EngineHome {
     await this.#makeOwn()
     if (found === 'plain') await this.#adopt()
     await recover(this)
-    await this.#sweep()
+    await this.#cleanUp()
   }
 
   /** Makes an empty store live in a home that has none. */
-  async createStore(storeId: string = newBackupId()): Promise<void> {
-    const engine = newBackupId()
+  async createStore(storeId: string = newUlid()): Promise<void> {
+    const engine = newUlid()
     const side = await this.openSide(engine, { storeId })
     try {
       await side.seal()
@@ -248,12 +248,12 @@ export class LevelHome implements EngineHome {
   }
 
   /** Removes what interrupted work left: it is in nobody's way, so that it stays is only worth a warning. */
-  async #sweep(): Promise<void> {
+  async #cleanUp(): Promise<void> {
     const { leftovers } = await this.engines()
     const unfinished = [POINTER_FILE, JOURNAL_FILE].map((name) => join(this.path, `${name}.tmp`))
     const removals = [
       ...leftovers.map((engine) => () => this.removeEngine(engine)),
-      ...unfinished.map((path) => () => inStep(this.path, 'sweep', () => removeIfThere(this.#files, path))),
+      ...unfinished.map((path) => () => inStep(this.path, 'clean up', () => removeIfThere(this.#files, path))),
     ]
     for (const remove of removals) {
       try {

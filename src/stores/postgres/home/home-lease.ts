@@ -36,7 +36,7 @@ export class HomeLease {
     return await running
   }
 
-  /** Keeps the right until `end`, and so nobody sweeps what is being made. */
+  /** Keeps the right until `end`, and so nothing removes what is being made. */
   keep(): void {
     this.#isKept = true
   }

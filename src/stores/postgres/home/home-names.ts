@@ -1,5 +1,5 @@
 /** The names of the schemas of a Postgres metadata store: the live one, those beside it, and the one that keeps the records of all. Pure. */
-import { isBackupId } from '../../../util/backup-id.ts'
+import { isUlid } from '../../../util/ulid.ts'
 import { InternalError, InvalidArgumentError } from '../../../errors/errors.ts'
 
 /** Where an engine is: in service, filled by a restore, or kept from before one. */
@@ -32,7 +32,7 @@ export function controlSchema(schema: string): string {
 
 /** The schema in which an engine of that place is. Throws `internal` when the engine's name is no ULID. */
 export function engineSchema(schema: string, engine: string, place: EnginePlace): string {
-  if (!isBackupId(engine)) throw new InternalError(`Cannot use ${JSON.stringify(engine)} as the name of an engine`)
+  if (!isUlid(engine)) throw new InternalError(`Cannot use ${JSON.stringify(engine)} as the name of an engine`)
   return place === 'live' ? schema : `${schema}_${place}_${engine}`
 }
 

@@ -1,5 +1,5 @@
 /** The schemas of a Postgres metadata store: the live engine, those beside it, and the records that say which is which. */
-import { newBackupId } from '../../../util/backup-id.ts'
+import { newUlid } from '../../../util/ulid.ts'
 import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
 import { InternalError, RestoreInProgressError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { checkServes } from '../../../metadata/check-store.ts'
@@ -72,7 +72,7 @@ export class PostgresHome implements EngineHome {
     this.#query = poolQuery(handle.pool, `Cannot read the records of the store in schema "${this.schema}"`, answerTimeoutMs)
   }
 
-  /** Takes the home over: adopts it, recovers it, sweeps it. Called once, before anything else. */
+  /** Takes the home over: adopts it, recovers it, cleans it up. Called once, before anything else. */
   async begin({ adopt }: { readonly adopt: boolean }): Promise<void> {
     const home = await this.#read()
     if (home === undefined) return await this.#beginWithout({ adopt })
@@ -83,18 +83,18 @@ export class PostgresHome implements EngineHome {
     try {
       await recover(this)
       // Its end was the end of the lease; what is left over is nobody's only while nobody else has it.
-      if (await this.#isOurs()) await this.#sweep()
+      if (await this.#isOurs()) await this.#cleanUp()
     } finally {
       await this.#lease.end()
     }
   }
 
   /** Makes an empty store live in a home that has none, unless another process does so at the same time. */
-  async createStore(storeId: string = newBackupId()): Promise<void> {
+  async createStore(storeId: string = newUlid()): Promise<void> {
     await this.#lease.run(async () => this.#lease.keep(), { waitMs: OPEN_WAIT_MS })
     try {
       if ((await this.engines()).live !== undefined) return
-      const engine = newBackupId()
+      const engine = newUlid()
       const side = await this.openSide(engine, { storeId })
       try {
         await side.seal()
@@ -262,7 +262,7 @@ export class PostgresHome implements EngineHome {
     const store = await this.#driver.open(this.schema, undefined)
     const { storeId } = store
     await store.close()
-    const engine = newBackupId()
+    const engine = newUlid()
     await session.transaction(async () => {
       await this.#records.create(queryOf(session))
       await this.#records.addEngine(queryOf(session), engine, 'live')
@@ -288,7 +288,7 @@ export class PostgresHome implements EngineHome {
   }
 
   /** Removes what interrupted work left: it is in nobody's way, so that it stays is only worth a warning. */
-  async #sweep(): Promise<void> {
+  async #cleanUp(): Promise<void> {
     const { leftovers } = await this.engines()
     for (const engine of leftovers) {
       try {

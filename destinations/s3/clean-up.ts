@@ -1,5 +1,5 @@
 /** What interrupted uploads and deletes left, and how it goes. */
-import { BACKUP_OBJECTS, type SweepOptions, type SweepReport } from '../../src/contracts/destination.ts'
+import { BACKUP_OBJECTS, type CleanUpOptions, type CleanUpReport } from '../../src/contracts/destination.ts'
 import { s3StatusOf } from './errors.ts'
 import { lastPartAtMs, listEntries, listPendingUploads, type S3Entry, type S3PendingUpload } from './listing.ts'
 import { lookAt, remove } from './objects.ts'
@@ -23,7 +23,7 @@ const OWN_NAMES: readonly string[] = BACKUP_OBJECTS
  * Removes what was not written to within the grace time: the objects of IDs without a manifest, and pending uploads of any ID. Reports the
  * IDs. The parts of an upload count as writes: one that takes longer than the grace time lives. An ID that holds anything else is left as it is.
  */
-export async function sweepLeftovers(session: S3Session, options: SweepOptions = {}): Promise<SweepReport> {
+export async function removeLeftovers(session: S3Session, options: CleanUpOptions = {}): Promise<CleanUpReport> {
   const { graceMs = DAY_MS, nowMs = Date.now(), signal } = options
   if (!(graceMs >= 0)) throw new RangeError('graceMs must be 0 or greater')
   if (!Number.isFinite(nowMs)) throw new RangeError('nowMs must be a time in milliseconds')

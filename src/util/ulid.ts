@@ -1,0 +1,23 @@
+/** ULIDs: the IDs of backups, jobs, leases, sweeps, engines and stores. They sort by the time at which they were made. */
+import { monotonicFactory } from 'ulid'
+import { InvalidArgumentError } from '../errors/errors.ts'
+
+const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/
+
+const next = monotonicFactory()
+
+/** Makes an ID that is greater than every one this process made before, also when the clock steps back. */
+export function newUlid(nowMs: number = Date.now()): string {
+  return next(nowMs)
+}
+
+/** Whether a text is a ULID: 26 characters of Crockford's base 32 in capitals, at most 128 bits. */
+export function isUlid(text: string): boolean {
+  return ULID.test(text)
+}
+
+/** Returns the backup ID, which may become part of a path or a key now. Throws `invalid_argument` when it is not a ULID. */
+export function checkBackupId(text: string): string {
+  if (!isUlid(text)) throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text.slice(0, 64))} as a backup ID: it is not a ULID`)
+  return text
+}
