@@ -31,7 +31,7 @@ beforeAll(() => {
     symlinkSync(join(ROOT, 'node_modules', name), join(user, 'node_modules', name))
   }
   files = readdirSync(installed, { recursive: true, encoding: 'utf8' })
-})
+}, 600_000)
 
 afterAll(() => rmSync(user, { recursive: true, force: true }))
 
