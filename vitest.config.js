@@ -22,8 +22,12 @@ export default defineConfig({
   plugins: [testTheBuild],
   test: {
     include: ['test/**/*.test.ts'],
-    testTimeout: 120_000,
-    hookTimeout: 60_000,
+    globalSetup: ['test/support/run/global-setup.ts'],
+    setupFiles: ['test/support/run/end-with-runner.ts'],
+    // A test that hangs ends some day; on a machine that is slow none ends too early.
+    testTimeout: 600_000,
+    hookTimeout: 300_000,
+    expect: { poll: { timeout: 60_000 } },
     pool: 'forks',
     // Many tests wait, for disks, networks and other processes.
     maxWorkers: 3,

@@ -12,6 +12,7 @@ import {
   restoreBytes,
   snapshotOf,
 } from './backupable-fixture.ts'
+import { randomFrom } from './random.ts'
 
 export type { BackupableConformanceOptions, BackupableFixture }
 
@@ -151,15 +152,4 @@ function concurrencyTests(test: RegisterTest): void {
     })
     ok(summary.bytes > 0)
   })
-}
-
-/** Deterministic random numbers in [0, 1) (mulberry32); the suite is published, the project's test support is not. */
-function randomFrom(start: number): () => number {
-  let state = start >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }

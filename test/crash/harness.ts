@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import type { Files } from '../../src/util/files.ts'
 import { CrashFiles, type CrashOptions, type CrashState, materialise } from '../support/crash-files.ts'
+import { sample } from '../support/seed.ts'
 import { type Call, type Fault, canHit, faultyFiles, interceptFiles, quickFiles, READ_ONLY_CALLS, type Step } from '../support/faulty-files.ts'
 
 /** Tells the harness that a promise was made from here on, such as `published`. */
@@ -91,17 +92,18 @@ const KILL_MOMENTS = ['before', 'during', 'after'] as const
 const CHILD = resolve('dist/test/crash/child.js')
 const PROCESSES = 2
 
-/** Kills a child process at each step in turn. `module` is the built module that exports the scenario in `SCENARIOS`. */
+/** Kills a child process at each step in turn, or at a sample of them. `module` is the built module that exports the scenario in `SCENARIOS`. */
 export async function runKills(scenario: Scenario, module: string): Promise<KillReport> {
   const steps = await inDirectory(async (directory) => {
     await scenario.prepare(directory)
     const { stdout } = await runChild([resolve(module), scenario.name, directory, '-1', 'before'])
     return JSON.parse(stdout) as { readonly call: Call }[]
   })
-  const jobs = steps.flatMap(({ call }, at) => {
+  const all = steps.flatMap(({ call }, at) => {
     const applies = { before: at === 0, during: call === 'write', after: !READ_ONLY_CALLS.includes(call) }
     return KILL_MOMENTS.filter((moment) => applies[moment]).map((moment) => ({ at, moment }))
   })
+  const jobs = sample(all)
   const queue = jobs.values()
   const work = async (): Promise<void> => {
     for (const { at, moment } of queue) {

@@ -19,7 +19,8 @@ import { tempDir } from '../support/temp-dir.ts'
 const ACTOR = new URL('./actor.js', import.meta.url.replace('/test/', '/dist/test/'))
 const BACKUP_ID = '01HZZZZZZZ0000000000000002'
 const LONG_AGO = { graceMs: 0, nowMs: Date.now() + 10 ** 9 }
-const RECOVERY_LIMIT_MS = 5000
+/** Recovery takes seconds at most; the rest is for a machine that is busy with other things. */
+const RECOVERY_LIMIT_MS = 30_000
 
 function start(...args: string[]): Child {
   const child = startChild(ACTOR, args)
@@ -93,7 +94,7 @@ describe.skipIf(process.platform !== 'linux')('a store whose process is frozen',
 
 describe('a restore whose process dies under a writer that never ends', () => {
   // Killed at each write in between it is elsewhere; these steps wait for the writer.
-  test.each(['drain-writes', 'drain', 'check-live', 'resume'])('as its step %s begins leaves the old store or the new one, whole and in service within 5 s, and nothing else', async (step) => {
+  test.each(['drain-writes', 'drain', 'check-live', 'resume'])('as its step %s begins leaves the old store or the new one, whole and soon in service, and nothing else', async (step) => {
     const { path, backups, backupId, backedUp, now } = await closedStore()
     const child = start('restore', path, backups, backupId, step)
     expect(await child.ended).toBe('SIGKILL')

@@ -2,12 +2,12 @@ import { ok } from 'node:assert/strict'
 import { afterAll, describe, test } from 'vitest'
 import { isHoldfastError } from '../../src/errors/errors.ts'
 import { FAULTS } from '../support/faulty-files.ts'
-import { runs, seed } from '../support/seed.ts'
+import { everyNth, seed } from '../support/seed.ts'
 import { runFaults } from './harness.ts'
 import { SCENARIOS, removeTemplates } from './restore-scenarios.ts'
 
-/** Each fault is tried at one step in so many, another one for each fault: every step is failed, and with HOLDFAST_RUNS=7 by every fault. */
-const STRIDE = Math.max(1, Math.round(7 / runs(1)))
+/** Each fault is tried at one step in so many, another one for each fault: in full every step is failed, and with HOLDFAST_RUNS=7 by every fault. */
+const STRIDE = everyNth(7)
 
 let [points, injected] = [0, 0]
 afterAll(() => {

@@ -14,6 +14,6 @@ describe.each(SCENARIOS)('$name', (scenario) => {
     const report = await runKills(scenario, 'dist/test/crash/restore-scenarios.js')
     points += report.points
     kills += report.kills
-    ok(report.kills > 5)
+    ok(report.points > 5 && report.kills > 0)
   })
 })

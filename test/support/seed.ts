@@ -1,22 +1,28 @@
-/** The seed and the size of random tests: HOLDFAST_SEED replays a run, HOLDFAST_RUNS multiplies the number of cases. */
+/**
+ * The seed and the size of random tests. HOLDFAST_SEED replays a run. HOLDFAST_RUNS is the share of the cases that is tried: a fifth by default,
+ * 1 in `npm run test:full`, more to search longer.
+ */
+import { randomFrom } from '../conformance/random.ts'
 
-const given = process.env['HOLDFAST_SEED']
+export { randomFrom }
 
-/** One seed for the whole run; printed with every failure by fast-check. */
-export const seed: number = given === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(given)
+/** One seed for the whole run, which prints it as it starts. */
+export const seed: number = Number(process.env['HOLDFAST_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 
-/** How many cases to try where `count` is the quick default. */
+const share = Number(process.env['HOLDFAST_RUNS'] ?? 0.2)
+
+/** How many cases to try where `count` are tried in full. */
 export function runs(count: number): number {
-  return Math.max(1, Math.round(count * Number(process.env['HOLDFAST_RUNS'] ?? 1)))
+  return Math.max(1, Math.round(count * share))
 }
 
-/** Deterministic random numbers in [0, 1) (mulberry32). */
-export function randomFrom(start: number): () => number {
-  let state = start >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
+/** One case in how many to try where one in `count` is tried in full. */
+export function everyNth(count: number): number {
+  return Math.max(1, Math.round(count / share))
+}
+
+/** The cases to try of a list that is tried whole in full: evenly spread, others with each seed, at least one. */
+export function sample<T>(cases: readonly T[]): readonly T[] {
+  const every = Math.min(cases.length, everyNth(1))
+  return cases.filter((_, at) => at % every === seed % every)
 }

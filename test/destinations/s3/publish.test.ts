@@ -306,7 +306,7 @@ describe('scenario 19: slow and stalling servers', () => {
     await upload.write('payload', PAYLOAD)
     const startMs = performance.now()
     await rejects(upload.publish(MANIFEST), { code: 'destination_unreachable', retryable: true })
-    ok(performance.now() - startMs < 3000)
+    ok(performance.now() - startMs < 30_000)
     await upload.abort()
     checkEmpty(own)
   })
@@ -319,7 +319,7 @@ describe('scenario 19: slow and stalling servers', () => {
     await upload.write('payload', bytesOf(100))
     const startMs = performance.now()
     await rejects(upload.publish(MANIFEST), { code: 'destination_unreachable' })
-    ok(performance.now() - startMs < 3000)
+    ok(performance.now() - startMs < 30_000)
     await upload.abort()
   })
 

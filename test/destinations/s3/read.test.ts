@@ -70,15 +70,15 @@ describe('s3Destination() open()', () => {
     await proxy.restart({ plan: failing(Number.POSITIVE_INFINITY, () => ({ kind: 'slow', bytesPerSecond: 1 })) })
     const startMs = performance.now()
     await rejects(read(open({ requestTimeoutMs: 150, attempts: 3 }), backupId), { code: 'destination_unreachable' })
-    ok(performance.now() - startMs < 5000)
+    ok(performance.now() - startMs < 50_000)
   })
 
   test('a reader that takes its time does not count as a stall', async () => {
     const { own, open } = await proxied()
     const backupId = await publish(own.open(), PAYLOAD)
     let bytes = 0
-    for await (const chunk of open({ requestTimeoutMs: 400, attempts: 1 }).open(backupId, 'payload')) {
-      if (bytes === 0) await new Promise((resolve) => void setTimeout(resolve, 1000))
+    for await (const chunk of open({ requestTimeoutMs: 1500, attempts: 1 }).open(backupId, 'payload')) {
+      if (bytes === 0) await new Promise((resolve) => void setTimeout(resolve, 2000))
       bytes += chunk.byteLength
     }
     equal(bytes, PAYLOAD.byteLength)

@@ -171,7 +171,7 @@ async function watched(worker: boolean, through: PoolConfig = {}, connections = 
     async noneLeft() {
       const find = async (): Promise<string[]> =>
         (await shared.query<{ state: string }>('SELECT state FROM pg_stat_activity WHERE application_name = $1 AND xact_start IS NOT NULL', [name])).rows.map(({ state }) => state)
-      await expect.poll(find, { timeout: 5000 }).toEqual([])
+      await expect.poll(find).toEqual([])
     },
   }
 }

@@ -1,4 +1,4 @@
-/** Restores, rollbacks and recoveries that are cut off at their statements, by SIGKILL and by the end of a connection. HOLDFAST_TEST_EVERY_STATEMENT=1 leaves none out. */
+/** Restores, rollbacks and recoveries that are cut off at their statements, by SIGKILL and by the end of a connection. HOLDFAST_RUNS=80 leaves none out. */
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -13,7 +13,7 @@ import type { RestoreStep } from '../../../src/restore/steps.ts'
 import { openPostgresHome, openPostgresStore } from '../../../src/stores/postgres/index.ts'
 import { publish, takeBackup } from '../../restore/publish.ts'
 import { dump, fillStore } from '../../restore/trees.ts'
-import { seed } from '../../support/seed.ts'
+import { everyNth, seed } from '../../support/seed.ts'
 import { cuttablePool } from './cuttable-pool.ts'
 import { databaseUrl, dropDatabase, inDatabase, makeDatabase } from './databases.ts'
 import { SCHEMA, STORE_ID, WORKS } from './restore-scenarios.ts'
@@ -27,19 +27,18 @@ const AT_ONCE = 2
 /** One check in so many goes on with a whole restore. */
 const RESTORE_EVERY = 10
 
-/** Whether every statement is tried; otherwise those near a swap are, and of the others a sample that the seed moves along. */
-const EVERY_STATEMENT = process.env['HOLDFAST_TEST_EVERY_STATEMENT'] !== undefined
 const SWAP = /ALTER SCHEMA .* RENAME/s
 /** Statements before and after the renames of a swap that are near to it: the journal, the locks, the records, the live check. */
 const NEAR = 6
+const NEAR_EVERY = everyNth(1)
 /** Of a work of so few statements, as recoveries are, more is tried. */
 const FEW = 50
-const FEW_EVERY = 5
+const FEW_EVERY = everyNth(5)
 /** What changes nothing. A process that dies in it or before it leaves the same. */
 const READS = /^\s*(?:BEGIN|SET|ROLLBACK|(?:SELECT|WITH|TABLE)(?!.*(?:advisory|setval)))/s
 /** One in so many is tried, of reads near a swap, and elsewhere. */
-const READS_EVERY = 24
-const SAMPLE_EVERY = 80
+const READS_EVERY = everyNth(24)
+const SAMPLE_EVERY = everyNth(80)
 
 interface Made {
   /** Has a live engine that differs from the backup, and a previous one that holds what was backed up. */
@@ -134,13 +133,12 @@ describe.each(SCENARIOS)('$name', (scenario) => {
   })
 })
 
-/** The statements at which a work is cut off. */
+/** The statements at which a work is cut off: in full all near a swap that change something, and of the others a sample that the seed moves along. */
 function triedOf(statements: readonly string[]): readonly number[] {
   const swaps = statements.flatMap((text, at) => (SWAP.test(text) ? [at] : []))
   const everyAt = (at: number): number => {
-    if (EVERY_STATEMENT) return 1
     if (READS.test(statements[at] ?? '')) return READS_EVERY
-    if (swaps.some((swap) => Math.abs(swap - at) <= NEAR)) return 1
+    if (swaps.some((swap) => Math.abs(swap - at) <= NEAR)) return NEAR_EVERY
     return statements.length > FEW ? SAMPLE_EVERY : FEW_EVERY
   }
   return [...statements.keys()].filter((at) => at === 0 || (at + seed) % everyAt(at) === 0)

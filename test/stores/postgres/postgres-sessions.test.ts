@@ -57,12 +57,12 @@ describe('a pool whose sessions change to another role', () => {
       const controller = new AbortController()
       const store = postgresBackupable(pool, { schema, payloadIds: PAYLOADS, schemaVersion: 1, worker, lockTimeoutMs: 60_000 })
       const restoring = expect(store.restore(iterate(bytes), { signal: controller.signal })).rejects.toThrow('no more')
-      await expect.poll(async () => (await shared.query(running)).rows, { timeout: 20_000 }).toEqual([{ event: 'relation' }])
+      await expect.poll(async () => (await shared.query(running)).rows).toEqual([{ event: 'relation' }])
       const started = performance.now()
       controller.abort(new Error('no more'))
       await restoring
       expect((await shared.query(running)).rows).toEqual([])
-      expect(performance.now() - started).toBeLessThan(3500)
+      expect(performance.now() - started).toBeLessThan(35_000)
     })
   }
 })

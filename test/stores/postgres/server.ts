@@ -1,7 +1,7 @@
 /** A Postgres server to test with: the one that HOLDFAST_TEST_POSTGRES_URL names, else one of this test file's own. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type PoolConfig, Pool } from 'pg'
 import { afterAll } from 'vitest'
@@ -29,7 +29,10 @@ export async function testPool(options: PoolConfig = {}): Promise<Pool> {
 }
 
 async function startServer(): Promise<string> {
-  const keeper = spawn(process.execPath, [KEEPER], { stdio: ['pipe', 'pipe', 'inherit'] })
+  // Without the mark of the run, whose keeper kills what has it: this process stops its server first.
+  const { HOLDFAST_TEST_RUN: run, ...env } = process.env
+  if (run !== undefined) env['HOLDFAST_TEST_POSTGRES_TEMPLATE'] = join(run, 'postgres-template')
+  const keeper = spawn(process.execPath, [KEEPER], { stdio: ['pipe', 'pipe', 'inherit'], env })
   const exited = once(keeper, 'exit')
   closings.push(async () => {
     keeper.stdin.end()

@@ -183,9 +183,11 @@ function program(
  */
 function launch(command: readonly string[], { env, directory }: { readonly env: Readonly<Record<string, string>>, readonly directory: string }): () => Promise<void> {
   const script = 'directory=$1; shift; "$@" >"$directory/log" 2>&1 & server=$!; cat >/dev/null; kill -9 $server; wait; rm -rf "$directory"'
+  // Without the mark of the run, whose keeper kills what has it: the shell ends its server first.
+  const { HOLDFAST_TEST_RUN: _, ...outer } = process.env
   const child = spawn('sh', ['-c', script, 'sh', directory, ...command], {
     stdio: ['pipe', 'ignore', 'ignore'],
-    env: { ...process.env, ...env },
+    env: { ...outer, ...env },
     cwd: directory,
     // Not of this process's group: Ctrl-C at a terminal must not end the shell before it has cleaned up.
     detached: true,
