@@ -13,7 +13,8 @@ import {
 } from '@aws-sdk/client-s3'
 import { newUlid } from '../../src/util/ulid.ts'
 import type { DestinationWarning } from '../../src/contracts/destination.ts'
-import { CombinedError, DestinationConfigInvalidError, DestinationUnreachableError, isHoldfastError } from '../../src/errors/errors.ts'
+import { afterwards } from '../../src/errors/clean-up.ts'
+import { DestinationConfigInvalidError, DestinationUnreachableError, isHoldfastError } from '../../src/errors/errors.ts'
 import { s3CodeOf, s3StatusOf } from './errors.ts'
 import { checksumOf, lookAt, readSmall, remove } from './objects.ts'
 import type { S3Session } from './session.ts'
@@ -71,12 +72,8 @@ async function probeAll(session: S3Session, key: string, signal: AbortSignal | u
     if (session.conditions !== 'honoured') warnings.push(CONDITIONS_IGNORED)
     if (await takesWrongChecksum(session, key, signal)) warnings.push(CHECKSUMS_IGNORED)
   }
-  const [probed] = await Promise.allSettled([probing()])
-  const [removed] = await Promise.allSettled([remove(session, key)])
-  if (probed.status === 'fulfilled' && removed.status === 'fulfilled') return warnings
-  const errors = [probed, removed].flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []))
-  if (errors.length === 1) throw errors[0]
-  throw new CombinedError(`${(errors[0] as Error).message}; a probe could not be removed: "${key}"`, errors as [unknown, ...unknown[]])
+  await afterwards(probing, () => remove(session, key), { left: `the probe "${key}" could not be removed` })
+  return warnings
 }
 
 const CONDITIONS_IGNORED: DestinationWarning = {

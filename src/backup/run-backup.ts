@@ -3,10 +3,11 @@ import { isBackupable, type Backupable } from '../contracts/backupable.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import { JobLog } from '../catalog/job-log.ts'
 import type { Destination } from '../contracts/destination.ts'
+import { toError } from '../errors/error-message.ts'
 import { BackupAbortedError, BackupAlreadyRunningError, BackupUnsupportedError, ChecksumMismatchError, isHoldfastError } from '../errors/errors.ts'
 import { checkPayloadsExist } from '../payload-stores/check-payloads.ts'
 import type { Holds } from '../gc/holds/holds.ts'
-import { type HeldLease, Leases, releasedAfter, warnOfLease } from '../gc/leases/leases.ts'
+import { type HeldLease, Leases, releaseAfter, warnOfLease } from '../gc/leases/leases.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 import type { PayloadStore } from '../contracts/payload-store.ts'
 import type { Manifest } from '../contracts/manifest.ts'
@@ -197,14 +198,14 @@ class BackupRun {
     try {
       await this.#lease?.release('handed-over')
     } catch (error) {
-      this.#warnings.push(error instanceof Error ? error : new Error(String(error)))
+      this.#warnings.push(toError(error))
     }
   }
 
   /** Gives the lease up after a failure, and returns what to throw. */
   async #unheld(error: unknown): Promise<unknown> {
     // What was published holds its payloads itself.
-    if (this.#isListed !== 'open') return await releasedAfter(error, this.#lease)
+    if (this.#isListed !== 'open') return await releaseAfter(error, this.#lease)
     // What was sent to publish it may still arrive, though it was given up.
     this.#lease?.abandon()
     return error
@@ -227,7 +228,7 @@ class BackupRun {
     } catch (error) {
       signal?.throwIfAborted()
       if (isHoldfastError(error) && error.code === 'destination_not_found') return
-      this.#warnings.push(error instanceof Error ? error : new Error(String(error)))
+      this.#warnings.push(toError(error))
     }
   }
 

@@ -1,8 +1,7 @@
 /** A snapshot of a store on its way to a destination: payload, payload IDs, manifest, published. */
 import type { Backupable, SnapshotSummary } from '../contracts/backupable.ts'
 import type { BackupUpload, Destination } from '../contracts/destination.ts'
-import { messageOf } from '../errors/error-message.ts'
-import { CombinedError } from '../errors/errors.ts'
+import { undoOnError } from '../errors/clean-up.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 import { MANIFEST_VERSION, type Manifest } from '../contracts/manifest.ts'
 import { encodeManifest } from '../format/manifest.ts'
@@ -33,17 +32,7 @@ export interface UploadedBackup {
 export async function uploadBackup(options: UploadBackupOptions): Promise<UploadedBackup> {
   const { destination, backupId, signal } = options
   const upload = await destination.put(backupId, { signal })
-  try {
-    return await fillAndPublish(upload, options)
-  } catch (error) {
-    try {
-      await upload.abort()
-    } catch (aborting) {
-      const text = `${messageOf(error)}; what was uploaded of ${backupId} could not be removed, which a later backup does: ${messageOf(aborting)}`
-      throw new CombinedError(text, [error, aborting])
-    }
-    throw error
-  }
+  return await undoOnError(() => fillAndPublish(upload, options), () => upload.abort(), `what was uploaded of ${backupId} could not be removed, which a later backup does`)
 }
 
 async function fillAndPublish(upload: BackupUpload, options: UploadBackupOptions): Promise<UploadedBackup> {

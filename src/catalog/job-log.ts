@@ -1,7 +1,8 @@
 /** What a job says to the catalog: that it began, how far it is, how it ended. */
 import { newUlid } from '../util/ulid.ts'
+import { failureAfter } from '../errors/clean-up.ts'
 import { messageOf } from '../errors/error-message.ts'
-import { type HoldfastError, CombinedError, InternalError, isHoldfastError } from '../errors/errors.ts'
+import { type HoldfastError, InternalError, isHoldfastError } from '../errors/errors.ts'
 import type { Catalog, CatalogEvent, JobEnded, JobError, JobProgress, JobProgressed, JobStarted } from '../contracts/catalog.ts'
 import { markUnderWay, thisProcess } from '../util/job-owner.ts'
 
@@ -73,15 +74,10 @@ export class JobLog {
 
   /** Records how the job ended otherwise, and returns what to throw: the error, or, when it could not be recorded, both. */
   async end(state: Exclude<JobEnded['state'], 'succeeded'>, error: unknown): Promise<unknown> {
-    try {
-      await this.#catalog?.append({ type: 'job-ended', at: this.now(), jobId: this.jobId, state, error: jobErrorOf(error) })
-      return error
-    } catch (recording) {
-      const text = `${messageOf(error)}; the end of the job could not be recorded, which the next opening of the catalog does: ${messageOf(recording)}`
-      return new CombinedError(text, [error, recording])
-    } finally {
-      this.#release()
-    }
+    const ended = { type: 'job-ended', at: this.now(), jobId: this.jobId, state, error: jobErrorOf(error) } as const
+    const thrown = await failureAfter(error, () => this.#catalog?.append(ended), 'the end of the job could not be recorded, which the next opening of the catalog does')
+    this.#release()
+    return thrown
   }
 }
 

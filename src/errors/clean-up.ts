@@ -1,20 +1,51 @@
-/** Cleaning up without losing an error. */
-import { messageOf } from './error-message.ts'
+/** Cleaning up after work without losing an error: what the work failed with comes first, what cleaning up failed with is told with it. */
+import { messageOf, toError } from './error-message.ts'
 import { CombinedError } from './errors.ts'
 
-/** Cleans up after an error and throws it, together with what goes wrong then. */
-export async function andAlso(error: unknown, cleanUp: () => Promise<void>): Promise<never> {
+const CLEANING_FAILED = 'and cleaning up after it failed'
+
+/**
+ * Cleans up after a failure and resolves with what to throw: the failure itself, or, where cleaning up failed too, both in one error. `left` says in its
+ * message what is left now, such as "the trial store could not be removed".
+ */
+export async function failureAfter(error: unknown, undo: () => Promise<unknown> | undefined, left: string = CLEANING_FAILED): Promise<unknown> {
   try {
-    await cleanUp()
-  } catch (cleaning) {
-    throw new CombinedError(`${messageOf(error)}; and cleaning up after it failed: ${messageOf(cleaning)}`, [error, cleaning])
+    await undo()
+    return error
+  } catch (undoing) {
+    return new CombinedError(`${messageOf(error)}; ${left}: ${messageOf(undoing)}`, [error, undoing])
   }
-  throw error
 }
 
-/** Calls `use` with a resource, and closes it whatever happens. Rejects with both errors when both fail. */
-export async function closing<Resource extends { close(): Promise<void> }, T>(resource: Resource, use: (resource: Resource) => Promise<T>): Promise<T> {
-  const result = await use(resource).catch((error: unknown) => andAlso(error, () => resource.close()))
-  await resource.close()
+/** Does work, and undoes it when it fails. Rejects as `failureAfter` says. */
+export async function undoOnError<T>(work: () => Promise<T>, undo: () => Promise<unknown> | undefined, left?: string): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    throw await failureAfter(error, undo, left)
+  }
+}
+
+export interface AfterwardsOptions {
+  /** What is left when `always` fails. */
+  readonly left?: string | undefined
+  /** Takes what `always` fails with after the work succeeded. @default it rejects with that */
+  readonly warnings?: Error[] | undefined
+}
+
+/** Does work, then `always`, whatever came of the work. Rejects as `failureAfter` says. */
+export async function afterwards<T>(work: () => Promise<T>, always: () => Promise<unknown> | undefined, { left, warnings }: AfterwardsOptions = {}): Promise<T> {
+  const result = await undoOnError(work, always, left)
+  try {
+    await always()
+  } catch (error) {
+    if (warnings === undefined) throw error
+    warnings.push(left === undefined ? toError(error) : new Error(`${left.charAt(0).toUpperCase()}${left.slice(1)}: ${messageOf(error)}`, { cause: error }))
+  }
   return result
+}
+
+/** Calls `use` with a resource, and closes it afterwards. */
+export async function closing<Resource extends { close(): Promise<void> }, T>(resource: Resource, use: (resource: Resource) => Promise<T>): Promise<T> {
+  return await afterwards(() => use(resource), () => resource.close())
 }

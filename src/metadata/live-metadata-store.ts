@@ -1,5 +1,6 @@
 /** The handle a server keeps: a metadata store whose engine may be replaced under it. */
 import type { BackupOptions, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../contracts/backupable.ts'
+import { failureAfter } from '../errors/clean-up.ts'
 import { messageOf } from '../errors/error-message.ts'
 import { StoreUnavailableError, isHoldfastError } from '../errors/errors.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
@@ -163,8 +164,7 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     try {
       return new HeldView(await store.view(), release)
     } catch (error) {
-      await release()
-      throw error
+      throw await failureAfter(error, () => release())
     }
   }
 

@@ -1,7 +1,7 @@
 /** Restoring a backup into a store that is thrown away, to prove that it gives back what was backed up. */
 import type { Backupable, SnapshotSummary } from '../contracts/backupable.ts'
-import { messageOf } from '../errors/error-message.ts'
-import { ChecksumMismatchError, CombinedError, InternalError } from '../errors/errors.ts'
+import { afterwards } from '../errors/clean-up.ts'
+import { ChecksumMismatchError, InternalError } from '../errors/errors.ts'
 import { fillFromBackup } from './restore-content.ts'
 import type { Manifest } from '../contracts/manifest.ts'
 import { openSnapshot } from '../format/snapshot-reader.ts'
@@ -27,17 +27,7 @@ const NOTHING = { bytes: 0, records: 0 }
 /** Restores, backs up what was restored, and compares the two; removes the trial store in any case. Rejects with `checksum_mismatch` and `restore_corrupt`. */
 export async function tryRestore(backup: StoredBackup, options: TrialOptions): Promise<void> {
   const store = await options.openTrial(backup.manifest)
-  try {
-    await restoreAndCompare(store, backup, options)
-  } catch (error) {
-    try {
-      await store.discard()
-    } catch (discarding) {
-      throw new CombinedError(`${messageOf(error)}; the trial store could not be removed: ${messageOf(discarding)}`, [error, discarding])
-    }
-    throw error
-  }
-  await store.discard()
+  await afterwards(() => restoreAndCompare(store, backup, options), () => store.discard(), { left: 'the trial store could not be removed' })
 }
 
 async function restoreAndCompare(store: TrialStore, backup: StoredBackup, { content, signal, onProgress }: TrialOptions): Promise<void> {

@@ -4,8 +4,8 @@ import type { Catalog, VerificationLevel } from '../contracts/catalog.ts'
 import { VERIFICATION_LEVELS } from '../contracts/catalog.ts'
 import { jobErrorOf } from '../catalog/job-log.ts'
 import type { Destination } from '../contracts/destination.ts'
-import { messageOf } from '../errors/error-message.ts'
-import { CombinedError, type ErrorCode, isHoldfastError } from '../errors/errors.ts'
+import { failureAfter } from '../errors/clean-up.ts'
+import { type ErrorCode, isHoldfastError } from '../errors/errors.ts'
 import { checkPayloadsExist } from '../payload-stores/check-payloads.ts'
 import { decodePayloadIdBatches } from '../payload-ids/payload-id-set.ts'
 import type { PayloadStore } from '../contracts/payload-store.ts'
@@ -158,14 +158,11 @@ async function recordDamage(
 ): Promise<unknown> {
   if (catalog === undefined) return error
   const place = { backupId, destination: destination.url, at: new Date(clock()).toISOString() }
-  try {
+  const write = async (): Promise<void> => {
     const known = await catalog.backup(backupId, destination.url)
-    if (known === undefined && manifest === undefined) return error
+    if (known === undefined && manifest === undefined) return
     if (known === undefined && manifest !== undefined) await catalog.append({ type: 'backup-recorded', ...place, manifest, how: 'rebuild' })
     await catalog.append({ type: 'backup-verified', ...place, level, error: jobErrorOf(error) })
-    return error
-  } catch (recording) {
-    const text = `${messageOf(error)}; that could not be recorded: ${messageOf(recording)}`
-    return new CombinedError(text, [error, recording])
   }
+  return await failureAfter(error, write, 'that could not be recorded')
 }

@@ -2,8 +2,8 @@
 import { checkBackupId, newUlid } from '../util/ulid.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
-import { messageOf } from '../errors/error-message.ts'
-import { CombinedError } from '../errors/errors.ts'
+import { toError } from '../errors/error-message.ts'
+import { failureAfter, undoOnError } from '../errors/clean-up.ts'
 import type { Holds } from '../gc/holds/holds.ts'
 import type { SideEngine, Swappable } from '../contracts/swappable.ts'
 import { drainTimeoutOf } from './drain-timeout.ts'
@@ -120,14 +120,11 @@ async function replaceEngine(options: RestoreBackupOptions, plan: RestorePlan, a
   const { restoreId, startedAtMs, drainTimeoutMs, steps } = attempt
   const { live: from, previous } = plan.engines
   const side = await steps.run('side-engine', () => target.openSide(restoreId, { storeId: plan.storeId }))
-  try {
-    await fill(side, options, plan, steps)
-  } catch (error) {
-    throw await discarded(side, error)
-  }
+  const left = `the live store is as it was, and the next start removes the side engine "${side.engine}", which could not be done now`
+  await undoOnError(() => fill(side, options, plan, steps), () => side.discard(), left)
   const journal = { restoreId, backupId, from, to: restoreId, startedAtMs }
   const outcome = await swapIn(target, { journal, storeId: plan.storeId, previous, drainTimeoutMs }, steps)
-  if (!outcome.swapped) throw outcome.kept ? outcome.error : await discarded(side, outcome.error)
+  if (!outcome.swapped) throw outcome.kept ? outcome.error : await failureAfter(outcome.error, () => side.discard(), left)
   return [...outcome.warnings, ...(await removeOld(target, previous))]
 }
 
@@ -143,17 +140,6 @@ async function fill(side: SideEngine, { destination, signal }: RestoreBackupOpti
   signal?.throwIfAborted()
 }
 
-/** Removes the side engine after a failure, and returns the failure. */
-async function discarded(side: SideEngine, error: unknown): Promise<unknown> {
-  try {
-    await side.discard()
-    return error
-  } catch (discarding) {
-    const text = `${messageOf(error)}; the live store is as it was, and the next start removes the side engine "${side.engine}", which could not be done now: ${messageOf(discarding)}`
-    return new CombinedError(text, [error, discarding])
-  }
-}
-
 /** Removes the engine that was kept until now; that it stays does no harm, for the next start removes it. */
 async function removeOld(target: Swappable, engine: string | undefined): Promise<readonly Error[]> {
   if (engine === undefined) return []
@@ -161,7 +147,7 @@ async function removeOld(target: Swappable, engine: string | undefined): Promise
     await target.removeEngine(engine)
     return []
   } catch (error) {
-    return [error as Error]
+    return [toError(error)]
   }
 }
 

@@ -1,5 +1,6 @@
 /** The full stop of a restore or rollback: journal, swap, check, and all of it undone when a step fails. */
-import { messageOf } from '../errors/error-message.ts'
+import { failureAfter } from '../errors/clean-up.ts'
+import { messageOf, toError } from '../errors/error-message.ts'
 import { CombinedError } from '../errors/errors.ts'
 import type { RestoreJournal, Swappable } from '../contracts/swappable.ts'
 import type { StepRunner } from './steps.ts'
@@ -46,7 +47,7 @@ export async function swapIn(target: Swappable, swap: SwapIn, steps: StepRunner)
     return { swapped: true, warnings: [] }
   } catch (error) {
     // The new engine is live, durable and checked; the next start finds that out from the journal and clears it.
-    return { swapped: true, warnings: [error as Error] }
+    return { swapped: true, warnings: [toError(error)] }
   }
 }
 
@@ -58,32 +59,19 @@ export async function swapBack(target: Swappable, { from, storeId, previous }: {
 
 /** The journal may or may not be there; the pointer is as it was. */
 async function afterJournal(target: Swappable, error: unknown): Promise<SwapOutcome> {
-  try {
-    await target.clearJournal()
-    return { swapped: false, error, kept: false }
-  } catch (clearing) {
-    const text = `${messageOf(error)}; nothing was swapped, and the next start clears the journal, which could not be done now: ${messageOf(clearing)}`
-    return { swapped: false, error: new CombinedError(text, [error, clearing]), kept: false }
-  }
+  const left = 'nothing was swapped, and the next start clears the journal, which could not be done now'
+  return { swapped: false, error: await failureAfter(error, () => target.clearJournal(), left), kept: false }
 }
 
 async function undo(target: Swappable, { journal, storeId, previous }: SwapIn, { error, keep }: { readonly error: unknown; readonly keep: boolean }): Promise<SwapOutcome> {
   const { from, to } = journal
   const kept = keep && from !== undefined
-  try {
-    await swapBack(target, { from, storeId, previous: kept ? to : previous })
-  } catch (undoing) {
-    const text = `${messageOf(error)}; undoing the swap failed too: ${messageOf(undoing)}. Which of the engines ${nameOf(from)} and ${nameOf(to)} is live is open until the store is closed and opened again, which decides it`
-    return { swapped: false, error: new CombinedError(text, [error, undoing]), kept: true }
-  }
+  const doubt = `closing and opening the store decides whether engine ${nameOf(from)} or ${nameOf(to)} is live, for undoing the swap failed too`
+  const undone = await failureAfter(error, () => swapBack(target, { from, storeId, previous: kept ? to : previous }), doubt)
+  if (undone !== error) return { swapped: false, error: undone, kept: true }
   const state = from === undefined ? 'there is no store, as before' : `engine ${nameOf(from)} is live again${kept ? `, and ${nameOf(to)} is kept as the previous one` : ''}`
-  try {
-    await target.clearJournal()
-    return { swapped: false, error: new CombinedError(`${messageOf(error)}; the swap was undone: ${state}`, [error]), kept }
-  } catch (clearing) {
-    const text = `${messageOf(error)}; the swap was undone: ${state}; the next start clears the journal, which could not be done now: ${messageOf(clearing)}`
-    return { swapped: false, error: new CombinedError(text, [error, clearing]), kept }
-  }
+  const failure = new CombinedError(`${messageOf(error)}; the swap was undone: ${state}`, [error])
+  return { swapped: false, error: await failureAfter(failure, () => target.clearJournal(), 'the next start clears the journal, which could not be done now'), kept }
 }
 
 function nameOf(engine: string | undefined): string {

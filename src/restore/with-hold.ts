@@ -1,9 +1,10 @@
 /** A lease on all payloads for as long as a store is being made to refer to others. */
 import type { Catalog } from '../contracts/catalog.ts'
 import type { LeasePurpose } from '../contracts/hold-events.ts'
+import { toError } from '../errors/error-message.ts'
 import { CatalogUnavailableError, isHoldfastError } from '../errors/errors.ts'
 import type { Holds } from '../gc/holds/holds.ts'
-import { type HeldLease, Leases, releasedAfter, warnOfLease } from '../gc/leases/leases.ts'
+import { type HeldLease, Leases, releaseAfter, warnOfLease } from '../gc/leases/leases.ts'
 import type { Swappable } from '../contracts/swappable.ts'
 
 /** The store that is to refer to the payloads. */
@@ -33,9 +34,9 @@ export async function held<T extends { readonly warnings: readonly Error[] }>(ta
   try {
     report = await run()
   } catch (error) {
-    throw await releasedAfter(error, lease)
+    throw await releaseAfter(error, lease)
   }
-  await lease?.release('handed-over').catch((error: unknown) => warnings.push(error as Error))
+  await lease?.release('handed-over').catch((error: unknown) => warnings.push(toError(error)))
   return warnings.length === 0 ? report : { ...report, warnings: [...report.warnings, ...warnings] }
 }
 

@@ -6,8 +6,8 @@ import { constants, type BigIntStats } from 'node:fs'
 import { type FileHandle, lstat, open, readdir, readlink, realpath } from 'node:fs/promises'
 import { isUtf8 } from 'node:buffer'
 import { join, sep } from 'node:path'
-import { messageOf } from '../errors/error-message.ts'
-import { CombinedError, InvalidArgumentError } from '../errors/errors.ts'
+import { undoOnError } from '../errors/clean-up.ts'
+import { InvalidArgumentError } from '../errors/errors.ts'
 import { isSystemError } from '../util/files.ts'
 import type { Block, Content, InodeAttributes, InodeNumber, InodeType, MetadataStore, NewInode } from '../contracts/metadata-store.ts'
 import { asHoldfastError } from '../util/system-errors.ts'
@@ -62,27 +62,15 @@ export async function importTree(options: ImportOptions): Promise<ImportCounts> 
   await removeUnfinishedImports(store)
   await options.payloads?.removeAbandoned()
   const importer = new TreeImporter(options)
-  try {
+  const run = async (): Promise<void> => {
     const unfinished = await beginImport(store, share)
     const { root } = await store.createShare(share, { options: unfinished.options, root: attributesOf(stats) })
     await importer.run(root)
     await options.payloads?.sync()
     await unfinished.end()
-  } catch (error) {
-    throw await removed(store, error)
   }
+  await undoOnError(run, () => removeUnfinishedImports(store), 'what it had created could not be removed, which the next import does')
   return importer.counts
-}
-
-/** Removes what a failed import had created; returns why it failed, or, when that could not be removed, both. */
-async function removed(store: MetadataStore, error: unknown): Promise<unknown> {
-  try {
-    await removeUnfinishedImports(store)
-    return error
-  } catch (removing) {
-    const text = `${messageOf(error)}; what it had created could not be removed, which the next import does: ${messageOf(removing)}`
-    return new CombinedError(text, [error, removing])
-  }
 }
 
 function notDirectory(path: string): InvalidArgumentError {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { MetadataError, StoreUnavailableError } from '../../src/errors/errors.ts'
-import { closing } from '../../src/errors/clean-up.ts'
+import { afterwards, closing, undoOnError } from '../../src/errors/clean-up.ts'
 
 const used = new MetadataError('entry_not_found', 'No such entry')
 const closed = new StoreUnavailableError('Cannot close it')
@@ -30,4 +30,24 @@ test('closing() rejects with the error of the use, of closing, or both under the
   const both = closing(broken, () => Promise.reject(used))
   await expect(both).rejects.toMatchObject({ code: 'entry_not_found', message: expect.stringMatching(/No such entry.*Cannot close it/) as string, cause: { errors: [used, closed] } })
   expect(broken.closes).toBe(1)
+})
+
+test('undoOnError() gives what the work gives and undoes nothing; after a failure it undoes, and tells what is left', async () => {
+  const undone: unknown[] = []
+  expect(await undoOnError(async () => 1, async () => undone.push(1))).toBe(1)
+  await expect(undoOnError(() => Promise.reject(used), async () => undone.push(2))).rejects.toBe(used)
+  expect(undone).toEqual([2])
+  const both = undoOnError(() => Promise.reject(used), () => Promise.reject(closed), 'a file is left')
+  await expect(both).rejects.toMatchObject({ code: 'entry_not_found', message: 'No such entry; a file is left: Cannot close it', cause: { errors: [used, closed] } })
+  await expect(undoOnError(() => Promise.reject(used), () => undefined)).rejects.toBe(used)
+})
+
+test('afterwards() tells what its clean-up fails with: with the failure before it, alone, or as a warning after a success', async () => {
+  const fails = (): Promise<never> => Promise.reject(closed)
+  await expect(afterwards(() => Promise.reject(used), fails, { left: 'a file is left', warnings: [] })).rejects.toMatchObject({ message: 'No such entry; a file is left: Cannot close it' })
+  await expect(afterwards(async () => 1, fails)).rejects.toBe(closed)
+  const warnings: Error[] = []
+  expect(await afterwards(async () => 1, fails, { left: 'a file is left', warnings })).toBe(1)
+  expect(await afterwards(async () => 2, fails, { warnings })).toBe(2)
+  expect(warnings).toMatchObject([{ message: 'A file is left: Cannot close it', cause: closed }, closed])
 })

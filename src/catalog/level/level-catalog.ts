@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { AbstractLevel } from 'abstract-level'
 import { checkNumber } from '../../util/check-number.ts'
+import { failureAfter } from '../../errors/clean-up.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import { CatalogUnavailableError, isHoldfastError } from '../../errors/errors.ts'
 import { type BackupEvent, type Catalog, type CatalogBackup, type CatalogEvent, HOLD_CHANGES, type Job, type JobError, type JobEvent, type JobKind } from '../../contracts/catalog.ts'
@@ -40,8 +41,7 @@ export async function levelCatalog(db: CatalogDatabase, options: LevelCatalogOpt
     await catalog.begin(new Date((options.clock ?? Date.now)()).toISOString())
     return catalog
   } catch (error) {
-    await db.close()
-    throw error
+    throw await failureAfter(error, () => db.close())
   }
 }
 

@@ -10,8 +10,8 @@ import type { Catalog } from '../../contracts/catalog.ts'
 import type { Lease, LeaseEnd, LeasePurpose, RunningSweep } from '../../contracts/hold-events.ts'
 import { hasEnded, type JobOwner, markUnderWay, thisProcess } from '../../util/job-owner.ts'
 import { checkNumber, checkWaitMs } from '../../util/check-number.ts'
-import { messageOf } from '../../errors/error-message.ts'
-import { CombinedError, HoldUnavailableError, InvalidArgumentError, SweepAlreadyRunningError } from '../../errors/errors.ts'
+import { failureAfter } from '../../errors/clean-up.ts'
+import { HoldUnavailableError, InvalidArgumentError, SweepAlreadyRunningError } from '../../errors/errors.ts'
 import type { PayloadIdSet } from '../../payload-ids/payload-id-set.ts'
 import type { PayloadIdsCache } from './payload-ids-cache.ts'
 import { steadyClock, type SteadyClock } from '../../util/steady-clock.ts'
@@ -118,7 +118,7 @@ export class Leases {
       await this.#acknowledged(await this.catalog.holdGeneration(), signal)
       return lease
     } catch (error) {
-      throw await releasedAfter(error, lease)
+      throw await releaseAfter(error, lease)
     }
   }
 
@@ -180,8 +180,7 @@ export class Leases {
       // Two that begin at the same time both look before either is there.
       await this.#refuseOtherSweeps(sweepId)
     } catch (error) {
-      await session.end()
-      throw error
+      throw await failureAfter(error, () => session.end())
     }
     return session
   }
@@ -289,14 +288,8 @@ export class SweepSession {
 }
 
 /** Releases a lease after a failure, and returns the failure, or, when it could not be released, both. */
-export async function releasedAfter(error: unknown, lease: HeldLease | undefined): Promise<unknown> {
-  try {
-    await lease?.release('failed')
-    return error
-  } catch (releasing) {
-    const text = `${messageOf(error)}; its hold on payloads could not be released, which a later backup or sweep does: ${messageOf(releasing)}`
-    return new CombinedError(text, [error, releasing])
-  }
+export async function releaseAfter(error: unknown, lease: HeldLease | undefined): Promise<unknown> {
+  return await failureAfter(error, () => lease?.release('failed'), 'its hold on payloads could not be released, which a later backup or sweep does')
 }
 
 /** What should be known of a lease whose owner may be alive but cannot be asked. */

@@ -1,8 +1,8 @@
 /** The garbage collection of payloads: the only thing that deletes one. */
 import { setImmediate } from 'node:timers/promises'
 import { checkNumber } from '../../util/check-number.ts'
-import { messageOf } from '../../errors/error-message.ts'
-import { CombinedError, InternalError } from '../../errors/errors.ts'
+import { afterwards } from '../../errors/clean-up.ts'
+import { InternalError } from '../../errors/errors.ts'
 import { MAX_PAYLOADS_PER_CALL, type PayloadReferences, type PayloadStore, type StoredPayload, type Tally } from '../../contracts/payload-store.ts'
 import type { HeldBy } from '../holds/held-cursor.ts'
 import type { Holder, LeaseHolder } from '../holds/hold-source.ts'
@@ -77,12 +77,7 @@ export async function sweepPayloads(options: SweepPayloadsOptions): Promise<Swee
   const leases = dryRun ? { released: [], suspected: [], unproven: [] } : await holds.leases.reconcile()
   const session = dryRun ? undefined : await holds.leases.beginSweep()
   const sweep = new Sweep(options, session)
-  try {
-    await sweep.run()
-  } catch (error) {
-    throw await endedAfter(error, session)
-  }
-  await session?.end()
+  await afterwards(() => sweep.run(), () => session?.end(), { left: 'the end of the sweep could not be recorded' })
   return { ...sweep.report(), dryRun, leases, durationMs: performance.now() - startedMs }
 }
 
@@ -283,15 +278,5 @@ class Sweep {
     const views = this.#views
     this.#views = undefined
     await views?.close()
-  }
-}
-
-/** Ends the session after a failure, and returns the failure. */
-async function endedAfter(error: unknown, session: SweepSession | undefined): Promise<unknown> {
-  try {
-    await session?.end()
-    return error
-  } catch (ending) {
-    return new CombinedError(`${messageOf(error)}; the end of the sweep could not be recorded: ${messageOf(ending)}`, [error, ending])
   }
 }

@@ -3,6 +3,7 @@ import { checkBackupId, newUlid } from '../../util/ulid.ts'
 import type { Backupable } from '../../contracts/backupable.ts'
 import type { Catalog } from '../../contracts/catalog.ts'
 import type { Destination } from '../../contracts/destination.ts'
+import { afterwards, closing } from '../../errors/clean-up.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
 import { checkPayloadsExist } from '../../payload-stores/check-payloads.ts'
 import type { Holds } from '../../gc/holds/holds.ts'
@@ -13,7 +14,6 @@ import { payloadIdsOfTree } from '../../metadata/tree-payload-ids.ts'
 import type { PayloadStore } from '../../contracts/payload-store.ts'
 import type { Manifest } from '../../contracts/manifest.ts'
 import { parseManifest } from '../../format/manifest.ts'
-import { cleanedUp } from '../after-work.ts'
 import { exclusively } from '../run-exclusively.ts'
 import { held } from '../with-hold.ts'
 import { checkObjects, checkReadable, checkStoreId } from '../plan-restore.ts'
@@ -143,11 +143,7 @@ class SubtreeRestore {
     const startedAt = performance.now()
     const manifest = await this.#steps.run('prepare', () => this.#prepare())
     const trial = await openTrial(manifest)
-    const outcome = await cleanedUp(() => this.#fromTrial(trial, manifest), {
-      cleanUp: () => trial.discard(),
-      left: 'the trial store could not be removed',
-      warnings: this.#warnings,
-    })
+    const outcome = await afterwards(() => this.#fromTrial(trial, manifest), () => trial.discard(), { left: 'the trial store could not be removed', warnings: this.#warnings })
     return {
       restoreId: newUlid(startedAtMs),
       backupId,
@@ -177,15 +173,12 @@ class SubtreeRestore {
   async #fromTrial(trial: ReadableTrial, manifest: Manifest): Promise<Outcome> {
     const { destination, backupId, signal } = this.#options
     await this.#steps.run('restore', (onProgress) => fillFromBackup(trial, { destination, manifest }, { signal, onProgress }))
-    const view = await trial.view()
-    try {
+    return await closing(await trial.view(), async (view) => {
       const found = await findPath(view, this.#path, `in backup ${backupId}`)
       await this.#lookForPayloads(view, found)
       await this.#options.beforeChange?.()
       return await this.#throughStaging(view, found)
-    } finally {
-      await view.close()
-    }
+    })
   }
 
   async #lookForPayloads(view: MetadataView, found: Inode): Promise<void> {
@@ -209,8 +202,7 @@ class SubtreeRestore {
       signal?.throwIfAborted()
       return { replaced: await this.#steps.run('place', () => putInPlace(store, place, this.#target)), restored }
     }
-    return await cleanedUp(build, {
-      cleanUp: () => this.#steps.run('clean-up', () => staging.remove()),
+    return await afterwards(build, () => this.#steps.run('clean-up', () => staging.remove()), {
       left: `the share "${staging.share}" could not be removed, which the next restore of a path does`,
       warnings: this.#warnings,
     })

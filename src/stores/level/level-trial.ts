@@ -2,8 +2,9 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import process from 'node:process'
+import { undoOnError } from '../../errors/clean-up.ts'
 import { messageOf } from '../../errors/error-message.ts'
-import { CombinedError, isHoldfastError } from '../../errors/errors.ts'
+import { isHoldfastError } from '../../errors/errors.ts'
 import { nodeFiles, removeTree } from '../../util/files.ts'
 import type { ReadableTrial } from '../../restore/subtree/restore-subtree.ts'
 import { LOCK_DIRECTORY } from './home/home-files.ts'
@@ -29,7 +30,7 @@ const GRACE_MS: number = 24 * 60 * 60 * 1000
 export async function openLevelTrial(parent: string, { onWarning, clock = Date.now }: LevelTrialOptions): Promise<ReadableTrial> {
   await removeOldTrials(parent, { onWarning, nowMs: clock() })
   const directory = await mkdtemp(join(parent, PREFIX))
-  const store = await openLevelStore(join(directory, STORE)).catch((error: unknown) => removedAfter(error, directory))
+  const store = await undoOnError(() => openLevelStore(join(directory, STORE)), () => removeTree(nodeFiles, directory), 'the trial directory could not be removed')
   return {
     kind: store.kind,
     backup: (sink, options) => store.backup(sink, options),
@@ -40,15 +41,6 @@ export async function openLevelTrial(parent: string, { onWarning, clock = Date.n
       await removeTree(nodeFiles, directory)
     },
   }
-}
-
-async function removedAfter(error: unknown, directory: string): Promise<never> {
-  try {
-    await removeTree(nodeFiles, directory)
-  } catch (removing) {
-    throw new CombinedError(`${messageOf(error)}; the trial directory could not be removed: ${messageOf(removing)}`, [error, removing])
-  }
-  throw error
 }
 
 /** Removes what killed trials left. That it stays does no harm, so a failure is only worth a warning. */

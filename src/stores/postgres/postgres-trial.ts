@@ -3,7 +3,7 @@ import { newUlid } from '../../util/ulid.ts'
 import type { Backupable } from '../../contracts/backupable.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import type { MetadataStore } from '../../contracts/metadata-store.ts'
-import { andAlso, closing } from '../../errors/clean-up.ts'
+import { afterwards, closing, failureAfter, undoOnError } from '../../errors/clean-up.ts'
 import type { Query } from './home/home-records.ts'
 import { HomeSession } from './home/home-session.ts'
 import { poolHandle } from './connection/pool-handle.ts'
@@ -54,25 +54,26 @@ export async function openPostgresTrial(connection: PostgresPool | string, { onW
     await removeOldTrials(handle.pool, onWarning)
     // In one transaction.
     await query('make')(`CREATE SCHEMA ${quoteName(schema)}; COMMENT ON SCHEMA ${quoteName(schema)} IS ${quoteText(COMMENT)}`)
-    const store = await PostgresMetadataStore.open(handle.pool, { schema }).catch((error: unknown) => andAlso(error, drop))
+    const store = await undoOnError(() => PostgresMetadataStore.open(handle.pool, { schema }), drop)
     return {
       kind: store.kind,
       backup: (sink, options) => store.backup(sink, options),
       restore: (source, options) => store.restore(source, options),
       view: () => store.view(),
       discard: () =>
-        closing(handle, async () => {
-          try {
-            await store.close()
-            await drop()
-          } finally {
-            await lock.end()
-          }
-        }),
+        closing(handle, () =>
+          afterwards(
+            async () => {
+              await store.close()
+              await drop()
+            },
+            () => lock.end(),
+          ),
+        ),
     }
   } catch (error) {
-    await session?.end()
-    return await andAlso(error, () => handle.close())
+    const thrown = await failureAfter(error, () => session?.end())
+    throw await failureAfter(thrown, () => handle.close())
   }
 }
 

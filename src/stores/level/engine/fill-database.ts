@@ -1,6 +1,7 @@
 /** Fills an empty database with many records, or leaves it empty. */
+import { undoOnError } from '../../../errors/clean-up.ts'
 import { messageOf } from '../../../errors/error-message.ts'
-import { CombinedError, DestinationNoSpaceError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { DestinationNoSpaceError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { type KeyRange, type Value, dataRanges } from './key-spans.ts'
 import { isFullDisk } from './open-failure.ts'
 import type { RecordBatch } from './record-batches.ts'
@@ -22,16 +23,7 @@ export async function removeData(db: LevelDatabase, ownKeys: KeyRange | undefine
 
 /** Runs `fill`; when it fails, runs `empty` before it rejects. */
 export async function fillOrEmpty(fill: () => Promise<void>, empty: () => Promise<void>): Promise<void> {
-  try {
-    await fill()
-  } catch (error) {
-    try {
-      await empty()
-    } catch (failure) {
-      throw new CombinedError(`${messageOf(error)}; and the store cannot be emptied again: ${messageOf(failure)}`, [error, failure])
-    }
-    throw error
-  }
+  await undoOnError(fill, empty, 'and the store cannot be emptied again')
 }
 
 /** Writes batches one after another, while the caller fills the next. */

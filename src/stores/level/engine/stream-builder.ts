@@ -1,4 +1,5 @@
 /** Makes the stream and the payload-ID set of a snapshot from what a scan finds. */
+import { failureAfter } from '../../../errors/clean-up.ts'
 import type { SnapshotProgress, SnapshotSink, StoreKind } from '../../../contracts/backupable.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
 import { SnapshotWriter } from '../../../format/snapshot-writer.ts'
@@ -43,8 +44,7 @@ export class StreamBuilder {
       check(payloadIds)
       await this.#writer.finish({ count: payloadIds.size, digest: payloadIds.digest })
     } catch (error) {
-      await payloadIds.close()
-      throw error
+      throw await failureAfter(error, () => payloadIds.close())
     }
     return payloadIds
   }

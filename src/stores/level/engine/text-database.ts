@@ -1,5 +1,6 @@
 /** An abstract-level database as the metadata store uses it: text in, text out, and the store's own errors. */
 import type { AbstractLevel, AbstractSnapshot } from 'abstract-level'
+import { failureAfter } from '../../../errors/clean-up.ts'
 import { messageOf } from '../../../errors/error-message.ts'
 import { BackupUnsupportedError, StoreNotDrainedError, StoreUnavailableError } from '../../../errors/errors.ts'
 import type { KeyRange } from '../store/keys.ts'
@@ -116,8 +117,7 @@ export class TextDatabase implements Source {
           else batch.put(key, value, TEXT)
         }
       } catch (error) {
-        await batch.close()
-        throw error
+        throw await failureAfter(error, () => batch.close())
       }
       await batch.write({ sync: options.sync } as object)
     } catch (error) {

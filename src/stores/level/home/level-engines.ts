@@ -1,5 +1,6 @@
 /** How a home opens the LevelDB directories that are its engines. */
 import { ClassicLevel } from 'classic-level'
+import { failureAfter } from '../../../errors/clean-up.ts'
 import { StoreUnavailableError } from '../../../errors/errors.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import { STORE_ID_KEY } from '../store/keys.ts'
@@ -35,8 +36,7 @@ export function levelEngines({ multithreading = true, ...options }: LevelEngines
         if ((await db.get(STORE_ID_KEY)) === undefined) throw new StoreUnavailableError(`Cannot open "${directory}": it holds no metadata store`)
         return await LevelMetadataStore.open(db, { kind: 'level', multithreading, ...options, storeId })
       } catch (error) {
-        await db.close()
-        throw error
+        throw await failureAfter(error, () => db.close())
       }
     },
 

@@ -1,6 +1,7 @@
 /** The directory of a LevelDB metadata store: a pointer to the live engine, the engines, a journal and a lock. */
 import { dirname, join, resolve } from 'node:path'
 import { newUlid } from '../../../util/ulid.ts'
+import { toError } from '../../../errors/error-message.ts'
 import { InternalError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { type FileInfo, type Files, isSystemError, nodeFiles, removeIfThere, removeTree, replaceFile, syncTree } from '../../../util/files.ts'
 import { checkServes } from '../../../metadata/check-store.ts'
@@ -8,7 +9,7 @@ import type { EngineHome } from '../../../metadata/live-metadata-store.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import { recover } from '../../../restore/recover.ts'
 import type { Engines, RestoreJournal, SideEngine } from '../../../contracts/swappable.ts'
-import { andAlso } from '../../../errors/clean-up.ts'
+import { failureAfter } from '../../../errors/clean-up.ts'
 import {
   ADOPTED_ENGINE,
   ENGINES_DIRECTORY,
@@ -50,7 +51,7 @@ export async function openLevelHome(path: string, options: LevelHomeOptions = {}
     await home.begin({ adopt: options.adopt ?? false })
     return home
   } catch (error) {
-    return await andAlso(error, () => home.close())
+    throw await failureAfter(error, () => home.close())
   }
 }
 
@@ -101,7 +102,7 @@ export class LevelHome implements EngineHome {
       await side.seal()
       await this.swap(engine, { storeId, previous: undefined })
     } catch (error) {
-      await andAlso(error, () => side.discard())
+      throw await failureAfter(error, () => side.discard())
     }
   }
 
@@ -259,7 +260,7 @@ export class LevelHome implements EngineHome {
       try {
         await remove()
       } catch (error) {
-        this.#warn(error instanceof Error ? error : new Error(String(error)))
+        this.#warn(toError(error))
       }
     }
   }
@@ -269,7 +270,7 @@ export class LevelHome implements EngineHome {
       await inStep(this.path, 'make an engine of', () => this.#files.makeDirectory(directory))
       return await this.#open.opened(engine, () => this.#driver.create(directory, storeId))
     } catch (error) {
-      return await andAlso(error, () => this.#removeEngine(engine))
+      throw await failureAfter(error, () => this.#removeEngine(engine))
     }
   }
 

@@ -1,4 +1,5 @@
 /** A LevelDB metadata store as a server opens it. */
+import { failureAfter } from '../../../errors/clean-up.ts'
 import { StoreIdMismatchError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { LiveMetadataStore } from '../../../metadata/live-metadata-store.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
@@ -29,8 +30,7 @@ export async function openLevelStore(path: string, options: LevelStoreOptions = 
     await makeOrMatch(home, options)
     return await LiveMetadataStore.open(home)
   } catch (error) {
-    await home.close()
-    throw error
+    throw await failureAfter(error, () => home.close())
   }
 }
 

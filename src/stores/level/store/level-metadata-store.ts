@@ -1,3 +1,4 @@
+import { failureAfter } from '../../../errors/clean-up.ts'
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
 import type {
   ByteRangeLock,
@@ -84,8 +85,7 @@ export class LevelMetadataStore extends LevelMetadataReader implements MetadataS
       await undoUnfinishedImport(db)
       return new LevelMetadataStore(db, { ...options, storeId })
     } catch (error) {
-      await text.close()
-      throw error
+      throw await failureAfter(error, () => text.close())
     }
   }
 

@@ -1,4 +1,5 @@
 /** Who needs the payloads of a store, and who sweeps them: never both at once, in whatever process and on whatever machine. */
+import { failureAfter } from '../../../errors/clean-up.ts'
 import { HoldUnavailableError, StoreUnavailableError, SweepAlreadyRunningError } from '../../../errors/errors.ts'
 import { HomeSession } from './home-session.ts'
 import { type PoolHandle, poolHandle } from '../connection/pool-handle.ts'
@@ -36,8 +37,7 @@ export async function guardPostgresPayloads({ connection, schema, use }: Payload
     if (use === 'need' ? await guard.tryShared() : await guard.tryAlone()) return guard
     throw use === 'need' || !(await guard.tryShared()) ? sweptNow(schema) : neededNow(schema)
   } catch (error) {
-    await guard.end()
-    throw error
+    throw await failureAfter(error, () => guard.end())
   }
 }
 
@@ -53,8 +53,7 @@ class Guard implements PayloadGuard {
     try {
       return new Guard(await HomeSession.open(handle.pool, { action: `Cannot guard the payloads of the store in schema "${schema}"`, answerTimeoutMs: ANSWER_TIMEOUT_MS }), handle, schema)
     } catch (error) {
-      await handle.close()
-      throw error
+      throw await failureAfter(error, () => handle.close())
     }
   }
 

@@ -1,13 +1,14 @@
 /** The schemas of a Postgres metadata store: the live engine, those beside it, and the records that say which is which. */
 import { newUlid } from '../../../util/ulid.ts'
 import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
+import { toError } from '../../../errors/error-message.ts'
 import { InternalError, RestoreInProgressError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { checkServes } from '../../../metadata/check-store.ts'
 import type { EngineHome } from '../../../metadata/live-metadata-store.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import { recover } from '../../../restore/recover.ts'
 import type { DrainOptions, Engines, RestoreJournal, SideEngine } from '../../../contracts/swappable.ts'
-import { andAlso } from '../../../errors/clean-up.ts'
+import { failureAfter } from '../../../errors/clean-up.ts'
 import { dropEngineSchema } from './engine-removal.ts'
 import { swapEngines } from './engine-swap.ts'
 import { HomeLease } from './home-lease.ts'
@@ -100,7 +101,7 @@ export class PostgresHome implements EngineHome {
         await side.seal()
         await this.swap(engine, { storeId, previous: undefined })
       } catch (error) {
-        await andAlso(error, () => side.discard())
+        throw await failureAfter(error, () => side.discard())
       }
     } finally {
       await this.#lease.end()
@@ -294,7 +295,7 @@ export class PostgresHome implements EngineHome {
       try {
         await this.removeEngine(engine)
       } catch (error) {
-        this.#warn(error instanceof Error ? error : new Error(String(error)))
+        this.#warn(toError(error))
       }
     }
   }
@@ -303,7 +304,7 @@ export class PostgresHome implements EngineHome {
     try {
       return await this.#open.opened(engine, { schema, open: () => this.#driver.create(schema, storeId) })
     } catch (error) {
-      return await andAlso(error, () => this.removeEngine(engine))
+      throw await failureAfter(error, () => this.removeEngine(engine))
     }
   }
 

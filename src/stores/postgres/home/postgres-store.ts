@@ -5,7 +5,7 @@ import { LiveMetadataStore } from '../../../metadata/live-metadata-store.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import { checkStoreId } from '../../../metadata/validate.ts'
 import type { Swappable } from '../../../contracts/swappable.ts'
-import { andAlso } from '../../../errors/clean-up.ts'
+import { failureAfter } from '../../../errors/clean-up.ts'
 import { poolHandle } from '../connection/pool-handle.ts'
 import { MAX_CONNECTIONS } from '../snapshot/postgres-backupable.ts'
 import { PostgresHome, type PostgresHomeOptions } from './postgres-home.ts'
@@ -50,7 +50,7 @@ export async function openPostgresHome(options: OpenPostgresHomeOptions): Promis
     return home
   } catch (error) {
     const opened = home ?? handle
-    return await andAlso(error, () => opened.close())
+    throw await failureAfter(error, () => opened.close())
   }
 }
 
@@ -67,7 +67,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     await makeOrMatch(home, options)
     return await LiveMetadataStore.open(home)
   } catch (error) {
-    return await andAlso(error, () => home.close())
+    throw await failureAfter(error, () => home.close())
   }
 }
 

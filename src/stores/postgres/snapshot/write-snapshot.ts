@@ -3,7 +3,7 @@ import type { SnapshotProgress, SnapshotSink } from '../../../contracts/backupab
 import { type PayloadIdSet, PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
 import type { Allocate } from '../../../format/frame.ts'
 import { SnapshotWriter } from '../../../format/snapshot-writer.ts'
-import { andAlso } from '../../../errors/clean-up.ts'
+import { undoOnError } from '../../../errors/clean-up.ts'
 import { directoriesOf, planSections } from './archive.ts'
 import { ArchiveWriter } from './archive-writer.ts'
 import type { PostgresPool } from '../connection/client.ts'
@@ -33,7 +33,7 @@ export async function writeSnapshot(pool: PostgresPool, sink: SnapshotSink, opti
   const builder = new PayloadIdSetBuilder({ spillDirectory: options.spillDirectory })
   try {
     const payloadIds = await writeView(view, sink, { ...options, builder })
-    await view.close().catch((error: unknown) => andAlso(error, () => payloadIds.close()))
+    await undoOnError(() => view.close(), () => payloadIds.close())
     return payloadIds
   } catch (error) {
     view.destroy()
@@ -69,7 +69,7 @@ async function writeView(view: SchemaView, sink: SnapshotSink, options: ViewOpti
   await interrupt.race(reading)
   await view.check()
   const payloadIds = await builder.finish()
-  await writer.finish({ count: payloadIds.size, digest: payloadIds.digest }).catch((error: unknown) => andAlso(error, () => payloadIds.close()))
+  await undoOnError(() => writer.finish({ count: payloadIds.size, digest: payloadIds.digest }), () => payloadIds.close())
   return payloadIds
 }
 

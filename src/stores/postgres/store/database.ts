@@ -1,5 +1,6 @@
 /** A schema as the metadata store uses it: single reads, transactions that are tried again, and views of one instant. */
 import { setTimeout as delay } from 'node:timers/promises'
+import { failureAfter } from '../../../errors/clean-up.ts'
 import { RestoreInProgressError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
 import { answerWithin, takeClient } from '../connection/answers.ts'
 import { type BackendTransaction, Backend, THIS_TRANSACTION } from '../connection/backend.ts'
@@ -149,8 +150,7 @@ export class SchemaDatabase implements ReadSource {
       await connection.commit()
       return result
     } catch (error) {
-      await connection.rollBack()
-      throw error
+      throw await failureAfter(error, () => connection.rollBack())
     } finally {
       connection.release()
     }
@@ -166,8 +166,7 @@ export class SchemaDatabase implements ReadSource {
       if (begun !== undefined) this.#bePatient(connection, begun)
       return connection
     } catch (error) {
-      await this.#closeView(connection)
-      throw error
+      throw await failureAfter(error, () => this.#closeView(connection))
     }
   }
 

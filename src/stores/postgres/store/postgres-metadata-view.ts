@@ -1,3 +1,4 @@
+import { failureAfter } from '../../../errors/clean-up.ts'
 import type { Block, ByteRangeLock, InodeNumber, ListedBlock, ListedEntry, ListedInode, MetadataView } from '../../../contracts/metadata-store.ts'
 import { checkInodeNumber } from '../../../metadata/validate.ts'
 import { PostgresMetadataReader } from './postgres-metadata-reader.ts'
@@ -23,8 +24,7 @@ export class PostgresMetadataView extends PostgresMetadataReader implements Meta
       const [row] = await held.rows<{ next: unknown }>(`SELECT last_value + is_called::int AS next FROM ${held.tables.inode_numbers_table}`)
       return new PostgresMetadataView(held, Number(row?.next))
     } catch (error) {
-      await held.close()
-      throw error
+      throw await failureAfter(error, () => held.close())
     }
   }
 
