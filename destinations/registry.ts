@@ -1,6 +1,7 @@
 /** Destinations by URL. A new driver is one file and one line here. */
 import type { Destination } from '../src/contracts/destination.ts'
 import { DestinationConfigInvalidError } from '../src/errors/errors.ts'
+import { kindOf, listSchemes, schemeOf } from '../src/util/urls.ts'
 
 /** Each loads its driver, and what that needs, only when a URL asks for it. */
 const DRIVERS: Readonly<Record<string, (url: string) => Promise<Destination>>> = {
@@ -11,8 +12,6 @@ const DRIVERS: Readonly<Record<string, (url: string) => Promise<Destination>>> =
 /** The URL schemes there are drivers for. */
 export const DESTINATION_SCHEMES: readonly string[] = Object.keys(DRIVERS)
 
-const SCHEME = /^([a-z][a-z0-9+.-]{0,15}):/i
-
 /**
  * Makes the destination a URL names, such as `file:backups`. Nothing is read or written yet.
  *
@@ -20,14 +19,13 @@ const SCHEME = /^([a-z][a-z0-9+.-]{0,15}):/i
  * rest. No message repeats the URL, which may hold credentials.
  */
 export async function openDestination(url: string): Promise<Destination> {
-  const scheme = SCHEME.exec(url)?.[1]?.toLowerCase()
-  const known = DESTINATION_SCHEMES.map((name) => `"${name}:"`).join(', ')
+  const scheme = schemeOf(url)
   if (scheme === undefined) {
-    throw new DestinationConfigInvalidError(`Cannot open the destination: its URL has no scheme; known are ${known}`, {
+    throw new DestinationConfigInvalidError(`Cannot open the destination: its URL has no scheme; known are ${listSchemes(DRIVERS)}`, {
       hint: 'For a directory write "file:PATH"',
     })
   }
-  const driver = Object.hasOwn(DRIVERS, scheme) ? DRIVERS[scheme] : undefined
-  if (driver === undefined) throw new DestinationConfigInvalidError(`Cannot open the destination: "${scheme}:" is not a known scheme; known are ${known}`)
+  const driver = kindOf(DRIVERS, scheme)
+  if (driver === undefined) throw new DestinationConfigInvalidError(`Cannot open the destination: "${scheme}:" is not a known scheme; known are ${listSchemes(DRIVERS)}`)
   return await driver(url)
 }

@@ -1,6 +1,5 @@
 /** Backups in a directory of a mounted file system. */
 import { join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { checkBackupId, isUlid, newUlid } from '../../src/util/ulid.ts'
 import {
   type BackupObject,
@@ -22,6 +21,7 @@ import {
   ManifestMissingError,
 } from '../../src/errors/errors.ts'
 import { type Files, isSystemError, nodeFiles, readSmallFile } from '../../src/util/files.ts'
+import { findParameterFault, parametersOfPath, pathOfUrl, urlOfPath } from '../../src/util/urls.ts'
 import { onPath, pathError } from './errors.ts'
 import { FsRoot, notADirectory, notAFile, TEMPORARY_SUFFIX } from './root.ts'
 import { BACKUP_FILES, duplicate, FsUpload, MANIFEST_FILE, removeBackupFiles, removePublished } from './upload.ts'
@@ -61,11 +61,14 @@ export function fsDestination(options: FsDestinationOptions): Destination {
  * A destination by URL. `file:PATH` takes the path as it stands, relative or absolute, with no decoding: `file:my backups`, `file:/srv/100%`.
  * `file:///PATH` is a URL proper: absolute, percent-encoded, without query or fragment.
  *
- * Throws `destination_config_invalid` for a URL that names another host, encodes a slash, or has no path.
+ * Throws `destination_config_invalid` for a URL that names another host, encodes a slash, has no path, or has parameters (`?NAME=`).
  */
 export function openFsDestination(url: string, options: Omit<FsDestinationOptions, 'path'> = {}): Destination {
-  const path = url.replace(/^file:/i, '')
-  return fsDestination({ ...options, path: path.startsWith('//') ? decodedPath(url) : path })
+  const path = pathOfUrl(url)
+  if (path === undefined) throw new DestinationConfigInvalidError('Cannot use the file URL of a destination: it must be file:PATH or file:///ABSOLUTE/PATH')
+  const fault = findParameterFault(parametersOfPath(url), { scheme: 'file', known: [] })
+  if (fault !== undefined) throw new DestinationConfigInvalidError(`Cannot use the file URL of a destination: ${fault.sentence}`, { hint: `${fault.hint}; a path that holds "?" is written as file:///PATH with %3F` })
+  return fsDestination({ ...options, path })
 }
 
 class FsDestination implements Destination {
@@ -76,7 +79,7 @@ class FsDestination implements Destination {
   readonly #flushBytes: number | undefined
 
   constructor(root: string, files: Files, flushBytes: number | undefined) {
-    this.url = `file:${root}`
+    this.url = urlOfPath('file', root)
     this.#root = new FsRoot(root, files)
     this.#files = files
     this.#flushBytes = flushBytes
@@ -263,16 +266,6 @@ class FsDestination implements Destination {
   async #isListed(directory: string): Promise<boolean> {
     if ((await this.#root.info(directory))?.type !== 'directory') return false
     return (await this.#root.info(join(directory, MANIFEST_FILE)))?.type === 'file'
-  }
-}
-
-function decodedPath(url: string): string {
-  try {
-    const parsed = new URL(url)
-    if (parsed.search !== '' || parsed.hash !== '') throw new TypeError('A file URL has no query and no fragment; write "?" as %3F and "#" as %23')
-    return fileURLToPath(parsed)
-  } catch (cause) {
-    throw new DestinationConfigInvalidError('Cannot use the file URL of a destination: it must be file:PATH or file:///ABSOLUTE/PATH', { cause })
   }
 }
 

@@ -1,6 +1,7 @@
 /** What an S3 destination is told: options and URL, checked and completed with defaults. */
 import { MAX_WAIT_MS, checkWholeNumber } from '../../src/util/check-number.ts'
 import { DestinationConfigInvalidError } from '../../src/errors/errors.ts'
+import { findParameterFault } from '../../src/util/urls.ts'
 
 export interface S3Credentials {
   readonly accessKeyId: string
@@ -146,13 +147,10 @@ export function parseS3Url(url: string): S3DestinationOptions {
     throw invalid('it must not hold credentials', 'Give keys by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, by a profile, or as an option of s3Destination')
   }
   if (parsed.protocol !== 's3:' || parsed.port !== '' || parsed.hash !== '') throw invalid('it must be s3://BUCKET/PREFIX, without port and fragment; write "#" as %23')
+  const fault = findParameterFault(parsed.searchParams, { scheme: 's3', known: Object.keys(PARAMETERS) })
+  if (fault !== undefined) throw invalid(fault.sentence, fault.hint)
   const options: Record<string, unknown> = {}
-  for (const [name, text] of parsed.searchParams) {
-    const known = Object.hasOwn(PARAMETERS, name) ? PARAMETERS[name] : undefined
-    if (known === undefined) throw invalid(`its query may hold ${Object.keys(PARAMETERS).join(', ')} and nothing else`)
-    if (parsed.searchParams.getAll(name).length > 1) throw invalid(`its query has ${name} more than once`)
-    Object.assign(options, known(text))
-  }
+  for (const [name, text] of parsed.searchParams) Object.assign(options, PARAMETERS[name]?.(text))
   const prefix = decodedPath(parsed.pathname)
   const found = { ...options, bucket: parsed.hostname, prefix }
   try {

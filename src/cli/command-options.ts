@@ -1,7 +1,9 @@
 /** Options and help that commands share. */
 import { tmpdir } from 'node:os'
+import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { EXIT, EXIT_MEANINGS } from './exit-codes.ts'
+import { urlOfPath } from '../util/urls.ts'
 
 /** Adds `--json` and `--quiet`. */
 export function withOutputOptions(command: Command): Command {
@@ -22,6 +24,11 @@ export function withSource(command: Command): Command {
 export interface TrialPlace {
   readonly trialDir: string
   readonly trialServer?: string | undefined
+}
+
+/** The URLs of the places where a trial may be made. */
+export function trialUrls({ trialDir, trialServer }: TrialPlace): readonly string[] {
+  return [urlOfPath('level', resolve(trialDir)), ...(trialServer === undefined ? [] : [trialServer])]
 }
 
 /** Adds the options of `TrialPlace`; `when` says when a trial is made. */

@@ -1,71 +1,48 @@
-/** Catalogs for the length of one command. */
+/** Catalogs by URL or path. A new kind is one line here. */
 import type { Catalog } from '../contracts/catalog.ts'
-import type { Destination } from '../contracts/destination.ts'
-import { messageOf } from '../errors/error-message.ts'
-import { isHoldfastError } from '../errors/errors.ts'
-import { type Holds, openHolds } from '../gc/holds/holds.ts'
-import { closing } from '../errors/clean-up.ts'
-import { type GuardedPayloads, type PayloadUse, withPayloads } from './stores.ts'
+import { InvalidArgumentError } from '../errors/errors.ts'
+import { findParameterFault, kindOf, listSchemes, parametersOfPath, pathOfUrl, schemeOf } from '../util/urls.ts'
 
-/** Calls `use` with the catalog in a directory, and closes it afterwards. */
-export async function withCatalog<T>(path: string, options: { readonly create: boolean }, use: (catalog: Catalog) => Promise<T>): Promise<T> {
-  const { openLevelCatalog } = await import('../catalog/level/index.ts')
-  return await closing(await openLevelCatalog(path, options), use)
+export interface OpenCatalogOptions {
+  /** Whether to make the catalog where there is none. @default true */
+  readonly create?: boolean | undefined
 }
 
-export interface WithHoldsOptions {
-  /** URL of the store whose payloads are needed, or swept. */
-  readonly store: string
-  readonly use: PayloadUse
-  readonly catalogPath: string
-  /** Whether to make the catalog where there is none. */
-  readonly create: boolean
-  readonly destinations: readonly Destination[]
-  /** Whether a destination that the catalog never had a backup at may list none. @default true */
-  readonly mayBeEmpty?: boolean | undefined
-  readonly signal: AbortSignal
+/** A catalog URL that was understood. The driver is loaded when it is opened. */
+export interface CatalogAddress {
+  open(options: OpenCatalogOptions): Promise<Catalog>
+  /** The directory of this machine for what sweeps by the catalog remember; losing it costs time only. */
+  readonly holdsDirectory: string
 }
 
-export interface WithLeasesOptions {
-  /** URL of the store whose payloads are needed. */
-  readonly store: string
-  readonly catalogPath: string
-  readonly signal: AbortSignal
-  readonly warn: (text: string) => Promise<void>
+const KINDS: Readonly<Record<string, (url: string) => CatalogAddress>> = {
+  level: levelCatalogAt,
 }
 
-/** Calls `run` with the holds that the catalog of a store and its destinations make. */
-export async function withHolds<T>(options: WithHoldsOptions, run: (parts: GuardedPayloads & { readonly catalog: Catalog; readonly holds: Holds }) => Promise<T>): Promise<T> {
-  const { store, use, catalogPath, create, destinations, mayBeEmpty, signal } = options
-  return await withPayloads(store, { use, signal }, (payloads) =>
-    withCatalog(catalogPath, { create }, (catalog) => run({ ...payloads, catalog, holds: openHolds({ catalog, destinations, mayBeEmpty, directory: `${catalogPath}-holds` }) })),
-  )
+/** Opens the catalog that a URL or a path names: `level:PATH`, or the path alone. Close it. Rejects with `invalid_argument` and `catalog_unavailable`. */
+export async function openCatalog(url: string, options: OpenCatalogOptions = {}): Promise<Catalog> {
+  return await parseCatalogUrl(url).open(options)
 }
 
-/**
- * Calls `run` for work that is done whether or not it can be recorded: a catalog that cannot be opened, or not be closed, is told with `warn`, and there is
- * none then. One that another process has open is refused where that process may have the store too, and sweep by its catalog.
- */
-export async function withLeasesIfPossible<T>({ store, catalogPath, signal, warn }: WithLeasesOptions, run: (parts: GuardedPayloads & { readonly catalog: Catalog | undefined }) => Promise<T>): Promise<T> {
-  const tell = async (error: unknown): Promise<undefined> => {
-    await warn(`This is not recorded: ${messageOf(error)}`)
-    return undefined
+/** Understands the URL or the path of a catalog; nothing is opened. Throws `invalid_argument`, naming the kinds there are. */
+export function parseCatalogUrl(url: string): CatalogAddress {
+  const scheme = schemeOf(url) ?? 'level'
+  const kind = kindOf(KINDS, scheme)
+  if (kind !== undefined) return kind(schemeOf(url) === undefined ? `level:${url}` : url)
+  throw refuse(`no kind of catalog is called ${JSON.stringify(scheme)}; known are ${listSchemes(KINDS)}`, 'Write the path of a directory, beginning with "./" where it holds a colon')
+}
+
+function levelCatalogAt(url: string): CatalogAddress {
+  const path = pathOfUrl(url)
+  if (path === undefined) throw refuse('it names no path of this machine', 'Write the path of a directory')
+  const fault = findParameterFault(parametersOfPath(url), { scheme: 'level', known: [] })
+  if (fault !== undefined) throw refuse(fault.sentence, fault.hint)
+  return {
+    open: async (options) => await (await import('../catalog/level/index.ts')).openLevelCatalog(path, options),
+    holdsDirectory: `${path}-holds`,
   }
-  const { openLevelCatalog } = await import('../catalog/level/index.ts')
-  return await withPayloads(store, { use: 'need', signal }, async (payloads) => {
-    const catalog = await openLevelCatalog(catalogPath).catch((error: unknown) => {
-      if (!payloads.isAlone && isHoldfastError(error) && error.details['isInUse'] === true) throw error
-      return tell(error)
-    })
-    try {
-      return await run({ ...payloads, catalog })
-    } finally {
-      await catalog?.close().catch(tell)
-    }
-  })
 }
 
-/** Calls `use` with a catalog where a path is given, and else without. */
-export async function withOptionalCatalog<T>(path: string | undefined, use: (catalog: Catalog | undefined) => Promise<T>): Promise<T> {
-  return path === undefined ? await use(undefined) : await withCatalog(path, { create: true }, use)
+function refuse(sentence: string, hint: string): InvalidArgumentError {
+  return new InvalidArgumentError(`Cannot use this catalog: ${sentence}`, { hint })
 }

@@ -1,85 +1,47 @@
-/** The stores that URLs name: one function for each kind, whose driver is loaded when it is asked for. */
+/** Metadata stores by URL. A new kind is a file in `stores/` and one line here. */
 import type { MetadataStore } from '../contracts/metadata-store.ts'
-import { closing } from '../errors/clean-up.ts'
-import type { PayloadGuard } from '../stores/postgres/index.ts'
-import type { Swappable } from '../contracts/swappable.ts'
-import { type LevelUrl, type PostgresUrl, type StoreUrl, parseStoreUrl } from './store-url.ts'
+import { kindOf, schemeOf } from '../util/urls.ts'
+import { type OpenHomeOptions, type OpenStoreOptions, refuseStoreUrl, type StoreAddress, type StoreHome, type StoreKind } from './stores/address.ts'
+import { levelStores } from './stores/level.ts'
+import { postgresStores } from './stores/postgres.ts'
 
-export interface OpenStoreOptions {
-  /** Create the store where none exists. @default false */
-  readonly create?: boolean | undefined
-  /** Manage a plain database directory, or schema, from now on. @default false */
-  readonly adopt?: boolean | undefined
+/** Each loads its driver, and what that needs, only when a store is opened. */
+const KINDS: Readonly<Record<string, StoreKind>> = {
+  level: levelStores,
+  postgres: postgresStores,
+  postgresql: postgresStores,
 }
 
-/** What can be restored into, without serving it. */
-export type StoreHome = Swappable & { close(): Promise<void> }
+const FORMS: string = [...new Set(Object.values(KINDS))].map(({ form }) => form).join(' or ')
 
-/** Payloads of a store are needed by any number of commands at a time, or swept by one. */
-export type PayloadUse = 'need' | 'sweep'
-
-/** What a command that needs payloads, or sweeps them, goes by. */
-export interface GuardedPayloads {
-  /** Ends the command: it was interrupted, or others are not kept off any more. */
-  readonly signal: AbortSignal
-  /** Rejects when others are not kept off any more. */
-  readonly check: () => Promise<void>
-  /** Whether no other process can have the store open. */
-  readonly isAlone: boolean
-}
-
-interface Opener {
-  openStore(options: OpenStoreOptions): Promise<MetadataStore>
-  openHome(options: Omit<OpenStoreOptions, 'create'>): Promise<StoreHome>
-  /** Not needed where one process has the store for itself. */
-  guardPayloads?(use: PayloadUse): Promise<PayloadGuard>
-}
-
-async function openerOf(url: StoreUrl): Promise<Opener> {
-  return url.scheme === 'level' ? await levelOpener(url) : await postgresOpener(url)
-}
-
-async function levelOpener({ path }: LevelUrl): Promise<Opener> {
-  const { openLevelHome, openLevelStore } = await import('../stores/level/index.ts')
-  return {
-    openStore: ({ create = false, adopt }) => openLevelStore(path, { create, adopt }),
-    openHome: (options) => openLevelHome(path, options),
+/** Understands a store URL; nothing is opened. Throws `invalid_argument`, naming the kinds there are. What may be a password is never repeated. */
+export function parseStoreUrl(url: string): StoreAddress {
+  const scheme = schemeOf(url)
+  if (scheme === undefined) throw refuseStoreUrl('it has no scheme', `Write ${/@|password/i.test(url) ? FORMS : `level:${url}`}`)
+  const kind = kindOf(KINDS, scheme)
+  if (kind !== undefined) return kind.parse(url)
+  if (scheme === 'memory') {
+    throw refuseStoreUrl("a memory store lives only within its server's process", 'Name a store on disk, such as level:PATH; back up a memory store from the server itself, through the library')
   }
+  throw refuseStoreUrl(`no kind of store is called ${JSON.stringify(scheme)}`, `Write ${FORMS}`)
 }
 
-async function postgresOpener({ connection, schema }: PostgresUrl): Promise<Opener> {
-  const { guardPostgresPayloads, openPostgresHome, openPostgresStore } = await import('../stores/postgres/index.ts')
-  return {
-    openStore: ({ create = false, adopt }) => openPostgresStore({ connection, schema, create, adopt }),
-    openHome: ({ adopt }) => openPostgresHome({ connection, schema, adopt }),
-    guardPayloads: (use) => guardPostgresPayloads({ connection, schema, use }),
-  }
+/** Opens the store that a URL names, such as `level:/srv/metadata`. Close it. Rejects with `invalid_argument`, and as its driver says. */
+export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<MetadataStore> {
+  return await parseStoreUrl(url).openStore(options)
 }
 
-/** Calls `use` with the store a URL names, and closes it afterwards. Rejects with `invalid_argument` for a URL the command line cannot use. */
-export async function withStoreOf<T>(url: string, options: OpenStoreOptions, use: (store: MetadataStore) => Promise<T>): Promise<T> {
-  return await closing(await (await openerOf(parseStoreUrl(url))).openStore(options), use)
+/** Opens the home of a store, for restoring into it or rolling it back: the store may be damaged, or not exist yet. Close it. */
+export async function openHome(url: string, options: OpenHomeOptions = {}): Promise<StoreHome> {
+  return await parseStoreUrl(url).openHome(options)
 }
 
-/** The same, for restoring into the store or rolling it back: it may be damaged, or not exist yet. */
-export async function withHome<T>(url: string, options: Omit<OpenStoreOptions, 'create'>, use: (home: StoreHome) => Promise<T>): Promise<T> {
-  return await closing(await (await openerOf(parseStoreUrl(url))).openHome(options), use)
+/** Where the store of a URL is, made or not: an absolute URL, the same whichever way the store is named, and without secrets. */
+export async function placeOf(url: string): Promise<string> {
+  return await parseStoreUrl(url).place()
 }
 
-/**
- * Calls `run` while nobody sweeps payloads of the store that are needed. Rejects with `hold_unavailable` and `sweep_already_running` when that
- * cannot be had, and with `store_unavailable` when `run` failed since it was lost.
- */
-export async function withPayloads<T>(url: string, { use, signal }: { readonly use: PayloadUse; readonly signal: AbortSignal }, run: (payloads: GuardedPayloads) => Promise<T>): Promise<T> {
-  const opener = await openerOf(parseStoreUrl(url))
-  const guard = await opener.guardPayloads?.(use)
-  if (guard === undefined) return await run({ signal, check: async () => {}, isAlone: true })
-  return await closing({ close: () => guard.end() }, async () => {
-    try {
-      return await run({ signal: AbortSignal.any([signal, guard.signal]), check: () => guard.check(), isAlone: false })
-    } catch (error) {
-      if (!signal.aborted && guard.signal.aborted) throw guard.signal.reason
-      throw error
-    }
-  })
+/** The catalog of a store, unless another one is named: in the store's own directory, or, where it has none, in the user's. */
+export function catalogPathOf(storeUrl: string, catalog?: string): string {
+  return catalog ?? parseStoreUrl(storeUrl).catalogPath
 }

@@ -21,7 +21,7 @@ describe('openDestination()', () => {
     equal((await openDestination(destination.url)).url, destination.url)
   })
 
-  test.each(['file:', 'file:a\0b', 'file://host/share', 'file:///srv/a%2Fb', 'file:///srv/a%00b', 'file:///srv?x=1', 'file:///srv#x', 'file:///srv/%zz'])(
+  test.each(['file:', 'file:a\0b', 'file://host/share', 'file:///srv/a%2Fb', 'file:///srv/a%00b', 'file:///srv?x=1', 'file:srv?x=1', 'file:///srv#x', 'file:///srv/%zz'])(
     'refuses %j',
     async (url) => {
       await rejects(openDestination(url), { code: 'destination_config_invalid', httpStatus: 400 })
@@ -39,6 +39,20 @@ describe('openDestination()', () => {
       })
     },
   )
+
+  test('gives a URL that can be opened again for a path that looks like parameters', async () => {
+    const { url } = await openDestination('file:///srv/a%3Fb=c')
+    equal(url, 'file:///srv/a%3Fb=c')
+    equal((await openDestination(url)).url, url)
+  })
+
+  test.each([
+    ['file:backups?acces=full', /"acces" is not a parameter of "file:" URLs/, /URLs have none/],
+    ['s3://bucket?acces=full', /"acces" is not a parameter of "s3:" URLs/, /^Did you mean "access"\?/],
+    ['s3://bucket?partBytes=6000000', /"partBytes" is not a parameter/, /^Did you mean "part-bytes"\?/],
+  ])('refuses the parameter of %s by name', async (url, message, hint) => {
+    await rejects(openDestination(url), { code: 'destination_config_invalid', message, hint })
+  })
 
   test('knows the schemes of the table', () => {
     deepEqual([...DESTINATION_SCHEMES], ['file', 's3'])

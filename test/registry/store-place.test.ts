@@ -1,7 +1,7 @@
 import { mkdir, symlink } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { placeOf } from '../../src/registry/store-place.ts'
+import { placeOf } from '../../src/registry/index.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 describe('placeOf()', () => {

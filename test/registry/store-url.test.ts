@@ -2,7 +2,8 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Client } from 'pg'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { catalogPathOf, parseServerUrl, parseStoreUrl } from '../../src/registry/store-url.ts'
+import { catalogPathOf, parseStoreUrl } from '../../src/registry/index.ts'
+import { parseServerUrl } from '../../src/registry/stores/postgres.ts'
 
 const PASSWORD = 'very-secret'
 
@@ -12,23 +13,23 @@ afterEach(() => {
 
 describe('parseStoreUrl()', () => {
   it('gives the absolute path of a level: URL', () => {
-    expect(parseStoreUrl('level:some/store')).toEqual({ scheme: 'level', shown: 'level:some/store', path: resolve('some/store') })
-    expect(parseStoreUrl('LEVEL:/srv/a b')).toMatchObject({ scheme: 'level', path: '/srv/a b' })
+    expect(parseStoreUrl('level:some/store')).toMatchObject({ shown: 'level:some/store', directory: resolve('some/store') })
+    expect(parseStoreUrl('LEVEL:/srv/a b')).toMatchObject({ directory: '/srv/a b' })
+    expect(parseStoreUrl('level:/srv/100%?#')).toMatchObject({ directory: '/srv/100%?#' })
+    expect(parseStoreUrl('level:///srv/a%3Fb=c')).toMatchObject({ directory: '/srv/a?b=c' })
   })
 
   it.each(['postgres', 'postgresql', 'Postgres'])('connects with all of a %s: URL but its schema, and shows none of its secrets', (scheme) => {
-    expect(parseStoreUrl(`${scheme}://server:${PASSWORD}@db.example:5433/files?schema=meta%20data&sslmode=require&password=${PASSWORD}`)).toEqual({
-      scheme: 'postgres',
+    expect(parseStoreUrl(`${scheme}://server:${PASSWORD}@db.example:5433/files?schema=meta%20data&sslmode=require&password=${PASSWORD}`)).toMatchObject({
       shown: 'postgres://server@db.example:5433/files?schema=meta%20data',
-      connection: `postgres://server:${PASSWORD}@db.example:5433/files?sslmode=require&password=${PASSWORD}`,
-      schema: 'meta data',
+      trialUrl: `postgres://server:${PASSWORD}@db.example:5433/files?sslmode=require&password=${PASSWORD}`,
     })
   })
 
   it.each([
     ['without a schema', `postgres://u:${PASSWORD}@h/d`, /names no schema/],
     ['with an empty one', `postgres://u:${PASSWORD}@h/d?schema=`, /names no schema/],
-    ['with two', `postgres://u:${PASSWORD}@h/d?schema=a&schema=b`, /more than one schema/],
+    ['with two', `postgres://u:${PASSWORD}@h/d?schema=a&schema=b`, /"schema" more than once/],
     ['with a password that is not escaped, with "/"', `postgres://u:a/${PASSWORD}@h/d?schema=a`, /not of the form/],
     ['with a password that is not escaped, with "#"', `postgres://u:a#${PASSWORD}@h/d?schema=a`, /not of the form/],
     ['with a password that is not escaped, with "%"', `postgres://u:%zz${PASSWORD}@h:x/d?schema=a`, /not of the form/],
@@ -37,13 +38,29 @@ describe('parseStoreUrl()', () => {
     ['in quotes', `"postgres://u:${PASSWORD}@h/d?schema=a"`, /has no scheme/],
     ['after a space', ` postgres://u:${PASSWORD}@h/d?schema=a`, /has no scheme/],
     ['without its scheme', `//u:${PASSWORD}@h/d?schema=a`, /has no scheme/],
-    ['behind another scheme', `level://u:${PASSWORD}@h/d?schema=a`, /none of this machine/],
+    ['behind another scheme', `level://u:${PASSWORD}@h/d?schema=a`, /no path of this machine/],
+    ['with a parameter that is not known', `postgres://u:${PASSWORD}@h/d?schema=a&connect_timeout=5`, /"connect_timeout" is not a parameter of "postgres:" URLs/],
+    ['with a piece of a password for a parameter', `postgres://u:1?${PASSWORD}@h/d?schema=a`, /a parameter that "postgres:" URLs do not have/],
+    ['with parameters where there are none', 'level:/srv/store?create=true', /"create" is not a parameter of "level:" URLs/],
+    ['in memory', 'memory:', /only within its server's process/],
+    ['of no path', 'level:', /no path of this machine/],
+    ['of a kind that every object has', 'constructor:x', /no kind of store is called "constructor"/],
     ['of another kind', `mysql://u:${PASSWORD}@h/d`, /no kind of store is called "mysql"/],
   ])('refuses one %s, and does not repeat what may be a password', (_, url, sentence) => {
     const refused = expect(() => parseStoreUrl(url))
     refused.toThrow(expect.objectContaining({ code: 'invalid_argument', message: expect.stringMatching(sentence) as unknown, hint: expect.any(String) as unknown }) as Error)
     refused.not.toThrow(PASSWORD)
   })
+})
+
+it.each([
+  ['postgres://u@h/d?shema=meta', 'Did you mean "schema"?'],
+  ['postgres://u@h/d?schema=a&ssl-mode=require', 'Did you mean "sslmode"?'],
+  ['postgres://u@h/d?schema=a&channel_binding=require', 'Leave it out. Known are schema,'],
+  ['mysql:x', 'Write level:PATH or postgres://USER@HOST/DATABASE?schema=NAME'],
+  ['/srv/store', 'Write level:/srv/store'],
+])('parseStoreUrl() of %s says what to do: %s', (url, hint) => {
+  expect(() => parseStoreUrl(url)).toThrow(expect.objectContaining({ hint: expect.stringContaining(hint) as unknown }) as Error)
 })
 
 it('parseServerUrl() takes a URL with or without a schema', () => {

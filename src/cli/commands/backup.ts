@@ -2,16 +2,12 @@ import type { Command } from 'commander'
 import { runBackup } from '../../backup/run-backup.ts'
 import type { Destination } from '../../contracts/destination.ts'
 import type { Manifest } from '../../contracts/manifest.ts'
-import { withHolds } from '../../registry/catalogs.ts'
 import { collectLabel, parseBytes, withExamples, withStore } from '../command-options.ts'
-import { withDestination } from '../../registry/destinations.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { catalogPathOf, parseStoreUrl } from '../../registry/store-url.ts'
-import { withStoreOf } from '../../registry/stores.ts'
+import { openPayloadStore, parseStoreUrl, withParts } from '../../registry/index.ts'
 import { asHoldfastError } from '../../util/system-errors.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, plural, printable } from '../../util/text.ts'
-import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
 
 interface BackupCommandOptions extends OutputOptions {
   readonly store: string
@@ -46,35 +42,34 @@ once it is whole, and counts as done only after the stored bytes were read back 
 
 async function backup(options: BackupCommandOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
-  const catalogPath = catalogPathOf(options.store, options.catalog)
-  const payloads = options.payloads === undefined ? undefined : await PayloadDirectory.open(options.payloads)
+  const { shown } = parseStoreUrl(options.store)
+  const payloads = options.payloads === undefined ? undefined : await openPayloadStore(options.payloads)
   const startedMs = performance.now()
-  await withDestination(options.to, async (destination) => {
-    await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
-      const doubts = await doubtsAbout(destination, terminal.signal)
-      await withHolds({ store: options.store, use: 'need', catalogPath, create: true, destinations: [destination], signal: terminal.signal }, async ({ catalog, holds, signal }) => {
-        const progress = output.progress('backup')
-        try {
-          const { manifest, verification, warnings } = await runBackup({
-            store,
-            destination,
-            catalog,
-            holds,
-            payloads,
-            labels: options.label,
-            maxBytesPerSecond: options.maxRate,
-            signal,
-            onProgress: ({ phase, bytes, totalBytes, records }) => progress.update({ label: `backup: ${phase}`, bytes, totalBytes, count: records, noun: phase === 'payload-ids' ? 'payload IDs' : 'records' }),
-          })
-          progress.end()
-          for (const { message } of [...doubts, ...warnings]) await output.warn(printable(message))
-          const elapsedMs = performance.now() - startedMs
-          await output.result(manifest, () => describeBackup(manifest, { store: parseStoreUrl(options.store).shown, elapsedMs, readBackMs: verification.durationMs }))
-        } finally {
-          progress.end()
-        }
+  await withParts(terminal, async (parts) => {
+    const destination = await parts.destination(options.to)
+    const store = await parts.store(options.store, { adopt: options.adopt })
+    const doubts = await doubtsAbout(destination, terminal.signal)
+    const { catalog, holds } = await parts.holds({ store: options.store, use: 'need', catalog: options.catalog, destinations: [destination] })
+    const progress = output.progress('backup')
+    try {
+      const { manifest, verification, warnings } = await runBackup({
+        store,
+        destination,
+        catalog,
+        holds,
+        payloads,
+        labels: options.label,
+        maxBytesPerSecond: options.maxRate,
+        signal: parts.signal,
+        onProgress: ({ phase, bytes, totalBytes, records }) => progress.update({ label: `backup: ${phase}`, bytes, totalBytes, count: records, noun: phase === 'payload-ids' ? 'payload IDs' : 'records' }),
       })
-    })
+      progress.end()
+      for (const { message } of [...doubts, ...warnings]) await output.warn(printable(message))
+      const elapsedMs = performance.now() - startedMs
+      await output.result(manifest, () => describeBackup(manifest, { store: shown, elapsedMs, readBackMs: verification.durationMs }))
+    } finally {
+      progress.end()
+    }
   })
 }
 

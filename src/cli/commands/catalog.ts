@@ -1,8 +1,7 @@
 import type { Command } from 'commander'
 import { type RebuildReport, rebuildCatalog } from '../../repository/rebuild-catalog.ts'
-import { withCatalog } from '../../registry/catalogs.ts'
 import { collect, withExamples } from '../command-options.ts'
-import { withDestinations } from '../../registry/destinations.ts'
+import { withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { AlreadyReported, errorDocument } from '../report-error.ts'
 import { asHoldfastError } from '../../util/system-errors.ts'
@@ -28,9 +27,11 @@ export function registerCatalog(program: Command, terminal: Terminal): void {
 
 async function runRebuild(options: RebuildOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
-  const report = await withDestinations(options.from, (destinations) =>
-    withCatalog(options.catalog, { create: true }, (catalog) => rebuildCatalog({ catalog, destinations, signal: terminal.signal })),
-  )
+  const { signal } = terminal
+  const report = await withParts(terminal, async (parts) => {
+    const destinations = await parts.destinations(options.from)
+    return await rebuildCatalog({ catalog: await parts.catalog(options.catalog), destinations, signal })
+  })
   const unreadable = report.unreadable.map((place) => ({ ...place, error: asHoldfastError(place.error) }))
   const document = { ...report, unreadable: unreadable.map((place) => ({ ...place, error: errorDocument(place.error) })) }
   await output.result(document, () => describe(report, options.catalog))

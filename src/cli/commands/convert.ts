@@ -3,12 +3,9 @@ import { InvalidArgumentError } from '../../errors/errors.ts'
 import { type ConvertReport, convertStore } from '../../metadata/convert-store.ts'
 import { withExamples } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { placeOf } from '../../registry/store-place.ts'
-import { parseStoreUrl } from '../../registry/store-url.ts'
-import { withStoreOf } from '../../registry/stores.ts'
+import { openPayloadStore, parseStoreUrl, withParts } from '../../registry/index.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatDuration, plural, printable } from '../../util/text.ts'
-import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
 
 interface ConvertOptions extends OutputOptions {
   readonly fromStore: string
@@ -41,41 +38,37 @@ store open, but one of Postgres to copy from.`,
 }
 
 async function convert(options: ConvertOptions, terminal: Terminal): Promise<void> {
-  const { fromStore, toStore, adopt } = options
   const output = new Output(terminal, options)
-  refuseSame(fromStore, toStore)
-  const payloads = options.payloads === undefined ? undefined : await PayloadDirectory.open(options.payloads)
-  await withStoreOf(fromStore, { adopt }, async (from) => {
-    await withStoreOf(toStore, { create: true }, async (to) => {
-      const progress = output.progress('convert')
-      try {
-        await payloads?.addUser({ storeId: to.storeId, place: await placeOf(toStore) })
-        const report = await convertStore({
-          from,
-          to,
-          signal: terminal.signal,
-          onProgress: ({ step, records }) => progress.update({ label: `convert: ${step}`, count: records, noun: 'records' }),
-        })
-        progress.end()
-        await output.result(report, () => describeReport(report, options))
-      } finally {
-        progress.end()
-      }
-    })
+  const [fromStore, toStore] = [parseStoreUrl(options.fromStore), parseStoreUrl(options.toStore)]
+  const place = await toStore.place()
+  if ((await fromStore.place()) === place) {
+    throw new InvalidArgumentError(`Cannot convert ${JSON.stringify(fromStore.shown)} into itself`, { hint: 'Name another store with --to-store' })
+  }
+  const payloads = options.payloads === undefined ? undefined : await openPayloadStore(options.payloads)
+  await withParts(terminal, async (parts) => {
+    const from = await parts.store(options.fromStore, { adopt: options.adopt })
+    const to = await parts.store(options.toStore, { create: true })
+    const progress = output.progress('convert')
+    try {
+      await payloads?.addUser({ storeId: to.storeId, place })
+      const report = await convertStore({
+        from,
+        to,
+        signal: terminal.signal,
+        onProgress: ({ step, records }) => progress.update({ label: `convert: ${step}`, count: records, noun: 'records' }),
+      })
+      progress.end()
+      await output.result(report, () => describeReport(report, { from: fromStore.shown, to: toStore.shown }))
+    } finally {
+      progress.end()
+    }
   })
 }
 
-function refuseSame(fromStore: string, toStore: string): void {
-  const [from, to] = [parseStoreUrl(fromStore), parseStoreUrl(toStore)]
-  const isSame = from.scheme === 'level' ? to.scheme === 'level' && from.path === to.path : from.shown === to.shown
-  if (!isSame) return
-  throw new InvalidArgumentError(`Cannot convert ${JSON.stringify(from.shown)} into itself`, { hint: 'Name another store with --to-store' })
-}
-
-function describeReport({ from, to, records, payloadIds, durationMs }: ConvertReport, { fromStore, toStore }: ConvertOptions): string[] {
+function describeReport({ from, to, records, payloadIds, durationMs }: ConvertReport, shown: { readonly from: string; readonly to: string }): string[] {
   const { shares, inodes, entries, blocks, locks, uploads, settings } = records
   return [
-    `Copied ${printable(parseStoreUrl(fromStore).shown)} (${printable(from.kind)} store ${printable(from.storeId)}) into ${printable(parseStoreUrl(toStore).shown)} (${printable(to.kind)} store ${printable(to.storeId)}) in ${formatDuration(durationMs)}`,
+    `Copied ${printable(shown.from)} (${printable(from.kind)} store ${printable(from.storeId)}) into ${printable(shown.to)} (${printable(to.kind)} store ${printable(to.storeId)}) in ${formatDuration(durationMs)}`,
     `${plural(shares, 'share')}, ${plural(inodes, 'inode')}, ${plural(entries, 'entry', 'entries')}, ${plural(blocks, 'block')}, ${plural(uploads, 'pending upload')}, ` +
       `${plural(locks, 'lock')}, ${plural(settings, 'setting')}, ${plural(payloadIds.count, 'payload ID')}: all compared, and equal`,
   ]

@@ -1,15 +1,12 @@
 import type { Command } from 'commander'
-import { deleteBackup, type DeleteReport } from '../../repository/delete-backup.ts'
+import { deleteBackup } from '../../repository/delete-backup.ts'
 import { resolveBackup } from '../../repository/resolve-backup.ts'
-import type { Catalog } from '../../contracts/catalog.ts'
 import type { Destination } from '../../contracts/destination.ts'
 import { isHoldfastError, ManifestMissingError } from '../../errors/errors.ts'
 import { parseManifest } from '../../format/manifest.ts'
-import { withCatalog } from '../../registry/catalogs.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
-import { withDestination } from '../../registry/destinations.ts'
+import { catalogPathOf, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { catalogPathOf } from '../../registry/store-url.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatTime, printable } from '../../util/text.ts'
 
@@ -44,14 +41,15 @@ whose deletion it was not told of: name the store, or its catalog.`,
 async function runDelete(id: string, options: DeleteCommandOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
   const { signal } = terminal
-  await withDestination(options.from, async (destination) => {
+  await withParts(terminal, async (parts) => {
+    const destination = await parts.destination(options.from)
     const backupId = await resolveBackup(destination, id, { signal })
     await output.note(await describe(destination, { backupId, signal }))
     await output.confirm('Delete it for good?', options)
     const catalogPath = options.store === undefined ? options.catalog : catalogPathOf(options.store, options.catalog)
-    const deleting = (catalog?: Catalog): Promise<DeleteReport> => deleteBackup({ destination, backupId, catalog, force: options.force, signal })
     // A new catalog in a wrong place would take the record, and the store's own never learn of it.
-    const report = catalogPath === undefined ? await deleting() : await withCatalog(catalogPath, { create: false }, deleting)
+    const catalog = catalogPath === undefined ? undefined : await parts.catalog(catalogPath, { create: false })
+    const report = await deleteBackup({ destination, backupId, catalog, force: options.force, signal })
     if (!report.wasListed) {
       throw new ManifestMissingError(`Cannot delete backup ${backupId}: it is not listed at ${JSON.stringify(destination.url)}`, {
         hint: 'What an interrupted delete may have left of it is removed now',

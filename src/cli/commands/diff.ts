@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { StoreIdMismatchError } from '../../errors/errors.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
-import { withDestination } from '../../registry/destinations.ts'
+import { withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { plural, printable } from '../../util/text.ts'
@@ -26,7 +26,8 @@ the number of changes and of directories, not with that of files.`,
 async function diff([olderId, newerId]: readonly [string, string], options: DiffOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
   const { signal } = terminal
-  await withDestination(options.from, async (destination) => {
+  await withParts(terminal, async (parts) => {
+    const destination = await parts.destination(options.from)
     const older = await openBackupRecords(destination, olderId, { signal })
     const newer = await openBackupRecords(destination, newerId, { signal })
     if (older.manifest.storeId !== newer.manifest.storeId) {

@@ -5,11 +5,10 @@ import { isStaging } from '../../restore/subtree/staging.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Interrupted } from '../interrupt.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { withStoreOf } from '../../registry/stores.ts'
+import { openPayloadStore, withParts } from '../../registry/index.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, plural, printable } from '../../util/text.ts'
 import { type ExportCounts, exportTree } from '../../trees/export-tree.ts'
-import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
 
 interface ExportCommandOptions extends OutputOptions {
   readonly store: string
@@ -34,10 +33,11 @@ only when run as root. Sockets, fifos and devices are not made. A failed or inte
 
 async function runExport(directory: string, options: ExportCommandOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
-  const payloads = await PayloadDirectory.open(options.payloads)
+  const payloads = await openPayloadStore(options.payloads)
   const startedMs = performance.now()
   const progress = output.progress('export')
-  await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
+  await withParts(terminal, async (parts) => {
+    const store = await parts.store(options.store, { adopt: options.adopt })
     try {
       const share = await chooseShare(store, options.share)
       const totalBytes = await store.usedBytes()

@@ -1,20 +1,13 @@
 import { type Command, Option } from 'commander'
-import { HoldUnavailableError } from '../../errors/errors.ts'
 import type { HeldBy } from '../../gc/holds/held-cursor.ts'
 import { warnOfLease } from '../../gc/leases/leases.ts'
 import { type SweepPayloadsReport, sweepPayloads } from '../../gc/sweep/sweep-payloads.ts'
 import type { Tally } from '../../contracts/payload-store.ts'
-import { withHolds } from '../../registry/catalogs.ts'
 import { collect, parseDuration, withExamples, withStore } from '../command-options.ts'
-import { withDestinations } from '../../registry/destinations.ts'
+import { openPayloadStoreToSweep, placeOf, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { placeOf } from '../../registry/store-place.ts'
-import { catalogPathOf } from '../../registry/store-url.ts'
-import { withStoreOf } from '../../registry/stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatDuration, plural, printable } from '../../util/text.ts'
-import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
-import type { PayloadUser } from '../../payload-stores/directory/payload-users.ts'
 import { describeHolder } from './holds.ts'
 
 interface GcOptions extends OutputOptions {
@@ -62,67 +55,31 @@ knows of another store, or of none, nothing is deleted.`,
 
 async function gc(options: GcOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
-  const catalogPath = catalogPathOf(options.store, options.catalog)
-  await withDestinations(options.from, async (destinations) => {
-    await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
-      const user = { storeId: store.storeId, place: await placeOf(options.store) }
-      const use = options.apply === true ? 'sweep' : 'need'
-      await withHolds({ store: options.store, use, catalogPath, create: false, destinations, mayBeEmpty: options.allowEmpty === true, signal: terminal.signal }, async ({ holds, signal, check }) => {
-        const payloads: PayloadDirectory = await PayloadDirectory.open(options.payloads, {
-          beforeDelete: async () => {
-            await check()
-            await refuseOthers(payloads, user)
-          },
-        })
-        await refuseOthers(payloads, user)
-        if (options.register !== true) await refuseUnknown(payloads, user)
-        if (options.apply === true) {
-          await payloads.addUser(user)
-          await payloads.removeAbandoned()
-        }
-        const progress = output.progress('gc')
-        try {
-          const report = await sweepPayloads({
-            payloads,
-            stores: [options.ignoreKept === true ? { storeId: store.storeId, payloadIds: () => store.payloadIds() } : store],
-            holds,
-            minAgeMs: options.minAge,
-            dryRun: options.apply !== true,
-            signal,
-            onProgress: ({ phase, payloads: count }) => progress.update({ label: `gc: ${phase}`, bytes: 0, totalBytes: 0, count, noun: 'payloads' }),
-          })
-          progress.end()
-          for (const lease of report.leases.unproven) await output.warn(printable(warnOfLease(lease).message))
-          payloads.checkDeleted()
-          await output.result(report, () => describeReport(report, options))
-        } finally {
-          progress.end()
-        }
+  const { store: url, register, apply = false, ignoreKept = false, allowEmpty = false } = options
+  await withParts(terminal, async (parts) => {
+    const destinations = await parts.destinations(options.from)
+    const store = await parts.store(url, { adopt: options.adopt })
+    const user = { storeId: store.storeId, place: await placeOf(url) }
+    const { holds } = await parts.holds({ store: url, use: apply ? 'sweep' : 'need', catalog: options.catalog, create: false, destinations, mayBeEmpty: allowEmpty })
+    const payloads = await openPayloadStoreToSweep(options.payloads, { user, register, dryRun: !apply, beforeDelete: () => parts.checkGuard() })
+    const progress = output.progress('gc')
+    try {
+      const report = await sweepPayloads({
+        payloads,
+        stores: [ignoreKept ? { storeId: store.storeId, payloadIds: () => store.payloadIds() } : store],
+        holds,
+        minAgeMs: options.minAge,
+        dryRun: !apply,
+        signal: parts.signal,
+        onProgress: ({ phase, payloads: count }) => progress.update({ label: `gc: ${phase}`, bytes: 0, totalBytes: 0, count, noun: 'payloads' }),
       })
-    })
-  })
-}
-
-/** A store that is not asked what it refers to would lose its payloads. */
-async function refuseOthers(payloads: PayloadDirectory, { storeId, place }: PayloadUser): Promise<void> {
-  const other = (await payloads.users()).find((user) => user.storeId !== storeId || (user.place ?? place) !== place)
-  if (other === undefined) return
-  const where = other.place === undefined ? '' : ` at ${JSON.stringify(other.place)}`
-  const which = other.storeId === storeId ? 'a copy of it' : `the store "${other.storeId}"`
-  throw new HoldUnavailableError(`Cannot sweep ${JSON.stringify(payloads.path)} for the store "${storeId}" at ${JSON.stringify(place)}: ${which}${where} refers to payloads there too`, {
-    hint: `Nothing was deleted. Keep the payloads of each store in a directory of its own; if that store was moved from there or is gone for good, remove ${JSON.stringify(other.path)}`,
-    retryable: false,
-    details: { storeId: other.storeId, place: other.place },
-  })
-}
-
-/** Of a directory that knows of no store it cannot be told whether others refer to payloads there: an operator must say so. */
-async function refuseUnknown(payloads: PayloadDirectory, { storeId, place }: PayloadUser): Promise<void> {
-  if ((await payloads.users()).length > 0) return
-  throw new HoldUnavailableError(`Cannot sweep ${JSON.stringify(payloads.path)} for the store "${storeId}" at ${JSON.stringify(place)}: the directory does not say which stores refer to payloads there`, {
-    hint: 'Nothing was deleted. Check that it is the right directory; if no other store needs payloads there, say so with --register',
-    retryable: false,
-    details: { storeId, place },
+      progress.end()
+      for (const lease of report.leases.unproven) await output.warn(printable(warnOfLease(lease).message))
+      payloads.checkDeleted()
+      await output.result(report, () => describeReport(report, options))
+    } finally {
+      progress.end()
+    }
   })
 }
 

@@ -5,9 +5,8 @@ import { findHolds, holdersIn } from '../../gc/holds/hold-set.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
 import { Leases } from '../../gc/leases/leases.ts'
 import { checkPayloadId } from '../../payload-ids/payload-id-set.ts'
-import { withCatalog } from '../../registry/catalogs.ts'
 import { collect, withExamples } from '../command-options.ts'
-import { withDestinations } from '../../registry/destinations.ts'
+import { withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatCount, formatTable, formatTime, printable } from '../../util/text.ts'
@@ -32,24 +31,20 @@ export function registerHolds(program: Command, terminal: Terminal): void {
 async function runHolds(id: string | undefined, options: HoldsOptions, terminal: Terminal): Promise<void> {
   const payloadId = id === undefined ? undefined : checkPayloadId(id)
   const { signal } = terminal
-  if (options.release !== undefined) await release(options.release, options.catalog)
-  const holders = await withDestinations(options.from, async (destinations) => {
-    const find = async (catalog: Catalog | undefined): Promise<readonly Holder[]> => {
-      const found = await findHolds({ catalog, destinations }, { signal })
-      return payloadId === undefined ? found.holders : await holdersIn(found, payloadId, { signal })
-    }
-    return options.catalog === undefined ? await find(undefined) : await withCatalog(options.catalog, { create: false }, find)
+  const holders = await withParts(terminal, async (parts) => {
+    const catalog = options.catalog === undefined ? undefined : await parts.catalog(options.catalog, { create: false })
+    if (options.release !== undefined) await release(options.release, catalog)
+    const found = await findHolds({ catalog, destinations: await parts.destinations(options.from) }, { signal })
+    return payloadId === undefined ? found.holders : await holdersIn(found, payloadId, { signal })
   })
   await new Output(terminal, options).result({ payloadId, holders }, () => describe(holders, { payloadId, sawLeases: options.catalog !== undefined }))
 }
 
-/** What cannot be proven, an operator may know. */
-async function release(leaseId: string, catalogPath: string | undefined): Promise<void> {
-  if (catalogPath === undefined) throw new InvalidArgumentError('Cannot release a lease: no catalog is named', { hint: 'Name the one that has it with --catalog' })
-  await withCatalog(catalogPath, { create: false }, async (catalog) => {
-    if (await new Leases({ catalog }).releaseUnproven(leaseId)) return
-    throw new InvalidArgumentError(`Cannot release lease ${JSON.stringify(leaseId)}: the catalog has none of that ID`, { hint: 'See those it has with "holdfast holds", without --release' })
-  })
+/** Releases a lease whose owner is gone for good: what cannot be proven, an operator may know. */
+async function release(leaseId: string, catalog: Catalog | undefined): Promise<void> {
+  if (catalog === undefined) throw new InvalidArgumentError('Cannot release a lease: no catalog is named', { hint: 'Name the one that has it with --catalog' })
+  if (await new Leases({ catalog }).releaseUnproven(leaseId)) return
+  throw new InvalidArgumentError(`Cannot release lease ${JSON.stringify(leaseId)}: the catalog has none of that ID`, { hint: 'See those it has with "holdfast holds", without --release' })
 }
 
 function describe(holders: readonly Holder[], { payloadId, sawLeases }: { readonly payloadId: string | undefined; readonly sawLeases: boolean }): readonly string[] {

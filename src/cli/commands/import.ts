@@ -4,13 +4,10 @@ import { InvalidArgumentError } from '../../errors/errors.ts'
 import { isSystemError } from '../../util/files.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { placeOf } from '../../registry/store-place.ts'
-import { parseStoreUrl } from '../../registry/store-url.ts'
-import { withPayloads, withStoreOf } from '../../registry/stores.ts'
+import { openPayloadStore, parseStoreUrl, withParts } from '../../registry/index.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, plural, printable } from '../../util/text.ts'
 import { type ImportCounts, importTree, refuseInside } from '../../trees/import-tree.ts'
-import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
 
 interface ImportCommandOptions extends OutputOptions {
   readonly store: string
@@ -41,20 +38,21 @@ async function runImport(directory: string, options: ImportCommandOptions, termi
   const output = new Output(terminal, options)
   const share = options.share ?? basename(resolve(directory))
   if (share === '') throw new InvalidArgumentError(`Cannot name a share after ${JSON.stringify(directory)}`, { hint: 'Name the share with --share' })
-  const store = parseStoreUrl(options.store)
-  const own = [...(store.scheme === 'level' ? [store.path] : []), ...(options.payloads === undefined ? [] : [options.payloads])]
-  await refuseInside(directory, own).catch((error: unknown) => {
+  const address = parseStoreUrl(options.store)
+  await refuseInside(directory, [address.directory, options.payloads].filter((path) => path !== undefined)).catch((error: unknown) => {
     if (!isSystemError(error, 'ENOENT', 'ENOTDIR')) throw error
     throw new InvalidArgumentError(`Cannot import ${JSON.stringify(directory)}: there is no such directory`, { cause: error, hint: 'Check the path' })
   })
-  const payloads = options.payloads === undefined ? undefined : await PayloadDirectory.open(options.payloads, { create: true })
+  const payloads = options.payloads === undefined ? undefined : await openPayloadStore(options.payloads, { create: true })
   const startedMs = performance.now()
   const progress = output.progress('import')
-  await withStoreOf(options.store, { create: true, adopt: options.adopt }, async (store) => {
+  await withParts(terminal, async (parts) => {
+    const store = await parts.store(options.store, { create: true, adopt: options.adopt })
     try {
       const onProgress = ({ bytes, files }: ImportCounts): void => progress.update({ bytes, count: files, noun: 'files' })
-      await payloads?.addUser({ storeId: store.storeId, place: await placeOf(options.store) })
-      const counts = await withPayloads(options.store, { use: 'need', signal: terminal.signal }, ({ signal }) => importTree({ directory, store, share, payloads, signal, onProgress }))
+      await payloads?.addUser({ storeId: store.storeId, place: await address.place() })
+      await parts.guardPayloads(options.store, 'need')
+      const counts = await importTree({ directory, store, share, payloads, signal: parts.signal, onProgress })
       progress.end()
       const elapsedMs = performance.now() - startedMs
       const document = { share, storeId: store.storeId, ...counts, elapsedMs: Math.round(elapsedMs) }

@@ -1,9 +1,8 @@
 import type { Command } from 'commander'
 import type { Job } from '../../contracts/catalog.ts'
-import { withCatalog } from '../../registry/catalogs.ts'
 import { parseCount, withExamples } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { catalogPathOf } from '../../registry/store-url.ts'
+import { catalogPathOf, withParts } from '../../registry/index.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatDuration, formatTable, formatTime, printable } from '../../util/text.ts'
 
@@ -25,7 +24,8 @@ export function registerJobs(program: Command, terminal: Terminal): void {
 
 async function jobs(options: JobsOptions, terminal: Terminal): Promise<void> {
   const found: Job[] = []
-  await withCatalog(catalogPathOf(options.store, options.catalog), { create: false }, async (catalog) => {
+  await withParts(terminal, async (parts) => {
+    const catalog = await parts.catalog(catalogPathOf(options.store, options.catalog), { create: false })
     for await (const job of catalog.jobs({ limit: options.limit })) found.push(job)
   })
   await new Output(terminal, options).result({ jobs: found }, () => (found.length === 0 ? ['There were no jobs yet.'] : listing(found)))

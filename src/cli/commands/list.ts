@@ -6,7 +6,7 @@ import { isHoldfastError, type HoldfastError } from '../../errors/errors.ts'
 import type { Manifest } from '../../contracts/manifest.ts'
 import { parseManifest } from '../../format/manifest.ts'
 import { withExamples, withSource } from '../command-options.ts'
-import { withDestination } from '../../registry/destinations.ts'
+import { withParts } from '../../registry/index.ts'
 import { EXIT, exitCodeFor } from '../exit-codes.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { AlreadyReported, errorDocument } from '../report-error.ts'
@@ -31,7 +31,8 @@ async function list(options: OutputOptions & { from: string }, terminal: Termina
   const backups: Manifest[] = []
   const damaged: { backupId: string; error: HoldfastError }[] = []
   let hint: string | undefined
-  await withDestination(options.from, async (destination) => {
+  await withParts(terminal, async (parts) => {
+    const destination = await parts.destination(options.from)
     hint = hintFor(destination.url)
     for await (const backupIds of batches(destination.list({ signal }))) {
       const manifests = await Promise.all(backupIds.map((backupId) => readManifest(destination, { backupId, signal })))

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { withExamples, withSource, ID_HELP } from '../command-options.ts'
-import { withDestination } from '../../registry/destinations.ts'
+import { withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatCount, formatTable, formatTime, printable } from '../../util/text.ts'
@@ -27,7 +27,8 @@ export function registerLs(program: Command, terminal: Terminal): void {
 async function ls(id: string, path: string | undefined, options: LsOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
   const names = (path ?? '').split('/').filter((name) => name !== '')
-  await withDestination(options.from, async (destination) => {
+  await withParts(terminal, async (parts) => {
+    const destination = await parts.destination(options.from)
     const { backupId, open } = await openBackupRecords(destination, id, { signal: terminal.signal })
     if (names.length === 0) {
       const shares = await listShares(open)

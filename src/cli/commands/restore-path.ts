@@ -4,17 +4,11 @@ import { resolveBackup } from '../../repository/resolve-backup.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
 import { restoreSubtree, type RestoreSubtreeReport } from '../../restore/subtree/restore-subtree.ts'
 import { parsePath, showPath } from '../../metadata/tree-path.ts'
-import { withHolds } from '../../registry/catalogs.ts'
-import { withDestination } from '../../registry/destinations.ts'
-import type { TrialPlace } from '../command-options.ts'
+import { openPayloadStore, openTrial, parseStoreUrl, withParts } from '../../registry/index.ts'
+import { type TrialPlace, trialUrls } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { placeOf } from '../../registry/store-place.ts'
-import { catalogPathOf, parseStoreUrl } from '../../registry/store-url.ts'
-import { withStoreOf } from '../../registry/stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatDuration, plural, printable } from '../../util/text.ts'
-import { openTrial } from '../../registry/trials.ts'
-import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
 import { canLookInto } from '../../browse/snapshot-records.ts'
 import { checkPath } from '../../browse/snapshot-tree.ts'
 
@@ -37,50 +31,49 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
   parsePath(path)
   const output = new Output(terminal, options)
   const { signal } = terminal
-  const url = parseStoreUrl(options.store)
+  const address = parseStoreUrl(options.store)
   const target = showPath(parsePath(toPath))
   // A Postgres backup is tried where the store is, unless another server is named.
-  const trial = { trialDir: options.trialDir, trialServer: options.trialServer ?? (url.scheme === 'postgres' ? url.connection : undefined) }
-  const payloads = options.payloads === undefined ? undefined : await PayloadDirectory.open(options.payloads)
-  await withDestination(options.from, async (destination) => {
+  const at = trialUrls({ trialDir: options.trialDir, trialServer: options.trialServer ?? address.trialUrl })
+  const payloads = options.payloads === undefined ? undefined : await openPayloadStore(options.payloads)
+  await withParts(terminal, async (parts) => {
+    const destination = await parts.destination(options.from)
     const backupId = await resolveBackup(destination, id, { signal })
-    await withStoreOf(options.store, { adopt: options.adopt }, async (store) => {
-      if (overwrite === true) await output.confirm(`Replace what is at "${printable(target)}" in ${printable(url.shown)} for good?`, options)
-      // The payloads are held by way of the catalog: without it, a collection of garbage could take them.
-      const catalogPath = catalogPathOf(options.store, options.catalog)
-      await withHolds({ store: options.store, use: 'need', catalogPath, create: true, destinations: [destination], signal }, async ({ catalog, holds, signal: holding }) => {
-        const progress = output.progress('restore')
-        try {
-          const report = await restoreSubtree({
-            store,
-            destination,
-            backupId,
-            path,
-            toPath,
-            overwrite,
-            openTrial: async (manifest) => {
-              // A path that is not there is told before all of the backup is restored.
-              if (canLookInto(manifest)) await checkPath(() => readRecords({ destination, backupId, signal: holding }), parsePath(path))
-              return await openTrial(manifest, { ...trial, onWarning: output.onWarning })
-            },
-            catalog,
-            holds,
-            payloads,
-            // Who collects garbage for another store, or for one that this is a copy of, must know that this one needs payloads there.
-            beforeChange: async () => await payloads?.addUser({ storeId: store.storeId, place: await placeOf(options.store) }),
-            allowStoreId,
-            release,
-            signal: holding,
-            onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `restore: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
-          })
-          progress.end()
-          for (const { message } of report.warnings) await output.warn(printable(message))
-          await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => [describeReport(report, url.shown)])
-        } finally {
-          progress.end()
-        }
+    const store = await parts.store(options.store, { adopt: options.adopt })
+    if (overwrite === true) await output.confirm(`Replace what is at "${printable(target)}" in ${printable(address.shown)} for good?`, options)
+    // The payloads are held by way of the catalog: without it, a collection of garbage could take them.
+    const { catalog, holds } = await parts.holds({ store: options.store, use: 'need', catalog: options.catalog, destinations: [destination] })
+    const holding = parts.signal
+    const progress = output.progress('restore')
+    try {
+      const report = await restoreSubtree({
+        store,
+        destination,
+        backupId,
+        path,
+        toPath,
+        overwrite,
+        openTrial: async (manifest) => {
+          // A path that is not there is told before all of the backup is restored.
+          if (canLookInto(manifest)) await checkPath(() => readRecords({ destination, backupId, signal: holding }), parsePath(path))
+          return await openTrial(manifest, { at, onWarning: output.onWarning })
+        },
+        catalog,
+        holds,
+        payloads,
+        // A sweep for another store, or for one that this is a copy of, must know that this one needs payloads there.
+        beforeChange: async () => await payloads?.addUser({ storeId: store.storeId, place: await address.place() }),
+        allowStoreId,
+        release,
+        signal: holding,
+        onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `restore: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
       })
-    })
+      progress.end()
+      for (const { message } of report.warnings) await output.warn(printable(message))
+      await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => [describeReport(report, address.shown)])
+    } finally {
+      progress.end()
+    }
   })
 }
 

@@ -5,16 +5,11 @@ import { parseManifest } from '../../format/manifest.ts'
 import { restoreBackup, type RestoreReport } from '../../restore/restore-backup.ts'
 import { prepare } from '../../restore/plan-restore.ts'
 import type { Swappable } from '../../contracts/swappable.ts'
-import { withLeasesIfPossible } from '../../registry/catalogs.ts'
 import { ID_HELP, withExamples, withSource, withStore, withTrial } from '../command-options.ts'
-import { withDestination } from '../../registry/destinations.ts'
+import { openPayloadStore, parseStoreUrl, withParts } from '../../registry/index.ts'
 import { Output } from '../output.ts'
-import { placeOf } from '../../registry/store-place.ts'
-import { catalogPathOf, parseStoreUrl } from '../../registry/store-url.ts'
-import { withHome } from '../../registry/stores.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatCount, formatDuration, formatPace, formatTime, plural, printable } from '../../util/text.ts'
-import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
 import { refuseWithoutPath, restorePath, type RestorePathOptions } from './restore-path.ts'
 
 type RestoreOptions = Omit<RestorePathOptions, 'path'> & { readonly path?: string | undefined }
@@ -60,38 +55,36 @@ was killed on another machine, by --release; so is a schema holdfast_trial_... o
 async function restore(id: string, options: RestoreOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
   const { signal } = terminal
-  const { shown } = parseStoreUrl(options.store)
-  const payloads = options.payloads === undefined ? undefined : await PayloadDirectory.open(options.payloads)
-  await withDestination(options.from, async (destination) => {
+  const address = parseStoreUrl(options.store)
+  const payloads = options.payloads === undefined ? undefined : await openPayloadStore(options.payloads)
+  await withParts(terminal, async (parts) => {
+    const destination = await parts.destination(options.from)
     const backupId = await resolveBackup(destination, id, { signal })
     const manifest = parseManifest(await destination.manifest(backupId, { signal }), backupId)
-    await withHome(options.store, { adopt: options.adopt }, async (target) => {
-      const attempt = { target, destination, backupId, allowStoreId: options.allowStoreId, signal }
-      // Nobody is asked about what is refused anyway, and nothing is made for it, be it the catalog or a note in the payload directory.
-      if (options.yes !== true || payloads !== undefined || (await target.engines()).live === undefined) await prepare(attempt)
-      await describePlan(manifest, { target, store: shown, output })
-      if (payloads === undefined) await noteUnknownUser(manifest, target, output)
-      await output.confirm('Restore it?', options)
-      // Before the first reference is there, and never taken back: a restore that was cut off may be completed by the next start.
-      await payloads?.addUser({ storeId: (await target.readStoreId()) ?? manifest.storeId, place: await placeOf(options.store) })
-      const progress = output.progress('restore')
-      try {
-        const parts = { store: options.store, catalogPath: catalogPathOf(options.store, options.catalog), signal, warn: (text: string) => output.warn(printable(text)) }
-        const report = await withLeasesIfPossible(parts, (leased) =>
-          restoreBackup({
-            ...attempt,
-            signal: leased.signal,
-            catalog: leased.catalog,
-            onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `restore: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
-          }),
-        )
-        progress.end()
-        for (const warning of report.warnings) await output.warn(printable(warning.message))
-        await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => describeReport(report, shown))
-      } finally {
-        progress.end()
-      }
-    })
+    const target = await parts.home(options.store, { adopt: options.adopt })
+    const attempt = { target, destination, backupId, allowStoreId: options.allowStoreId, signal }
+    // Nobody is asked about what is refused anyway, and nothing is made for it, be it the catalog or a note in the payload directory.
+    if (options.yes !== true || payloads !== undefined || (await target.engines()).live === undefined) await prepare(attempt)
+    await describePlan(manifest, { target, store: address.shown, output })
+    if (payloads === undefined) await noteUnknownUser(manifest, target, output)
+    await output.confirm('Restore it?', options)
+    // Before the first reference is there, and never taken back: a restore that was cut off may be completed by the next start.
+    await payloads?.addUser({ storeId: (await target.readStoreId()) ?? manifest.storeId, place: await address.place() })
+    const progress = output.progress('restore')
+    try {
+      const catalog = await parts.catalogIfPossible({ store: options.store, catalog: options.catalog, warn: (text) => output.warn(printable(text)) })
+      const report = await restoreBackup({
+        ...attempt,
+        signal: parts.signal,
+        catalog,
+        onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `restore: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
+      })
+      progress.end()
+      for (const warning of report.warnings) await output.warn(printable(warning.message))
+      await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => describeReport(report, address.shown))
+    } finally {
+      progress.end()
+    }
   })
 }
 

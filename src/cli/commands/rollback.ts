@@ -1,10 +1,8 @@
 import type { Command } from 'commander'
 import { rollback } from '../../restore/rollback.ts'
-import { withLeasesIfPossible } from '../../registry/catalogs.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
-import { catalogPathOf, parseStoreUrl } from '../../registry/store-url.ts'
-import { withHome } from '../../registry/stores.ts'
+import { parseStoreUrl, withParts } from '../../registry/index.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatDuration, printable } from '../../util/text.ts'
 
@@ -25,16 +23,13 @@ export function registerRollback(program: Command, terminal: Terminal): void {
 
 async function runRollback(options: RollbackOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
-  await withHome(options.store, { adopt: options.adopt }, async (target) => {
+  await withParts(terminal, async (parts) => {
+    const target = await parts.home(options.store, { adopt: options.adopt })
     terminal.signal.throwIfAborted()
     // Where there is no store, there is nothing to roll back, and no catalog is made of that.
     const isThere = (await target.engines()).live !== undefined
-    const report = isThere
-      ? await withLeasesIfPossible(
-          { store: options.store, catalogPath: catalogPathOf(options.store, options.catalog), signal: terminal.signal, warn: (text) => output.warn(printable(text)) },
-          ({ catalog }) => rollback({ target, catalog }),
-        )
-      : await rollback({ target })
+    const catalog = isThere ? await parts.catalogIfPossible({ store: options.store, catalog: options.catalog, warn: (text) => output.warn(printable(text)) }) : undefined
+    const report = await rollback({ target, catalog })
     for (const warning of report.warnings) await output.warn(printable(warning.message))
     await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => [
       `Rolled back ${printable(parseStoreUrl(options.store).shown)} to the store before its last restore, in ${formatDuration(report.stoppedMs)}`,

@@ -3,7 +3,7 @@ import { resolveBackup } from '../../repository/resolve-backup.ts'
 import type { Manifest } from '../../contracts/manifest.ts'
 import { parseManifest } from '../../format/manifest.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
-import { withDestination } from '../../registry/destinations.ts'
+import { withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatCount, formatLabels, formatPairs, formatTime, printable } from '../../util/text.ts'
@@ -21,7 +21,8 @@ export function registerShow(program: Command, terminal: Terminal): void {
 
 async function show(id: string, options: ShowOptions, terminal: Terminal): Promise<void> {
   const { signal } = terminal
-  const manifest = await withDestination(options.from, async (destination) => {
+  const manifest = await withParts(terminal, async (parts) => {
+    const destination = await parts.destination(options.from)
     const backupId = await resolveBackup(destination, id, { signal })
     return parseManifest(await destination.manifest(backupId, { signal }), backupId)
   })

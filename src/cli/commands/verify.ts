@@ -5,14 +5,11 @@ import { VERIFICATION_LEVELS } from '../../contracts/catalog.ts'
 import type { Destination } from '../../contracts/destination.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
 import { parseManifest } from '../../format/manifest.ts'
-import { withOptionalCatalog } from '../../registry/catalogs.ts'
-import { ID_HELP, type TrialPlace, withExamples, withSource, withTrial } from '../command-options.ts'
-import { withDestination } from '../../registry/destinations.ts'
+import { ID_HELP, trialUrls, type TrialPlace, withExamples, withSource, withTrial } from '../command-options.ts'
+import { checkTrial, openPayloadStore, openTrial, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, formatTime, plural, printable } from '../../util/text.ts'
-import { noServer, openTrial } from '../../registry/trials.ts'
-import { PayloadDirectory } from '../../payload-stores/directory/payload-directory.ts'
 
 interface VerifyCommandOptions extends OutputOptions, TrialPlace {
   readonly from: string
@@ -53,24 +50,25 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
   if (level !== 'payloads' && options.payloads !== undefined) {
     throw new InvalidArgumentError(`Cannot look for payloads at level ${level}`, { hint: 'Add --level payloads, or leave --payloads out' })
   }
-  const payloads = options.payloads === undefined ? undefined : await PayloadDirectory.open(options.payloads)
-  await withDestination(options.from, async (destination) => {
+  const payloads = options.payloads === undefined ? undefined : await openPayloadStore(options.payloads)
+  const at = trialUrls(options)
+  await withParts(terminal, async (parts) => {
+    const destination = await parts.destination(options.from)
     const backupId = await resolveBackup(destination, id, { signal })
-    if (level === 'restore' && options.trialServer === undefined) await refusePostgres(destination, backupId, signal)
+    if (level === 'restore') await refuseWithoutTrial(destination, { backupId, at, signal })
+    const catalog = options.catalog === undefined ? undefined : await parts.catalog(options.catalog)
     const progress = output.progress('verify')
     try {
-      const report = await withOptionalCatalog(options.catalog, (catalog) =>
-        verifyBackup({
-          destination,
-          backupId,
-          level,
-          openTrial: (manifest) => openTrial(manifest, { ...options, onWarning: output.onWarning }),
-          payloads,
-          catalog,
-          signal,
-          onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `verify: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
-        }),
-      )
+      const report = await verifyBackup({
+        destination,
+        backupId,
+        level,
+        openTrial: (manifest) => openTrial(manifest, { at, onWarning: output.onWarning }),
+        payloads,
+        catalog,
+        signal,
+        onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `verify: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
+      })
       progress.end()
       await output.result(report, () => [describeReport(report)])
     } finally {
@@ -79,11 +77,12 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
   })
 }
 
-/** Says at once, not after all has been read, that there is no server for the trial. What is wrong with a manifest is for the verification to say. */
-async function refusePostgres(destination: Destination, backupId: string, signal: AbortSignal): Promise<void> {
+/** Says at once, not after all has been read, that there is no place for the trial. What is wrong with a manifest is for the verification to say. */
+async function refuseWithoutTrial(destination: Destination, options: { readonly backupId: string; readonly at: readonly string[]; readonly signal: AbortSignal }): Promise<void> {
+  const { backupId, at, signal } = options
   const bytes = await destination.manifest(backupId, { signal }).catch(() => undefined)
-  if (bytes === undefined || kindOf(bytes, backupId) !== 'postgres') return
-  throw noServer(backupId)
+  const storeKind = bytes === undefined ? undefined : kindOf(bytes, backupId)
+  if (storeKind !== undefined) checkTrial({ backupId, storeKind }, at)
 }
 
 function kindOf(manifest: Uint8Array, backupId: string): string | undefined {

@@ -1,0 +1,51 @@
+/** Payload stores by URL or path. A new kind is one line here. */
+import { InvalidArgumentError } from '../errors/errors.ts'
+import type { OpenToSweepOptions, PayloadDirectory } from '../payload-stores/directory/index.ts'
+import { findParameterFault, kindOf, listSchemes, parametersOfPath, pathOfUrl, schemeOf } from '../util/urls.ts'
+
+export interface OpenPayloadStoreOptions {
+  /** Create it where there is none. @default false */
+  readonly create?: boolean | undefined
+}
+
+interface PayloadStoreKind {
+  open(path: string, options: OpenPayloadStoreOptions): Promise<PayloadDirectory>
+  openToSweep(path: string, options: OpenToSweepOptions): Promise<PayloadDirectory>
+}
+
+const KINDS: Readonly<Record<string, () => Promise<PayloadStoreKind>>> = {
+  file: directories,
+}
+
+async function directories(): Promise<PayloadStoreKind> {
+  const { openToSweep, PayloadDirectory } = await import('../payload-stores/directory/index.ts')
+  return { open: async (path, options) => await PayloadDirectory.open(path, options), openToSweep }
+}
+
+/** Opens the payload store that a URL or a path names: `file:PATH`, or the path alone. Rejects with `invalid_argument` and `entry_not_found`. */
+export async function openPayloadStore(url: string, options: OpenPayloadStoreOptions = {}): Promise<PayloadDirectory> {
+  const { kind, path } = parsePayloadStoreUrl(url)
+  return await (await kind()).open(path, options)
+}
+
+/** The same, to sweep it for one store: refused, with `hold_unavailable`, where another store needs payloads there, or may. */
+export async function openPayloadStoreToSweep(url: string, options: OpenToSweepOptions): Promise<PayloadDirectory> {
+  const { kind, path } = parsePayloadStoreUrl(url)
+  return await (await kind()).openToSweep(path, options)
+}
+
+function parsePayloadStoreUrl(url: string): { readonly kind: () => Promise<PayloadStoreKind>; readonly path: string } {
+  const written = schemeOf(url) === undefined ? `file:${url}` : url
+  const scheme = schemeOf(written) ?? ''
+  const kind = kindOf(KINDS, scheme)
+  if (kind === undefined) throw refuse(`no kind of it is called ${JSON.stringify(scheme)}; known are ${listSchemes(KINDS)}`, 'Write the path of a directory, beginning with "./" where it holds a colon')
+  const path = pathOfUrl(written)
+  if (path === undefined) throw refuse('it names no path of this machine', 'Write the path of a directory')
+  const fault = findParameterFault(parametersOfPath(written), { scheme, known: [] })
+  if (fault !== undefined) throw refuse(fault.sentence, fault.hint)
+  return { kind, path }
+}
+
+function refuse(sentence: string, hint: string): InvalidArgumentError {
+  return new InvalidArgumentError(`Cannot use this payload store: ${sentence}`, { hint })
+}

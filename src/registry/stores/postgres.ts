@@ -1,0 +1,82 @@
+/** `postgres://USER@HOST/DATABASE?schema=NAME`: metadata stores in schemas. */
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import process from 'node:process'
+import { findParameterFault } from '../../util/urls.ts'
+import { refuseStoreUrl, type StoreAddress, type StoreKind } from './address.ts'
+
+export const postgresStores: StoreKind = { form: 'postgres://USER@HOST/DATABASE?schema=NAME', parse: parsePostgresUrl }
+
+/** What `pg` goes by in a URL, beside the schema, which is ours. It passes over anything else, which its user would never learn. */
+const PARAMETERS: readonly string[] = [
+  'schema',
+  'user',
+  'password',
+  'host',
+  'port',
+  'ssl',
+  'sslmode',
+  'sslcert',
+  'sslkey',
+  'sslrootcert',
+  'sslnegotiation',
+  'uselibpqcompat',
+  'application_name',
+  'fallback_application_name',
+  'client_encoding',
+  'options',
+  'statement_timeout',
+  'lock_timeout',
+  'idle_in_transaction_session_timeout',
+  'query_timeout',
+]
+
+function parsePostgresUrl(text: string): StoreAddress {
+  const url = parseUrl(text)
+  const schema = url.searchParams.get('schema') ?? ''
+  if (schema === '') throw refuseStoreUrl('it names no schema', 'End it with ?schema=NAME, such as postgres://server@localhost/files?schema=meta')
+  url.searchParams.delete('schema')
+  const connection = url.href
+  const place = placeOf(url, schema)
+  return {
+    shown: `postgres://${url.username === '' ? '' : `${url.username}@`}${url.host}${url.pathname}?schema=${encodeURIComponent(schema)}`,
+    catalogPath: join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'holdfast', 'catalogs', place.map((part) => encodeURIComponent(part)).join('+')),
+    trialUrl: connection,
+    place: async () => `postgres://${encodeURIComponent(place[0])}:${place[1]}/${place[2]}?schema=${encodeURIComponent(schema)}`,
+    openStore: async ({ create = false, adopt }) => await (await driver()).openPostgresStore({ connection, schema, create, adopt }),
+    openHome: async ({ adopt }) => await (await driver()).openPostgresHome({ connection, schema, adopt }),
+    guardPayloads: async (use) => await (await driver()).guardPostgresPayloads({ connection, schema, use }),
+  }
+}
+
+/** How to connect to the server that a URL names, with or without a schema. Throws `invalid_argument`. */
+export function parseServerUrl(text: string): string {
+  const url = parseUrl(text)
+  url.searchParams.delete('schema')
+  return url.href
+}
+
+async function driver(): Promise<typeof import('../../stores/postgres/index.ts')> {
+  return await import('../../stores/postgres/index.ts')
+}
+
+/** The server, database and schema that a URL leads to. */
+function placeOf({ hostname, port, username, pathname, searchParams }: URL, schema: string): readonly [host: string, port: string, database: string, schema: string] {
+  const { env } = process
+  // As pg connects: the options of a URL come before its parts, the environment after them, and a database without a name has the user's name.
+  const user = searchParams.get('user') || username || env['PGUSER'] || env['USER'] || ''
+  const database = pathname.slice(1) || env['PGDATABASE'] || user
+  return [searchParams.get('host') || hostname, searchParams.get('port') || port || env['PGPORT'] || '5432', database, schema]
+}
+
+function parseUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text.replace(/^postgres(ql)?:/i, 'postgres:')) : undefined
+  // What follows a password that was not escaped would be shown as the path. The text is not repeated: it may hold a password.
+  if (url === undefined || url.pathname.slice(1).includes('/') || url.pathname.includes('@') || url.protocol !== 'postgres:' || url.host === '' || url.hash !== '') {
+    throw refuseStoreUrl('it is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME', 'Escape what is special in a URL, such as "/" as %2F and "@" as %40; a password may also be in PGPASSWORD or ~/.pgpass')
+  }
+  const fault = findParameterFault(url.searchParams, { scheme: 'postgres', known: PARAMETERS })
+  if (fault !== undefined) throw refuseStoreUrl(fault.sentence, fault.hint)
+  return url
+}
+

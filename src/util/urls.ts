@@ -1,0 +1,99 @@
+/** What the URLs of stores, destinations, catalogs and payload stores have in common: a scheme, and parameters that are refused when they are not known. */
+import { fileURLToPath, pathToFileURL } from 'node:url'
+
+const SCHEME = /^([a-z][a-z0-9+.-]{0,15}):/i
+/** Where the parameters of a URL with a plain path begin. A "?" that no `NAME=` follows belongs to the path. */
+const PARAMETERS_OF_PATH = /\?(?=[a-z][a-z0-9_-]*=)/i
+/** A name that can be repeated in a message. Anything else may be a piece of a password. */
+const PLAIN_NAME = /^[a-z][a-z0-9_.-]{0,39}$/i
+
+/** The scheme of a URL in lower case; `undefined` where there is none. */
+export function schemeOf(url: string): string | undefined {
+  return SCHEME.exec(url)?.[1]?.toLowerCase()
+}
+
+/** The entry of a table that a scheme names; nothing that the table only inherits. */
+export function kindOf<Kind>(kinds: Readonly<Record<string, Kind>>, scheme: string | undefined): Kind | undefined {
+  return scheme !== undefined && Object.hasOwn(kinds, scheme) ? kinds[scheme] : undefined
+}
+
+/** The schemes of a table as a sentence lists them: `"file:", "s3:"`. */
+export function listSchemes(kinds: Readonly<Record<string, unknown>>): string {
+  return Object.keys(kinds).map((scheme) => `"${scheme}:"`).join(', ')
+}
+
+/**
+ * The path of a URL such as `level:PATH`: as it stands, relative or absolute, with no decoding; or, of `level:///PATH`, absolute and
+ * percent-encoded. `undefined` where there is no path of this machine.
+ */
+export function pathOfUrl(url: string): string | undefined {
+  const rest = url.slice(url.indexOf(':') + 1)
+  const path = rest.startsWith('//') ? decodedPath(rest) : rest
+  return path === '' || path?.includes('\0') ? undefined : path
+}
+
+function decodedPath(rest: string): string | undefined {
+  try {
+    const parsed = new URL(`file:${rest}`)
+    return rest.startsWith('///') && parsed.search === '' && parsed.hash === '' ? fileURLToPath(parsed) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The URL of an absolute path, which `pathOfUrl` gives back. */
+export function urlOfPath(scheme: string, path: string): string {
+  return PARAMETERS_OF_PATH.test(path) ? pathToFileURL(path).href.replace(/^file:/, `${scheme}:`) : `${scheme}:${path}`
+}
+
+/** The parameters of a URL with a plain path. */
+export function parametersOfPath(url: string): URLSearchParams {
+  const at = url.search(PARAMETERS_OF_PATH)
+  return new URLSearchParams(at === -1 ? '' : url.slice(at + 1))
+}
+
+export interface ParameterFault {
+  readonly sentence: string
+  readonly hint: string
+}
+
+/** What is wrong with the parameters of a URL: one that is not known, or one that stands twice. No value is repeated. */
+export function findParameterFault(parameters: URLSearchParams, { scheme, known }: { readonly scheme: string; readonly known: readonly string[] }): ParameterFault | undefined {
+  const list = known.length === 0 ? `"${scheme}:" URLs have none` : `Known are ${known.join(', ')}`
+  const names = [...parameters.keys()]
+  const unknown = names.find((name) => !known.includes(name))
+  if (unknown !== undefined) {
+    const isPlain = PLAIN_NAME.test(unknown) && !parameters.toString().includes('%40')
+    const meant = isPlain ? nearest(unknown, known) : undefined
+    return {
+      sentence: isPlain ? `${JSON.stringify(unknown)} is not a parameter of "${scheme}:" URLs` : `it has a parameter that "${scheme}:" URLs do not have`,
+      hint: meant === undefined ? `Leave it out. ${list}` : `Did you mean ${JSON.stringify(meant)}? ${list}`,
+    }
+  }
+  const doubled = names.find((name, index) => names.indexOf(name) !== index)
+  return doubled === undefined ? undefined : { sentence: `it has the parameter ${JSON.stringify(doubled)} more than once`, hint: 'Give it once' }
+}
+
+/** The known name that was probably meant: the same but for its spelling of words, or at most two typing errors away. */
+export function nearest(name: string, known: readonly string[]): string | undefined {
+  const plain = plainOf(name)
+  const [first] = known.map((candidate) => ({ candidate, distance: distanceBetween(plain, plainOf(candidate)) })).toSorted((a, b) => a.distance - b.distance)
+  return first !== undefined && first.distance <= Math.min(2, Math.floor(plain.length / 3)) ? first.candidate : undefined
+}
+
+function plainOf(name: string): string {
+  return name.toLowerCase().replace(/[_.-]/g, '')
+}
+
+/** The fewest characters to add, remove or replace that make one text of the other. */
+function distanceBetween(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index)
+  for (let index = 0; index < from.length; index++) {
+    const next = [index + 1]
+    for (let at = 1; at <= to.length; at++) {
+      next.push(Math.min((row[at] ?? 0) + 1, (next[at - 1] ?? 0) + 1, (row[at - 1] ?? 0) + (to[at - 1] === from[index] ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[to.length] ?? 0
+}
