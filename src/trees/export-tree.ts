@@ -9,7 +9,7 @@ import { ChecksumMismatchError, RecordInvalidError, RestoreDestinationNotEmptyEr
 import { isSystemError } from '../util/files.ts'
 import type { Block, Inode, InodeNumber, MetadataStore } from '../contracts/metadata-store.ts'
 import { asHoldfastError } from '../util/system-errors.ts'
-import type { PayloadDirectory } from '../payload-stores/directory/payload-directory.ts'
+import type { PayloadDirectory } from '../payload-stores/directory/index.ts'
 import { forEachLimited } from '../util/in-parallel.ts'
 
 export interface ExportOptions {

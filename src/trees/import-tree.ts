@@ -11,7 +11,7 @@ import { InvalidArgumentError } from '../errors/errors.ts'
 import { isSystemError } from '../util/files.ts'
 import type { Block, Content, InodeAttributes, InodeNumber, InodeType, MetadataStore, NewInode } from '../contracts/metadata-store.ts'
 import { asHoldfastError } from '../util/system-errors.ts'
-import { type PayloadDirectory, payloadIdOf } from '../payload-stores/directory/payload-directory.ts'
+import { type PayloadDirectory, payloadIdOf } from '../payload-stores/directory/index.ts'
 import { beginImport, removeUnfinishedImports } from './unfinished-imports.ts'
 import { drainStack, forEachLimited } from '../util/in-parallel.ts'
 
@@ -267,11 +267,17 @@ function specialTypeOf(stats: BigIntStats): InodeType {
   return stats.isBlockDevice() ? 'block-device' : 'character-device'
 }
 
-/** Rejects when it is no directory, or one of the paths (which need not exist) lies in it: a tree must not index its own index. */
-export async function refuseInside(directory: string, paths: readonly string[]): Promise<void> {
-  const root = await realpath(directory)
+/**
+ * Checks, before anything is made, that a directory can be imported: it is one, and none of the paths that the import writes to, which need not
+ * exist yet, lies in it. Rejects with `invalid_argument`.
+ */
+export async function checkImport(directory: string, { writesTo }: { readonly writesTo: readonly string[] }): Promise<void> {
+  const root = await realpath(directory).catch((error: unknown) => {
+    if (!isSystemError(error, 'ENOENT', 'ENOTDIR')) throw error
+    throw new InvalidArgumentError(`Cannot import ${JSON.stringify(directory)}: there is no such directory`, { cause: error, hint: 'Check the path' })
+  })
   if (!(await lstat(root)).isDirectory()) throw notDirectory(directory)
-  for (const path of paths) {
+  for (const path of writesTo) {
     const real = await realExisting(path)
     if (real !== root && !real.startsWith(root.endsWith(sep) ? root : `${root}${sep}`)) continue
     throw new InvalidArgumentError(`Cannot import ${JSON.stringify(directory)}: it holds ${JSON.stringify(path)}, which the import writes to`, {

@@ -178,6 +178,12 @@ export const nodeFiles: Files = {
 export async function replaceFile(files: Files, path: string, content: Uint8Array): Promise<void> {
   const temporary = `${path}.tmp`
   await removeIfThere(files, temporary)
+  await writeByRename(files, { temporary, path }, content)
+  await files.syncDirectory(dirname(path))
+}
+
+/** Writes a small file durably under a temporary name, and gives it its own. Its name is durable when the directory is synced. */
+export async function writeByRename(files: Files, { temporary, path }: { readonly temporary: string; readonly path: string }, content: Uint8Array): Promise<void> {
   const file = await files.create(temporary)
   try {
     try {
@@ -191,7 +197,6 @@ export async function replaceFile(files: Files, path: string, content: Uint8Arra
     await removeIfThere(files, temporary).catch(() => undefined)
     throw error
   }
-  await files.syncDirectory(dirname(path))
 }
 
 /**

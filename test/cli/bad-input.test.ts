@@ -34,8 +34,8 @@ describe('a URL that is wrong', () => {
   it.each([
     ['nope:store', /no kind of store is called "nope"/],
     ['store', /has no scheme/],
-    ['level:', /has no path/],
-    ['level://host/store', /none of this machine/],
+    ['level:', /no path of this machine/],
+    ['level://host/store', /no path of this machine/],
     ['memory:', /a memory store lives only within its server's process/],
     ['__proto__:x', /has no scheme|no kind of store/],
     ['constructor:x', /no kind of store/],

@@ -1,5 +1,5 @@
 /** A payload store in memory, and references that a test sets. */
-import type { PayloadReferences, PayloadStore, StoredPayload } from '../../src/contracts/payload-store.ts'
+import type { PayloadReferences, PayloadStore, PayloadStoreOptions, StoredPayload } from '../../src/contracts/payload-store.ts'
 
 export class PayloadMap implements PayloadStore {
   readonly url: string = 'map:payloads'
@@ -27,11 +27,13 @@ export class PayloadMap implements PayloadStore {
     }
   }
 
-  async exists(payloadIds: readonly string[]): Promise<readonly boolean[]> {
+  async exists(payloadIds: readonly string[], { signal }: PayloadStoreOptions = {}): Promise<readonly boolean[]> {
+    signal?.throwIfAborted()
     return payloadIds.map((payloadId) => this.payloads.has(payloadId))
   }
 
-  async deleteUnchanged(payloads: readonly StoredPayload[]): Promise<readonly string[]> {
+  async deleteUnchanged(payloads: readonly StoredPayload[], { signal }: PayloadStoreOptions = {}): Promise<readonly string[]> {
+    signal?.throwIfAborted()
     return payloads.filter(({ payloadId, version }) => this.payloads.get(payloadId)?.version === version && this.payloads.delete(payloadId)).map(({ payloadId }) => payloadId)
   }
 }

@@ -1,12 +1,10 @@
 import type { Command } from 'commander'
-import { StoreIdMismatchError } from '../../errors/errors.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { plural, printable } from '../../util/text.ts'
-import { type Change, diffSnapshots, type SnapshotDiff } from '../../browse/snapshot-diff.ts'
-import { openBackupRecords } from '../../browse/snapshot-records.ts'
+import { type BackupDiff, type Change, diffBackups } from '../../browse/index.ts'
 
 type DiffOptions = OutputOptions & { readonly from: string }
 
@@ -23,24 +21,13 @@ the number of changes and of directories, not with that of files.`,
   command.action((older: string, newer: string, options: DiffOptions) => diff([older, newer], options, terminal))
 }
 
-async function diff([olderId, newerId]: readonly [string, string], options: DiffOptions, terminal: Terminal): Promise<void> {
-  const output = new Output(terminal, options)
+async function diff([older, newer]: readonly [string, string], options: DiffOptions, terminal: Terminal): Promise<void> {
   const { signal } = terminal
-  await withParts(terminal, async (parts) => {
-    const destination = await parts.destination(options.from)
-    const older = await openBackupRecords(destination, olderId, { signal })
-    const newer = await openBackupRecords(destination, newerId, { signal })
-    if (older.manifest.storeId !== newer.manifest.storeId) {
-      throw new StoreIdMismatchError(`Cannot compare "${older.backupId}" with "${newer.backupId}": they are of different stores`, {
-        hint: 'Inode numbers mean nothing across stores; name two backups of one store',
-      })
-    }
-    const result = await diffSnapshots(older.open, newer.open)
-    await output.result({ from: older.backupId, to: newer.backupId, ...result }, () => describe(result))
-  })
+  const result = await withParts(terminal, async (parts) => await diffBackups({ destination: await parts.destination(options.from), older, newer, signal }))
+  await new Output(terminal, options).result(result, () => describe(result))
 }
 
-function* describe({ changes, records }: SnapshotDiff): Iterable<string> {
+function* describe({ changes, records }: BackupDiff): Iterable<string> {
   for (const change of changes) yield lineOf(change)
   const other = Object.entries(records).filter(([section]) => section !== 'entries' && section !== 'inodes' && section !== 'blocks')
   for (const [section, { added, removed, changed }] of other) yield `${section}: ${added} added, ${removed} removed, ${changed} changed`

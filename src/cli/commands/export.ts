@@ -1,14 +1,12 @@
 import type { Command } from 'commander'
-import { BackupAbortedError, InvalidArgumentError, MetadataError } from '../../errors/errors.ts'
-import type { MetadataStore, Share } from '../../contracts/metadata-store.ts'
-import { isStaging } from '../../restore/subtree/staging.ts'
+import { BackupAbortedError } from '../../errors/errors.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Interrupted } from '../interrupt.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { openPayloadStore, withParts } from '../../registry/index.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, plural, printable } from '../../util/text.ts'
-import { type ExportCounts, exportTree } from '../../trees/export-tree.ts'
+import { chooseShare, type ExportCounts, exportTree } from '../../trees/index.ts'
 
 interface ExportCommandOptions extends OutputOptions {
   readonly store: string
@@ -65,18 +63,6 @@ function describeExport(counts: ExportCounts, context: { readonly share: string;
     `${plural(directories, 'directory', 'directories')}, ${plural(symlinks, 'symbolic link')}, ${plural(hardLinks, 'hard link')} ` +
     `in ${formatPace(bytes, elapsedMs)}`
   )
-}
-
-async function chooseShare(store: MetadataStore, name: string | undefined): Promise<Share> {
-  const all = await store.shares()
-  // What a killed restore has left is not what anybody means, unless it is named.
-  const shares = name === undefined ? all.filter((share) => !isStaging(share)) : all
-  const names = shares.slice(0, 10).map((share) => JSON.stringify(share.name)).join(', ')
-  const share = name === undefined && shares.length === 1 ? shares[0] : shares.find((candidate) => candidate.name === name)
-  if (share !== undefined) return share
-  if (shares.length === 0) throw new MetadataError('entry_not_found', 'Cannot export: the store has no share')
-  if (name === undefined) throw new InvalidArgumentError(`Cannot tell which share to export: the store has ${shares.length}`, { hint: `Name one with --share: ${names}` })
-  throw new MetadataError('entry_not_found', `Cannot export share ${JSON.stringify(name)}: the store has none of that name`, { hint: `It has: ${names}` })
 }
 
 async function warnOfGaps(counts: ExportCounts, output: Output): Promise<void> {

@@ -1,13 +1,12 @@
 import { basename, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { InvalidArgumentError } from '../../errors/errors.ts'
-import { isSystemError } from '../../util/files.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { openPayloadStore, parseStoreUrl, withParts } from '../../registry/index.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, plural, printable } from '../../util/text.ts'
-import { type ImportCounts, importTree, refuseInside } from '../../trees/import-tree.ts'
+import { checkImport, type ImportCounts, importTree } from '../../trees/index.ts'
 
 interface ImportCommandOptions extends OutputOptions {
   readonly store: string
@@ -39,10 +38,7 @@ async function runImport(directory: string, options: ImportCommandOptions, termi
   const share = options.share ?? basename(resolve(directory))
   if (share === '') throw new InvalidArgumentError(`Cannot name a share after ${JSON.stringify(directory)}`, { hint: 'Name the share with --share' })
   const address = parseStoreUrl(options.store)
-  await refuseInside(directory, [address.directory, options.payloads].filter((path) => path !== undefined)).catch((error: unknown) => {
-    if (!isSystemError(error, 'ENOENT', 'ENOTDIR')) throw error
-    throw new InvalidArgumentError(`Cannot import ${JSON.stringify(directory)}: there is no such directory`, { cause: error, hint: 'Check the path' })
-  })
+  await checkImport(directory, { writesTo: [address.directory, options.payloads].filter((path) => path !== undefined) })
   const payloads = options.payloads === undefined ? undefined : await openPayloadStore(options.payloads, { create: true })
   const startedMs = performance.now()
   const progress = output.progress('import')

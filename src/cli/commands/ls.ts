@@ -4,8 +4,7 @@ import { withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatCount, formatTable, formatTime, printable } from '../../util/text.ts'
-import { openBackupRecords } from '../../browse/snapshot-records.ts'
-import { listPath, listShares, type SnapshotEntry } from '../../browse/snapshot-tree.ts'
+import { type BackupEntry, listBackupPath, listBackupShares } from '../../browse/index.ts'
 
 type LsOptions = OutputOptions & { readonly from: string }
 
@@ -24,29 +23,29 @@ export function registerLs(program: Command, terminal: Terminal): void {
   command.action((id: string, path: string | undefined, options: LsOptions) => ls(id, path, options, terminal))
 }
 
-async function ls(id: string, path: string | undefined, options: LsOptions, terminal: Terminal): Promise<void> {
+async function ls(backup: string, path: string | undefined, options: LsOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
-  const names = (path ?? '').split('/').filter((name) => name !== '')
+  const { signal } = terminal
+  const [share, ...names] = (path ?? '').split('/').filter((name) => name !== '')
   await withParts(terminal, async (parts) => {
     const destination = await parts.destination(options.from)
-    const { backupId, open } = await openBackupRecords(destination, id, { signal: terminal.signal })
-    if (names.length === 0) {
-      const shares = await listShares(open)
-      const rows = shares.map((share) => [printable(share.name), formatTime(share.createdAtMs)])
+    if (share === undefined) {
+      const { backupId, shares } = await listBackupShares({ destination, backup, signal })
+      const rows = shares.map(({ name, createdAtMs }) => [printable(name), formatTime(createdAtMs)])
       return await output.result({ backupId, shares }, () => (rows.length === 0 ? ['The backup holds no shares.'] : formatTable(['SHARE', 'CREATED'], rows)))
     }
-    const entries = await listPath(open, names)
-    await output.result({ backupId, path: names.join('/'), entries: entries.map(documentOf) }, () => listing(entries))
+    const { backupId, entries } = await listBackupPath({ destination, backup, path: [share, ...names], signal })
+    await output.result({ backupId, path: [share, ...names].join('/'), entries: entries.map(documentOf) }, () => listing(entries))
   })
 }
 
-function documentOf(entry: SnapshotEntry): Record<string, unknown> {
+function documentOf(entry: BackupEntry): Record<string, unknown> {
   const xattrs = Object.fromEntries([...entry.xattrs].map(([name, value]) => [name, Buffer.from(value).toString('base64')]))
   const { name, inode, type, ...attributes } = entry
   return { name, inode, type, ...attributes, xattrs }
 }
 
-function listing(entries: readonly SnapshotEntry[]): string[] {
+function listing(entries: readonly BackupEntry[]): string[] {
   const rows = entries.map((entry) => [
     `${TYPE_LETTERS[entry.type]}${formatMode(entry.mode)}`,
     String(entry.links),
@@ -58,7 +57,7 @@ function listing(entries: readonly SnapshotEntry[]): string[] {
   return formatTable(['MODE', 'LINKS>', 'OWNER>', 'SIZE>', 'MODIFIED', 'NAME'], rows)
 }
 
-const TYPE_LETTERS: Readonly<Record<SnapshotEntry['type'], string>> = {
+const TYPE_LETTERS: Readonly<Record<BackupEntry['type'], string>> = {
   file: '-',
   directory: 'd',
   symlink: 'l',

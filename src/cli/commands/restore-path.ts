@@ -1,5 +1,4 @@
 /** The restore of one file or directory: `holdfast restore ID --path PATH`. */
-import { readRecords } from '../../repository/read-records.ts'
 import { resolveBackup } from '../../repository/resolve-backup.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
 import { restoreSubtree, type RestoreSubtreeReport } from '../../restore/subtree/restore-subtree.ts'
@@ -9,8 +8,7 @@ import { type TrialPlace, trialUrls } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatDuration, plural, printable } from '../../util/text.ts'
-import { canLookInto } from '../../browse/snapshot-records.ts'
-import { checkPath } from '../../browse/snapshot-tree.ts'
+import { checkBackupPath } from '../../browse/index.ts'
 
 export interface RestorePathOptions extends OutputOptions, TrialPlace {
   readonly from: string
@@ -55,7 +53,7 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
         overwrite,
         openTrial: async (manifest) => {
           // A path that is not there is told before all of the backup is restored.
-          if (canLookInto(manifest)) await checkPath(() => readRecords({ destination, backupId, signal: holding }), parsePath(path))
+          await checkBackupPath(manifest, { destination, path: parsePath(path), signal: holding })
           return await openTrial(manifest, { at, onWarning: output.onWarning })
         },
         catalog,

@@ -6,9 +6,10 @@ import { createHash, randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { BackupIncompleteError, ChecksumMismatchError, InvalidArgumentError, MetadataError } from '../../errors/errors.ts'
 import type { PayloadStore, PayloadStoreOptions, StoredPayload } from '../../contracts/payload-store.ts'
-import { type Files, isSystemError, nodeFiles, removeIfThere } from '../../util/files.ts'
+import { type Files, isSystemError, nodeFiles, removeIfThere, writeByRename } from '../../util/files.ts'
 import { asHoldfastError } from '../../util/system-errors.ts'
 import { plural } from '../../util/text.ts'
 import { addUser, type KnownUser, type PayloadUser, readUsers } from './payload-users.ts'
@@ -30,17 +31,24 @@ export function payloadIdOf(bytes: Uint8Array): string {
 export interface PayloadDirectoryOptions {
   /** @default false */
   readonly create?: boolean | undefined
+  /** The file system. @default the real one */
   readonly files?: Files | undefined
-  /** Called before payloads are deleted, again and again; when it rejects, none is from then on. */
+  /** Called before payloads are deleted, again and again; when it rejects, none is from then on. @default nothing is asked */
   readonly beforeDelete?: (() => Promise<void>) | undefined
 }
 
+/**
+ * A payload store in a directory. A payload is written once, durably, and renewed when it is put again; `sync` makes the names durable. Notes
+ * which stores refer to payloads there, so that a sweep for one of them does not take what another one needs.
+ */
 export class PayloadDirectory implements PayloadStore {
   readonly path: string
   readonly #files: Files
   readonly #beforeDelete: () => Promise<void>
   /** Payloads being written or known to be there, so that equal blocks are written once. */
   readonly #writing = new Map<string, Promise<boolean>>()
+  /** Payloads being deleted, which a write of them waits for. */
+  readonly #deleting = new Map<string, Promise<boolean>>()
   readonly #directories = new Map<string, Promise<void>>()
   #undeleted = 0
   #firstUndeleted: { readonly payloadId: string; readonly error: unknown } | undefined
@@ -79,30 +87,43 @@ export class PayloadDirectory implements PayloadStore {
     }
   }
 
-  async exists(payloadIds: readonly string[]): Promise<readonly boolean[]> {
-    return await Promise.all(payloadIds.map(async (payloadId) => PAYLOAD_ID.test(payloadId) && (await this.#stored(payloadId)) !== undefined))
+  async exists(payloadIds: readonly string[], { signal }: PayloadStoreOptions = {}): Promise<readonly boolean[]> {
+    signal?.throwIfAborted()
+    return await Promise.all(payloadIds.map(async (payloadId) => (await this.#stored(payloadId)) !== undefined))
   }
 
   /**
-   * One that the file system does not let go is left out, for the others must not wait for it: `checkDeleted` tells.
+   * Deletes what is unchanged. A payload that the file system does not let go is left out, for the others must not wait for it: `checkDeleted` tells.
    *
-   * Imports are kept off by what keeps the store, and `beforeDelete` looks: between the look at a file and its removal it could be renewed unseen.
+   * A payload that is written or renewed at the same time stays when that is done through this handle. Other processes must be kept off, by what
+   * keeps the store and by `beforeDelete`: between the look at a file and its removal they could renew it unseen.
    */
-  async deleteUnchanged(payloads: readonly StoredPayload[]): Promise<readonly string[]> {
+  async deleteUnchanged(payloads: readonly StoredPayload[], { signal }: PayloadStoreOptions = {}): Promise<readonly string[]> {
     const deleted: string[] = []
-    for (const [index, { payloadId, version }] of payloads.entries()) {
+    for (const [index, payload] of payloads.entries()) {
+      signal?.throwIfAborted()
       if (index % DELETED_AT_ONCE === 0) await this.#beforeDelete()
       try {
-        if ((await this.#stored(payloadId))?.version !== version) continue
-        await removeIfThere(this.#files, this.#pathOf(payloadId))
-        deleted.push(payloadId)
+        if (await this.#delete(payload)) deleted.push(payload.payloadId)
       } catch (error) {
         if (!isSystemError(error)) throw error
         this.#undeleted += 1
-        this.#firstUndeleted ??= { payloadId, error }
+        this.#firstUndeleted ??= { payloadId: payload.payloadId, error }
       }
     }
     return deleted
+  }
+
+  /** Deletes one payload unless it was changed, or is being changed. */
+  async #delete({ payloadId, version }: StoredPayload): Promise<boolean> {
+    for (let writing = this.#writing.get(payloadId); writing !== undefined; writing = this.#writing.get(payloadId)) await writing.catch(() => undefined)
+    const deleting = (async () => {
+      if ((await this.#stored(payloadId))?.version !== version) return false
+      await removeIfThere(this.#files, this.#pathOf(payloadId))
+      return true
+    })()
+    this.#deleting.set(payloadId, deleting)
+    return await deleting.finally(() => this.#deleting.delete(payloadId))
   }
 
   /** Throws when the file system did not let payloads go, with how many and why the first. */
@@ -134,7 +155,9 @@ export class PayloadDirectory implements PayloadStore {
     return await readUsers(this.#files, this.path)
   }
 
+  /** A payload as it is listed; `undefined` for one that is not there, and for an ID that none can have. */
   async #stored(payloadId: string): Promise<StoredPayload | undefined> {
+    if (!PAYLOAD_ID.test(payloadId)) return undefined
     const info = await this.#files.info(this.#pathOf(payloadId))
     if (info?.type !== 'file') return undefined
     return { payloadId, version: `${info.modifiedAtMs}-${info.bytes}`, bytes: info.bytes, ageMs: Date.now() - info.modifiedAtMs }
@@ -144,7 +167,8 @@ export class PayloadDirectory implements PayloadStore {
   put(payloadId: string, bytes: Uint8Array): Promise<boolean> {
     const known = this.#writing.get(payloadId)
     if (known !== undefined) return known.then(() => false)
-    const writing = this.#write(payloadId, bytes)
+    const deleting = this.#deleting.get(payloadId)
+    const writing = deleting === undefined ? this.#write(payloadId, bytes) : deleting.catch(() => undefined).then(() => this.#write(payloadId, bytes))
     this.#writing.set(payloadId, writing)
     // What is written needs no further promise: its file says so.
     return writing.finally(() => this.#writing.delete(payloadId))
@@ -180,31 +204,23 @@ export class PayloadDirectory implements PayloadStore {
   async #write(payloadId: string, bytes: Uint8Array): Promise<boolean> {
     const path = this.#pathOf(payloadId)
     const existing = await this.#files.info(path)
-    if (existing?.type === 'file' && existing.bytes === bytes.byteLength && (await this.#renew(path))) return false
+    if (existing?.type === 'file' && existing.bytes === bytes.byteLength && (await this.#renew(path, existing.modifiedAtMs))) return false
     await this.#ensureDirectory(payloadId.slice(0, 2))
     // In a container the next process may well have the same ID, and meet what this one left when it was killed.
-    const temporary = `${path}.${randomUUID()}.tmp`
-    const file = await this.#files.create(temporary)
-    try {
-      try {
-        await file.write(bytes)
-        await file.sync()
-      } finally {
-        await file.close()
-      }
-      await this.#files.rename(temporary, path)
-    } catch (error) {
-      await removeIfThere(this.#files, temporary).catch(() => undefined)
-      throw error
-    }
+    await writeByRename(this.#files, { temporary: `${path}.${randomUUID()}.tmp`, path }, bytes)
     return true
   }
 
-  /** Resolves with whether it was still there. */
-  async #renew(path: string): Promise<boolean> {
+  /** Gives a file another version. Resolves with whether it was still there. */
+  async #renew(path: string, modifiedAtMs: number): Promise<boolean> {
     try {
-      await this.#files.renewFile(path)
-      return true
+      for (;;) {
+        await this.#files.renewFile(path)
+        const renewed = await this.#files.info(path)
+        if (renewed?.modifiedAtMs !== modifiedAtMs) return renewed !== undefined
+        // Renewed within the millisecond of its last write, which would be the same version.
+        await setTimeout(1)
+      }
     } catch (error) {
       if (!isSystemError(error, 'ENOENT')) throw error
       return false

@@ -1,8 +1,8 @@
-/** Who refers to the payloads of a payload directory: a small file for each store, in its directory `stores`. */
+/** The stores that refer to the payloads of a payload directory: a small file for each, in its directory `stores`. */
 import { createHash, randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { HoldUnavailableError } from '../../errors/errors.ts'
-import { type Files, isSystemError, readSmallFile, removeIfThere } from '../../util/files.ts'
+import { type Files, isSystemError, readSmallFile, writeByRename } from '../../util/files.ts'
 
 /** A store that refers to payloads. Copies of a store have its ID, so that it takes both to know one again. */
 export interface PayloadUser {
@@ -33,7 +33,7 @@ export async function addUser(files: Files, root: string, { storeId, place }: Pa
     await files.makeDirectory(directory).catch((error: unknown) => {
       if (!isSystemError(error, 'EEXIST')) throw error
     })
-    await writeUser(files, { path, temporary: join(directory, `${SEPARATOR}${randomUUID()}`) }, place)
+    await writeByRename(files, { path, temporary: join(directory, `${SEPARATOR}${randomUUID()}`) }, Buffer.from(place))
   }
   await files.syncDirectory(directory)
   await files.syncDirectory(root)
@@ -52,22 +52,6 @@ export async function readUsers(files: Files, root: string): Promise<readonly Kn
     users.push({ storeId: decodeURIComponent(id), place: digest === undefined ? undefined : await readPlace(files, path, digest), path })
   }
   return users
-}
-
-async function writeUser(files: Files, { path, temporary }: { readonly path: string; readonly temporary: string }, place: string): Promise<void> {
-  const file = await files.create(temporary)
-  try {
-    try {
-      await file.write(Buffer.from(place))
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await files.rename(temporary, path)
-  } catch (error) {
-    await removeIfThere(files, temporary).catch(() => undefined)
-    throw error
-  }
 }
 
 async function readPlace(files: Files, path: string, digest: string): Promise<string> {

@@ -7,32 +7,54 @@ import type { Inode, InodeNumber, InodeType, Share } from '../contracts/metadata
 import { entriesOf, entryKey, inodeKey, type KeyRange, nameOfEntry, textOfKey } from '../stores/level/store/keys.ts'
 import { decodeRecord } from '../stores/level/store/record-check.ts'
 import { decodeEntry, decodeInode, decodeShare } from '../stores/level/store/records.ts'
-import { type OpenRecords, recordsOf } from './snapshot-records.ts'
+import { readRecords } from '../repository/read-records.ts'
+import type { Destination } from '../contracts/destination.ts'
+import type { Manifest } from '../contracts/manifest.ts'
+import type { TreePath } from '../metadata/tree-path.ts'
+import { canLookInto, openBackupRecords, type OpenRecords, recordsOf } from './backup-records.ts'
 
-export interface SnapshotEntry extends Omit<Inode, 'inode' | 'type'> {
+export interface BackupEntry extends Omit<Inode, 'inode' | 'type'> {
   readonly name: string
   readonly inode: InodeNumber
   readonly type: InodeType
 }
 
-/** All shares of a backup, by name. */
-export async function listShares(open: OpenRecords): Promise<Share[]> {
-  const shares: Share[] = []
-  for await (const [key, value] of recordsOf(open, SHARES)) shares.push({ name: textOfKey(key), ...decodeRecord(key, value, decodeShare) })
-  return shares
+export interface ListBackupOptions {
+  readonly destination: Destination
+  /** As `resolveBackup` takes it: an ID, the beginning of one, or "latest". */
+  readonly backup: string
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Lists the shares of a backup, by name. Rejects with `backup_unsupported` for records whose meaning is not known, and as reading a backup does. */
+export async function listBackupShares({ destination, backup, signal }: ListBackupOptions): Promise<{ readonly backupId: string; readonly shares: readonly Share[] }> {
+  const { backupId, open } = await openBackupRecords(destination, backup, { signal })
+  return { backupId, shares: await listShares(open) }
 }
 
 /**
- * What is at a path, `share/name/name`: the entries of a directory in name order, or the one entry that is no directory.
- * Rejects with `entry_not_found` and `not_a_directory`.
+ * Lists what is at a path of a backup: the entries of a directory in name order, or the one entry that is not a directory.
+ * Rejects with `entry_not_found` and `not_a_directory`, and as `listBackupShares` does.
  */
-export async function listPath(open: OpenRecords, path: readonly string[]): Promise<SnapshotEntry[]> {
-  return await withAttributes(open, await walkDown(open, path, { isListing: true }))
+export async function listBackupPath({ destination, backup, path, signal }: ListBackupOptions & { readonly path: TreePath }): Promise<{ readonly backupId: string; readonly entries: readonly BackupEntry[] }> {
+  const { backupId, open } = await openBackupRecords(destination, backup, { signal })
+  return { backupId, entries: await withAttributes(open, await walkDown(open, path, { isListing: true })) }
 }
 
-/** That there is something at a path; the stream is read no further than to it. Rejects with `entry_not_found` and `not_a_directory`. */
-export async function checkPath(open: OpenRecords, path: readonly string[]): Promise<void> {
-  await walkDown(open, path, { isListing: false })
+/**
+ * Checks that there is something at a path of a backup, reading no further than to it. A backup whose records' meaning is not known is not looked into.
+ * Rejects with `entry_not_found` and `not_a_directory`.
+ */
+export async function checkBackupPath(manifest: Manifest, { destination, path, signal }: Omit<ListBackupOptions, 'backup'> & { readonly path: TreePath }): Promise<void> {
+  if (!canLookInto(manifest)) return
+  await walkDown(() => readRecords({ destination, backupId: manifest.backupId, signal }), path, { isListing: false })
+}
+
+/** All shares of a backup, by name. */
+async function listShares(open: OpenRecords): Promise<Share[]> {
+  const shares: Share[] = []
+  for await (const [key, value] of recordsOf(open, SHARES)) shares.push({ name: textOfKey(key), ...decodeRecord(key, value, decodeShare) })
+  return shares
 }
 
 async function walkDown(open: OpenRecords, path: readonly string[], { isListing }: Pick<Walk, 'isListing'>): Promise<readonly ListedEntry[]> {
@@ -113,7 +135,7 @@ function nextWanted(walk: Walk): KeyRange {
   return { gte: key, lt: key }
 }
 
-async function withAttributes(open: OpenRecords, entries: readonly ListedEntry[]): Promise<SnapshotEntry[]> {
+async function withAttributes(open: OpenRecords, entries: readonly ListedEntry[]): Promise<BackupEntry[]> {
   const wanted = new Map<string, Omit<Inode, 'inode'> | undefined>(entries.map(({ inode }) => [inodeKey(inode), undefined]))
   if (wanted.size > 0) {
     for await (const [key, value] of recordsOf(open, INODES)) {

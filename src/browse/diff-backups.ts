@@ -3,12 +3,14 @@
  * one pass; a second pass finds the paths. Memory grows with the number of changes, and with that of directories (for
  * the paths), not with that of files.
  */
+import type { Destination } from '../contracts/destination.ts'
 import type { InodeNumber, InodeType } from '../contracts/metadata-store.ts'
+import { StoreIdMismatchError } from '../errors/errors.ts'
 import { nameOfEntry } from '../stores/level/store/keys.ts'
 import { decodeRecord } from '../stores/level/store/record-check.ts'
 import { decodeEntry, decodeInode, type InodeRecord } from '../stores/level/store/records.ts'
-import { type OpenRecords, recordsOf } from './snapshot-records.ts'
-import { SnapshotPaths } from './snapshot-paths.ts'
+import { openBackupRecords, type OpenRecords, recordsOf } from './backup-records.ts'
+import { EntryPaths } from './entry-paths.ts'
 
 export type ChangeKind = 'added' | 'removed' | 'renamed' | 'modified'
 
@@ -22,23 +24,44 @@ export interface Change {
   readonly fields?: readonly string[] | undefined
 }
 
-export interface SnapshotDiff {
+export interface BackupDiff {
+  /** The IDs of the older and the newer backup. */
+  readonly from: string
+  readonly to: string
   readonly changes: readonly Change[]
   /** How many records of each section were added, removed and changed. */
   readonly records: Readonly<Record<string, { added: number; removed: number; changed: number }>>
 }
 
-/** Compares two backups, older first. */
-export async function diffSnapshots(older: OpenRecords, newer: OpenRecords): Promise<SnapshotDiff> {
-  const collector = new DiffCollector()
-  await mergeRecords(older, newer, (key, before, after) => collector.add(key, before, after))
-  // What was removed is named by its own entry, so only directories are looked up on the older side.
-  const [oldPaths, newPaths] = [new SnapshotPaths([]), new SnapshotPaths(collector.modified.keys())]
-  if (collector.needsPaths) {
-    await oldPaths.read(older)
-    await newPaths.read(newer)
+export interface DiffBackupsOptions {
+  readonly destination: Destination
+  /** Both as `resolveBackup` takes them: an ID, the beginning of one, or "latest". */
+  readonly older: string
+  readonly newer: string
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Compares two backups of one store. Rejects with `store_id_mismatch` when they are of different stores, with `backup_unsupported` for records whose
+ * meaning is not known, and as reading a backup does.
+ */
+export async function diffBackups({ destination, signal, ...ids }: DiffBackupsOptions): Promise<BackupDiff> {
+  const older = await openBackupRecords(destination, ids.older, { signal })
+  const newer = await openBackupRecords(destination, ids.newer, { signal })
+  if (older.manifest.storeId !== newer.manifest.storeId) {
+    throw new StoreIdMismatchError(`Cannot compare "${older.backupId}" with "${newer.backupId}": they are of different stores`, {
+      hint: 'Inode numbers mean nothing across stores; name two backups of one store',
+    })
   }
-  return { changes: collector.changes(oldPaths, newPaths), records: collector.records }
+  const collector = new DiffCollector()
+  await mergeRecords(older.open, newer.open, (key, before, after) => collector.add(key, before, after))
+  // What was removed is named by its own entry, so only directories are looked up on the older side.
+  const [oldPaths, newPaths] = [new EntryPaths([]), new EntryPaths(collector.modified.keys())]
+  if (collector.needsPaths) {
+    await oldPaths.read(older.open)
+    await newPaths.read(newer.open)
+  }
+  return { from: older.backupId, to: newer.backupId, changes: collector.changes(oldPaths, newPaths), records: collector.records }
 }
 
 /** All sections but the index of references and the counters, which only follow from the others. */
@@ -105,7 +128,7 @@ class DiffCollector {
   }
 
   /** The changes by path: removed and added entries of one inode are one rename, of one path one modification. */
-  changes(oldPaths: SnapshotPaths, newPaths: SnapshotPaths): Change[] {
+  changes(oldPaths: EntryPaths, newPaths: EntryPaths): Change[] {
     const changes: Change[] = []
     const renamedFrom = new Map(this.#removed.map((place) => [place.inode, place]))
     const gone = new Map(this.#removed.map((place) => [oldPaths.pathOf(place), place]))

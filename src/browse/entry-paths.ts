@@ -2,7 +2,7 @@
 import type { InodeNumber } from '../contracts/metadata-store.ts'
 import { nameOfEntry, textOfKey } from '../stores/level/store/keys.ts'
 import { decodeEntry, decodeShare } from '../stores/level/store/records.ts'
-import { type OpenRecords, recordsOf } from './snapshot-records.ts'
+import { type OpenRecords, recordsOf } from './backup-records.ts'
 
 interface Named {
   readonly parent: InodeNumber | undefined
@@ -12,7 +12,7 @@ interface Named {
 const SECTIONS: ReadonlySet<string> = new Set(['entries', 'shares'])
 
 /** Remembers where every directory is, and one name of each inode that it was asked to find. */
-export class SnapshotPaths {
+export class EntryPaths {
   readonly #names = new Map<InodeNumber, Named>()
   readonly #wanted: ReadonlySet<InodeNumber>
 
