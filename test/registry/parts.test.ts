@@ -3,7 +3,7 @@ import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { checkTrial, openCatalog, openPayloadStore, openTrial, parseCatalogUrl, withParts } from '../../src/registry/index.ts'
-import { newBackupId } from '../../src/util/backup-id.ts'
+import { newUlid } from '../../src/util/ulid.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 const signal = new AbortController().signal
@@ -104,7 +104,7 @@ describe('catalogs and payload stores', () => {
 })
 
 describe('openTrial()', () => {
-  const backupId = newBackupId()
+  const backupId = newUlid()
 
   it.each(['level', 'memory'])('makes the trial of a %s store in the first place that fits, and removes it', async (storeKind) => {
     const dir = await tempDir()
