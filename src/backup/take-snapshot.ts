@@ -1,14 +1,12 @@
 /** One snapshot of a store that may not keep its contract. */
-import type { Backupable, SnapshotSink, SnapshotSummary } from '../contracts/backupable.ts'
+import type { BackupOptions, Backupable, SnapshotSink, SnapshotSummary } from '../contracts/backupable.ts'
 import { BackupAbortedError, InternalError } from '../errors/errors.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 
-export interface TakeSnapshotOptions {
+export interface TakeSnapshotOptions extends Pick<BackupOptions, 'backupId' | 'compress' | 'signal' | 'maxBytesPerSecond'> {
   /** Takes the bytes of the stream, and is done with them when it resolves. */
   readonly write: (chunk: Uint8Array) => Promise<void>
   readonly onRecords: (records: number) => void
-  readonly signal?: AbortSignal | undefined
-  readonly maxBytesPerSecond?: number | undefined
 }
 
 export interface TakenSnapshot {
@@ -27,7 +25,8 @@ const HINT = { hint: 'The store does not keep the contract of Backupable; hold i
  * left behind after 5 seconds, its writes refused. Rejects with what the store rejects with, `internal` when it breaks the
  * contract, `backup_aborted`.
  */
-export async function takeSnapshot(store: Backupable, { write, onRecords, signal, maxBytesPerSecond }: TakeSnapshotOptions): Promise<TakenSnapshot> {
+export async function takeSnapshot(store: Backupable, { write, onRecords, ...options }: TakeSnapshotOptions): Promise<TakenSnapshot> {
+  const { signal } = options
   let bytes = 0
   let summary: SnapshotSummary | undefined
   let isOpen = true
@@ -45,7 +44,7 @@ export async function takeSnapshot(store: Backupable, { write, onRecords, signal
     returnsChunks: true,
   }
   try {
-    const payloadIds = await orAborted(store.backup(sink, { signal, maxBytesPerSecond, onProgress: ({ records }) => onRecords(records) }), signal)
+    const payloadIds = await orAborted(store.backup(sink, { ...options, onProgress: ({ records }) => onRecords(records) }), signal)
     try {
       return { summary: checkSummary(summary, { bytes, payloadIds }), payloadIds }
     } catch (error) {

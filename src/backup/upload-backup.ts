@@ -1,11 +1,10 @@
 /** A snapshot of a store on its way to a destination: payload, payload IDs, manifest, published. */
-import type { Backupable, SnapshotSummary } from '../contracts/backupable.ts'
+import type { Backupable, Compression, SnapshotSummary } from '../contracts/backupable.ts'
 import type { BackupUpload, Destination } from '../contracts/destination.ts'
 import { undoOnError } from '../errors/clean-up.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
-import { MANIFEST_VERSION, type Manifest } from '../contracts/manifest.ts'
-import { encodeManifest } from '../format/manifest.ts'
-import { HOLDFAST_VERSION } from '../util/version.ts'
+import type { Manifest } from '../contracts/manifest.ts'
+import { encodeManifest, manifestOf } from '../format/manifest.ts'
 import { takeSnapshot } from './take-snapshot.ts'
 
 export interface UploadBackupOptions {
@@ -13,6 +12,7 @@ export interface UploadBackupOptions {
   readonly destination: Destination
   readonly backupId: string
   readonly labels: Readonly<Record<string, string>>
+  readonly compress?: Compression | undefined
   readonly signal?: AbortSignal | undefined
   readonly maxBytesPerSecond?: number | undefined
   /** Called with the payload IDs of the snapshot before they are written; what it rejects with ends the upload. */
@@ -36,7 +36,7 @@ export async function uploadBackup(options: UploadBackupOptions): Promise<Upload
 }
 
 async function fillAndPublish(upload: BackupUpload, options: UploadBackupOptions): Promise<UploadedBackup> {
-  const { store, signal, maxBytesPerSecond, onPayloadIds, onPhase, onWritten } = options
+  const { store, backupId, compress, labels, signal, maxBytesPerSecond, onPayloadIds, onPhase, onWritten } = options
   let bytes = 0
   let records = 0
   const write = async (chunk: Uint8Array): Promise<void> => {
@@ -44,7 +44,7 @@ async function fillAndPublish(upload: BackupUpload, options: UploadBackupOptions
     bytes += chunk.byteLength
     await onWritten({ bytes, records })
   }
-  const { summary, payloadIds } = await takeSnapshot(store, { write, onRecords: (count) => (records = count), signal, maxBytesPerSecond })
+  const { summary, payloadIds } = await takeSnapshot(store, { write, onRecords: (count) => (records = count), backupId, compress, signal, maxBytesPerSecond })
   let payloadIdsBytes = 0
   try {
     await onPhase('payload-ids', summary)
@@ -53,7 +53,7 @@ async function fillAndPublish(upload: BackupUpload, options: UploadBackupOptions
   } finally {
     await payloadIds.close()
   }
-  const manifest = manifestOf(summary, { ...options, payloadIdsBytes })
+  const manifest = manifestOf(summary, { backupId, labels, payloadIdsBytes })
   const manifestBytes = encodeManifest(manifest)
   await onPhase('publish', summary)
   signal?.throwIfAborted()
@@ -70,25 +70,4 @@ async function writePayloadIds(upload: BackupUpload, payloadIds: PayloadIdSet, {
     await onWritten({ bytes, records: payloadIds.size })
   }
   return bytes
-}
-
-function manifestOf(
-  { createdAtMs, storeId, storeKind, schemaVersion, records, bytes, sha256, payloadIds }: SnapshotSummary,
-  { backupId, labels, payloadIdsBytes }: Pick<UploadBackupOptions, 'backupId' | 'labels'> & { readonly payloadIdsBytes: number },
-): Manifest {
-  return {
-    manifestVersion: MANIFEST_VERSION,
-    backupId,
-    createdAt: new Date(createdAtMs).toISOString(),
-    storeId,
-    storeKind,
-    schemaVersion,
-    payload: { bytes, sha256 },
-    payloadIds: { count: payloadIds.count, bytes: payloadIdsBytes, sha256: payloadIds.digest },
-    records,
-    encryption: null,
-    compression: 'none',
-    labels,
-    holdfastVersion: HOLDFAST_VERSION,
-  }
 }

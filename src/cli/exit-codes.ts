@@ -24,6 +24,7 @@ export function exitCodeFor(code: ErrorCode): ExitCode {
       return EXIT.usage
     case 'restore_corrupt':
     case 'manifest_version_unsupported':
+    case 'manifest_feature_unsupported':
     case 'manifest_invalid':
     case 'backup_incomplete':
     case 'checksum_mismatch':

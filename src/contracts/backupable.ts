@@ -9,6 +9,10 @@ import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 /** The kind of a store: one of Holdfast's own, or a name an embedder chose (lower-case letters, digits, dashes; 1 to 32). */
 export type StoreKind = 'memory' | 'level' | 'postgres' | (string & {})
 
+/** How data frames are compressed. */
+export const COMPRESSIONS = ['none', 'zstd'] as const
+export type Compression = (typeof COMPRESSIONS)[number]
+
 /** What a snapshot says of itself once it is written; all of it is in the stream's header and trailer too. */
 export interface SnapshotSummary {
   readonly storeKind: StoreKind
@@ -23,6 +27,10 @@ export interface SnapshotSummary {
   readonly bytes: number
   /** SHA-256 of the whole stream, lower-case hex. */
   readonly sha256: string
+  /** The backup that the stream is of, if its header says so. */
+  readonly backupId?: string | undefined
+  /** `zstd` where at least one data frame is compressed. @default 'none' */
+  readonly compression?: Compression | undefined
 }
 
 /** Where `backup` writes. */
@@ -45,6 +53,10 @@ export interface SnapshotSink {
 export type SnapshotSource = AsyncIterable<Uint8Array>
 
 export interface BackupOptions {
+  /** The backup that the snapshot becomes, for the header of the stream. A store that ignores it writes a stream that names no backup. */
+  readonly backupId?: string | undefined
+  /** How to compress data frames. A store that ignores it compresses as it likes; its summary says what it did. @default 'none' */
+  readonly compress?: Compression | undefined
   /** Ends the backup; it rejects with `backup_aborted`, the signal's reason as its cause. */
   readonly signal?: AbortSignal | undefined
   /** Called as the stream grows: bytes and records so far. Never more often than once per frame. */

@@ -1,27 +1,46 @@
-/** The manifest, version 1: what a backup says of itself. */
-import type { StoreKind } from './backupable.ts'
+/** The manifest: what a backup says of itself. `format/FORMAT.md` has the rule of each field. */
+import type { Compression, StoreKind } from './backupable.ts'
 
+/** Of a manifest that requires nothing; one that requires features is of version 2. */
 export const MANIFEST_VERSION = 1
 
-export const COMPRESSIONS = ['none', 'zstd'] as const
-export type Compression = (typeof COMPRESSIONS)[number]
+/** The features that this release reads and that a manifest can require. */
+export const MANIFEST_FEATURES: readonly string[] = []
+
+/** What the data frames of a stream hold: records with keys, an archive in the store kind's own form, or files. */
+export const CONTENTS = ['records', 'archive', 'files'] as const
+export type Content = (typeof CONTENTS)[number]
+
+/** An object of a backup as it is stored. */
+export interface StoredObject {
+  readonly bytes: number
+  /** Lower-case hex. */
+  readonly sha256: string
+}
 
 export interface Manifest {
-  readonly manifestVersion: typeof MANIFEST_VERSION
+  readonly manifestVersion: 1 | 2
   readonly backupId: string
   /** When the snapshot was opened: ISO 8601 in UTC, with milliseconds. */
   readonly createdAt: string
   readonly storeId: string
   readonly storeKind: StoreKind
   readonly schemaVersion: number
+  /** A manifest of release 0.1.0 does not say it: such a backup holds an archive where the store is a Postgres one, records otherwise. */
+  readonly content: Content
+  /** Features without which the backup cannot be read. Empty in version 1. */
+  readonly requires: readonly string[]
   /** Stored bytes of `payload`. */
-  readonly payload: { readonly bytes: number; readonly sha256: string }
-  /** `count` is that of the IDs. `sha256` is the digest of the set too: there is one object for every set. */
-  readonly payloadIds: { readonly count: number; readonly bytes: number; readonly sha256: string }
+  readonly payload: StoredObject
+  /** `count` is that of the IDs, `sha256` that of the stored object, `set` the digest of the set. The two digests are the same unless a feature makes them differ. */
+  readonly payloadIds: StoredObject & { readonly count: number; readonly set: string }
+  /** Every stored object by name, `payload` and `payload-ids` included. A manifest of release 0.1.0 does not have it. */
+  readonly objects?: Readonly<Record<string, StoredObject>> | undefined
   /** Records per section. */
   readonly records: Readonly<Record<string, number>>
   /** Always `null`: this release writes and reads no encrypted backups. */
   readonly encryption: null
+  /** `zstd` where at least one data frame is compressed. */
   readonly compression: Compression
   /** Free-form, for people and tools. */
   readonly labels: Readonly<Record<string, string>>

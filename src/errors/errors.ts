@@ -104,6 +104,11 @@ export class ManifestVersionUnsupportedError extends HoldfastError {
   static override readonly code = 'manifest_version_unsupported'
 }
 
+/** Thrown when a manifest requires a feature that this release does not have; the backup may be whole. */
+export class ManifestFeatureUnsupportedError extends HoldfastError {
+  static override readonly code = 'manifest_feature_unsupported'
+}
+
 /** Thrown when a manifest is too large, is not JSON, or breaks the rules of its version. */
 export class ManifestInvalidError extends HoldfastError {
   static override readonly code = 'manifest_invalid'

@@ -1,34 +1,48 @@
-/** The codecs of frames. zstd comes from `node:zlib`, which has it from Node 22.15 on. */
+/** The codecs of frames. `node:zlib` has zstd from Node 22.15 on; on an older Node an optional dependency has it. */
 import zlib from 'node:zlib'
-import type { Compression } from '../contracts/manifest.ts'
 import { BackupUnsupportedError } from '../errors/errors.ts'
 
-interface Zstd {
-  zstdCompressSync(raw: Uint8Array): Buffer
+/** Compresses and decompresses one frame. */
+export interface Zstd {
+  compress(raw: Uint8Array): Uint8Array
+  /** `rawBytes` is what the frame says of itself; throws for anything that is not a whole frame. */
+  decompress(stored: Uint8Array, rawBytes: number): Uint8Array
+}
+
+interface NodeZstd {
+  zstdCompressSync(raw: Uint8Array, options: { readonly params: Readonly<Record<number, number>> }): Buffer
   zstdDecompressSync(stored: Uint8Array, options: { readonly maxOutputLength: number }): Buffer
+  readonly constants: { readonly ZSTD_c_compressionLevel: number }
 }
 
-/** Whether the running Node can read and write zstd frames. */
-export function hasZstd(): boolean {
-  return 'zstdCompressSync' in zlib && 'zstdDecompressSync' in zlib
+/** The fastest: it compresses records about as well as the others. */
+const LEVEL = 1
+
+/** The codec; `undefined` where neither Node nor an installed package has it. */
+export async function findZstd(): Promise<Zstd | undefined> {
+  if ('zstdCompressSync' in zlib && 'zstdDecompressSync' in zlib) return ofNode(zlib as unknown as NodeZstd)
+  try {
+    // Its WebAssembly, for its addon has one context for all threads of the process.
+    const { compress, decompress } = await import('@cloudpss/zstd/wasm')
+    return { compress: (raw) => compress(raw, LEVEL), decompress: (stored) => decompress(stored) }
+  } catch {
+    return undefined
+  }
 }
 
-/** The function that compresses frames; `undefined` for none. Throws `backup_unsupported` when this Node lacks the codec. */
-export function compressor(compression: Compression): ((raw: Uint8Array) => Uint8Array) | undefined {
-  if (compression === 'none') return undefined
-  const codec = zstd('write')
-  return (raw) => codec.zstdCompressSync(raw)
-}
-
-/** Decompresses one frame to at most its declared size. Throws `backup_unsupported` when this Node lacks the codec, else what zlib throws. */
-export function decompress(stored: Uint8Array, rawBytes: number): Uint8Array {
-  // zlib takes no limit of 0; an empty frame is caught by its length, compared by the caller.
-  return zstd('read').zstdDecompressSync(stored, { maxOutputLength: Math.max(1, rawBytes) })
-}
-
-function zstd(verb: string): Zstd {
-  if (hasZstd()) return zlib as unknown as Zstd
-  throw new BackupUnsupportedError(`Cannot ${verb} zstd frames: Node ${process.versions.node} has no zstd`, {
-    hint: 'Use Node 22.15 or newer, or back up without compression',
+/** The codec. Rejects with `backup_unsupported` where there is none. */
+export async function loadZstd(verb: 'read' | 'write'): Promise<Zstd> {
+  const zstd = await findZstd()
+  if (zstd !== undefined) return zstd
+  throw new BackupUnsupportedError(`Cannot ${verb} zstd frames: Node ${process.versions.node} has no zstd, and the package "@cloudpss/zstd" is not installed`, {
+    hint: 'Use Node 22.15 or newer, install "@cloudpss/zstd", or back up without compression',
   })
+}
+
+function ofNode({ zstdCompressSync, zstdDecompressSync, constants }: NodeZstd): Zstd {
+  const params = { [constants.ZSTD_c_compressionLevel]: LEVEL }
+  return {
+    compress: (raw) => zstdCompressSync(raw, { params }),
+    decompress: (stored, rawBytes) => zstdDecompressSync(stored, { maxOutputLength: rawBytes }),
+  }
 }

@@ -5,6 +5,8 @@ import { CborReader } from './cbor-reader.ts'
 
 /** The first frame. */
 export interface SnapshotHeader {
+  /** The backup that the stream is of. Streams of release 0.1.0 do not say it. */
+  readonly backupId?: string | undefined
   readonly storeKind: StoreKind
   readonly storeId: string
   readonly schemaVersion: number
@@ -28,28 +30,35 @@ export const FORMAT_NAME = 'holdfast-snapshot'
 export const MAX_SECTIONS = 256
 /** Of store kinds and section names. */
 export const NAME: RegExp = /^[a-z][a-z0-9-]{0,31}$/
+/** A ULID in capitals. */
+const BACKUP_ID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/
 export const STORE_ID: RegExp = /^[\x21-\x7e]{1,128}$/
 
 const SHA256_BYTES = 32
 
 export function encodeHeader(header: SnapshotHeader): Buffer {
-  const { storeKind, storeId, schemaVersion, sections, createdAtMs } = header
-  return encode({ format: FORMAT_NAME, storeKind, storeId, schemaVersion: BigInt(schemaVersion), sections, createdAtMs: BigInt(createdAtMs) })
+  const { backupId, storeKind, storeId, schemaVersion, sections, createdAtMs } = header
+  const named = backupId === undefined ? {} : { backupId }
+  return encode({ format: FORMAT_NAME, ...named, storeKind, storeId, schemaVersion: BigInt(schemaVersion), sections, createdAtMs: BigInt(createdAtMs) })
 }
 
 /** Throws a `TypeError` that names the field at fault. */
 export function decodeHeader(bytes: Uint8Array): SnapshotHeader {
-  const fields = readFields(bytes, {
-    format: (reader) => matching(reader.text(), /^holdfast-snapshot$/),
-    storeKind: (reader) => matching(reader.text(), NAME),
-    storeId: (reader) => matching(reader.text(), STORE_ID),
-    schemaVersion: (reader) => reader.count(),
-    sections: (reader) => readList(reader, () => matching(reader.text(), NAME)),
-    createdAtMs: (reader) => reader.count(),
-  })
+  const fields = readFields(
+    bytes,
+    {
+      format: (reader) => matching(reader.text(), /^holdfast-snapshot$/),
+      storeKind: (reader) => matching(reader.text(), NAME),
+      storeId: (reader) => matching(reader.text(), STORE_ID),
+      schemaVersion: (reader) => reader.count(),
+      sections: (reader) => readList(reader, () => matching(reader.text(), NAME)),
+      createdAtMs: (reader) => reader.count(),
+    },
+    { backupId: (reader: CborReader) => matching(reader.text(), BACKUP_ID) },
+  )
   if (fields.sections.length === 0 || new Set(fields.sections).size !== fields.sections.length) throw new TypeError('sections is empty or names one twice')
-  const { storeKind, storeId, schemaVersion, sections, createdAtMs } = fields
-  return { storeKind, storeId, schemaVersion, sections, createdAtMs }
+  const { backupId, storeKind, storeId, schemaVersion, sections, createdAtMs } = fields
+  return { ...(backupId === undefined ? {} : { backupId }), storeKind, storeId, schemaVersion, sections, createdAtMs }
 }
 
 export function encodeTrailer(trailer: SnapshotTrailer): Buffer {
@@ -79,8 +88,9 @@ export function decodeTrailer(bytes: Uint8Array): SnapshotTrailer {
 type Readers = Readonly<Record<string, (reader: CborReader) => unknown>>
 type Fields<R extends Readers> = { [Name in keyof R]: ReturnType<R[Name]> }
 
-/** Reads one map whose every named field must be there once. */
-function readFields<R extends Readers>(bytes: Uint8Array, readers: R): Fields<R> {
+/** Reads one map that has every field of `required` once, and those of `optional` at most once. */
+function readFields<R extends Readers, O extends Readers = Record<never, never>>(bytes: Uint8Array, required: R, optional?: O): Fields<R> & Partial<Fields<O>> {
+  const readers: Readers = { ...required, ...optional }
   const reader = new CborReader(bytes)
   const fields = new Map<string, unknown>()
   const pairs = reader.map()
@@ -96,8 +106,8 @@ function readFields<R extends Readers>(bytes: Uint8Array, readers: R): Fields<R>
     }
   }
   reader.end()
-  for (const name of Object.keys(readers)) if (!fields.has(name)) throw new TypeError(`its field "${name}" is missing`)
-  return Object.fromEntries(fields) as Fields<R>
+  for (const name of Object.keys(required)) if (!fields.has(name)) throw new TypeError(`its field "${name}" is missing`)
+  return Object.fromEntries(fields) as Fields<R> & Partial<Fields<O>>
 }
 
 function readList<T>(reader: CborReader, read: () => T): readonly T[] {
@@ -113,6 +123,6 @@ function readDigest(reader: CborReader): string {
 }
 
 function matching(text: string, pattern: RegExp): string {
-  if (!pattern.test(text)) throw new TypeError('the text is not in its form')
+  if (!pattern.test(text)) throw new TypeError('the text is malformed')
   return text
 }

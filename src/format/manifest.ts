@@ -1,70 +1,176 @@
 /** Reads and writes manifests: JSON of at most 64 KiB, never encrypted. */
 import { isUlid } from '../util/ulid.ts'
 import { MAX_MANIFEST_BYTES } from '../contracts/destination.ts'
-import { ManifestInvalidError, ManifestVersionUnsupportedError } from '../errors/errors.ts'
-import { COMPRESSIONS, type Compression, MANIFEST_VERSION, type Manifest } from '../contracts/manifest.ts'
+import { COMPRESSIONS, type SnapshotSummary } from '../contracts/backupable.ts'
+import { ManifestFeatureUnsupportedError, ManifestInvalidError, ManifestVersionUnsupportedError, isHoldfastError } from '../errors/errors.ts'
+import { CONTENTS, type Content, MANIFEST_FEATURES, MANIFEST_VERSION, type Manifest, type StoredObject } from '../contracts/manifest.ts'
+import { HOLDFAST_VERSION } from '../util/version.ts'
 import { MAX_SECTIONS, NAME, STORE_ID } from './header-trailer.ts'
 
 export const MAX_LABELS = 64
+/** Of a manifest that requires features. */
+const FEATURES_VERSION = 2
+const MAX_FEATURES = 32
+const MAX_OBJECTS = 64
 const LABEL_NAME = /^[a-z0-9][a-z0-9._/-]{0,62}$/
 const MAX_LABEL_LENGTH = 256
 const SHA256 = /^[0-9a-f]{64}$/
 const UTC = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/
 const VERSION = /^[0-9A-Za-z.+-]{1,64}$/
 
+/** A manifest of which the fields that release 0.1.0 did not have may be left out. */
+export type ManifestFields = Omit<Manifest, 'content' | 'requires' | 'payloadIds'> &
+  Partial<Pick<Manifest, 'content' | 'requires'>> & { readonly payloadIds: Omit<Manifest['payloadIds'], 'set'> & { readonly set?: string } }
+
+export interface NewManifest {
+  readonly backupId: string
+  /** @default what the kind of the store tells */
+  readonly content?: Content | undefined
+  readonly payloadIdsBytes: number
+  readonly labels: Readonly<Record<string, string>>
+}
+
+/** The manifest of a snapshot whose two objects are stored as they are. */
+export function manifestOf(summary: SnapshotSummary, { backupId, content, payloadIdsBytes, labels }: NewManifest): Manifest {
+  const { createdAtMs, storeId, storeKind, schemaVersion, records, compression = 'none' } = summary
+  const payload = { bytes: summary.bytes, sha256: summary.sha256 }
+  const payloadIds = { bytes: payloadIdsBytes, sha256: summary.payloadIds.digest }
+  return {
+    manifestVersion: MANIFEST_VERSION,
+    backupId,
+    createdAt: new Date(createdAtMs).toISOString(),
+    storeId,
+    storeKind,
+    schemaVersion,
+    content: content ?? contentOfKind(storeKind),
+    requires: [],
+    payload,
+    payloadIds: { count: summary.payloadIds.count, ...payloadIds, set: summary.payloadIds.digest },
+    objects: { payload, 'payload-ids': payloadIds },
+    records,
+    encryption: null,
+    compression,
+    labels,
+    holdfastVersion: HOLDFAST_VERSION,
+  }
+}
+
 /** The manifest's bytes. Throws `manifest_invalid` when it breaks a rule, so that none is published that could not be read. */
-export function encodeManifest(manifest: Manifest): Uint8Array {
-  const bytes = Buffer.from(`${JSON.stringify(manifest, undefined, 2)}\n`)
+export function encodeManifest(manifest: ManifestFields): Uint8Array {
+  const { requires = [], ...fields } = manifest
+  const bytes = Buffer.from(`${JSON.stringify({ ...fields, ...(requires.length > 0 ? { requires } : {}) }, undefined, 2)}\n`)
   parseManifest(bytes, manifest.backupId)
   return bytes
 }
 
 /**
- * Reads a manifest strictly. Fields it does not know are passed over: a newer release of the same version may add some. Throws
- * `manifest_version_unsupported` for another version, `manifest_invalid` for everything else, a foreign `backupId` included.
+ * Reads a manifest strictly. Fields that it does not know are passed over: a newer release of the same version may add some. Throws
+ * `manifest_version_unsupported` for another version, `manifest_feature_unsupported` where it requires a feature that this release does not have,
+ * `manifest_invalid` for everything else, a foreign `backupId` included.
  */
 export function parseManifest(bytes: Uint8Array, backupId: string): Manifest {
   if (bytes.byteLength > MAX_MANIFEST_BYTES) throw invalid(backupId, `it has ${bytes.byteLength} bytes, more than ${MAX_MANIFEST_BYTES}`)
   const json = parseJson(bytes, backupId)
-  const version = own(json, 'manifestVersion')
-  if (version !== MANIFEST_VERSION) {
-    if (!Number.isSafeInteger(version)) throw invalid(backupId, 'manifestVersion is no whole number')
-    throw new ManifestVersionUnsupportedError(
-      `Cannot read the manifest of ${backupId}: it is of version ${String(version)}, this release reads version ${MANIFEST_VERSION}`,
-      { details: { expected: MANIFEST_VERSION, actual: version } },
-    )
-  }
+  const manifestVersion = checkVersion(json, backupId)
   try {
-    return readManifest(json, backupId)
+    return readManifest(json, { manifestVersion, backupId })
   } catch (cause) {
     if (!(cause instanceof TypeError)) throw cause
     throw invalid(backupId, cause.message, cause)
   }
 }
 
+/** Whether an error says that a manifest is of a newer kind than this release reads: the backup may be whole, and only a newer release can tell. */
+export function isNewerManifest(error: unknown): boolean {
+  return isHoldfastError(error) && (error.code === 'manifest_version_unsupported' || error.code === 'manifest_feature_unsupported')
+}
+
 type Json = Readonly<Record<string, unknown>>
 
-function readManifest(json: Json, backupId: string): Manifest {
-  const payload = object(json, 'payload')
-  const payloadIds = object(json, 'payloadIds')
+/** Decides whether the rest of a manifest can be read at all. A feature can change the form of every other field. */
+function checkVersion(json: Json, backupId: string): 1 | 2 {
+  const version = own(json, 'manifestVersion')
+  if (!Number.isSafeInteger(version)) throw invalid(backupId, 'manifestVersion is not an integer')
+  const requires = own(json, 'requires')
+  if (version === MANIFEST_VERSION) return MANIFEST_VERSION
+  if (version !== FEATURES_VERSION || !isFeatureList(requires)) {
+    const details = { expected: MANIFEST_VERSION, actual: version }
+    const found = version === FEATURES_VERSION ? `${version} without a list of features` : String(version)
+    throw new ManifestVersionUnsupportedError(`Cannot read the manifest of ${backupId}: it is of version ${found}, which this release does not read`, { details })
+  }
+  const features = requires.filter((feature) => !MANIFEST_FEATURES.includes(feature))
+  if (features.length === 0) return FEATURES_VERSION
+  const names = features.map((feature) => JSON.stringify(feature)).join(', ')
+  throw new ManifestFeatureUnsupportedError(`Cannot read backup ${backupId}: it requires ${names}, which this release does not have`, {
+    details: { features, known: MANIFEST_FEATURES },
+  })
+}
+
+function isFeatureList(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.length > 0 && value.length <= MAX_FEATURES && value.every((name) => typeof name === 'string' && NAME.test(name))
+}
+
+function readManifest(json: Json, { manifestVersion, backupId }: Pick<Manifest, 'manifestVersion' | 'backupId'>): Manifest {
+  const payloadJson = object(json, 'payload')
+  const idsJson = object(json, 'payloadIds')
   const found = text(json, 'backupId', (text) => isUlid(text))
   if (found !== backupId) throw new TypeError(`it is the manifest of ${found}`)
-  if (json['encryption'] !== null) throw new TypeError('encryption is not null, and this release cannot decrypt')
+  const storeKind = text(json, 'storeKind', (text) => NAME.test(text))
+  const payload = storedObject(payloadJson)
+  const payloadIds = { count: count(idsJson, 'count'), ...storedObject(idsJson) }
+  const set = own(idsJson, 'set') === undefined ? payloadIds.sha256 : sha256(idsJson, 'set')
+  if (manifestVersion === MANIFEST_VERSION && set !== payloadIds.sha256) throw new TypeError('payloadIds.set is not the SHA-256 of payload-ids')
+  if (own(json, 'encryption') !== null) throw new TypeError('encryption is not null, and this release cannot decrypt')
   return {
-    manifestVersion: MANIFEST_VERSION,
+    manifestVersion,
     backupId: found,
     createdAt: text(json, 'createdAt', isInstant),
     storeId: text(json, 'storeId', (text) => STORE_ID.test(text)),
-    storeKind: text(json, 'storeKind', (text) => NAME.test(text)),
+    storeKind,
     schemaVersion: count(json, 'schemaVersion'),
-    payload: { bytes: count(payload, 'bytes'), sha256: sha256(payload, 'sha256') },
-    payloadIds: { count: count(payloadIds, 'count'), bytes: count(payloadIds, 'bytes'), sha256: sha256(payloadIds, 'sha256') },
+    content: own(json, 'content') === undefined ? contentOfKind(storeKind) : oneOf(json, 'content', CONTENTS),
+    requires: requirements(json, manifestVersion),
+    payload,
+    payloadIds: { ...payloadIds, set },
+    objects: own(json, 'objects') === undefined ? undefined : storedObjects(json, { payload, 'payload-ids': payloadIds }),
     records: map(json, 'records', { most: MAX_SECTIONS, name: NAME, read: count }),
     encryption: null,
-    compression: text(json, 'compression', (text) => (COMPRESSIONS as readonly string[]).includes(text)) as Compression,
+    compression: oneOf(json, 'compression', COMPRESSIONS),
     labels: map(json, 'labels', { most: MAX_LABELS, name: LABEL_NAME, read: label }),
     holdfastVersion: text(json, 'holdfastVersion', (text) => VERSION.test(text)),
   }
+}
+
+/** What release 0.1.0 left unsaid: of its stores, those in Postgres alone have archives. */
+function contentOfKind(storeKind: string): Content {
+  return storeKind === 'postgres' ? 'archive' : 'records'
+}
+
+function requirements(json: Json, manifestVersion: 1 | 2): readonly string[] {
+  const requires = own(json, 'requires') ?? []
+  if (!Array.isArray(requires)) throw new TypeError('requires is not a list')
+  if (manifestVersion === MANIFEST_VERSION && requires.length > 0) throw new TypeError('requires is not empty, and version 1 requires nothing')
+  return requires as readonly string[]
+}
+
+function storedObject(json: Json): StoredObject {
+  return { bytes: count(json, 'bytes'), sha256: sha256(json, 'sha256') }
+}
+
+/** The objects by name, of which those that other fields describe too must be the same. */
+function storedObjects(json: Json, described: Readonly<Record<string, StoredObject>>): Readonly<Record<string, StoredObject>> {
+  const objects = map(json, 'objects', { most: MAX_OBJECTS, name: NAME, read: (entries, name) => storedObject(object(entries, name)) })
+  for (const [name, { bytes, sha256 }] of Object.entries(described)) {
+    const stored = Object.hasOwn(objects, name) ? objects[name] : undefined
+    if (stored?.bytes !== bytes || stored.sha256 !== sha256) throw new TypeError(`objects does not say of "${name}" what its own field says`)
+  }
+  return objects
+}
+
+function oneOf<T extends string>(json: Json, name: string, values: readonly T[]): T {
+  const found = values.find((value) => value === own(json, name))
+  if (found === undefined) throw new TypeError(`${name} is none of ${values.join(', ')}`)
+  return found
 }
 
 function parseJson(bytes: Uint8Array, backupId: string): Json {
@@ -72,27 +178,27 @@ function parseJson(bytes: Uint8Array, backupId: string): Json {
   try {
     json = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
   } catch (cause) {
-    throw invalid(backupId, 'it is no JSON', cause)
+    throw invalid(backupId, 'it is not JSON', cause)
   }
-  if (!isObject(json)) throw invalid(backupId, 'it is no JSON object')
+  if (!isObject(json)) throw invalid(backupId, 'it is not a JSON object')
   return json
 }
 
 function object(json: Json, name: string): Json {
   const value = own(json, name)
-  if (!isObject(value)) throw new TypeError(`${name} is no object`)
+  if (!isObject(value)) throw new TypeError(`${name} is not an object`)
   return value
 }
 
 function text(json: Json, name: string, isValid: (text: string) => boolean): string {
   const value = own(json, name)
-  if (typeof value !== 'string' || !isValid(value)) throw new TypeError(`${name} is not in its form`)
+  if (typeof value !== 'string' || !isValid(value)) throw new TypeError(`${name} is malformed`)
   return value
 }
 
 function count(json: Json, name: string): number {
   const value = own(json, name)
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0 || Object.is(value, -0)) throw new TypeError(`${name} is no whole number`)
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0 || Object.is(value, -0)) throw new TypeError(`${name} is not an integer from 0 to 2^53 - 1`)
   return value
 }
 
@@ -118,7 +224,7 @@ function map<T>(
   const entries = object(json, field)
   const names = Object.keys(entries)
   if (names.length > rules.most) throw new TypeError(`${field} has more than ${rules.most} entries`)
-  for (const name of names) if (!rules.name.test(name)) throw new TypeError(`${field} has a name that is not in its form`)
+  for (const name of names) if (!rules.name.test(name)) throw new TypeError(`${field} has a name that is malformed`)
   return Object.fromEntries(names.map((name) => [name, rules.read(entries, name)]))
 }
 

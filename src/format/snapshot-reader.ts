@@ -5,7 +5,7 @@ import { crc32 } from 'node:zlib'
 import type { SnapshotSource, SnapshotSummary } from '../contracts/backupable.ts'
 import { isHoldfastError, RestoreCorruptError, SchemaVersionMismatchError } from '../errors/errors.ts'
 import { ByteReader } from './byte-reader.ts'
-import { decompress } from './compression.ts'
+import { type Zstd, loadZstd } from './compression.ts'
 import { decodeHeader, decodeTrailer, type SnapshotHeader, type SnapshotTrailer } from './header-trailer.ts'
 import {
   CODECS,
@@ -21,6 +21,7 @@ import {
   MAX_STORED_BYTES,
   PREAMBLE_BYTES,
 } from './frame.ts'
+import { checkZstdFrame } from './zstd-frame.ts'
 
 export { decodeRecords, type StoredRecord, type Value } from './records.ts'
 
@@ -131,6 +132,8 @@ export class SnapshotReader {
       payloadIds: trailer.payloadIds,
       bytes: this.#frames.bytes,
       sha256: this.#frames.sha256(),
+      backupId: header.backupId,
+      compression: this.#frames.hasCompressed ? 'zstd' : 'none',
     }
   }
 
@@ -158,6 +161,7 @@ class FrameReader {
   readonly #signal: AbortSignal | undefined
   readonly #hash: Hash = createHash('sha256')
   #sha256: string | undefined
+  #zstd: Zstd | undefined
   #sequence = 0
   #crc = 0
   #turnBytes = 0
@@ -169,6 +173,11 @@ class FrameReader {
 
   get bytes(): number {
     return this.#bytes.position
+  }
+
+  /** Whether a frame was compressed so far. */
+  get hasCompressed(): boolean {
+    return this.#zstd !== undefined
   }
 
   sha256(): string {
@@ -207,7 +216,7 @@ class FrameReader {
     if (tail.readUInt32LE() !== this.#crc) throw fault(offset, this.#sequence, 'its CRC does not match')
     const sha256Before = header.type === FRAME_TYPES.trailer ? this.#hash.copy().digest('hex') : undefined
     this.#hash.update(headerBytes).update(stored).update(tail)
-    const data = this.#decompress(header, stored, offset)
+    const data = header.codec === CODECS.none ? stored : await this.#decompress(header, stored, offset)
     this.#turnBytes += FRAME_COST_BYTES + header.storedBytes + header.rawBytes
     this.#sequence++
     return { header, offset, data, sha256Before }
@@ -248,15 +257,16 @@ class FrameReader {
     if (!isData && (header.section !== 0 || header.records !== 0)) throw wrong('it names a section or records')
   }
 
-  #decompress(header: FrameHeader, stored: Buffer, offset: number): Uint8Array {
-    if (header.codec === CODECS.none) return stored
+  async #decompress(header: FrameHeader, stored: Buffer, offset: number): Promise<Uint8Array> {
     try {
-      const raw = decompress(stored, header.rawBytes)
-      if (raw.byteLength !== header.rawBytes) throw fault(offset, this.#sequence, `it decompresses to ${raw.byteLength} bytes, not ${header.rawBytes}`)
+      checkZstdFrame(stored, header.rawBytes)
+      this.#zstd ??= await loadZstd('read')
+      const raw = this.#zstd.decompress(stored, header.rawBytes)
+      if (raw.byteLength !== header.rawBytes) throw new TypeError(`it decompresses to ${raw.byteLength} bytes, not ${header.rawBytes}`)
       return raw
     } catch (error) {
       if (isHoldfastError(error)) throw error
-      throw fault(offset, this.#sequence, 'it cannot be decompressed', error)
+      throw fault(offset, this.#sequence, error instanceof TypeError ? error.message : 'it cannot be decompressed', error)
     }
   }
 

@@ -1,14 +1,15 @@
 /** Writes a framed stream, version 1. */
 import { type Hash, createHash } from 'node:crypto'
-import type { SnapshotSink, SnapshotSummary, StoreKind } from '../contracts/backupable.ts'
+import type { Compression, SnapshotSink, SnapshotSummary, StoreKind } from '../contracts/backupable.ts'
 import { InternalError } from '../errors/errors.ts'
-import type { Compression } from '../contracts/manifest.ts'
-import { compressor } from './compression.ts'
+import { type Zstd, loadZstd } from './compression.ts'
 import { decodeHeader, decodeTrailer, encodeHeader, encodeTrailer } from './header-trailer.ts'
 import { CODECS, contentOf, encodePreamble, FRAME_TYPES, MAX_RAW_BYTES, MAX_STORED_BYTES, newFrame, sealFrame } from './frame.ts'
 import { encodeRecords, type StoredRecord } from './records.ts'
 
 export interface SnapshotWriterOptions {
+  /** The backup that the stream becomes. @default the stream names none */
+  readonly backupId?: string | undefined
   readonly storeKind: StoreKind
   readonly storeId: string
   readonly schemaVersion: number
@@ -17,7 +18,7 @@ export interface SnapshotWriterOptions {
   /** When the read view was opened, milliseconds since 1970. */
   readonly createdAtMs: number
   /** @default 'none' */
-  readonly compression?: Compression | undefined
+  readonly compress?: Compression | undefined
 }
 
 /**
@@ -27,9 +28,10 @@ export interface SnapshotWriterOptions {
 export class SnapshotWriter {
   readonly #sink: SnapshotSink
   readonly #options: SnapshotWriterOptions
-  readonly #compress: ((raw: Uint8Array) => Uint8Array) | undefined
   readonly #hash: Hash = createHash('sha256')
   readonly #counts: number[]
+  #zstd: Zstd | undefined
+  #hasCompressed = false
   #crc = 0
   #sequence = 0
   #section = 0
@@ -39,7 +41,6 @@ export class SnapshotWriter {
   constructor(sink: SnapshotSink, options: SnapshotWriterOptions) {
     this.#sink = sink
     this.#options = { ...options, sections: [...options.sections] }
-    this.#compress = compressor(options.compression ?? 'none')
     this.#counts = options.sections.map(() => 0)
   }
 
@@ -53,10 +54,11 @@ export class SnapshotWriter {
     return this.#records
   }
 
-  /** Writes preamble and header. Throws a `TypeError` for options that no reader would take, before anything is written. */
+  /** Writes preamble and header. Before anything is written, throws a `TypeError` for options that no reader would take, `backup_unsupported` without the codec. */
   async start(): Promise<void> {
     const header = encodeHeader(this.#options)
     decodeHeader(header)
+    if (this.#options.compress === 'zstd') this.#zstd = await loadZstd('write')
     const { bytes, crc } = encodePreamble()
     this.#crc = crc
     await this.#emit(bytes)
@@ -92,7 +94,7 @@ export class SnapshotWriter {
     const trailer = encodeTrailer({ frames: this.#sequence + 1, records: this.#counts, payloadIds, sha256 })
     decodeTrailer(trailer)
     await this.#writeControl(FRAME_TYPES.trailer, trailer)
-    const { storeKind, storeId, schemaVersion, sections, createdAtMs } = this.#options
+    const { backupId, storeKind, storeId, schemaVersion, sections, createdAtMs } = this.#options
     const summary: SnapshotSummary = {
       storeKind,
       storeId,
@@ -102,6 +104,8 @@ export class SnapshotWriter {
       payloadIds: { count: payloadIds.count, digest: payloadIds.digest },
       bytes: this.#bytes,
       sha256: this.#hash.digest('hex'),
+      backupId,
+      compression: this.#hasCompressed ? 'zstd' : 'none',
     }
     await this.#sink.finish(summary)
     return summary
@@ -114,8 +118,10 @@ export class SnapshotWriter {
   }
 
   async #write(header: { readonly type: number; readonly section: number; readonly records: number }, raw: Buffer): Promise<void> {
-    const codec = header.type === FRAME_TYPES.data && this.#compress !== undefined ? CODECS.zstd : CODECS.none
-    const stored = codec === CODECS.zstd ? this.#compressed(raw) : raw
+    const zstd = header.type === FRAME_TYPES.data ? this.#zstd : undefined
+    const codec = zstd === undefined ? CODECS.none : CODECS.zstd
+    const stored = zstd === undefined ? raw : compressed(raw, zstd)
+    this.#hasCompressed ||= zstd !== undefined
     const [rawBytes, storedBytes] = [contentOf(raw).byteLength, contentOf(stored).byteLength]
     if (rawBytes > MAX_RAW_BYTES || storedBytes > MAX_STORED_BYTES) {
       throw new RangeError(`A frame holds at most ${MAX_STORED_BYTES} bytes as stored and ${MAX_RAW_BYTES} raw; this one has ${storedBytes} and ${rawBytes}`)
@@ -125,16 +131,16 @@ export class SnapshotWriter {
     await this.#emit(stored)
   }
 
-  #compressed(raw: Buffer): Buffer {
-    const content = this.#compress?.(contentOf(raw)) ?? contentOf(raw)
-    const frame = newFrame(content.byteLength)
-    contentOf(frame).set(content)
-    return frame
-  }
-
   async #emit(bytes: Uint8Array): Promise<void> {
     this.#hash.update(bytes)
     this.#bytes += bytes.byteLength
     await this.#sink.write(bytes)
   }
+}
+
+function compressed(raw: Buffer, zstd: Zstd): Buffer {
+  const content = zstd.compress(contentOf(raw))
+  const frame = newFrame(content.byteLength)
+  contentOf(frame).set(content)
+  return frame
 }

@@ -73,17 +73,20 @@ async function checkPayload({ destination, manifest }: StoredBackup, { signal, o
 }
 
 function compareWithManifest(reader: SnapshotReader, manifest: Manifest): void {
-  const { storeKind, storeId, schemaVersion, createdAtMs, records, payloadIds, bytes, sha256 } = reader.summary()
+  const { backupId, storeKind, storeId, schemaVersion, createdAtMs, records, payloadIds, bytes, sha256, compression } = reader.summary()
   const pairs: readonly (readonly [what: string, expected: unknown, actual: unknown])[] = [
     ['bytes of payload', manifest.payload.bytes, bytes],
     ['SHA-256 of payload', manifest.payload.sha256, sha256],
+    ['backup ID', manifest.backupId, backupId ?? manifest.backupId],
     ['kind of store', manifest.storeKind, storeKind],
     ['store ID', manifest.storeId, storeId],
     ['schema version', manifest.schemaVersion, schemaVersion],
     ['time of the snapshot', manifest.createdAt, timeOf(createdAtMs)],
     ['records', inOrder(manifest.records), inOrder(records)],
     ['number of payload IDs', manifest.payloadIds.count, payloadIds.count],
-    ['digest of the payload IDs', manifest.payloadIds.sha256, payloadIds.digest],
+    ['digest of the payload IDs', manifest.payloadIds.set, payloadIds.digest],
+    // Release 0.1.0 wrote "none" whatever the frames were.
+    ['compression', manifest.compression, manifest.objects === undefined ? manifest.compression : compression],
   ]
   for (const [what, expected, actual] of pairs) compare(manifest.backupId, what, { expected, actual })
 }

@@ -5,7 +5,7 @@ import { JobLog } from '../catalog/job-log.ts'
 import type { Destination } from '../contracts/destination.ts'
 import { BackupProtectedError, isHoldfastError } from '../errors/errors.ts'
 import type { Manifest } from '../contracts/manifest.ts'
-import { parseManifest } from '../format/manifest.ts'
+import { isNewerManifest, parseManifest } from '../format/manifest.ts'
 import { checkSizes } from './check-stored.ts'
 import { isDamage } from './verify-backup.ts'
 
@@ -96,7 +96,7 @@ async function stateOf(
     const recorded = await catalog?.backup(backupId, destination.url)
     return { wasListed: true, manifest: recorded?.verification?.error === undefined ? manifest : undefined }
   } catch (error) {
-    if (!isDamage(error) && !(passNewer && isNewer(error))) throw error
+    if (!isDamage(error) && !(passNewer && isNewerManifest(error))) throw error
     return { wasListed: !(isHoldfastError(error) && error.code === 'manifest_missing'), manifest: undefined }
   }
 }
@@ -111,7 +111,3 @@ async function hasOther(options: DeleteBackupOptions, { backupId, storeId }: Man
   return false
 }
 
-/** A backup of a newer release: it may be good, but nothing here can tell. */
-function isNewer(error: unknown): boolean {
-  return isHoldfastError(error) && error.code === 'manifest_version_unsupported'
-}

@@ -53,7 +53,7 @@ export async function checkRestored(store: Backupable, manifest: Manifest, optio
     throw signal?.aborted === true && isHoldfastError(error) && error.code === 'backup_aborted' ? signal.reason : error
   })
   try {
-    const expected = { records: manifest.records, payloadIds: { count: manifest.payloadIds.count, digest: manifest.payloadIds.sha256 } }
+    const expected = { records: manifest.records, payloadIds: { count: manifest.payloadIds.count, digest: manifest.payloadIds.set } }
     const actual = { records: summary?.records ?? {}, payloadIds: { count: payloadIds.size, digest: payloadIds.digest } }
     if (JSON.stringify(inOrder(expected)) === JSON.stringify(inOrder(actual))) return
     throw new ChecksumMismatchError(`Cannot use the engine restored from backup ${manifest.backupId}: it does not hold what the manifest says`, { details: { expected, actual } })

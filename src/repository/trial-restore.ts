@@ -43,8 +43,8 @@ async function restoreAndCompare(store: TrialStore, backup: StoredBackup, { cont
   for (const section of new Set([...Object.keys(records), ...Object.keys(restored.records)])) {
     if (records[section] !== restored.records[section]) throw differs(`numbers of records of "${section}"`, records[section], restored.records[section])
   }
-  if (payloadIds.count !== restored.payloadIds.count || payloadIds.sha256 !== restored.payloadIds.digest) {
-    throw differs('payload IDs', { count: payloadIds.count, digest: payloadIds.sha256 }, restored.payloadIds)
+  if (payloadIds.count !== restored.payloadIds.count || payloadIds.set !== restored.payloadIds.digest) {
+    throw differs('payload IDs', { count: payloadIds.count, digest: payloadIds.set }, restored.payloadIds)
   }
   const section = content.differenceFrom(restored.content)
   if (section !== undefined) throw differs(`records of "${section}"`, undefined, undefined)

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import zlib, { crc32 } from 'node:zlib'
+import { decompress } from '@cloudpss/zstd/wasm'
 
 export type Item = number | string | Buffer | readonly Item[] | ReadonlyMap<string, Item>
 
@@ -152,10 +153,10 @@ function item(bytes: Buffer): Item {
   return found
 }
 
+const { zstdDecompressSync = decompress } = zlib as unknown as { readonly zstdDecompressSync?: (bytes: Buffer) => Uint8Array }
+
 function zstd(bytes: Buffer): Buffer {
-  const { zstdDecompressSync } = zlib as unknown as { readonly zstdDecompressSync?: (bytes: Buffer) => Buffer }
-  demand(zstdDecompressSync !== undefined, 'no zstd')
-  return zstdDecompressSync(bytes)
+  return Buffer.from(zstdDecompressSync(bytes))
 }
 
 function sha256(bytes: Uint8Array): Buffer {

@@ -2,10 +2,11 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { hasZstd } from '../../src/format/compression.ts'
+import { findZstd } from '../../src/format/compression.ts'
 import type { HostileReport } from './hostile-child.ts'
 import { BOMBS, REFUSED, TINY_FRAMES } from './hostile-streams.ts'
 
+const HAS_ZSTD = (await findZstd()) !== undefined
 const CHILD = resolve(import.meta.dirname, '../../dist/test/format/hostile-child.js')
 const HEAP_MIB = 64
 /** Frames that the reader works on before it gives way, at most. */
@@ -30,7 +31,7 @@ describe.skipIf(process.platform !== 'linux')('a restore of a hostile stream, in
     expect(roseMib).toBeLessThan(16)
   })
 
-  it.skipIf(!hasZstd())('that is a compression bomb is refused at the length it claims', async () => {
+  it.skipIf(!HAS_ZSTD)('that is a compression bomb is refused at the length it claims', async () => {
     const { outcomes, roseMib } = await report('refuse-bombs')
     expect(outcomes).toEqual(allCorrupt(BOMBS))
     // Of 256 MiB of zeros that making one takes, the system gives hardly any real memory.
@@ -62,7 +63,7 @@ describe.skipIf(process.platform !== 'linux')('a restore of a hostile stream, in
     }
   })
 
-  it.skipIf(!hasZstd())('of frames of 64 MiB in a few kilobytes each gives way after every frame, holds few of them, and is cancelled at the next', async () => {
+  it.skipIf(!HAS_ZSTD)('of frames of 64 MiB in a few kilobytes each gives way after every frame, holds few of them, and is cancelled at the next', async () => {
     const { outcomes, framesPerTurn, framesAfterAbort, roseMib } = await report('cancel-reading-bombs')
     expect(outcomes).toEqual({ endless: 'cancelled' })
     expect(framesPerTurn).toBe(1)

@@ -11,6 +11,8 @@ export const TINY_FRAMES = 1_000_000
 export const CHUNK_BYTES: number = 64 * 1024
 
 const MIB = 1024 * 1024
+/** Of zstd, at most. */
+const BLOCK_BYTES = 128 * 1024
 const FRAME_HEADER_BYTES = 24
 const CRC_BYTES = 4
 
@@ -41,10 +43,12 @@ export const REFUSED: Readonly<Record<string, () => SnapshotSource>> = {
   'a key of 2^32 - 1 bytes': () => second({ stored: hex('84 44 ffffffff 61 6b 44 01000000 61 76') }),
 }
 
-/** What needs zstd to be made. */
+/** What needs zstd to be read as far as its fault. */
 export const BOMBS: Readonly<Record<string, () => SnapshotSource>> = {
-  'a bomb of 256 MiB that claims 1 MiB': () => second({ codec: 1, stored: bomb(256 * MIB), rawBytes: MIB }),
+  'a bomb of 256 MiB whose frame claims 1 MiB': () => second({ codec: 1, stored: bomb(256 * MIB), rawBytes: MIB }),
+  'a bomb of 256 MiB that claims 1 MiB in both places': () => second({ codec: 1, stored: bomb(256 * MIB, MIB), rawBytes: MIB }),
   'a bomb of 16 MiB that claims 16 MiB and one byte': () => second({ codec: 1, stored: bomb(16 * MIB), rawBytes: 16 * MIB + 1 }),
+  'a bomb of 16 MiB that claims one byte more in both places': () => second({ codec: 1, stored: bomb(16 * MIB, 16 * MIB + 1), rawBytes: 16 * MIB + 1 }),
 }
 
 /** Ends without a trailer, after a million frames of one record. */
@@ -140,10 +144,13 @@ function record(key: string): Partial<Frame> {
   return { stored: Buffer.concat([hex('84'), head(0x5a, 4), keyBytes, head(0x7a, key.length), Buffer.from(key), hex('44 00000000 60')]) }
 }
 
-/** So many zeros in a few kilobytes. */
-function bomb(rawBytes: number): Buffer {
-  const { zstdCompressSync } = zlib as unknown as { readonly zstdCompressSync: (bytes: Uint8Array) => Buffer }
-  return zstdCompressSync(Buffer.alloc(rawBytes))
+/** A zstd frame of so many zeros in a few kilobytes: each of its blocks repeats one byte. */
+function bomb(rawBytes: number, claimed: number = rawBytes): Buffer {
+  const head = Buffer.from(hex('28b52ffd a0 00000000'))
+  head.writeUInt32LE(claimed, 5)
+  const blocks = Buffer.alloc((4 * rawBytes) / BLOCK_BYTES)
+  for (let at = 0; at < blocks.byteLength; at += 4) blocks.writeUIntLE((BLOCK_BYTES << 3) | 2 | Number(at + 4 === blocks.byteLength), at, 3)
+  return Buffer.concat([head, blocks])
 }
 
 function hex(text: string): Buffer {

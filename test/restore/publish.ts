@@ -5,7 +5,7 @@ import type { Backupable, SnapshotSummary } from '../../src/contracts/backupable
 import type { Destination } from '../../src/contracts/destination.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder, decodePayloadIds } from '../../src/payload-ids/payload-id-set.ts'
 import type { Manifest } from '../../src/contracts/manifest.ts'
-import { encodeManifest } from '../../src/format/manifest.ts'
+import { type ManifestFields, encodeManifest, manifestOf } from '../../src/format/manifest.ts'
 
 export interface Backup {
   readonly payload: Buffer
@@ -26,21 +26,7 @@ export async function takeBackup(store: Backupable): Promise<Backup> {
   if (summary === undefined) throw new Error('The backup has no summary')
   const [payload, payloadIds] = [Buffer.concat(chunks), await encoded(set)]
   await set.close()
-  const manifest: Manifest = {
-    manifestVersion: 1,
-    backupId: newUlid(),
-    createdAt: new Date(summary.createdAtMs).toISOString(),
-    storeId: summary.storeId,
-    storeKind: summary.storeKind,
-    schemaVersion: summary.schemaVersion,
-    payload: { bytes: payload.byteLength, sha256: sha256(payload) },
-    payloadIds: { count: set.size, bytes: payloadIds.byteLength, sha256: sha256(payloadIds) },
-    records: summary.records,
-    encryption: null,
-    compression: 'none',
-    labels: {},
-    holdfastVersion: '0.1.0',
-  }
+  const manifest = manifestOf(summary, { backupId: newUlid(), payloadIdsBytes: payloadIds.byteLength, labels: {} })
   return { payload, payloadIds, manifest }
 }
 
@@ -80,15 +66,16 @@ export async function publish(destination: Destination, { payload, payloadIds, m
 }
 
 /** The same backup with other bytes, whose manifest vouches for them. */
-export function vouchedFor(backup: Backup, change: { readonly payload?: Buffer; readonly payloadIds?: Buffer; readonly manifest?: Partial<Manifest> }): Backup {
+export function vouchedFor(backup: Backup, change: { readonly payload?: Buffer; readonly payloadIds?: Buffer; readonly manifest?: Partial<ManifestFields> }): Backup {
   const { payload = backup.payload, payloadIds = backup.payloadIds } = change
-  const manifest = {
+  const fields = {
     ...backup.manifest,
     payload: { bytes: payload.byteLength, sha256: sha256(payload) },
     payloadIds: { ...backup.manifest.payloadIds, bytes: payloadIds.byteLength, sha256: sha256(payloadIds) },
     ...change.manifest,
   }
-  return { payload, payloadIds, manifest }
+  const objects = { payload: fields.payload, 'payload-ids': { bytes: fields.payloadIds.bytes, sha256: fields.payloadIds.sha256 } }
+  return { payload, payloadIds, manifest: { ...fields, payloadIds: { ...fields.payloadIds, set: fields.payloadIds.sha256 }, objects } }
 }
 
 export function sha256(bytes: Uint8Array): string {

@@ -1,6 +1,6 @@
 /** What the golden files in `fixtures/` are made of. Fixed for ever: new files may be added, these never change. */
 import { createHash } from 'node:crypto'
-import { hasZstd } from '../../src/format/compression.ts'
+import { findZstd } from '../../src/format/compression.ts'
 import { encodeManifest } from '../../src/format/manifest.ts'
 import type { StoredRecord } from '../../src/format/snapshot-reader.ts'
 import { type Damaged, damagedStreams } from './damage.ts'
@@ -10,6 +10,7 @@ import { type FrameRecords, type Written, payloadIdsObject, writeStream } from '
 /** Path below `fixtures/` to content. */
 export type Goldens = ReadonlyMap<string, Buffer>
 
+const HAS_ZSTD = (await findZstd()) !== undefined
 const BACKUP_ID = '01JGZ7GK3G0000000000000001'
 const CREATED_AT_MS = Date.UTC(2026, 0, 2, 3, 4, 5, 678)
 const OPTIONS = { storeKind: 'level', storeId: 'golden-store', schemaVersion: 1, createdAtMs: CREATED_AT_MS, sections: ['settings', 'inodes', 'entries', 'blocks'] }
@@ -69,7 +70,7 @@ export async function makeGoldens(): Promise<Goldens> {
   const whole = await writeStream(GOLDEN_DATA, OPTIONS, ids)
   const noIds = await payloadIdsObject([])
   const empty = await writeStream([], { ...OPTIONS, storeKind: 'memory' }, noIds)
-  const zstd = hasZstd() ? await writeStream(GOLDEN_DATA, { ...OPTIONS, compression: 'zstd' }, ids) : undefined
+  const zstd = HAS_ZSTD ? await writeStream(GOLDEN_DATA, { ...OPTIONS, compress: 'zstd' }, ids) : undefined
   return new Map([
     ...backup('v1-key-value-stream', whole, ids, { purpose: 'golden', 'example.org/team': 'été' }),
     ...backup('v1-empty-store', empty, noIds, {}),

@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { runBackup } from '../../backup/run-backup.ts'
 import type { Destination } from '../../contracts/destination.ts'
 import type { Manifest } from '../../contracts/manifest.ts'
@@ -17,6 +17,7 @@ interface BackupCommandOptions extends OutputOptions {
   readonly catalog?: string | undefined
   readonly label?: Readonly<Record<string, string>> | undefined
   readonly maxRate?: number | undefined
+  readonly compress?: 'zstd' | undefined
 }
 
 export function registerBackup(program: Command, terminal: Terminal): void {
@@ -24,6 +25,7 @@ export function registerBackup(program: Command, terminal: Terminal): void {
     .requiredOption('--to <url>', 'where to publish it, such as file:/backups; made when missing')
     .option('--payloads <dir>', 'publish nothing unless every payload that the store refers to is in this directory')
     .option('--label <name=value>', 'a label for the manifest; may be given several times', collectLabel)
+    .addOption(new Option('--compress [codec]', 'compress the backup, about fivefold').choices(['zstd']).preset('zstd'))
     .option('--catalog <path>', "where jobs are recorded (default: the directory catalog within the store's; of a Postgres store one in ~/.local/state/holdfast)")
     .option('--max-rate <bytes>', 'the most bytes per second to write, such as 10MiB', parseBytes)
   withExamples(
@@ -60,6 +62,7 @@ async function backup(options: BackupCommandOptions, terminal: Terminal): Promis
         payloads,
         labels: options.label,
         maxBytesPerSecond: options.maxRate,
+        compress: options.compress,
         signal: parts.signal,
         onProgress: ({ phase, bytes, totalBytes, records }) => progress.update({ label: `backup: ${phase}`, bytes, totalBytes, count: records, noun: phase === 'payload-ids' ? 'payload IDs' : 'records' }),
       })

@@ -3,7 +3,7 @@ import { deleteBackup } from '../../repository/delete-backup.ts'
 import { resolveBackup } from '../../repository/resolve-backup.ts'
 import type { Destination } from '../../contracts/destination.ts'
 import { isHoldfastError, ManifestMissingError } from '../../errors/errors.ts'
-import { parseManifest } from '../../format/manifest.ts'
+import { isNewerManifest, parseManifest } from '../../format/manifest.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { catalogPathOf, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
@@ -68,7 +68,7 @@ async function describe(destination: Destination, options: { readonly backupId: 
   } catch (error) {
     if (!isHoldfastError(error) || !error.code.startsWith('manifest_')) throw error
     if (error.code === 'manifest_missing') return `Backup ${backupId} is not listed`
-    const state = error.code === 'manifest_version_unsupported' ? 'cannot be read' : 'is damaged'
+    const state = isNewerManifest(error) ? 'cannot be read' : 'is damaged'
     return `Backup ${backupId} ${state}: ${printable(error.message)}`
   }
 }

@@ -103,14 +103,14 @@ class LevelBackupable implements Backupable {
     this.#store = { sections: sections.map(({ name, gte, lt }) => ({ name, gte, lt })), ownKeys, storeKind, storeId, schemaVersion, accepts }
   }
 
-  async backup(sink: SnapshotSink, { signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {
+  async backup(sink: SnapshotSink, { backupId, compress, signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {
     const interrupt = new Interrupt()
     const release = interrupt.follow(signal, (cause) => new BackupAbortedError(undefined, { cause }))
     try {
       interrupt.check()
       await this.#ready()
       const target = throttle(sink, { interrupt, maxBytesPerSecond })
-      const options = { ...this.#store, encoding: this.#encoding, spillDirectory: this.#spillDirectory, interrupt, onProgress }
+      const options = { ...this.#store, backupId, compress, encoding: this.#encoding, spillDirectory: this.#spillDirectory, interrupt, onProgress }
       const payloadIds = this.#payloadIds
       if (this.#multithreading && payloadIds instanceof URL) {
         return await snapshotInWorker(this.#db, target, { ...options, payloadIdsModule: payloadIds.href })

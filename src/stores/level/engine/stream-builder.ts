@@ -1,11 +1,11 @@
 /** Makes the stream and the payload-ID set of a snapshot from what a scan finds. */
 import { failureAfter } from '../../../errors/clean-up.ts'
-import type { SnapshotProgress, SnapshotSink, StoreKind } from '../../../contracts/backupable.ts'
+import type { BackupOptions, SnapshotProgress, SnapshotSink, StoreKind } from '../../../contracts/backupable.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
 import { SnapshotWriter } from '../../../format/snapshot-writer.ts'
 import type { ScannedFrame } from './scan.ts'
 
-export interface StreamOptions {
+export interface StreamOptions extends Pick<BackupOptions, 'backupId' | 'compress'> {
   /** Names of the sections, in order. */
   readonly sections: readonly string[]
   readonly storeKind: StoreKind

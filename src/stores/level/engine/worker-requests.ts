@@ -1,5 +1,5 @@
 /** What the worker threads of a level store are asked for: their `workerData`. */
-import type { StoreKind } from '../../../contracts/backupable.ts'
+import type { BackupOptions, StoreKind } from '../../../contracts/backupable.ts'
 import type { KeyRange, Section } from './key-spans.ts'
 import type { RecordEncoding } from './store-view.ts'
 
@@ -11,7 +11,7 @@ export interface WorkerStore {
   readonly ownKeys: KeyRange | undefined
 }
 
-export interface SnapshotRequest extends WorkerStore {
+export interface SnapshotRequest extends WorkerStore, Pick<BackupOptions, 'backupId' | 'compress'> {
   readonly encoding: RecordEncoding
   /** URL of the module that exports `payloadIds`. */
   readonly payloadIdsModule: string

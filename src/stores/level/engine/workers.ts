@@ -1,5 +1,5 @@
 /** Snapshots and restores in a worker thread, as the calling thread sees them. */
-import type { SnapshotProgress, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
+import type { BackupOptions, SnapshotProgress, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
 import { BackupUnsupportedError, StoreUnavailableError } from '../../../errors/errors.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import type { Interrupt } from '../../../util/interrupt.ts'
@@ -20,7 +20,7 @@ interface StoreOptions {
   readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
 }
 
-export interface WorkerSnapshotOptions extends StoreOptions {
+export interface WorkerSnapshotOptions extends StoreOptions, Pick<BackupOptions, 'backupId' | 'compress'> {
   readonly storeId: string
   readonly encoding: RecordEncoding
   readonly payloadIdsModule: string
@@ -34,9 +34,9 @@ export interface WorkerRestoreOptions extends StoreOptions {
 /** Runs `writeSnapshot` in a worker, whose chunks are written to the sink here. */
 export async function snapshotInWorker(db: LevelDatabase, sink: SnapshotSink, options: WorkerSnapshotOptions): Promise<PayloadIdSet> {
   const { interrupt, onProgress, ...given } = options
-  const { sections, ownKeys, storeKind, storeId, schemaVersion, encoding, payloadIdsModule, spillDirectory } = given
+  const { backupId, compress, sections, ownKeys, storeKind, storeId, schemaVersion, encoding, payloadIdsModule, spillDirectory } = given
   const location = await locationOf(db)
-  const request: SnapshotRequest = { location, sections, ownKeys, storeKind, storeId, schemaVersion, encoding, payloadIdsModule, spillDirectory }
+  const request: SnapshotRequest = { location, backupId, compress, sections, ownKeys, storeKind, storeId, schemaVersion, encoding, payloadIdsModule, spillDirectory }
   const url = new URL('./snapshot-worker.js', import.meta.url)
   return await withWorker<FromSnapshotWorker, PayloadIdSet>(db, { url, request, name: 'holdfast-snapshot', interrupt }, (link) =>
     receiveSnapshot(link, sink, onProgress),

@@ -123,13 +123,13 @@ class PostgresBackupable implements Backupable {
     this.#store = { schema, leaveOut: [...leaveOut], payloadIdsQuery: payloadIds, countQuery: countPayloadIds, storeKind: this.kind, schemaVersion, lockTimeoutMs, answerTimeoutMs, writersLock, spillDirectory }
   }
 
-  async backup(sink: SnapshotSink, { signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {
+  async backup(sink: SnapshotSink, { backupId, compress, signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {
     const interrupt = new Interrupt()
     const release = interrupt.follow(signal, (cause) => new BackupAbortedError(undefined, { cause }))
     try {
       interrupt.check()
       const target = throttle(sink, { interrupt, maxBytesPerSecond })
-      const options = { ...this.#store, storeId: this.#storeId, connections: this.#connections, interrupt, onProgress }
+      const options = { ...this.#store, backupId, compress, storeId: this.#storeId, connections: this.#connections, interrupt, onProgress }
       const connection = await this.#connection()
       if (connection === undefined) return await writeSnapshot(this.#pool, target, options)
       const identity = await interrupt.race(this.#identity('back up'))

@@ -1,5 +1,5 @@
 /** One snapshot of a schema, start to end; the same on the calling thread and in a worker. */
-import type { SnapshotProgress, SnapshotSink } from '../../../contracts/backupable.ts'
+import type { BackupOptions, SnapshotProgress, SnapshotSink } from '../../../contracts/backupable.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
 import type { Allocate } from '../../../format/frame.ts'
 import { SnapshotWriter } from '../../../format/snapshot-writer.ts'
@@ -14,7 +14,7 @@ import { type SchemaViewOptions, SchemaView } from './schema-view.ts'
 import { type Session, LET_GO } from '../connection/session.ts'
 import { type Stride, CarefulStride, steadyStride } from './stride.ts'
 
-export interface WriteSnapshotOptions extends SchemaViewOptions {
+export interface WriteSnapshotOptions extends SchemaViewOptions, Pick<BackupOptions, 'backupId' | 'compress'> {
   readonly payloadIdsQuery: string
   /** Counts what that gives by another way. @default nothing does */
   readonly countQuery: string | undefined
@@ -47,11 +47,11 @@ type ViewOptions = WriteSnapshotOptions & { readonly builder: PayloadIdSetBuilde
 
 async function writeView(view: SchemaView, sink: SnapshotSink, options: ViewOptions): Promise<PayloadIdSet> {
   const { found, sizes, pageBytes, sequences } = view.state
-  const { schema, connections, storeKind, storeId, schemaVersion, interrupt, allocate, onProgress, builder } = options
+  const { schema, connections, backupId, compress, storeKind, storeId, schemaVersion, interrupt, allocate, onProgress, builder } = options
   const directories = directoriesOf(found.tables)
   const tables = found.tables.map(({ name, columns, format }, index) => ({ name, directory: directories[index] ?? '', format, columns }))
   const sections = planSections(tables)
-  const writer = new SnapshotWriter(sink, { storeKind, storeId, schemaVersion, sections: sections.names, createdAtMs: view.state.openedAtMs })
+  const writer = new SnapshotWriter(sink, { backupId, compress, storeKind, storeId, schemaVersion, sections: sections.names, createdAtMs: view.state.openedAtMs })
   const archive = new ArchiveWriter(writer, { schema: { tables, sequences: found.sequences }, sections, allocate, onProgress })
   const stride = strideOf(connections)
   const runner = new CopyRunner(new CopyRanges(sizes, { schema, pageBytes }), { stride, interrupt })
