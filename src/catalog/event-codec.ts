@@ -1,10 +1,9 @@
 /** Events as they are stored: JSON, version 1, checked field by field when it is read. */
 import { isUlid } from '../util/ulid.ts'
-import { ERROR_CODES, type ErrorCode } from '../errors/errors.ts'
 import type { Manifest } from '../contracts/manifest.ts'
-import { parseManifest } from '../format/manifest.ts'
-import { type CatalogEvent, JOB_KINDS, JOB_STATES, type JobError, VERIFICATION_LEVELS } from '../contracts/catalog.ts'
-import { LEASE_ENDS, LEASE_PURPOSES, type PayloadIdsName } from '../contracts/hold-events.ts'
+import { isNewerManifest, parseManifest } from '../format/manifest.ts'
+import type { CatalogEvent, JobError, UnknownEvent } from '../contracts/catalog.ts'
+import type { PayloadIdsName } from '../contracts/hold-events.ts'
 import type { JobOwner } from '../util/job-owner.ts'
 
 const EVENT_VERSION = 1
@@ -14,14 +13,26 @@ export function encodeEvent(event: CatalogEvent): string {
   return JSON.stringify({ version: EVENT_VERSION, ...event })
 }
 
-/** Throws a `TypeError`, or what `parseManifest` throws, for what is no event of this version. Fields it does not know are passed over. */
-export function decodeEvent(text: string): CatalogEvent {
+/**
+ * Reads an event. Fields and names that it does not know are passed over or kept; an event of an unknown type or a newer version is `UnknownEvent`: a newer
+ * release used the catalog. Throws a `TypeError`, or what `parseManifest` throws, for what no release writes.
+ */
+export function decodeEvent(text: string): CatalogEvent | UnknownEvent {
   const fields = object(JSON.parse(text))
-  if (fields['version'] !== EVENT_VERSION) throw new TypeError(`it is of version ${String(fields['version'])}, this release reads version ${EVENT_VERSION}`)
-  const type = oneOf(fields['type'], Object.keys(DECODERS) as CatalogEvent['type'][])
+  const version = count(fields, 'version')
+  const type = name(fields, 'type')
+  if (version > EVENT_VERSION) return UNKNOWN
+  if (version !== EVENT_VERSION) throw new TypeError(`it is of version ${version}, and there is no such version`)
   const at = textField(fields, 'at')
-  if (!UTC.test(at)) throw new TypeError('at is no time')
+  if (!UTC.test(at)) throw new TypeError('at is not a time')
+  if (!isKnown(type)) return UNKNOWN
   return { type, at, ...DECODERS[type](fields) } as CatalogEvent
+}
+
+const UNKNOWN: UnknownEvent = { type: 'unknown' }
+
+function isKnown(type: string): type is CatalogEvent['type'] {
+  return Object.hasOwn(DECODERS, type)
 }
 
 type Fields = Readonly<Record<string, unknown>>
@@ -30,7 +41,7 @@ type Decoded<T extends CatalogEvent['type']> = Omit<Extract<CatalogEvent, { read
 const DECODERS: { readonly [T in CatalogEvent['type']]: (fields: Fields) => Decoded<T> } = {
   'job-started': (fields) => ({
     jobId: id(fields, 'jobId'),
-    kind: oneOf(fields['kind'], JOB_KINDS),
+    kind: name(fields, 'kind'),
     owner: owner(fields['owner']),
     storeKind: optional(fields, 'storeKind', textField),
     storeId: optional(fields, 'storeId', textField),
@@ -47,34 +58,35 @@ const DECODERS: { readonly [T in CatalogEvent['type']]: (fields: Fields) => Deco
   }),
   'job-ended': (fields) => ({
     jobId: id(fields, 'jobId'),
-    state: oneOf(fields['state'], JOB_STATES.filter((state) => state !== 'running')),
+    state: name(fields, 'state'),
     error: optional(fields, 'error', error),
   }),
-  'backup-recorded': (fields) => ({ ...backup(fields), manifest: manifest(fields), how: oneOf(fields['how'], ['backup', 'rebuild'] as const) }),
-  'backup-verified': (fields) => ({ ...backup(fields), level: oneOf(fields['level'], VERIFICATION_LEVELS), error: optional(fields, 'error', error) }),
+  'backup-recorded': (fields) => ({ ...backup(fields), manifest: manifest(fields), how: name(fields, 'how') }),
+  'backup-verified': (fields) => ({ ...backup(fields), level: name(fields, 'level'), error: optional(fields, 'error', error) }),
   'backup-deletion-started': backup,
   'backup-deleted': backup,
   'lease-taken': (fields) => ({
     leaseId: id(fields, 'leaseId'),
-    purpose: oneOf(fields['purpose'], LEASE_PURPOSES),
+    purpose: name(fields, 'purpose'),
     owner: owner(fields['owner']),
     storeId: optional(fields, 'storeId', textField),
     backupId: optional(fields, 'backupId', id),
   }),
   'lease-narrowed': (fields) => ({ leaseId: id(fields, 'leaseId'), payloadIds: payloadIds(fields['payloadIds']) }),
   'lease-suspected': (fields) => ({ leaseId: id(fields, 'leaseId'), epoch: textField(fields, 'epoch'), steadyMs: count(fields, 'steadyMs') }),
-  'lease-released': (fields) => ({ leaseId: id(fields, 'leaseId'), why: oneOf(fields['why'], LEASE_ENDS) }),
+  'lease-released': (fields) => ({ leaseId: id(fields, 'leaseId'), why: name(fields, 'why') }),
   'sweep-started': (fields) => ({ sweepId: id(fields, 'sweepId'), owner: owner(fields['owner']) }),
   'sweep-acknowledged': (fields) => ({ sweepId: id(fields, 'sweepId'), generation: count(fields, 'generation') }),
   'sweep-ended': (fields) => ({ sweepId: id(fields, 'sweepId') }),
 }
 
+const NAME = /^[a-z][a-z0-9_-]{0,63}$/
 const SHA256 = /^[0-9a-f]{64}$/
 
 function payloadIds(value: unknown): PayloadIdsName {
   const fields = object(value)
   const sha256 = textField(fields, 'sha256')
-  if (!SHA256.test(sha256)) throw new TypeError('sha256 is no SHA-256')
+  if (!SHA256.test(sha256)) throw new TypeError('sha256 is not a SHA-256')
   return { count: count(fields, 'count'), bytes: count(fields, 'bytes'), sha256 }
 }
 
@@ -82,8 +94,14 @@ function backup(fields: Fields): { backupId: string; destination: string } {
   return { backupId: id(fields, 'backupId'), destination: textField(fields, 'destination') }
 }
 
-function manifest(fields: Fields): Manifest {
-  return parseManifest(Buffer.from(JSON.stringify(object(fields['manifest']))), id(fields, 'backupId'))
+/** A manifest of a newer kind must not make the catalog unreadable. */
+function manifest(fields: Fields): Manifest | undefined {
+  try {
+    return parseManifest(Buffer.from(JSON.stringify(object(fields['manifest']))), id(fields, 'backupId'))
+  } catch (error) {
+    if (isNewerManifest(error)) return undefined
+    throw error
+  }
 }
 
 function owner(value: unknown): JobOwner {
@@ -91,26 +109,26 @@ function owner(value: unknown): JobOwner {
   return { host: textField(fields, 'host'), pid: count(fields, 'pid'), bootId: textField(fields, 'bootId'), start: textField(fields, 'start') }
 }
 
-function error(fields: Fields, name: string): JobError {
-  const given = object(fields[name])
-  return { code: oneOf(given['code'], ERROR_CODES) satisfies ErrorCode, message: textField(given, 'message'), hint: textField(given, 'hint') }
+function error(fields: Fields, field: string): JobError {
+  const given = object(fields[field])
+  return { code: name(given, 'code'), message: textField(given, 'message'), hint: textField(given, 'hint') }
 }
 
 function id(fields: Fields, name: string): string {
   const value = textField(fields, name)
-  if (!isUlid(value)) throw new TypeError(`${name} is no ULID`)
+  if (!isUlid(value)) throw new TypeError(`${name} is not a ULID`)
   return value
 }
 
 function textField(fields: Fields, name: string): string {
   const value = own(fields, name)
-  if (typeof value !== 'string') throw new TypeError(`${name} is no text`)
+  if (typeof value !== 'string') throw new TypeError(`${name} is not text`)
   return value
 }
 
 function count(fields: Fields, name: string): number {
   const value = own(fields, name)
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) throw new TypeError(`${name} is no whole number`)
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) throw new TypeError(`${name} is not an integer from 0 to 2^53 - 1`)
   return value
 }
 
@@ -118,14 +136,15 @@ function optional<T>(fields: Fields, name: string, read: (fields: Fields, name: 
   return own(fields, name) === undefined ? undefined : read(fields, name)
 }
 
-function oneOf<T extends string>(value: unknown, values: readonly T[]): T {
-  const found = values.find((candidate) => candidate === value)
-  if (found === undefined) throw new TypeError(`${JSON.stringify(value)} is none of ${values.join(', ')}`)
-  return found
+/** A name that this release has, or one that a newer release added. */
+function name(fields: Fields, field: string): string {
+  const value = textField(fields, field)
+  if (!NAME.test(value)) throw new TypeError(`${field} is not a name`)
+  return value
 }
 
 function object(value: unknown): Fields {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TypeError('it is no JSON object')
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TypeError('it is not a JSON object')
   return value as Fields
 }
 

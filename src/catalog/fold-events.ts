@@ -1,35 +1,39 @@
 /** What events come to. */
-import type { BackupEvent, CatalogBackup, Job, JobEvent } from '../contracts/catalog.ts'
+import type { BackupEvent, CatalogBackup, Job, JobEvent, UnknownEvent } from '../contracts/catalog.ts'
 import type { Lease, LeaseEvent, RunningSweep, SweepEvent } from '../contracts/hold-events.ts'
 
 /** The job that its events make, in order; `undefined` when the first is not its start. */
-export function foldJob(events: readonly JobEvent[]): Job | undefined {
+export function foldJob(events: readonly (JobEvent | UnknownEvent)[]): Job | undefined {
   let job: Job | undefined
-  for (const event of events) job = withJobEvent(job, event)
+  for (const event of events) if (event.type !== 'unknown') job = withJobEvent(job, event)
   return job
 }
 
 /** The backup that its events make, in order; `undefined` when it was never recorded. */
-export function foldBackup(events: readonly BackupEvent[]): CatalogBackup | undefined {
+export function foldBackup(events: readonly (BackupEvent | UnknownEvent)[]): CatalogBackup | undefined {
   let backup: CatalogBackup | undefined
-  for (const event of events) backup = withBackupEvent(backup, event)
+  for (const event of events) if (event.type !== 'unknown') backup = withBackupEvent(backup, event)
   return backup
 }
 
 /** The lease that its events make, in order; `undefined` when it was released, or the first is not its start. */
-export function foldLease(events: readonly LeaseEvent[]): Lease | undefined {
+export function foldLease(events: readonly (LeaseEvent | UnknownEvent)[]): Lease | undefined {
   let lease: Lease | undefined
-  for (const event of events) lease = withLeaseEvent(lease, event)
+  for (const event of events) {
+    // A newer release may have let it hold more: it holds everything then.
+    if (event.type === 'unknown') lease = lease && { ...lease, payloadIds: undefined }
+    else lease = withLeaseEvent(lease, event)
+  }
   return lease
 }
 
 /** The sweep that its events make, in order; `undefined` when it ended, or the first is not its start. */
-export function foldSweep(events: readonly SweepEvent[]): RunningSweep | undefined {
+export function foldSweep(events: readonly (SweepEvent | UnknownEvent)[]): RunningSweep | undefined {
   let sweep: RunningSweep | undefined
   for (const event of events) {
     if (event.type === 'sweep-started') sweep = { sweepId: event.sweepId, owner: event.owner, startedAt: event.at, acknowledged: 0 }
     else if (event.type === 'sweep-ended') sweep = undefined
-    else if (sweep !== undefined) sweep = { ...sweep, acknowledged: event.generation }
+    else if (event.type === 'sweep-acknowledged' && sweep !== undefined) sweep = { ...sweep, acknowledged: event.generation }
   }
   return sweep
 }

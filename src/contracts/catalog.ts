@@ -9,12 +9,15 @@ import type { Manifest } from './manifest.ts'
 import type { Lease, LeaseEvent, RunningSweep, SweepEvent } from './hold-events.ts'
 import type { JobOwner } from '../util/job-owner.ts'
 
+/** One of these names, or one that a newer release wrote into the same catalog. */
+export type OpenName<Known extends string> = Known | (string & {})
+
 export const JOB_KINDS = ['backup', 'restore', 'rollback', 'delete'] as const
-export type JobKind = (typeof JOB_KINDS)[number]
+export type JobKind = OpenName<(typeof JOB_KINDS)[number]>
 
 /** A job begins as `running` and ends as one of the others. `interrupted`: it was cancelled, or its process died. */
 export const JOB_STATES = ['running', 'succeeded', 'failed', 'interrupted'] as const
-export type JobState = (typeof JOB_STATES)[number]
+export type JobState = OpenName<(typeof JOB_STATES)[number]>
 
 /** How far a backup is checked: its manifest and sizes; all of its stored bytes too; and on top of that a trial restore, or that its payloads exist. */
 export const VERIFICATION_LEVELS = ['manifest', 'checksum', 'restore', 'payloads'] as const
@@ -22,7 +25,7 @@ export type VerificationLevel = (typeof VERIFICATION_LEVELS)[number]
 
 /** An error as data. */
 export interface JobError {
-  readonly code: ErrorCode
+  readonly code: OpenName<ErrorCode>
   readonly message: string
   readonly hint: string
 }
@@ -37,7 +40,7 @@ export interface JobProgress {
 
 /** What verification found. */
 export interface Verification {
-  readonly level: VerificationLevel
+  readonly level: OpenName<VerificationLevel>
   /** Why the backup is not good; `undefined` where it is. */
   readonly error?: JobError | undefined
 }
@@ -79,9 +82,10 @@ export interface BackupRecorded extends Event {
   readonly type: 'backup-recorded'
   readonly backupId: string
   readonly destination: string
-  readonly manifest: Manifest
+  /** `undefined` where a newer release recorded one that this release cannot read. */
+  readonly manifest: Manifest | undefined
   /** By the backup itself, or found at the destination later. */
-  readonly how: 'backup' | 'rebuild'
+  readonly how: OpenName<'backup' | 'rebuild'>
 }
 
 export interface BackupVerified extends Event, Verification {
@@ -101,6 +105,11 @@ export interface BackupDeleted extends Event {
   readonly type: 'backup-deleted'
   readonly backupId: string
   readonly destination: string
+}
+
+/** What a newer release wrote: it stays in the catalog as it is, and is passed over. */
+export interface UnknownEvent {
+  readonly type: 'unknown'
 }
 
 export type JobEvent = JobStarted | JobProgressed | JobEnded
@@ -131,7 +140,8 @@ export interface Job {
 export interface CatalogBackup {
   readonly backupId: string
   readonly destination: string
-  readonly manifest: Manifest
+  /** `undefined` where a newer release recorded one that this release cannot read: the backup may be whole. */
+  readonly manifest: Manifest | undefined
   readonly recordedAt: string
   readonly how: BackupRecorded['how']
   /** When it was last verified, with whatever outcome; `undefined` where it never was. */

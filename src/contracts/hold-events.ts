@@ -3,11 +3,11 @@ import type { JobOwner } from '../util/job-owner.ts'
 
 /** What a lease is taken for. */
 export const LEASE_PURPOSES = ['backup', 'restore', 'rollback'] as const
-export type LeasePurpose = (typeof LEASE_PURPOSES)[number]
+export type LeasePurpose = (typeof LEASE_PURPOSES)[number] | (string & {})
 
 /** Why a lease ended: what it held is held otherwise now; the work came to nothing; its owner was proven to be gone; or an operator said so. */
 export const LEASE_ENDS = ['handed-over', 'failed', 'recovered', 'told'] as const
-export type LeaseEnd = (typeof LEASE_ENDS)[number]
+export type LeaseEnd = (typeof LEASE_ENDS)[number] | (string & {})
 
 /** A set of payload IDs, named by the digest of its `payload-ids` object. */
 export interface PayloadIdsName {

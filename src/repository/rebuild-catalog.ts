@@ -93,6 +93,6 @@ async function missingAt(catalog: Catalog, { url }: Destination, listed: Readonl
 }
 
 /** Both were read by `parseManifest`, which gives the fields in one order. */
-function isSame(left: Manifest, right: Manifest): boolean {
+function isSame(left: Manifest | undefined, right: Manifest): boolean {
   return JSON.stringify(left) === JSON.stringify(right)
 }

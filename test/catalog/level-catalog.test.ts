@@ -230,3 +230,67 @@ describe('levelCatalog()', () => {
     }
   })
 })
+
+describe('a catalog that a newer release used too', () => {
+  const later = (type: string, fields: object): string => JSON.stringify({ version: 1, type, at: AT, ...fields })
+  const LEASE = '01HZZZZZZZ0000000000000077'
+  const TAKEN: CatalogEvent = { type: 'lease-taken', at: AT, leaseId: LEASE, purpose: 'backup', owner: OWNER }
+  const NARROWED: CatalogEvent = { type: 'lease-narrowed', at: AT, leaseId: LEASE, payloadIds: { count: 1, bytes: 9, sha256: 'a'.repeat(64) } }
+  const newerThan = async (entries: Readonly<Record<string, string>>, ...known: readonly CatalogEvent[]): Promise<{ catalog: Awaited<ReturnType<typeof memoryCatalog>>; db: MemoryLevel }> => {
+    const db = new MemoryLevel()
+    const before = await memoryCatalog(db)
+    await before.append(...known)
+    for (const [key, value] of Object.entries(entries)) await db.put(key, value)
+    return { catalog: before, db }
+  }
+
+  test('opens and folds, passes over what it does not know, and keeps it', async () => {
+    const entries = {
+      [`jobs/${JOB}/00000001`]: later('job-paused', { jobId: JOB, until: 'tomorrow' }),
+      [`jobs/01HZZZZZZZ0000000000000099/00000000`]: later('job-queued', { jobId: '01HZZZZZZZ0000000000000099' }),
+      'slots/daily/2026-01-01': '{"version":3}',
+    }
+    const { catalog, db } = await newerThan(entries, started(JOB), RECORDED)
+    const { jobId, state } = (await catalog.job(JOB)) ?? {}
+    expect({ jobId, state }).toEqual({ jobId: JOB, state: 'running' })
+    await catalog.append({ type: 'job-ended', at: AT, jobId: JOB, state: 'succeeded' })
+    expect((await collect(catalog.jobs())).map(({ jobId, state }) => [jobId, state])).toEqual([[JOB, 'succeeded']])
+    expect((await collect(catalog.backups())).map(({ backupId }) => backupId)).toEqual([BACKUP])
+    for (const [key, value] of Object.entries(entries)) expect(await db.get(key)).toBe(value)
+    // The event that ended the job came after the unknown one, and did not replace it.
+    expect(await db.get(`jobs/${JOB}/00000002`)).toContain('job-ended')
+    await using again = await levelCatalog(db, { clock: () => Date.parse(AT) })
+    expect(await again.leases()).toEqual([])
+  })
+
+  test('a job that a newer release began is left to it', async () => {
+    const jobId = '01HZZZZZZZ0000000000000099'
+    const { db } = await newerThan({ [`jobs/${jobId}/00000000`]: later('job-queued', { jobId }), [`running/${jobId}`]: '' })
+    await using again = await levelCatalog(db)
+    expect(await again.job(jobId)).toBeUndefined()
+    expect(await db.get(`running/${jobId}`)).toBe('')
+  })
+
+  test('a backup whose manifest is of a newer kind is listed, without it', async () => {
+    const { catalog, db } = await newerThan({}, RECORDED)
+    const key = (await db.keys({ gte: 'backups/', lt: 'backups0' }).all())[0] ?? ''
+    await db.put(key, String(await db.get(key)).replace('"manifestVersion":1', '"manifestVersion":2').replace('"requires":[]', '"requires":["parts"]'))
+    expect(await catalog.backup(BACKUP, 'file:/a')).toMatchObject({ backupId: BACKUP, destination: 'file:/a', manifest: undefined, deletedAt: undefined })
+  })
+
+  test('a lease with an unknown event holds everything; one that only a newer release can read, or holds of another kind, refuse to be passed over', async () => {
+    const widened = { [`leases/${LEASE}/00000002`]: later('lease-widened', { leaseId: LEASE }) }
+    const { catalog } = await newerThan(widened, TAKEN, NARROWED)
+    expect((await catalog.leases()).map(({ leaseId, payloadIds }) => [leaseId, payloadIds])).toEqual([[LEASE, undefined]])
+    await catalog.append({ type: 'lease-released', at: AT, leaseId: LEASE, why: 'told' })
+    expect(await catalog.leases()).toEqual([])
+    for (const entries of [
+      { [`leases/${LEASE}/00000000`]: later('window-opened', { leaseId: LEASE }), [`leased/${LEASE}`]: '' },
+      { 'hold-features/journal-window': '' },
+    ]) {
+      const { catalog } = await newerThan(entries, started(JOB))
+      await expect(catalog.leases()).rejects.toMatchObject({ code: 'catalog_unavailable', retryable: false, message: expect.stringMatching(/newer release/) })
+      expect((await collect(catalog.jobs())).length).toBe(1)
+    }
+  })
+})

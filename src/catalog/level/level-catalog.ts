@@ -5,7 +5,7 @@ import { checkNumber } from '../../util/check-number.ts'
 import { failureAfter } from '../../errors/clean-up.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import { CatalogUnavailableError, isHoldfastError } from '../../errors/errors.ts'
-import { type BackupEvent, type Catalog, type CatalogBackup, type CatalogEvent, HOLD_CHANGES, type Job, type JobError, type JobEvent, type JobKind } from '../../contracts/catalog.ts'
+import { type BackupEvent, type Catalog, type CatalogBackup, type CatalogEvent, HOLD_CHANGES, type Job, type JobError, type JobEvent, type JobKind, type UnknownEvent } from '../../contracts/catalog.ts'
 import { decodeEvent, encodeEvent } from '../event-codec.ts'
 import { foldBackup, foldJob, foldLease, foldSweep } from '../fold-events.ts'
 import type { Lease, LeaseEvent, RunningSweep, SweepEvent } from '../../contracts/hold-events.ts'
@@ -22,9 +22,11 @@ export interface LevelCatalogOptions {
 
 // jobs/JOB/INDEX, backups/BACKUP/DESTINATION/INDEX, leases/LEASE/INDEX and sweeps/SWEEP/INDEX hold events, never rewritten. running/JOB,
 // leased/LEASE and sweeping/SWEEP are there while it has not ended: indexes, so that opening a catalog and asking for
-// holds cost the same whatever its age. hold-generation counts the changes of holds.
+// holds cost the same whatever its age. hold-generation counts the changes of holds. hold-features/FEATURE, written by a newer release, says
+// that payloads are held in a way that a release must know before it says what is held.
 const MARKER = 'catalog'
 const GENERATION = 'hold-generation'
+const HOLD_FEATURES = 'hold-features/'
 const FORMAT = '{"format":1}'
 const INDEX_DIGITS = 8
 const PAGE_SIZE = 100
@@ -77,6 +79,7 @@ class LevelCatalog implements Catalog {
     if (left <= 0) return
     for await (const events of this.#groups('jobs/', { reverse: true })) {
       const job = foldJob(events as readonly JobEvent[])
+      if (job === undefined && hasUnknown(events)) continue
       if (job === undefined) throw damaged('jobs/', new TypeError('a job has no start'))
       yield job
       left -= 1
@@ -102,12 +105,16 @@ class LevelCatalog implements Catalog {
   }
 
   async leases(): Promise<readonly Lease[]> {
+    const [feature] = await this.#open(HOLD_FEATURES)
+    if (feature !== undefined) throw newerHolds(`payloads are held by ${JSON.stringify(feature)}`)
     const leases: Lease[] = []
     for (const leaseId of await this.#open('leased/')) {
       let isThere = false
       for await (const events of this.#groups(`leases/${leaseId}/`)) {
         isThere = true
-        leases.push(...present(foldLease(events as readonly LeaseEvent[])))
+        const lease = foldLease(events as readonly LeaseEvent[])
+        if (lease !== undefined) leases.push(lease)
+        else if (!events.some(({ type }) => type === 'lease-released')) throw newerHolds(`lease ${leaseId} was taken`)
       }
       // Events stay, also those of a lease that was released meanwhile.
       if (!isThere) throw damaged(`leases/${leaseId}/`, new TypeError('a lease that was not released has no events'))
@@ -169,8 +176,9 @@ class LevelCatalog implements Catalog {
   async #endInterrupted(at: string): Promise<void> {
     for (const jobId of await this.#open('running/')) {
       const job = await this.job(jobId)
-      if (job !== undefined && mayBeUnderWay(jobId, job.owner)) continue
-      await this.append({ type: 'job-ended', at, jobId, state: 'interrupted', error: diedError(job?.kind) })
+      // A newer release began it otherwise, and ends it.
+      if (job === undefined || mayBeUnderWay(jobId, job.owner)) continue
+      await this.append({ type: 'job-ended', at, jobId, state: 'interrupted', error: diedError(job.kind) })
     }
     for (const { sweepId, owner } of await this.sweeps()) {
       if (!mayBeUnderWay(sweepId, owner)) await this.append({ type: 'sweep-ended', at, sweepId })
@@ -178,9 +186,9 @@ class LevelCatalog implements Catalog {
   }
 
   /** The events of each job or backup, in order. */
-  async *#groups(prefix: string, { reverse = false } = {}): AsyncGenerator<readonly CatalogEvent[], void, undefined> {
+  async *#groups(prefix: string, { reverse = false } = {}): AsyncGenerator<readonly (CatalogEvent | UnknownEvent)[], void, undefined> {
     let current: string | undefined
-    let events: CatalogEvent[] = []
+    let events: (CatalogEvent | UnknownEvent)[] = []
     for await (const [key, value] of this.#entries({ ...rangeOf(prefix), reverse })) {
       const owner = key.slice(0, -INDEX_DIGITS)
       if (owner !== current && events.length > 0) {
@@ -226,7 +234,7 @@ const IN_USE = { hint: 'Let the backup, restore or sweep that uses it end, then 
 const NEWER = { hint: 'Use the release of Holdfast that wrote it, or a newer one' }
 const MAKE_ANEW = { hint: 'Move the catalog away and make it anew from the destinations: holdfast catalog rebuild' }
 const HINT_OF_STORE = 'The store was left as it was, or has been replaced whole: opening it completed or undid what was under way'
-const HINT_OF_DEAD: Readonly<Record<JobKind, string>> = {
+const HINT_OF_DEAD: Readonly<Record<string, string>> = {
   backup: 'If the backup is listed at its destination, "holdfast verify" says whether it is whole, and "holdfast catalog rebuild" records it',
   restore: HINT_OF_STORE,
   rollback: HINT_OF_STORE,
@@ -234,8 +242,17 @@ const HINT_OF_DEAD: Readonly<Record<JobKind, string>> = {
 }
 
 /** Why a job was interrupted whose process died. */
-function diedError(kind: JobKind = 'backup'): JobError {
-  return { code: 'internal', message: 'The process that ran the job ended before it', hint: HINT_OF_DEAD[kind] }
+function diedError(kind: JobKind): JobError {
+  return { code: 'internal', message: 'The process that ran the job ended before it', hint: HINT_OF_DEAD[kind] ?? NEWER.hint }
+}
+
+/** Leases must never look fewer than they are. */
+function newerHolds(what: string): CatalogUnavailableError {
+  return new CatalogUnavailableError(`Cannot tell what the catalog holds: ${what} by a newer release in a way that this release does not know`, { ...NEWER, retryable: false })
+}
+
+function hasUnknown(events: readonly { readonly type: string }[]): boolean {
+  return events.some(({ type }) => type === 'unknown')
 }
 
 function present<T>(value: T | undefined): readonly T[] {
@@ -281,7 +298,7 @@ function rangeOf(prefix: string): { readonly gte: string; readonly lt: string } 
   return { gte: prefix, lt: `${prefix.slice(0, -1)}0` }
 }
 
-function decoded(key: string, value: string): CatalogEvent {
+function decoded(key: string, value: string): CatalogEvent | UnknownEvent {
   try {
     return decodeEvent(value)
   } catch (error) {
