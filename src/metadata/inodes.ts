@@ -1,5 +1,5 @@
 /** What becomes of an inode when it is made or changed, as pure functions. */
-import type { Inode, InodeAttributes, NewInode } from '../contracts/metadata-store.ts'
+import type { Block, Content, Inode, InodeAttributes, NewInode } from '../contracts/metadata-store.ts'
 import { TIME_FIELDS } from './validate.ts'
 
 const NS_PER_MS = 1_000_000n
@@ -12,8 +12,25 @@ export function nsOfMs(timeMs: number): bigint {
   return BigInt(Math.trunc(timeMs)) * NS_PER_MS
 }
 
+/** A new inode with its first link and the content that it is given. */
+export function newInode(inode: NewInode, nowMs: number): Omit<Inode, 'inode'> {
+  const { type, symlinkTarget, content } = inode
+  const links = type === 'directory' ? 2 : 1
+  return { type, ...newAttributes(inode, nsOfMs(nowMs)), links, symlinkTarget, payloadId: payloadIdOf(content), blockCount: blocksOf(content).length }
+}
+
+/** The blocks of a content that is a block list. */
+export function blocksOf(content: Content | undefined): readonly Block[] {
+  return content === undefined || 'payloadId' in content ? [] : content.blocks
+}
+
+/** The payload of a content that is one payload. */
+export function payloadIdOf(content: Content | undefined): string | undefined {
+  return content !== undefined && 'payloadId' in content ? content.payloadId : undefined
+}
+
 /** The attributes of a new inode: those that are given, and for the rest root's, now, and nothing in it. */
-export function newAttributes(inode: NewInode, nowNs: bigint): InodeAttributes {
+function newAttributes(inode: NewInode, nowNs: bigint): InodeAttributes {
   const { type, symlinkTarget } = inode
   const mode = type === 'directory' ? DIRECTORY_MODE : type === 'symlink' ? SYMLINK_MODE : OTHER_MODE
   const defaults: InodeAttributes = {

@@ -1,9 +1,9 @@
 /** Block lists and the references to payloads, of inodes and of uploads. */
-import type { Block, Content, InodeNumber } from '../../../contracts/metadata-store.ts'
+import type { Block, InodeNumber } from '../../../contracts/metadata-store.ts'
 import type { Transaction } from './commit-queue.ts'
 import { type KeyRange, type ReferenceOwner, blocksKey, blocksOf, inodeOwner, referenceKey, uploadBlocksKey, uploadBlocksOf, uploadOwner } from './keys.ts'
 import { decodeRecord } from './record-check.ts'
-import { BLOCKS_PER_CHUNK, type InodeRecord, REFERENCE_VALUE, decodeBlocks, encodeBlocks } from './records.ts'
+import { BLOCKS_PER_CHUNK, REFERENCE_VALUE, decodeBlocks, encodeBlocks } from './records.ts'
 import type { Reader } from '../engine/text-database.ts'
 
 /** Whose blocks: where they are stored and as what they refer to payloads. */
@@ -50,23 +50,4 @@ export async function removeBlocks(transaction: Transaction, owner: BlockOwner):
     transaction.delete(key)
     for (const { payloadId } of decodeRecord(key, value, decodeBlocks)) transaction.delete(referenceKey(payloadId, owner.reference))
   }
-}
-
-/** What an inode's record says of its content. */
-export type ContentFields = Pick<InodeRecord, 'payloadId' | 'blockCount'>
-
-/** Stores a file's content where it had none, and gives what goes into its record. */
-export function putContent(transaction: Transaction, inode: InodeNumber, content: Content | undefined): ContentFields {
-  if (content === undefined) return { payloadId: undefined, blockCount: 0 }
-  if ('payloadId' in content) {
-    transaction.put(referenceKey(content.payloadId, inodeOwner(inode)), REFERENCE_VALUE)
-    return { payloadId: content.payloadId, blockCount: 0 }
-  }
-  putBlocks(transaction, blocksOfInode(inode), content.blocks)
-  return { payloadId: undefined, blockCount: content.blocks.length }
-}
-
-export async function removeContent(transaction: Transaction, inode: InodeNumber, { payloadId, blockCount }: ContentFields): Promise<void> {
-  if (payloadId !== undefined) transaction.delete(referenceKey(payloadId, inodeOwner(inode)))
-  if (blockCount > 0) await removeBlocks(transaction, blocksOfInode(inode))
 }

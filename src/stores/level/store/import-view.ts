@@ -1,7 +1,7 @@
 /** Copies all that a view of any metadata store shows into the empty database of one. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { RestoreDestinationNotEmptyError } from '../../../errors/errors.ts'
 import { usedBytesOf } from '../../../metadata/inodes.ts'
+import { holdsData } from '../../../metadata/refusals.ts'
 import type { Block, ImportOptions, InodeNumber, MetadataView } from '../../../contracts/metadata-store.ts'
 import { type Writer, blocksOfInode, blocksOfUpload, putBlocks, putChunk } from './contents.ts'
 import { BatchRotation, fillOrEmpty, isEmpty, removeData } from '../engine/fill-database.ts'
@@ -23,9 +23,7 @@ const BATCH_LENGTH: number = 2 * 1024 * 1024
 /** Fills the database, or leaves it empty; nothing else may write to it meanwhile. See `MetadataStore.importView`. */
 export async function importView(db: LevelDatabase, view: MetadataView, options: ImportViewOptions): Promise<void> {
   const { signal, check } = options
-  if (!(await isEmpty(db, keys.STORE_KEYS))) {
-    throw new RestoreDestinationNotEmptyError('Cannot import into a store that holds data', { hint: 'Import into a new, empty store' })
-  }
+  if (!(await isEmpty(db, keys.STORE_KEYS))) throw holdsData()
   signal?.throwIfAborted()
   const text = new TextDatabase(db)
   await text.write(new Map([[keys.IMPORT_KEY, '']]), { sync: true })

@@ -1,19 +1,16 @@
-import type { Block, ByteRangeLock, DirectoryEntry, DirectoryPage, Inode, InodeNumber, MetadataReader, PendingUpload, Place, Share } from '../../../contracts/metadata-store.ts'
-import * as check from '../../../metadata/validate.ts'
+/** Reads a metadata store from its records, as they are now or at one instant. */
+import type { Block, ByteRangeLock, DirectoryEntry, DirectoryPage, Inode, InodeNumber, PendingUpload, Place, Share } from '../../../contracts/metadata-store.ts'
+import { InternalError } from '../../../errors/errors.ts'
+import { noSuchInode, quoted, requireDirectoryType, requireFileType } from '../../../metadata/refusals.ts'
+import type { DirectoryRange, TreeReader } from '../../../metadata/validated-reader.ts'
 import { blocksOfInode, readBlocks } from './contents.ts'
 import * as keys from './keys.ts'
 import * as nodes from './nodes.ts'
 import { decodeRecord } from './record-check.ts'
 import * as records from './records.ts'
 import type { Source } from '../engine/text-database.ts'
-import * as tree from './tree.ts'
-import * as uploads from './uploads.ts'
 
-const DEFAULT_PAGE_ENTRIES = 1000
-const MAX_PAGE_ENTRIES = 10_000
-
-/** The reading half of a metadata store, of a database or of one instant of it. */
-export class LevelMetadataReader implements MetadataReader {
+export class LevelMetadataReader implements TreeReader {
   readonly #source: Source
 
   constructor(source: Source) {
@@ -21,7 +18,7 @@ export class LevelMetadataReader implements MetadataReader {
   }
 
   async share(name: string): Promise<Share | undefined> {
-    return await tree.readShare(this.#source, check.checkName(name, 'share name'))
+    return await nodes.readShare(this.#source, name)
   }
 
   async shares(): Promise<readonly Share[]> {
@@ -33,29 +30,23 @@ export class LevelMetadataReader implements MetadataReader {
   }
 
   async inode(inode: InodeNumber): Promise<Inode | undefined> {
-    const record = await nodes.readInode(this.#source, check.checkInodeNumber(inode))
+    const record = await nodes.readInode(this.#source, inode)
     return record === undefined ? undefined : nodes.inodeOf(inode, record)
   }
 
   async lookup(place: Place): Promise<Inode | undefined> {
-    check.checkPlace(place)
     return await this.#source.view(async (view) => {
       const entry = await nodes.readEntry(view, place)
-      return entry === undefined ? undefined : nodes.inodeOf(entry.inode, await nodes.inodeOfEntry(view, place, entry))
+      if (entry === undefined) return undefined
+      const record = await nodes.readInode(view, entry.inode)
+      if (record === undefined) throw new InternalError(`Cannot read ${quoted(place)}: its inode ${entry.inode} is missing`)
+      return nodes.inodeOf(entry.inode, record)
     })
   }
 
-  async readDirectory(
-    directory: InodeNumber,
-    { after, limit = DEFAULT_PAGE_ENTRIES }: { readonly after?: string | undefined; readonly limit?: number | undefined } = {},
-  ): Promise<DirectoryPage> {
-    check.checkInodeNumber(directory)
-    if (after !== undefined) check.checkName(after, 'cursor')
-    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE_ENTRIES) {
-      throw new RangeError(`Cannot read ${limit} directory entries at a time: the limit is 1 to ${MAX_PAGE_ENTRIES}`)
-    }
+  async readDirectory(directory: InodeNumber, { after, limit }: DirectoryRange): Promise<DirectoryPage> {
     return await this.#source.view(async (view) => {
-      await nodes.requireDirectory(view, directory)
+      requireDirectoryType(directory, (await nodes.readInode(view, directory))?.type)
       const entries: DirectoryEntry[] = []
       for await (const [key, value] of view.range(keys.entriesOf(directory, after), { pageSize: limit + 1 })) {
         if (entries.length === limit) return { entries, cursor: entries.at(-1)?.name }
@@ -66,25 +57,24 @@ export class LevelMetadataReader implements MetadataReader {
   }
 
   blocks(inode: InodeNumber): AsyncIterable<Block> {
-    check.checkInodeNumber(inode)
     return this.#source.viewEach(async function* (view) {
-      await tree.requireFile(view, inode)
+      const record = await nodes.readInode(view, inode)
+      if (record === undefined) throw noSuchInode(inode)
+      requireFileType({ inode, type: record.type })
       yield* readBlocks(view, blocksOfInode(inode))
     })
   }
 
   uploads(): AsyncIterable<PendingUpload> {
-    return this.#source.viewEach(uploads.readUploads)
+    return this.#source.viewEach(nodes.readUploads)
   }
 
   async locks(inode: InodeNumber): Promise<readonly ByteRangeLock[]> {
-    return await uploads.readLocks(this.#source, check.checkInodeNumber(inode))
+    return await nodes.readLocks(this.#source, inode)
   }
 
   async setting(name: string): Promise<string | undefined> {
-    const key = keys.settingKey(check.checkSettingName(name))
-    const value = await this.#source.get(key)
-    return value === undefined ? undefined : decodeRecord(key, value, records.decodeText)
+    return await nodes.readSetting(this.#source, name)
   }
 
   async settings(): Promise<ReadonlyMap<string, string>> {

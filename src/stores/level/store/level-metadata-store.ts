@@ -1,21 +1,8 @@
 import { failureAfter } from '../../../errors/clean-up.ts'
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
-import type {
-  ByteRangeLock,
-  Content,
-  ImportOptions,
-  Inode,
-  InodeAttributes,
-  InodeNumber,
-  MetadataStore,
-  MetadataView,
-  NewInode,
-  PendingUpload,
-  Place,
-  RenameOptions,
-  Share,
-} from '../../../contracts/metadata-store.ts'
-import * as check from '../../../metadata/validate.ts'
+import type { ImportOptions, MetadataView } from '../../../contracts/metadata-store.ts'
+import type { TreeTransaction } from '../../../metadata/tree-transaction.ts'
+import { type WillRead, ValidatedStore } from '../../../metadata/validated-store.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import { CommitQueue } from './commit-queue.ts'
 import { importView, undoUnfinishedImport } from './import-view.ts'
@@ -23,11 +10,10 @@ import * as keys from './keys.ts'
 import { levelBackupable } from '../engine/level-backupable.ts'
 import { LevelMetadataReader } from './level-metadata-reader.ts'
 import { LevelMetadataView } from './level-metadata-view.ts'
+import { LevelTree } from './level-tree.ts'
 import * as records from './records.ts'
 import { identifyStore } from './store-identity.ts'
 import { type LevelDatabase, TextDatabase } from '../engine/text-database.ts'
-import * as tree from './tree.ts'
-import * as uploads from './uploads.ts'
 
 export interface LevelMetadataStoreOptions {
   /** `memory` for memory-level, `level` for classic-level. */
@@ -58,7 +44,7 @@ const PAYLOAD_IDS_MODULE = new URL('./payload-ids-of-record.js', import.meta.url
  * change until its promise settles. Times of inodes change when inodes are created and by `setAttributes` and `setContent`, not by
  * changes to directory entries.
  */
-export class LevelMetadataStore extends LevelMetadataReader implements MetadataStore {
+export class LevelMetadataStore extends ValidatedStore {
   readonly kind: StoreKind
   readonly schemaVersion: number = records.SCHEMA_VERSION
   readonly storeId: string
@@ -68,7 +54,6 @@ export class LevelMetadataStore extends LevelMetadataReader implements MetadataS
   readonly #durable: boolean
   readonly #queue: CommitQueue
   readonly #backupable: Backupable
-  readonly #clock: () => number
 
   /**
    * Opens the store in a database, and makes it one where the database is empty. The store closes the database. What an import that was
@@ -90,16 +75,15 @@ export class LevelMetadataStore extends LevelMetadataReader implements MetadataS
   }
 
   private constructor(db: LevelDatabase, options: LevelMetadataStoreOptions & { readonly storeId: string }) {
-    const { kind, storeId, durable = true, clock = Date.now, multithreading } = options
+    const { kind, storeId, durable = true, clock, multithreading } = options
     const text = new TextDatabase(db)
-    super(text)
+    super(new LevelMetadataReader(text), clock)
     this.kind = kind
     this.storeId = storeId
     this.#level = db
     this.#db = text
     this.#durable = durable
     this.#queue = new CommitQueue(this.#db, { sync: durable })
-    this.#clock = clock
     const schemaVersion = this.schemaVersion
     this.#backupable = levelBackupable(db, {
       payloadIds: PAYLOAD_IDS_MODULE,
@@ -129,97 +113,6 @@ export class LevelMetadataStore extends LevelMetadataReader implements MetadataS
     await this.#queue.runAlone(() => importView(this.#level, view, { ...options, durable: this.#durable }))
   }
 
-  async createShare(
-    name: string,
-    { options = {}, root = {} }: { readonly options?: Readonly<Record<string, string>>; readonly root?: Partial<InodeAttributes> } = {},
-  ): Promise<Share> {
-    check.checkName(name, 'share name')
-    check.checkShareOptions(options)
-    check.checkAttributes(root)
-    return await this.#queue.run((transaction) => tree.createShare(transaction, { name, createdAtMs: this.#now(), options, root }))
-  }
-
-  async removeShare(name: string): Promise<void> {
-    check.checkName(name, 'share name')
-    await this.#queue.run((transaction) => tree.removeShare(transaction, name))
-  }
-
-  async create(place: Place, inode: NewInode): Promise<Inode> {
-    check.checkPlace(place)
-    check.checkNewInode(inode)
-    const willRead = [keys.inodeKey(place.parent), keys.entryKey(place), keys.NEXT_INODE_KEY, keys.USED_BYTES_KEY]
-    return await this.#queue.run((transaction) => tree.createInode(transaction, place, { inode, nowMs: this.#now() }), willRead)
-  }
-
-  async link(place: Place, inode: InodeNumber): Promise<Inode> {
-    check.checkPlace(place)
-    check.checkInodeNumber(inode)
-    return await this.#queue.run((transaction) => tree.linkInode(transaction, place, inode))
-  }
-
-  async unlink(place: Place): Promise<void> {
-    check.checkPlace(place)
-    await this.#queue.run((transaction) => tree.unlinkEntry(transaction, place))
-  }
-
-  async rename(from: Place, to: Place, { existing = 'replace' }: RenameOptions = {}): Promise<void> {
-    check.checkPlace(from)
-    check.checkPlace(to)
-    check.checkRenameMode(existing)
-    await this.#queue.run((transaction) => tree.renameEntry(transaction, { from, to, existing }))
-  }
-
-  async setAttributes(inode: InodeNumber, changes: Partial<InodeAttributes>): Promise<Inode> {
-    check.checkInodeNumber(inode)
-    check.checkAttributes(changes)
-    return await this.#queue.run((transaction) => tree.changeAttributes(transaction, inode, { changes, nowMs: this.#now() }), [keys.inodeKey(inode)])
-  }
-
-  async setContent(
-    inode: InodeNumber,
-    content: Content | undefined,
-    { size, modifiedAtNs }: { readonly size: number; readonly modifiedAtNs?: bigint | undefined },
-  ): Promise<Inode> {
-    check.checkInodeNumber(inode)
-    if (content !== undefined) check.checkContent(content)
-    check.checkInteger(size, { what: 'size' })
-    if (modifiedAtNs !== undefined) check.checkTimeNs(modifiedAtNs, 'modifiedAtNs')
-    const change = (): tree.NewContent => ({ content, size, modifiedAtNs, nowMs: this.#now() })
-    return await this.#queue.run((transaction) => tree.changeContent(transaction, inode, change()), [keys.inodeKey(inode), keys.USED_BYTES_KEY])
-  }
-
-  async putUpload(upload: PendingUpload): Promise<void> {
-    check.checkUpload(upload)
-    await this.#queue.run((transaction) => uploads.putUpload(transaction, upload))
-  }
-
-  async completeUpload(uploadId: string, attributes: Partial<InodeAttributes> = {}): Promise<Inode> {
-    check.checkUploadId(uploadId)
-    check.checkAttributes(attributes)
-    return await this.#queue.run((transaction) => uploads.completeUpload(transaction, uploadId, { attributes, nowMs: this.#now() }))
-  }
-
-  async removeUpload(uploadId: string): Promise<void> {
-    check.checkUploadId(uploadId)
-    await this.#queue.run((transaction) => uploads.removeUpload(transaction, uploadId))
-  }
-
-  async lock(lock: ByteRangeLock): Promise<void> {
-    check.checkLock(lock)
-    await this.#queue.run((transaction) => uploads.takeLock(transaction, lock))
-  }
-
-  async unlock(range: Omit<ByteRangeLock, 'kind'>): Promise<void> {
-    check.checkRange(range)
-    await this.#queue.run((transaction) => uploads.giveBack(transaction, range))
-  }
-
-  async setSetting(name: string, value: string | undefined): Promise<void> {
-    const key = keys.settingKey(check.checkSettingName(name))
-    const text = value === undefined ? undefined : records.encodeText(check.checkSettingValue(value))
-    await this.#queue.run(async (transaction) => (text === undefined ? transaction.delete(key) : transaction.put(key, text)))
-  }
-
   /** Makes every mutation acknowledged so far survive a power cut; only a store that is not `durable` needs it. */
   async flush(): Promise<void> {
     await this.#queue.runAlone(() => this.#db.write(new Map([[keys.STORE_ID_KEY, this.storeId]]), { sync: true }))
@@ -231,11 +124,13 @@ export class LevelMetadataStore extends LevelMetadataReader implements MetadataS
     await this.#db.close()
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close()
+  protected override async change<T>(work: (transaction: TreeTransaction) => Promise<T>, willRead: WillRead): Promise<T> {
+    return await this.#queue.run((transaction) => work(new LevelTree(transaction)), keysOf(willRead))
   }
+}
 
-  #now(): number {
-    return this.#clock()
-  }
+/** The records that a mutation reads first, and the counters that many of them read. */
+function keysOf({ places = [], inodes = [] }: WillRead): readonly string[] {
+  const parents = places.map(({ parent }) => parent)
+  return [...[...parents, ...inodes].map(keys.inodeKey), ...places.map(keys.entryKey), keys.NEXT_INODE_KEY, keys.USED_BYTES_KEY]
 }

@@ -1,4 +1,5 @@
 import type { ByteRangeLock, InodeNumber, ListedBlock, ListedEntry, ListedInode, MetadataView } from '../../../contracts/metadata-store.ts'
+import { ValidatedReader } from '../../../metadata/validated-reader.ts'
 import { CHUNKS_PER_PAGE } from './contents.ts'
 import * as keys from './keys.ts'
 import { LevelMetadataReader } from './level-metadata-reader.ts'
@@ -8,12 +9,12 @@ import * as records from './records.ts'
 import type { DatabaseSnapshot } from '../engine/text-database.ts'
 
 /** A metadata store as it was when a snapshot of its database was taken. */
-export class LevelMetadataView extends LevelMetadataReader implements MetadataView {
+export class LevelMetadataView extends ValidatedReader implements MetadataView {
   readonly #snapshot: DatabaseSnapshot
 
   /** The snapshot is the view's from then on. */
   constructor(snapshot: DatabaseSnapshot) {
-    super(snapshot)
+    super(new LevelMetadataReader(snapshot))
     this.#snapshot = snapshot
   }
 

@@ -3,7 +3,8 @@
  * fields left out. Times, which need 64 bits, are decimal strings; bytes are base64. Decoding trusts its input as far as JSON
  * goes; `record-check.ts` is for what comes from outside.
  */
-import type { Block, ByteRangeLock, DirectoryEntry, Inode, InodeNumber, InodeType, PendingUpload, Share } from '../../../contracts/metadata-store.ts'
+import type { Block, ByteRangeLock, InodeNumber, InodeType, PendingUpload, Share } from '../../../contracts/metadata-store.ts'
+import type { EntryRecord, InodeFields } from '../../../metadata/tree-transaction.ts'
 
 /** The version of these records. */
 export const SCHEMA_VERSION = 1
@@ -12,12 +13,11 @@ export const SCHEMA_VERSION = 1
 export const BLOCKS_PER_CHUNK = 1000
 
 /** An inode as it is stored: without its number, which is in the key. */
-export interface InodeRecord extends Omit<Inode, 'inode'> {
+export interface InodeRecord extends InodeFields {
   /** The directory that holds a directory; a share's root holds itself. `undefined` for other types. */
   readonly parent: InodeNumber | undefined
 }
 
-export type EntryRecord = Omit<DirectoryEntry, 'name'>
 export type ShareRecord = Omit<Share, 'name'>
 export type LockRecord = Pick<ByteRangeLock, 'kind' | 'end'>
 export type UploadRecord = Omit<PendingUpload, 'uploadId' | 'blocks'> & { readonly blockCount: number }

@@ -1,14 +1,12 @@
 /** Block lists of files and of uploads. */
-import type { Block, Content, InodeNumber, InodeType } from '../../../contracts/metadata-store.ts'
+import type { Block, InodeNumber, InodeType } from '../../../contracts/metadata-store.ts'
 import type { Queries, ReadSource, View } from './connection.ts'
-import { checkFile, noSuchInode } from './nodes.ts'
+import { noSuchInode, requireFileType } from '../../../metadata/refusals.ts'
+import type { BlockOwner } from '../../../metadata/tree-transaction.ts'
 import { type BlockRow, BLOCK_COLUMNS, blockOf } from './rows.ts'
 
 /** Blocks that one statement carries, in either direction. */
 const BLOCKS_AT_ONCE = 2000
-
-/** Whose blocks. */
-export type BlockOwner = { readonly inode: InodeNumber } | { readonly uploadId: string }
 
 export async function putBlocks(queries: Queries, owner: BlockOwner, blocks: readonly Block[]): Promise<void> {
   const { table, key, type, value } = placeOf(queries, owner)
@@ -41,7 +39,7 @@ export async function* readBlocks(source: ReadSource, inode: InodeNumber): Async
   )
   const [first] = rows
   if (first === undefined) throw noSuchInode(inode)
-  checkFile({ inode, type: first.type })
+  requireFileType({ inode, type: first.type })
   if (Number(first.block_count) <= BLOCKS_AT_ONCE) yield* rows.filter(({ position }) => position !== null).map(blockOf)
   else yield* source.iterate((view) => eachBlock(view, inode))
 }
@@ -56,20 +54,13 @@ export async function allBlocks(queries: Queries, owner: BlockOwner): Promise<Bl
   return (await queries.rows<BlockRow>(`SELECT ${BLOCK_COLUMNS} FROM ${table} WHERE ${key} = $1 ORDER BY position`, [value])).map(blockOf)
 }
 
-/** Turns the blocks of an upload into those of a file, within the server. */
-export async function moveBlocks(queries: Queries, uploadId: string, inode: InodeNumber): Promise<void> {
+/** Copies the blocks of an upload to a file, within the server. */
+export async function copyBlocks(queries: Queries, uploadId: string, inode: InodeNumber): Promise<void> {
   const { blocks, upload_blocks: uploadBlocks } = queries.tables
   await queries.rows(
     `INSERT INTO ${blocks} (inode, position, ${BLOCK_COLUMNS}) SELECT $2::bigint, position, ${BLOCK_COLUMNS} FROM ${uploadBlocks} WHERE upload_id = $1`,
     [uploadId, inode],
   )
-  await removeBlocks(queries, { uploadId })
-}
-
-/** What of a content goes into the inode, and what into blocks of their own. */
-export function partsOf(content: Content | undefined): { readonly payloadId: string | null; readonly blocks: readonly Block[] } {
-  if (content === undefined) return { payloadId: null, blocks: [] }
-  return 'payloadId' in content ? { payloadId: content.payloadId, blocks: [] } : { payloadId: null, blocks: content.blocks }
 }
 
 function placeOf({ tables }: Queries, owner: BlockOwner): { readonly table: string; readonly key: string; readonly type: string; readonly value: unknown } {

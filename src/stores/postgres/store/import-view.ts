@@ -1,6 +1,7 @@
 /** Copies all that a view of any metadata store shows into the empty tables of one, in one transaction. */
-import { RecordInvalidError, RestoreDestinationNotEmptyError } from '../../../errors/errors.ts'
+import { RecordInvalidError } from '../../../errors/errors.ts'
 import type { ImportOptions, MetadataView } from '../../../contracts/metadata-store.ts'
+import { holdsData } from '../../../metadata/refusals.ts'
 import { PostgresMetadataView } from './postgres-metadata-view.ts'
 import { type Connection, type TableName, TABLES } from './connection.ts'
 import { putBlocks } from './contents.ts'
@@ -15,9 +16,7 @@ export async function importView(connection: Connection, view: MetadataView, opt
   // A number that was given once counts too, as nothing may have it again.
   const signs = [...paths.map((path) => `EXISTS (SELECT FROM ${path})`), `(SELECT is_called OR last_value > 1 FROM ${connection.tables.inode_numbers_table})`]
   const [found] = await connection.rows<{ populated: boolean }>(`SELECT ${signs.join(' OR ')} AS populated`)
-  if (found?.populated === true) {
-    throw new RestoreDestinationNotEmptyError('Cannot import into a store that holds data', { hint: 'Import into a new, empty store' })
-  }
+  if (found?.populated === true) throw holdsData()
   signal?.throwIfAborted()
   // What triggers count comes with the view; it is checked for all rows at once instead of row by row.
   for (const path of paths) await connection.rows(`ALTER TABLE ${path} DISABLE TRIGGER USER`)

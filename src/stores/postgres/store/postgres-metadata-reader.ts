@@ -1,27 +1,12 @@
-import type {
-  Block,
-  ByteRangeLock,
-  DirectoryPage,
-  Inode,
-  InodeNumber,
-  InodeType,
-  MetadataReader,
-  PendingUpload,
-  Place,
-  Share,
-} from '../../../contracts/metadata-store.ts'
-import * as check from '../../../metadata/validate.ts'
-import type { ReadSource } from './connection.ts'
-import { readBlocks } from './contents.ts'
-import { readLocks } from './locks.ts'
-import * as nodes from './nodes.ts'
-import { type InodeRow, type ShareRow, INODE_COLUMNS, SHARE_COLUMNS, inodeOf, shareOf } from './rows.ts'
-import { eachUpload } from './uploads.ts'
+/** Reads a metadata store from its tables: as they are at each call, or at one instant, as its source has it. */
+import type { Block, ByteRangeLock, DirectoryPage, Inode, InodeNumber, InodeType, PendingUpload, Place, Share } from '../../../contracts/metadata-store.ts'
+import { requireDirectoryType } from '../../../metadata/refusals.ts'
+import type { DirectoryRange, TreeReader } from '../../../metadata/validated-reader.ts'
+import type { ReadSource, View } from './connection.ts'
+import { allBlocks, readBlocks } from './contents.ts'
+import { type InodeRow, type ShareRow, INODE_COLUMNS, SHARE_COLUMNS, inodeOf, readLocks, shareOf } from './rows.ts'
 
-const DEFAULT_PAGE_ENTRIES = 1000
-const MAX_PAGE_ENTRIES = 10_000
-/** The reading half of a metadata store in a schema: as it is at each call, or at one instant, as its source has it. */
-export class PostgresMetadataReader implements MetadataReader {
+export class PostgresMetadataReader implements TreeReader {
   readonly #source: ReadSource
 
   constructor(source: ReadSource) {
@@ -29,7 +14,6 @@ export class PostgresMetadataReader implements MetadataReader {
   }
 
   async share(name: string): Promise<Share | undefined> {
-    check.checkName(name, 'share name')
     const [row] = await this.#source.rows<ShareRow>(`SELECT ${SHARE_COLUMNS} FROM ${this.#source.tables.shares} WHERE name = $1`, [name])
     return row === undefined ? undefined : shareOf(row)
   }
@@ -40,13 +24,11 @@ export class PostgresMetadataReader implements MetadataReader {
   }
 
   async inode(inode: InodeNumber): Promise<Inode | undefined> {
-    check.checkInodeNumber(inode)
     const [row] = await this.#source.rows<InodeRow>(`SELECT ${INODE_COLUMNS} FROM ${this.#source.tables.inodes} i WHERE i.inode = $1`, [inode])
     return row === undefined ? undefined : inodeOf(row)
   }
 
   async lookup(place: Place): Promise<Inode | undefined> {
-    check.checkPlace(place)
     const { inodes, entries } = this.#source.tables
     const [row] = await this.#source.rows<InodeRow>(`SELECT ${INODE_COLUMNS} FROM ${entries} e JOIN ${inodes} i USING (inode) WHERE e.parent = $1 AND e.name = $2`, [
       place.parent,
@@ -55,15 +37,7 @@ export class PostgresMetadataReader implements MetadataReader {
     return row === undefined ? undefined : inodeOf(row)
   }
 
-  async readDirectory(
-    directory: InodeNumber,
-    { after, limit = DEFAULT_PAGE_ENTRIES }: { readonly after?: string | undefined; readonly limit?: number | undefined } = {},
-  ): Promise<DirectoryPage> {
-    check.checkInodeNumber(directory)
-    if (after !== undefined) check.checkName(after, 'cursor')
-    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE_ENTRIES) {
-      throw new RangeError(`Cannot read ${limit} directory entries at a time: the limit is 1 to ${MAX_PAGE_ENTRIES}`)
-    }
+  async readDirectory(directory: InodeNumber, { after, limit }: DirectoryRange): Promise<DirectoryPage> {
     const { inodes, entries } = this.#source.tables
     const rows = await this.#source.rows<{ directory_type: InodeType; name: string | null; inode: unknown; type: InodeType }>(
       `SELECT d.type AS directory_type, e.name, e.inode, e.type FROM ${inodes} d
@@ -71,15 +45,12 @@ export class PostgresMetadataReader implements MetadataReader {
        WHERE d.inode = $1 ORDER BY e.name`,
       [directory, after ?? '', limit + 1],
     )
-    const [first] = rows
-    if (first === undefined) throw nodes.noSuchInode(directory)
-    if (first.directory_type !== 'directory') throw nodes.noDirectory(directory, first.directory_type)
+    requireDirectoryType(directory, rows[0]?.directory_type)
     const page = rows.slice(0, limit).flatMap(({ name, inode, type }) => (name === null ? [] : [{ name, inode: Number(inode), type }]))
     return { entries: page, cursor: rows.length > limit ? page.at(-1)?.name : undefined }
   }
 
   blocks(inode: InodeNumber): AsyncIterable<Block> {
-    check.checkInodeNumber(inode)
     return readBlocks(this.#source, inode)
   }
 
@@ -88,12 +59,10 @@ export class PostgresMetadataReader implements MetadataReader {
   }
 
   async locks(inode: InodeNumber): Promise<readonly ByteRangeLock[]> {
-    check.checkInodeNumber(inode)
     return await readLocks(this.#source, inode)
   }
 
   async setting(name: string): Promise<string | undefined> {
-    check.checkSettingName(name)
     const [row] = await this.#source.rows<{ value: string }>(`SELECT value FROM ${this.#source.tables.settings} WHERE name = $1`, [name])
     return row?.value
   }
@@ -120,5 +89,20 @@ export class PostgresMetadataReader implements MetadataReader {
         last = payloadId
       }
     })
+  }
+}
+
+interface UploadRow {
+  readonly upload_id: string
+  readonly parent: unknown
+  readonly name: string
+  readonly started_at_ms: unknown
+}
+
+/** One upload at a time, with its blocks. */
+async function* eachUpload(view: View): AsyncGenerator<PendingUpload, void, undefined> {
+  for await (const row of view.each<UploadRow>(`SELECT upload_id, parent, name, started_at_ms FROM ${view.tables.uploads} ORDER BY upload_id`)) {
+    const { upload_id: uploadId, parent, name, started_at_ms: startedAtMs } = row
+    yield { uploadId, parent: Number(parent), name, startedAtMs: Number(startedAtMs), blocks: await allBlocks(view, { uploadId }) }
   }
 }

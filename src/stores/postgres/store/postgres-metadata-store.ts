@@ -1,35 +1,21 @@
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../../contracts/backupable.ts'
 import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
 import { InvalidArgumentError } from '../../../errors/errors.ts'
-import type {
-  ByteRangeLock,
-  Content,
-  ImportOptions,
-  Inode,
-  InodeAttributes,
-  InodeNumber,
-  MetadataStore,
-  MetadataView,
-  NewInode,
-  PendingUpload,
-  Place,
-  RenameOptions,
-  Share,
-} from '../../../contracts/metadata-store.ts'
-import * as check from '../../../metadata/validate.ts'
+import type { ImportOptions, MetadataView } from '../../../contracts/metadata-store.ts'
+import type { TreeTransaction } from '../../../metadata/tree-transaction.ts'
+import { checkText } from '../../../metadata/validate.ts'
+import { ValidatedStore } from '../../../metadata/validated-store.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import { SCHEMA_VERSION, migrate } from './migrations.ts'
 import { MAX_CONNECTIONS, postgresBackupable } from '../snapshot/postgres-backupable.ts'
 import { PostgresMetadataReader } from './postgres-metadata-reader.ts'
 import { PostgresMetadataView } from './postgres-metadata-view.ts'
+import { PostgresTree } from './postgres-tree.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
 import type { PostgresPool } from '../connection/client.ts'
 import { SchemaDatabase } from './database.ts'
 import { importView } from './import-view.ts'
-import * as locks from './locks.ts'
 import { OWN_TABLES } from './tables.ts'
-import * as tree from './tree.ts'
-import * as uploads from './uploads.ts'
 import { writeLockKey } from '../connection/write-lock.ts'
 
 export interface PostgresMetadataStoreOptions {
@@ -80,13 +66,12 @@ const COUNT_PAYLOAD_IDS = `
  * can help; with `details.outcome` "unknown" when a connection broke in the very commit. Mutations reject with `restore_in_progress` while
  * a restore or an import holds writers off, in whichever process.
  */
-export class PostgresMetadataStore extends PostgresMetadataReader implements MetadataStore {
+export class PostgresMetadataStore extends ValidatedStore {
   readonly kind = 'postgres'
   readonly schemaVersion: number = SCHEMA_VERSION
   readonly storeId: string
   readonly #db: SchemaDatabase
   readonly #backupable: Backupable
-  readonly #clock: () => number
 
   /**
    * Opens the store in a schema and brings its tables up to date. The pool stays the caller's, who ends it after the store was closed.
@@ -106,12 +91,11 @@ export class PostgresMetadataStore extends PostgresMetadataReader implements Met
   }
 
   private constructor(pool: PostgresPool, options: PostgresMetadataStoreOptions & { readonly storeId: string; readonly answerTimeoutMs: number }) {
-    const { schema, storeId, answerTimeoutMs, connections, clock = Date.now } = options
+    const { schema, storeId, answerTimeoutMs, connections, clock } = options
     const db = new SchemaDatabase(pool, { schema, answerTimeoutMs })
-    super(db)
+    super(new PostgresMetadataReader(db), clock)
     this.storeId = storeId
     this.#db = db
-    this.#clock = clock
     this.#backupable = postgresBackupable(pool, {
       schema,
       payloadIds: PAYLOAD_IDS,
@@ -141,110 +125,13 @@ export class PostgresMetadataStore extends PostgresMetadataReader implements Met
     await this.#db.writeAlone((connection) => importView(connection, view, options))
   }
 
-  async createShare(
-    name: string,
-    { options = {}, root = {} }: { readonly options?: Readonly<Record<string, string>>; readonly root?: Partial<InodeAttributes> } = {},
-  ): Promise<Share> {
-    check.checkName(name, 'share name')
-    check.checkShareOptions(options)
-    check.checkAttributes(root)
-    return await this.#db.write((queries) => tree.createShare(queries, { name, createdAtMs: this.#now(), options, root }))
-  }
-
-  async removeShare(name: string): Promise<void> {
-    check.checkName(name, 'share name')
-    await this.#db.write((queries) => tree.removeShare(queries, name))
-  }
-
-  async create(place: Place, inode: NewInode): Promise<Inode> {
-    check.checkPlace(place)
-    check.checkNewInode(inode)
-    return await this.#db.write((queries) => tree.createInode(queries, place, { inode, nowMs: this.#now() }))
-  }
-
-  async link(place: Place, inode: InodeNumber): Promise<Inode> {
-    check.checkPlace(place)
-    check.checkInodeNumber(inode)
-    return await this.#db.write((queries) => tree.linkInode(queries, place, inode))
-  }
-
-  async unlink(place: Place): Promise<void> {
-    check.checkPlace(place)
-    await this.#db.write((queries) => tree.unlinkEntry(queries, place))
-  }
-
-  async rename(from: Place, to: Place, { existing = 'replace' }: RenameOptions = {}): Promise<void> {
-    check.checkPlace(from)
-    check.checkPlace(to)
-    check.checkRenameMode(existing)
-    await this.#db.write((queries) => tree.renameEntry(queries, { from, to, existing }))
-  }
-
-  async setAttributes(inode: InodeNumber, changes: Partial<InodeAttributes>): Promise<Inode> {
-    check.checkInodeNumber(inode)
-    check.checkAttributes(changes)
-    return await this.#db.write((queries) => tree.changeAttributes(queries, inode, { changes, nowMs: this.#now() }))
-  }
-
-  async setContent(
-    inode: InodeNumber,
-    content: Content | undefined,
-    { size, modifiedAtNs }: { readonly size: number; readonly modifiedAtNs?: bigint | undefined },
-  ): Promise<Inode> {
-    check.checkInodeNumber(inode)
-    if (content !== undefined) check.checkContent(content)
-    check.checkInteger(size, { what: 'size' })
-    if (modifiedAtNs !== undefined) check.checkTimeNs(modifiedAtNs, 'modifiedAtNs')
-    return await this.#db.write((queries) => tree.changeContent(queries, inode, { content, size, modifiedAtNs, nowMs: this.#now() }))
-  }
-
-  async putUpload(upload: PendingUpload): Promise<void> {
-    check.checkUpload(upload)
-    await this.#db.write((queries) => uploads.putUpload(queries, upload))
-  }
-
-  async completeUpload(uploadId: string, attributes: Partial<InodeAttributes> = {}): Promise<Inode> {
-    check.checkUploadId(uploadId)
-    check.checkAttributes(attributes)
-    return await this.#db.write((queries) => uploads.completeUpload(queries, uploadId, { attributes, nowMs: this.#now() }))
-  }
-
-  async removeUpload(uploadId: string): Promise<void> {
-    check.checkUploadId(uploadId)
-    await this.#db.write((queries) => uploads.removeUpload(queries, uploadId))
-  }
-
-  async lock(lock: ByteRangeLock): Promise<void> {
-    check.checkLock(lock)
-    await this.#db.write((queries) => locks.takeLock(queries, lock))
-  }
-
-  async unlock(range: Omit<ByteRangeLock, 'kind'>): Promise<void> {
-    check.checkRange(range)
-    await this.#db.write((queries) => locks.giveBack(queries, range))
-  }
-
-  async setSetting(name: string, value: string | undefined): Promise<void> {
-    check.checkSettingName(name)
-    if (value !== undefined) check.checkSettingValue(value)
-    const { settings } = this.#db.tables
-    await this.#db.write(async (queries) => {
-      if (value === undefined) await queries.rows(`DELETE FROM ${settings} WHERE name = $1`, [name])
-      else await queries.rows(`INSERT INTO ${settings} (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, [name, value])
-    })
-  }
-
   /** Waits for reads and mutations under way; iterations that were not read to their end are cut off. The pool stays open. */
   async close(): Promise<void> {
     await this.#db.close()
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close()
-  }
-
-  #now(): number {
-    return this.#clock()
+  protected override async change<T>(work: (transaction: TreeTransaction) => Promise<T>): Promise<T> {
+    return await this.#db.write((queries) => work(new PostgresTree(queries)))
   }
 }
 
@@ -253,6 +140,6 @@ function digestOf(column: string): string {
 }
 
 function checkSchemaName(schema: string): void {
-  check.checkText(schema, { what: 'schema name', maxBytes: MAX_SCHEMA_NAME_BYTES })
+  checkText(schema, { what: 'schema name', maxBytes: MAX_SCHEMA_NAME_BYTES })
   if (schema.startsWith('pg_')) throw new InvalidArgumentError(`Cannot use "${schema}" as schema name: names that begin with "pg_" are the server's own`)
 }

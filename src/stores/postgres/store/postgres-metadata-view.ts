@@ -1,18 +1,19 @@
 import { failureAfter } from '../../../errors/clean-up.ts'
 import type { Block, ByteRangeLock, InodeNumber, ListedBlock, ListedEntry, ListedInode, MetadataView } from '../../../contracts/metadata-store.ts'
 import { checkInodeNumber } from '../../../metadata/validate.ts'
+import { ValidatedReader } from '../../../metadata/validated-reader.ts'
 import { PostgresMetadataReader } from './postgres-metadata-reader.ts'
 import { readBlocks } from './contents.ts'
 import type { HeldView } from './held-view.ts'
 import { type BlockRow, type EntryRow, type InodeRow, type LockRow, BLOCK_COLUMNS, INODE_COLUMNS, LOCK_COLUMNS, blockOf, entryOf, inodeOf, lockOf } from './rows.ts'
 
 /** A metadata store as it was at one instant. It takes a connection until it is closed, and keeps the server from reclaiming what it shows. */
-export class PostgresMetadataView extends PostgresMetadataReader implements MetadataView {
+export class PostgresMetadataView extends ValidatedReader implements MetadataView {
   readonly #held: HeldView
   readonly #nextInode: InodeNumber
 
   private constructor(held: HeldView, nextInode: InodeNumber) {
-    super(held)
+    super(new PostgresMetadataReader(held))
     this.#held = held
     this.#nextInode = nextInode
   }

@@ -1,5 +1,8 @@
 /** Rows as the server gives them, and what the contract makes of them. Nothing rests on how a pool parses numbers: they are exact in any case. */
 import type { Block, ByteRangeLock, Inode, InodeAttributes, InodeNumber, InodeType, Share } from '../../../contracts/metadata-store.ts'
+import { inOrder } from '../../../metadata/locks.ts'
+import type { EntryRecord } from '../../../metadata/tree-transaction.ts'
+import type { Queries } from './connection.ts'
 
 /** Numbers up to 2^53 as a pool gives them: text, unless it was taught otherwise. */
 type Whole = string | number | bigint
@@ -75,11 +78,6 @@ export interface EntryRow {
   readonly type: InodeType
 }
 
-export interface EntryRecord {
-  readonly inode: InodeNumber
-  readonly type: InodeType
-}
-
 export function entryOf({ inode, type }: EntryRow): EntryRecord {
   return { inode: Number(inode), type }
 }
@@ -120,4 +118,9 @@ export const LOCK_COLUMNS = 'owner, kind, start_byte, end_byte'
 
 export function lockOf(inode: InodeNumber, { owner, kind, start_byte: start, end_byte: end }: LockRow): ByteRangeLock {
   return { inode, owner, kind, start: Number(start), end: end === null ? undefined : Number(end) }
+}
+
+export async function readLocks(queries: Pick<Queries, 'rows' | 'tables'>, inode: InodeNumber): Promise<ByteRangeLock[]> {
+  const rows = await queries.rows<LockRow>(`SELECT ${LOCK_COLUMNS} FROM ${queries.tables.locks} WHERE inode = $1`, [inode])
+  return inOrder(rows.map((row) => lockOf(inode, row)))
 }
