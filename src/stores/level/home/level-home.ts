@@ -6,6 +6,7 @@ import { InternalError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { type FileInfo, type Files, isSystemError, nodeFiles, removeIfThere, removeTree, replaceFile, syncTree } from '../../../util/files.ts'
 import { checkServes } from '../../../metadata/check-store.ts'
 import type { EngineHome } from '../../../metadata/live-metadata-store.ts'
+import { OpenEngines } from '../../../metadata/open-engines.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import { recover } from '../../../restore/recover.ts'
 import type { Engines, RestoreJournal, SideEngine } from '../../../contracts/swappable.ts'
@@ -23,8 +24,7 @@ import { type HomeLock, lockHome } from './home-lock.ts'
 import { HomeRecords } from './home-records.ts'
 import { adoptedFiles, surveyHome } from './home-survey.ts'
 import { type LevelEngines, type LevelEnginesOptions, levelEngines } from './level-engines.ts'
-import { OpenEngines } from './open-engines.ts'
-import { inStep } from '../engine/open-failure.ts'
+import { inStep, openFailure } from '../engine/open-failure.ts'
 import { SCHEMA_VERSION } from '../store/records.ts'
 
 export interface LevelHomeOptions extends LevelEnginesOptions {
@@ -76,7 +76,7 @@ export class LevelHome implements EngineHome {
     this.#driver = options.engines ?? levelEngines(options)
     this.#warn = options.onWarning ?? ((warning) => process.emitWarning(warning))
     this.#records = new HomeRecords(this.#files, this.path)
-    this.#open = new OpenEngines(this.path, (engine) => this.#directoryOf(engine))
+    this.#open = new OpenEngines(`at "${this.path}"`, openFailure)
   }
 
   /** Takes the home over: locks it, adopts it, recovers it, cleans it up. Called once, before anything else. */
@@ -168,7 +168,7 @@ export class LevelHome implements EngineHome {
   }
 
   async openEngine(engine: string): Promise<MetadataStore> {
-    return await this.#open.opened(engine, () => this.#openExisting(engine))
+    return await this.#open.opened(engine, { place: this.#directoryOf(engine), open: () => this.#openExisting(engine) })
   }
 
   async closeEngine(engine: string): Promise<void> {
@@ -268,7 +268,7 @@ export class LevelHome implements EngineHome {
   async #createSide(engine: string, directory: string, storeId: string): Promise<MetadataStore> {
     try {
       await inStep(this.path, 'make an engine of', () => this.#files.makeDirectory(directory))
-      return await this.#open.opened(engine, () => this.#driver.create(directory, storeId))
+      return await this.#open.opened(engine, { place: directory, open: () => this.#driver.create(directory, storeId) })
     } catch (error) {
       throw await failureAfter(error, () => this.#removeEngine(engine))
     }

@@ -1,10 +1,11 @@
 /** The schemas of a Postgres metadata store: the live engine, those beside it, and the records that say which is which. */
 import { newUlid } from '../../../util/ulid.ts'
 import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
-import { toError } from '../../../errors/error-message.ts'
-import { InternalError, RestoreInProgressError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { messageOf, toError } from '../../../errors/error-message.ts'
+import { type HoldfastError, InternalError, RestoreInProgressError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
 import { checkServes } from '../../../metadata/check-store.ts'
 import type { EngineHome } from '../../../metadata/live-metadata-store.ts'
+import { OpenEngines } from '../../../metadata/open-engines.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import { recover } from '../../../restore/recover.ts'
 import type { DrainOptions, Engines, RestoreJournal, SideEngine } from '../../../contracts/swappable.ts'
@@ -16,7 +17,6 @@ import { checkSchemaName, controlSchema, engineSchema } from './home-names.ts'
 import { type HomePointer, type HomeRecord, type Query, HomeRecords } from './home-records.ts'
 import type { HomeSession } from './home-session.ts'
 import { surveyHome } from './home-survey.ts'
-import { OpenStores } from './open-stores.ts'
 import { type PostgresEngines, type PostgresEnginesOptions, postgresEngines } from './postgres-engines.ts'
 import type { PoolHandle } from '../connection/pool-handle.ts'
 import { poolQuery } from '../connection/pool-query.ts'
@@ -54,7 +54,7 @@ export class PostgresHome implements EngineHome {
   readonly #warn: (warning: Error) => void
   readonly #records: HomeRecords
   readonly #lease: HomeLease
-  readonly #open: OpenStores
+  readonly #open: OpenEngines
   readonly #query: Query
   #closed: Promise<void> | undefined
 
@@ -69,7 +69,7 @@ export class PostgresHome implements EngineHome {
     this.#warn = options.onWarning ?? ((warning) => process.emitWarning(warning))
     this.#records = new HomeRecords(this.schema)
     this.#lease = new HomeLease(handle.pool, { schema: this.schema, answerTimeoutMs })
-    this.#open = new OpenStores(this.schema)
+    this.#open = new OpenEngines(`in schema "${this.schema}"`, openFailure)
     this.#query = poolQuery(handle.pool, `Cannot read the records of the store in schema "${this.schema}"`, answerTimeoutMs)
   }
 
@@ -192,7 +192,7 @@ export class PostgresHome implements EngineHome {
     const place = home?.places.get(engine)
     if (place === undefined) throw new StoreUnavailableError(`Cannot open engine "${engine}" of the store in schema "${this.schema}": there is none of that name`)
     const schema = engineSchema(this.schema, engine, place)
-    return await this.#open.opened(engine, { schema, open: () => this.#driver.open(schema, home?.storeId) })
+    return await this.#open.opened(engine, { place: schema, open: () => this.#driver.open(schema, home?.storeId) })
   }
 
   async closeEngine(engine: string): Promise<void> {
@@ -302,7 +302,7 @@ export class PostgresHome implements EngineHome {
 
   async #createSide(engine: string, schema: string, storeId: string): Promise<MetadataStore> {
     try {
-      return await this.#open.opened(engine, { schema, open: () => this.#driver.create(schema, storeId) })
+      return await this.#open.opened(engine, { place: schema, open: () => this.#driver.create(schema, storeId) })
     } catch (error) {
       throw await failureAfter(error, () => this.removeEngine(engine))
     }
@@ -320,4 +320,8 @@ function enginesOf(home: HomeRecord | undefined): Engines {
 
 function queryOf(session: HomeSession): Query {
   return (text, values) => session.rows(text, values)
+}
+
+function openFailure(schema: string, error: unknown): HoldfastError {
+  return isHoldfastError(error) ? error : new StoreUnavailableError(`Cannot open the engine in schema "${schema}": ${messageOf(error)}`, { cause: error })
 }
