@@ -3,9 +3,10 @@ import type { Manifest } from '../contracts/manifest.ts'
 import { InvalidArgumentError } from '../errors/errors.ts'
 import type { ReadableTrial } from '../restore/subtree/restore-subtree.ts'
 import { findParameterFault, kindOf, listSchemes, parametersOfPath, pathOfUrl, schemeOf } from '../util/urls.ts'
+import type { OpenHomeOptions } from './stores/address.ts'
 import { parseServerUrl } from './stores/postgres.ts'
 
-export interface TrialOptions {
+export interface TrialOptions extends Pick<OpenHomeOptions, 'pace'> {
   /** Where a trial may be made: `level:DIRECTORY`, `postgres://USER@HOST/DATABASE`. The first that fits the kind of the backup is taken. */
   readonly at: readonly string[]
   /** Called with what could not be cleaned up and does no harm. */
@@ -15,7 +16,7 @@ export interface TrialOptions {
 interface TrialKind {
   /** The kinds of stores whose backups can be tried there. */
   readonly storeKinds: readonly string[]
-  open(url: string, options: Pick<TrialOptions, 'onWarning'>): Promise<ReadableTrial>
+  open(url: string, options: Pick<TrialOptions, 'onWarning' | 'pace'>): Promise<ReadableTrial>
 }
 
 const KINDS: Readonly<Record<string, TrialKind>> = {
@@ -26,9 +27,9 @@ const KINDS: Readonly<Record<string, TrialKind>> = {
 }
 
 /** Opens an empty store of a backup's kind that lasts for one trial. Discard it. Rejects with `invalid_argument` where no place fits. */
-export async function openTrial(backup: Pick<Manifest, 'backupId' | 'storeKind'>, { at, onWarning }: TrialOptions): Promise<ReadableTrial> {
+export async function openTrial(backup: Pick<Manifest, 'backupId' | 'storeKind'>, { at, ...options }: TrialOptions): Promise<ReadableTrial> {
   const { kind, url } = findTrial(backup, at)
-  return await kind.open(url, { onWarning })
+  return await kind.open(url, options)
 }
 
 /** Throws the `invalid_argument` that `openTrial` rejects with when no place fits; nothing is opened. */
@@ -52,7 +53,7 @@ function findTrial({ backupId, storeKind }: Pick<Manifest, 'backupId' | 'storeKi
   })
 }
 
-async function openPostgresTrialAt(url: string, options: Pick<TrialOptions, 'onWarning'>): Promise<ReadableTrial> {
+async function openPostgresTrialAt(url: string, options: Pick<TrialOptions, 'onWarning' | 'pace'>): Promise<ReadableTrial> {
   const { openPostgresTrial } = await import('../stores/postgres/index.ts')
   return await openPostgresTrial(parseServerUrl(url), options)
 }

@@ -12,9 +12,9 @@ const pool = new Pool({ connectionString: url, max: 4 })
 await pool.query('SELECT 1')
 
 if (task === 'backup') {
-  report(await riseMib(() => backupToFs(schemaBackupable(pool, schema), scratch)))
+  report(await riseMib(() => backupToFs(schemaBackupable(pool, schema, { pace: 'full' }), scratch)))
 } else {
-  const { destination, backupId } = await backupToFs(schemaBackupable(pool, schema), scratch)
+  const { destination, backupId } = await backupToFs(schemaBackupable(pool, schema, { pace: 'full' }), scratch)
   const target = `bench_target_${process.pid}`
   await emptySchema(pool, target)
   report(await riseMib(() => schemaBackupable(pool, target).restore(destination.open(backupId, 'payload'))))

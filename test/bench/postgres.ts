@@ -11,7 +11,9 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { Pool } from 'pg'
 import type { Backupable } from '../../src/contracts/backupable.ts'
+import type { PostgresPace } from '../../src/stores/postgres/index.ts'
 import { postgresBackupable } from '../../src/stores/postgres/snapshot/postgres-backupable.ts'
+import { digestOf } from '../../src/stores/postgres/snapshot/reference-count.ts'
 
 export const run: typeof execFile.__promisify__ = promisify(execFile)
 
@@ -55,17 +57,16 @@ export async function emptySchema(pool: Pool, schema: string): Promise<void> {
 }
 
 export interface SchemaBackupableOptions {
-  readonly connections?: number
+  readonly pace?: PostgresPace
   /** Whether what is referred to is counted by another way too, as by a metadata store. */
   readonly isCounted?: boolean
 }
 
-const COUNT_PAYLOAD_IDS = 'SELECT count(*), sum(hashtextextended(payload_id COLLATE "C", 0)) AS digest FROM blocks'
+const COUNT_PAYLOAD_IDS = `SELECT count(*), ${digestOf('payload_id')} AS digest FROM blocks`
 
-/** With two connections a backup is at its fastest; the default is what gives way to the server's own queries. */
-export function schemaBackupable(pool: Pool, schema: string, { connections, isCounted = false }: SchemaBackupableOptions = {}): Backupable {
+export function schemaBackupable(pool: Pool, schema: string, { pace, isCounted = false }: SchemaBackupableOptions = {}): Backupable {
   const countPayloadIds = isCounted ? COUNT_PAYLOAD_IDS : undefined
-  return postgresBackupable(pool, { schema, payloadIds: 'SELECT payload_id FROM blocks', countPayloadIds, schemaVersion: 1, connections })
+  return postgresBackupable(pool, { schema, payloadIds: 'SELECT payload_id FROM blocks', countPayloadIds, schemaVersion: 1, pace })
 }
 
 /** Whether a program is there, and for pg_dump, new enough for the server. */

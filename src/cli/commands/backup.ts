@@ -18,6 +18,7 @@ interface BackupCommandOptions extends OutputOptions {
   readonly label?: Readonly<Record<string, string>> | undefined
   readonly maxRate?: number | undefined
   readonly compress?: 'zstd' | undefined
+  readonly gentle?: boolean | undefined
 }
 
 export function registerBackup(program: Command, terminal: Terminal): void {
@@ -28,6 +29,7 @@ export function registerBackup(program: Command, terminal: Terminal): void {
     .addOption(new Option('--compress [codec]', 'compress the backup, about fivefold').choices(['zstd']).preset('zstd'))
     .option('--catalog <path>', "where jobs are recorded (default: the directory catalog within the store's; of a Postgres store one in ~/.local/state/holdfast)")
     .option('--max-rate <bytes>', 'the most bytes per second to write, such as 10MiB', parseBytes)
+    .option('--gentle', 'keep out of the way of other sessions on the Postgres server; takes about four times as long')
   withExamples(
     command,
     [
@@ -49,7 +51,7 @@ async function backup(options: BackupCommandOptions, terminal: Terminal): Promis
   const startedMs = performance.now()
   await withParts(terminal, async (parts) => {
     const destination = await parts.destination(options.to)
-    const store = await parts.store(options.store, { adopt: options.adopt })
+    const store = await parts.store(options.store, { adopt: options.adopt, pace: options.gentle === true ? 'gentle' : 'full' })
     const doubts = await doubtsAbout(destination, terminal.signal)
     const { catalog, holds } = await parts.holds({ store: options.store, use: 'need', catalog: options.catalog, destinations: [destination] })
     const progress = output.progress('backup')

@@ -54,7 +54,7 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
         openTrial: async (manifest) => {
           // A path that is not there is told before all of the backup is restored.
           await checkBackupPath(manifest, { destination, path: parsePath(path), signal: holding })
-          return await openTrial(manifest, { at, onWarning: output.onWarning })
+          return await openTrial(manifest, { at, pace: 'full', onWarning: output.onWarning })
         },
         catalog,
         holds,

@@ -61,7 +61,7 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
     const destination = await parts.destination(options.from)
     const backupId = await resolveBackup(destination, id, { signal })
     const manifest = parseManifest(await destination.manifest(backupId, { signal }), backupId)
-    const target = await parts.home(options.store, { adopt: options.adopt })
+    const target = await parts.home(options.store, { adopt: options.adopt, pace: 'full' })
     const attempt = { target, destination, backupId, allowStoreId: options.allowStoreId, signal }
     // Nobody is asked about what is refused anyway, and nothing is made for it, be it the catalog or a note in the payload directory.
     if (options.yes !== true || payloads !== undefined || (await target.engines()).live === undefined) await prepare(attempt)

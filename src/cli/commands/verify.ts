@@ -63,7 +63,7 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
         destination,
         backupId,
         level,
-        openTrial: (manifest) => openTrial(manifest, { at, onWarning: output.onWarning }),
+        openTrial: (manifest) => openTrial(manifest, { at, pace: 'full', onWarning: output.onWarning }),
         payloads,
         catalog,
         signal,

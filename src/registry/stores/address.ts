@@ -2,11 +2,13 @@
 import type { MetadataStore } from '../../contracts/metadata-store.ts'
 import type { Swappable } from '../../contracts/swappable.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
-import type { PayloadGuard } from '../../stores/postgres/index.ts'
+import type { PayloadGuard, PostgresPace } from '../../stores/postgres/index.ts'
 
 export interface OpenHomeOptions {
   /** Manage a plain database directory, or schema, from now on. @default false */
   readonly adopt?: boolean | undefined
+  /** How a backup of the store treats the other sessions of its server. A LevelDB store has no other sessions. @default "gentle" */
+  readonly pace?: PostgresPace | undefined
 }
 
 export interface OpenStoreOptions extends OpenHomeOptions {

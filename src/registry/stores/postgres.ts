@@ -43,8 +43,8 @@ function parsePostgresUrl(text: string): StoreAddress {
     catalogPath: join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'holdfast', 'catalogs', place.map((part) => encodeURIComponent(part)).join('+')),
     trialUrl: connection,
     place: async () => `postgres://${encodeURIComponent(place[0])}:${place[1]}/${place[2]}?schema=${encodeURIComponent(schema)}`,
-    openStore: async ({ create = false, adopt }) => await (await driver()).openPostgresStore({ connection, schema, create, adopt }),
-    openHome: async ({ adopt }) => await (await driver()).openPostgresHome({ connection, schema, adopt }),
+    openStore: async ({ create = false, adopt, pace }) => await (await driver()).openPostgresStore({ connection, schema, create, adopt, pace }),
+    openHome: async ({ adopt, pace }) => await (await driver()).openPostgresHome({ connection, schema, adopt, pace }),
     guardPayloads: async (use) => await (await driver()).guardPostgresPayloads({ connection, schema, use }),
   }
 }

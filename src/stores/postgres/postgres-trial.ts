@@ -4,14 +4,13 @@ import type { Backupable } from '../../contracts/backupable.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import type { MetadataStore } from '../../contracts/metadata-store.ts'
 import { afterwards, closing, failureAfter, undoOnError } from '../../errors/clean-up.ts'
-import type { Query } from './home/home-records.ts'
-import { HomeSession } from './home/home-session.ts'
 import { poolHandle } from './connection/pool-handle.ts'
-import { poolQuery } from './connection/pool-query.ts'
-import { PostgresMetadataStore } from './store/postgres-metadata-store.ts'
+import type { Connection } from './connection/connection.ts'
+import { type Query, poolQuery } from './connection/pool-query.ts'
+import { type PostgresMetadataStoreOptions, PostgresMetadataStore } from './store/postgres-metadata-store.ts'
 import { ANSWER_TIMEOUT_MS } from './connection/answers.ts'
 import { type PostgresPool, quoteName, quoteText } from './connection/client.ts'
-import { trialLockKey } from './connection/write-lock.ts'
+import { openLockConnection, trialLockKey, tryLock } from './connection/advisory-locks.ts'
 
 /** Begins the name of every schema that a trial makes; the rest tells trials apart. */
 const SCHEMA_PREFIX = 'holdfast_trial_'
@@ -21,9 +20,9 @@ const COMMENT = 'Holdfast: a trial restore, whose process has an advisory lock f
 /** How long the server may take to make or drop a schema. */
 const CHANGE_TIMEOUT_MS = 300_000
 /** How long the clean-up waits for whatever uses a table of a schema that no trial has locked. */
-const SWEEP_LOCK_TIMEOUT_MS = 2000
+const CLEAN_UP_LOCK_TIMEOUT_MS = 2000
 
-export interface PostgresTrialOptions {
+export interface PostgresTrialOptions extends Pick<PostgresMetadataStoreOptions, 'pace'> {
   /** Called with what killed trials left and could not be removed; it does no harm. @default nobody is told */
   readonly onWarning?: ((warning: Error) => void | Promise<void>) | undefined
 }
@@ -40,21 +39,21 @@ export interface PostgresTrial extends Backupable, Pick<MetadataStore, 'view'> {
  *
  * `invalid_argument` for a URL that is none, `store_unavailable` when the server cannot be reached or refuses.
  */
-export async function openPostgresTrial(connection: PostgresPool | string, { onWarning = () => {} }: PostgresTrialOptions = {}): Promise<PostgresTrial> {
+export async function openPostgresTrial(connection: PostgresPool | string, { pace, onWarning = () => {} }: PostgresTrialOptions = {}): Promise<PostgresTrial> {
   const handle = await poolHandle(connection)
   const schema = `${SCHEMA_PREFIX}${newUlid().slice(-RANDOM_CHARACTERS).toLowerCase()}`
   const query = (action: string): Query => poolQuery(handle.pool, `Cannot ${action} the schema "${schema}" of a trial`, CHANGE_TIMEOUT_MS)
   const drop = async (): Promise<void> => void (await query('remove')(`DROP SCHEMA ${quoteName(schema)} CASCADE`))
-  let session: HomeSession | undefined
+  let session: Connection | undefined
   try {
-    session = await openSession(handle.pool, `Cannot lock the schema "${schema}" of a trial`)
+    session = await openLockConnection(handle.pool, { action: `Cannot lock the schema "${schema}" of a trial`, answerTimeoutMs: ANSWER_TIMEOUT_MS })
     const lock = session
     // Nothing removes what is locked before it is there.
-    await tryLock(lock, schema)
+    await tryLock(lock, trialLockKey(schema))
     await removeOldTrials(handle.pool, onWarning)
     // In one transaction.
     await query('make')(`CREATE SCHEMA ${quoteName(schema)}; COMMENT ON SCHEMA ${quoteName(schema)} IS ${quoteText(COMMENT)}`)
-    const store = await undoOnError(() => PostgresMetadataStore.open(handle.pool, { schema }), drop)
+    const store = await undoOnError(() => PostgresMetadataStore.open(handle.pool, { schema, pace }), drop)
     return {
       kind: store.kind,
       backup: (sink, options) => store.backup(sink, options),
@@ -77,21 +76,11 @@ export async function openPostgresTrial(connection: PostgresPool | string, { onW
   }
 }
 
-async function openSession(pool: PostgresPool, action: string): Promise<HomeSession> {
-  return await HomeSession.open(pool, { action, answerTimeoutMs: ANSWER_TIMEOUT_MS })
-}
-
-/** Takes the lock of a trial for as long as the session lives, unless another has it. */
-async function tryLock(session: HomeSession, schema: string): Promise<boolean> {
-  const [row] = await session.rows<{ isOurs: boolean }>('SELECT pg_try_advisory_lock($1, $2) AS "isOurs"', [...trialLockKey(schema)])
-  return row?.isOurs === true
-}
-
 /** Removes what killed trials left, of those that the role may remove. That it stays does no harm, so a failure is only worth a warning. */
 async function removeOldTrials(pool: PostgresPool, onWarning: NonNullable<PostgresTrialOptions['onWarning']>): Promise<void> {
-  let session: HomeSession | undefined
+  let session: Connection | undefined
   try {
-    session = await openSession(pool, 'Cannot remove what trials have left')
+    session = await openLockConnection(pool, { action: 'Cannot remove what trials have left', answerTimeoutMs: ANSWER_TIMEOUT_MS })
     const found = await session.rows<{ schema: string }>(
       `SELECT nspname AS schema FROM pg_namespace
        WHERE starts_with(nspname, $1) AND obj_description(oid, 'pg_namespace') = $2 AND pg_has_role(nspowner, 'USAGE') ORDER BY nspname`,
@@ -106,11 +95,11 @@ async function removeOldTrials(pool: PostgresPool, onWarning: NonNullable<Postgr
 }
 
 /** Removes a trial's schema unless the trial goes on. */
-async function removeUnlocked(session: HomeSession, schema: string): Promise<void> {
-  if (!(await tryLock(session, schema))) return
+async function removeUnlocked(session: Connection, schema: string): Promise<void> {
+  if (!(await tryLock(session, trialLockKey(schema)))) return
   // Another clean-up may have come first.
   const drop = (): Promise<object[]> => session.rows(`DROP SCHEMA IF EXISTS ${quoteName(schema)} CASCADE`, [], { timeoutMs: CHANGE_TIMEOUT_MS })
-  await session.transaction(drop, { lock_timeout: SWEEP_LOCK_TIMEOUT_MS })
+  await session.transaction(drop, { lock_timeout: CLEAN_UP_LOCK_TIMEOUT_MS })
 }
 
 function leftOver(what: string, error: unknown): Error {

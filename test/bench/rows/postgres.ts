@@ -16,14 +16,14 @@ async function backups(server: BenchServer, { directory, entries, rounds }: Benc
   const withDump = await hasTool('pg_dump', server)
   if (!(await hasTool('psql', server))) return []
   const rates = await interleaved(rounds, {
-    backup: async () => perSecond(await withDirectory(directory, (path) => secondsOf(() => backupToFs(schemaBackupable(server.pool, schema, { connections: 2 }), path)))),
+    backup: async () => perSecond(await withDirectory(directory, (path) => secondsOf(() => backupToFs(schemaBackupable(server.pool, schema, { pace: 'full' }), path)))),
     copy: async () => perSecond(await secondsOf(() => run('psql', ['-q', '-d', server.url, ...copy]))),
     dump: async () => (withDump ? perSecond(await withDirectory(directory, (path) => secondsOf(() => dump(server, schema, join(path, 'dump'))))) : NaN),
   })
   const unit = 'rows/s'
   return [
-    compared('postgres: backup to fs, two connections / psql \\copy binary to /dev/null', { measured: rates.backup, reference: rates.copy, unit }, { atLeast: 1 }),
-    ...(withDump ? [compared('postgres: backup to fs, two connections / pg_dump -Fc -Z0', { measured: rates.backup, reference: rates.dump, unit }, { atLeast: 1.5 })] : []),
+    compared('postgres: backup to fs, full pace / psql \\copy binary to /dev/null', { measured: rates.backup, reference: rates.copy, unit }, { atLeast: 1 }),
+    ...(withDump ? [compared('postgres: backup to fs, full pace / pg_dump -Fc -Z0', { measured: rates.backup, reference: rates.dump, unit }, { atLeast: 1.5 })] : []),
   ]
 }
 
@@ -34,7 +34,7 @@ async function restores(server: BenchServer, { directory, entries, rounds }: Ben
   return await withDirectory(directory, async (path) => {
     const archive = join(path, 'dump')
     await dump(server, schema, archive)
-    const { destination, backupId } = await backupToFs(schemaBackupable(server.pool, schema), path)
+    const { destination, backupId } = await backupToFs(schemaBackupable(server.pool, schema, { pace: 'full' }), path)
     // pg_restore knows no other name for a schema: each of them restores into the schema of this name.
     const aside = `${schema}_aside`
     await server.pool.query(`ALTER SCHEMA ${schema} RENAME TO ${aside}`)

@@ -7,7 +7,7 @@ for (const worker of [false, true]) {
   testBackupable({
     name: worker ? 'postgres in a worker' : 'postgres',
     runner: { describe, test },
-    factory: () => openFixture({ worker, connections: worker ? 3 : 2 }),
+    factory: () => openFixture({ worker, pace: 'full', connections: worker ? 3 : 2 }),
     seed,
     // A thread and its connections are started for each.
     faults: runs(worker ? 6 : 20),

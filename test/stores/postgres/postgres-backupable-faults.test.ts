@@ -154,7 +154,7 @@ async function watched(worker: boolean, through: PoolConfig = {}, connections = 
   const pool = new Pool({ ...connectionTo(await serverUrl()), ...through, max: 4, application_name: name })
   pool.on('error', () => undefined)
   onTestFinished(() => pool.end())
-  const fixture = await openFixture({ worker, connections })
+  const fixture = await openFixture({ worker, pace: 'full', connections })
   onTestFinished(fixture.cleanup)
   const shared = await sharedPool()
   return {

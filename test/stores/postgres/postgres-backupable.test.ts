@@ -268,13 +268,13 @@ test('backup() by a role that may read some columns only, which cannot be asked 
 test('backup() goes by none of the limits and wishes that a pool, a role or a database has for its sessions', async () => {
   const wishes = ['statement_timeout=300', 'lock_timeout=1', 'enable_tidscan=off', 'parallel_setup_cost=0', 'parallel_tuple_cost=0', 'min_parallel_table_scan_size=0', 'max_parallel_workers_per_gather=4', 'synchronize_seqscans=on']
   const query = `SELECT DISTINCT md5((n % 1000)::text) FROM t, pg_sleep(0.6)`
-  const { pool, schema, store } = await made('CREATE TABLE t (n int, filling text); INSERT INTO t SELECT n, repeat(md5(n::text), 10) FROM generate_series(1, 20000) n', { connections: 2 }, query)
+  const { pool, schema, store } = await made('CREATE TABLE t (n int, filling text); INSERT INTO t SELECT n, repeat(md5(n::text), 10) FROM generate_series(1, 20000) n', { pace: 'full' }, query)
   const wishing = new Pool({ ...pool.options, options: wishes.map((wish) => `-c ${wish}`).join(' '), max: 4 })
   onTestFinished(() => wishing.end())
   const plain = await snapshotOf(store)
-  for (const connections of [1, 3]) {
-    const other = await snapshotOf(postgresBackupable(wishing, { schema, payloadIds: query, schemaVersion: 1, worker: false, connections }))
-    expect((await archiveOf(other)).equals(await archiveOf(plain)), `${connections}`).toBe(true)
+  for (const paces of [{}, { pace: 'full', connections: 3 }] as const) {
+    const other = await snapshotOf(postgresBackupable(wishing, { schema, payloadIds: query, schemaVersion: 1, worker: false, ...paces }))
+    expect((await archiveOf(other)).equals(await archiveOf(plain)), JSON.stringify(paces)).toBe(true)
     expect(other.payloadIds).toEqual(plain.payloadIds)
   }
 })

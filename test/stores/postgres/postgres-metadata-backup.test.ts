@@ -3,7 +3,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { checkTree } from '../../../src/metadata/check-tree.ts'
 import { PAYLOAD_IDS, PostgresMetadataStore } from '../../../src/stores/postgres/store/postgres-metadata-store.ts'
 import { payloadIdCommand } from '../../../src/stores/postgres/snapshot/payload-id-query.ts'
-import { writeLockKey } from '../../../src/stores/postgres/connection/write-lock.ts'
+import { writeLockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
 import { type BackupableFixture, testBackupable } from '../../conformance/backupable.ts'
 import { refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { dumpStore } from '../../support/dump-store.ts'
@@ -113,9 +113,13 @@ describe('PostgresMetadataStore backup() and restore()', () => {
     })
   })
 
-  test.each([undefined, 2])('a backup reads with as many connections as the store is opened with (%s)', async (connections) => {
+  test.each([
+    [{}, 1],
+    [{ connections: 2 }, 2],
+    [{ pace: 'full' }, 2],
+  ] as const)('a backup of a store opened with %j reads by so many connections: %i', async (options, expected) => {
     const name = `holdfast test ${Math.random().toString(36).slice(2)}`
-    const store = await openStore({ pool: await testPool({ application_name: name }), connections })
+    const store = await openStore({ pool: await testPool({ application_name: name }), ...options })
     await addFiles(store.schema, { root: (await store.createShare('share')).root, count: 20_000 })
     const pool = await sharedPool()
     let [most, tries] = [0, 0]
@@ -127,7 +131,7 @@ describe('PostgresMetadataStore backup() and restore()', () => {
       }
     }
     await snapshotOf(store, { onWrite })
-    expect(most).toBe(connections ?? 1)
+    expect(most).toBe(expected)
   })
 
   test('restore() is refused with restore_in_progress while writers are held off, and a backup is not', async () => {

@@ -2,7 +2,7 @@
 import { Pool, types as pgTypes } from 'pg'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { PostgresMetadataStore } from '../../../src/stores/postgres/store/postgres-metadata-store.ts'
-import { writeLockKey } from '../../../src/stores/postgres/connection/write-lock.ts'
+import { writeLockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
 import { refused } from '../../conformance/backupable-fixture.ts'
 import { all } from '../../conformance/metadata-fixture.ts'
 import { startChild } from '../../support/child.ts'

@@ -5,8 +5,7 @@ import type { Backupable } from '../../../src/contracts/backupable.ts'
 import type { HoldfastError } from '../../../src/errors/errors.ts'
 import type { PostgresBackupableOptions } from '../../../src/stores/postgres/snapshot/postgres-backupable.ts'
 import { PostgresMetadataStore, openPostgresHome, openPostgresStore } from '../../../src/stores/postgres/index.ts'
-import { HomeSession } from '../../../src/stores/postgres/home/home-session.ts'
-import { migrationLockKey } from '../../../src/stores/postgres/connection/write-lock.ts'
+import { migrationLockKey, openLockConnection } from '../../../src/stores/postgres/connection/advisory-locks.ts'
 import { CountingSource, refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { startChild } from '../../support/child.ts'
 import { alteredPool, losing } from './altered-pool.ts'
@@ -36,7 +35,7 @@ async function throughProxy(options: PoolConfig = {}): Promise<{ readonly pool: 
 /** A schema whose backups and restores go through a proxy. */
 async function fixtureThroughProxy(worker: boolean, options: Partial<PostgresBackupableOptions> = {}): Promise<{ readonly fixture: PostgresFixture; readonly store: Backupable; readonly proxy: Proxy }> {
   const { pool, proxy } = await throughProxy()
-  const fixture = await openFixture({ worker, connections: 2, answerTimeoutMs: ANSWER_TIMEOUT_MS, ...options })
+  const fixture = await openFixture({ worker, pace: 'full', answerTimeoutMs: ANSWER_TIMEOUT_MS, ...options })
   onTestFinished(fixture.cleanup)
   // The server does not notice by itself: the proxy goes on to confirm what is sent to it.
   onTestFinished(proxy.cut)
@@ -123,10 +122,10 @@ describe('a store whose server falls silent', () => {
   })
 })
 
-describe('a home session', () => {
+describe('a connection that keeps locks', () => {
   it('that goes unanswered is lost, and ends at once', async () => {
     const { pool, proxy } = await throughProxy()
-    const session = await HomeSession.open(pool, { action: 'Cannot test', answerTimeoutMs: ANSWER_TIMEOUT_MS })
+    const session = await openLockConnection(pool, { action: 'Cannot test', answerTimeoutMs: ANSWER_TIMEOUT_MS })
     expect(await session.rows('SELECT 1 AS one')).toEqual([{ one: 1 }])
     proxy.silence()
     await unanswered(session.transaction(() => session.rows('SELECT 1')))
@@ -136,10 +135,10 @@ describe('a home session', () => {
   })
 
   it('gives up a statement that the server works on for too long', async () => {
-    const session = await HomeSession.open(await sharedPool(), { action: 'Cannot test', answerTimeoutMs: ANSWER_TIMEOUT_MS })
+    const session = await openLockConnection(await sharedPool(), { action: 'Cannot test', answerTimeoutMs: ANSWER_TIMEOUT_MS })
     await unanswered(session.rows('SELECT pg_sleep(10)'))
     expect(session.isLost).toBe(true)
-    session.close()
+    session.destroy()
   })
 })
 

@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { openPostgresTrial, type PostgresTrial } from '../../../src/stores/postgres/index.ts'
-import { trialLockKey } from '../../../src/stores/postgres/connection/write-lock.ts'
+import { trialLockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
 import { refused } from '../../conformance/backupable-fixture.ts'
 import { quote, sharedPool } from './schemas.ts'
 import { serverUrl } from './server.ts'

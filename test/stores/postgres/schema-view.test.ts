@@ -2,7 +2,7 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { type PostgresBackupableOptions, postgresBackupable } from '../../../src/stores/postgres/snapshot/postgres-backupable.ts'
 import { type Snapshot, refused, snapshotOf } from '../../conformance/backupable-fixture.ts'
-import { besideAnother, newSchema, quote, sharedPool } from './schemas.ts'
+import { newSchema, quote, sharedPool } from './schemas.ts'
 import { serverUrl, testPool } from './server.ts'
 import { type StatementHooks, statementPool } from './statement-pool.ts'
 
@@ -93,7 +93,7 @@ async function slow(connections: number, hooks: StatementHooks = {}, options: Pa
     `CREATE TABLE ${name} (n int PRIMARY KEY, payload text, filling text); INSERT INTO ${name} SELECT n, md5(n::text), repeat(md5(n::text), 30) FROM generate_series(1, ${rows}) n; CREATE INDEX ON ${name} (payload);`
   const parted = 'CREATE TABLE parted (n int, payload text) PARTITION BY RANGE (n); CREATE TABLE d PARTITION OF parted FOR VALUES FROM (0) TO (10); INSERT INTO parted VALUES (1)'
   const payloadIds = 'SELECT payload FROM a UNION SELECT payload FROM b UNION SELECT payload FROM parted'
-  const { schema, store } = await watched(fill('a', 30_000) + fill('b', 300) + fill('c', 300) + parted, () => hooks, { connections, payloadIds, ...options })
+  const { schema, store } = await watched(fill('a', 30_000) + fill('b', 300) + fill('c', 300) + parted, () => hooks, { connections, pace: connections === 1 ? 'gentle' : 'full', payloadIds, ...options })
   return {
     name: quote(schema),
     async backup(meanwhile) {
@@ -172,7 +172,7 @@ test('a table whose values are mostly stored out of line is read by one COPY', a
      CREATE TABLE outside (n int, value text); ALTER TABLE outside ALTER value SET STORAGE EXTERNAL; INSERT INTO outside SELECT n, repeat('x', 5000) FROM generate_series(1, 1000) n`,
     () => ({ before: ({ text }) => void (text === 'COPY' && copies.push(text)) }),
   )
-  await besideAnother(() => snapshotOf(store))
+  await snapshotOf(store)
   // Fifteen pages by two, one for the other table, one for payload IDs.
   expect(copies).toHaveLength(8 + 1 + 1)
 })

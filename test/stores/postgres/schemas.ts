@@ -192,18 +192,3 @@ export async function archiveOf({ bytes }: Pick<Snapshot, 'bytes'>): Promise<Buf
   for await (const { data } of reader.frames()) parts.push(Buffer.from(data))
   return Buffer.concat(parts)
 }
-
-/** Runs a task while the server runs another session's statement. */
-export async function besideAnother<T>(task: () => Promise<T>): Promise<T> {
-  const shared = await sharedPool()
-  const client = await shared.connect()
-  const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
-  const running = client.query('SELECT pg_sleep(600)').catch(() => undefined)
-  try {
-    return await task()
-  } finally {
-    await shared.query('SELECT pg_cancel_backend($1)', [rows[0]?.pid])
-    await running
-    client.release()
-  }
-}

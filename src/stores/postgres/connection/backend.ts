@@ -1,20 +1,21 @@
-/** The process of the server that runs a transaction, as it is looked at over another connection. */
-import { type Patience, NoAnswerError, answerWithin, takeClient } from './answers.ts'
+/** The server process that runs a transaction, asked about over another connection. */
+import { type Patience, NoAnswerError, answerWithin } from './answers.ts'
 import type { PostgresPool } from './client.ts'
+import { queryOnce } from './pool-query.ts'
 
-/** What a transaction is known by: the server gives the number of a process that has ended, or a pooler its connection, to others. */
+/** Identifies a transaction: a process number alone does not, because the server gives it again, and a pooler gives its connection to others. */
 export interface BackendTransaction {
   readonly pid: number
-  /** When it began, in seconds since 1970. */
+  /** When the transaction began, in seconds since 1970. */
   readonly started: string
 }
 
-/** Gives the row of a `BackendTransaction` to the transaction that runs it. */
+/** Gives a transaction its own row of `BackendTransaction`. */
 export const THIS_TRANSACTION = 'SELECT pg_backend_pid() AS pid, extract(epoch FROM transaction_timestamp())::text AS started'
 
-/** Of a server that keeps no record of what sessions do, a process is known by its number alone: enough to ask, not to cancel. */
+/** Where a server does not record what sessions do, the number of the process is enough to ask about it, but not to cancel. */
 const IS_UNRECORDED = ` OR state = 'disabled'`
-/** How long an answer may still be under way, when the server says that it was given. */
+/** How long an answer may be under way after the server says that it has answered. */
 const GRACE_MS = 1000
 const DIGITS = /^\d+(?:\.\d+)?$/
 
@@ -23,14 +24,14 @@ export class Backend {
   readonly #timeoutMs: number
   readonly #transaction: BackendTransaction
 
-  /** `timeoutMs` is how long it waits: for what is answered soon, and for a connection to ask over. */
+  /** `timeoutMs` bounds the wait for an answer, and for a connection to ask over. */
   constructor(pool: PostgresPool, transaction: BackendTransaction, timeoutMs: number) {
     this.#pool = pool
     this.#transaction = transaction
     this.#timeoutMs = timeoutMs
   }
 
-  /** Waits for an answer for as long as the server works on it: a statement that goes through large tables says nothing until its end. */
+  /** Waits for an answer as long as the server works on it: a statement that goes through large tables is silent until its end. */
   readonly patience: Patience = async (answer) => {
     for (;;) {
       try {
@@ -49,29 +50,18 @@ export class Backend {
     await this.#ask('pg_cancel_backend(pid)')
   }
 
-  /** Whether the server works on what it was asked, and is not waiting for its client. It is not where it cannot be asked in time. */
+  /** Whether the server works on the statement, and does not wait for its client. False where the server cannot be asked in time. */
   async #isAtWork(): Promise<boolean> {
     return await this.#ask(`state NOT LIKE 'idle%' AND wait_event_type IS DISTINCT FROM 'Client'`, IS_UNRECORDED).catch(() => false)
   }
 
-  /** Whether the process of this transaction is there, or one that is known otherwise, and the expression holds for it. */
+  /** Whether the process of this transaction is there and the expression holds for it. `orElse` loosens how it is identified. */
   async #ask(expression: string, orElse = ''): Promise<boolean> {
     const { pid, started } = this.#transaction
     if (!DIGITS.test(started)) return false
-    const client = await takeClient(this.#pool, this.#timeoutMs)
-    client.on('error', ignore)
-    try {
-      // The role that logged in may look, though the one it has changed to may not; it is left again with the end of this.
-      const text = `SELECT set_config('role', 'none', true); SELECT ${expression} AS holds FROM pg_catalog.pg_stat_activity WHERE pid = ${pid} AND (extract(epoch FROM xact_start) = ${started}${orElse})`
-      const results = (await answerWithin(client.query(text), this.#timeoutMs)) as unknown as readonly { readonly rows: readonly { readonly holds: boolean }[] }[]
-      client.removeListener('error', ignore)
-      client.release()
-      return results.at(-1)?.rows[0]?.holds === true
-    } catch (error) {
-      client.release(true)
-      throw error
-    }
+    // The role that logged in may look, though the one it has changed to may not; it is left again with the end of this.
+    const text = `SELECT set_config('role', 'none', true); SELECT ${expression} AS holds FROM pg_catalog.pg_stat_activity WHERE pid = ${pid} AND (extract(epoch FROM xact_start) = ${started}${orElse})`
+    const [row] = (await queryOnce(this.#pool, { text, answerTimeoutMs: this.#timeoutMs })) as readonly { readonly holds: boolean }[]
+    return row?.holds === true
   }
 }
-
-function ignore(): void {}

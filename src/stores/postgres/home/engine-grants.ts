@@ -1,11 +1,11 @@
 /** Owners, grants and default privileges that follow from one schema to another which holds the same tables. */
-import type { HomeSession } from './home-session.ts'
+import type { Connection } from '../connection/connection.ts'
 
 /**
  * Gives the statements that make the schema `to`, and everything in it that `from` has too, owned by and granted to whom it is in `from`; none where nothing
  * differs. Who granted a privilege may differ: the owner grants what others passed on.
  */
-export async function followingGrants(session: HomeSession, { from, to }: { readonly from: string; readonly to: string }): Promise<readonly string[]> {
+export async function followingGrants(session: Connection, { from, to }: { readonly from: string; readonly to: string }): Promise<readonly string[]> {
   const rows = await session.rows<{ statement: string }>(FOLLOWING, [from, to])
   return rows.map(({ statement }) => statement)
 }

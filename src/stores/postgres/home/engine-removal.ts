@@ -1,7 +1,7 @@
 /** Dropping an engine's schema with all that is in it, and nothing of anybody else's. */
 import { StoreNotDrainedError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
-import type { HomeSession } from './home-session.ts'
 import { quoteName } from '../connection/client.ts'
+import type { Connection } from '../connection/connection.ts'
 
 /** SQLSTATE: others depend on it. */
 const DEPENDED_ON = '2BP01'
@@ -10,7 +10,7 @@ const DEPENDED_ON = '2BP01'
  * Drops the schema, in the transaction that runs; one that does not exist is fine. `store_unavailable` when something outside, such as a view, depends on it: that
  * is not taken along. `store_not_drained` when a transaction uses it.
  */
-export async function dropEngineSchema(session: HomeSession, schema: string): Promise<void> {
+export async function dropEngineSchema(session: Connection, schema: string): Promise<void> {
   const found = await session.rows<{ statement: string }>(CONTENTS, [schema])
   const exists = await session.rows('SELECT FROM pg_namespace WHERE nspname = $1', [schema])
   if (exists.length === 0) return

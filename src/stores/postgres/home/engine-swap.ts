@@ -4,9 +4,9 @@ import { InternalError, StoreNotDrainedError, StoreUnavailableError, isHoldfastE
 import { followingGrants } from './engine-grants.ts'
 import { type EnginePlace, engineSchema } from './home-names.ts'
 import type { HomePointer, HomeRecord, HomeRecords } from './home-records.ts'
-import type { HomeSession } from './home-session.ts'
 import { quoteName } from '../connection/client.ts'
-import { writeLockKey } from '../connection/write-lock.ts'
+import { writeLockKey } from '../connection/advisory-locks.ts'
+import type { Connection } from '../connection/connection.ts'
 
 export interface EngineSwapOptions {
   readonly schema: string
@@ -34,7 +34,7 @@ const NOT_EMPTY = '2BP01'
  *
  * `store_not_drained` when the tables were in use all the time, or writers are at work; nothing was changed.
  */
-export async function swapEngines(session: HomeSession, wanted: HomePointer, options: EngineSwapOptions): Promise<void> {
+export async function swapEngines(session: Connection, wanted: HomePointer, options: EngineSwapOptions): Promise<void> {
   const deadline = performance.now() + options.timeoutMs
   let lockTimeoutMs = LOCK_TIMEOUT_MS
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
@@ -53,7 +53,7 @@ interface Attempt extends EngineSwapOptions {
   readonly lockTimeoutMs: number
 }
 
-async function swapOnce(session: HomeSession, wanted: HomePointer, { schema, records, lockTimeoutMs }: Attempt): Promise<void> {
+async function swapOnce(session: Connection, wanted: HomePointer, { schema, records, lockTimeoutMs }: Attempt): Promise<void> {
   const home = await records.read((text) => session.rows(text))
   if (home === undefined) throw new InternalError(`Cannot swap the engines of schema "${schema}": it has no records`)
   if (home.storeId === wanted.storeId && home.live === wanted.live && home.previous === wanted.previous) return
@@ -69,7 +69,7 @@ interface Step {
 }
 
 /** Gets everyone out of the way, and gives the statements that rename. A schema that was lost is passed over: the live check says so. */
-async function preparedRenames(session: HomeSession, { home, wanted, schema, lockTimeoutMs }: Step): Promise<readonly string[]> {
+async function preparedRenames(session: Connection, { home, wanted, schema, lockTimeoutMs }: Step): Promise<readonly string[]> {
   await refuseWriters(session, schema)
   const next = wanted.live === undefined ? undefined : engineSchema(schema, wanted.live, placeOf(home, wanted.live))
   const found = await existing(session, next === undefined ? [schema] : [schema, next])
@@ -94,18 +94,18 @@ function placeOf({ places }: HomeRecord, engine: string): EnginePlace {
 }
 
 /** Until the transaction ends; where the session has drained the store it has this lock already. */
-async function refuseWriters(session: HomeSession, schema: string): Promise<void> {
+async function refuseWriters(session: Connection, schema: string): Promise<void> {
   const [row] = await session.rows<{ locked: boolean }>('SELECT pg_try_advisory_xact_lock($1, $2) AS locked', [...writeLockKey(schema)])
   if (row?.locked !== true) throw new StoreNotDrainedError(`Cannot swap the engines of the store in schema "${schema}": others write to it`, { details: { sqlState: '55P03' } })
 }
 
-async function existing(session: HomeSession, schemas: readonly string[]): Promise<ReadonlySet<string>> {
+async function existing(session: Connection, schemas: readonly string[]): Promise<ReadonlySet<string>> {
   const rows = await session.rows<{ name: string }>('SELECT nspname::text AS name FROM pg_namespace WHERE nspname = ANY ($1::text[])', [schemas])
   return new Set(rows.map(({ name }) => name))
 }
 
 /** A schema that was made for a store, by whoever may make schemas: it gives way to the first engine, which has its owner and grants by then. */
-async function dropEmpty(session: HomeSession, schema: string): Promise<void> {
+async function dropEmpty(session: Connection, schema: string): Promise<void> {
   try {
     await session.rows(`DROP SCHEMA ${quoteName(schema)} RESTRICT`)
   } catch (error) {
@@ -119,7 +119,7 @@ async function dropEmpty(session: HomeSession, schema: string): Promise<void> {
 }
 
 /** Waits for all readers of the tables, and holds the next ones back. They come upon the new engine when the transaction ends. */
-async function lockTables(session: HomeSession, { schema, lockTimeoutMs }: Pick<Step, 'schema' | 'lockTimeoutMs'>): Promise<void> {
+async function lockTables(session: Connection, { schema, lockTimeoutMs }: Pick<Step, 'schema' | 'lockTimeoutMs'>): Promise<void> {
   const rows = await session.rows<{ name: string }>(
     `SELECT relname::text AS name FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) ORDER BY oid`,
     [schema],
@@ -139,7 +139,7 @@ function isInTheWay(error: unknown): boolean {
 }
 
 /** How long the next attempt has to wait for a lock, where what is in the way may be an automatic VACUUM or ANALYZE: what runs for a client is not cancelled. */
-async function vacuumPatienceMs(session: HomeSession, { schema }: EngineSwapOptions): Promise<number | undefined> {
+async function vacuumPatienceMs(session: Connection, { schema }: EngineSwapOptions): Promise<number | undefined> {
   const [row] = await session.rows<{ timeout: number }>(
     `SELECT setting::int AS timeout FROM pg_settings WHERE name = 'deadlock_timeout' AND EXISTS (
        SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation LEFT JOIN pg_stat_activity a ON a.pid = l.pid
@@ -151,7 +151,7 @@ async function vacuumPatienceMs(session: HomeSession, { schema }: EngineSwapOpti
   return row === undefined ? undefined : row.timeout + VACUUM_SLACK_MS
 }
 
-async function notDrained(session: HomeSession, cause: unknown, { schema, timeoutMs }: EngineSwapOptions): Promise<StoreNotDrainedError> {
+async function notDrained(session: Connection, cause: unknown, { schema, timeoutMs }: EngineSwapOptions): Promise<StoreNotDrainedError> {
   const holders = await session
     .rows<{ pid: number; application: string }>(
       `SELECT DISTINCT a.pid, a.application_name AS application FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid

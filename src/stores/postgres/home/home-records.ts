@@ -3,9 +3,7 @@ import { StoreUnavailableError, isHoldfastError } from '../../../errors/errors.t
 import type { RestoreJournal } from '../../../contracts/swappable.ts'
 import { type EnginePlace, controlSchema } from './home-names.ts'
 import { quoteName, quoteText } from '../connection/client.ts'
-
-/** Runs one statement and gives its rows. */
-export type Query = (text: string, values?: unknown[]) => Promise<readonly object[]>
+import type { Query } from '../connection/pool-query.ts'
 
 /** What is in service. A home that has no store yet has neither ID nor engine. */
 export interface HomePointer {
@@ -148,6 +146,18 @@ function recordOf(row: HomeRow): HomeRecord {
 function journalOf(text: string): RestoreJournal {
   const row = JSON.parse(text) as JournalRow
   return { restoreId: row.restore_id, backupId: row.backup_id ?? undefined, from: row.from_engine ?? undefined, to: row.to_engine, startedAtMs: row.started_at_ms }
+}
+
+/** Whether anything is in the schema where a store is to be. Extensions and default privileges do not count. */
+export async function isSchemaTaken(query: Query, schema: string): Promise<boolean> {
+  const [row] = (await query(
+    `SELECT EXISTS (
+       SELECT FROM pg_catalog.pg_depend WHERE refclassid = 'pg_catalog.pg_namespace'::regclass AND refobjid = n.oid AND deptype <> 'e'
+         AND classid <> 'pg_catalog.pg_default_acl'::regclass
+     ) AS taken FROM pg_catalog.pg_namespace n WHERE nspname = $1`,
+    [schema],
+  )) as readonly { readonly taken: boolean }[]
+  return row?.taken === true
 }
 
 function textOrNull(text: string | undefined): string {

@@ -1,11 +1,11 @@
 /** Who needs the payloads of a store, and who sweeps them: never both at once, in whatever process and on whatever machine. */
 import { failureAfter } from '../../../errors/clean-up.ts'
 import { HoldUnavailableError, StoreUnavailableError, SweepAlreadyRunningError } from '../../../errors/errors.ts'
-import { HomeSession } from './home-session.ts'
 import { type PoolHandle, poolHandle } from '../connection/pool-handle.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
 import type { PostgresPool } from '../connection/client.ts'
-import { payloadLockKey } from '../connection/write-lock.ts'
+import type { Connection } from '../connection/connection.ts'
+import { openLockConnection, payloadLockKey, tryLock } from '../connection/advisory-locks.ts'
 
 export interface PayloadGuardOptions {
   readonly connection: PostgresPool | string
@@ -34,15 +34,15 @@ export interface PayloadGuard {
 export async function guardPostgresPayloads({ connection, schema, use }: PayloadGuardOptions): Promise<PayloadGuard> {
   const guard = await Guard.open(await poolHandle(connection), schema)
   try {
-    if (use === 'need' ? await guard.tryShared() : await guard.tryAlone()) return guard
-    throw use === 'need' || !(await guard.tryShared()) ? sweptNow(schema) : neededNow(schema)
+    if (await guard.tryLock({ isShared: use === 'need' })) return guard
+    throw use === 'need' || !(await guard.tryLock({ isShared: true })) ? sweptNow(schema) : neededNow(schema)
   } catch (error) {
     throw await failureAfter(error, () => guard.end())
   }
 }
 
 class Guard implements PayloadGuard {
-  readonly #session: HomeSession
+  readonly #connection: Connection
   readonly #handle: PoolHandle
   readonly #schema: string
   readonly #lost = new AbortController()
@@ -51,48 +51,39 @@ class Guard implements PayloadGuard {
   /** The handle is the guard's from then on. */
   static async open(handle: PoolHandle, schema: string): Promise<Guard> {
     try {
-      return new Guard(await HomeSession.open(handle.pool, { action: `Cannot guard the payloads of the store in schema "${schema}"`, answerTimeoutMs: ANSWER_TIMEOUT_MS }), handle, schema)
+      return new Guard(await openLockConnection(handle.pool, { action: `Cannot guard the payloads of the store in schema "${schema}"`, answerTimeoutMs: ANSWER_TIMEOUT_MS }), handle, schema)
     } catch (error) {
       throw await failureAfter(error, () => handle.close())
     }
   }
 
-  private constructor(session: HomeSession, handle: PoolHandle, schema: string) {
-    this.#session = session
+  private constructor(connection: Connection, handle: PoolHandle, schema: string) {
+    this.#connection = connection
     this.#handle = handle
     this.#schema = schema
-    session.onLost(() => this.#lose())
+    connection.onLost(() => this.#lose())
   }
 
   get signal(): AbortSignal {
     return this.#lost.signal
   }
 
-  async tryShared(): Promise<boolean> {
-    return await this.#try('pg_try_advisory_lock_shared')
-  }
-
-  async tryAlone(): Promise<boolean> {
-    return await this.#try('pg_try_advisory_lock')
+  async tryLock({ isShared }: { readonly isShared: boolean }): Promise<boolean> {
+    return await tryLock(this.#connection, payloadLockKey(this.#schema), { isShared })
   }
 
   async check(): Promise<void> {
     this.#lost.signal.throwIfAborted()
     try {
-      await this.#session.rows('SELECT')
+      await this.#connection.rows('SELECT')
     } catch (error) {
       throw this.#lose(error)
     }
   }
 
   end(): Promise<void> {
-    this.#ended ??= this.#session.end().then(() => this.#handle.close())
+    this.#ended ??= this.#connection.end().then(() => this.#handle.close())
     return this.#ended
-  }
-
-  async #try(lock: string): Promise<boolean> {
-    const [row] = await this.#session.rows<{ isOurs: boolean }>(`SELECT ${lock}($1, $2) AS "isOurs"`, [...payloadLockKey(this.#schema)])
-    return row?.isOurs === true
   }
 
   #lose(cause?: unknown): unknown {

@@ -13,13 +13,14 @@ export interface PostgresEngines {
   create(schema: string, storeId: string): Promise<MetadataStore>
 }
 
-export type PostgresEnginesOptions = Pick<PostgresMetadataStoreOptions, 'clock' | 'answerTimeoutMs' | 'connections'>
+export type PostgresEnginesOptions = Pick<PostgresMetadataStoreOptions, 'clock' | 'answerTimeoutMs' | 'pace' | 'connections'>
 
 /** Metadata stores in the schemas of a database. The pool stays the caller's. */
-export function postgresEngines(pool: PostgresPool, { clock, answerTimeoutMs, connections }: PostgresEnginesOptions): PostgresEngines {
+export function postgresEngines(pool: PostgresPool, { clock, answerTimeoutMs, pace, connections }: PostgresEnginesOptions): PostgresEngines {
+  const options = { clock, answerTimeoutMs, pace, connections }
   return {
     schemaVersion: SCHEMA_VERSION,
-    open: (schema, storeId) => PostgresMetadataStore.open(pool, { schema, storeId, create: false, clock, answerTimeoutMs, connections }),
-    create: (schema, storeId) => PostgresMetadataStore.open(pool, { schema, storeId, create: true, clock, answerTimeoutMs, connections }),
+    open: (schema, storeId) => PostgresMetadataStore.open(pool, { schema, storeId, create: false, ...options }),
+    create: (schema, storeId) => PostgresMetadataStore.open(pool, { schema, storeId, create: true, ...options }),
   }
 }

@@ -12,14 +12,13 @@ import type { DrainOptions, Engines, RestoreJournal, SideEngine } from '../../..
 import { failureAfter } from '../../../errors/clean-up.ts'
 import { dropEngineSchema } from './engine-removal.ts'
 import { swapEngines } from './engine-swap.ts'
-import { HomeLease } from './home-lease.ts'
+import { HomeLock } from './home-lock.ts'
 import { checkSchemaName, controlSchema, engineSchema } from './home-names.ts'
-import { type HomePointer, type HomeRecord, type Query, HomeRecords } from './home-records.ts'
-import type { HomeSession } from './home-session.ts'
-import { surveyHome } from './home-survey.ts'
+import { type HomePointer, type HomeRecord, HomeRecords, isSchemaTaken } from './home-records.ts'
 import { type PostgresEngines, type PostgresEnginesOptions, postgresEngines } from './postgres-engines.ts'
 import type { PoolHandle } from '../connection/pool-handle.ts'
-import { poolQuery } from '../connection/pool-query.ts'
+import { type Query, poolQuery } from '../connection/pool-query.ts'
+import type { Connection } from '../connection/connection.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
 import { quoteName } from '../connection/client.ts'
 
@@ -53,7 +52,7 @@ export class PostgresHome implements EngineHome {
   readonly #swapTimeoutMs: number
   readonly #warn: (warning: Error) => void
   readonly #records: HomeRecords
-  readonly #lease: HomeLease
+  readonly #lock: HomeLock
   readonly #open: OpenEngines
   readonly #query: Query
   #closed: Promise<void> | undefined
@@ -68,7 +67,7 @@ export class PostgresHome implements EngineHome {
     this.#swapTimeoutMs = options.swapTimeoutMs ?? DEFAULT_SWAP_TIMEOUT_MS
     this.#warn = options.onWarning ?? ((warning) => process.emitWarning(warning))
     this.#records = new HomeRecords(this.schema)
-    this.#lease = new HomeLease(handle.pool, { schema: this.schema, answerTimeoutMs })
+    this.#lock = new HomeLock(handle.pool, { schema: this.schema, answerTimeoutMs })
     this.#open = new OpenEngines(`in schema "${this.schema}"`, openFailure)
     this.#query = poolQuery(handle.pool, `Cannot read the records of the store in schema "${this.schema}"`, answerTimeoutMs)
   }
@@ -86,13 +85,13 @@ export class PostgresHome implements EngineHome {
       // Its end was the end of the lease; what is left over is nobody's only while nobody else has it.
       if (await this.#isOurs()) await this.#cleanUp()
     } finally {
-      await this.#lease.end()
+      await this.#lock.end()
     }
   }
 
   /** Makes an empty store live in a home that has none, unless another process does so at the same time. */
   async createStore(storeId: string = newUlid()): Promise<void> {
-    await this.#lease.run(async () => this.#lease.keep(), { waitMs: OPEN_WAIT_MS })
+    await this.#lock.run(async () => this.#lock.keep(), { waitMs: OPEN_WAIT_MS })
     try {
       if ((await this.engines()).live !== undefined) return
       const engine = newUlid()
@@ -104,7 +103,7 @@ export class PostgresHome implements EngineHome {
         throw await failureAfter(error, () => side.discard())
       }
     } finally {
-      await this.#lease.end()
+      await this.#lock.end()
     }
   }
 
@@ -122,28 +121,28 @@ export class PostgresHome implements EngineHome {
 
   /** Writers of every process are refused; rejects with `restore_in_progress` when another process or handle changes the engines. */
   async drainWrites({ timeoutMs }: DrainOptions): Promise<void> {
-    await this.#lease.drain(timeoutMs)
+    await this.#lock.drain(timeoutMs)
   }
 
   /** The same: readers in other processes are held back by the swap itself, for as long as it takes. */
   async drain({ timeoutMs }: DrainOptions): Promise<void> {
-    await this.#lease.drain(timeoutMs)
+    await this.#lock.drain(timeoutMs)
   }
 
   async resume(): Promise<void> {
-    await this.#lease.end()
+    await this.#lock.end()
   }
 
   async openSide(engine: string, { storeId }: { readonly storeId: string }): Promise<SideEngine> {
     const schema = engineSchema(this.schema, engine, 'restore')
-    await this.#lease.run(async (session) => {
+    await this.#lock.run(async (session) => {
       await this.#makeOwn(session)
       await session.transaction(async () => {
         if ((await this.#records.read(queryOf(session)))?.places.has(engine) === true) throw new InternalError(`Cannot create engine "${engine}": the name is taken`)
         await this.#records.addEngine(queryOf(session), engine, 'restore')
         await session.rows(`CREATE SCHEMA ${quoteName(schema)}`)
       })
-      this.#lease.keep()
+      this.#lock.keep()
     })
     const store = await this.#createSide(engine, schema, storeId)
     return {
@@ -171,7 +170,7 @@ export class PostgresHome implements EngineHome {
   }
 
   async removeEngine(engine: string): Promise<void> {
-    await this.#lease.run(async (session) => {
+    await this.#lock.run(async (session) => {
       const home = await this.#records.read(queryOf(session))
       const place = home?.places.get(engine)
       if (place === undefined) return
@@ -204,11 +203,11 @@ export class PostgresHome implements EngineHome {
   }
 
   async writeJournal(journal: RestoreJournal): Promise<void> {
-    await this.#lease.run((session) => this.#records.writeJournal(queryOf(session), journal))
+    await this.#lock.run((session) => this.#records.writeJournal(queryOf(session), journal))
   }
 
   async clearJournal(): Promise<void> {
-    await this.#lease.run(async (session) => {
+    await this.#lock.run(async (session) => {
       if ((await this.#records.read(queryOf(session))) !== undefined) await this.#records.clearJournal(queryOf(session))
     })
   }
@@ -223,42 +222,41 @@ export class PostgresHome implements EngineHome {
     try {
       await this.#open.closeAll()
     } finally {
-      await this.#lease.end()
+      await this.#lock.end()
       await this.#handle.close()
     }
   }
 
   async #point(wanted: HomePointer): Promise<void> {
     try {
-      await this.#lease.run(async (session) => {
+      await this.#lock.run(async (session) => {
         const home = await this.#records.read(queryOf(session))
         if (home === undefined) {
           if (wanted.live === undefined) return
           throw new StoreUnavailableError(`Cannot make engine "${wanted.live}" live: there is none of that name`)
         }
-        if (home.live !== wanted.live) this.#lease.checkDrain()
+        if (home.live !== wanted.live) this.#lock.checkDrain()
         await swapEngines(session, wanted, { schema: this.schema, records: this.#records, timeoutMs: this.#swapTimeoutMs })
       })
     } catch (error) {
       // Where the connection broke in the COMMIT, only the server knows; it is asked when that transaction has ended.
-      const home = await this.#lease.run((session) => this.#records.read(queryOf(session))).catch(() => undefined)
+      const home = await this.#lock.run((session) => this.#records.read(queryOf(session))).catch(() => undefined)
       if (home === undefined || home.storeId !== wanted.storeId || home.live !== wanted.live || home.previous !== wanted.previous) throw error
     }
-    this.#lease.swapped()
+    this.#lock.swapped()
   }
 
   async #beginWithout({ adopt }: { readonly adopt: boolean }): Promise<void> {
-    const found = await surveyHome(this.#query, this.schema)
-    if (found === 'absent') return
+    if (!(await isSchemaTaken(this.#query, this.schema))) return
     if (!adopt) {
       throw new StoreUnavailableError(`Cannot open the store in schema "${this.schema}": the schema holds tables, and there is no "${controlSchema(this.schema)}" that says they are a store's`, {
         hint: 'Name a schema that does not exist or is empty; or, where it is a store that was made without a home, adopt it by name (adopt)',
       })
     }
-    await this.#lease.run((session) => this.#adopt(session), { waitMs: OPEN_WAIT_MS })
+    await this.#lock.run((session) => this.#adopt(session), { waitMs: OPEN_WAIT_MS })
   }
 
-  async #adopt(session: HomeSession): Promise<void> {
+  async #adopt(session: Connection): Promise<void> {
     if ((await this.#records.read(queryOf(session))) !== undefined) return
     const store = await this.#driver.open(this.schema, undefined)
     const { storeId } = store
@@ -272,7 +270,7 @@ export class PostgresHome implements EngineHome {
   }
 
   /** Makes the records where there are none. */
-  async #makeOwn(session: HomeSession): Promise<void> {
+  async #makeOwn(session: Connection): Promise<void> {
     if ((await this.#records.read(queryOf(session))) !== undefined) return
     await session.transaction(() => this.#records.create(queryOf(session)))
   }
@@ -280,7 +278,7 @@ export class PostgresHome implements EngineHome {
   /** Whether the right to change the home could be had in time; it is kept then. */
   async #isOurs(): Promise<boolean> {
     try {
-      await this.#lease.run(async () => this.#lease.keep(), { waitMs: RECOVERY_WAIT_MS })
+      await this.#lock.run(async () => this.#lock.keep(), { waitMs: RECOVERY_WAIT_MS })
       return true
     } catch (error) {
       if (error instanceof RestoreInProgressError) return false
@@ -318,7 +316,7 @@ function enginesOf(home: HomeRecord | undefined): Engines {
   return { live, previous, leftovers: [...places.keys()].filter((engine) => engine !== live && engine !== previous) }
 }
 
-function queryOf(session: HomeSession): Query {
+function queryOf(session: Connection): Query {
   return (text, values) => session.rows(text, values)
 }
 

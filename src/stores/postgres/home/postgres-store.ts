@@ -1,5 +1,5 @@
 /** A Postgres metadata store as a server opens it. */
-import { checkWaitMs, checkWholeNumber } from '../../../util/check-number.ts'
+import { checkWaitMs } from '../../../util/check-number.ts'
 import { StoreIdMismatchError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { LiveMetadataStore } from '../../../metadata/live-metadata-store.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
@@ -7,7 +7,7 @@ import { checkStoreId } from '../../../metadata/validate.ts'
 import type { Swappable } from '../../../contracts/swappable.ts'
 import { failureAfter } from '../../../errors/clean-up.ts'
 import { poolHandle } from '../connection/pool-handle.ts'
-import { MAX_CONNECTIONS } from '../snapshot/postgres-backupable.ts'
+import { checkPace } from '../snapshot/pace.ts'
 import { PostgresHome, type PostgresHomeOptions } from './postgres-home.ts'
 import type { PostgresPool } from '../connection/client.ts'
 
@@ -37,11 +37,11 @@ export interface PostgresStoreOptions extends OpenPostgresHomeOptions {
  * A view or function of others that names the tables goes on with the engine it was made for; it is never dropped with that engine.
  *
  * `invalid_argument` for a schema whose name cannot be used; `store_unavailable` when the server cannot be reached, the schema holds something else, or it
- * is a store without a home that was not asked to be adopted. `RangeError` for a `swapTimeoutMs` that is not from 0 to a day, or `connections` that are not 1 to 16.
+ * is a store without a home that was not asked to be adopted. `RangeError` for a `swapTimeoutMs` that is not from 0 to a day, a `pace` that does not exist, or `connections` that are not 1 to 16.
  */
 export async function openPostgresHome(options: OpenPostgresHomeOptions): Promise<PostgresHome> {
   checkWaitMs('swapTimeoutMs', options.swapTimeoutMs ?? 0)
-  checkWholeNumber('connections', options.connections ?? 1, { least: 1, most: MAX_CONNECTIONS })
+  checkPace(options)
   const handle = await poolHandle(options.connection)
   let home: PostgresHome | undefined
   try {

@@ -3,8 +3,9 @@ import type { Interrupt } from '../../../util/interrupt.ts'
 import { quoteName } from '../connection/client.ts'
 import { CopyOut } from '../connection/copy-out.ts'
 import type { FoundTable } from './definition.ts'
-import { type Session, LET_GO } from '../connection/session.ts'
-import type { Stride } from './stride.ts'
+import type { Connection } from '../connection/connection.ts'
+import { LET_GO } from './open-transaction.ts'
+import type { Stride } from './pace.ts'
 
 /** How much is kept of a COPY whose turn has not come. */
 const READ_AHEAD_BYTES: number = 6 * 1024 * 1024
@@ -86,10 +87,9 @@ export class CopyRunner {
   }
 
   /** Takes ranges until there are none. What it fails with is the interrupt's. */
-  async run(session: Session): Promise<void> {
+  async run(session: Connection): Promise<void> {
     this.#sessions++
     for (;;) {
-      await this.#interrupt.race(this.#stride.look(session))
       if (!(await this.#mayBegin())) return
       const range = this.#ranges.next(this.#stride.bytes)
       if (range === undefined) {

@@ -1,7 +1,7 @@
 /** What a schema consists of, as far as a snapshot has to know: tables, columns and their types, sequences. */
 import { BackupUnsupportedError } from '../../../errors/errors.ts'
 import type { CopyFormat } from '../connection/copy-out.ts'
-import type { Session } from '../connection/session.ts'
+import type { Connection } from '../connection/connection.ts'
 
 /** A column that is stored; generated columns are not. */
 export interface ColumnDefinition {
@@ -46,7 +46,7 @@ export interface SchemaScope {
 }
 
 /** Tables and partitions, of which each holds rows of its own; in the order of their names' bytes. */
-export async function findTables(session: Session, scope: SchemaScope): Promise<readonly { readonly name: string; readonly oid: number; readonly hasRanges: boolean }[]> {
+export async function findTables(session: Connection, scope: SchemaScope): Promise<readonly { readonly name: string; readonly oid: number; readonly hasRanges: boolean }[]> {
   const found = await session.rows<{ name: string; oid: number; kind: string; has_ranges: boolean }>(
     `SELECT c.relname AS name, c.oid, c.relkind AS kind,
        am.amname IS NOT DISTINCT FROM 'heap' AND has_table_privilege(c.oid, 'SELECT')
@@ -68,7 +68,7 @@ export async function findTables(session: Session, scope: SchemaScope): Promise<
 }
 
 /** Tables that have partitions in place of rows, as far as the role may read them. Who changes one has it before its partitions. */
-export async function findParents(session: Session, scope: SchemaScope): Promise<readonly string[]> {
+export async function findParents(session: Connection, scope: SchemaScope): Promise<readonly string[]> {
   const found = await session.rows<{ name: string }>(
     `SELECT relname AS name FROM pg_class
      WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND relkind = 'p' AND relname <> ALL ($2::text[]) AND has_table_privilege(oid, 'SELECT')
@@ -79,7 +79,7 @@ export async function findParents(session: Session, scope: SchemaScope): Promise
 }
 
 /** Everything that a snapshot has to know of a schema. */
-export async function findSchema(session: Session, scope: SchemaScope): Promise<FoundSchema> {
+export async function findSchema(session: Connection, scope: SchemaScope): Promise<FoundSchema> {
   const tables = await findTables(session, scope)
   const columns = await findColumns(session, tables.map(({ oid }) => oid))
   return {
@@ -175,7 +175,7 @@ const COLUMNS = `
   FROM stored JOIN types USING (attrelid, attnum) ORDER BY attrelid, attnum`
 
 async function findColumns(
-  session: Session,
+  session: Connection,
   oids: readonly number[],
 ): Promise<ReadonlyMap<number, readonly { readonly column: ColumnDefinition; readonly isPortable: boolean }[]>> {
   const rows = await session.rows<ColumnRow>(COLUMNS, [oids])
@@ -190,7 +190,7 @@ async function findColumns(
 }
 
 /** All sequences but those that belong to a table which is left out. */
-async function findSequences(session: Session, { schema, leaveOut }: SchemaScope): Promise<readonly string[]> {
+async function findSequences(session: Connection, { schema, leaveOut }: SchemaScope): Promise<readonly string[]> {
   const rows = await session.rows<{ name: string }>(
     `SELECT c.relname AS name FROM pg_class c
      WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND c.relkind = 'S' AND c.relname <> ALL ($2::text[])

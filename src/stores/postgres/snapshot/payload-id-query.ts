@@ -5,7 +5,7 @@ import { LINE_FEED, MAX_ID_LENGTH, isPayloadId, packedLines } from '../../../pay
 import type { Interrupt } from '../../../util/interrupt.ts'
 import type { Piece } from '../connection/copy-out.ts'
 import type { ReferenceTally } from './reference-count.ts'
-import type { Session } from '../connection/session.ts'
+import type { Connection } from '../connection/connection.ts'
 
 const READ_AHEAD_BYTES: number = 1024 * 1024
 
@@ -43,7 +43,7 @@ export interface ReadPayloadIdsOptions {
 }
 
 /** Adds all payload IDs that the query gives. Throws `record_invalid` when it gives others, naming the first of them and how many there are. */
-export async function readPayloadIds(session: Session, { query, isGentle = false, builder, tally, interrupt }: ReadPayloadIdsOptions): Promise<void> {
+export async function readPayloadIds(session: Connection, { query, isGentle = false, builder, tally, interrupt }: ReadPayloadIdsOptions): Promise<void> {
   const rests = isGentle ? await interrupt.race(session.rows<{ answer: boolean }>(MAY_REST)) : []
   const copy = session.copyOut(payloadIdCommand(query, { isGentle: rests[0]?.answer === true }), { format: 'text', limitBytes: READ_AHEAD_BYTES })
   const lines = new LineReader(builder, tally)

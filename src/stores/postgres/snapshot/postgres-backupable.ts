@@ -9,13 +9,14 @@ import { poolQuery } from '../connection/pool-query.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
 import type { PostgresClient, PostgresPool } from '../connection/client.ts'
 import { readSnapshot } from './read-snapshot.ts'
-import { type SessionIdentity, identityOf } from '../connection/session-identity.ts'
+import { type Pace, type PaceOptions, checkPace } from './pace.ts'
+import { type SessionIdentity, identityOf } from '../connection/settings.ts'
 import { connectionOf, restoreInWorker, snapshotInWorker } from './workers.ts'
 import { writeSnapshot } from './write-snapshot.ts'
 
-export type { PostgresClient, PostgresPool }
+export type { Pace as PostgresPace, PostgresClient, PostgresPool }
 
-export interface PostgresBackupableOptions {
+export interface PostgresBackupableOptions extends PaceOptions {
   /** The schema whose tables are backed up, all of them but those of `leaveOut`. Its name is not part of a backup. */
   readonly schema: string
   /**
@@ -26,8 +27,10 @@ export interface PostgresBackupableOptions {
   readonly payloadIds: string
   /**
    * A query that says by another way how many references there are: one row with a `count` of the rows other than NULL that `payloadIds`
-   * gives, and, where it can be told, a `digest` of them: `sum(hashtextextended(id COLLATE "C", 0))`. It runs in the same snapshot, without
-   * indexes. A backup fails with `store_inconsistent` when it does not fit. @default nothing is counted: that the IDs are all there are is for `payloadIds` to see to
+   * gives, and, where it can, a `digest` of them: `sum(('x' || encode(substr(sha256(convert_to(id, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint)`. It runs in
+   * the same snapshot, without indexes. A backup fails with `store_inconsistent` when it differs from what `payloadIds` gave: the count shows an ID that was
+   * not read, the digest one that was read in place of another. The digest costs the server and the backup a SHA-256 for each reference.
+   * @default nothing is counted, and `payloadIds` alone must see to it that no ID is missing
    */
   readonly countPayloadIds?: string | undefined
   /** The version of what tables and columns mean; a snapshot of another one is refused. */
@@ -41,14 +44,6 @@ export interface PostgresBackupableOptions {
    * out, a restore with `restore_in_progress`. @default none
    */
   readonly writersLock?: readonly [number, number] | undefined
-  /**
-   * How many connections a backup reads with. Each takes one of the server's; a pool that has fewer gives what it has. One gives way: while
-   * other sessions are at work on the server it reads two pages at a time, and takes about four times as long; so it does where its role is not told what
-   * they do, as a member of `pg_read_all_stats` is. More read as fast as they can, whoever waits: of two, one reads the payload IDs and one the tables, each in one scan; more than two read ranges
-   * of large tables at once, which pushes other pages out of the server's memory.
-   * @default 1
-   */
-  readonly connections?: number | undefined
   /** How long to wait for a table that is locked: by a migration when a backup begins, by anyone during a restore. @default 10,000 */
   readonly lockTimeoutMs?: number | undefined
   /**
@@ -68,9 +63,6 @@ export interface PostgresBackupableOptions {
   readonly spillDirectory?: string | undefined
 }
 
-const DEFAULT_CONNECTIONS = 1
-/** The most that a backup may read with. */
-export const MAX_CONNECTIONS = 16
 const DEFAULT_LOCK_TIMEOUT_MS = 10_000
 
 /**
@@ -85,7 +77,7 @@ const DEFAULT_LOCK_TIMEOUT_MS = 10_000
  * restore: the schema is empty still, or holds all of it), `store_not_drained` when a lock is not given in time,
  * `restore_in_progress` when another restore fills the schema, and `destination_no_space` when the server's disk is full.
  *
- * Throws `RangeError` for a number of connections that is not 1 to 16, and for a wait for locks that is not from 1 ms to a day.
+ * Throws `RangeError` for a pace that does not exist, a number of connections that is not 1 to 16, and for a wait for locks that is not from 1 ms to a day.
  */
 export function postgresBackupable(pool: PostgresPool, options: PostgresBackupableOptions): Backupable {
   return new PostgresBackupable(pool, options)
@@ -108,18 +100,17 @@ class PostgresBackupable implements Backupable {
     readonly spillDirectory: string | undefined
   }
   readonly #storeId: string
-  readonly #connections: number
+  readonly #pace: { readonly pace: Pace; readonly connections: number }
 
   constructor(pool: PostgresPool, options: PostgresBackupableOptions) {
     const { schema, payloadIds, countPayloadIds, schemaVersion, storeId = 'default', leaveOut = [], writersLock, spillDirectory } = options
-    const { connections = DEFAULT_CONNECTIONS, lockTimeoutMs = DEFAULT_LOCK_TIMEOUT_MS, worker = true } = options
-    checkWholeNumber('connections', connections, { least: 1, most: MAX_CONNECTIONS })
+    const { lockTimeoutMs = DEFAULT_LOCK_TIMEOUT_MS, worker = true } = options
+    this.#pace = checkPace(options)
     checkWholeNumber('lockTimeoutMs', lockTimeoutMs, { least: 1, most: MAX_WAIT_MS })
     const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
     this.#pool = pool
     this.#inWorker = worker
     this.#storeId = storeId
-    this.#connections = connections
     this.#store = { schema, leaveOut: [...leaveOut], payloadIdsQuery: payloadIds, countQuery: countPayloadIds, storeKind: this.kind, schemaVersion, lockTimeoutMs, answerTimeoutMs, writersLock, spillDirectory }
   }
 
@@ -129,7 +120,7 @@ class PostgresBackupable implements Backupable {
     try {
       interrupt.check()
       const target = throttle(sink, { interrupt, maxBytesPerSecond })
-      const options = { ...this.#store, backupId, compress, storeId: this.#storeId, connections: this.#connections, interrupt, onProgress }
+      const options = { ...this.#store, backupId, compress, storeId: this.#storeId, ...this.#pace, interrupt, onProgress }
       const connection = await this.#connection()
       if (connection === undefined) return await writeSnapshot(this.#pool, target, options)
       const identity = await interrupt.race(this.#identity('back up'))

@@ -15,13 +15,14 @@ import { ArchiveReader } from './archive-reader.ts'
 import { type PostgresPool, quoteName } from '../connection/client.ts'
 import type { CopyIn } from '../connection/copy-in.ts'
 import { type FoundSchema, type SchemaScope, differenceOf, findSchema } from './definition.ts'
-import { CONFIRMED_IN_TIME } from '../connection/keepalive.ts'
+import { CONFIRMED_IN_TIME } from '../connection/settings.ts'
 import type { FailureOptions } from '../connection/server-errors.ts'
 import { readPayloadIds } from './payload-id-query.ts'
-import { type SessionScope, Session } from '../connection/session.ts'
+import type { Connection } from '../connection/connection.ts'
+import { type TransactionScope, openTransaction } from './open-transaction.ts'
 import { RestoreTarget } from './target.ts'
 
-export interface ReadSnapshotOptions extends SchemaScope, SessionScope {
+export interface ReadSnapshotOptions extends SchemaScope, TransactionScope {
   readonly payloadIdsQuery: string
   readonly storeKind: string
   readonly schemaVersion: number
@@ -42,7 +43,7 @@ const LOCK_SPACE = 0x486f6c64
 export async function readSnapshot(pool: PostgresPool, source: SnapshotSource, options: ReadSnapshotOptions): Promise<void> {
   const { schema, interrupt } = options
   const failures: FailureOptions = { action: `Cannot restore into the schema "${schema}"`, badData: 'corrupt' }
-  const session = await Session.begin(pool, { ...options, begin: 'BEGIN', settings: SETTINGS, failures })
+  const session = await openTransaction(pool, { ...options, begin: 'BEGIN', settings: SETTINGS, failures })
   const restoring = restore(session, source, options)
   try {
     await interrupt.race(restoring)
@@ -55,7 +56,7 @@ export async function readSnapshot(pool: PostgresPool, source: SnapshotSource, o
   await session.commit(UNKNOWN_HINT)
 }
 
-async function restore(session: Session, source: SnapshotSource, options: ReadSnapshotOptions): Promise<void> {
+async function restore(session: Connection, source: SnapshotSource, options: ReadSnapshotOptions): Promise<void> {
   await lockSchema(session, options)
   const found = await findSchema(session, options)
   const target = new RestoreTarget(session, { schema: options.schema, tables: found.tables })
@@ -77,7 +78,7 @@ interface FillOptions extends ReadSnapshotOptions {
   readonly found: FoundSchema
 }
 
-async function fill(session: Session, options: FillOptions): Promise<void> {
+async function fill(session: Connection, options: FillOptions): Promise<void> {
   const { reader, target, found, interrupt, onProgress } = options
   const progress = { bytes: 0, records: 0 }
   const archive = new ArchiveReader(reader, ({ data, records }) => {
@@ -100,7 +101,7 @@ async function fill(session: Session, options: FillOptions): Promise<void> {
 }
 
 /** One restore at a time: the next is refused rather than kept waiting. The lock ends with the transaction. */
-async function lockSchema(session: Session, { schema, writersLock }: ReadSnapshotOptions): Promise<void> {
+async function lockSchema(session: Connection, { schema, writersLock }: ReadSnapshotOptions): Promise<void> {
   if (writersLock !== undefined) {
     const [writers] = await session.rows<{ given: boolean }>('SELECT pg_try_advisory_xact_lock_shared($1, $2) AS given', [...writersLock])
     if (writers?.given !== true) throw new RestoreInProgressError(`Cannot restore into the schema "${schema}": its writers are held off`)
@@ -134,7 +135,7 @@ function checkDefinition(archived: ArchivedSchema, found: FoundSchema, { schema,
 }
 
 /** Copies all rows; gives the number of each table's. */
-async function copyRows(session: Session, archive: ArchiveReader, { archived, schema, target }: FillOptions & { readonly archived: ArchivedSchema }): Promise<readonly number[]> {
+async function copyRows(session: Connection, archive: ArchiveReader, { archived, schema, target }: FillOptions & { readonly archived: ArchivedSchema }): Promise<readonly number[]> {
   const copied = archived.tables.map(() => 0)
   let running: { readonly table: number; readonly copy: CopyIn } | undefined
   const end = async (): Promise<void> => {
@@ -158,16 +159,16 @@ function copyText({ tables }: ArchivedSchema, table: number, { schema, freeze }:
 }
 
 /** Undone with the transaction: a sequence that is restarted in it is a new one until it ends. */
-async function setSequences(session: Session, schema: string, sequences: readonly SequenceValue[]): Promise<void> {
+async function setSequences(session: Connection, schema: string, sequences: readonly SequenceValue[]): Promise<void> {
   for (const { name, lastValue, isCalled } of sequences) {
     const path = `${quoteName(schema)}.${quoteName(name)}`
-    await session.run(`ALTER SEQUENCE ${path} RESTART`)
-    await session.run('SELECT setval($1::regclass, $2::int8, $3)', [path, lastValue, isCalled])
+    await session.rows(`ALTER SEQUENCE ${path} RESTART`)
+    await session.rows('SELECT setval($1::regclass, $2::int8, $3)', [path, lastValue, isCalled])
   }
 }
 
 /** What the rows refer to must be what the rows of the source referred to. */
-async function checkPayloadIds(session: Session, { reader, payloadIdsQuery, spillDirectory, interrupt }: FillOptions): Promise<void> {
+async function checkPayloadIds(session: Connection, { reader, payloadIdsQuery, spillDirectory, interrupt }: FillOptions): Promise<void> {
   const builder = new PayloadIdSetBuilder({ spillDirectory })
   try {
     await readPayloadIds(session, { query: payloadIdsQuery, builder, interrupt })

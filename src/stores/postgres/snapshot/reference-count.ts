@@ -1,15 +1,24 @@
-/** Counts the references of a schema by a query of the embedder's, and holds them against those that were read. */
+/**
+ * Counts the references of a schema by a query of the embedder's, and compares them with those that were read. The count shows a reference that was not
+ * read, or was read twice, such as through a damaged index. The digest shows one that was read in place of another.
+ */
+import { hash } from 'node:crypto'
 import { StoreInconsistentError } from '../../../errors/errors.ts'
 import { LINE_FEED } from '../../../payload-ids/id-list.ts'
 import type { Interrupt } from '../../../util/interrupt.ts'
-import type { Session } from '../connection/session.ts'
-import { hashText } from './text-hash.ts'
+import type { Connection } from '../connection/connection.ts'
 
-/** What was read: how many references, and the sum of their hashes modulo 2^64. */
+/** The SQL expression of the digest that a counting query gives of a column of payload IDs: the sum of the first 64 bits of each ID's SHA-256. */
+export function digestOf(column: string): string {
+  return `coalesce(sum(('x' || encode(substr(sha256(convert_to(${column}, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint), 0)`
+}
+
+const HEX_DIGITS = 16
+
+/** Counts and digests what was read. */
 export class ReferenceTally {
   count = 0
-  #low = 0
-  #high = 0
+  #sum = 0n
 
   addText(payloadId: string): void {
     this.addLines(Buffer.from(`${payloadId}\n`, 'latin1'))
@@ -17,23 +26,16 @@ export class ReferenceTally {
 
   /** Adds payload IDs that are each ended by a line feed. */
   addLines(lines: Buffer): void {
-    const view = new DataView(lines.buffer, lines.byteOffset, lines.byteLength)
     for (let from = 0, end = lines.indexOf(LINE_FEED); end !== -1; end = lines.indexOf(LINE_FEED, from)) {
-      this.#add(view, from, end)
+      this.count++
+      this.#sum += BigInt(`0x${hash('sha256', lines.subarray(from, end), 'hex').slice(0, HEX_DIGITS)}`)
       from = end + 1
     }
   }
 
+  /** Modulo 2^64. */
   get digest(): bigint {
-    return (BigInt(this.#high) << 32n) | BigInt(this.#low)
-  }
-
-  #add(bytes: DataView, from: number, end: number): void {
-    this.count++
-    const hash = hashText(bytes, from, end)
-    const low = this.#low + (hash.low >>> 0)
-    this.#low = low >>> 0
-    this.#high = (this.#high + hash.high + (low > 0xffff_ffff ? 1 : 0)) >>> 0
+    return BigInt.asUintN(64, this.#sum)
   }
 }
 
@@ -45,37 +47,29 @@ export interface CheckReferencesOptions {
   readonly interrupt: Interrupt
 }
 
-/** What may be damaged is not counted by; what else the transaction reads needs no index either. */
+/** Counts by tables alone, because an index may be damaged. Nothing that the transaction reads afterwards needs an index. */
 const NO_INDEXES = `SELECT set_config(name, CASE name WHEN 'enable_seqscan' THEN 'on' ELSE 'off' END, true)
   FROM unnest('{enable_seqscan,enable_indexscan,enable_indexonlyscan,enable_bitmapscan}'::text[]) AS given (name)`
-const PROBE = 'payload'
 const HINT =
   'Nothing was published or swapped in. Delete no payloads of it: an index may be damaged, which REINDEX mends, or rows were changed with triggers disabled; else restore an earlier backup'
 
 /** Rejects with `store_inconsistent` when the query counts other references than were read. */
-export async function checkReferences(session: Session, { schema, query, tally, interrupt }: CheckReferencesOptions): Promise<void> {
-  await interrupt.race(session.run(NO_INDEXES))
+export async function checkReferences(session: Connection, { schema, query, tally, interrupt }: CheckReferencesOptions): Promise<void> {
+  await interrupt.race(session.rows(NO_INDEXES))
   // The query may end with a comment.
   const rows = await interrupt.race(
-    session.rows<{ count: string | null; digest: string | null; probe: string }>(
-      `SELECT given ->> 'count' AS count, given ->> 'digest' AS digest, hashtextextended('${PROBE}' COLLATE "C", 0)::text AS probe
+    session.rows<{ count: string | null; digest: string | null }>(
+      `SELECT given ->> 'count' AS count, given ->> 'digest' AS digest
        FROM (SELECT to_jsonb(counted) AS given FROM (\n${query.replace(/;\s*$/, '')}\n) AS counted) AS counts`,
     ),
   )
   const [row] = rows
   if (rows.length !== 1 || row?.count == null) throw new TypeError(`The query that counts payload IDs must give one row with a "count"; it gave ${rows.length} rows`)
-  const [count, digest] = [BigInt(row.count), row.digest === null || !hashesAlike(row.probe) ? undefined : BigInt.asUintN(64, BigInt(row.digest))]
+  const [count, digest] = [BigInt(row.count), row.digest === null ? undefined : BigInt.asUintN(64, BigInt(row.digest))]
   if (count === BigInt(tally.count) && (digest === undefined || digest === tally.digest)) return
   const what = count === BigInt(tally.count) ? `the ${count} that were read are not those that were counted` : `${tally.count} were read, and ${count} counted by another way`
   throw new StoreInconsistentError(`Cannot trust the references to payloads in the schema "${schema}": ${what}`, {
     hint: HINT,
     details: { expected: { references: Number(count) }, actual: { references: tally.count } },
   })
-}
-
-/** A server on a machine of the other byte order does not; then there is the count alone. */
-function hashesAlike(probe: string): boolean {
-  const tally = new ReferenceTally()
-  tally.addText(PROBE)
-  return BigInt.asUintN(64, BigInt(probe)) === tally.digest
 }

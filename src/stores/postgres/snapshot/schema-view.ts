@@ -5,9 +5,10 @@ import { type PostgresPool, quoteName, quoteText } from '../connection/client.ts
 import type { CopyRunner, TableSize } from './copy-ranges.ts'
 import { type FoundSchema, type SchemaScope, findParents, findSchema, findTables } from './definition.ts'
 import { type FailureOptions, sqlStateOf } from '../connection/server-errors.ts'
-import { type SessionOptions, type SessionScope, HOLD_ON, Session } from '../connection/session.ts'
+import type { Connection } from '../connection/connection.ts'
+import { type TransactionOptions, type TransactionScope, HOLD_ON, openTransaction } from './open-transaction.ts'
 
-export interface SchemaViewOptions extends SchemaScope, SessionScope {
+export interface SchemaViewOptions extends SchemaScope, TransactionScope {
   /** How many connections read at once. */
   readonly connections: number
 }
@@ -42,8 +43,8 @@ export class SchemaView {
   readonly #pool: PostgresPool
   readonly #options: SchemaViewOptions
   readonly #lock: string | undefined
-  readonly #first: Session
-  readonly #sessions: Session[]
+  readonly #first: Connection
+  readonly #sessions: Connection[]
   #isClosed = false
 
   private constructor(pool: PostgresPool, options: SchemaViewOptions, { session, lock, state }: LockedSession & { readonly state: ViewState }) {
@@ -71,11 +72,11 @@ export class SchemaView {
    * Runs the COPY commands on all connections, and one task on the first of them that is free for it. Resolves when all was sent; a
    * connection that the pool has not given by then is not waited for.
    */
-  async read(runner: CopyRunner, task: (session: Session) => Promise<void>): Promise<void> {
+  async read(runner: CopyRunner, task: (session: Connection) => Promise<void>): Promise<void> {
     const { connections, interrupt } = this.#options
     const joined: Promise<void>[] = []
     let isTaken = false
-    const takeTask = async (session: Session): Promise<void> => {
+    const takeTask = async (session: Connection): Promise<void> => {
       if (isTaken) return
       isTaken = true
       await task(session)
@@ -125,7 +126,7 @@ export class SchemaView {
    * One more connection on the same snapshot; `undefined` when it comes too late, or cannot lock the tables at once: somebody waits for the first connection
    * to let go of them then, which would wait for this one.
    */
-  async #join(): Promise<Session | undefined> {
+  async #join(): Promise<Connection | undefined> {
     const { schema } = this.#options
     const session = await this.#joined().catch((error: unknown) => {
       if (sqlStateOf(error) === IS_LOCKED) return undefined
@@ -139,17 +140,17 @@ export class SchemaView {
     return session
   }
 
-  async #joined(): Promise<Session> {
+  async #joined(): Promise<Connection> {
     const snapshot = `SET TRANSACTION SNAPSHOT ${quoteText(this.state.snapshotId)}`
     const begin = [READ_ONLY, snapshot, ...(this.#lock === undefined ? [] : [`${this.#lock} NOWAIT`])].join('; ')
-    const session = await Session.begin(this.#pool, { ...this.#options, begin, settings: SETTINGS, failures: failuresOf(this.#options.schema) })
+    const session = await openTransaction(this.#pool, { ...this.#options, begin, settings: SETTINGS, failures: failuresOf(this.#options.schema) })
     await holdOn(session, this.#options)
     return session
   }
 }
 
 interface LockedSession {
-  readonly session: Session
+  readonly session: Connection
   /** What locked the tables; nothing where there are none. */
   readonly lock: string | undefined
 }
@@ -179,7 +180,7 @@ async function lockOnce(pool: PostgresPool, options: SchemaViewOptions): Promise
   const names = [...parents, ...tables.map(({ name }) => name)].map((name) => `ONLY ${quoteName(schema)}.${quoteName(name)}`)
   const lock = names.length === 0 ? undefined : `LOCK TABLE ${names.join(', ')} IN ACCESS SHARE MODE`
   const begin = [READ_ONLY, 'SET LOCAL statement_timeout = 0', `SET LOCAL lock_timeout = ${lockTimeoutMs}`, ...(lock === undefined ? [] : [lock])].join('; ')
-  const session = await Session.begin(pool, { ...options, begin, settings: SETTINGS, failures })
+  const session = await openTransaction(pool, { ...options, begin, settings: SETTINGS, failures })
   const locked = await interrupt.race(findTables(session, options)).catch((error: unknown) => {
     session.destroy()
     throw error
@@ -193,17 +194,17 @@ async function lockOnce(pool: PostgresPool, options: SchemaViewOptions): Promise
  * What a session waits for from here on is an index that is made anew, however long that takes. Of more than two connections one may wait for
  * who waits for another of them: none waits for ever then.
  */
-async function holdOn(session: Session, { connections, lockTimeoutMs, interrupt }: SchemaViewOptions): Promise<void> {
+async function holdOn(session: Connection, { connections, lockTimeoutMs, interrupt }: SchemaViewOptions): Promise<void> {
   try {
-    await interrupt.race(session.run(`SET LOCAL lock_timeout = ${connections > 2 ? lockTimeoutMs : 0}; ${HOLD_ON}`))
+    await interrupt.race(session.rows(`SET LOCAL lock_timeout = ${connections > 2 ? lockTimeoutMs : 0}; ${HOLD_ON}`))
   } catch (error) {
     session.destroy()
     throw error
   }
 }
 
-async function withSession<T>(pool: PostgresPool, options: SessionOptions, task: (session: Session) => Promise<T>): Promise<T> {
-  const session = await Session.begin(pool, options)
+async function withSession<T>(pool: PostgresPool, options: TransactionOptions, task: (session: Connection) => Promise<T>): Promise<T> {
+  const session = await openTransaction(pool, options)
   try {
     const result = await options.interrupt.race(task(session))
     await session.commit()
@@ -214,7 +215,7 @@ async function withSession<T>(pool: PostgresPool, options: SessionOptions, task:
   }
 }
 
-async function readState(session: Session, scope: SchemaScope): Promise<ViewState> {
+async function readState(session: Connection, scope: SchemaScope): Promise<ViewState> {
   const openedAtMs = Date.now()
   const [exported] = await session.rows<{ id: string; page_bytes: number }>(`SELECT pg_export_snapshot() AS id, current_setting('block_size')::int AS page_bytes`)
   const pageBytes = exported?.page_bytes ?? 8192
@@ -228,7 +229,7 @@ async function readState(session: Session, scope: SchemaScope): Promise<ViewStat
   return { snapshotId: exported?.id ?? '', openedAtMs, found, sizes, pageBytes, sequences: await readSequences(session, scope.schema, found.sequences) }
 }
 
-async function readSequences(session: Session, schema: string, names: readonly string[]): Promise<readonly SequenceValue[]> {
+async function readSequences(session: Connection, schema: string, names: readonly string[]): Promise<readonly SequenceValue[]> {
   const values: SequenceValue[] = []
   for (let from = 0; from < names.length; from += SEQUENCES_AT_ONCE) {
     const queries = names

@@ -2,7 +2,7 @@
 import { InternalError } from '../../../errors/errors.ts'
 import { quoteName, quoteText } from '../connection/client.ts'
 import type { FoundTable } from './definition.ts'
-import type { Session } from '../connection/session.ts'
+import type { Connection } from '../connection/connection.ts'
 
 /** What is taken away before the rows come, and how to put it back. */
 interface Removable {
@@ -11,7 +11,7 @@ interface Removable {
 }
 
 export class RestoreTarget {
-  readonly #session: Session
+  readonly #session: Connection
   readonly #schema: string
   readonly #tables: readonly FoundTable[]
   /** In the order in which they are put back. */
@@ -24,7 +24,7 @@ export class RestoreTarget {
   /** Whether rows may be written as if they had always been there: the tables are new to everyone. */
   #isFresh = false
 
-  constructor(session: Session, { schema, tables }: { readonly schema: string; readonly tables: readonly FoundTable[] }) {
+  constructor(session: Connection, { schema, tables }: { readonly schema: string; readonly tables: readonly FoundTable[] }) {
     this.#session = session
     this.#schema = schema
     this.#tables = tables
@@ -45,8 +45,8 @@ export class RestoreTarget {
   /** Keeps everyone else out of the tables until the transaction ends. */
   async lock(lockTimeoutMs: number): Promise<void> {
     if (this.#tables.length === 0) return
-    await this.#session.run(`SET LOCAL lock_timeout = ${lockTimeoutMs}`)
-    await this.#session.run(`LOCK TABLE ${this.#tables.map(({ name }) => `ONLY ${this.#path(name)}`).join(', ')} IN ACCESS EXCLUSIVE MODE`)
+    await this.#session.rows(`SET LOCAL lock_timeout = ${lockTimeoutMs}`)
+    await this.#session.rows(`LOCK TABLE ${this.#tables.map(({ name }) => `ONLY ${this.#path(name)}`).join(', ')} IN ACCESS EXCLUSIVE MODE`)
   }
 
   /** Takes away what would be checked or called row by row. */
@@ -54,10 +54,10 @@ export class RestoreTarget {
     this.#structure = await this.#describe()
     const constraints = await this.#constraints()
     const triggers = await this.#triggers()
-    for (const { remove } of [...triggers, ...constraints]) await this.#session.run(remove)
+    for (const { remove } of [...triggers, ...constraints]) await this.#session.rows(remove)
     // Which indexes nothing else needs shows only when the foreign keys are gone.
     const indexes = await this.#indexes()
-    for (const { remove } of indexes) await this.#session.run(remove)
+    for (const { remove } of indexes) await this.#session.rows(remove)
     this.#removed = { indexes, constraints, triggers }
     await this.#truncate()
   }
@@ -65,12 +65,12 @@ export class RestoreTarget {
   /** Puts everything back, checked, and refreshes the statistics that the planner goes by. */
   async complete(): Promise<void> {
     const { indexes, constraints, triggers } = this.#removed
-    for (const { restore } of indexes) for (const statement of restore) await this.#session.run(statement)
-    for (const { name } of this.#tables) await this.#session.run(`ANALYZE ${this.#path(name)}`)
+    for (const { restore } of indexes) for (const statement of restore) await this.#session.rows(statement)
+    for (const { name } of this.#tables) await this.#session.rows(`ANALYZE ${this.#path(name)}`)
     // The planner would check foreign keys by hash: along indexes that were just made, and even by sorting, it takes half as long.
-    await this.#session.run('SET LOCAL enable_hashjoin = off')
-    for (const { restore } of [...constraints, ...triggers]) for (const statement of restore) await this.#session.run(statement)
-    await this.#session.run('SET LOCAL enable_hashjoin TO DEFAULT')
+    await this.#session.rows('SET LOCAL enable_hashjoin = off')
+    for (const { restore } of [...constraints, ...triggers]) for (const statement of restore) await this.#session.rows(statement)
+    await this.#session.rows('SET LOCAL enable_hashjoin TO DEFAULT')
     if ((await this.#describe()) !== this.#structure) {
       throw new InternalError(`Cannot restore into the schema "${this.#schema}": its constraints, indexes or triggers would not be what they were`)
     }
@@ -85,7 +85,7 @@ export class RestoreTarget {
     )
     // A table that is none of the snapshot's refers to one that is: it must be empty too, but truncating is refused all the same.
     if (row?.found === true) return
-    await this.#session.run(`TRUNCATE ONLY ${this.#tables.map(({ name }) => this.#path(name)).join(', ONLY ')}`)
+    await this.#session.rows(`TRUNCATE ONLY ${this.#tables.map(({ name }) => this.#path(name)).join(', ONLY ')}`)
     this.#isFresh = true
   }
 

@@ -11,10 +11,12 @@ import { CopyRanges, CopyRunner } from './copy-ranges.ts'
 import { readPayloadIds } from './payload-id-query.ts'
 import { ReferenceTally, checkReferences } from './reference-count.ts'
 import { type SchemaViewOptions, SchemaView } from './schema-view.ts'
-import { type Session, LET_GO } from '../connection/session.ts'
-import { type Stride, CarefulStride, steadyStride } from './stride.ts'
+import type { Connection } from '../connection/connection.ts'
+import { LET_GO } from './open-transaction.ts'
+import { type Pace, strideOf } from './pace.ts'
 
 export interface WriteSnapshotOptions extends SchemaViewOptions, Pick<BackupOptions, 'backupId' | 'compress'> {
+  readonly pace: Pace
   readonly payloadIdsQuery: string
   /** Counts what that gives by another way. @default nothing does */
   readonly countQuery: string | undefined
@@ -47,15 +49,14 @@ type ViewOptions = WriteSnapshotOptions & { readonly builder: PayloadIdSetBuilde
 
 async function writeView(view: SchemaView, sink: SnapshotSink, options: ViewOptions): Promise<PayloadIdSet> {
   const { found, sizes, pageBytes, sequences } = view.state
-  const { schema, connections, backupId, compress, storeKind, storeId, schemaVersion, interrupt, allocate, onProgress, builder } = options
+  const { schema, backupId, compress, storeKind, storeId, schemaVersion, interrupt, allocate, onProgress, builder } = options
   const directories = directoriesOf(found.tables)
   const tables = found.tables.map(({ name, columns, format }, index) => ({ name, directory: directories[index] ?? '', format, columns }))
   const sections = planSections(tables)
   const writer = new SnapshotWriter(sink, { backupId, compress, storeKind, storeId, schemaVersion, sections: sections.names, createdAtMs: view.state.openedAtMs })
   const archive = new ArchiveWriter(writer, { schema: { tables, sequences: found.sequences }, sections, allocate, onProgress })
-  const stride = strideOf(connections)
-  const runner = new CopyRunner(new CopyRanges(sizes, { schema, pageBytes }), { stride, interrupt })
-  const reading = view.read(runner, (session) => readReferences(session, { ...options, stride }))
+  const runner = new CopyRunner(new CopyRanges(sizes, { schema, pageBytes }), { stride: strideOf(options), interrupt })
+  const reading = view.read(runner, (session) => readReferences(session, options))
   // Its failure reaches every wait through the interrupt, and is thrown below.
   reading.catch((error: unknown) => interrupt.fail(error))
   await writer.start()
@@ -73,17 +74,10 @@ async function writeView(view: SchemaView, sink: SnapshotSink, options: ViewOpti
   return payloadIds
 }
 
-/** One connection gives way to others; of two, one reads the tables, each in one COPY. */
-function strideOf(connections: number): Stride {
-  if (connections === 1) return new CarefulStride()
-  return connections === 2 ? steadyStride(Infinity) : steadyStride()
-}
-
-async function readReferences(session: Session, { schema, payloadIdsQuery, countQuery, builder, stride, interrupt }: ViewOptions & { readonly stride: Stride }): Promise<void> {
+async function readReferences(session: Connection, { schema, payloadIdsQuery, countQuery, builder, pace, interrupt }: ViewOptions): Promise<void> {
   const tally = countQuery === undefined ? undefined : new ReferenceTally()
-  await interrupt.race(stride.look(session))
-  await readPayloadIds(session, { query: payloadIdsQuery, isGentle: !stride.isAhead, builder, tally, interrupt })
-  await interrupt.race(session.run(LET_GO))
+  await readPayloadIds(session, { query: payloadIdsQuery, isGentle: pace === 'gentle', builder, tally, interrupt })
+  await interrupt.race(session.rows(LET_GO))
   if (countQuery !== undefined && tally !== undefined) await checkReferences(session, { schema, query: countQuery, tally, interrupt })
-  await interrupt.race(session.run(LET_GO))
+  await interrupt.race(session.rows(LET_GO))
 }

@@ -1,9 +1,9 @@
-/** A connection of a pool as the store uses it, and how the tables are named on it. */
+/** What the statements of a metadata store run on, and how its tables are named in them. */
 import { messageOf } from '../../../errors/error-message.ts'
-import { InternalError, StoreUnavailableError } from '../../../errors/errors.ts'
-import type { Patience } from '../connection/answers.ts'
-import { type PostgresClient, quoteName, quoteText } from '../connection/client.ts'
-import { isConnectionOver, postgresError, sqlStateOf, unknownOutcome } from '../connection/server-errors.ts'
+import { InternalError } from '../../../errors/errors.ts'
+import { quoteName, quoteText } from '../connection/client.ts'
+import type { Connection } from '../connection/connection.ts'
+import { postgresError, sqlStateOf } from '../connection/server-errors.ts'
 
 /** The tables of a snapshot. */
 export const TABLES = ['inodes', 'entries', 'shares', 'blocks', 'uploads', 'upload_blocks', 'locks', 'settings', 'used_bytes'] as const
@@ -45,51 +45,24 @@ export function tablesOf(schema: string): TablePaths {
 /** Rows of a cursor that are in memory. */
 const ROWS_AT_ONCE = 1000
 
-export interface ConnectionOptions {
+/** A connection within a transaction, which sees the tables of the store. */
+export class StoreTransaction implements View {
   readonly schema: string
   readonly tables: TablePaths
-  readonly toError: (error: unknown) => Error
-  /** How answers are waited for. */
-  readonly patience: Patience
-}
-
-/** A client that was taken from the pool, until it is given back. */
-export class Connection implements View {
-  readonly schema: string
-  readonly tables: TablePaths
-  readonly #client: PostgresClient
-  readonly #toError: (error: unknown) => Error
-  // What breaks a connection reaches the statement that runs on it, or the next one.
-  readonly #ignore = (): void => undefined
-  #patience: Patience
-  #isReleased = false
-  #isBroken = false
-  #isFailed = false
+  readonly #connection: Connection
   #cursors = 0
-  #last: Promise<unknown> = Promise.resolve()
 
-  constructor(client: PostgresClient, { schema, tables, toError, patience }: ConnectionOptions) {
+  constructor(connection: Connection, { schema, tables }: Pick<Queries, 'schema' | 'tables'>) {
     this.schema = schema
-    this.#patience = patience
     this.tables = tables
-    this.#client = client
-    this.#toError = toError
-    client.on('error', this.#ignore)
+    this.#connection = connection
   }
 
-  /** How answers are waited for from now on. */
-  beWith(patience: Patience): void {
-    this.#patience = patience
+  async rows<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]> {
+    return await this.#connection.rows<Row>(text, values)
   }
 
-  /** The rows of a statement, or of the last of several that have no values. One statement runs after the other. */
-  async rows<Row extends object>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
-    const running = this.#last.then(() => this.#rows<Row>(text, values))
-    this.#last = running.catch(() => undefined)
-    return await running
-  }
-
-  async *each<Row extends object>(text: string, values: readonly unknown[] = []): AsyncGenerator<Row, void, undefined> {
+  async *each<Row extends object>(text: string, values?: readonly unknown[]): AsyncGenerator<Row, void, undefined> {
     const cursor = `holdfast_${++this.#cursors}`
     await this.rows(`DECLARE ${cursor} NO SCROLL CURSOR FOR ${text}`, values)
     try {
@@ -99,59 +72,14 @@ export class Connection implements View {
         yield* rows
       }
     } finally {
-      // After a failure the whole transaction is given up.
-      if (!this.#isReleased && !this.#isFailed) await this.rows(`CLOSE ${cursor}`)
+      // After a failure the cursor goes with the transaction.
+      if (!this.#connection.isLost) await this.rows(`CLOSE ${cursor}`).catch(() => undefined)
     }
   }
 
   /** Iterates over what the transaction that is open shows. */
   iterate<T>(open: (view: View) => AsyncIterable<T>): AsyncIterable<T> {
     return open(this)
-  }
-
-  async #rows<Row extends object>(text: string, values: readonly unknown[]): Promise<Row[]> {
-    if (this.#isReleased) throw new StoreUnavailableError('Cannot use the store: it was closed')
-    try {
-      const result = await this.#patience(this.#client.query(text, values.length === 0 ? undefined : [...values]))
-      const last = Array.isArray(result) ? (result as (typeof result)[]).at(-1) : result
-      return (last?.rows ?? []) as Row[]
-    } catch (error) {
-      this.#isFailed = true
-      this.#isBroken ||= isConnectionOver(error)
-      throw this.#toError(error)
-    }
-  }
-
-  /** Ends the transaction. When the connection breaks meanwhile, nobody knows how: the error says so. */
-  async commit(): Promise<void> {
-    try {
-      await this.rows('COMMIT')
-    } catch (error) {
-      throw this.#isBroken ? unknownOutcome(error as Error, 'Look whether the change was made before trying again: the connection broke while it was committed') : error
-    }
-  }
-
-  /** Ends a transaction that is given up, and gives the client back. */
-  async rollBack(): Promise<void> {
-    if (this.#isReleased) return
-    if (!this.#isBroken) await this.rows('ROLLBACK').catch(() => this.destroy())
-    this.release()
-  }
-
-  release(): void {
-    if (this.#isBroken) return this.destroy()
-    if (this.#isReleased) return
-    this.#isReleased = true
-    this.#client.removeListener('error', this.#ignore)
-    this.#client.release()
-  }
-
-  /** Cuts the connection; the server ends the transaction when it notices. */
-  destroy(): void {
-    if (this.#isReleased) return
-    this.#isReleased = true
-    // A connection that is being cut may still say so: it is listened to until its end.
-    this.#client.release(true)
   }
 }
 

@@ -2,13 +2,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { failureAfter } from '../../../errors/clean-up.ts'
 import { RestoreInProgressError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
-import { answerWithin, takeClient } from '../connection/answers.ts'
-import { type BackendTransaction, Backend, THIS_TRANSACTION } from '../connection/backend.ts'
-import { type PostgresPool, quoteText } from '../connection/client.ts'
-import { CONFIRMED_IN_TIME, KEEPALIVES } from '../connection/keepalive.ts'
+import { writeLockKey } from '../connection/advisory-locks.ts'
+import type { PostgresPool } from '../connection/client.ts'
+import { Connection } from '../connection/connection.ts'
 import { postgresError } from '../connection/server-errors.ts'
-import { writeLockKey } from '../connection/write-lock.ts'
-import { type Queries, type ReadSource, type TablePaths, type View, TABLES, Connection, storeError, tablesOf } from './connection.ts'
+import { CONFIRMED_IN_TIME, LONG_WORK, settingsStatement } from '../connection/settings.ts'
+import { type Queries, type ReadSource, type TablePaths, type View, StoreTransaction, TABLES, storeError, tablesOf } from './connection.ts'
 import { HeldView } from './held-view.ts'
 
 /** Thrown by a mutation that finds what it read changed before it had locked it: it is begun anew. */
@@ -23,21 +22,19 @@ const MAX_DELAY_MS = 200
  * The next attempt sees it and refuses by name.
  */
 const WORTH_TRYING_AGAIN: readonly string[] = ['40001', '40P01', '23505', '23503']
-/** Of a transaction that may be long: no limits of time, for a slow reader is no fault, but one that is gone is noticed. */
-const LONG: Readonly<Record<string, string>> = { idle_in_transaction_session_timeout: '0', transaction_timeout: '0', statement_timeout: '0', ...KEEPALIVES, ...CONFIRMED_IN_TIME }
-const SET_LONG = `SELECT set_config(name, value, true)
-  FROM (VALUES ${Object.entries(LONG).map(([name, value]) => `(${quoteText(name)}, ${quoteText(value)})`).join(', ')}) AS wanted (name, value) JOIN pg_settings USING (name)`
+const SET_LONG = settingsStatement({ ...LONG_WORK, ...CONFIRMED_IN_TIME }, { isLocal: true })
 /** Of a mutation, whose statements follow one another: the server ends it when its client is gone, unless it does so sooner anyway. */
 const IDLE_TIMEOUT_MS = 60_000
 /** How long an import waits for the writers under way. */
 const LOCK_TIMEOUT_MS = 10_000
+const UNKNOWN_HINT = 'Look whether the change was made before trying again: the connection broke while it was committed'
 
 export class SchemaDatabase implements ReadSource {
   readonly schema: string
   readonly tables: TablePaths
   readonly #pool: PostgresPool
   readonly #begin: string
-  readonly #beginAlone: string
+  readonly #askWriters: string
   readonly #lockAlone: string
   readonly #beginView: string
   readonly #answerTimeoutMs: number
@@ -56,11 +53,10 @@ export class SchemaDatabase implements ReadSource {
     this.#begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_try_advisory_xact_lock_shared(${key}) AS given,
       CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' THEN set_config('idle_in_transaction_session_timeout', '${IDLE_TIMEOUT_MS}', true) END`
     // A shared lock that is given back at once shows whether another holds writers off; waiting for the exclusive one does so from then on.
-    this.#beginAlone = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${SET_LONG}; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS};
-      SELECT CASE WHEN pg_try_advisory_lock_shared(${key}) THEN pg_advisory_unlock_shared(${key}) ELSE false END AS given, self.* FROM (${THIS_TRANSACTION}) self`
+    this.#askWriters = `SELECT CASE WHEN pg_try_advisory_lock_shared(${key}) THEN pg_advisory_unlock_shared(${key}) ELSE false END AS given`
     this.#lockAlone = `SELECT pg_advisory_xact_lock(${key}); LOCK TABLE ${paths} IN SHARE ROW EXCLUSIVE MODE`
     // A restore writes rows as if they had always been there, which the locks hold off. The first query takes the snapshot, and no lock does.
-    this.#beginView = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ${paths} IN ACCESS SHARE MODE; ${SET_LONG}; ${THIS_TRANSACTION}`
+    this.#beginView = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ${paths} IN ACCESS SHARE MODE; ${SET_LONG}`
   }
 
   /** One query by itself. A swap that waits for the tables locks them in an order of its own: a query that is ended by a deadlock is made again. */
@@ -89,7 +85,7 @@ export class SchemaDatabase implements ReadSource {
   async *iterate<T>(open: (view: View) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
     const connection = await this.#openView()
     try {
-      yield* open(connection)
+      yield* open(new StoreTransaction(connection, this))
     } finally {
       await this.#closeView(connection)
     }
@@ -98,18 +94,17 @@ export class SchemaDatabase implements ReadSource {
   /** One instant, on a connection of its own until it is closed. */
   async hold(): Promise<HeldView> {
     const connection = await this.#openView()
-    return new HeldView(connection, () => this.#closeView(connection))
+    return new HeldView(new StoreTransaction(connection, this), () => this.#closeView(connection))
   }
 
   /**
    * Runs an import in one transaction beside which nobody writes: who begins to is refused meanwhile. `restore_in_progress` while writers are
    * held off by another, `store_not_drained` when those under way do not end in time.
    */
-  async writeAlone<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+  async writeAlone<T>(work: (transaction: View) => Promise<T>): Promise<T> {
     const begin = async (connection: Connection): Promise<void> => {
-      const [begun] = await connection.rows<LockAnswer & BackendTransaction>(this.#beginAlone)
-      requireGiven(begun)
-      this.#bePatient(connection, begun)
+      await connection.begin(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${SET_LONG}; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`)
+      requireGiven((await connection.rows<LockAnswer>(this.#askWriters))[0])
       await connection.rows(this.#lockAlone)
     }
     return await this.#track(() => this.#transact(work, { begin, toError: importError }))
@@ -134,26 +129,20 @@ export class SchemaDatabase implements ReadSource {
     }
   }
 
-  async #writeOnce<T>(work: (transaction: Connection) => Promise<T>): Promise<T> {
+  async #writeOnce<T>(work: (transaction: Queries) => Promise<T>): Promise<T> {
     const begin = async (connection: Connection): Promise<void> => requireGiven((await connection.rows<LockAnswer>(this.#begin))[0])
     return await this.#transact(work, { begin, toError: changeError })
   }
 
   async #transact<T>(
-    work: (transaction: Connection) => Promise<T>,
+    work: (transaction: View) => Promise<T>,
     { begin, toError }: { readonly begin: (connection: Connection) => Promise<void>; readonly toError: (error: unknown) => Error },
   ): Promise<T> {
     const connection = await this.#connect(toError)
-    try {
+    return await connection.use(async () => {
       await begin(connection)
-      const result = await work(connection)
-      await connection.commit()
-      return result
-    } catch (error) {
-      throw await failureAfter(error, () => connection.rollBack())
-    } finally {
-      connection.release()
-    }
+      return await work(new StoreTransaction(connection, this))
+    }, UNKNOWN_HINT)
   }
 
   /** The instant is that of the first statement. */
@@ -162,8 +151,7 @@ export class SchemaDatabase implements ReadSource {
     const connection = await this.#connect(readError)
     this.#views.add(connection)
     try {
-      const [begun] = await connection.rows<BackendTransaction>(this.#beginView)
-      if (begun !== undefined) this.#bePatient(connection, begun)
+      await connection.begin(this.#beginView)
       return connection
     } catch (error) {
       throw await failureAfter(error, () => this.#closeView(connection))
@@ -175,17 +163,8 @@ export class SchemaDatabase implements ReadSource {
     await connection.rollBack()
   }
 
-  /** Of a transaction whose statements may take long. */
-  #bePatient(connection: Connection, begun: BackendTransaction): void {
-    connection.beWith(new Backend(this.#pool, begun, this.#answerTimeoutMs).patience)
-  }
-
   async #connect(toError: (error: unknown) => Error): Promise<Connection> {
-    const timeoutMs = this.#answerTimeoutMs
-    const client = await takeClient(this.#pool, timeoutMs).catch((error: unknown) => {
-      throw toError(error)
-    })
-    return new Connection(client, { schema: this.schema, tables: this.tables, toError, patience: (answer) => answerWithin(answer, timeoutMs) })
+    return await Connection.open(this.#pool, { toError, answerTimeoutMs: this.#answerTimeoutMs })
   }
 
   async #track<T>(operation: () => Promise<T>): Promise<T> {

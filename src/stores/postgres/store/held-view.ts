@@ -1,28 +1,28 @@
-/** A connection that is read on and on, and given back when nobody reads it any more. */
+/** One instant of the schema that many reads share; its connection is given back when the last of them has ended. */
 import { StoreUnavailableError } from '../../../errors/errors.ts'
-import type { Connection, ReadSource, TablePaths, View } from './connection.ts'
+import type { ReadSource, TablePaths, View } from './connection.ts'
 
 export class HeldView implements ReadSource {
   readonly schema: string
   readonly tables: TablePaths
-  readonly #connection: Connection
+  readonly #view: View
   readonly #release: () => Promise<void>
   #reading = 0
   #whenIdle: (() => void) | undefined
   #closed: Promise<void> | undefined
 
-  /** The connection is within a transaction; `release` ends the view's use of it. */
-  constructor(connection: Connection, release: () => Promise<void>) {
-    this.schema = connection.schema
-    this.tables = connection.tables
-    this.#connection = connection
+  /** `release` ends the use of the view's connection. */
+  constructor(view: View, release: () => Promise<void>) {
+    this.schema = view.schema
+    this.tables = view.tables
+    this.#view = view
     this.#release = release
   }
 
   async rows<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]> {
     this.#begin()
     try {
-      return await this.#connection.rows<Row>(text, values)
+      return await this.#view.rows<Row>(text, values)
     } finally {
       this.#end()
     }
@@ -31,13 +31,13 @@ export class HeldView implements ReadSource {
   async *iterate<T>(open: (view: View) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
     this.#begin()
     try {
-      yield* open(this.#connection)
+      yield* open(this.#view)
     } finally {
       this.#end()
     }
   }
 
-  /** Waits for reads and iterations under way; those that come after it are refused. Idempotent. */
+  /** Waits for reads and iterations under way; later ones are refused. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed

@@ -3,14 +3,14 @@ import { RecordInvalidError } from '../../../errors/errors.ts'
 import type { ImportOptions, MetadataView } from '../../../contracts/metadata-store.ts'
 import { holdsData } from '../../../metadata/refusals.ts'
 import { PostgresMetadataView } from './postgres-metadata-view.ts'
-import { type Connection, type TableName, TABLES } from './connection.ts'
+import { type TableName, type View, TABLES } from './connection.ts'
 import { putBlocks } from './contents.ts'
 import { HeldView } from './held-view.ts'
 import { ATTRIBUTE_COLUMNS, BLOCK_COLUMNS, LOCK_COLUMNS, attributeValues } from './rows.ts'
 import { tornTree } from './torn-tree.ts'
 
 /** Fills the tables, beside which nobody writes; the transaction is to be given up when it throws. See `MetadataStore.importView`. */
-export async function importView(connection: Connection, view: MetadataView, options: ImportOptions): Promise<void> {
+export async function importView(connection: View, view: MetadataView, options: ImportOptions): Promise<void> {
   const { signal, check } = options
   const paths = TABLES.map((name) => connection.tables[name])
   // A number that was given once counts too, as nothing may have it again.
@@ -30,7 +30,7 @@ export async function importView(connection: Connection, view: MetadataView, opt
   signal?.throwIfAborted()
 }
 
-async function checkImported(connection: Connection, check: (imported: MetadataView) => Promise<void>): Promise<void> {
+async function checkImported(connection: View, check: (imported: MetadataView) => Promise<void>): Promise<void> {
   const imported = await PostgresMetadataView.open(new HeldView(connection, async () => undefined))
   try {
     await check(imported)
@@ -71,7 +71,7 @@ async function copyBlocks(writer: RowWriter, view: MetadataView): Promise<void> 
 }
 
 /** Undone with the transaction: a sequence that is restarted in it is a new one until it ends. */
-async function setCounters(connection: Connection, nextInode: number): Promise<void> {
+async function setCounters(connection: View, nextInode: number): Promise<void> {
   const { tables } = connection
   if (nextInode > 1) {
     await connection.rows(`ALTER SEQUENCE ${tables.inode_numbers_table} RESTART`)
@@ -97,14 +97,14 @@ const MAX_LENGTH: number = 2 * 1024 * 1024
 
 /** Gathers rows of one table, and writes them many at a time. */
 class RowWriter {
-  readonly connection: Connection
+  readonly connection: View
   readonly #options: ImportOptions
   #table: keyof typeof COLUMNS = 'inodes'
   #rows: (readonly unknown[])[] = []
   #length = 0
   #written = 0
 
-  constructor(connection: Connection, options: ImportOptions) {
+  constructor(connection: View, options: ImportOptions) {
     this.connection = connection
     this.#options = options
   }

@@ -2,13 +2,12 @@
 import { ulid } from 'ulid'
 import { RestoreInProgressError, SchemaVersionMismatchError, StoreIdMismatchError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { checkStoreId } from '../../../metadata/validate.ts'
-import { answerWithin, takeClient } from '../connection/answers.ts'
-import { type BackendTransaction, Backend, THIS_TRANSACTION } from '../connection/backend.ts'
 import { type PostgresPool, quoteName } from '../connection/client.ts'
+import { Connection } from '../connection/connection.ts'
 import { postgresError, sqlStateOf } from '../connection/server-errors.ts'
-import { Connection, tablesOf } from './connection.ts'
+import { type Queries, StoreTransaction, tablesOf } from './connection.ts'
 import { FIRST_TABLES } from './tables.ts'
-import { migrationLockKey, writeLockKey } from '../connection/write-lock.ts'
+import { migrationLockKey, writeLockKey } from '../connection/advisory-locks.ts'
 
 /** Version n of the tables is what the first n steps make. A step that was released never changes. */
 const MIGRATIONS: readonly string[] = [FIRST_TABLES]
@@ -41,17 +40,17 @@ const LOCK_NOT_AVAILABLE = '55P03'
 export async function migrate(pool: PostgresPool, options: MigrateOptions): Promise<string> {
   if (options.storeId !== undefined) checkStoreId(options.storeId)
   for (;;) {
-    const storeId = await transact(pool, options, (connection) => step(connection, options))
+    const storeId = await transact(pool, options, (queries) => step(queries, options))
     if (storeId !== undefined) return storeId
   }
 }
 
 /** Makes one step; when none is left to make, gives the store's ID. */
-async function step(connection: Connection, options: MigrateOptions): Promise<string | undefined> {
+async function step(queries: Queries, options: MigrateOptions): Promise<string | undefined> {
   const { schema, create, storeId } = options
-  await lockOutOthers(connection, options)
-  await checkServer(connection, schema)
-  const version = await versionOf(connection, schema)
+  await lockOutOthers(queries, options)
+  await checkServer(queries, schema)
+  const version = await versionOf(queries, schema)
   if (version > SCHEMA_VERSION) {
     throw new SchemaVersionMismatchError(`Cannot open the schema "${schema}": its tables are of version ${version}, and this release has ${SCHEMA_VERSION}`, {
       hint: 'Open it with the release that wrote it',
@@ -59,7 +58,7 @@ async function step(connection: Connection, options: MigrateOptions): Promise<st
     })
   }
   if (version > 0) {
-    const actual = await readStoreId(connection, schema)
+    const actual = await readStoreId(queries, schema)
     if (storeId !== undefined && storeId !== actual) {
       throw new StoreIdMismatchError(`Cannot open the schema "${schema}" as "${storeId}": it is "${actual}"`, { details: { expected: storeId, actual } })
     }
@@ -67,18 +66,18 @@ async function step(connection: Connection, options: MigrateOptions): Promise<st
   } else if (!create) {
     throw new StoreUnavailableError(`Cannot open the schema "${schema}": there is no metadata store`, { hint: 'Check the schema, or make a store there first' })
   }
-  await holdWriteLock(connection, schema)
-  if (version === 0) await makeSchema(connection, schema)
-  await connection.rows(`SELECT set_config('search_path', $1, true)`, [`${quoteName(schema)}, pg_temp`])
-  await connection.rows(MIGRATIONS[version] ?? '')
-  if (version === 0) await connection.rows('INSERT INTO holdfast_identity (store_id) VALUES ($1)', [storeId ?? ulid()])
-  await connection.rows('INSERT INTO holdfast_versions (version) VALUES ($1)', [version + 1])
+  await holdWriteLock(queries, schema)
+  if (version === 0) await makeSchema(queries, schema)
+  await queries.rows(`SELECT set_config('search_path', $1, true)`, [`${quoteName(schema)}, pg_temp`])
+  await queries.rows(MIGRATIONS[version] ?? '')
+  if (version === 0) await queries.rows('INSERT INTO holdfast_identity (store_id) VALUES ($1)', [storeId ?? ulid()])
+  await queries.rows('INSERT INTO holdfast_versions (version) VALUES ($1)', [version + 1])
   return undefined
 }
 
-async function lockOutOthers(connection: Connection, { schema, lockTimeoutMs }: MigrateOptions): Promise<void> {
+async function lockOutOthers(queries: Queries, { schema, lockTimeoutMs }: MigrateOptions): Promise<void> {
   try {
-    await connection.rows('SELECT pg_advisory_xact_lock($1, $2)', [...migrationLockKey(schema)])
+    await queries.rows('SELECT pg_advisory_xact_lock($1, $2)', [...migrationLockKey(schema)])
   } catch (error) {
     if (sqlStateOf(error) !== LOCK_NOT_AVAILABLE) throw error
     throw new StoreUnavailableError(`Cannot open the schema "${schema}": another process was making the store, or bringing it up to date, for all of ${lockTimeoutMs} ms`, {
@@ -92,8 +91,8 @@ async function lockOutOthers(connection: Connection, { schema, lockTimeoutMs }: 
 
 const OLDEST_SERVER = 150_000
 
-async function checkServer(connection: Connection, schema: string): Promise<void> {
-  const [row] = await connection.rows<{ version: number; encoding: string }>(`SELECT current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding`)
+async function checkServer(queries: Queries, schema: string): Promise<void> {
+  const [row] = await queries.rows<{ version: number; encoding: string }>(`SELECT current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding`)
   const { version, encoding } = row ?? { version: 0, encoding: '' }
   if (version < OLDEST_SERVER) throw new StoreUnavailableError(`Cannot open the schema "${schema}": the server is of version ${Math.trunc(version / 10_000)}, and 15 is the oldest that is supported`)
   if (encoding === 'UTF8') return
@@ -103,8 +102,8 @@ async function checkServer(connection: Connection, schema: string): Promise<void
 }
 
 /** The version of the store in the schema; 0 when it is missing or empty. Throws when it holds something else. */
-async function versionOf(connection: Connection, schema: string): Promise<number> {
-  const [found] = await connection.rows<{ name: string }>(
+async function versionOf(queries: Queries, schema: string): Promise<number> {
+  const [found] = await queries.rows<{ name: string }>(
     `SELECT relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
      WHERE nspname = $1 AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relpersistence <> 't'
        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
@@ -115,49 +114,36 @@ async function versionOf(connection: Connection, schema: string): Promise<number
   if (found.name !== 'holdfast_versions') {
     throw new StoreUnavailableError(`Cannot open the schema "${schema}": it holds "${found.name}" and is no metadata store`, { hint: 'Name a schema of its own for the store' })
   }
-  const [row] = await connection.rows<{ version: number | null }>(`SELECT max(version) AS version FROM ${quoteName(schema)}.holdfast_versions`)
+  const [row] = await queries.rows<{ version: number | null }>(`SELECT max(version) AS version FROM ${quoteName(schema)}.holdfast_versions`)
   const version = row?.version ?? null
   if (version === null) throw new StoreUnavailableError(`Cannot open the schema "${schema}": its table "holdfast_versions" is empty`)
   return version
 }
 
-async function readStoreId(connection: Connection, schema: string): Promise<string> {
-  const [identity] = await connection.rows<{ store_id: string }>(`SELECT store_id FROM ${quoteName(schema)}.holdfast_identity`)
+async function readStoreId(queries: Queries, schema: string): Promise<string> {
+  const [identity] = await queries.rows<{ store_id: string }>(`SELECT store_id FROM ${quoteName(schema)}.holdfast_identity`)
   if (identity === undefined) throw new StoreUnavailableError(`Cannot open the schema "${schema}": its table "holdfast_identity" is empty`)
   return identity.store_id
 }
 
-async function holdWriteLock(connection: Connection, schema: string): Promise<void> {
-  const [lock] = await connection.rows<{ given: boolean }>('SELECT pg_try_advisory_xact_lock_shared($1, $2) AS given', [...writeLockKey(schema)])
+async function holdWriteLock(queries: Queries, schema: string): Promise<void> {
+  const [lock] = await queries.rows<{ given: boolean }>('SELECT pg_try_advisory_xact_lock_shared($1, $2) AS given', [...writeLockKey(schema)])
   if (lock?.given === true) return
   throw new RestoreInProgressError(`Cannot change the tables of the schema "${schema}": it is being restored`)
 }
 
 /** The schema where it is missing, and in it the table that says it is a store's. */
-async function makeSchema(connection: Connection, schema: string): Promise<void> {
-  const found = await connection.rows('SELECT FROM pg_namespace WHERE nspname = $1', [schema])
-  if (found.length === 0) await connection.rows(`CREATE SCHEMA ${quoteName(schema)}`)
-  await connection.rows(`CREATE TABLE ${quoteName(schema)}.holdfast_versions (version integer PRIMARY KEY, migrated_at timestamptz NOT NULL DEFAULT now())`)
+async function makeSchema(queries: Queries, schema: string): Promise<void> {
+  const found = await queries.rows('SELECT FROM pg_namespace WHERE nspname = $1', [schema])
+  if (found.length === 0) await queries.rows(`CREATE SCHEMA ${quoteName(schema)}`)
+  await queries.rows(`CREATE TABLE ${quoteName(schema)}.holdfast_versions (version integer PRIMARY KEY, migrated_at timestamptz NOT NULL DEFAULT now())`)
 }
 
-async function transact<T>(pool: PostgresPool, options: MigrateOptions, work: (connection: Connection) => Promise<T>): Promise<T> {
-  const { schema, lockTimeoutMs, answerTimeoutMs } = options
+async function transact<T>(pool: PostgresPool, { schema, lockTimeoutMs, answerTimeoutMs }: MigrateOptions, work: (queries: Queries) => Promise<T>): Promise<T> {
   const toError = (error: unknown): Error => postgresError(error, { action: `Cannot open the schema "${schema}"`, badData: 'invalid' })
-  const client = await takeClient(pool, answerTimeoutMs).catch((error: unknown) => {
-    throw toError(error)
+  const connection = await Connection.open(pool, { toError, answerTimeoutMs })
+  return await connection.use(async () => {
+    await connection.begin(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = ${lockTimeoutMs}`)
+    return await work(new StoreTransaction(connection, { schema, tables: tablesOf(schema) }))
   })
-  const connection = new Connection(client, { schema, tables: tablesOf(schema), toError, patience: (answer) => answerWithin(answer, answerTimeoutMs) })
-  try {
-    const begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = ${lockTimeoutMs}; ${THIS_TRANSACTION}`
-    const [begun] = await connection.rows<BackendTransaction>(begin)
-    if (begun !== undefined) connection.beWith(new Backend(pool, begun, answerTimeoutMs).patience)
-    const result = await work(connection)
-    await connection.rows('COMMIT')
-    return result
-  } catch (error) {
-    await connection.rollBack()
-    throw error
-  } finally {
-    connection.release()
-  }
 }

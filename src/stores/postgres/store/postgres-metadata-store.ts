@@ -7,7 +7,9 @@ import { checkText } from '../../../metadata/validate.ts'
 import { ValidatedStore } from '../../../metadata/validated-store.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import { SCHEMA_VERSION, migrate } from './migrations.ts'
-import { MAX_CONNECTIONS, postgresBackupable } from '../snapshot/postgres-backupable.ts'
+import { type PaceOptions, checkPace } from '../snapshot/pace.ts'
+import { postgresBackupable } from '../snapshot/postgres-backupable.ts'
+import { digestOf } from '../snapshot/reference-count.ts'
 import { PostgresMetadataReader } from './postgres-metadata-reader.ts'
 import { PostgresMetadataView } from './postgres-metadata-view.ts'
 import { PostgresTree } from './postgres-tree.ts'
@@ -16,9 +18,9 @@ import type { PostgresPool } from '../connection/client.ts'
 import { SchemaDatabase } from './database.ts'
 import { importView } from './import-view.ts'
 import { OWN_TABLES } from './tables.ts'
-import { writeLockKey } from '../connection/write-lock.ts'
+import { writeLockKey } from '../connection/advisory-locks.ts'
 
-export interface PostgresMetadataStoreOptions {
+export interface PostgresMetadataStoreOptions extends PaceOptions {
   /** The schema that is the store's alone. */
   readonly schema: string
   /** The ID of a store that is made new, 1 to 64 characters of printable ASCII; one that exists must have it. @default a fresh ULID, or the store's own */
@@ -33,8 +35,6 @@ export interface PostgresMetadataStoreOptions {
    * asked over another connection whether it is at work. @default 60,000
    */
   readonly answerTimeoutMs?: number | undefined
-  /** How many connections a backup reads with, 1 to 16, as `postgresBackupable` says: one gives way to whoever else is at work on the server, more do not. @default 1 */
-  readonly connections?: number | undefined
   /** How long opening waits for another process that makes the same store, or brings it up to date, in milliseconds. @default 30,000 */
   readonly lockTimeoutMs?: number | undefined
 }
@@ -84,14 +84,14 @@ export class PostgresMetadataStore extends ValidatedStore {
     const { schema, create = true } = options
     checkSchemaName(schema)
     const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
-    checkWholeNumber('connections', options.connections ?? 1, { least: 1, most: MAX_CONNECTIONS })
+    checkPace(options)
     const lockTimeoutMs = checkWholeNumber('lockTimeoutMs', options.lockTimeoutMs ?? OPEN_LOCK_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
     const storeId = await migrate(pool, { schema, create, storeId: options.storeId, lockTimeoutMs, answerTimeoutMs })
     return new PostgresMetadataStore(pool, { ...options, storeId, answerTimeoutMs })
   }
 
   private constructor(pool: PostgresPool, options: PostgresMetadataStoreOptions & { readonly storeId: string; readonly answerTimeoutMs: number }) {
-    const { schema, storeId, answerTimeoutMs, connections, clock } = options
+    const { schema, storeId, answerTimeoutMs, pace, connections, clock } = options
     const db = new SchemaDatabase(pool, { schema, answerTimeoutMs })
     super(new PostgresMetadataReader(db), clock)
     this.storeId = storeId
@@ -105,6 +105,7 @@ export class PostgresMetadataStore extends ValidatedStore {
       leaveOut: OWN_TABLES,
       writersLock: writeLockKey(schema),
       answerTimeoutMs,
+      pace,
       connections,
     })
   }
@@ -133,10 +134,6 @@ export class PostgresMetadataStore extends ValidatedStore {
   protected override async change<T>(work: (transaction: TreeTransaction) => Promise<T>): Promise<T> {
     return await this.#db.write((queries) => work(new PostgresTree(queries)))
   }
-}
-
-function digestOf(column: string): string {
-  return `coalesce(sum(hashtextextended(${column}, 0)), 0)`
 }
 
 function checkSchemaName(schema: string): void {

@@ -3,7 +3,7 @@ import type { Block, ByteRangeLock, Inode, InodeAttributes, InodeNumber, InodeTy
 import { InternalError } from '../../../errors/errors.ts'
 import { quoted } from '../../../metadata/refusals.ts'
 import type { BlockOwner, Counts, EntryRecord, InodeFields, LockMode, PlacedEntry, TreeTransaction } from '../../../metadata/tree-transaction.ts'
-import { moveLockKey } from '../connection/write-lock.ts'
+import { moveLockKey } from '../connection/advisory-locks.ts'
 import type { Queries } from './connection.ts'
 import { copyBlocks, putBlocks, removeBlocks } from './contents.ts'
 import { ChangedMeanwhile } from './database.ts'

@@ -1,0 +1,84 @@
+/** A transaction of a backup or a restore, on a connection of its own. */
+import { messageOf } from '../../../errors/error-message.ts'
+import { BackupUnsupportedError, isHoldfastError } from '../../../errors/errors.ts'
+import type { Interrupt } from '../../../util/interrupt.ts'
+import { type PostgresPool, quoteName } from '../connection/client.ts'
+import { Connection } from '../connection/connection.ts'
+import { type FailureOptions, postgresError, sqlStateOf } from '../connection/server-errors.ts'
+import { type SessionIdentity, type Settings, ASSUME_IDENTITY, LONG_WORK, settingsStatement } from '../connection/settings.ts'
+
+/** SQLSTATE: the server cannot do that. */
+const NOT_SUPPORTED = '0A000'
+
+/** The whole of every table or an error; one spelling for values in text form; nothing compiled for queries that run once. */
+const SETTINGS: Settings = {
+  ...LONG_WORK,
+  // A slow sink makes the client stop reading.
+  tcp_user_timeout: '0',
+  row_security: 'off',
+  jit: 'off',
+  synchronize_seqscans: 'off',
+  client_encoding: 'UTF8',
+  DateStyle: 'ISO, YMD',
+  IntervalStyle: 'postgres',
+  TimeZone: 'UTC',
+  extra_float_digits: '3',
+  bytea_output: 'hex',
+  xmloption: 'content',
+  quote_all_identifiers: 'off',
+}
+
+/** Marks the state that `LET_GO` goes back to. */
+export const HOLD_ON = 'SAVEPOINT holdfast'
+/** Undoes settings and gives back locks since `HOLD_ON`, also after a failure; the transaction and its snapshot go on. */
+export const LET_GO = 'ROLLBACK TO SAVEPOINT holdfast'
+
+/** What the transactions of one backup or restore have in common. */
+export interface TransactionScope {
+  readonly schema: string
+  /** How long to wait for a lock. */
+  readonly lockTimeoutMs: number
+  /** How long the server may be silent while it is not at work. */
+  readonly answerTimeoutMs: number
+  /** The role to be. @default that of the pool's sessions */
+  readonly identity?: SessionIdentity | undefined
+  /** Ends every wait. */
+  readonly interrupt: Interrupt
+}
+
+export interface TransactionOptions extends TransactionScope {
+  /** The statements that begin it. */
+  readonly begin: string
+  /** Settings of this transaction beside those of all. */
+  readonly settings?: Settings | undefined
+  readonly failures: FailureOptions
+}
+
+/** Begins a transaction whose search path is the schema alone. */
+export async function openTransaction(pool: PostgresPool, options: TransactionOptions): Promise<Connection> {
+  const opening = open(pool, options)
+  try {
+    return await options.interrupt.race(opening)
+  } catch (error) {
+    opening.then((connection) => connection.destroy()).catch(() => undefined)
+    throw error
+  }
+}
+
+async function open(pool: PostgresPool, { schema, begin, settings, failures, identity, answerTimeoutMs, lockTimeoutMs }: TransactionOptions): Promise<Connection> {
+  const connection = await Connection.open(pool, { toError: (error) => toError(error, failures), answerTimeoutMs })
+  try {
+    if (identity !== undefined) await connection.rows(ASSUME_IDENTITY, [identity.user, identity.role])
+    const all = settingsStatement({ ...SETTINGS, ...settings, search_path: `${quoteName(schema)}, pg_temp` }, { isLocal: true })
+    await connection.begin(`${begin}; ${all}`, { waitMs: lockTimeoutMs })
+    return connection
+  } catch (error) {
+    connection.destroy()
+    throw error
+  }
+}
+
+function toError(error: unknown, failures: FailureOptions): Error {
+  if (isHoldfastError(error) || sqlStateOf(error) !== NOT_SUPPORTED) return postgresError(error, failures)
+  return new BackupUnsupportedError(`${failures.action}: ${messageOf(error)}`, { cause: error, details: { sqlState: NOT_SUPPORTED } })
+}
