@@ -20,7 +20,6 @@ export {
   type DestinationOptions,
   type DestinationWarning,
   MAX_MANIFEST_BYTES,
-  type PutOptions,
   type CleanUpOptions,
   type CleanUpReport,
 } from './contracts/destination.ts'
@@ -44,6 +43,7 @@ export { encodeManifest, parseManifest } from './format/manifest.ts'
 export { type DataFrame, decodeRecords, openSnapshot, type OpenSnapshotOptions, type SnapshotReader, type StoredRecord, type Value } from './format/snapshot-reader.ts'
 export { SnapshotWriter, type SnapshotWriterOptions } from './format/snapshot-writer.ts'
 export { BACKUP_PHASES, type BackupPhase, type BackupProgress, type BackupRecord, runBackup, type RunBackupOptions } from './backup/run-backup.ts'
+export { jobIdOf, type JobHooks, type StartedJob } from './catalog/run-job.ts'
 export { deleteBackup, type DeleteBackupOptions, type DeleteReport } from './repository/delete-backup.ts'
 export { readRecords, type ReadRecordsOptions, type RecordBatch } from './repository/read-records.ts'
 export { resolveBackup } from './repository/resolve-backup.ts'

@@ -9,7 +9,6 @@ import {
   type DestinationOptions,
   type DestinationWarning,
   MAX_MANIFEST_BYTES,
-  type PutOptions,
   type CleanUpOptions,
   type CleanUpReport,
 } from '../../src/contracts/destination.ts'
@@ -99,17 +98,15 @@ class FsDestination implements Destination {
     }
   }
 
-  async put(backupId: string, options: PutOptions = {}): Promise<BackupUpload> {
+  async put(backupId: string, options: DestinationOptions = {}): Promise<BackupUpload> {
     checkBackupId(backupId)
-    const { signal, expectedBytes = 0 } = options
+    const { signal } = options
     signal?.throwIfAborted()
-    if (!(expectedBytes >= 0)) throw new RangeError('expectedBytes must be 0 or greater')
     await this.#root.ensure()
     const published = join(this.#root.path, backupId)
     const there = await this.#root.info(published)
     if (there?.type === 'directory') throw duplicate(backupId, published)
     if (there !== undefined) throw notADirectory(published)
-    await this.#root.checkSpace(expectedBytes)
     const temporary = published + TEMPORARY_SUFFIX
     try {
       await this.#files.makeDirectory(temporary)
@@ -199,7 +196,8 @@ class FsDestination implements Destination {
     if (!Number.isFinite(nowMs)) throw new RangeError('nowMs must be a time in milliseconds')
     const removed: string[] = []
     const kept: string[] = []
-    for (const name of await this.#root.list()) {
+    const names = await this.#root.list()
+    for (const name of names) {
       signal?.throwIfAborted()
       const path = join(this.#root.path, name)
       const modifiedAtMs = await this.#leftover(name, path)
@@ -210,11 +208,16 @@ class FsDestination implements Destination {
       }
       if (await this.#removeLeftover(path)) removed.push(name)
     }
-    return { removed, kept }
+    return { removed, kept, newest: await this.#newest(names) }
   }
 
   async close(): Promise<void> {
     // Every file is closed by the call that opened it.
+  }
+
+  async #newest(names: readonly string[]): Promise<string | null> {
+    for (const name of names.toReversed()) if (isUlid(name) && (await this.#isListed(join(this.#root.path, name)))) return name
+    return null
   }
 
   /** When the leftover at a path was last written to; `undefined` where it is none of ours, or a listed backup. */

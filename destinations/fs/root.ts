@@ -1,7 +1,7 @@
 /** The root directory of a destination, and how to look into it. */
 import { dirname, join } from 'node:path'
 import { newUlid } from '../../src/util/ulid.ts'
-import { DestinationNoSpaceError, DestinationNotFoundError, DestinationPathConflictError, DestinationUnreachableError } from '../../src/errors/errors.ts'
+import { DestinationNotFoundError, DestinationPathConflictError, DestinationUnreachableError } from '../../src/errors/errors.ts'
 import { type FileInfo, type Files, isSystemError, readSmallFile } from '../../src/util/files.ts'
 import { onPath, pathError } from './errors.ts'
 import { removeBackupFiles } from './upload.ts'
@@ -46,15 +46,6 @@ export class FsRoot {
     }
     if (info.type !== 'directory') throw notADirectory(this.path)
     return []
-  }
-
-  /** Throws `destination_no_space` when fewer bytes are free. */
-  async checkSpace(expectedBytes: number): Promise<void> {
-    const { freeBytes } = await onPath('look at', this.path, () => this.#files.space(this.path))
-    if (freeBytes === undefined || freeBytes >= expectedBytes) return
-    throw new DestinationNoSpaceError(`Cannot write to "${this.path}": ${expectedBytes} bytes are needed at least, ${freeBytes} are free`, {
-      details: { operation: 'write', path: this.path, neededBytes: expectedBytes, freeBytes },
-    })
   }
 
   /** Rejects unless names can be made and removed at the root. That it is full says nothing of removing. */

@@ -29,16 +29,19 @@ export async function removeLeftovers(session: S3Session, options: CleanUpOption
   if (!Number.isFinite(nowMs)) throw new RangeError('nowMs must be a time in milliseconds')
   const removed: string[] = []
   const kept: string[] = []
-  for (const [backupId, leftover] of [...(await findLeftovers(session, signal))].sort(([a], [b]) => (a < b ? -1 : 1))) {
+  const { leftovers, newest } = await look(session, signal)
+  for (const [backupId, leftover] of [...leftovers].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const isYoung = (): boolean => nowMs - leftover.modifiedAtMs < graceMs
     if (!isYoung()) await lookAtParts(session, leftover, signal)
     if (isYoung()) kept.push(backupId)
     else if (await removeLeftover(session, backupId, { leftover, signal })) removed.push(backupId)
   }
-  return { removed, kept }
+  return { removed, kept, newest }
 }
 
-async function findLeftovers(session: S3Session, signal: AbortSignal | undefined): Promise<ReadonlyMap<string, Leftover>> {
+/** Finds the leftovers, and the newest backup that is listed. */
+async function look(session: S3Session, signal: AbortSignal | undefined): Promise<{ readonly leftovers: ReadonlyMap<string, Leftover>; readonly newest: string | null }> {
+  let newest: string | null = null
   const found = new Map<string, Leftover>()
   const published = new Set<string>()
   const leftoverOf = ({ backupId, name, modifiedAtMs }: S3Entry): Leftover => {
@@ -58,13 +61,14 @@ async function findLeftovers(session: S3Session, signal: AbortSignal | undefined
   for await (const entry of listEntries(session, signal)) {
     if (entry.name === MANIFEST_NAME) {
       published.add(entry.backupId)
+      if (newest === null || entry.backupId > newest) newest = entry.backupId
       found.get(entry.backupId)?.keys.splice(0)
     } else if (!published.has(entry.backupId)) {
       leftoverOf(entry).keys.push(entry.key)
     }
   }
   for (const [backupId, { keys, uploads, isForeign }] of found) if (isForeign || keys.length + uploads.length === 0) found.delete(backupId)
-  return found
+  return { leftovers: found, newest }
 }
 
 async function lookAtParts(session: S3Session, leftover: Leftover, signal: AbortSignal | undefined): Promise<void> {

@@ -9,7 +9,6 @@ import {
   type DestinationOptions,
   type DestinationWarning,
   MAX_MANIFEST_BYTES,
-  type PutOptions,
   type CleanUpOptions,
   type CleanUpReport,
 } from '../../src/contracts/destination.ts'
@@ -60,11 +59,10 @@ class S3Destination implements Destination {
     return await validateS3(this.#session, options.signal)
   }
 
-  async put(backupId: string, options: PutOptions = {}): Promise<BackupUpload> {
+  async put(backupId: string, options: DestinationOptions = {}): Promise<BackupUpload> {
     checkBackupId(backupId)
-    const { signal, expectedBytes = 0 } = options
+    const { signal } = options
     signal?.throwIfAborted()
-    if (!(expectedBytes >= 0)) throw new RangeError('expectedBytes must be 0 or greater')
     if ((await lookAt(this.#session, this.#key(backupId), signal)) !== undefined) throw duplicate(this.#session, this.#key(backupId))
     const upload = new S3Upload(this.#session, { backupId, signal })
     await upload.begin()

@@ -1,6 +1,7 @@
-/** What is told, and done, when an attempt fails after its backup was published. */
+/** What the caller is told, and what is done, when an attempt fails after its backup was published. */
 import type { Destination } from '../contracts/destination.ts'
 import { messageOf } from '../errors/error-message.ts'
+import { isAbort } from '../errors/aborts.ts'
 import { BackupAbortedError, CombinedError, isHoldfastError } from '../errors/errors.ts'
 import { isDamage } from '../repository/verify-backup.ts'
 
@@ -8,6 +9,8 @@ export interface PublishedBackup {
   readonly destination: Destination
   readonly backupId: string
   readonly isVerified: boolean
+  /** The attempt's. */
+  readonly signal: AbortSignal | undefined
 }
 
 /**
@@ -16,15 +19,12 @@ export interface PublishedBackup {
  */
 export async function afterPublish(error: unknown, backup: PublishedBackup): Promise<unknown> {
   if (!backup.isVerified && isDamage(error) && !isMissing(error)) return await deleted(error, backup)
-  const { backupId, destination, isVerified } = backup
+  const { backupId, destination, isVerified, signal } = backup
   const details = { backupId, destination: destination.url, isPublished: true, isVerified }
   const place = `${backupId} at ${JSON.stringify(destination.url)}`
-  if (isHoldfastError(error) && error.code === 'backup_aborted') {
-    return new BackupAbortedError(`The backup was cancelled after it was published: ${place} is listed, but was neither verified nor recorded`, {
-      cause: error.cause,
-      hint: nextSteps(backup),
-      details,
-    })
+  if (isAbort(error, signal)) {
+    const message = `The backup was cancelled after it was published: ${place} is listed, but was neither verified nor recorded`
+    return new BackupAbortedError(message, { cause: signal?.reason, hint: nextSteps(backup), details })
   }
   const state = isVerified ? 'it is published and verified, but not recorded' : 'it is published, but neither verified nor recorded'
   return new CombinedError(`Cannot ${isVerified ? 'record' : 'verify'} backup ${place}: ${messageOf(error)}; ${state}`, [error], { hint: nextSteps(backup), details })

@@ -8,15 +8,10 @@ export interface NextBackupIdOptions {
   readonly nowMs: number
   /** Makes an ID for a time; those of later calls must be greater. @default newUlid */
   readonly newId?: ((nowMs: number) => string) | undefined
-  readonly signal?: AbortSignal | undefined
 }
 
-/**
- * Makes an ID that is greater than every one a destination lists, also when the clock was set back or another host's is ahead.
- * Rejects with what the list rejects with; a destination that does not exist yet lists nothing.
- */
-export async function nextBackupId(destination: Destination, { nowMs, newId = newUlid, signal }: NextBackupIdOptions): Promise<string> {
-  const newest = await newestListed(destination, signal)
+/** Makes an ID that is greater than the newest that a destination lists, also when the clock was set back or another host's is ahead. */
+export function nextBackupId(newest: string | undefined, { nowMs, newId = newUlid }: NextBackupIdOptions): string {
   const atLeastMs = newest === undefined ? nowMs : Math.max(nowMs, decodeTime(newest) + 1)
   const backupId = checkBackupId(newId(atLeastMs))
   if (newest === undefined || backupId > newest) return backupId
@@ -25,12 +20,18 @@ export async function nextBackupId(destination: Destination, { nowMs, newId = ne
   })
 }
 
-async function newestListed(destination: Destination, signal: AbortSignal | undefined): Promise<string | undefined> {
+/** The newest ID that a destination lists; a destination that does not exist yet lists none. Rejects with what the list rejects with. */
+export async function newestListed(destination: Destination, signal: AbortSignal | undefined): Promise<string | undefined> {
   let newest: string | undefined
   try {
     for await (const backupId of destination.list({ signal })) newest = backupId
   } catch (error) {
-    if (!isHoldfastError(error) || error.code !== 'destination_not_found') throw error
+    if (!isNotThere(error)) throw error
   }
   return newest
+}
+
+/** Whether an error says that the destination does not exist yet. */
+export function isNotThere(error: unknown): boolean {
+  return isHoldfastError(error) && error.code === 'destination_not_found'
 }

@@ -1,25 +1,28 @@
 /** The executor: one backup attempt, end to end. */
 import { COMPRESSIONS, type Backupable, type Compression, isBackupable } from '../contracts/backupable.ts'
-import type { Catalog } from '../contracts/catalog.ts'
-import { JobLog } from '../catalog/job-log.ts'
-import type { Destination } from '../contracts/destination.ts'
-import { toError } from '../errors/error-message.ts'
-import { BackupAbortedError, BackupAlreadyRunningError, BackupUnsupportedError, ChecksumMismatchError, isHoldfastError } from '../errors/errors.ts'
-import { checkPayloadsExist } from '../payload-stores/check-payloads.ts'
 import { loadZstd } from '../format/compression.ts'
+import type { Catalog } from '../contracts/catalog.ts'
+import type { JobLog } from '../catalog/job-log.ts'
+import { type JobHooks, runJob } from '../catalog/run-job.ts'
+import type { Destination } from '../contracts/destination.ts'
+import { closing, undoOnError } from '../errors/clean-up.ts'
+import { toError } from '../errors/error-message.ts'
+import { BackupAbortedError, BackupAlreadyRunningError, BackupUnsupportedError, ChecksumMismatchError } from '../errors/errors.ts'
+import { checkPayloadsExist } from '../payload-stores/check-payloads.ts'
 import type { Holds } from '../gc/holds/holds.ts'
 import { type HeldLease, Leases, releaseAfter, warnOfLease } from '../gc/leases/leases.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 import type { PayloadStore } from '../contracts/payload-store.ts'
 import type { Manifest } from '../contracts/manifest.ts'
 import { afterPublish } from './after-publish.ts'
-import { checkLabels } from './labels.ts'
+import { checkLabels, encodeManifest, manifestOf } from '../format/manifest.ts'
 import { Meter, type Measured, type PhaseTime } from '../util/meter.ts'
-import { nextBackupId } from './next-backup-id.ts'
-import { uploadBackup, type UploadedBackup } from './upload-backup.ts'
+import { isNotThere, newestListed, nextBackupId } from './next-backup-id.ts'
+import { takeSnapshot } from './take-snapshot.ts'
+import { openUpload, type Upload } from './upload-backup.ts'
 import { verifyBackup, type VerifyReport } from '../repository/verify-backup.ts'
 
-/** In order. */
+/** The phases of a backup, in order. */
 export const BACKUP_PHASES = ['snapshot', 'payload-ids', 'publish', 'verify', 'record'] as const
 export type BackupPhase = (typeof BACKUP_PHASES)[number]
 
@@ -29,7 +32,7 @@ export interface BackupProgress extends Measured {
   readonly backupId: string
 }
 
-export interface RunBackupOptions {
+export interface RunBackupOptions extends JobHooks {
   /** The store to back up; it goes on reading and writing meanwhile. */
   readonly store: Backupable
   readonly destination: Destination
@@ -44,11 +47,11 @@ export interface RunBackupOptions {
   readonly payloads?: PayloadStore | undefined
   /** For the manifest: at most 64; names of lower-case letters, digits and "._/-", values of at most 256 characters. */
   readonly labels?: Readonly<Record<string, string>> | undefined
-  /** `zstd` makes a backup of records about a fifth as large, and needs a Node or a package that has it to be read. @default 'none' */
-  readonly compress?: Compression | undefined
-  /** Ends the attempt with `backup_aborted`, until the backup is being recorded; then it is not looked at. */
+  /** Ends the attempt with `backup_aborted`, whose cause is the signal's reason. Once the backup is being recorded, the signal is not looked at. */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: BackupProgress) => void) | undefined
+  /** `zstd` makes a backup of records about a fifth as large, and needs a Node or a package that has it to be read. @default 'none' */
+  readonly compress?: Compression | undefined
   /** The most bytes per second to take from the store. Reading back is not limited. @default unlimited */
   readonly maxBytesPerSecond?: number | undefined
   /** The time in milliseconds since 1970. @default Date.now */
@@ -67,10 +70,12 @@ export interface BackupRecord {
   /** ISO 8601 in UTC. */
   readonly startedAt: string
   readonly endedAt: string
+  /** Whether the destination listed no backup before this one. */
+  readonly isFirst: boolean
   /** What reading back found. */
   readonly verification: VerifyReport
   readonly phases: readonly PhaseTime<BackupPhase>[]
-  /** What did not go as it should and does no harm, such as leftovers that could not be swept. */
+  /** What did not go as it should and does no harm, such as leftovers that could not be removed, or progress that the catalog did not take. */
   readonly warnings: readonly Error[]
 }
 
@@ -80,18 +85,19 @@ const RECORD_INTERVAL_MS = 5000
 
 /**
  * Takes a backup: job row, lease on the payloads, snapshot, payload IDs, manifest, publish; then reads everything back, and only what matches is recorded as
- * succeeded. Leftovers at the destination that are older than a day are swept first.
+ * succeeded. Leftovers of other attempts at the destination that are older than a day are removed first.
  *
- * Whatever happens, the job ends as `succeeded`, `failed`, or, when the signal aborted, `interrupted`. On a failure before the backup is
- * published nothing of it is left. Afterwards the error says what is there: a backup that was read back and does not match is
+ * Whatever happens, the job ends as `succeeded`, `failed`, or, when the signal aborted, `interrupted`; the rejection has its ID (`jobIdOf`). On a failure
+ * before the backup is published nothing of it is left. Afterwards the error says what is there: a backup that was read back and does not match is
  * deleted again; one that could not be read back, or not be recorded, stays, and the message says how to go on.
  *
  * Rejects with `backup_unsupported` when the store has no backups, `backup_already_running` for a second one of the same store handle,
- * `invalid_argument` for labels, `backup_aborted`, `catalog_unavailable`, `hold_unavailable` when a running sweep does not let it hold the payloads, `payload_missing`, what the store and the destination reject with, and with
- * `restore_corrupt`, `checksum_mismatch`, `backup_incomplete` for what was read back. A failure while cleaning up is told with the first.
+ * `invalid_argument` for labels, `backup_aborted`, `catalog_unavailable`, `hold_unavailable` when a running sweep does not let it hold the payloads,
+ * `payload_missing`, what the store and the destination reject with, and with `restore_corrupt`, `checksum_mismatch`, `backup_incomplete` for what was read
+ * back. A failure while cleaning up is told with the first.
  */
 export async function runBackup(options: RunBackupOptions): Promise<BackupRecord> {
-  const { store, signal } = options
+  const { store, destination, signal } = options
   if (!isBackupable(store)) throw new BackupUnsupportedError('Cannot back up the store: it has no backup and restore')
   const labels = checkLabels(options.labels ?? {})
   const { compress = 'none' } = options
@@ -101,7 +107,8 @@ export async function runBackup(options: RunBackupOptions): Promise<BackupRecord
   if (signal?.aborted === true) throw new BackupAbortedError(undefined, { cause: signal.reason })
   running.add(store)
   try {
-    return await new BackupRun({ ...options, labels }).run()
+    const job = { kind: 'backup', storeKind: store.kind, storeId: storeIdOf(store), destination: destination.url } as const
+    return await runJob(job, options, (log) => new BackupRun({ ...options, labels }, log).run())
   } finally {
     running.delete(store)
   }
@@ -109,8 +116,15 @@ export async function runBackup(options: RunBackupOptions): Promise<BackupRecord
 
 type RunOptions = RunBackupOptions & { readonly labels: Readonly<Record<string, string>> }
 
+interface PublishedManifest {
+  readonly manifest: Manifest
+  readonly manifestBytes: Uint8Array
+}
+
+/** One attempt, step after step. */
 class BackupRun {
   readonly #options: RunOptions
+  readonly #log: JobLog
   readonly #clock: () => number
   readonly #meter: Meter<BackupPhase>
   readonly #warnings: Error[] = []
@@ -118,11 +132,15 @@ class BackupRun {
   #lease: HeldLease | undefined
   /** Open while the manifest is on its way, and when that failed. */
   #isListed: 'no' | 'open' | 'yes' = 'no'
+  #isFirst = false
   #backupId = ''
+  /** Of the phase so far. */
+  #records = 0
   #recordedMs = 0
 
-  constructor(options: RunOptions) {
+  constructor(options: RunOptions, log: JobLog) {
     this.#options = options
+    this.#log = log
     this.#clock = options.clock ?? Date.now
     const { catalog, holds } = options
     this.#leases = holds?.leases ?? (catalog && new Leases({ catalog, clock: this.#clock }))
@@ -130,74 +148,80 @@ class BackupRun {
   }
 
   async run(): Promise<BackupRecord> {
-    const { store, destination, catalog } = this.#options
-    const log = await JobLog.start({ kind: 'backup', storeKind: store.kind, storeId: storeIdOf(store), destination: destination.url }, { catalog, clock: this.#clock })
-    let thrown: unknown
     try {
-      const uploaded = await this.#publish(log)
-      const record = await this.#finish(log, uploaded)
+      const published = await this.#publish()
+      const record = await this.#finish(published)
       await this.#handOver()
-      return record
+      return { ...record, warnings: [...this.#warnings, ...this.#log.warnings] }
     } catch (error) {
-      thrown = await this.#unheld(this.#asAbort(error))
+      throw await this.#release(error)
     }
-    throw await log.end(isAbort(thrown) ? 'interrupted' : 'failed', thrown)
   }
 
-  /** Until the backup is published. */
-  async #publish(log: JobLog): Promise<UploadedBackup> {
-    const { store, destination, labels, compress, signal, maxBytesPerSecond, newId } = this.#options
-    await this.#cleanUp()
+  /** Everything until the backup is listed. */
+  async #publish(): Promise<PublishedManifest> {
+    const { store, destination, signal, newId } = this.#options
+    const newest = await this.#removeLeftovers()
     const leases = await this.#leases?.reconcile()
     this.#warnings.push(...(leases?.unproven.map(warnOfLease) ?? []))
-    this.#backupId = await nextBackupId(destination, { nowMs: this.#clock(), newId, signal })
+    this.#isFirst = newest === undefined
+    this.#backupId = nextBackupId(newest, { nowMs: this.#clock(), newId })
     this.#lease = await this.#leases?.protect({ purpose: 'backup', storeId: storeIdOf(store), backupId: this.#backupId, signal })
-    await this.#begin('snapshot', log)
-    const uploaded = await uploadBackup({
-      store,
-      destination,
-      backupId: this.#backupId,
-      labels,
-      compress,
-      signal,
-      maxBytesPerSecond,
-      onPayloadIds: (payloadIds) => this.#captured(payloadIds),
-      onPhase: async (phase, { storeId, payloadIds }) => {
-        await this.#begin(phase, log, { storeId, records: phase === 'payload-ids' ? payloadIds.count : 0 })
-        if (phase === 'publish') this.#isListed = 'open'
-      },
-      onWritten: (progress) => this.#written(progress, log),
-    })
-    this.#isListed = 'yes'
-    return uploaded
+    await this.#begin('snapshot')
+    const upload = await openUpload(destination, { backupId: this.#backupId, signal, onWritten: (bytes) => this.#written(bytes) })
+    const left = `what was uploaded of ${this.#backupId} could not be removed, which a later backup does`
+    return await undoOnError(() => this.#send(upload), () => upload.abort(), left)
   }
 
-  /** What the snapshot refers to is known: the lease holds that alone from now on. */
-  async #captured(payloadIds: PayloadIdSet): Promise<void> {
+  /** The three objects: payload, payload IDs, manifest. */
+  async #send(upload: Upload): Promise<PublishedManifest> {
+    const { store, labels, compress, signal, maxBytesPerSecond } = this.#options
+    const backupId = this.#backupId
+    const onRecords = (records: number): void => void (this.#records = records)
+    const { summary, payloadIds } = await takeSnapshot(store, { write: (chunk) => upload.payload(chunk), onRecords, backupId, compress, signal, maxBytesPerSecond })
+    const { storeId } = summary
+    const payloadIdsBytes = await closing(payloadIds, async () => {
+      await this.#begin('payload-ids', { storeId, records: payloadIds.size })
+      await this.#narrow(payloadIds)
+      return await upload.payloadIds(payloadIds)
+    })
+    await this.#begin('publish', { storeId })
+    signal?.throwIfAborted()
+    const manifest = manifestOf(summary, { backupId, labels, payloadIdsBytes })
+    const manifestBytes = encodeManifest(manifest)
+    this.#isListed = 'open'
+    await upload.publish(manifestBytes)
+    this.#isListed = 'yes'
+    return { manifest, manifestBytes }
+  }
+
+  /** From now on the lease holds only what the snapshot refers to. */
+  async #narrow(payloadIds: PayloadIdSet): Promise<void> {
     const { payloads, signal } = this.#options
     await this.#lease?.narrow(payloadIds)
     if (payloads !== undefined) await checkPayloadsExist(payloadIds.batches(), { payloads, what: 'the snapshot', signal })
   }
 
-  /** From then on. */
-  async #finish(log: JobLog, { manifest, manifestBytes }: UploadedBackup): Promise<BackupRecord> {
-    const { destination } = this.#options
+  /** Reads the published backup back and records it. */
+  async #finish({ manifest, manifestBytes }: PublishedManifest): Promise<BackupRecord> {
+    const { destination, signal } = this.#options
     const { backupId } = manifest
     let verification: VerifyReport | undefined
     try {
-      await this.#begin('verify', log, { totalBytes: manifest.payload.bytes + manifest.payloadIds.bytes })
+      await this.#begin('verify', { totalBytes: manifest.payload.bytes + manifest.payloadIds.bytes })
       verification = await this.#readBack(manifestBytes)
       this.#meter.begin('record')
       const place = { backupId, destination: destination.url, at: verification.verifiedAt }
       const records = Object.values(manifest.records).reduce((sum, count) => sum + count, 0)
-      const done = log.progressed({ phase: 'record', bytes: manifest.payload.bytes, records })
-      await log.succeed(done, { type: 'backup-recorded', ...place, manifest, how: 'backup' }, { type: 'backup-verified', ...place, level: 'checksum' })
+      const done = this.#log.progressed({ phase: 'record', bytes: manifest.payload.bytes, records })
+      await this.#log.succeed(done, { type: 'backup-recorded', ...place, manifest, how: 'backup' }, { type: 'backup-verified', ...place, level: 'checksum' })
       this.#meter.end()
     } catch (error) {
-      throw await afterPublish(this.#asAbort(error), { destination, backupId, isVerified: verification !== undefined })
+      throw await afterPublish(error, { destination, backupId, isVerified: verification !== undefined, signal })
     }
-    const { jobId, startedAt } = log
-    return { jobId, backupId, destination: destination.url, manifest, startedAt, endedAt: log.now(), verification, phases: this.#meter.times, warnings: this.#warnings }
+    const { jobId, startedAt } = this.#log
+    const url = destination.url
+    return { jobId, backupId, destination: url, manifest, startedAt, endedAt: this.#log.now(), isFirst: this.#isFirst, verification, phases: this.#meter.times, warnings: [] }
   }
 
   /** The manifest holds the payloads now. That the lease stays too does no harm. */
@@ -209,8 +233,8 @@ class BackupRun {
     }
   }
 
-  /** Gives the lease up after a failure, and returns what to throw. */
-  async #unheld(error: unknown): Promise<unknown> {
+  /** Gives the lease up after a failure, and resolves with what to throw. */
+  async #release(error: unknown): Promise<unknown> {
     // What was published holds its payloads itself.
     if (this.#isListed !== 'open') return await releaseAfter(error, this.#lease)
     // What was sent to publish it may still arrive, though it was given up.
@@ -227,46 +251,41 @@ class BackupRun {
     return await verifyBackup({ destination, backupId, level: 'checksum', signal, clock, onProgress: (progress) => this.#meter.update(progress) })
   }
 
-  /** What crashed attempts left; that it stays does no harm. */
-  async #cleanUp(): Promise<void> {
+  /**
+   * Removes what crashed attempts left; that it stays does no harm. Resolves with the newest ID that is listed, which the same look at the destination tells,
+   * unless a driver of another maker does not.
+   */
+  async #removeLeftovers(): Promise<string | undefined> {
     const { destination, signal } = this.#options
     try {
-      await destination.cleanUp({ signal, nowMs: this.#clock() })
+      const { newest } = await destination.cleanUp({ signal, nowMs: this.#clock() })
+      return newest === undefined ? await newestListed(destination, signal) : (newest ?? undefined)
     } catch (error) {
       signal?.throwIfAborted()
-      if (isHoldfastError(error) && error.code === 'destination_not_found') return
+      if (isNotThere(error)) return undefined
       this.#warnings.push(toError(error))
+      return await newestListed(destination, signal)
     }
   }
 
-  async #begin(phase: BackupPhase, log: JobLog, { storeId, records = 0, totalBytes = 0 }: { readonly storeId?: string; readonly records?: number; readonly totalBytes?: number } = {}): Promise<void> {
+  async #begin(phase: BackupPhase, { storeId, records = 0, totalBytes = 0 }: { readonly storeId?: string; readonly records?: number; readonly totalBytes?: number } = {}): Promise<void> {
+    this.#records = records
     this.#recordedMs = performance.now()
     this.#meter.begin(phase, totalBytes)
-    await log.progress({ phase, bytes: 0, records, backupId: this.#backupId, storeId })
+    await this.#log.progress({ phase, bytes: 0, records, backupId: this.#backupId, storeId })
   }
 
-  async #written(progress: { readonly bytes: number; readonly records: number }, log: JobLog): Promise<void> {
-    this.#meter.update(progress)
+  /** Called after each write to the destination, with the bytes of the phase so far. */
+  async #written(bytes: number): Promise<void> {
     const { phase } = this.#meter
+    this.#meter.update({ bytes, records: this.#records })
     if (phase === undefined || performance.now() - this.#recordedMs < RECORD_INTERVAL_MS) return
     this.#recordedMs = performance.now()
-    await log.progress({ phase, ...progress })
-  }
-
-  /** Whatever was thrown because of the signal, as one error. */
-  #asAbort(error: unknown): unknown {
-    const { signal } = this.#options
-    if (signal?.aborted !== true || isAbort(error)) return error
-    const isItsReason = error === signal.reason || (error instanceof Error && error.name === 'AbortError')
-    return isItsReason ? new BackupAbortedError(undefined, { cause: signal.reason }) : error
+    await this.#log.progress({ phase, bytes, records: this.#records })
   }
 }
 
-function isAbort(error: unknown): boolean {
-  return isHoldfastError(error) && error.code === 'backup_aborted'
-}
-
-/** Stores that have an ID say so; of others it is known when the snapshot was taken. */
+/** The store's ID if it has one up front; otherwise the snapshot tells it. */
 function storeIdOf(store: Backupable): string | undefined {
   return 'storeId' in store && typeof store.storeId === 'string' ? store.storeId : undefined
 }

@@ -1,5 +1,6 @@
-/** One snapshot of a store that may not keep its contract. */
+/** Takes one snapshot of a store, which may not keep its contract. */
 import type { BackupOptions, Backupable, SnapshotSink, SnapshotSummary } from '../contracts/backupable.ts'
+import { failureAfter } from '../errors/clean-up.ts'
 import { BackupAbortedError, InternalError } from '../errors/errors.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 
@@ -15,7 +16,7 @@ export interface TakenSnapshot {
   readonly payloadIds: PayloadIdSet
 }
 
-/** How long a store may take to end after it was told to. */
+/** How long a store may take to end after its signal aborted. */
 const ABORT_GRACE_MS = 5000
 const SHA256 = /^[0-9a-f]{64}$/
 const HINT = { hint: 'The store does not keep the contract of Backupable; hold it against the suite of "holdfast/conformance"' }
@@ -23,7 +24,7 @@ const HINT = { hint: 'The store does not keep the contract of Backupable; hold i
 /**
  * Has the store write its snapshot, and checks that what it says of it fits what it wrote. A store that does not end when the signal aborts is
  * left behind after 5 seconds, its writes refused. Rejects with what the store rejects with, `internal` when it breaks the
- * contract, `backup_aborted`.
+ * contract, the signal's reason, and `backup_aborted` when the store was left behind.
  */
 export async function takeSnapshot(store: Backupable, { write, onRecords, ...options }: TakeSnapshotOptions): Promise<TakenSnapshot> {
   const { signal } = options
@@ -48,15 +49,14 @@ export async function takeSnapshot(store: Backupable, { write, onRecords, ...opt
     try {
       return { summary: checkSummary(summary, { bytes, payloadIds }), payloadIds }
     } catch (error) {
-      await payloadIds?.close?.()
-      throw error
+      throw await failureAfter(error, () => payloadIds?.close?.())
     }
   } finally {
     isOpen = false
   }
 }
 
-/** The result, unless the signal aborted and the store does not care. */
+/** The result, unless the signal aborted and the store does not end. */
 async function orAborted(backup: Promise<PayloadIdSet>, signal: AbortSignal | undefined): Promise<PayloadIdSet> {
   if (signal === undefined) return await backup
   let timer: NodeJS.Timeout | undefined
@@ -69,7 +69,7 @@ async function orAborted(backup: Promise<PayloadIdSet>, signal: AbortSignal | un
   try {
     const payloadIds = await Promise.race([backup, late])
     if (payloadIds !== undefined) return payloadIds
-    // What it may still come to is nobody's any more.
+    // Nothing awaits this promise any longer.
     backup.then((set) => set.close()).catch(() => undefined)
     throw new BackupAbortedError(`The backup was cancelled; the store did not end its snapshot within ${ABORT_GRACE_MS / 1000} seconds and was left behind`, { cause: signal.reason })
   } finally {

@@ -2,7 +2,7 @@
 import { newUlid } from '../util/ulid.ts'
 import { failureAfter } from '../errors/clean-up.ts'
 import { messageOf } from '../errors/error-message.ts'
-import { type HoldfastError, InternalError, isHoldfastError } from '../errors/errors.ts'
+import { CatalogUnavailableError, type HoldfastError, InternalError, isHoldfastError } from '../errors/errors.ts'
 import type { Catalog, CatalogEvent, JobEnded, JobError, JobProgress, JobProgressed, JobStarted } from '../contracts/catalog.ts'
 import { markUnderWay, thisProcess } from '../util/job-owner.ts'
 
@@ -12,8 +12,9 @@ type Progress = JobProgress & Pick<JobProgressed, 'backupId' | 'storeId'>
 
 export interface JobLogOptions {
   /** Without one, nothing is recorded. */
-  readonly catalog: Catalog | undefined
-  readonly clock: () => number
+  readonly catalog?: Catalog | undefined
+  /** @default Date.now */
+  readonly clock?: (() => number) | undefined
 }
 
 const MAX_MESSAGE_LENGTH = 4096
@@ -21,11 +22,16 @@ const MAX_MESSAGE_LENGTH = 4096
 export class JobLog {
   readonly jobId: string
   readonly startedAt: string
+  /** What could not be recorded, though the job goes on. */
+  readonly warnings: Error[] = []
+  readonly #kind: NewJob['kind']
+  #isBehind = false
   readonly #catalog: Catalog | undefined
   readonly #clock: () => number
   readonly #release: () => void
 
-  private constructor({ catalog, clock }: JobLogOptions) {
+  private constructor(kind: NewJob['kind'], { catalog, clock = Date.now }: JobLogOptions) {
+    this.#kind = kind
     this.#catalog = catalog
     this.#clock = clock
     const nowMs = clock()
@@ -36,7 +42,7 @@ export class JobLog {
 
   /** Records that a job begins; durable when it resolves. */
   static async start(job: NewJob, options: JobLogOptions): Promise<JobLog> {
-    const log = new JobLog(options)
+    const log = new JobLog(job.kind, options)
     try {
       await options.catalog?.append({ type: 'job-started', at: log.startedAt, jobId: log.jobId, owner: thisProcess(), ...job })
       return log
@@ -51,9 +57,14 @@ export class JobLog {
     return new Date(this.#clock()).toISOString()
   }
 
-  /** Records how far the job is. */
+  /** Records how far the job is. That a catalog does not take it fails no job: it is a warning, once. */
   async progress(progress: Progress): Promise<void> {
-    await this.#catalog?.append(this.progressed(progress))
+    try {
+      await this.#catalog?.append(this.progressed(progress))
+    } catch (error) {
+      if (!this.#isBehind) this.warnings.push(notRecorded(this.#kind, error))
+      this.#isBehind = true
+    }
   }
 
   /** The event of it, for `succeed`. */
@@ -79,6 +90,11 @@ export class JobLog {
     this.#release()
     return thrown
   }
+}
+
+/** The warning of a job that is not in the catalog as it was. */
+export function notRecorded(kind: NewJob['kind'], cause: unknown): CatalogUnavailableError {
+  return new CatalogUnavailableError(`The ${kind} is not recorded as it was: ${messageOf(cause)}`, { cause })
 }
 
 /** An error as data; what is no error of Holdfast is `internal`, in its own words. */

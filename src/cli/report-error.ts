@@ -31,6 +31,6 @@ export async function reportError(terminal: Terminal, thrown: unknown, options: 
 
 /** An error's own fields; also of errors that another copy of the package made. */
 export function errorDocument(error: HoldfastError): Record<string, unknown> {
-  const { code, message, hint, retryable, details } = error
-  return { code, message, hint, retryable, details }
+  const { code, message, hint, retryable, details, jobId } = error
+  return { code, message, hint, retryable, details, jobId }
 }

@@ -57,7 +57,7 @@ export interface BackupOptions {
   readonly backupId?: string | undefined
   /** How to compress data frames. A store that ignores it compresses as it likes; its summary says what it did. @default 'none' */
   readonly compress?: Compression | undefined
-  /** Ends the backup; it rejects with `backup_aborted`, the signal's reason as its cause. */
+  /** Ends the backup; it rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
   /** Called as the stream grows: bytes and records so far. Never more often than once per frame. */
   readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined

@@ -21,11 +21,6 @@ export interface DestinationOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-export interface PutOptions extends DestinationOptions {
-  /** Bytes the backup will need at least; a destination that knows it has fewer rejects with `destination_no_space` before taking any. */
-  readonly expectedBytes?: number | undefined
-}
-
 /** One backup on its way to a destination; nothing of it is listed before `publish`. */
 export interface BackupUpload {
   /**
@@ -66,6 +61,8 @@ export interface CleanUpReport {
   readonly removed: readonly string[]
   /** Names of the leftovers that are younger than the grace time. */
   readonly kept: readonly string[]
+  /** The newest ID that is listed, `null` where none is; a caller then need not list for it. @default not told */
+  readonly newest?: string | null | undefined
 }
 
 export interface Destination {
@@ -78,7 +75,7 @@ export interface Destination {
   validate(options?: DestinationOptions): Promise<readonly DestinationWarning[]>
 
   /** Starts a backup. The root is created when missing, if the driver can. Rejects with `duplicate_backup_id` when the ID is listed already. */
-  put(backupId: string, options?: PutOptions): Promise<BackupUpload>
+  put(backupId: string, options?: DestinationOptions): Promise<BackupUpload>
 
   /** The manifest's bytes. Rejects with `manifest_missing` when the backup is not listed, `manifest_invalid` when it is larger than the limit. */
   manifest(backupId: string, options?: DestinationOptions): Promise<Uint8Array>

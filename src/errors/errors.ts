@@ -31,6 +31,8 @@ export abstract class HoldfastError extends Error {
   readonly hint: string
   readonly retryable: boolean
   readonly details: Readonly<Record<string, unknown>>
+  /** The job that ended with this error, where one did: see `jobIdOf`. */
+  declare readonly jobId?: string
 
   /** `code` is that of the class, unless errors of the class have several. */
   constructor(message: string, options: HoldfastErrorOptions = {}, code: ErrorCode = new.target.code ?? 'internal') {
@@ -45,8 +47,9 @@ export abstract class HoldfastError extends Error {
   }
 
   /** The error as data, for logs, job records and `--json`. Neither stack nor cause, which may hold what is not ours to print. */
-  toJSON(): { code: ErrorCode; message: string; hint: string; retryable: boolean; details: Readonly<Record<string, unknown>> } {
-    return { code: this.code, message: this.message, hint: this.hint, retryable: this.retryable, details: this.details }
+  toJSON(): { code: ErrorCode; message: string; hint: string; retryable: boolean; details: Readonly<Record<string, unknown>>; jobId?: string } {
+    const { code, message, hint, retryable, details, jobId } = this
+    return { code, message, hint, retryable, details, ...(jobId !== undefined && { jobId }) }
   }
 }
 

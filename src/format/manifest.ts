@@ -2,7 +2,7 @@
 import { isUlid } from '../util/ulid.ts'
 import { MAX_MANIFEST_BYTES } from '../contracts/destination.ts'
 import { COMPRESSIONS, type SnapshotSummary } from '../contracts/backupable.ts'
-import { ManifestFeatureUnsupportedError, ManifestInvalidError, ManifestVersionUnsupportedError, isHoldfastError } from '../errors/errors.ts'
+import { InvalidArgumentError, ManifestFeatureUnsupportedError, ManifestInvalidError, ManifestVersionUnsupportedError, isHoldfastError } from '../errors/errors.ts'
 import { CONTENTS, type Content, MANIFEST_FEATURES, MANIFEST_VERSION, type Manifest, type StoredObject } from '../contracts/manifest.ts'
 import { HOLDFAST_VERSION } from '../util/version.ts'
 import { MAX_SECTIONS, NAME, STORE_ID } from './header-trailer.ts'
@@ -14,6 +14,8 @@ const MAX_FEATURES = 32
 const MAX_OBJECTS = 64
 const LABEL_NAME = /^[a-z0-9][a-z0-9._/-]{0,62}$/
 const MAX_LABEL_LENGTH = 256
+/** Leaves room for all else that a manifest says. */
+const MAX_LABELS_BYTES: number = MAX_MANIFEST_BYTES - 8 * 1024
 const SHA256 = /^[0-9a-f]{64}$/
 const UTC = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/
 const VERSION = /^[0-9A-Za-z.+-]{1,64}$/
@@ -85,6 +87,24 @@ export function isNewerManifest(error: unknown): boolean {
   return isHoldfastError(error) && (error.code === 'manifest_version_unsupported' || error.code === 'manifest_feature_unsupported')
 }
 
+/** A copy of the labels for a backup; throws `invalid_argument` when a manifest cannot hold them. */
+export function checkLabels(labels: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  try {
+    const copy = readLabels({ labels })
+    if (Buffer.byteLength(JSON.stringify(copy)) > MAX_LABELS_BYTES) throw new TypeError(`labels have more than ${MAX_LABELS_BYTES} bytes`)
+    return copy
+  } catch (cause) {
+    throw new InvalidArgumentError('Cannot use the labels of the backup: a manifest cannot hold them', {
+      cause,
+      hint: `Names are lower-case letters, digits and "._/-", values at most ${MAX_LABEL_LENGTH} characters, and there are at most ${MAX_LABELS} of them`,
+    })
+  }
+}
+
+function readLabels(json: Json): Readonly<Record<string, string>> {
+  return map(json, 'labels', { most: MAX_LABELS, name: LABEL_NAME, read: label })
+}
+
 type Json = Readonly<Record<string, unknown>>
 
 /** Decides whether the rest of a manifest can be read at all. A feature can change the form of every other field. */
@@ -136,7 +156,7 @@ function readManifest(json: Json, { manifestVersion, backupId }: Pick<Manifest, 
     records: map(json, 'records', { most: MAX_SECTIONS, name: NAME, read: count }),
     encryption: null,
     compression: oneOf(json, 'compression', COMPRESSIONS),
-    labels: map(json, 'labels', { most: MAX_LABELS, name: LABEL_NAME, read: label }),
+    labels: readLabels(json),
     holdfastVersion: text(json, 'holdfastVersion', (text) => VERSION.test(text)),
   }
 }

@@ -12,10 +12,10 @@ export class Interrupt {
     this.#waits.clear()
   }
 
-  /** Fails when the signal aborts. The returned function lets go of the signal. */
-  follow(signal: AbortSignal | undefined, toError: (reason: unknown) => unknown): () => void {
+  /** Fails with the signal's reason when it aborts. The returned function lets go of the signal. */
+  follow(signal: AbortSignal | undefined): () => void {
     if (signal === undefined) return () => undefined
-    const abort = (): void => this.fail(toError(signal.reason))
+    const abort = (): void => this.fail(signal.reason)
     if (signal.aborted) abort()
     else signal.addEventListener('abort', abort, { once: true })
     return () => signal.removeEventListener('abort', abort)

@@ -5,6 +5,7 @@ import { decodeTime, ulid } from 'ulid'
 import { describe, expect, test } from 'vitest'
 import type { Backupable, SnapshotSink } from '../../src/contracts/backupable.ts'
 import { BACKUP_PHASES, type BackupProgress, runBackup } from '../../src/backup/run-backup.ts'
+import { jobIdOf, type StartedJob } from '../../src/catalog/run-job.ts'
 import { verifyBackup } from '../../src/repository/verify-backup.ts'
 import type { Catalog, CatalogBackup, CatalogEvent, Job } from '../../src/contracts/catalog.ts'
 import type { BackupUpload, Destination } from '../../src/contracts/destination.ts'
@@ -221,6 +222,98 @@ describe('runBackup()', () => {
   })
 })
 
+describe('runBackup() as a job', () => {
+  test('is told with its ID once the row is durable, before anything touches the destination', async () => {
+    const { destination, catalog } = await newPlace()
+    const told: { job: StartedJob; row: Promise<Job | undefined>; touched: number }[] = []
+    let touched = 0
+    const watched = altered(destination, { cleanUp: async (options) => (touched++, await destination.cleanUp(options)) })
+    const onJob = (job: StartedJob): void => void told.push({ job, row: catalog.job(job.jobId), touched })
+    const { jobId, startedAt } = await runBackup({ store: FakeStore.of(1), destination: watched, catalog, onJob })
+    expect(told).toMatchObject([{ job: { jobId, startedAt, kind: 'backup', storeId: 'fake-store', storeKind: 'fake', destination: destination.url }, touched: 0 }])
+    expect(await told[0]?.row).toMatchObject({ jobId, state: 'running' })
+    expect(touched).toBe(1)
+  })
+
+  test('has an ID without a catalog too, which what it rejects with carries', async () => {
+    const { destination } = await newPlace()
+    const jobs: StartedJob[] = []
+    const onJob = (job: StartedJob): void => void jobs.push(job)
+    const { jobId } = await runBackup({ store: FakeStore.of(1), destination, onJob })
+    expect(jobs).toMatchObject([{ jobId }])
+    const failing = new TypeError('No such store')
+    const store = altered<Backupable>(FakeStore.of(1), { backup: () => Promise.reject(failing) })
+    const error = await failure(runBackup({ store, destination, onJob }))
+    expect(error).toBe(failing)
+    expect(jobIdOf(error)).toBe(jobs[1]?.jobId)
+    // The very error again: each rejection has the ID of its own job.
+    const again = await failure(runBackup({ store, destination, onJob }))
+    expect([jobIdOf(error), jobIdOf(again)]).toEqual([jobs[1]?.jobId, jobs[2]?.jobId])
+    expect(again.message).toBe('No such store')
+    expect(jobIdOf(await failure(runBackup({ store, destination, labels: { 'Not Valid': '' } })))).toBe(undefined)
+  })
+
+  test('that is aborted carries its ID, whatever the reason is, which stays as it was', async () => {
+    const { destination } = await newPlace()
+    const controller = new AbortController()
+    const jobs: StartedJob[] = []
+    const onJob = (job: StartedJob): void => (jobs.push(job), controller.abort('no more'))
+    const error = await failure(runBackup({ store: FakeStore.of(1), destination, onJob, signal: controller.signal }))
+    expect(error).toMatchObject({ code: 'backup_aborted', cause: 'no more', jobId: jobs[0]?.jobId })
+    expect(JSON.parse(JSON.stringify(error))).toMatchObject({ code: 'backup_aborted', jobId: jobs[0]?.jobId })
+  })
+
+  test('that onJob fails is a failed job, and nothing was done', async () => {
+    const { destination, catalog, path } = await newPlace()
+    const onJob = (): never => {
+      throw new Error('Not now')
+    }
+    expect(await failure(runBackup({ store: FakeStore.of(1), destination, catalog, onJob }))).toMatchObject({ message: 'Not now' })
+    expect(await stateOf({ catalog, destination })).toMatchObject({ jobs: [{ state: 'failed' }], listed: [] })
+    expect(leftAt(path)).toEqual([])
+  })
+})
+
+describe('runBackup() at its destination', () => {
+  /** A destination that counts the calls of its methods. */
+  function counting(destination: Destination): { readonly destination: Destination; readonly calls: Record<string, number> } {
+    const calls: Record<string, number> = {}
+    const watched = new Proxy(destination, {
+      get(target, name) {
+        const value = Reflect.get(target, name, target) as unknown
+        if (typeof value !== 'function') return value
+        return (...args: unknown[]) => {
+          calls[String(name)] = (calls[String(name)] ?? 0) + 1
+          return value.apply(target, args) as unknown
+        }
+      },
+    })
+    return { destination: watched, calls }
+  }
+
+  test('looks through it once, and probes nothing', async () => {
+    const place = await newPlace()
+    const { destination, calls } = counting(place.destination)
+    expect((await runBackup({ store: FakeStore.of(1), destination })).isFirst).toBe(true)
+    for (const name of Object.keys(calls)) calls[name] = 0
+    expect((await runBackup({ store: FakeStore.of(1), destination })).isFirst).toBe(false)
+    expect(calls).toMatchObject({ cleanUp: 1, put: 1, stat: 1 })
+    expect([calls['list'], calls['validate']]).toEqual([undefined, undefined])
+  })
+
+  test('lists it where a driver does not tell the newest backup, or cannot clean up', async () => {
+    const place = await newPlace()
+    const ahead = ulid(Date.now() + 10 ** 10)
+    await runBackup({ store: FakeStore.of(1), destination: place.destination, newId: () => ahead })
+    const untold = altered(place.destination, { cleanUp: async () => ({ removed: [], kept: [] }) })
+    const second = await runBackup({ store: FakeStore.of(1), destination: untold })
+    expect(second.backupId > ahead).toBe(true)
+    const third = await runBackup({ store: FakeStore.of(1), destination: altered(place.destination, { cleanUp: broken }) })
+    expect(third.backupId > second.backupId).toBe(true)
+    expect([second.isFirst, third.isFirst]).toEqual([false, false])
+  })
+})
+
 describe('runBackup() with a store that fails', () => {
   const good = FakeStore.of(500)
   const misbehaving: readonly (readonly [string, Backupable['backup'], string | RegExp])[] = [
@@ -276,7 +369,7 @@ describe('runBackup() with a store that fails', () => {
 describe('runBackup() with a destination that fails', () => {
   const early: readonly (readonly [string, (destination: Destination) => Destination])[] = [
     // oxlint-disable-next-line require-yield -- a list that fails at once
-    ['list', (destination) => altered(destination, { list: async function* () { await broken() } })],
+    ['list', (destination) => altered(destination, { cleanUp: broken, list: async function* () { await broken() } })],
     ['put', (destination) => altered(destination, { put: broken })],
     ['write of the payload', (destination) => withUploads(destination, () => ({ write: broken }))],
     ['write of the payload IDs', (destination) => withUploads(destination, (upload) => ({ write: (object, chunk) => (object === 'payload' ? upload.write(object, chunk) : broken()) }))],
@@ -358,11 +451,21 @@ describe('runBackup() with a catalog that fails', () => {
     expect(error).toMatchObject({ code: 'catalog_unavailable', message: 'The disk is gone' })
   })
 
-  test.each(['snapshot', 'payload-ids', 'publish'])('at the phase "%s": nothing is left at the destination', async (phase) => {
+  test.each(['snapshot', 'payload-ids', 'publish', 'verify'])('at the progress of "%s": the backup is taken, and the report warns', async (phase) => {
     const { destination, catalog } = await newPlace()
-    const error = await failure(runBackup({ store: FakeStore.of(1), destination, catalog: failingAt(catalog, `job-progressed ${phase}`, 'once') }))
-    expect(error.code).toBe('catalog_unavailable')
-    expect(await stateOf({ catalog, destination })).toMatchObject({ jobs: [{ state: 'failed' }], backups: [], listed: [] })
+    const { backupId, warnings } = await runBackup({ store: FakeStore.of(1), destination, catalog: failingAt(catalog, `job-progressed ${phase}`, 'once') })
+    expect(warnings).toMatchObject([{ code: 'catalog_unavailable', message: expect.stringContaining('not recorded as it was: The disk is gone') as string }])
+    expect(await stateOf({ catalog, destination })).toMatchObject({ jobs: [{ state: 'succeeded' }], backups: [{ backupId }], listed: [backupId] })
+  })
+
+  test('at every progress: one warning', async () => {
+    const { destination, catalog } = await newPlace()
+    const append = async (...events: readonly CatalogEvent[]): Promise<void> => {
+      if (events.length === 1 && events[0]?.type === 'job-progressed') throw new CatalogUnavailableError('The disk is gone')
+      await catalog.append(...events)
+    }
+    const { warnings } = await runBackup({ store: FakeStore.of(1), destination, catalog: altered(catalog, { append }) })
+    expect(warnings).toHaveLength(1)
   })
 
   test('at the record: the error says that the backup is published and verified, and how to record it', async () => {

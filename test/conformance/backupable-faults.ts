@@ -1,5 +1,5 @@
 /** Damage, refusals and interruptions: part of the conformance suite of `Backupable`. */
-import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
+import { equal, ok, rejects } from 'node:assert/strict'
 import type { Backupable, SnapshotSummary } from '../../src/contracts/backupable.ts'
 import { openSnapshot } from '../../src/format/snapshot-reader.ts'
 import { SnapshotWriter } from '../../src/format/snapshot-writer.ts'
@@ -60,16 +60,16 @@ export function faultTests(test: RegisterTest, { random, faults }: FaultOptions)
 }
 
 export function interruptionTests(test: RegisterTest): void {
-  test('backup() by an aborted signal rejects with backup_aborted, with the reason as cause, and writes nothing', async (make) => {
+  test('backup() by an aborted signal rejects with its reason and writes nothing', async (make) => {
     const { store, populate } = await make()
     await populate(10)
     const sink = new CollectingSink()
     const reason = new Error('no longer wanted')
-    const error = await refused(store.backup(sink, { signal: AbortSignal.abort(reason) }), 'backup_aborted')
-    deepEqual([error.cause, sink.chunks.length], [reason, 0])
+    await rejects(store.backup(sink, { signal: AbortSignal.abort(reason) }), (error) => error === reason)
+    equal(sink.chunks.length, 0)
   })
 
-  test('backup() ends when its signal aborts, also while the sink hangs, and never finishes the sink', async (make) => {
+  test('backup() ends when its signal aborts, with the reason, also while the sink hangs, and never finishes the sink', async (make) => {
     const { store, populate, check } = await make()
     await populate(3000)
     const controller = new AbortController()
@@ -77,8 +77,8 @@ export function interruptionTests(test: RegisterTest): void {
       controller.abort('stop')
       await new Promise(() => undefined)
     })
-    const error = await refused(store.backup(sink, { signal: controller.signal }), 'backup_aborted')
-    deepEqual([error.cause, sink.summary], ['stop', undefined])
+    await rejects(store.backup(sink, { signal: controller.signal }), (error) => error === 'stop')
+    equal(sink.summary, undefined)
     await check()
     await snapshotOf(store)
   })

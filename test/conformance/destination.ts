@@ -440,12 +440,15 @@ function testCleanUp(test: Declare, visibleUploads: boolean): void {
   }
 
   test('cleanUp() removes no listed backup and no foreign name, however old', async ({ destination, names, plant }) => {
-    await publish(destination, newUlid())
+    const newest = newUlid()
+    await publish(destination, newest)
     for (const name of ['README', 'notes.tmp', '01arz3ndektsv4rrffq69g5fav.tmp', '01ARZ3NDEKTSV4RRFFQ69G5FAV.tmp.bak', '01ARZ3NDEKTSV4RRFFQ69G5FAV.tmpx']) {
       await plant(name, text('foreign'))
     }
     const before = await names()
-    deepEqual(await destination.cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 * 24 * HOUR_MS }), { removed: [], kept: [] })
+    const report = await destination.cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 * 24 * HOUR_MS })
+    deepEqual([report.removed, report.kept], [[], []])
+    ok(report.newest === undefined || report.newest === newest, 'cleanUp() tells another newest backup than is listed')
     deepEqual(await names(), before)
   })
 

@@ -1,6 +1,6 @@
 /** A `Backupable` as simple as can be, and destinations and stores that misbehave on demand. */
 import type { BackupOptions, Backupable, SnapshotSink, SnapshotSource } from '../../src/contracts/backupable.ts'
-import { BackupAbortedError, RestoreDestinationNotEmptyError } from '../../src/errors/errors.ts'
+import { RestoreDestinationNotEmptyError } from '../../src/errors/errors.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder } from '../../src/payload-ids/payload-id-set.ts'
 import { decodeRecords, openSnapshot, type StoredRecord } from '../../src/format/snapshot-reader.ts'
 import { SnapshotWriter } from '../../src/format/snapshot-writer.ts'
@@ -35,7 +35,7 @@ export class FakeStore implements Backupable {
     const view = [...this.records]
     await writer.start()
     for (let start = 0; start < view.length; start += this.#batch) {
-      if (signal?.aborted === true) throw new BackupAbortedError(undefined, { cause: signal.reason })
+      signal?.throwIfAborted()
       const records = view.slice(start, start + this.#batch)
       for (const [, value] of records) if (String(value).startsWith('p')) builder.add(String(value))
       await writer.writeRecords(0, records)

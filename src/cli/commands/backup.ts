@@ -17,6 +17,7 @@ interface BackupCommandOptions extends OutputOptions {
   readonly catalog?: string | undefined
   readonly label?: Readonly<Record<string, string>> | undefined
   readonly maxRate?: number | undefined
+  readonly check?: boolean | undefined
   readonly compress?: 'zstd' | undefined
   readonly gentle?: boolean | undefined
 }
@@ -28,6 +29,7 @@ export function registerBackup(program: Command, terminal: Terminal): void {
     .option('--label <name=value>', 'a label for the manifest; may be given several times', collectLabel)
     .addOption(new Option('--compress [codec]', 'compress the backup, about fivefold').choices(['zstd']).preset('zstd'))
     .option('--catalog <path>', "where jobs are recorded (default: the directory catalog within the store's; of a Postgres store one in ~/.local/state/holdfast)")
+    .option('--check', 'first try everything that a backup needs of --to, and tell what is odd about it; the first backup there does so anyway')
     .option('--max-rate <bytes>', 'the most bytes per second to write, such as 10MiB', parseBytes)
     .option('--gentle', 'keep out of the way of other sessions on the Postgres server; takes about four times as long')
   withExamples(
@@ -52,11 +54,11 @@ async function backup(options: BackupCommandOptions, terminal: Terminal): Promis
   await withParts(terminal, async (parts) => {
     const destination = await parts.destination(options.to)
     const store = await parts.store(options.store, { adopt: options.adopt, pace: options.gentle === true ? 'gentle' : 'full' })
-    const doubts = await doubtsAbout(destination, terminal.signal)
+    const doubts = options.check === true ? await doubtsAbout(destination, terminal.signal) : []
     const { catalog, holds } = await parts.holds({ store: options.store, use: 'need', catalog: options.catalog, destinations: [destination] })
     const progress = output.progress('backup')
     try {
-      const { manifest, verification, warnings } = await runBackup({
+      const { manifest, verification, warnings, isFirst } = await runBackup({
         store,
         destination,
         catalog,
@@ -69,7 +71,8 @@ async function backup(options: BackupCommandOptions, terminal: Terminal): Promis
         onProgress: ({ phase, bytes, totalBytes, records }) => progress.update({ label: `backup: ${phase}`, bytes, totalBytes, count: records, noun: phase === 'payload-ids' ? 'payload IDs' : 'records' }),
       })
       progress.end()
-      for (const { message } of [...doubts, ...warnings]) await output.warn(printable(message))
+      const late = isFirst && options.check !== true ? await doubtsAbout(destination, parts.signal) : []
+      for (const { message } of [...doubts, ...late, ...warnings]) await output.warn(printable(message))
       const elapsedMs = performance.now() - startedMs
       await output.result(manifest, () => describeBackup(manifest, { store: shown, elapsedMs, readBackMs: verification.durationMs }))
     } finally {
@@ -78,7 +81,7 @@ async function backup(options: BackupCommandOptions, terminal: Terminal): Promis
   })
 }
 
-/** What is worth a warning. A destination that is of no use fails the backup itself, which records that. */
+/** Probes the destination for what is worth a warning. A destination that is of no use fails the backup itself, which records that. */
 async function doubtsAbout(destination: Destination, signal: AbortSignal): Promise<readonly { readonly message: string }[]> {
   try {
     return await destination.validate({ signal })

@@ -6,12 +6,16 @@ import { basename, dirname, join } from 'node:path'
 import { describe, onTestFinished, test } from 'vitest'
 import { fsDestination } from '../../../destinations/fs/index.ts'
 import { newUlid } from '../../../src/util/ulid.ts'
-import type { Destination } from '../../../src/contracts/destination.ts'
+import type { CleanUpReport, Destination } from '../../../src/contracts/destination.ts'
 import { isHoldfastError } from '../../../src/errors/errors.ts'
 import { type Files, nodeFiles, systemError } from '../../../src/util/files.ts'
 import { BAD_BACKUP_IDS, testDestination } from '../../conformance/destination.ts'
 import { interceptFiles } from '../../support/faulty-files.ts'
 import { tempDir } from '../../support/temp-dir.ts'
+
+function leftoversOf({ removed, kept }: CleanUpReport): readonly (readonly string[])[] {
+  return [removed, kept]
+}
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
 const MANIFEST = encode('{}')
@@ -162,7 +166,7 @@ describe('fsDestination() and planted links', () => {
     for (const backupId of [link, file, fifo]) {
       for (const [name, call] of Object.entries(everyCall(destination, backupId))) {
         if (name === 'list') deepEqual(await call(), [])
-        else if (name === 'cleanUp') deepEqual(await call(), { removed: [], kept: [] })
+        else if (name === 'cleanUp') deepEqual(await call(), { removed: [], kept: [], newest: null })
         else await rejects(call(), { code: 'destination_path_conflict' }, name)
       }
     }
@@ -294,7 +298,7 @@ describe('fsDestination() and planted links', () => {
     await mkdir(join(root, `${left}.tmp`))
     await writeFile(join(root, `${left}.tmp`, 'thesis.txt'), 'precious')
     await writeFile(join(root, deleted, 'thesis.txt'), 'precious')
-    deepEqual(await destination.cleanUp(FUTURE), { removed: [], kept: [] })
+    deepEqual(leftoversOf(await destination.cleanUp(FUTURE)), [[], []])
     await rejects(destination.delete(deleted), { code: 'destination_path_conflict' })
     deepEqual(await collect(destination.list()), [])
     equal(await readFile(join(root, `${left}.tmp`, 'thesis.txt'), 'utf8'), 'precious')
@@ -468,13 +472,15 @@ describe('fsDestination() errors', () => {
     deepEqual(await readdir(path), [])
   })
 
-  test('put() refuses up front when fewer bytes are free than are expected', async () => {
+  test('cleanUp() tells the newest backup that is listed, whatever else there is', async () => {
     const path = await tempDir()
-    const files: Files = { ...nodeFiles, space: async () => ({ freeBytes: 1000, type: 0 }) }
-    const destination = fsDestination({ path, files })
-    await rejects(destination.put(newUlid(), { expectedBytes: 1001 }), { code: 'destination_no_space', httpStatus: 507 })
-    deepEqual(await readdir(path), [])
-    await (await destination.put(newUlid(), { expectedBytes: 1000 })).abort()
+    const destination = fsDestination({ path })
+    equal((await destination.cleanUp()).newest, null)
+    const ids = [newUlid(), newUlid(), newUlid()]
+    for (const backupId of ids.slice(0, 2)) await publish(destination, backupId)
+    await destination.put(ids[2] ?? '')
+    await mkdir(join(path, newUlid()))
+    equal((await destination.cleanUp()).newest, ids[1])
   })
 
   test.each(['payload', 'payload-ids', 'manifest.json', 'ID.tmp', 'root'])('an fsync of %s that fails is never tried again, and the upload is not published', async (name) => {
@@ -585,9 +591,9 @@ describe('fsDestination() errors', () => {
     await upload.write('payload', encode('x'))
     const old = new Date(Date.now() - 3 * 24 * 60 * 60 * 1000)
     await utimes(join(path, `${backupId}.tmp`), old, old)
-    deepEqual(await destination.cleanUp(), { removed: [], kept: [`${backupId}.tmp`] })
+    deepEqual(leftoversOf(await destination.cleanUp()), [[], [`${backupId}.tmp`]])
     await utimes(join(path, `${backupId}.tmp`, 'payload'), old, old)
-    deepEqual(await destination.cleanUp(), { removed: [`${backupId}.tmp`], kept: [] })
+    deepEqual(leftoversOf(await destination.cleanUp()), [[`${backupId}.tmp`], []])
     await upload.abort()
   })
 })

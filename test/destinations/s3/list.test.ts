@@ -5,13 +5,17 @@ import { CreateMultipartUploadCommand, PutObjectCommand } from '@aws-sdk/client-
 import { describe, onTestFinished, test, vi } from 'vitest'
 import { fsDestination } from '../../../destinations/fs/index.ts'
 import { newUlid } from '../../../src/util/ulid.ts'
-import type { BackupObject } from '../../../src/contracts/destination.ts'
+import type { BackupObject, CleanUpReport } from '../../../src/contracts/destination.ts'
 import { collect } from '../../support/collect.ts'
 import { s3Client } from '../../support/s3/client.ts'
 import { fillBucket } from '../../support/s3/fill-bucket.ts'
 import { startFaultProxy } from '../../support/s3/fault-proxy.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 import { BUCKET, bytesOf, MANIFEST, type OwnServer, openAt, ownServer, PART_BYTES, PREFIX, publish } from './setup.ts'
+
+function leftoversOf({ removed, kept }: CleanUpReport): readonly (readonly string[])[] {
+  return [removed, kept]
+}
 
 const DAY_MS = 24 * 60 * 60 * 1000
 const EMPTY = new Uint8Array()
@@ -54,7 +58,7 @@ describe('s3Destination() list()', () => {
     await plant(own, Object.fromEntries([...foreign.map((name) => [PREFIX + name, MANIFEST] as const), ...outside.map((name) => [name, MANIFEST] as const)]))
     const before = own.keys()
     deepEqual(await collect(own.open().list()), [backupId])
-    deepEqual(await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + DAY_MS }), { removed: [], kept: [] })
+    deepEqual(leftoversOf(await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + DAY_MS })), [[], []])
     deepEqual(own.keys(), before)
   })
 
@@ -121,9 +125,9 @@ describe('s3Destination() cleanUp()', () => {
     await plant(own, keysOf(orphan, ['payload', 'payload-ids']))
     const pending = newUlid()
     await own.open().put(pending)
-    deepEqual(await own.open().cleanUp(), { removed: [], kept: [orphan, pending].toSorted() })
+    deepEqual(leftoversOf(await own.open().cleanUp()), [[], [orphan, pending].toSorted()])
     const late = await own.open().cleanUp({ nowMs: Date.now() + 2 * DAY_MS })
-    deepEqual(late, { removed: [orphan, pending].toSorted(), kept: [] })
+    deepEqual(late, { removed: [orphan, pending].toSorted(), kept: [], newest: whole })
     deepEqual(own.keys().filter((key) => !key.startsWith(whole)), [])
     equal(own.bucket.uploads.size, 0)
   })
@@ -135,7 +139,7 @@ describe('s3Destination() cleanUp()', () => {
     await upload.write('payload', bytesOf(PART_BYTES))
     await upload.write('payload-ids', EMPTY)
     for (const [id, pending] of own.bucket.uploads) own.bucket.uploads.set(id, { ...pending, initiated: new Date(Date.now() - 3 * DAY_MS) })
-    deepEqual(await own.open().cleanUp(), { removed: [], kept: [backupId] })
+    deepEqual(leftoversOf(await own.open().cleanUp()), [[], [backupId]])
     await upload.publish(MANIFEST)
     deepEqual(await collect(own.open().list()), [backupId])
   })
@@ -167,7 +171,7 @@ describe('s3Destination() cleanUp()', () => {
     await own.open().put(backupId)
     await publish(own.open(), bytesOf(10), backupId)
     equal(own.bucket.uploads.size, 1)
-    deepEqual(await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 }), { removed: [backupId], kept: [] })
+    deepEqual(leftoversOf(await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 })), [[backupId], []])
     equal(own.bucket.uploads.size, 0)
     equal((await own.open().stat(backupId)).bytes.payload, 10)
   })
@@ -182,7 +186,7 @@ describe('s3Destination() cleanUp()', () => {
     later(1000)
     own.server.behaviour.listLagMs = 5000
     deepEqual(await collect(own.open().list()), [])
-    deepEqual(await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 }), { removed: [], kept: [] })
+    deepEqual(leftoversOf(await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 })), [[], []])
     equal(own.keys().length, 3)
   })
 
@@ -194,7 +198,7 @@ describe('s3Destination() cleanUp()', () => {
     for (const Key of keys) await client.send(new CreateMultipartUploadCommand({ Bucket: BUCKET, Key }))
     const pending = newUlid()
     await own.open().put(pending)
-    deepEqual(await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + DAY_MS }), { removed: [pending], kept: [] })
+    deepEqual(leftoversOf(await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + DAY_MS })), [[pending], []])
     deepEqual([...own.bucket.uploads.values()].map(({ key }) => key).toSorted(), keys.toSorted())
   })
 
@@ -202,7 +206,7 @@ describe('s3Destination() cleanUp()', () => {
     const own = await ownServer({ behaviour: { listsNoUploads: true } })
     const orphan = newUlid()
     await plant(own, keysOf(orphan, ['payload']))
-    deepEqual(await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 }), { removed: [orphan], kept: [] })
+    deepEqual(leftoversOf(await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 })), [[orphan], []])
     ok((await own.open().validate()).some(({ code }) => code === 'uploads_not_listed'))
   })
 

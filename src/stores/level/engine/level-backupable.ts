@@ -1,7 +1,7 @@
 /** Backs up and restores any abstract-level database: memory-level, classic-level, or another with snapshots. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
-import { BackupAbortedError, BackupUnsupportedError, RestoreDestinationNotEmptyError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { BackupUnsupportedError, RestoreDestinationNotEmptyError, StoreUnavailableError } from '../../../errors/errors.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import { Interrupt } from '../../../util/interrupt.ts'
 import { throttle } from '../../worker/rate-limit.ts'
@@ -105,7 +105,7 @@ class LevelBackupable implements Backupable {
 
   async backup(sink: SnapshotSink, { backupId, compress, signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {
     const interrupt = new Interrupt()
-    const release = interrupt.follow(signal, (cause) => new BackupAbortedError(undefined, { cause }))
+    const release = interrupt.follow(signal)
     try {
       interrupt.check()
       await this.#ready()
@@ -124,7 +124,7 @@ class LevelBackupable implements Backupable {
 
   async restore(source: SnapshotSource, { signal, onProgress }: RestoreOptions = {}): Promise<void> {
     const interrupt = new Interrupt()
-    const release = interrupt.follow(signal, (reason) => reason)
+    const release = interrupt.follow(signal)
     try {
       interrupt.check()
       await this.#ready()

@@ -1,7 +1,6 @@
 /** Backs up and restores any schema of a Postgres database, from version 15 on. */
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../../contracts/backupable.ts'
 import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
-import { BackupAbortedError } from '../../../errors/errors.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import { Interrupt } from '../../../util/interrupt.ts'
 import { throttle } from '../../worker/rate-limit.ts'
@@ -116,7 +115,7 @@ class PostgresBackupable implements Backupable {
 
   async backup(sink: SnapshotSink, { backupId, compress, signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {
     const interrupt = new Interrupt()
-    const release = interrupt.follow(signal, (cause) => new BackupAbortedError(undefined, { cause }))
+    const release = interrupt.follow(signal)
     try {
       interrupt.check()
       const target = throttle(sink, { interrupt, maxBytesPerSecond })
@@ -132,7 +131,7 @@ class PostgresBackupable implements Backupable {
 
   async restore(source: SnapshotSource, { signal, onProgress }: RestoreOptions = {}): Promise<void> {
     const interrupt = new Interrupt()
-    const release = interrupt.follow(signal, (reason) => reason)
+    const release = interrupt.follow(signal)
     try {
       interrupt.check()
       const bytes = interrupt.items(source)
