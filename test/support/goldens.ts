@@ -1,7 +1,7 @@
 /** What the golden files in `fixtures/` are made of. Fixed for ever: new files may be added, these never change. */
 import { createHash } from 'node:crypto'
 import { findZstd } from '../../src/format/compression.ts'
-import { encodeManifest } from '../../src/format/manifest.ts'
+import { manifestOf as completeManifestOf, encodeManifest } from '../../src/format/manifest.ts'
 import type { StoredRecord } from '../../src/format/snapshot-reader.ts'
 import { type Damaged, damagedStreams } from './damage.ts'
 import { contentOf, flipped, frames, sealed, withContent } from './stream-surgery.ts'
@@ -71,7 +71,12 @@ export async function makeGoldens(): Promise<Goldens> {
   const noIds = await payloadIdsObject([])
   const empty = await writeStream([], { ...OPTIONS, storeKind: 'memory' }, noIds)
   const zstd = HAS_ZSTD ? await writeStream(GOLDEN_DATA, { ...OPTIONS, compress: 'zstd' }, ids) : undefined
+  const named = await writeStream(GOLDEN_DATA, { ...OPTIONS, backupId: BACKUP_ID }, ids)
+  const namedZstd = HAS_ZSTD ? await writeStream(GOLDEN_DATA, { ...OPTIONS, backupId: BACKUP_ID, compress: 'zstd' }, ids) : undefined
   return new Map([
+    ...namedBackup('v1-named-stream', named, ids),
+    ...(namedZstd === undefined ? [] : namedBackup('v1-named-zstd-stream', namedZstd, ids)),
+    ...namedBackup('v2-unknown-feature', named, ids, { manifestVersion: 2, requires: ['time-travel'] }),
     ...backup('v1-key-value-stream', whole, ids, { purpose: 'golden', 'example.org/team': 'été' }),
     ...backup('v1-empty-store', empty, noIds, {}),
     ...(zstd === undefined ? [] : backup('v1-zstd-stream', zstd, ids, {}, 'zstd')),
@@ -125,6 +130,16 @@ function manifestOf({ bytes, summary }: Written, ids: PayloadIds, labels: Record
     labels,
     holdfastVersion: '0.1.0',
   }
+}
+
+/** As releases after 0.1.0 write it: the stream names its backup, the manifest says its content and objects. */
+function namedBackup(directory: string, { bytes, summary }: Written, ids: PayloadIds, newer: object = {}): [string, Buffer][] {
+  const manifest = { ...completeManifestOf(summary, { backupId: BACKUP_ID, payloadIdsBytes: ids.bytes.byteLength, labels: {} }), requires: undefined, holdfastVersion: '0.1.0', ...newer }
+  return [
+    [`${directory}/payload`, bytes],
+    [`${directory}/payload-ids`, ids.bytes],
+    [`${directory}/manifest.json`, Buffer.from(`${JSON.stringify(manifest, undefined, 2)}\n`)],
+  ]
 }
 
 /** What a newer release of version 1 may add. */
