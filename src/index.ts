@@ -44,19 +44,12 @@ export { type DataFrame, decodeRecords, openSnapshot, type OpenSnapshotOptions, 
 export { SnapshotWriter, type SnapshotWriterOptions } from './format/snapshot-writer.ts'
 export { BACKUP_PHASES, type BackupPhase, type BackupProgress, type BackupRecord, runBackup, type RunBackupOptions } from './backup/run-backup.ts'
 export { jobIdOf, type JobHooks, type StartedJob } from './catalog/run-job.ts'
-export { deleteBackup, type DeleteBackupOptions, type DeleteReport } from './repository/delete-backup.ts'
-export { readRecords, type ReadRecordsOptions, type RecordBatch } from './repository/read-records.ts'
-export { resolveBackup } from './repository/resolve-backup.ts'
-export {
-  type TrialStore,
-  type VerificationLevel,
-  VERIFY_STEPS,
-  verifyBackup,
-  type VerifyBackupOptions,
-  type VerifyProgress,
-  type VerifyReport,
-  type VerifyStep,
-} from './repository/verify-backup.ts'
+export { openRepository, type Repository, type RepositoryOptions } from './repository/repository.ts'
+export type { OpenOptions, RecordBatch, StoredBackup } from './repository/stored-backup.ts'
+export type { ListBackupsOptions, ListedBackup } from './repository/list-backups.ts'
+export { deleteBackup, type DeleteBackupOptions, type DeleteOptions, type DeleteReport } from './repository/delete-backups.ts'
+export { type CheckBackupOptions, type TrialStore, VERIFY_STEPS, type VerifyProgress, type VerifyReport, type VerifyStep } from './repository/check-backup.ts'
+export { verifyBackup, type VerifyBackupOptions } from './repository/verify-backup.ts'
 export type * from './contracts/catalog.ts'
 export { JOB_KINDS, JOB_STATES, VERIFICATION_LEVELS } from './contracts/catalog.ts'
 export type * from './contracts/hold-events.ts'

@@ -13,14 +13,16 @@ import type { Holds } from '../gc/holds/holds.ts'
 import { type HeldLease, Leases, releaseAfter, warnOfLease } from '../gc/leases/leases.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 import type { PayloadStore } from '../contracts/payload-store.ts'
-import type { Manifest } from '../contracts/manifest.ts'
+import { type Manifest, recordCount } from '../contracts/manifest.ts'
 import { afterPublish } from './after-publish.ts'
 import { checkLabels, encodeManifest, manifestOf } from '../format/manifest.ts'
 import { Meter, type Measured, type PhaseTime } from '../util/meter.ts'
 import { isNotThere, newestListed, nextBackupId } from './next-backup-id.ts'
 import { takeSnapshot } from './take-snapshot.ts'
 import { openUpload, type Upload } from './upload-backup.ts'
-import { verifyBackup, type VerifyReport } from '../repository/verify-backup.ts'
+import { checkBackup, type VerifyReport } from '../repository/check-backup.ts'
+import { openBackup, type StoredBackup } from '../repository/stored-backup.ts'
+import { sha256Of } from '../util/checked-bytes.ts'
 
 /** The phases of a backup, in order. */
 export const BACKUP_PHASES = ['snapshot', 'payload-ids', 'publish', 'verify', 'record'] as const
@@ -204,17 +206,17 @@ class BackupRun {
 
   /** Reads the published backup back and records it. */
   async #finish({ manifest, manifestBytes }: PublishedManifest): Promise<BackupRecord> {
-    const { destination, signal } = this.#options
+    const { destination, signal, clock } = this.#options
     const { backupId } = manifest
     let verification: VerifyReport | undefined
     try {
       await this.#begin('verify', { totalBytes: manifest.payload.bytes + manifest.payloadIds.bytes })
-      verification = await this.#readBack(manifestBytes)
+      const backup = await this.#readBack(manifestBytes)
+      verification = await checkBackup(backup, { signal, clock, onProgress: (progress) => this.#meter.update(progress) })
       this.#meter.begin('record')
-      const place = { backupId, destination: destination.url, at: verification.verifiedAt }
-      const records = Object.values(manifest.records).reduce((sum, count) => sum + count, 0)
-      const done = this.#log.progressed({ phase: 'record', bytes: manifest.payload.bytes, records })
-      await this.#log.succeed(done, { type: 'backup-recorded', ...place, manifest, how: 'backup' }, { type: 'backup-verified', ...place, level: 'checksum' })
+      const at = verification.verifiedAt
+      const done = this.#log.progressed({ phase: 'record', bytes: manifest.payload.bytes, records: recordCount(manifest) })
+      await this.#log.succeed(done, backup.recordedAt(at, 'backup'), { type: 'backup-verified', at, backupId, destination: destination.url, level: 'checksum' })
       this.#meter.end()
     } catch (error) {
       throw await afterPublish(error, { destination, backupId, isVerified: verification !== undefined, signal })
@@ -242,13 +244,11 @@ class BackupRun {
     return error
   }
 
-  async #readBack(manifestBytes: Uint8Array): Promise<VerifyReport> {
-    const { destination, signal, clock } = this.#options
-    const backupId = this.#backupId
-    if (!Buffer.from(manifestBytes).equals(await destination.manifest(backupId, { signal }))) {
-      throw new ChecksumMismatchError(`Cannot verify backup ${backupId}: its manifest is not the one that was written`)
-    }
-    return await verifyBackup({ destination, backupId, level: 'checksum', signal, clock, onProgress: (progress) => this.#meter.update(progress) })
+  async #readBack(manifestBytes: Uint8Array): Promise<StoredBackup> {
+    const { destination, signal } = this.#options
+    const backup = await openBackup({ destination, backupId: this.#backupId, signal })
+    if (backup.manifestSha256 === sha256Of(manifestBytes)) return backup
+    throw new ChecksumMismatchError(`Cannot use backup ${backup.backupId}: its manifest is not the one that was written`)
   }
 
   /**

@@ -1,10 +1,9 @@
 /** The records of a metadata store's backup, as text, read from its stream without restoring it. */
-import { type RecordBatch, readRecords } from '../repository/read-records.ts'
-import { resolveBackup } from '../repository/resolve-backup.ts'
+import { openRepository } from '../repository/repository.ts'
+import type { RecordBatch } from '../repository/stored-backup.ts'
 import { BackupUnsupportedError } from '../errors/errors.ts'
 import type { Destination } from '../contracts/destination.ts'
 import type { Manifest } from '../contracts/manifest.ts'
-import { parseManifest } from '../format/manifest.ts'
 import { SCHEMA_VERSION } from '../stores/level/store/records.ts'
 
 /** Starts reading a backup from its beginning; what is read is checked, to the end of the stream. */
@@ -16,15 +15,16 @@ export async function openBackupRecords(
   id: string,
   options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<{ readonly backupId: string; readonly manifest: Manifest; readonly open: OpenRecords }> {
-  const backupId = await resolveBackup(destination, id, options)
-  const manifest = parseManifest(await destination.manifest(backupId, options), backupId)
+  const repository = openRepository(destination)
+  const backup = await repository.open(await repository.resolve(id, options), options)
+  const { backupId, manifest } = backup
   if (!canLookInto(manifest)) {
     const { storeKind, schemaVersion } = manifest
     throw new BackupUnsupportedError(`Cannot look into backup "${backupId}": it is of a store of kind "${storeKind}", schema version ${schemaVersion}`, {
       hint: "Only backups of this release's Memory and LevelDB metadata stores can be looked into; restore it to see what it holds",
     })
   }
-  return { backupId, manifest, open: () => readRecords({ destination, backupId, ...options }) }
+  return { backupId, manifest, open: () => backup.records(options) }
 }
 
 /** Whether the meaning of a backup's records is known. */

@@ -35,7 +35,7 @@ export interface BackupDiff {
 
 export interface DiffBackupsOptions {
   readonly destination: Destination
-  /** Both as `resolveBackup` takes them: an ID, the beginning of one, or "latest". */
+  /** Both by an ID, the beginning of one, or "latest". */
   readonly older: string
   readonly newer: string
   readonly signal?: AbortSignal | undefined

@@ -7,9 +7,8 @@ import type { Inode, InodeNumber, InodeType, Share } from '../contracts/metadata
 import { entriesOf, entryKey, inodeKey, type KeyRange, nameOfEntry, textOfKey } from '../stores/level/store/keys.ts'
 import { decodeRecord } from '../stores/level/store/record-check.ts'
 import { decodeEntry, decodeInode, decodeShare } from '../stores/level/store/records.ts'
-import { readRecords } from '../repository/read-records.ts'
+import type { StoredBackup } from '../repository/stored-backup.ts'
 import type { Destination } from '../contracts/destination.ts'
-import type { Manifest } from '../contracts/manifest.ts'
 import type { TreePath } from '../metadata/tree-path.ts'
 import { canLookInto, openBackupRecords, type OpenRecords, recordsOf } from './backup-records.ts'
 
@@ -21,7 +20,7 @@ export interface BackupEntry extends Omit<Inode, 'inode' | 'type'> {
 
 export interface ListBackupOptions {
   readonly destination: Destination
-  /** As `resolveBackup` takes it: an ID, the beginning of one, or "latest". */
+  /** An ID, the beginning of one, or "latest". */
   readonly backup: string
   readonly signal?: AbortSignal | undefined
 }
@@ -45,9 +44,9 @@ export async function listBackupPath({ destination, backup, path, signal }: List
  * Checks that there is something at a path of a backup, reading no further than to it. A backup whose records' meaning is not known is not looked into.
  * Rejects with `entry_not_found` and `not_a_directory`.
  */
-export async function checkBackupPath(manifest: Manifest, { destination, path, signal }: Omit<ListBackupOptions, 'backup'> & { readonly path: TreePath }): Promise<void> {
-  if (!canLookInto(manifest)) return
-  await walkDown(() => readRecords({ destination, backupId: manifest.backupId, signal }), path, { isListing: false })
+export async function checkBackupPath(backup: StoredBackup, { path, signal }: { readonly path: TreePath; readonly signal?: AbortSignal | undefined }): Promise<void> {
+  if (!canLookInto(backup.manifest)) return
+  await walkDown(() => backup.records({ signal }), path, { isListing: false })
 }
 
 /** All shares of a backup, by name. */

@@ -61,7 +61,12 @@ const DECODERS: { readonly [T in CatalogEvent['type']]: (fields: Fields) => Deco
     state: name(fields, 'state'),
     error: optional(fields, 'error', error),
   }),
-  'backup-recorded': (fields) => ({ ...backup(fields), manifest: manifest(fields), how: name(fields, 'how') }),
+  'backup-recorded': (fields) => ({
+    ...backup(fields),
+    manifest: manifest(fields),
+    manifestSha256: optional(fields, 'manifestSha256', sha256),
+    how: name(fields, 'how'),
+  }),
   'backup-verified': (fields) => ({ ...backup(fields), level: name(fields, 'level'), error: optional(fields, 'error', error) }),
   'backup-deletion-started': backup,
   'backup-deleted': backup,
@@ -85,9 +90,13 @@ const SHA256 = /^[0-9a-f]{64}$/
 
 function payloadIds(value: unknown): PayloadIdsName {
   const fields = object(value)
-  const sha256 = textField(fields, 'sha256')
-  if (!SHA256.test(sha256)) throw new TypeError('sha256 is not a SHA-256')
-  return { count: count(fields, 'count'), bytes: count(fields, 'bytes'), sha256 }
+  return { count: count(fields, 'count'), bytes: count(fields, 'bytes'), sha256: sha256(fields, 'sha256') }
+}
+
+function sha256(fields: Fields, name: string): string {
+  const value = textField(fields, name)
+  if (!SHA256.test(value)) throw new TypeError(`${name} is not a SHA-256`)
+  return value
 }
 
 function backup(fields: Fields): { backupId: string; destination: string } {

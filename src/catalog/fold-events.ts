@@ -61,8 +61,8 @@ function withJobEvent(job: Job | undefined, event: JobEvent): Job | undefined {
 
 function withBackupEvent(backup: CatalogBackup | undefined, event: BackupEvent): CatalogBackup | undefined {
   if (event.type === 'backup-recorded') {
-    const { backupId, destination, manifest, how, at } = event
-    return { backupId, destination, manifest, recordedAt: at, how, verifiedAt: undefined, verification: undefined, deletionStartedAt: undefined, deletedAt: undefined }
+    const { backupId, destination, manifest, manifestSha256, how, at } = event
+    return { backupId, destination, manifest, manifestSha256, recordedAt: at, how, verifiedAt: undefined, verification: undefined, deletionStartedAt: undefined, deletedAt: undefined }
   }
   if (backup === undefined) return undefined
   if (event.type === 'backup-deletion-started') return { ...backup, deletionStartedAt: event.at }

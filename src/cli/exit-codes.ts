@@ -28,6 +28,7 @@ export function exitCodeFor(code: ErrorCode): ExitCode {
     case 'manifest_invalid':
     case 'backup_incomplete':
     case 'checksum_mismatch':
+    case 'backup_altered':
     case 'record_invalid':
     case 'store_inconsistent':
     case 'payload_missing':

@@ -84,6 +84,8 @@ export interface BackupRecorded extends Event {
   readonly destination: string
   /** `undefined` where a newer release recorded one that this release cannot read. */
   readonly manifest: Manifest | undefined
+  /** SHA-256 of the manifest's bytes as they were stored; releases up to 0.1.0 record none. */
+  readonly manifestSha256?: string | undefined
   /** By the backup itself, or found at the destination later. */
   readonly how: OpenName<'backup' | 'rebuild'>
 }
@@ -142,6 +144,8 @@ export interface CatalogBackup {
   readonly destination: string
   /** `undefined` where a newer release recorded one that this release cannot read: the backup may be whole. */
   readonly manifest: Manifest | undefined
+  /** SHA-256 of the manifest's bytes, where it was recorded. */
+  readonly manifestSha256: string | undefined
   readonly recordedAt: string
   readonly how: BackupRecorded['how']
   /** When it was last verified, with whatever outcome; `undefined` where it never was. */

@@ -46,3 +46,8 @@ export interface Manifest {
   readonly labels: Readonly<Record<string, string>>
   readonly holdfastVersion: string
 }
+
+/** How many records there are in all sections together. */
+export function recordCount({ records }: Pick<Manifest, 'records'>): number {
+  return Object.values(records).reduce((sum, count) => sum + count, 0)
+}

@@ -127,6 +127,11 @@ export class ChecksumMismatchError extends HoldfastError {
   static override readonly code = 'checksum_mismatch'
 }
 
+/** Thrown when a backup is not what the catalog recorded of it: its manifest was replaced or changed since. */
+export class BackupAlteredError extends HoldfastError {
+  static override readonly code = 'backup_altered'
+}
+
 /** Thrown when a backup of the same ID is already at the destination. */
 export class DuplicateBackupIdError extends HoldfastError {
   static override readonly code = 'duplicate_backup_id'

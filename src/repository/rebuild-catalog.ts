@@ -1,9 +1,7 @@
 /** A catalog made anew, or completed, from what destinations hold. */
-import type { Destination } from '../contracts/destination.ts'
-import { isHoldfastError } from '../errors/errors.ts'
-import type { Manifest } from '../contracts/manifest.ts'
-import { parseManifest } from '../format/manifest.ts'
 import type { Catalog } from '../contracts/catalog.ts'
+import type { Destination } from '../contracts/destination.ts'
+import { type ListedBackup, listBackups } from './list-backups.ts'
 
 export interface RebuildCatalogOptions {
   readonly catalog: Catalog
@@ -18,6 +16,8 @@ export interface RebuildCatalogOptions {
 export interface RebuildReport {
   /** Backups that the catalog did not have. They count as unverified. */
   readonly recorded: readonly BackupPlace[]
+  /** Backups that were not as the catalog had recorded them, and are recorded anew as they are now. They count as unverified. */
+  readonly altered: readonly BackupPlace[]
   /** Backups that it had already. */
   readonly known: number
   /** What could not be read: a backup, or, without an ID, the list of a destination. */
@@ -32,56 +32,51 @@ export interface BackupPlace {
 }
 
 /**
- * Reads the manifest of every listed backup and records those that the catalog does not have. What cannot be read is reported and does
+ * Reads the manifest of every listed backup and records those that the catalog does not have, or has otherwise. What cannot be read is reported and does
  * not stop it. Nothing is removed from the catalog, and nothing at the destinations is changed.
  *
  * Rejects with `catalog_unavailable`, and with the signal's reason.
  */
 export async function rebuildCatalog(options: RebuildCatalogOptions): Promise<RebuildReport> {
   const { destinations, signal } = options
-  const report = { recorded: [] as BackupPlace[], known: 0, unreadable: [] as RebuildReport['unreadable'][number][], missing: [] as BackupPlace[] }
+  const report: Report = { recorded: [], altered: [], known: 0, unreadable: [], missing: [] }
   for (const destination of destinations) {
     signal?.throwIfAborted()
-    const listed = new Set<string>()
+    const entries: ListedBackup[] = []
     try {
-      for await (const backupId of destination.list({ signal })) listed.add(backupId)
+      // What is recorded is compared below.
+      for await (const entry of listBackups(destination, async () => undefined, { signal })) entries.push(entry)
     } catch (error) {
       signal?.throwIfAborted()
       report.unreadable.push({ destination: destination.url, backupId: undefined, error })
       continue
     }
-    for (const backupId of listed) await recordListed({ destination, backupId }, options, report)
-    report.missing.push(...(await missingAt(options.catalog, destination, listed)))
+    for (const entry of entries) await record(entry, { ...options, destination }, report)
+    report.missing.push(...(await missingAt(options.catalog, destination, new Set(entries.map(({ backupId }) => backupId)))))
   }
   return report
 }
 
 type Report = { -readonly [Field in keyof RebuildReport]: RebuildReport[Field] extends readonly (infer Item)[] ? Item[] : RebuildReport[Field] }
 
-async function recordListed(
-  { destination, backupId }: { readonly destination: Destination; readonly backupId: string },
-  { catalog, signal, onProgress, clock = Date.now }: RebuildCatalogOptions,
-  report: Report,
-): Promise<void> {
-  const place = { destination: destination.url, backupId }
+async function record(entry: ListedBackup, { destination, catalog, signal, onProgress, clock = Date.now }: RebuildCatalogOptions & { readonly destination: Destination }, report: Report): Promise<void> {
+  const place = { destination: destination.url, backupId: entry.backupId }
+  signal?.throwIfAborted()
   onProgress?.(place)
-  let manifest: Manifest
-  try {
-    manifest = parseManifest(await destination.manifest(backupId, { signal }), backupId)
-  } catch (error) {
-    signal?.throwIfAborted()
-    // Deleted while the list was read.
-    if (isHoldfastError(error) && error.code === 'manifest_missing') return
-    report.unreadable.push({ ...place, error })
+  if (entry.state === 'gone') return
+  if (!('backup' in entry)) {
+    report.unreadable.push({ ...place, error: entry.error })
     return
   }
-  const recorded = await catalog.backup(backupId, destination.url)
-  if (recorded !== undefined && recorded.deletedAt === undefined && isSame(recorded.manifest, manifest)) {
+  const recorded = await catalog.backup(entry.backupId, destination.url)
+  const isRecorded = recorded !== undefined && recorded.deletedAt === undefined
+  const isAltered = entry.backup.alteredSince(recorded) !== undefined
+  if (isRecorded && !isAltered) {
     report.known += 1
     return
   }
-  await catalog.append({ type: 'backup-recorded', at: new Date(clock()).toISOString(), ...place, manifest, how: 'rebuild' })
-  report.recorded.push(place)
+  await catalog.append(entry.backup.recordedAt(new Date(clock()).toISOString(), 'rebuild'))
+  report[isAltered ? 'altered' : 'recorded'].push(place)
 }
 
 async function missingAt(catalog: Catalog, { url }: Destination, listed: ReadonlySet<string>): Promise<readonly BackupPlace[]> {
@@ -90,9 +85,4 @@ async function missingAt(catalog: Catalog, { url }: Destination, listed: Readonl
     if (destination === url && deletedAt === undefined && !listed.has(backupId)) missing.push({ destination, backupId })
   }
   return missing
-}
-
-/** Both were read by `parseManifest`, which gives the fields in one order. */
-function isSame(left: Manifest | undefined, right: Manifest): boolean {
-  return JSON.stringify(left) === JSON.stringify(right)
 }

@@ -5,8 +5,8 @@ import { ChecksumMismatchError, InternalError } from '../errors/errors.ts'
 import { fillFromBackup } from './restore-content.ts'
 import type { Manifest } from '../contracts/manifest.ts'
 import { openSnapshot } from '../format/snapshot-reader.ts'
-import type { StoredBackup } from './check-stored.ts'
 import { ContentDigest } from '../format/content-digest.ts'
+import type { StoredBackup } from './stored-backup.ts'
 
 /** A fresh, empty store of the kind that was backed up. */
 export interface TrialStore extends Backupable {

@@ -1,29 +1,32 @@
 /** Whether a backup can be restored into a store: found out before anything is touched. */
-import { checkBackupId } from '../util/ulid.ts'
 import type { StoreKind } from '../contracts/backupable.ts'
+import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
 import {
-  BackupIncompleteError,
   BackupUnsupportedError,
   DestinationNoSpaceError,
+  isHoldfastError,
   SchemaVersionMismatchError,
   StoreIdMismatchError,
   StoreKindMismatchError,
 } from '../errors/errors.ts'
 import type { Manifest } from '../contracts/manifest.ts'
-import { parseManifest } from '../format/manifest.ts'
+import { openBackup, type StoredBackup } from '../repository/stored-backup.ts'
 import type { Engines, Swappable } from '../contracts/swappable.ts'
 
 export interface PrepareOptions {
   readonly target: Swappable
   readonly destination: Destination
   readonly backupId: string
+  /** Whose record of the backup is compared; one that cannot be read does not stand in the way of a restore. */
+  readonly catalog?: Catalog | undefined
   readonly allowStoreId?: boolean | undefined
+  readonly allowAltered?: boolean | undefined
   readonly signal?: AbortSignal | undefined
 }
 
 export interface RestorePlan {
-  readonly manifest: Manifest
+  readonly backup: StoredBackup
   /** The ID that the store has afterwards: its own, or the backup's where there is no store yet. */
   readonly storeId: string
   readonly engines: Engines
@@ -35,14 +38,25 @@ const ALIKE: ReadonlySet<StoreKind> = new Set(['memory', 'level'])
 /** An engine takes about the bytes of the stream, and while it is filled its log too. */
 const SPACE_FACTOR = 1.1
 
-export async function prepare({ target, destination, backupId, allowStoreId = false, signal }: PrepareOptions): Promise<RestorePlan> {
-  const manifest = parseManifest(await destination.manifest(checkBackupId(backupId), { signal }), backupId)
+export async function prepare({ target, destination, backupId, catalog, allowStoreId = false, allowAltered = false, signal }: PrepareOptions): Promise<RestorePlan> {
+  const backup = await openBackup({ destination, backupId, signal })
+  if (!allowAltered) await compareIfPossible(backup, catalog)
+  const { manifest } = backup
   checkKind(manifest, target)
   const targetId = await target.readStoreId()
   checkStoreId(manifest, { targetId, allowStoreId })
-  await checkObjects(manifest, destination, signal)
+  await backup.checkSizes({ signal })
   await checkSpace(manifest, target)
-  return { manifest, storeId: targetId ?? manifest.storeId, engines: await target.engines() }
+  return { backup, storeId: targetId ?? manifest.storeId, engines: await target.engines() }
+}
+
+/** Rejects with `backup_altered`. A catalog that cannot be read is no reason to leave a store unrestored: that the job is not recorded is warned of anyway. */
+export async function compareIfPossible(backup: StoredBackup, catalog: Catalog | undefined): Promise<void> {
+  try {
+    await backup.compareWith(catalog)
+  } catch (error) {
+    if (!isHoldfastError(error) || error.code !== 'catalog_unavailable') throw error
+  }
 }
 
 function checkKind({ backupId, storeKind, schemaVersion, encryption }: Manifest, target: Swappable): void {
@@ -70,17 +84,6 @@ export function checkStoreId({ backupId, storeId }: Manifest, { targetId, allowS
   throw new StoreIdMismatchError(`Cannot restore backup ${backupId}: it is of the store "${storeId}", and the target is "${targetId}"`, {
     details: { expected: targetId, actual: storeId },
   })
-}
-
-/** That its objects are there, of the sizes that the manifest says. */
-export async function checkObjects({ backupId, payload, payloadIds }: Manifest, destination: Destination, signal: AbortSignal | undefined): Promise<void> {
-  const { bytes } = await destination.stat(backupId, { signal })
-  for (const [object, expected] of [['payload', payload.bytes], ['payload-ids', payloadIds.bytes]] as const) {
-    const actual = bytes[object]
-    if (actual === expected) continue
-    const found = actual === undefined ? 'is missing' : `has ${actual} bytes`
-    throw new BackupIncompleteError(`Cannot restore backup ${backupId}: its ${object} ${found}, and the manifest says ${expected} bytes`, { details: { object, expected, actual } })
-  }
 }
 
 async function checkSpace({ backupId, payload }: Manifest, target: Swappable): Promise<void> {

@@ -2,6 +2,7 @@
 import { checkBackupId, newUlid } from '../util/ulid.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
+import { recordCount } from '../contracts/manifest.ts'
 import { toError } from '../errors/error-message.ts'
 import { failureAfter, undoOnError } from '../errors/clean-up.ts'
 import type { Holds } from '../gc/holds/holds.ts'
@@ -12,7 +13,7 @@ import { held } from './with-hold.ts'
 import { type RestorePlan, prepare } from './plan-restore.ts'
 import { type LastProgress, recorded } from './record-job.ts'
 import { recoverInterrupted } from './recover.ts'
-import { checkPayloadIds, checkRestored, fillFromBackup } from '../repository/restore-content.ts'
+import { checkRestored, fillFromBackup } from '../repository/restore-content.ts'
 import { type RestoreProgress, StepRunner, type StepTime } from './steps.ts'
 import { swapIn } from './swap-in.ts'
 
@@ -30,6 +31,8 @@ export interface RestoreBackupOptions {
   readonly holds?: Holds | undefined
   /** Whether a backup of another store may be restored; the target keeps its own ID. @default false */
   readonly allowStoreId?: boolean | undefined
+  /** Whether a backup that is not as the catalog recorded it may be restored. @default false */
+  readonly allowAltered?: boolean | undefined
   /** `none` where the server has stopped writing already; the full stop before the swap is made all the same. @default 'writes' */
   readonly drain?: 'writes' | 'none' | undefined
   /** How long operations in flight may take to end, of each drain. @default 30,000 */
@@ -71,7 +74,7 @@ export interface RestoreReport {
  *
  * Rejects with `restore_in_progress` and `invalid_argument`, which are no attempt yet; `hold_unavailable` when a running sweep does not let it hold the
  * payloads; before anything is touched with `manifest_missing`, `manifest_invalid`,
- * `manifest_version_unsupported`, `backup_incomplete`, `store_kind_mismatch`, `store_id_mismatch`, `schema_version_mismatch`,
+ * `manifest_version_unsupported`, `manifest_feature_unsupported`, `backup_altered`, `backup_incomplete`, `store_kind_mismatch`, `store_id_mismatch`, `schema_version_mismatch`,
  * `destination_no_space`; then with `store_not_drained`, `restore_corrupt`, `checksum_mismatch`, `store_unavailable`, and what
  * the destination rejects with.
  */
@@ -87,7 +90,7 @@ export async function restoreBackup(options: RestoreBackupOptions): Promise<Rest
 }
 
 function lastProgress({ storeId, bytes, records }: RestoreReport): LastProgress {
-  return { phase: 'resume', storeId, bytes, records: Object.values(records).reduce((sum, count) => sum + count, 0) }
+  return { phase: 'resume', storeId, bytes, records: recordCount({ records }) }
 }
 
 async function restore(options: RestoreBackupOptions & { readonly drainTimeoutMs: number }): Promise<RestoreReport> {
@@ -129,13 +132,12 @@ async function replaceEngine(options: RestoreBackupOptions, plan: RestorePlan, a
 }
 
 /** Fills, checks and seals the side engine. */
-async function fill(side: SideEngine, { destination, signal }: RestoreBackupOptions, { manifest }: RestorePlan, steps: StepRunner): Promise<void> {
-  const source = { destination, manifest }
+async function fill(side: SideEngine, { signal }: RestoreBackupOptions, { backup }: RestorePlan, steps: StepRunner): Promise<void> {
   await steps.run('restore', async (onProgress) => {
-    await checkPayloadIds(source, { signal })
-    await fillFromBackup(side, source, { signal, onProgress })
+    await backup.checkPayloadIds({ signal })
+    await fillFromBackup(side, backup, { signal, onProgress })
   })
-  await steps.run('check', (onProgress) => checkRestored(side, manifest, { signal, onProgress }))
+  await steps.run('check', (onProgress) => checkRestored(side, backup.manifest, { signal, onProgress }))
   await steps.run('seal', () => side.seal())
   signal?.throwIfAborted()
 }
@@ -151,7 +153,7 @@ async function removeOld(target: Swappable, engine: string | undefined): Promise
   }
 }
 
-function report({ manifest, engines, storeId }: RestorePlan, done: Omit<Attempt, 'drainTimeoutMs'> & { readonly durationMs: number; readonly warnings: readonly Error[] }): RestoreReport {
+function report({ backup: { manifest }, engines, storeId }: RestorePlan, done: Omit<Attempt, 'drainTimeoutMs'> & { readonly durationMs: number; readonly warnings: readonly Error[] }): RestoreReport {
   const { restoreId, startedAtMs, durationMs, steps, warnings } = done
   return {
     restoreId,

@@ -47,3 +47,23 @@ export async function drainStack<T>(first: T, limit: number, work: (item: T, add
   })
   if (failures.length > 0) throw failures[0]
 }
+
+/**
+ * Calls `work` for every item, at most `limit` at a time, and gives the results in the order of the items. Where it ends early, by a failure or because
+ * the caller leaves it, it first waits for all that is running.
+ */
+export async function* mapInOrder<T, R>(items: AsyncIterable<T> | Iterable<T>, limit: number, work: (item: T) => Promise<R>): AsyncGenerator<R, void, undefined> {
+  const running: Promise<R>[] = []
+  try {
+    for await (const item of items) {
+      const result = work(item)
+      // A failure is thrown when its turn comes; until then it must not count as unhandled.
+      result.catch(() => undefined)
+      running.push(result)
+      if (running.length >= limit) yield await (running.shift() as Promise<R>)
+    }
+    while (running.length > 0) yield await (running.shift() as Promise<R>)
+  } finally {
+    await Promise.allSettled(running)
+  }
+}

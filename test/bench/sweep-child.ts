@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { fsDestination } from '../../destinations/fs/index.ts'
-import { deleteBackup } from '../../src/repository/delete-backup.ts'
+import { deleteBackup } from '../../src/repository/delete-backups.ts'
 import { runBackup } from '../../src/backup/run-backup.ts'
 import { openHolds } from '../../src/gc/holds/holds.ts'
 import { sweepPayloads } from '../../src/gc/sweep/sweep-payloads.ts'

@@ -64,6 +64,7 @@ describe('Catalog', () => {
     const backup: CatalogBackup = {
       ...place,
       manifest: manifestOf(),
+      manifestSha256: undefined,
       recordedAt: AT,
       how: 'backup',
       verifiedAt: AT,

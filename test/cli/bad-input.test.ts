@@ -111,7 +111,8 @@ describe('a manifest that is wrong', () => {
     for (const words of [['show', 'latest'], ['verify', backupId], ['ls', 'latest'], ['restore', 'latest', '--store', 'level:store', '--yes', '--quiet']]) {
       expectError(await run(...words, '--from', from), 3, code)
     }
-    expect((await run('list', '--from', from)).code).toBe(3)
+    // A list is no worse for a backup that needs a newer release.
+    expect((await run('list', '--from', from)).code).toBe(code === 'manifest_version_unsupported' ? 0 : 3)
   })
 })
 

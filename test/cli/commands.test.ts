@@ -96,7 +96,7 @@ describe('holdfast list and show', () => {
   it('say that there are none at an empty destination', async () => {
     const dir = await mkdtemp(join(base, 'empty-'))
     expect(await holdfast(['list', '--from', `file:${dir}`])).toEqual({ code: 0, stdout: 'There are no backups yet.\n', stderr: '' })
-    expect(await holdfastJson(['list', '--from', `file:${dir}`])).toEqual({ backups: [], damaged: [] })
+    expect(await holdfastJson(['list', '--from', `file:${dir}`])).toEqual({ backups: [], newer: [], altered: [], damaged: [] })
     expectError(await holdfast(['show', 'latest', '--from', `file:${dir}`]), 1, 'manifest_missing')
   })
 
@@ -330,7 +330,7 @@ describe('holdfast ls and diff', () => {
     await writeFile(payload, bytes)
     for (const words of [['ls', first, 'tree'], ['diff', first, second]]) {
       const outcome = await holdfast([...words, '--from', 'file:backups'], { cwd: dir })
-      expectError(outcome, 3, 'restore_corrupt', new RegExp(`Cannot read backup ${first}: `))
+      expectError(outcome, 3, 'restore_corrupt', new RegExp(`Cannot use backup ${first}: `))
       expect(outcome.stderr).not.toContain('target')
     }
   })
@@ -386,7 +386,7 @@ describe('holdfast delete', () => {
     expect(await readdir(join(dir, 'backups'))).toContain(second)
     await holdfastJson(['delete', second, '--from', 'file:backups', '--yes', '--force'], { cwd: dir })
     await holdfastJson(['delete', first, '--from', 'file:backups', '--yes'], { cwd: dir })
-    expect(await holdfastJson(['list', '--from', 'file:backups'], { cwd: dir })).toEqual({ backups: [], damaged: [] })
+    expect(await holdfastJson(['list', '--from', 'file:backups'], { cwd: dir })).toEqual({ backups: [], newer: [], altered: [], damaged: [] })
   })
 })
 

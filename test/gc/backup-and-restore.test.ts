@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { SnapshotSink } from '../../src/contracts/backupable.ts'
-import { deleteBackup } from '../../src/repository/delete-backup.ts'
+import { deleteBackup } from '../../src/repository/delete-backups.ts'
 import { runBackup } from '../../src/backup/run-backup.ts'
 import { verifyBackup } from '../../src/repository/verify-backup.ts'
 import type { Lease } from '../../src/contracts/hold-events.ts'

@@ -1,6 +1,6 @@
 /** Runs writers, backups, restores, deletions and sweeps beside one another, and says what must never be and was. */
 import * as fc from 'fast-check'
-import { deleteBackup } from '../../src/repository/delete-backup.ts'
+import { deleteBackup } from '../../src/repository/delete-backups.ts'
 import { runBackup } from '../../src/backup/run-backup.ts'
 import type { Catalog } from '../../src/contracts/catalog.ts'
 import type { JobOwner } from '../../src/util/job-owner.ts'

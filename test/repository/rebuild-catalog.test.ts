@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { deleteBackup } from '../../src/repository/delete-backup.ts'
+import { deleteBackup } from '../../src/repository/delete-backups.ts'
 import { runBackup } from '../../src/backup/run-backup.ts'
 import { rebuildCatalog } from '../../src/repository/rebuild-catalog.ts'
 import { DestinationUnreachableError } from '../../src/errors/errors.ts'
@@ -19,11 +19,11 @@ describe('rebuildCatalog()', () => {
     const destinations = [one.destination, two.destination]
     const seen: string[] = []
     const places = records.map(({ backupId, destination }) => ({ backupId, destination }))
-    expect(await rebuildCatalog({ catalog, destinations, onProgress: ({ backupId }) => seen.push(backupId) })).toEqual({ recorded: places, known: 0, unreadable: [], missing: [] })
+    expect(await rebuildCatalog({ catalog, destinations, onProgress: ({ backupId }) => seen.push(backupId) })).toEqual({ recorded: places, altered: [], known: 0, unreadable: [], missing: [] })
     expect(seen).toEqual(places.map(({ backupId }) => backupId))
     const found = await collect(catalog.backups())
     expect(found).toMatchObject(records.map(({ backupId, manifest }) => ({ backupId, manifest, how: 'rebuild', verifiedAt: undefined })))
-    expect(await rebuildCatalog({ catalog, destinations })).toEqual({ recorded: [], known: 3, unreadable: [], missing: [] })
+    expect(await rebuildCatalog({ catalog, destinations })).toEqual({ recorded: [], altered: [], known: 3, unreadable: [], missing: [] })
     expect(await rebuildCatalog({ catalog: one.catalog, destinations })).toMatchObject({ known: 2, recorded: [places[2]] })
   })
 
@@ -49,7 +49,7 @@ describe('rebuildCatalog()', () => {
     for (let at = 0; at < 3; at++) ids.push((await runBackup({ store: FakeStore.of(3), destination, catalog })).backupId)
     rmSync(join(path, ids[0] ?? ''), { recursive: true })
     await deleteBackup({ destination, catalog, backupId: ids[1] ?? '' })
-    expect(await rebuildCatalog({ catalog, destinations: [destination] })).toEqual({ recorded: [], known: 1, unreadable: [], missing: [{ destination: destination.url, backupId: ids[0] }] })
+    expect(await rebuildCatalog({ catalog, destinations: [destination] })).toEqual({ recorded: [], altered: [], known: 1, unreadable: [], missing: [{ destination: destination.url, backupId: ids[0] }] })
     expect((await catalog.backup(ids[0] ?? '', destination.url))?.deletedAt).toBeUndefined()
   })
 

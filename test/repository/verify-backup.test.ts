@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { runBackup } from '../../src/backup/run-backup.ts'
-import { verifyBackup, type VerifyProgress } from '../../src/repository/verify-backup.ts'
+import type { VerifyProgress } from '../../src/repository/check-backup.ts'
+import { verifyBackup } from '../../src/repository/verify-backup.ts'
 import { DestinationUnreachableError, type HoldfastError } from '../../src/errors/errors.ts'
 import { decodePayloadIds } from '../../src/payload-ids/payload-id-set.ts'
 import { openMemoryStore } from '../../src/stores/memory/index.ts'
@@ -111,7 +112,7 @@ describe('verifyBackup()', () => {
     tamper(object('payload'), (bytes) => flipped(bytes, 8 * (bytes.byteLength - 200)))
     const error = await verifyBackup({ destination, backupId }).catch((error: unknown) => error)
     expect(error).toMatchObject({ code: 'restore_corrupt', frame: expect.any(Number), offset: expect.any(Number) })
-    expect(error).toMatchObject({ message: expect.stringContaining(`Cannot verify backup ${backupId}`), hint: expect.not.stringContaining('target') })
+    expect(error).toMatchObject({ message: expect.stringContaining(`Cannot use backup ${backupId}`), hint: expect.not.stringContaining('target') })
   })
 
   test('objects and a manifest that vouches for them must agree in what they say', async () => {

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import { runBackup } from '../../backup/run-backup.ts'
 import type { Destination } from '../../contracts/destination.ts'
-import type { Manifest } from '../../contracts/manifest.ts'
+import { type Manifest, recordCount } from '../../contracts/manifest.ts'
 import { collectLabel, parseBytes, withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { openPayloadStore, parseStoreUrl, withParts } from '../../registry/index.ts'
@@ -92,9 +92,8 @@ async function doubtsAbout(destination: Destination, signal: AbortSignal): Promi
 
 function describeBackup(manifest: Manifest, context: { readonly store: string; readonly elapsedMs: number; readonly readBackMs: number }): string[] {
   const { payload, payloadIds } = manifest
-  const records = Object.values(manifest.records).reduce((sum, count) => sum + count, 0)
   return [
-    `Backed up ${printable(context.store)} as ${manifest.backupId}: ${plural(records, 'record')}, ${plural(payloadIds.count, 'payload ID')}, ` +
+    `Backed up ${printable(context.store)} as ${manifest.backupId}: ${plural(recordCount(manifest), 'record')}, ${plural(payloadIds.count, 'payload ID')}, ` +
       `${formatBytes(payload.bytes + payloadIds.bytes)} in ${formatPace(payload.bytes, context.elapsedMs)}`,
     `Read back in ${formatPace(payload.bytes + payloadIds.bytes, context.readBackMs)}: the stored bytes match`,
   ]

@@ -39,9 +39,10 @@ async function runRebuild(options: RebuildOptions, terminal: Terminal): Promise<
   if (first !== undefined) throw output.json ? new AlreadyReported(first.error) : first.error
 }
 
-function* describe({ recorded, known, unreadable, missing }: RebuildReport, catalog: string): Iterable<string> {
+function* describe({ recorded, altered, known, unreadable, missing }: RebuildReport, catalog: string): Iterable<string> {
   yield `Recorded ${plural(recorded.length, 'backup')} in ${printable(catalog)}; ${plural(known, 'backup')} known before`
   for (const { destination, backupId } of recorded) yield `+ ${backupId} at ${printable(destination)}`
+  for (const { destination, backupId } of altered) yield `~ ${backupId} at ${printable(destination)} was not as recorded; it is recorded as it is now`
   for (const { destination, backupId } of missing) yield `! ${backupId} is in the catalog, and no longer at ${printable(destination)}`
   for (const { destination, backupId } of unreadable) yield `? ${backupId ?? 'the list of backups'} at ${printable(destination)} cannot be read`
 }

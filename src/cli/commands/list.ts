@@ -1,52 +1,54 @@
 import type { Command } from 'commander'
 import { dirname } from 'node:path'
+import { type Manifest, recordCount } from '../../contracts/manifest.ts'
+import type { ListedBackup } from '../../repository/list-backups.ts'
+import { openRepository } from '../../repository/repository.ts'
 import { isUlid } from '../../util/ulid.ts'
-import type { Destination } from '../../contracts/destination.ts'
-import { isHoldfastError, type HoldfastError } from '../../errors/errors.ts'
-import type { Manifest } from '../../contracts/manifest.ts'
-import { parseManifest } from '../../format/manifest.ts'
 import { withExamples, withSource } from '../command-options.ts'
 import { withParts } from '../../registry/index.ts'
-import { EXIT, exitCodeFor } from '../exit-codes.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { AlreadyReported, errorDocument } from '../report-error.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatCount, formatLabels, formatTable, formatTime, printable } from '../../util/text.ts'
 
-/** A destination may be far away: waiting for one manifest after another would take minutes for thousands. */
-const MANIFESTS_AT_ONCE = 16
+type ListOptions = OutputOptions & { readonly from: string; readonly catalog?: string | undefined }
+
+/** What the list shows: a backup is there, good or not. */
+type Shown = Exclude<ListedBackup, { readonly state: 'gone' | 'unreachable' }>
 
 export function registerList(program: Command, terminal: Terminal): void {
   const command = withSource(program.command('list').description('list the backups of a destination, oldest first'))
+    .option('--catalog <path>', 'compare them with what this catalog recorded')
   withExamples(command, [
     ['list --from file:/backups', 'what there is'],
-    ['list --from file:/backups --json', 'the manifests, for scripts: { "backups": [...], "damaged": [...] }'],
-  ], 'A backup whose manifest cannot be read is shown as damaged, and the exit code is 3.')
-  command.action((options: OutputOptions & { from: string }) => list(options, terminal))
+    ['list --from file:/backups --json', 'the manifests, for scripts: { "backups": [...], "newer": [...], "altered": [...], "damaged": [...] }'],
+  ], `A backup that needs a newer release is shown as newer. One whose manifest is not valid is shown as damaged, and one that is not as the catalog recorded
+it as altered; then the exit code is 3.`)
+  command.action((options: ListOptions) => list(options, terminal))
 }
 
-async function list(options: OutputOptions & { from: string }, terminal: Terminal): Promise<void> {
+async function list(options: ListOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
-  const { signal } = terminal
-  const backups: Manifest[] = []
-  const damaged: { backupId: string; error: HoldfastError }[] = []
+  const entries: Shown[] = []
   let hint: string | undefined
   await withParts(terminal, async (parts) => {
     const destination = await parts.destination(options.from)
     hint = hintFor(destination.url)
-    for await (const backupIds of batches(destination.list({ signal }))) {
-      const manifests = await Promise.all(backupIds.map((backupId) => readManifest(destination, { backupId, signal })))
-      for (const [index, manifest] of manifests.entries()) {
-        if (isHoldfastError(manifest)) damaged.push({ backupId: backupIds[index] ?? '', error: manifest })
-        else if (manifest !== undefined) backups.push(manifest)
-      }
+    const catalog = options.catalog === undefined ? undefined : await parts.catalog(options.catalog, { create: false })
+    for await (const entry of openRepository(destination, { catalog }).list({ signal: terminal.signal })) {
+      if (entry.state === 'unreachable') throw entry.error
+      if (entry.state !== 'gone') entries.push(entry)
     }
   })
-  const document = { backups, damaged: damaged.map(({ backupId, error }) => ({ backupId, error: errorDocument(error) })) }
-  await output.result(document, () => listing(backups, damaged))
-  if (hint !== undefined && backups.length + damaged.length === 0) await output.note(hint)
-  const [first] = damaged
-  if (first !== undefined) throw output.json ? new AlreadyReported(first.error) : first.error
+  const document: Record<'backups' | 'newer' | 'altered' | 'damaged', unknown[]> = { backups: [], newer: [], altered: [], damaged: [] }
+  for (const entry of entries) {
+    if (entry.state === 'readable') document.backups.push(entry.backup.manifest)
+    else document[entry.state].push({ backupId: entry.backupId, error: errorDocument(entry.error) })
+  }
+  await output.result(document, () => listing(entries))
+  if (hint !== undefined && entries.length === 0) await output.note(hint)
+  const [error] = entries.flatMap((entry) => (entry.state === 'altered' || entry.state === 'damaged' ? [entry.error] : []))
+  if (error !== undefined) throw output.json ? new AlreadyReported(error) : error
 }
 
 /** What to say when there are no backups at the directory of one. */
@@ -57,45 +59,19 @@ function hintFor(url: string): string | undefined {
   return `This has the name of a single backup; list the directory it is in: holdfast list --from ${printable(parent)}`
 }
 
-async function* batches(backupIds: AsyncIterable<string>): AsyncGenerator<readonly string[], void, undefined> {
-  let batch: string[] = []
-  for await (const backupId of backupIds) {
-    batch.push(backupId)
-    if (batch.length < MANIFESTS_AT_ONCE) continue
-    yield batch
-    batch = []
-  }
-  if (batch.length > 0) yield batch
-}
-
-async function readManifest(destination: Destination, options: { readonly backupId: string; readonly signal: AbortSignal }): Promise<Manifest | HoldfastError | undefined> {
-  const { backupId, signal } = options
-  try {
-    return parseManifest(await destination.manifest(backupId, { signal }), backupId)
-  } catch (error) {
-    if (!isHoldfastError(error)) throw error
-    // Deleted while the list was read.
-    if (error.code === 'manifest_missing') return undefined
-    if (exitCodeFor(error.code) === EXIT.corrupt) return error
-    throw error
-  }
-}
-
-function listing(backups: readonly Manifest[], damaged: readonly { readonly backupId: string; readonly error: HoldfastError }[]): string[] {
-  if (backups.length + damaged.length === 0) return ['There are no backups yet.']
-  const rows = [...backups.map((manifest) => rowOf(manifest)), ...damaged.map(({ backupId, error }) => [backupId, `damaged: ${error.code}`])]
-  rows.sort(([a = ''], [b = '']) => (a < b ? -1 : 1))
+function listing(entries: readonly Shown[]): string[] {
+  if (entries.length === 0) return ['There are no backups yet.']
+  const rows = entries.map((entry) => (entry.state === 'readable' ? rowOf(entry.backup.manifest) : [entry.backupId, `${entry.state}: ${entry.error.code}`]))
   return formatTable(['BACKUP', 'CREATED', 'STORE', 'KIND', 'RECORDS>', 'PAYLOADS>', 'SIZE>', 'LABELS'], rows)
 }
 
 function rowOf(manifest: Manifest): string[] {
-  const records = Object.values(manifest.records).reduce((sum, count) => sum + count, 0)
   return [
     manifest.backupId,
     formatTime(manifest.createdAt),
     printable(manifest.storeId),
     printable(manifest.storeKind),
-    formatCount(records),
+    formatCount(recordCount(manifest)),
     formatCount(manifest.payloadIds.count),
     formatBytes(manifest.payload.bytes + manifest.payloadIds.bytes),
     formatLabels(manifest.labels),

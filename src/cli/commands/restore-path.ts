@@ -1,5 +1,5 @@
 /** The restore of one file or directory: `holdfast restore ID --path PATH`. */
-import { resolveBackup } from '../../repository/resolve-backup.ts'
+import { openRepository } from '../../repository/repository.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
 import { restoreSubtree, type RestoreSubtreeReport } from '../../restore/subtree/restore-subtree.ts'
 import { parsePath, showPath } from '../../metadata/tree-path.ts'
@@ -20,12 +20,13 @@ export interface RestorePathOptions extends OutputOptions, TrialPlace {
   readonly adopt?: boolean | undefined
   readonly release?: string | undefined
   readonly allowStoreId?: boolean | undefined
+  readonly allowAltered?: boolean | undefined
   readonly catalog?: string | undefined
   readonly yes?: boolean | undefined
 }
 
 export async function restorePath(id: string, options: RestorePathOptions, terminal: Terminal): Promise<void> {
-  const { path, toPath = path, overwrite, allowStoreId, release } = options
+  const { path, toPath = path, overwrite, allowStoreId, allowAltered, release } = options
   parsePath(path)
   const output = new Output(terminal, options)
   const { signal } = terminal
@@ -36,7 +37,7 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
   const payloads = options.payloads === undefined ? undefined : await openPayloadStore(options.payloads)
   await withParts(terminal, async (parts) => {
     const destination = await parts.destination(options.from)
-    const backupId = await resolveBackup(destination, id, { signal })
+    const backupId = await openRepository(destination).resolve(id, { signal })
     const store = await parts.store(options.store, { adopt: options.adopt })
     if (overwrite === true) await output.confirm(`Replace what is at "${printable(target)}" in ${printable(address.shown)} for good?`, options)
     // The payloads are held by way of the catalog: without it, a collection of garbage could take them.
@@ -51,9 +52,9 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
         path,
         toPath,
         overwrite,
-        openTrial: async (manifest) => {
+        openTrial: async (manifest, backup) => {
           // A path that is not there is told before all of the backup is restored.
-          await checkBackupPath(manifest, { destination, path: parsePath(path), signal: holding })
+          await checkBackupPath(backup, { path: parsePath(path), signal: holding })
           return await openTrial(manifest, { at, pace: 'full', onWarning: output.onWarning })
         },
         catalog,
@@ -62,6 +63,7 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
         // A sweep for another store, or for one that this is a copy of, must know that this one needs payloads there.
         beforeChange: async () => await payloads?.addUser({ storeId: store.storeId, place: await address.place() }),
         allowStoreId,
+        allowAltered,
         release,
         signal: holding,
         onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `restore: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),

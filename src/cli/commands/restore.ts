@@ -1,7 +1,6 @@
 import type { Command } from 'commander'
-import { resolveBackup } from '../../repository/resolve-backup.ts'
-import type { Manifest } from '../../contracts/manifest.ts'
-import { parseManifest } from '../../format/manifest.ts'
+import { type Manifest, recordCount } from '../../contracts/manifest.ts'
+import { openRepository } from '../../repository/repository.ts'
 import { restoreBackup, type RestoreReport } from '../../restore/restore-backup.ts'
 import { prepare } from '../../restore/plan-restore.ts'
 import type { Swappable } from '../../contracts/swappable.ts'
@@ -18,6 +17,7 @@ export function registerRestore(program: Command, terminal: Terminal): void {
   const restoring = withStore(withSource(program.command('restore').description('replace a store by what a backup holds, or bring one file or directory back')))
     .argument('<id>', ID_HELP)
     .option('--allow-store-id', 'restore the backup of another store; the store keeps its own ID')
+    .option('--allow-altered', 'restore a backup that is not as the catalog recorded it, as it is now')
     .option('--catalog <path>', "where the job is recorded (default: the directory catalog within the store's; of a Postgres store one in ~/.local/state/holdfast)")
     .option('-y, --yes', 'do not ask')
     .option('--path <path>', 'bring back only this file or directory, share/directory/name, into a store that goes on as it is')
@@ -59,10 +59,10 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
   const payloads = options.payloads === undefined ? undefined : await openPayloadStore(options.payloads)
   await withParts(terminal, async (parts) => {
     const destination = await parts.destination(options.from)
-    const backupId = await resolveBackup(destination, id, { signal })
-    const manifest = parseManifest(await destination.manifest(backupId, { signal }), backupId)
+    const repository = openRepository(destination)
+    const { backupId, manifest } = await repository.open(await repository.resolve(id, { signal }), { signal })
     const target = await parts.home(options.store, { adopt: options.adopt, pace: 'full' })
-    const attempt = { target, destination, backupId, allowStoreId: options.allowStoreId, signal }
+    const attempt = { target, destination, backupId, allowStoreId: options.allowStoreId, allowAltered: options.allowAltered, signal }
     // Nobody is asked about what is refused anyway, and nothing is made for it, be it the catalog or a note in the payload directory.
     if (options.yes !== true || payloads !== undefined || (await target.engines()).live === undefined) await prepare(attempt)
     await describePlan(manifest, { target, store: address.shown, output })
@@ -90,8 +90,7 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
 
 async function describePlan(manifest: Manifest, plan: { readonly target: Swappable; readonly store: string; readonly output: Output }): Promise<void> {
   const { target, store, output } = plan
-  const records = Object.values(manifest.records).reduce((sum, count) => sum + count, 0)
-  await output.note(`Backup ${manifest.backupId} of ${formatTime(manifest.createdAt)}: store ${printable(manifest.storeId)}, ${plural(records, 'record')}, ${formatBytes(manifest.payload.bytes)}`)
+  await output.note(`Backup ${manifest.backupId} of ${formatTime(manifest.createdAt)}: store ${printable(manifest.storeId)}, ${plural(recordCount(manifest), 'record')}, ${formatBytes(manifest.payload.bytes)}`)
   const { live, previous } = await target.engines()
   if (live === undefined) return await output.note(`There is no store at ${printable(store)} yet: it will be made`)
   const storeId = await target.readStoreId()
@@ -106,10 +105,9 @@ async function noteUnknownUser({ storeId }: Manifest, target: Swappable, output:
 }
 
 function describeReport(report: RestoreReport, store: string): string[] {
-  const records = Object.values(report.records).reduce((sum, count) => sum + count, 0)
   const { bytes, durationMs, previous, stoppedMs } = report
   return [
-    `Restored ${report.backupId} into ${printable(store)}: ${plural(records, 'record')}, ${formatBytes(bytes)}, ${formatCount(report.payloadIds.count)} payload IDs ` +
+    `Restored ${report.backupId} into ${printable(store)}: ${plural(recordCount(report), 'record')}, ${formatBytes(bytes)}, ${formatCount(report.payloadIds.count)} payload IDs ` +
       `checked, in ${formatPace(bytes, durationMs)}; the swap took ${formatDuration(stoppedMs)}`,
     previous === undefined ? 'There was no store before' : `The store as it was is kept; "holdfast rollback --store ${printable(store)}" brings it back`,
   ]

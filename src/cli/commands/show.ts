@@ -1,7 +1,6 @@
 import type { Command } from 'commander'
-import { resolveBackup } from '../../repository/resolve-backup.ts'
-import type { Manifest } from '../../contracts/manifest.ts'
-import { parseManifest } from '../../format/manifest.ts'
+import { type Manifest, recordCount } from '../../contracts/manifest.ts'
+import { openRepository } from '../../repository/repository.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
@@ -22,9 +21,8 @@ export function registerShow(program: Command, terminal: Terminal): void {
 async function show(id: string, options: ShowOptions, terminal: Terminal): Promise<void> {
   const { signal } = terminal
   const manifest = await withParts(terminal, async (parts) => {
-    const destination = await parts.destination(options.from)
-    const backupId = await resolveBackup(destination, id, { signal })
-    return parseManifest(await destination.manifest(backupId, { signal }), backupId)
+    const repository = openRepository(await parts.destination(options.from))
+    return (await repository.open(await repository.resolve(id, { signal }), { signal })).manifest
   })
   await new Output(terminal, options).result(manifest, () => describeManifest(manifest))
 }
@@ -50,6 +48,5 @@ export function describeManifest(manifest: Manifest): string[] {
 /** The total, and the sections that hold any. */
 function describeRecords(records: Manifest['records']): string {
   const sections = Object.entries(records).filter(([, count]) => count > 0)
-  const total = sections.reduce((sum, [, count]) => sum + count, 0)
-  return `${formatCount(total)} (${sections.map(([section, count]) => `${printable(section)} ${formatCount(count)}`).join(', ')})`
+  return `${formatCount(recordCount({ records }))} (${sections.map(([section, count]) => `${printable(section)} ${formatCount(count)}`).join(', ')})`
 }

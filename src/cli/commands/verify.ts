@@ -1,10 +1,9 @@
 import { type Command, Option } from 'commander'
-import { resolveBackup } from '../../repository/resolve-backup.ts'
-import { verifyBackup, type VerificationLevel, type VerifyReport } from '../../repository/verify-backup.ts'
-import { VERIFICATION_LEVELS } from '../../contracts/catalog.ts'
-import type { Destination } from '../../contracts/destination.ts'
+import { VERIFICATION_LEVELS, type VerificationLevel } from '../../contracts/catalog.ts'
+import { recordCount } from '../../contracts/manifest.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
-import { parseManifest } from '../../format/manifest.ts'
+import type { VerifyReport } from '../../repository/check-backup.ts'
+import { openRepository } from '../../repository/repository.ts'
 import { ID_HELP, trialUrls, type TrialPlace, withExamples, withSource, withTrial } from '../command-options.ts'
 import { checkTrial, openPayloadStore, openTrial, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
@@ -54,18 +53,18 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
   const at = trialUrls(options)
   await withParts(terminal, async (parts) => {
     const destination = await parts.destination(options.from)
-    const backupId = await resolveBackup(destination, id, { signal })
-    if (level === 'restore') await refuseWithoutTrial(destination, { backupId, at, signal })
+    const backupId = await openRepository(destination).resolve(id, { signal })
     const catalog = options.catalog === undefined ? undefined : await parts.catalog(options.catalog)
     const progress = output.progress('verify')
     try {
-      const report = await verifyBackup({
-        destination,
-        backupId,
+      const report = await openRepository(destination, { catalog }).verify(backupId, {
         level,
+        onManifest: (manifest) => {
+          // At once, and not after all has been read.
+          if (level === 'restore') checkTrial(manifest, at)
+        },
         openTrial: (manifest) => openTrial(manifest, { at, pace: 'full', onWarning: output.onWarning }),
         payloads,
-        catalog,
         signal,
         onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `verify: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
       })
@@ -77,27 +76,10 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
   })
 }
 
-/** Says at once, not after all has been read, that there is no place for the trial. What is wrong with a manifest is for the verification to say. */
-async function refuseWithoutTrial(destination: Destination, options: { readonly backupId: string; readonly at: readonly string[]; readonly signal: AbortSignal }): Promise<void> {
-  const { backupId, at, signal } = options
-  const bytes = await destination.manifest(backupId, { signal }).catch(() => undefined)
-  const storeKind = bytes === undefined ? undefined : kindOf(bytes, backupId)
-  if (storeKind !== undefined) checkTrial({ backupId, storeKind }, at)
-}
-
-function kindOf(manifest: Uint8Array, backupId: string): string | undefined {
-  try {
-    return parseManifest(manifest, backupId).storeKind
-  } catch {
-    return undefined
-  }
-}
-
 function describeReport({ backupId, manifest, level, bytes, frames, durationMs }: VerifyReport): string {
-  const records = Object.values(manifest.records).reduce((sum, count) => sum + count, 0)
   const which = `${backupId} of ${formatTime(manifest.createdAt)}, store ${printable(manifest.storeId)}`
   if (level === 'manifest') return `The manifest of ${which} is valid, and the objects have the sizes it says`
-  const read = `${formatBytes(bytes)} in ${plural(frames, 'frame')}, ${plural(records, 'record')}, ${plural(manifest.payloadIds.count, 'payload ID')}`
+  const read = `${formatBytes(bytes)} in ${plural(frames, 'frame')}, ${plural(recordCount(manifest), 'record')}, ${plural(manifest.payloadIds.count, 'payload ID')}`
   const more = level === 'restore' ? '; a trial restore gave back the same records' : level === 'payloads' ? '; every payload is there' : ''
   return `Good: ${which}: ${read} checked in ${formatPace(bytes, durationMs)}${more}`
 }

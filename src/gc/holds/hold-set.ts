@@ -9,7 +9,8 @@ import type { Destination } from '../../contracts/destination.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import { HoldUnavailableError, isHoldfastError } from '../../errors/errors.ts'
 import { decodePayloadIdBatches } from '../../payload-ids/payload-id-set.ts'
-import { parseManifest } from '../../format/manifest.ts'
+import { type ListedBackup, listBackups } from '../../repository/list-backups.ts'
+import type { StoredBackup } from '../../repository/stored-backup.ts'
 import type { HeldIds } from './held-ids.ts'
 import type { BackupHolder, Holder, HoldSource, LeaseHolder, ReadHoldsOptions } from './hold-source.ts'
 import { readUnion } from './hold-union.ts'
@@ -37,13 +38,13 @@ export interface FoundHolds {
   readonly sources: readonly HoldSource[]
 }
 
-/** How many manifests are asked for at once. */
-const MANIFESTS_AT_ONCE = 16
+/** How many backups are looked at between two calls of `onTurn`. */
+const TURN_BACKUPS = 16
 const AGAIN = { hint: 'Nothing was deleted. Make the destination readable and whole, then try again' }
 
 /**
  * Finds all holds. Rejects with `hold_unavailable` when the catalog, a list, or a manifest cannot be read, when a manifest is of a version that is not
- * known, when a backup that the catalog has is not where it says, and when a destination is empty that must not be; with the signal's reason.
+ * known or not the one that the catalog recorded, when a backup that the catalog has is not where it says, and when a destination is empty that must not be; with the signal's reason.
  */
 export async function findHolds(sources: HoldPlaces, options: ReadHoldsOptions = {}): Promise<FoundHolds> {
   const { catalog, destinations, mayBeEmpty = true, cache } = sources
@@ -51,16 +52,21 @@ export async function findHolds(sources: HoldPlaces, options: ReadHoldsOptions =
   const leases = await orUnavailable('the leases of the catalog', options.signal, async () => (await catalog?.leases()) ?? [])
   const { known, places } = await orUnavailable('the backups of the catalog', options.signal, () => knownBackups(catalog))
   const holders: Holder[] = []
+  const stored = new Map<Holder, StoredBackup>()
   for (const lease of leases) holders.push(await leaseHolder(lease, cache))
   for (const destination of destinations) {
     const expected = known.filter((backup) => backup.destination === destination.url)
     const found = await backupsAt(destination, expected, { catalog, ...options })
     if (!mayBeEmpty && found.length === 0 && !places.has(destination.url)) throw emptyAt(destination)
-    holders.push(...found)
+    for (const backup of found) {
+      const holder = backupHolder(backup)
+      holders.push(holder)
+      stored.set(holder, backup)
+    }
   }
   checkDestinations(known, destinations)
   const everything = holders.filter((holder): holder is LeaseHolder => holder.kind === 'lease' && holder.payloadIds === undefined)
-  return { holders, everything, sources: sourcesOf(holders, sources, options) }
+  return { holders, everything, sources: sourcesOf(holders, { cache, stored, signal: options.signal }) }
 }
 
 /**
@@ -127,19 +133,22 @@ async function leaseHolder({ leaseId, purpose, storeId, takenAt, payloadIds }: L
 
 type ListingOptions = ReadHoldsOptions & { readonly catalog: Catalog | undefined }
 
-async function backupsAt(destination: Destination, expected: readonly CatalogBackup[], options: ListingOptions): Promise<readonly BackupHolder[]> {
+function backupHolder({ backupId, url, manifest }: StoredBackup): BackupHolder {
+  const { storeId, createdAt, payloadIds } = manifest
+  return { kind: 'backup', backupId, destination: url, storeId, since: createdAt, payloadIds }
+}
+
+async function backupsAt(destination: Destination, expected: readonly CatalogBackup[], options: ListingOptions): Promise<readonly StoredBackup[]> {
   const { signal, onTurn } = options
-  const listed = await listedAt(destination, signal)
-  const found: BackupHolder[] = []
+  const found: StoredBackup[] = []
   const gone = new Set<string>()
-  for (let from = 0; from < listed.length; from += MANIFESTS_AT_ONCE) {
-    await onTurn?.()
-    const backupIds = listed.slice(from, from + MANIFESTS_AT_ONCE)
-    const holders = await Promise.all(backupIds.map((backupId) => holderAt(destination, backupId, signal)))
-    for (const [index, holder] of holders.entries()) {
-      if (holder === undefined) gone.add(backupIds[index] ?? '')
-      else found.push(holder)
-    }
+  const recorded = new Map(expected.map((backup) => [backup.backupId, backup]))
+  const what = `the backups at ${JSON.stringify(destination.url)}`
+  for await (const entry of eachOrUnavailable(what, signal, listBackups(destination, async (backupId) => recorded.get(backupId), { signal }))) {
+    if ((found.length + gone.size) % TURN_BACKUPS === 0) await onTurn?.()
+    if (entry.state === 'readable') found.push(entry.backup)
+    else if (entry.state === 'gone') gone.add(entry.backupId)
+    else throw unreadable(entry, destination, signal)
   }
   if (gone.size > 0) await checkGone(destination, gone, signal)
   const isFound = (backupId: string): boolean => found.some((holder) => holder.backupId === backupId)
@@ -155,31 +164,16 @@ async function backupsAt(destination: Destination, expected: readonly CatalogBac
   return found
 }
 
-async function listedAt(destination: Destination, signal: AbortSignal | undefined): Promise<readonly string[]> {
-  return await orUnavailable(`the backups at ${JSON.stringify(destination.url)}`, signal, async () => {
-    const listed: string[] = []
-    for await (const backupId of destination.list({ signal })) listed.push(backupId)
-    return listed
-  })
-}
-
-/** `undefined` for a backup without a manifest. */
-async function holderAt(destination: Destination, backupId: string, signal: AbortSignal | undefined): Promise<BackupHolder | undefined> {
-  return await orUnavailable(`the manifest of backup ${backupId} at ${JSON.stringify(destination.url)}`, signal, async () => {
-    try {
-      const { storeId, createdAt, payloadIds, encryption } = parseManifest(await destination.manifest(backupId, { signal }), backupId)
-      if (encryption !== null) throw new HoldUnavailableError(`Cannot tell what backup ${backupId} holds: its payload IDs are encrypted`, { retryable: false })
-      return { kind: 'backup', backupId, destination: destination.url, storeId, since: createdAt, payloadIds }
-    } catch (error) {
-      if (isHoldfastError(error) && error.code === 'manifest_missing') return undefined
-      throw error
-    }
-  })
+function unreadable({ backupId, state, error }: Exclude<ListedBackup, { readonly state: 'readable' | 'gone' }>, { url }: Destination, signal: AbortSignal | undefined): unknown {
+  if (state !== 'altered') return unavailable(`the manifest of backup ${backupId} at ${JSON.stringify(url)}`, error, signal)
+  return new HoldUnavailableError(`Cannot tell what is held: ${error.message}`, { cause: error, retryable: false, hint: `Nothing was deleted. ${error.hint}`, details: error.details })
 }
 
 /** What was listed and has no manifest must have been deleted meanwhile. */
 async function checkGone(destination: Destination, gone: ReadonlySet<string>, signal: AbortSignal | undefined): Promise<void> {
-  const still = (await listedAt(destination, signal)).find((backupId) => gone.has(backupId))
+  let still: string | undefined
+  const what = `the backups at ${JSON.stringify(destination.url)}`
+  for await (const backupId of eachOrUnavailable(what, signal, destination.list({ signal }))) if (gone.has(backupId)) still ??= backupId
   if (still === undefined) return
   throw new HoldUnavailableError(`Cannot tell what is held: backup ${still} is listed at ${JSON.stringify(destination.url)}, and its manifest is missing`, {
     ...AGAIN,
@@ -206,7 +200,14 @@ function checkDestinations(known: readonly CatalogBackup[], destinations: readon
   })
 }
 
-function sourcesOf(holders: readonly Holder[], { destinations, cache }: HoldPlaces, { signal }: ReadHoldsOptions): readonly HoldSource[] {
+interface SourceOptions {
+  readonly cache: PayloadIdsCache | undefined
+  /** What backups hold is read from them. */
+  readonly stored: ReadonlyMap<Holder, StoredBackup>
+  readonly signal: AbortSignal | undefined
+}
+
+function sourcesOf(holders: readonly Holder[], options: SourceOptions): readonly HoldSource[] {
   const byDigest = new Map<string, { readonly name: PayloadIdsName; readonly holders: Holder[] }>()
   for (const holder of holders) {
     const { payloadIds: name } = holder
@@ -219,37 +220,18 @@ function sourcesOf(holders: readonly Holder[], { destinations, cache }: HoldPlac
   return [...byDigest.values()].map(({ name, holders }) => ({
     name,
     holders,
-    read: () => readSource({ name, holders }, { destinations, cache, signal }),
-    forget: async () => await cache?.drop(name),
+    read: () => readSource({ name, holders }, options),
+    forget: async () => await options.cache?.drop(name),
   }))
 }
 
-interface ReadOptions {
-  readonly destinations: readonly Destination[]
-  readonly cache: PayloadIdsCache | undefined
-  readonly signal: AbortSignal | undefined
-}
-
 /** From the cache, where a lease left it, else from a destination. */
-async function* readSource(source: Pick<HoldSource, 'name' | 'holders'>, options: ReadOptions): AsyncGenerator<Uint8Array, void, undefined> {
-  const { cache, signal } = options
-  const { name } = source
-  const what = `the payload IDs of ${source.holders.map(nameOfHolder).join(', ')}`
-  const read = await orUnavailable(what, signal, async () => {
-    return (await cache?.get(name)) ?? (() => fetchSource(source, options))
-  })
-  try {
-    yield* checkedPayloadIds(name, read())
-  } catch (error) {
-    throw unavailable(what, error, signal)
-  }
-}
-
-async function* fetchSource({ name, holders }: Pick<HoldSource, 'name' | 'holders'>, { destinations, signal }: ReadOptions): AsyncGenerator<Uint8Array, void, undefined> {
-  const backup = holders.find((holder) => holder.kind === 'backup')
-  const destination = destinations.find(({ url }) => url === backup?.destination)
-  if (backup === undefined || destination === undefined) throw new HoldUnavailableError(`Cannot find the set of payload IDs ${name.sha256}, which a lease holds`)
-  yield* destination.open(backup.backupId, 'payload-ids', { signal })
+async function* readSource({ name, holders }: Pick<HoldSource, 'name' | 'holders'>, { cache, stored, signal }: SourceOptions): AsyncGenerator<Uint8Array, void, undefined> {
+  const what = `the payload IDs of ${holders.map(nameOfHolder).join(', ')}`
+  const kept = await orUnavailable(what, signal, async () => await cache?.get(name))
+  const backup = holders.map((holder) => stored.get(holder)).find((backup) => backup !== undefined)
+  if (kept === undefined && backup === undefined) throw new HoldUnavailableError(`Cannot find the set of payload IDs ${name.sha256}, which a lease holds`)
+  yield* eachOrUnavailable(what, signal, kept === undefined ? (backup as StoredBackup).read('payload-ids', { signal }) : checkedPayloadIds(name, kept()))
 }
 
 /** A holder, for people. */
@@ -260,6 +242,14 @@ export function nameOfHolder(holder: Holder): string {
 async function orUnavailable<T>(what: string, signal: AbortSignal | undefined, read: () => Promise<T>): Promise<T> {
   try {
     return await read()
+  } catch (error) {
+    throw unavailable(what, error, signal)
+  }
+}
+
+async function* eachOrUnavailable<T>(what: string, signal: AbortSignal | undefined, items: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+  try {
+    yield* items
   } catch (error) {
     throw unavailable(what, error, signal)
   }

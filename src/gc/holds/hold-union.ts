@@ -8,6 +8,7 @@
  */
 import { createHash, type Hash } from 'node:crypto'
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
+import { checkedBytes } from '../../util/checked-bytes.ts'
 import { BlockEncoder } from '../../payload-ids/block-encoder.ts'
 import { type IdList, pickedFrom } from '../../payload-ids/id-list.ts'
 import { mergeRuns } from '../../payload-ids/merge.ts'
@@ -15,7 +16,6 @@ import type { IdLists, MergedList } from '../../payload-ids/merged-list.ts'
 import { decodePayloadIdLists } from '../../payload-ids/payload-id-set.ts'
 import { HeldIds, isEmptyRow, maskOf, WORD_BITS } from './held-ids.ts'
 import type { HoldSource, ReadHoldsOptions } from './hold-source.ts'
-import { checkedPayloadIds } from '../leases/payload-ids-cache.ts'
 import { RowReader } from './row-reader.ts'
 import { SetsBeside } from './sets-beside.ts'
 import { type StoredUnion, UNION_PARTS, type UnionDescription, type UnionDraft, type UnionPart, type UnionStore } from './union-store.ts'
@@ -235,7 +235,7 @@ class UnionWriter {
 
 /** The bytes of a part, whose end is only reached when they are those of the description. */
 function checkedPart(union: StoredUnion, part: UnionPart): AsyncGenerator<Uint8Array, void, undefined> {
-  return damageOf(checkedPayloadIds({ count: union.description.count, ...union.description.parts[part] }, union.read(part)))
+  return damageOf(checkedBytes(union.read(part), union.description.parts[part], () => damaged(undefined)))
 }
 
 /** The same, whatever it fails with being damage. */

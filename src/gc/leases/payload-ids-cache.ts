@@ -1,10 +1,10 @@
 /** Sets of payload IDs on local disk, named by their SHA-256, so that a sweep does not fetch what it has. */
-import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
 import { checkNumber } from '../../util/check-number.ts'
+import { checkedBytes } from '../../util/checked-bytes.ts'
 import { ChecksumMismatchError } from '../../errors/errors.ts'
 import { isSystemError, nodeFiles } from '../../util/files.ts'
 
@@ -61,20 +61,11 @@ export function directoryCache({ directory, maxBytes = MAX_BYTES }: DirectoryCac
   }
 }
 
-/** The same bytes, whose end is only reached when they are those of the name. Rejects with `checksum_mismatch`. */
-export async function* checkedPayloadIds(name: PayloadIdsName, source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
-  const sha256 = createHash('sha256')
-  let bytes = 0
-  for await (const chunk of source) {
-    bytes += chunk.byteLength
-    if (bytes > name.bytes) break
-    sha256.update(chunk)
-    yield chunk
-  }
-  const actual = sha256.digest('hex')
-  if (bytes === name.bytes && actual === name.sha256) return
-  throw new ChecksumMismatchError(`Cannot use a set of payload IDs: it has ${bytes > name.bytes ? 'more than' : bytes} bytes of SHA-256 ${actual}, not ${name.bytes} of ${name.sha256}`, {
-    details: { expected: name, actual: { bytes, sha256: actual } },
+/** The bytes of a set, whose end is reached only when they are those of its name. Rejects with `checksum_mismatch`. */
+export function checkedPayloadIds(name: PayloadIdsName, source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  return checkedBytes(source, name, ({ bytes, sha256 }) => {
+    const many = bytes > name.bytes ? `more than ${name.bytes} bytes` : `${bytes} bytes of SHA-256 ${sha256}`
+    return new ChecksumMismatchError(`Cannot use a set of payload IDs: it has ${many}, not ${name.bytes} of ${name.sha256}`, { details: { expected: name, actual: { bytes, sha256 } } })
   })
 }
 

@@ -13,12 +13,12 @@ import { findPath, parsePath, showPath, type TreePath } from '../../metadata/tre
 import { payloadIdsOfTree } from '../../metadata/tree-payload-ids.ts'
 import type { PayloadStore } from '../../contracts/payload-store.ts'
 import type { Manifest } from '../../contracts/manifest.ts'
-import { parseManifest } from '../../format/manifest.ts'
 import { exclusively } from '../run-exclusively.ts'
 import { held } from '../with-hold.ts'
-import { checkObjects, checkReadable, checkStoreId } from '../plan-restore.ts'
+import { checkReadable, checkStoreId, compareIfPossible } from '../plan-restore.ts'
 import { type LastProgress, recorded } from '../record-job.ts'
 import { fillFromBackup } from '../../repository/restore-content.ts'
+import { openBackup, type StoredBackup } from '../../repository/stored-backup.ts'
 import { openStaging, removeUnfinished } from './staging.ts'
 import { type StepProgress, StepRunner, type StepTime } from '../steps.ts'
 import { checkTarget, putInPlace, type TargetOptions } from './subtree-target.ts'
@@ -46,7 +46,7 @@ export interface RestoreSubtreeOptions {
   /** Whether what is there is replaced, whatever it is, in one step. @default false */
   readonly overwrite?: boolean | undefined
   /** Makes an empty store, for which there is as much space as the backup takes; it is discarded afterwards. Its schema version must be that of the store that was backed up. */
-  readonly openTrial: (manifest: Manifest) => Promise<ReadableTrial>
+  readonly openTrial: (manifest: Manifest, backup: StoredBackup) => Promise<ReadableTrial>
   /** Where the attempt is recorded. @default nowhere */
   readonly catalog?: Catalog | undefined
   /** What keeps the payloads of the backup from being deleted until the store refers to them. @default as for `restoreBackup` */
@@ -57,6 +57,8 @@ export interface RestoreSubtreeOptions {
   readonly beforeChange?: (() => Promise<void>) | undefined
   /** Whether the backup may be of another store. @default false */
   readonly allowStoreId?: boolean | undefined
+  /** Whether the backup may be another than the catalog recorded. @default false */
+  readonly allowAltered?: boolean | undefined
   /** A share, `.holdfast-restore-ULID`, of a restore on a machine that is gone for good: it is removed first. @default what cannot be proven to have ended stays */
   readonly release?: string | undefined
   /** Ends the restore until it takes its place; it rejects with the signal's reason. Later it is not looked at. */
@@ -141,9 +143,9 @@ class SubtreeRestore {
     const { store, backupId, openTrial, clock = Date.now } = this.#options
     const startedAtMs = clock()
     const startedAt = performance.now()
-    const manifest = await this.#steps.run('prepare', () => this.#prepare())
-    const trial = await openTrial(manifest)
-    const outcome = await afterwards(() => this.#fromTrial(trial, manifest), () => trial.discard(), { left: 'the trial store could not be removed', warnings: this.#warnings })
+    const backup = await this.#steps.run('prepare', () => this.#prepare())
+    const trial = await openTrial(backup.manifest, backup)
+    const outcome = await afterwards(() => this.#fromTrial(trial, backup), () => trial.discard(), { left: 'the trial store could not be removed', warnings: this.#warnings })
     return {
       restoreId: newUlid(startedAtMs),
       backupId,
@@ -159,20 +161,21 @@ class SubtreeRestore {
   }
 
   /** What is refused before the backup is read. */
-  async #prepare(): Promise<Manifest> {
-    const { store, destination, backupId, allowStoreId = false, release, signal } = this.#options
+  async #prepare(): Promise<StoredBackup> {
+    const { store, destination, backupId, catalog, allowStoreId = false, allowAltered = false, release, signal } = this.#options
     this.#warnings.push(...(await removeUnfinished(store, { release })))
-    const manifest = parseManifest(await destination.manifest(backupId, { signal }), backupId)
-    checkStoreId(manifest, { targetId: store.storeId, allowStoreId })
-    checkReadable(manifest)
-    await checkObjects(manifest, destination, signal)
+    const backup = await openBackup({ destination, backupId, signal })
+    if (!allowAltered) await compareIfPossible(backup, catalog)
+    checkStoreId(backup.manifest, { targetId: store.storeId, allowStoreId })
+    checkReadable(backup.manifest)
+    await backup.checkSizes({ signal })
     await checkTarget(store, this.#target)
-    return manifest
+    return backup
   }
 
-  async #fromTrial(trial: ReadableTrial, manifest: Manifest): Promise<Outcome> {
-    const { destination, backupId, signal } = this.#options
-    await this.#steps.run('restore', (onProgress) => fillFromBackup(trial, { destination, manifest }, { signal, onProgress }))
+  async #fromTrial(trial: ReadableTrial, backup: StoredBackup): Promise<Outcome> {
+    const { backupId, signal } = this.#options
+    await this.#steps.run('restore', (onProgress) => fillFromBackup(trial, backup, { signal, onProgress }))
     return await closing(await trial.view(), async (view) => {
       const found = await findPath(view, this.#path, `in backup ${backupId}`)
       await this.#lookForPayloads(view, found)

@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync }
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { deleteBackup } from '../../../src/repository/delete-backup.ts'
+import { deleteBackup } from '../../../src/repository/delete-backups.ts'
 import { runBackup } from '../../../src/backup/run-backup.ts'
 import type { Destination } from '../../../src/contracts/destination.ts'
 import type { HoldSource } from '../../../src/gc/holds/hold-source.ts'

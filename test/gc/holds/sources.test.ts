@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { deleteBackup } from '../../../src/repository/delete-backup.ts'
+import { deleteBackup } from '../../../src/repository/delete-backups.ts'
 import { runBackup } from '../../../src/backup/run-backup.ts'
 import type { Destination } from '../../../src/contracts/destination.ts'
 import { CatalogUnavailableError, DestinationPermissionDeniedError, DestinationUnreachableError, ManifestMissingError, StoreUnavailableError } from '../../../src/errors/errors.ts'

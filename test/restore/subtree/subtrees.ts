@@ -1,6 +1,6 @@
 /** What tests of restored subtrees share: a tree with everything in it, what it looks like, and the suite that every kind of store passes. */
 import { describe, expect, it } from 'vitest'
-import { deleteBackup } from '../../../src/repository/delete-backup.ts'
+import { deleteBackup } from '../../../src/repository/delete-backups.ts'
 import type { Catalog } from '../../../src/contracts/catalog.ts'
 import type { ErrorCode } from '../../../src/errors/errors.ts'
 import type { Holds } from '../../../src/gc/holds/holds.ts'

@@ -1,7 +1,7 @@
 /** Sweeps of the payloads that Postgres stores refer to, beside everything that may go on in them. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it, test } from 'vitest'
-import { deleteBackup } from '../../../src/repository/delete-backup.ts'
+import { deleteBackup } from '../../../src/repository/delete-backups.ts'
 import { runBackup } from '../../../src/backup/run-backup.ts'
 import { isHoldfastError } from '../../../src/errors/errors.ts'
 import { sweepPayloads, type SweepPayloadsReport } from '../../../src/gc/sweep/sweep-payloads.ts'

@@ -1,14 +1,19 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import type { Destination } from '../../src/contracts/destination.ts'
 import { newUlid } from '../../src/util/ulid.ts'
-import { readRecords } from '../../src/repository/read-records.ts'
+import { openBackup, type RecordBatch } from '../../src/repository/stored-backup.ts'
 import { runBackup } from '../../src/backup/run-backup.ts'
 import { altered } from '../support/altered.ts'
 import { collect } from '../support/collect.ts'
 import { FakeStore } from '../support/fake-store.ts'
 import { flipped, newPlace, tamper } from '../backup/backups.ts'
 
-describe('readRecords()', () => {
+async function* readRecords({ signal, ...place }: { readonly destination: Destination; readonly backupId: string; readonly signal?: AbortSignal }): AsyncGenerator<RecordBatch> {
+  yield* (await openBackup(place)).records({ signal })
+}
+
+describe('StoredBackup records()', () => {
   test('gives the records of a backup, a frame at a time', async () => {
     const place = await newPlace()
     const store = FakeStore.of(250)

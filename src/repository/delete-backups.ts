@@ -1,0 +1,167 @@
+/** Deleting backups, unless they are needed. */
+import { JobLog } from '../catalog/job-log.ts'
+import type { Catalog } from '../contracts/catalog.ts'
+import type { Destination } from '../contracts/destination.ts'
+import type { Lease } from '../contracts/hold-events.ts'
+import type { Manifest } from '../contracts/manifest.ts'
+import { BackupProtectedError, isHoldfastError } from '../errors/errors.ts'
+import { checkBackupId } from '../util/ulid.ts'
+import { mapInOrder } from '../util/in-parallel.ts'
+import { lookAtBackup, MANIFESTS_AT_ONCE } from './list-backups.ts'
+import type { StoredBackup } from './stored-backup.ts'
+
+export interface DeleteOptions {
+  /** Whether the last good backup of a store may be deleted, and one of which it cannot be told whether it is good. @default false */
+  readonly force?: boolean | undefined
+  /** Whether an unfinished restore names the backup; then it is not deleted, forced or not. @default none does */
+  readonly isBeingRestored?: ((backupId: string) => boolean | Promise<boolean>) | undefined
+  /** Ends the call until the first backup is being deleted; it rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined
+  /** The time in milliseconds since 1970. @default Date.now */
+  readonly clock?: (() => number) | undefined
+}
+
+export interface DeleteBackupsOptions extends DeleteOptions {
+  readonly destination: Destination
+  /** Where the deletions are recorded; it also knows which backups did not verify, and so are not good. */
+  readonly catalog?: Catalog | undefined
+  readonly backupIds: readonly string[]
+}
+
+export interface DeleteBackupOptions extends Omit<DeleteBackupsOptions, 'backupIds'> {
+  readonly backupId: string
+}
+
+export interface DeleteReport {
+  readonly backupId: string
+  /** Whether it was listed until now; otherwise only what an interrupted delete had left was removed. */
+  readonly wasListed: boolean
+}
+
+/** Deletes one backup: see `deleteBackups`. */
+export async function deleteBackup({ backupId, ...options }: DeleteBackupOptions): Promise<DeleteReport> {
+  const [report] = await deleteBackups({ ...options, backupIds: [backupId] })
+  return report as DeleteReport
+}
+
+/**
+ * Un-lists backups, one after the other, and removes their objects. Idempotent: a deletion that was cut off is finished by the next call. All of them are
+ * looked at before the first is deleted; when one deletion fails, those after it are not begun.
+ *
+ * Rejects with `backup_protected` when no good backup of a store would be left at the destination, unless forced, and when an unfinished restore names
+ * one. A backup is good when its manifest can be read and is what the catalog recorded, its objects have the sizes it says, and it did not fail its last
+ * verification. One that is damaged may always be deleted. Rejects, unless forced, with `manifest_version_unsupported` for a backup of a newer release and
+ * with `backup_altered`, of which it cannot be told; with `invalid_argument` for what is not an ID, `catalog_unavailable`, and what the destination rejects with.
+ */
+export async function deleteBackups(options: DeleteBackupsOptions): Promise<readonly DeleteReport[]> {
+  const { catalog, force = false, isBeingRestored, signal } = options
+  const backupIds = [...new Set(options.backupIds)].map((backupId) => checkBackupId(backupId))
+  signal?.throwIfAborted()
+  for (const backupId of backupIds) if ((await isBeingRestored?.(backupId)) === true) throw beingRestored(backupId)
+  const candidates: Candidate[] = []
+  for await (const candidate of mapInOrder(backupIds, MANIFESTS_AT_ONCE, (backupId) => judge(options, { backupId, refuseUnknown: !force }))) candidates.push(candidate)
+  if (!force) await refuseLastGood(candidates, options)
+  const leases = (await catalog?.leases()) ?? []
+  for (const { backupId } of candidates) {
+    const lease = leases.find((lease) => lease.backupId === backupId)
+    if (lease !== undefined) throw beingUsed(backupId, lease.purpose)
+  }
+  signal?.throwIfAborted()
+  const reports: DeleteReport[] = []
+  for (const candidate of candidates) reports.push(await deleteOne(candidate, options))
+  return reports
+}
+
+interface Candidate {
+  readonly backupId: string
+  readonly isListed: boolean
+  /** The manifest of a backup that is good. */
+  readonly good: Manifest | undefined
+}
+
+/** Finds out whether a backup is good. Of one that cannot be told: the error is thrown, or it counts as not good. */
+async function judge(
+  { destination, catalog, signal }: DeleteBackupsOptions,
+  { backupId, refuseUnknown }: { readonly backupId: string; readonly refuseUnknown: boolean },
+): Promise<Candidate> {
+  const recorded = await catalog?.backup(backupId, destination.url)
+  const entry = await lookAtBackup(destination, async () => recorded, { backupId, signal })
+  switch (entry.state) {
+    case 'readable': {
+      const isGood = recorded?.verification?.error === undefined && (await isComplete(entry.backup, signal))
+      return { backupId, isListed: true, good: isGood ? entry.backup.manifest : undefined }
+    }
+    case 'altered':
+    case 'newer':
+      if (refuseUnknown) throw entry.error
+      return { backupId, isListed: true, good: undefined }
+    case 'damaged':
+      return { backupId, isListed: true, good: undefined }
+    case 'gone':
+      return { backupId, isListed: false, good: undefined }
+    case 'unreachable':
+      throw entry.error
+    default:
+      return entry satisfies never
+  }
+}
+
+async function isComplete(backup: StoredBackup, signal: AbortSignal | undefined): Promise<boolean> {
+  try {
+    await backup.checkSizes({ signal })
+    return true
+  } catch (error) {
+    if (isHoldfastError(error) && (error.code === 'backup_incomplete' || error.code === 'manifest_missing')) return false
+    throw error
+  }
+}
+
+/** Throws when a store would be left without a good backup. The newest are looked at first, until there is one of each store. */
+async function refuseLastGood(candidates: readonly Candidate[], options: DeleteBackupsOptions): Promise<void> {
+  const { destination, signal } = options
+  const lastOf = new Map<string, string>()
+  for (const { backupId, good } of candidates) if (good !== undefined && backupId > (lastOf.get(good.storeId) ?? '')) lastOf.set(good.storeId, backupId)
+  if (lastOf.size === 0) return
+  const others: string[] = []
+  for await (const backupId of destination.list({ signal })) if (!candidates.some((candidate) => candidate.backupId === backupId)) others.push(backupId)
+  for (const backupId of others.toReversed()) {
+    const { good } = await judge(options, { backupId, refuseUnknown: false })
+    if (good !== undefined) lastOf.delete(good.storeId)
+    if (lastOf.size === 0) return
+  }
+  for (const [storeId, backupId] of lastOf) {
+    throw new BackupProtectedError(`Cannot delete backup ${backupId}: it is the last good one of the store "${storeId}" at ${JSON.stringify(destination.url)}`, {
+      details: { backupId, storeId },
+    })
+  }
+}
+
+async function deleteOne({ backupId, isListed, good }: Candidate, { destination, catalog, clock = Date.now }: DeleteBackupsOptions): Promise<DeleteReport> {
+  const place = { backupId, destination: destination.url }
+  const log = await JobLog.start({ kind: 'delete', ...place, storeId: good?.storeId, storeKind: good?.storeKind }, { catalog, clock })
+  try {
+    const recorded = await catalog?.backup(backupId, destination.url)
+    const isRecorded = recorded !== undefined && recorded.deletedAt === undefined
+    // Before anything is removed: from now on that the backup is gone is no fault, and yet it holds its payloads as long as it is listed.
+    if (isRecorded) await catalog?.append({ type: 'backup-deletion-started', at: log.now(), ...place })
+    await destination.delete(backupId)
+    await log.succeed(...(isRecorded ? [{ type: 'backup-deleted' as const, at: log.now(), ...place }] : []))
+  } catch (error) {
+    throw await log.end('failed', error)
+  }
+  return { backupId, wasListed: isListed }
+}
+
+function beingRestored(backupId: string): BackupProtectedError {
+  return new BackupProtectedError(`Cannot delete backup ${backupId}: an unfinished restore names it`, {
+    hint: 'Let the restore end, or open its store once, which completes or undoes it',
+    retryable: true,
+  })
+}
+
+function beingUsed(backupId: string, purpose: Lease['purpose']): BackupProtectedError {
+  return new BackupProtectedError(`Cannot delete backup ${backupId}: it is being ${purpose === 'backup' ? 'taken' : 'restored'}`, {
+    hint: `Let the ${purpose} end; one that crashed is found by the next backup or sweep`,
+    retryable: true,
+  })
+}

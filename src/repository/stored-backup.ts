@@ -1,0 +1,230 @@
+/** One stored backup, opened: its manifest was read once, and everything else of it is read through here. */
+import { isDeepStrictEqual } from 'node:util'
+import type { BackupRecorded, Catalog, CatalogBackup } from '../contracts/catalog.ts'
+import { BACKUP_OBJECTS, type BackupObject, type Destination, type DestinationOptions } from '../contracts/destination.ts'
+import type { Manifest } from '../contracts/manifest.ts'
+import { BackupAlteredError, BackupIncompleteError, ChecksumMismatchError, RestoreCorruptError } from '../errors/errors.ts'
+import { parseManifest } from '../format/manifest.ts'
+import { type DataFrame, decodeRecords, openSnapshot, type SnapshotReader, type StoredRecord } from '../format/snapshot-reader.ts'
+import { countPayloadIds } from '../payload-ids/payload-id-set.ts'
+import { checkBackupId } from '../util/ulid.ts'
+import { type BytesDigest, checkedBytes, sha256Of } from '../util/checked-bytes.ts'
+
+export interface OpenOptions extends DestinationOptions {
+  /** Whether a backup that is not as the catalog recorded it is opened all the same. @default false */
+  readonly allowAltered?: boolean | undefined
+}
+
+export interface OpenBackupOptions extends OpenOptions {
+  readonly destination: Destination
+  /** Whose record of the backup is compared. @default none */
+  readonly catalog?: Catalog | undefined
+  readonly backupId: string
+}
+
+/** Records of one section, in key order. */
+export interface RecordBatch {
+  readonly section: string
+  /** How many they are. */
+  readonly count: number
+  /** Decodes them; to be called before the next batch is asked for. Throws `restore_corrupt` for a store's own form. */
+  records(): readonly StoredRecord[]
+}
+
+export interface ReadBackupOptions extends DestinationOptions {
+  /** Called for each piece that was read, with the bytes so far. */
+  readonly onBytes?: ((bytes: number) => void) | undefined
+}
+
+const DAMAGED = { hint: 'Do not trust this backup; restore another one, and check the storage it lies on' }
+
+/**
+ * Reads and checks the manifest of a published backup, and compares it with what the catalog recorded.
+ *
+ * Rejects with `manifest_missing`, `manifest_invalid`, `manifest_version_unsupported`, `manifest_feature_unsupported`, `backup_altered`, `invalid_argument` for what is not an ID,
+ * `catalog_unavailable`, and what the destination rejects with.
+ */
+export async function openBackup({ destination, catalog, backupId, allowAltered = false, signal }: OpenBackupOptions): Promise<StoredBackup> {
+  const bytes = await destination.manifest(checkBackupId(backupId), { signal })
+  const backup = new StoredBackup(destination, { manifest: parseManifest(bytes, backupId), manifestSha256: sha256Of(bytes) })
+  if (!allowAltered) await backup.compareWith(catalog)
+  return backup
+}
+
+/** A published backup whose manifest was read. */
+export class StoredBackup {
+  readonly manifest: Manifest
+  /** SHA-256 of the manifest's bytes as they are stored. */
+  readonly manifestSha256: string
+  readonly #destination: Destination
+
+  constructor(destination: Destination, { manifest, manifestSha256 }: Pick<StoredBackup, 'manifest' | 'manifestSha256'>) {
+    this.#destination = destination
+    this.manifest = manifest
+    this.manifestSha256 = manifestSha256
+  }
+
+  get backupId(): string {
+    return this.manifest.backupId
+  }
+
+  /** URL of the destination. */
+  get url(): string {
+    return this.#destination.url
+  }
+
+  /** The event that records the backup in a catalog. */
+  recordedAt(at: string, how: BackupRecorded['how']): BackupRecorded {
+    return { type: 'backup-recorded', at, backupId: this.backupId, destination: this.url, manifest: this.manifest, manifestSha256: this.manifestSha256, how }
+  }
+
+  /** Rejects with `backup_altered` when the catalog recorded another manifest of this backup, and with `catalog_unavailable`. */
+  async compareWith(catalog: Catalog | undefined): Promise<void> {
+    const error = this.alteredSince(await catalog?.backup(this.backupId, this.url))
+    if (error !== undefined) throw error
+  }
+
+  /** How the backup differs from what was recorded of it: a `backup_altered`. A backup that was never recorded, or was deleted since, may be anything. */
+  alteredSince(recorded: CatalogBackup | undefined): BackupAlteredError | undefined {
+    if (recorded === undefined || recorded.deletedAt !== undefined) return undefined
+    const { manifest, manifestSha256: expected } = recorded
+    const fields = manifest === undefined ? [] : differingFields(manifest, this.manifest)
+    // Earlier releases recorded no digest. A recorded manifest that is of a newer kind is not this one, which was read.
+    if (expected === undefined ? manifest !== undefined && fields.length === 0 : expected === this.manifestSha256) return undefined
+    const what = fields.length === 0 ? 'its manifest was written anew' : `its manifest has other values of ${fields.join(', ')}`
+    return new BackupAlteredError(`Backup ${this.backupId} at ${JSON.stringify(this.url)} is not as the catalog recorded it: ${what}`, {
+      details: { backupId: this.backupId, destination: this.url, expected, actual: this.manifestSha256, fields },
+    })
+  }
+
+  /**
+   * The stored bytes of one object, whose end is reached only when their number and their SHA-256 are those of the manifest. Rejects with
+   * `checksum_mismatch`, `backup_incomplete`, what the destination rejects with, and the signal's reason.
+   */
+  async *read(object: BackupObject, { signal }: DestinationOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    const expected = this.#expected(object)
+    const fault = ({ bytes }: BytesDigest): Error => {
+      if (bytes < expected.bytes) return new BackupIncompleteError(this.#cannotUse(`its ${object} ends after ${bytes} of ${expected.bytes} bytes`), { details: { object } })
+      const what = bytes > expected.bytes ? 'more bytes' : 'another SHA-256'
+      return new ChecksumMismatchError(this.#cannotUse(`its ${object} has ${what} than the manifest says`), { details: { object } })
+    }
+    for await (const chunk of checkedBytes(this.#destination.open(this.backupId, object, { signal }), expected, fault)) {
+      signal?.throwIfAborted()
+      yield chunk
+    }
+  }
+
+  /**
+   * The data frames of the payload, each checked before it is given, with the name of its section. The end is reached only when the stream is whole and the
+   * one that the manifest names. Rejects with `restore_corrupt` at the first fault, and otherwise as `read` does.
+   */
+  async *frames({ signal, onBytes }: ReadBackupOptions = {}): AsyncGenerator<readonly [frame: DataFrame, section: string], void, undefined> {
+    try {
+      const reader = await openSnapshot(counted(this.#destination.open(this.backupId, 'payload', { signal }), onBytes), { signal })
+      try {
+        for await (const frame of reader.frames()) yield [frame, reader.header.sections[frame.section] ?? '']
+        this.#compareWithManifest(reader)
+      } finally {
+        await reader.close()
+      }
+    } catch (error) {
+      throw this.#damageOf(error)
+    }
+  }
+
+  /** The records of a key-value store's backup, a frame at a time: memory does not grow with the backup. Rejects as `frames` does. */
+  async *records(options: DestinationOptions = {}): AsyncGenerator<RecordBatch, void, undefined> {
+    for await (const [frame, section] of this.frames(options)) yield { section, count: frame.records, records: () => this.#decode(frame) }
+  }
+
+  /** Compares the sizes of the objects with the manifest, without reading them. Rejects with `backup_incomplete`. */
+  async checkSizes({ signal }: DestinationOptions = {}): Promise<void> {
+    const { bytes } = await this.#destination.stat(this.backupId, { signal })
+    for (const object of BACKUP_OBJECTS) {
+      const expected = this.#expected(object).bytes
+      const actual = bytes[object]
+      if (actual === expected) continue
+      const found = actual === undefined ? 'is missing' : `has ${actual} bytes`
+      throw new BackupIncompleteError(this.#cannotUse(`its ${object} ${found}, and the manifest says ${expected} bytes`), { details: { object, expected, actual } })
+    }
+  }
+
+  /** Reads the payload IDs: their bytes, digest, form and number must be those of the manifest. Rejects with `restore_corrupt`, and as `read` does. */
+  async checkPayloadIds({ signal, onBytes }: ReadBackupOptions = {}): Promise<void> {
+    const count = await countPayloadIds(counted(this.read('payload-ids', { signal }), onBytes)).catch((error: unknown) => {
+      throw this.#damageOf(error)
+    })
+    this.#compare('number of payload IDs', { expected: this.manifest.payloadIds.count, actual: count })
+  }
+
+  #expected(object: BackupObject): BytesDigest {
+    return object === 'payload' ? this.manifest.payload : this.manifest.payloadIds
+  }
+
+  #decode(frame: DataFrame): readonly StoredRecord[] {
+    try {
+      return decodeRecords(frame)
+    } catch (error) {
+      throw this.#damageOf(error)
+    }
+  }
+
+  #compareWithManifest(reader: SnapshotReader): void {
+    const { manifest } = this
+    const { backupId, storeKind, storeId, schemaVersion, createdAtMs, records, payloadIds, bytes, sha256, compression } = reader.summary()
+    this.#compare('bytes of payload', { expected: manifest.payload.bytes, actual: bytes })
+    this.#compare('SHA-256 of payload', { expected: manifest.payload.sha256, actual: sha256 })
+    this.#compare('backup ID', { expected: manifest.backupId, actual: backupId ?? manifest.backupId })
+    this.#compare('kind of store', { expected: manifest.storeKind, actual: storeKind })
+    this.#compare('store ID', { expected: manifest.storeId, actual: storeId })
+    this.#compare('schema version', { expected: manifest.schemaVersion, actual: schemaVersion })
+    this.#compare('time of the snapshot', { expected: manifest.createdAt, actual: timeOf(createdAtMs) })
+    this.#compare('records', { expected: inOrder(manifest.records), actual: inOrder(records) })
+    this.#compare('number of payload IDs', { expected: manifest.payloadIds.count, actual: payloadIds.count })
+    this.#compare('digest of the payload IDs', { expected: manifest.payloadIds.set, actual: payloadIds.digest })
+    // Release 0.1.0 wrote "none" whatever the frames were.
+    if (manifest.objects !== undefined) this.#compare('compression', { expected: manifest.compression, actual: compression })
+  }
+
+  /** A `restore_corrupt` in the words of this backup; any other error as it is. */
+  #damageOf(error: unknown): unknown {
+    if (!(error instanceof RestoreCorruptError)) return error
+    const { offset, frame } = error
+    return new RestoreCorruptError(this.#cannotUse(error.message), { cause: error, offset, frame, ...DAMAGED })
+  }
+
+  /** Throws `checksum_mismatch` where two of them differ. */
+  #compare(what: string, { expected, actual }: { readonly expected: unknown; readonly actual: unknown }): void {
+    if (expected === actual) return
+    throw new ChecksumMismatchError(this.#cannotUse(`the ${what} should be ${String(expected)}, and is ${String(actual)}`), { details: { what, expected, actual } })
+  }
+
+  #cannotUse(what: string): string {
+    return `Cannot use backup ${this.backupId}: ${what}`
+  }
+}
+
+/** The same pieces; tells how many bytes they are, after each. */
+async function* counted(source: AsyncIterable<Uint8Array>, onBytes: ((bytes: number) => void) | undefined): AsyncGenerator<Uint8Array, void, undefined> {
+  let bytes = 0
+  for await (const piece of source) {
+    yield piece
+    bytes += piece.byteLength
+    onBytes?.(bytes)
+  }
+}
+
+/** Fields of a recorded manifest that have other values now. Those that an earlier release did not record may have any. */
+function differingFields(recorded: Manifest, now: Manifest): readonly string[] {
+  return (Object.keys(recorded) as (keyof Manifest)[]).filter((field) => recorded[field] !== undefined && !isDeepStrictEqual(recorded[field], now[field]))
+}
+
+/** A header may claim a time that no date can have. */
+function timeOf(ms: number): string {
+  const date = new Date(ms)
+  return Number.isNaN(date.getTime()) ? `${ms} ms` : date.toISOString()
+}
+
+function inOrder(records: Manifest['records']): string {
+  return JSON.stringify(Object.entries(records).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+}

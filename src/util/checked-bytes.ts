@@ -1,0 +1,30 @@
+/** Bytes that are what they should be, by their number and their SHA-256. */
+import { createHash } from 'node:crypto'
+
+/** What names bytes: how many they are, and their SHA-256 in hex. */
+export interface BytesDigest {
+  readonly bytes: number
+  readonly sha256: string
+}
+
+/**
+ * The chunks of a source, whose end is reached only when they are the bytes expected; otherwise it throws what `fault` makes of those found. No more
+ * bytes than expected are given out.
+ */
+export async function* checkedBytes(source: AsyncIterable<Uint8Array>, expected: BytesDigest, fault: (found: BytesDigest) => Error): AsyncGenerator<Uint8Array, void, undefined> {
+  const hash = createHash('sha256')
+  let bytes = 0
+  for await (const chunk of source) {
+    bytes += chunk.byteLength
+    hash.update(chunk)
+    if (bytes > expected.bytes) break
+    yield chunk
+  }
+  const found = { bytes, sha256: hash.digest('hex') }
+  if (found.bytes !== expected.bytes || found.sha256 !== expected.sha256) throw fault(found)
+}
+
+/** The SHA-256 of bytes, in hex. */
+export function sha256Of(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
