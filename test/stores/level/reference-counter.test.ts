@@ -36,6 +36,16 @@ describe('ReferenceCounter', () => {
     expect(count([inode(1, { payloadId })], [inode(2), inode(3, { payloadId: 'y' }), inode(4, { type: 'symlink', symlinkTarget: 'z' })], [reference(payloadId, 1), reference('y', 3)])).toBe(2)
   })
 
+  test('finds the fields of content wherever they stand in a record, and not in its texts', () => {
+    const [key, value] = inode(1, { payloadId: 'a', xattrs: new Map([[',"payloadId":"x"', new Uint8Array(3)]]) }) as readonly [string, string]
+    const turned = JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(value) as object).toReversed()))
+    expect(turned.indexOf('payloadId')).toBeLessThan(turned.indexOf('modifiedAtNs'))
+    for (const text of [value, turned.replace('{', '{"type":"file",')]) expect(count([[key, text]], [reference('a', 1)])).toBe(1)
+    const [otherKey, counted] = inode(7, { blockCount: 2 }) as readonly [string, string]
+    const chunk: StoredRecord = [keys.blocksKey(7, 0), encodeBlocks([{ payloadId: 'a', offset: 0, bytes: 1 }, { payloadId: 'a', offset: 1, bytes: 1 }])]
+    expect(count([chunk], [[otherKey, counted.replace(',"blockCount":2}', '}').replace(',"mode"', ',"blockCount":2,"mode"')]], [reference('a', 7)])).toBe(1)
+  })
+
   test('takes a payload that a block list names several times, in several parts, as one reference', () => {
     const block = { payloadId: 'a', offset: 0, bytes: 1 }
     const other = { ...block, payloadId: 'b' }

@@ -20,12 +20,12 @@ export function payloadIdFunctions(payloadIdsOf: PayloadIdExtractor, countPayloa
 
 /**
  * Imports the module of a URL, which exports `payloadIds`, and, when it counts too, `countPayloadIds`; that of Holdfast's own stores has
- * `countFrames` for it. Throws `TypeError` when one of them is no function.
+ * `countFrames` for it. Throws `TypeError` when one of them is not a function.
  */
 export async function loadPayloadIds(url: string): Promise<PayloadIdFunctions> {
   const module = (await import(url)) as Readonly<Record<string, unknown>>
   for (const name of ['countPayloadIds', 'countFrames']) {
-    if (module[name] !== undefined && typeof module[name] !== 'function') throw new TypeError(`"${name}" of the module "${url}" is no function`)
+    if (module[name] !== undefined && typeof module[name] !== 'function') throw new TypeError(`"${name}" of the module "${url}" is not a function`)
   }
   const { payloadIds, countPayloadIds, countFrames } = module as Partial<PayloadIdModule>
   if (typeof payloadIds !== 'function') throw new TypeError(`The module "${url}" does not export a function named "payloadIds"`)

@@ -9,8 +9,7 @@ const REFERENCE_LENGTH = 'references/'.length
 const INODE_LENGTH = 'inodes/'.length
 /** What follows an owner in the key of a chunk. */
 const CHUNK_LENGTH = '/00000000'.length
-/** What an inode with a payload ends with. */
-const TEXT_END = '"}'
+/** How the fields of an inode's record begin that say what its content is; neither is the first. */
 const PAYLOAD_ID_FIELD = ',"payloadId":"'
 const BLOCK_COUNT_FIELD = ',"blockCount":'
 /** Who refers, as in the keys of references. */
@@ -23,10 +22,13 @@ type TextRecord = readonly [key: string, value: string]
 
 /**
  * Counts references on both sides, each a payload ID and the inode or upload that refers to it. Equal sums of their hashes are equal
- * references, but for a chance of 1 in 2^64. Blocks are held against what inodes and uploads count too.
+ * references, but for a chance of 1 in 2^64. It compares the blocks that there are with what inodes and uploads count, too.
  *
- * The records are valid, and so ASCII: what is a character of a text is a byte of its column. It takes 8 bytes for each block of the
+ * The records are valid, and so ASCII: what is a character of a text is a byte of its column. The counter takes 8 bytes for each block of the
  * largest file.
+ *
+ * Why it hashes the bytes of columns, four at a time: hashing the characters of the texts takes three to four times as long, which makes a backup
+ * of many small files more than 5 % slower. Two sets of payload IDs in place of sums would have to be sorted, and would not see the reference of a wrong inode.
  */
 export class ReferenceCounter implements FrameCounter {
   readonly #indexed = new PairSum()
@@ -40,8 +42,6 @@ export class ReferenceCounter implements FrameCounter {
   #list = ''
   #blocks = 0
   #countedBlocks = 0
-  /** Of the last payload ID of an inode: nearly always all have the same. */
-  #idLength = 0
 
   add({ name, records: frame, columns }: CountedFrame): void {
     if (name === 'references') this.#addReferences(frame, columns().keys)
@@ -92,28 +92,25 @@ export class ReferenceCounter implements FrameCounter {
       const from = valueEnd
       keyEnd += key.length
       valueEnd += value.length
-      if (!(isEscaped && value.includes('\\') ? this.#beginEscapedInode(value) : this.#beginInode(values, { from, end: valueEnd }, value))) continue
+      if (!(isEscaped && value.includes('\\') ? this.#beginEscapedInode(value) : this.#beginInode(values, from, value))) continue
       this.#endAs(INODE, keys, ownerFrom, keyEnd)
       this.#recorded.add(this.#hash)
     }
   }
 
-  /** Whether an inode, which has these bytes, has a payload; then that is in the hash. Otherwise its blocks are counted. */
-  #beginInode(values: DataView, { from, end }: { readonly from: number; readonly end: number }, value: string): boolean {
-    const idEnd = end - TEXT_END.length
-    if (values.getUint8(idEnd) !== QUOTE) {
-      const colon = value.lastIndexOf(':')
-      if (value.startsWith(BLOCK_COUNT_FIELD, colon + 1 - BLOCK_COUNT_FIELD.length)) this.#countedBlocks += Number(value.slice(colon + 1, -1))
+  /**
+   * Whether an inode, whose bytes begin at `from`, has a payload; then that is in the hash. Otherwise its blocks are counted. Quotes within texts are
+   * escaped, so the name of a field with its quotes and its colon is that field, wherever it stands.
+   */
+  #beginInode(values: DataView, from: number, value: string): boolean {
+    const idField = value.indexOf(PAYLOAD_ID_FIELD)
+    if (idField === -1) {
+      const countField = value.indexOf(BLOCK_COUNT_FIELD)
+      if (countField !== -1) this.#countedBlocks += Number.parseInt(value.slice(countField + BLOCK_COUNT_FIELD.length), 10)
       return false
     }
-    let idFrom = idEnd - this.#idLength
-    if (idFrom < from + PAYLOAD_ID_FIELD.length || !isPayloadIdAt(values, idFrom)) {
-      idFrom = idEnd
-      while (values.getUint8(idFrom - 1) !== QUOTE) idFrom--
-    }
-    if (!isPayloadIdAt(values, idFrom)) return false
-    this.#idLength = idEnd - idFrom
-    this.#begin(values, idFrom, idEnd)
+    const idFrom = idField + PAYLOAD_ID_FIELD.length
+    this.#begin(values, from + idFrom, from + value.indexOf('"', idFrom))
     return true
   }
 
@@ -166,11 +163,6 @@ export class ReferenceCounter implements FrameCounter {
 
 function hasBackslash({ buffer, byteOffset, byteLength }: DataView): boolean {
   return Buffer.from(buffer, byteOffset, byteLength).includes(BACKSLASH)
-}
-
-/** Whether a payload ID begins there in an inode's record: no other field has a name that ends so, and within a text the quotes would be escaped. */
-function isPayloadIdAt(values: DataView, at: number): boolean {
-  return values.getUint32(at - 4) === 0x64_22_3a_22 && values.getUint8(at - 5) === 0x49 // Id":"
 }
 
 /** Calls for each text between quotes in a list of blocks that has no escapes. */
