@@ -213,9 +213,18 @@ export function checkShareOptions(options: Readonly<Record<string, string>>): vo
   }
 }
 
-/** 1 to 64 characters of printable ASCII without space. */
+/**
+ * The ID of a store: 1 to 64 characters of printable ASCII without space. The format has room for 128, as stores of other makers choose their own,
+ * and a backup must name whatever they chose.
+ */
+const STORE_ID = /^[!-~]{1,64}$/
+
+export function isStoreId(value: unknown): value is string {
+  return typeof value === 'string' && STORE_ID.test(value)
+}
+
 export function checkStoreId(storeId: string): string {
-  if (!/^[!-~]{1,64}$/.test(storeId)) throw refused('store ID', storeId, 'it is not 1 to 64 printable ASCII characters')
+  if (!isStoreId(storeId)) throw refused('store ID', storeId, 'it is not 1 to 64 printable ASCII characters')
   return storeId
 }
 

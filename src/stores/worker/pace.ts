@@ -1,4 +1,7 @@
-/** How long a worker thread rests, so that a busy server keeps its pace: memory and disk have no priorities as processors do. */
+/** How a worker thread gives way to the server: it runs at the lowest priority, and rests while the server is busy, as memory and disk have no priorities. */
+import { readlinkSync } from 'node:fs'
+import { constants, setPriority } from 'node:os'
+import { performance } from 'node:perf_hooks'
 
 /** A load that is the backup's own, or leaves room enough. */
 const IDLE_LOAD = 0.3
@@ -29,4 +32,36 @@ export class Pace {
     this.#sinceMs = nowMs + restMs
     return restMs
   }
+}
+
+/** Long enough for a rate, short enough to follow the server. */
+const WINDOW_MS = 20
+
+/** How busy the calling thread is, measured there and told to the worker with each credit. */
+export class ServerLoad {
+  #from: ReturnType<typeof performance.eventLoopUtilization> = performance.eventLoopUtilization()
+  #fromMs: number = performance.now()
+  #utilization = 0
+
+  /** The share of the last moments that the thread's event loop was at work, 0 to 1. */
+  measure(): number {
+    const nowMs = performance.now()
+    if (nowMs < this.#fromMs + WINDOW_MS) return this.#utilization
+    const now = performance.eventLoopUtilization()
+    this.#utilization = performance.eventLoopUtilization(now, this.#from).utilization
+    this.#from = now
+    this.#fromMs = nowMs
+    return this.#utilization
+  }
+}
+
+/**
+ * Gives the calling thread the lowest scheduling priority where the system has one per thread (Linux). It then runs on what
+ * processor time the server leaves, and as fast as ever when the server leaves it all.
+ */
+export function lowerThreadPriority(): void {
+  if (process.platform !== 'linux') return
+  // "<process>/task/<thread>"; Linux takes the ID of a thread for that of a process.
+  const threadId = Number(readlinkSync('/proc/thread-self').split('/').at(-1))
+  setPriority(threadId, constants.priority.PRIORITY_LOW)
 }

@@ -1,10 +1,10 @@
-/** A worker thread's end: chunks by credit, and a stop that reaches every wait. */
+/** A worker thread's end: chunks by credit, a stop that reaches every wait, and the sink that sends a snapshot. */
 import { type MessagePort, parentPort } from 'node:worker_threads'
+import type { SnapshotProgress, SnapshotSink, SnapshotSummary } from '../../contracts/backupable.ts'
 import { packError } from '../../errors/error-transfer.ts'
 import { InternalError } from '../../errors/errors.ts'
-import { Pace } from './pace.ts'
-import { lowerThreadPriority } from './thread-priority.ts'
-import { type ToWorker, CHUNKS_IN_FLIGHT } from './worker-messages.ts'
+import { Pace, lowerThreadPriority } from './pace.ts'
+import { type FromSnapshotWorker, type ToWorker, CHUNKS_IN_FLIGHT } from './worker-messages.ts'
 
 /** Sizes of memory are rounded up to multiples of this, so that it fits other chunks too. */
 const MEMORY_STEP_BYTES: number = 64 * 1024
@@ -38,7 +38,7 @@ export class WorkerPort {
     return Buffer.from(memory, 0, bytes)
   }
 
-  /** Throws when the calling thread wants no more. */
+  /** Throws when the calling thread has closed its end. */
   checkStop(): void {
     if (this.#stopped) throw new Stopped(STOPPED)
   }
@@ -120,7 +120,41 @@ export class WorkerPort {
   }
 }
 
-/** Nobody is told: the calling thread knows why it ended the conversation. */
+/** Sends a snapshot to the calling thread as fast as that takes it: the memory of each chunk is given away, not copied. */
+export class ChunkSink implements SnapshotSink {
+  readonly #port: WorkerPort
+  #progress: SnapshotProgress = { bytes: 0, records: 0 }
+  #summary: SnapshotSummary | undefined
+
+  constructor(port: WorkerPort) {
+    this.#port = port
+  }
+
+  get summary(): SnapshotSummary {
+    if (this.#summary === undefined) throw new InternalError('The snapshot was not finished')
+    return this.#summary
+  }
+
+  setProgress(progress: SnapshotProgress): void {
+    this.#progress = progress
+  }
+
+  /** The chunk has its memory for itself, as all that a `SnapshotWriter` writes. */
+  async write(chunk: Uint8Array): Promise<void> {
+    await this.#port.credit()
+    const bytes = chunk as Uint8Array<ArrayBuffer>
+    this.#port.post({ type: 'chunk', bytes, progress: this.#progress } satisfies FromSnapshotWorker, [bytes.buffer])
+  }
+
+  /** Memory for a chunk that will be written. */
+  readonly allocate = (bytes: number): Buffer => this.#port.allocate(bytes)
+
+  async finish(summary: SnapshotSummary): Promise<void> {
+    this.#summary = summary
+  }
+}
+
+/** Thrown when the calling thread wants no more, and told to no one: that thread knows why. */
 class Stopped extends Error {}
 
-const STOPPED = 'The calling thread wants no more'
+const STOPPED = 'The calling thread closed its end'

@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { Pace } from '../../../src/stores/worker/pace.ts'
-import { ServerLoad } from '../../../src/stores/worker/server-load.ts'
+import { Pace, ServerLoad } from '../../../src/stores/worker/pace.ts'
 import { runs, seed } from '../../support/seed.ts'
 
 describe('Pace', () => {

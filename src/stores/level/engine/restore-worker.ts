@@ -5,8 +5,7 @@ import type { FromRestoreWorker } from '../../worker/worker-messages.ts'
 import { WorkerPort } from '../../worker/worker-port.ts'
 import { nativeBatches } from './record-batches.ts'
 import { readSnapshot } from './read-snapshot.ts'
-import { withDatabase } from './worker-database.ts'
-import type { RestoreRequest } from './worker-requests.ts'
+import { type RestoreRequest, withDatabase } from './worker-requests.ts'
 
 const port = new WorkerPort()
 const request = workerData as RestoreRequest

@@ -1,11 +1,9 @@
 /** Entry point of the worker thread that snapshots a LevelDB database. */
 import { workerData } from 'node:worker_threads'
-import { ChunkSink } from '../../worker/chunk-sink.ts'
 import type { FromSnapshotWorker } from '../../worker/worker-messages.ts'
-import { WorkerPort } from '../../worker/worker-port.ts'
+import { ChunkSink, WorkerPort } from '../../worker/worker-port.ts'
 import { loadPayloadIds } from './payload-ids-module.ts'
-import { withDatabase } from './worker-database.ts'
-import type { SnapshotRequest } from './worker-requests.ts'
+import { type SnapshotRequest, withDatabase } from './worker-requests.ts'
 import { writeSnapshot } from './write-snapshot.ts'
 
 const port = new WorkerPort()

@@ -1,4 +1,5 @@
-/** What the worker threads of a level store are asked for: their `workerData`. */
+/** What the worker threads of a LevelDB store are asked for, their `workerData`, and the database as they open it. */
+import { ClassicLevel } from 'classic-level'
 import type { BackupOptions, StoreKind } from '../../../contracts/backupable.ts'
 import type { KeyRange, Section } from './key-spans.ts'
 import type { RecordEncoding } from './store-view.ts'
@@ -25,4 +26,15 @@ export interface RestoreRequest extends WorkerStore {
   readonly accepts: readonly StoreKind[]
   readonly storeKind: StoreKind
   readonly schemaVersion: number
+}
+
+/** Runs a task with the database open, and closes it in every case. */
+export async function withDatabase<T>(location: string, task: (db: ClassicLevel) => Promise<T>): Promise<T> {
+  const db = new ClassicLevel(location, { multithreading: true, createIfMissing: false })
+  await db.open()
+  try {
+    return await task(db)
+  } finally {
+    await db.close()
+  }
 }

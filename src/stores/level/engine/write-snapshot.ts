@@ -1,15 +1,20 @@
 /** One snapshot of a database, start to end; the same on the calling thread and in a worker. */
-import type { SnapshotProgress, SnapshotSink } from '../../../contracts/backupable.ts'
-import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
+import type { SnapshotProgress, SnapshotSink, StoreKind } from '../../../contracts/backupable.ts'
+import { undoOnError } from '../../../errors/clean-up.ts'
+import { type PayloadIdSet, PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
 import type { Allocate } from '../../../format/frame.ts'
+import { SnapshotWriter } from '../../../format/snapshot-writer.ts'
 import { type KeyRange, type Section, keySpans } from './key-spans.ts'
 import { type FrameCounter, checkCount } from './payload-id-counter.ts'
-import { type PayloadIdExtractor, type RecordEncoding, StoreView, scan } from './scan.ts'
-import { StreamBuilder, type StreamOptions } from './stream-builder.ts'
+import { type PayloadIdExtractor, type RecordEncoding, type ScannedFrame, StoreView, scan } from './scan.ts'
 import type { LevelDatabase } from './text-database.ts'
 
-export interface WriteSnapshotOptions extends Omit<StreamOptions, 'sections'> {
+export interface WriteSnapshotOptions {
   readonly sections: readonly Section[]
+  readonly storeKind: StoreKind
+  readonly storeId: string
+  readonly schemaVersion: number
+  readonly spillDirectory: string | undefined
   readonly ownKeys: KeyRange | undefined
   readonly encoding: RecordEncoding
   readonly payloadIdsOf: PayloadIdExtractor
@@ -24,14 +29,26 @@ export interface WriteSnapshotOptions extends Omit<StreamOptions, 'sections'> {
 
 /** Writes the stream and resolves with the set of payload IDs, taken from the same view. The database must be open. */
 export async function writeSnapshot(db: LevelDatabase, sink: SnapshotSink, options: WriteSnapshotOptions): Promise<PayloadIdSet> {
-  const { sections, ownKeys, encoding, counter, checkpoint, allocate } = options
+  const { sections, ownKeys, encoding, counter, checkpoint, allocate, spillDirectory, onProgress } = options
   // First of all, so that the snapshot is as near to the call as can be.
   const view = new StoreView(db, encoding)
-  const builder = new StreamBuilder(sink, { ...options, sections: sections.map(({ name }) => name), createdAtMs: view.openedAtMs })
+  const writer = new SnapshotWriter(sink, { ...options, sections: sections.map(({ name }) => name), createdAtMs: view.openedAtMs })
+  const builder = new PayloadIdSetBuilder({ spillDirectory })
+  const writeFrame = async ({ section, records, frame, payloadIds }: ScannedFrame): Promise<void> => {
+    for (const list of payloadIds) builder.addList(list)
+    // Told before the sink has the frame, as a sink may pass it on with the frame.
+    onProgress?.({ bytes: writer.bytes + frame.byteLength, records: writer.records + records })
+    await writer.writeFrame(section, frame, records)
+  }
   try {
-    await builder.start()
-    await scan(view, { writeFrame: (frame) => builder.add(frame), checkpoint, allocate }, { ...options, spans: keySpans(sections, ownKeys) })
-    return await builder.finish(({ size }) => counter && checkCount(counter, size))
+    await writer.start()
+    await scan(view, { writeFrame, checkpoint, allocate }, { ...options, spans: keySpans(sections, ownKeys) })
+    const payloadIds = await builder.finish()
+    return await undoOnError(async () => {
+      if (counter !== undefined) checkCount(counter, payloadIds.size)
+      await writer.finish({ count: payloadIds.size, digest: payloadIds.digest })
+      return payloadIds
+    }, () => payloadIds.close())
   } finally {
     await Promise.all([view.close(), builder.close()])
   }

@@ -1,5 +1,6 @@
 /** The two small files of a home: which engine is live, and what a restore was about to do. Pure. */
 import { isUlid } from '../../../util/ulid.ts'
+import { isStoreId } from '../../../metadata/validate.ts'
 import type { RestoreJournal } from '../../../contracts/swappable.ts'
 
 /** Names within the directory of a home. */
@@ -17,7 +18,6 @@ export const ADOPTED_ENGINE = '.'
 export const MAX_HOME_FILE_BYTES: number = 4 * 1024
 
 const FORMAT = 1
-const STORE_ID = /^[!-~]{1,64}$/
 
 /** What a home serves. A home that has no store yet has neither ID nor engine. */
 export interface HomePointer {
@@ -59,10 +59,6 @@ export function parseJournal(bytes: Uint8Array): RestoreJournal {
   if (!isEngineName(to) || to === from) throw new Error('"to" is not the name of another engine')
   if (typeof startedAtMs !== 'number' || !Number.isSafeInteger(startedAtMs)) throw new Error('"startedAtMs" is not a time')
   return { restoreId, backupId, from, to, startedAtMs }
-}
-
-function isStoreId(value: unknown): value is string {
-  return typeof value === 'string' && STORE_ID.test(value)
 }
 
 function encode(record: Readonly<Record<string, unknown>>): Uint8Array {

@@ -1,8 +1,7 @@
 /** Entry point of the worker thread that snapshots a schema. */
 import { workerData } from 'node:worker_threads'
-import { ChunkSink } from '../../worker/chunk-sink.ts'
 import type { FromSnapshotWorker } from '../../worker/worker-messages.ts'
-import { WorkerPort } from '../../worker/worker-port.ts'
+import { ChunkSink, WorkerPort } from '../../worker/worker-port.ts'
 import { withPool } from '../connection/worker-pool.ts'
 import type { WorkerRequest } from './workers.ts'
 import { type WriteSnapshotOptions, writeSnapshot } from './write-snapshot.ts'

@@ -1,9 +1,8 @@
 /** Snapshots and restores in a worker thread with connections of its own, as the calling thread sees them. */
 import type { SnapshotSink, SnapshotSource } from '../../../contracts/backupable.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
-import { WorkerLink } from '../../worker/worker-link.ts'
+import { WorkerLink, receiveSnapshot, sendSnapshot } from '../../worker/worker-link.ts'
 import type { FromRestoreWorker, FromSnapshotWorker } from '../../worker/worker-messages.ts'
-import { receiveSnapshot, sendSnapshot } from '../../worker/worker-transfer.ts'
 import type { PostgresPool } from '../connection/client.ts'
 import type { ReadSnapshotOptions } from './read-snapshot.ts'
 import type { WriteSnapshotOptions } from './write-snapshot.ts'
