@@ -80,6 +80,11 @@ export function idsOf({ width, count, bytes }: IdList): string[] {
   return Array.from({ length: count }, (_, index) => hex.slice(2 * width * index, 2 * width * (index + 1)))
 }
 
+/** The IDs as lines, each ended by a line feed. */
+export function linesOf(list: IdList): Buffer {
+  return list.width === 0 || list.count === 0 ? list.bytes : Buffer.from(`${idsOf(list).join('\n')}\n`, 'latin1')
+}
+
 /** The first ID as a string; the list has one. */
 export function firstOf({ width, bytes }: IdList): string {
   return width === 0 ? bytes.toString('latin1', 0, bytes.indexOf(LINE_FEED)) : bytes.toString('hex', 0, width)

@@ -1,170 +1,145 @@
 /** Merges ascending lists of payload IDs into one. */
-import { type IdList, copyId } from './id-list.ts'
+import { type IdList, copyId, LINE_FEED, linesOf, MAX_ID_LENGTH } from './id-list.ts'
 import { KEY_BYTES, keyAt } from './id-key.ts'
 import { KeyTree } from './key-tree.ts'
-import { type IdLists, type MergedList, nextOf } from './merged-list.ts'
-import { mergeTexts } from './merge-texts.ts'
+
+export type IdLists = AsyncGenerator<IdList, void, undefined>
+
+/** Its bytes change when the next list is asked for. */
+export interface MergedList extends IdList {
+  /** For each ID, which runs have it: bit 0 for the first run, and so on. Meaningless where more than 32 runs are merged. */
+  readonly runs: Uint32Array
+}
 
 /** Some milliseconds of work. */
 const BATCH_IDS = 8192
-const WORD_BYTES = 4
 const NO_BYTES: Buffer = Buffer.alloc(0)
 
-/** The IDs of all runs in ascending order, each once. IDs of one width are merged several times as fast as others. */
+/** The IDs of all runs in ascending order, each once. */
 export async function* mergeRuns(runs: readonly IdLists[]): AsyncGenerator<MergedList, void, undefined> {
   try {
-    const lists: (IdList | undefined)[] = []
-    for (const run of runs) lists.push(await nextOf(run))
-    const width = lists.find((list) => list !== undefined)?.width ?? 0
-    const isPacked = width > 0 && lists.every((list) => list === undefined || list.width === width)
-    // What is left when a run comes to IDs of another width.
-    const rest = isPacked ? yield* new PackedMerge(runs, lists, width).merge() : lists
-    if (rest !== undefined) yield* mergeTexts(runs, rest)
+    yield* new Merge(runs).lists()
   } finally {
     await Promise.all(runs.map((run) => run.return()))
   }
 }
 
+/** The list at hand of a run, from the smallest ID on that was not taken. */
+class Head {
+  readonly bytes: Buffer
+  readonly width: number
+  at = 0
+  end = 0
+
+  /** A width of 0 is that of lines, whose line feed belongs to them: it is less than any character, so lines compare as their bytes do. */
+  constructor(bytes: Buffer, width: number) {
+    this.bytes = bytes
+    this.width = width
+    this.#findEnd()
+  }
+
+  get isUsedUp(): boolean {
+    return this.at === this.bytes.length
+  }
+
+  /** Where the last ID of the list begins. */
+  get lastAt(): number {
+    return this.width > 0 ? this.bytes.length - this.width : this.bytes.lastIndexOf(LINE_FEED, this.bytes.length - 2) + 1
+  }
+
+  step(): void {
+    this.at = this.end
+    this.#findEnd()
+  }
+
+  #findEnd(): void {
+    if (!this.isUsedUp) this.end = this.width > 0 ? this.at + this.width : this.bytes.indexOf(LINE_FEED, this.at) + 1
+  }
+}
+
 /**
- * The smallest IDs are found by a few of their bytes, as numbers; only those of equal numbers are compared. These bytes come after a prefix that the IDs at
- * hand have in common, once that is found to be needed.
+ * Finds the smallest IDs by a few of their bytes, as numbers, and compares only those of equal numbers. These bytes come after a prefix that the IDs at hand
+ * have in common, once that turns out to be needed. All lists are packed at one width, or become lines when one of them is not.
  */
-class PackedMerge {
+class Merge {
   readonly #runs: readonly IdLists[]
-  readonly #width: number
+  readonly #heads: Head[]
   readonly #keys: KeyTree
-  /** The list at hand of each run, and where its smallest ID is that was not taken. */
-  readonly #bytes: Buffer[]
-  readonly #at: Int32Array
-  /** The bytes of each run as words, where the width is one of whole words; most IDs are compared to find them the same. */
-  readonly #words: Uint32Array[] = []
-  readonly #isOfWords: boolean
-  readonly #batch: Buffer
-  readonly #batchWords: Uint32Array
-  readonly #batchRuns = new Uint32Array(BATCH_IDS)
+  #width = 0
+  #batch: Buffer = NO_BYTES
+  #batchBytes = 0
   #count = 0
+  readonly #batchRuns = new Uint32Array(BATCH_IDS)
   #skip = 0
   #isSkipKnown = false
   /** The runs that have the smallest key, and of these the ones that have the smallest ID. */
   readonly #tied: Int32Array
   readonly #least: Int32Array
 
-  constructor(runs: readonly IdLists[], lists: readonly (IdList | undefined)[], width: number) {
+  constructor(runs: readonly IdLists[]) {
     this.#runs = runs
-    this.#width = width
+    this.#heads = runs.map(() => new Head(NO_BYTES, 0))
     this.#keys = new KeyTree(runs.length)
-    this.#batch = Buffer.allocUnsafeSlow(BATCH_IDS * width)
-    this.#batchWords = new Uint32Array(this.#batch.buffer)
-    this.#isOfWords = width % WORD_BYTES === 0
-    this.#bytes = lists.map(() => NO_BYTES)
-    for (const [run, list] of lists.entries()) this.#setBytes(run, list?.bytes ?? NO_BYTES)
-    this.#at = new Int32Array(runs.length)
     this.#tied = new Int32Array(runs.length)
     this.#least = new Int32Array(runs.length)
   }
 
-  /** Returns the rest of each run when one of them comes to IDs of another width. */
-  async *merge(): AsyncGenerator<MergedList, readonly IdList[] | undefined, undefined> {
-    this.#setKeys(0)
-    while (!this.#keys.update()) {
-      const least = this.#fill()
-      for (let index = 0; index < least; index++) {
-        const run = this.#least[index] as number
-        if ((this.#at[run] as number) < (this.#bytes[run] as Buffer).byteLength) continue
-        const other = await this.#load(run)
-        if (other === undefined) continue
-        yield this.#takeBatch()
-        return this.#rest(run, other)
+  async *lists(): AsyncGenerator<MergedList, void, undefined> {
+    const lists: (IdList | undefined)[] = []
+    for (const run of this.#runs) lists.push(await nextOf(run))
+    const widths = new Set(lists.flatMap((list) => list?.width ?? []))
+    this.#setWidth(widths.size === 1 ? ([...widths][0] ?? 0) : 0)
+    for (const [run, list] of lists.entries()) this.#begin(run, list)
+    for (let least = this.#fill(); least > 0; least = this.#fill()) {
+      for (const run of this.#least.subarray(0, least)) {
+        if (!(this.#heads[run] as Head).isUsedUp) continue
+        const list = await nextOf(this.#runs[run] as IdLists)
+        if (list !== undefined && this.#width > 0 && list.width !== this.#width) {
+          if (this.#count > 0) yield this.#takeBatch()
+          this.#useLines()
+        }
+        this.#begin(run, list)
       }
       if (this.#count === BATCH_IDS) yield this.#takeBatch()
     }
     if (this.#count > 0) yield this.#takeBatch()
-    return undefined
   }
 
-  /** Merges until the batch is full, or a list is used up: of one of so many runs that `#least` then begins with. */
+  /** Merges until the batch is full, or a list is used up: of one of so many runs that `#least` then begins with; 0 when all have ended. */
   #fill(): number {
     for (;;) {
       const least = this.#findLeast()
-      const first = this.#least[0] as number
-      const isUsedUp = least === 1 ? this.#takeAlone(first) : this.#takeFrom(least)
-      if (isUsedUp || this.#count === BATCH_IDS) return least
-      this.#keys.update()
-    }
-  }
-
-  /** Takes IDs of one run up to where others have some; returns whether its list is used up. */
-  #takeAlone(run: number): boolean {
-    const width = this.#width
-    const list = this.#bytes[run] as Buffer
-    const limit = this.#keys.leastBut(run)
-    const [skip, rest, bit, runs] = [this.#skip, width - this.#skip, 1 << run, this.#batchRuns]
-    const from = this.#at[run] as number
-    let at = from
-    let count = this.#count
-    let key = 0
-    do {
-      runs[count++] = bit
-      at += width
-      if (at === list.length) break
-      key = keyAt(list, at + skip, rest)
-    } while (key < limit && count < BATCH_IDS)
-    this.#copy(run, from, at)
-    this.#at[run] = at
-    const isUsedUp = at === list.length
-    this.#keys.set(run, isUsedUp ? Number.POSITIVE_INFINITY : key)
-    return isUsedUp
-  }
-
-  /** Takes the ID that so many runs have; returns whether the list of one of them is used up. */
-  #takeFrom(least: number): boolean {
-    const [width, skip, leastRuns] = [this.#width, this.#skip, this.#least]
-    const first = leastRuns[0] as number
-    const from = this.#at[first] as number
-    let bits = 0
-    let isUsedUp = false
-    for (let index = 0; index < least; index++) {
-      const run = leastRuns[index] as number
-      bits |= 1 << run
-      const list = this.#bytes[run] as Buffer
-      const at = (this.#at[run] as number) + width
-      this.#at[run] = at
-      if (at < list.length) this.#keys.set(run, keyAt(list, at + skip, width - skip))
-      else {
-        this.#keys.set(run, Number.POSITIVE_INFINITY)
-        isUsedUp = true
+      if (least === 0) return 0
+      const { bytes, at, end } = this.#heads[this.#least[0] as number] as Head
+      this.#batchBytes = copyId(bytes, at, this.#batch, this.#batchBytes, end - at)
+      let bits = 0
+      let isUsedUp = false
+      for (let index = 0; index < least; index++) {
+        const run = this.#least[index] as number
+        const head = this.#heads[run] as Head
+        bits |= 1 << run
+        head.step()
+        isUsedUp ||= head.isUsedUp
+        this.#setKey(run)
       }
+      this.#batchRuns[this.#count++] = bits
+      if (isUsedUp || this.#count === BATCH_IDS) return least
     }
-    this.#batchRuns[this.#count] = bits
-    this.#copy(first, from, from + width)
-    return isUsedUp
-  }
-
-  /** Copies IDs of a run to the end of the batch. */
-  #copy(run: number, from: number, end: number): void {
-    const to = this.#count * this.#width
-    this.#count += (end - from) / this.#width
-    if (!this.#isOfWords) {
-      copyId(this.#bytes[run] as Buffer, from, this.#batch, to, end - from)
-      return
-    }
-    const [source, target, toWord] = [this.#words[run] as Uint32Array, this.#batchWords, to / WORD_BYTES]
-    const [fromWord, words] = [from / WORD_BYTES, (end - from) / WORD_BYTES]
-    for (let word = 0; word < words; word++) target[toWord + word] = source[fromWord + word] as number
   }
 
   #takeBatch(): MergedList {
     const count = this.#count
-    const taken = { width: this.#width, count, bytes: this.#batch.subarray(0, count * this.#width), runs: this.#batchRuns.subarray(0, count) }
+    const taken = { width: this.#width, count, bytes: this.#batch.subarray(0, this.#batchBytes), runs: this.#batchRuns.subarray(0, count) }
     this.#count = 0
+    this.#batchBytes = 0
     return taken
   }
 
   /** Puts the runs with the smallest ID into `#least`, and returns how many there are. */
   #findLeast(): number {
-    const least = this.#least
-    const tiedRuns = this.#tied
+    const [least, tiedRuns] = [this.#least, this.#tied]
     const tied = this.#keys.findLeast(tiedRuns)
+    if (tied === 0) return 0
     least[0] = tiedRuns[0] as number
     let count = 1
     for (let index = 1; index < tied; index++) {
@@ -172,7 +147,6 @@ class PackedMerge {
       const order = this.#compare(run, least[0])
       if (order !== 0 && !this.#isSkipKnown) {
         this.#findSkip()
-        this.#keys.update()
         return this.#findLeast()
       }
       if (order < 0) count = 0
@@ -181,76 +155,68 @@ class PackedMerge {
     return count
   }
 
-  /** Of IDs whose keys are the same. */
+  /** Compares IDs whose keys are the same. */
   #compare(left: number, right: number): number {
-    const leftAt = this.#at[left] as number
-    const rightAt = this.#at[right] as number
-    if (this.#isOfWords && isSame(this.#words[left] as Uint32Array, leftAt / WORD_BYTES, this.#words[right] as Uint32Array, rightAt / WORD_BYTES, this.#width / WORD_BYTES)) return 0
-    const leftBytes = this.#bytes[left] as Buffer
-    const rightBytes = this.#bytes[right] as Buffer
-    for (let index = this.#skip + KEY_BYTES; index < this.#width; index++) {
-      const difference = (leftBytes[leftAt + index] as number) - (rightBytes[rightAt + index] as number)
+    const { bytes, at, end } = this.#heads[left] as Head
+    const { bytes: others, at: othersAt } = this.#heads[right] as Head
+    for (let index = this.#skip + KEY_BYTES; index < end - at; index++) {
+      const difference = (bytes[at + index] as number) - (others[othersAt + index] as number)
       if (difference !== 0) return difference
     }
     return 0
   }
 
-  /** Gets the next list of a run; returns it when it is of another width. */
-  async #load(run: number): Promise<IdList | undefined> {
-    const list = await nextOf(this.#runs[run] as IdLists)
-    this.#setBytes(run, NO_BYTES)
-    this.#at[run] = 0
-    if (list !== undefined && list.width !== this.#width) return list
-    this.#setBytes(run, list?.bytes ?? NO_BYTES)
+  /** Goes on with the next list of a run, if there is one. */
+  #begin(run: number, list: IdList | undefined): void {
+    this.#heads[run] = new Head(list === undefined ? NO_BYTES : this.#width > 0 ? list.bytes : linesOf(list), this.#width)
     this.#isSkipKnown = false
     if (this.#skip > 0) this.#findSkip()
-    else if (list !== undefined) this.#keys.set(run, keyAt(list.bytes, 0, this.#width))
-    return undefined
+    else this.#setKey(run)
   }
 
-  #setBytes(run: number, bytes: Buffer): void {
-    const aligned = !this.#isOfWords || bytes.byteOffset % WORD_BYTES === 0 ? bytes : Buffer.from(new Uint8Array(bytes).buffer)
-    this.#bytes[run] = aligned
-    if (this.#isOfWords) this.#words[run] = new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / WORD_BYTES)
+  #setWidth(width: number): void {
+    this.#width = width
+    this.#batch = Buffer.allocUnsafeSlow(BATCH_IDS * (width > 0 ? width : MAX_ID_LENGTH + 1))
   }
 
-  /** Looks how many bytes all IDs at hand have in common. */
+  /** Makes lines of all that is at hand. */
+  #useLines(): void {
+    const rest = this.#heads.map(({ bytes, at }): IdList => ({ width: this.#width, count: (bytes.length - at) / this.#width, bytes: bytes.subarray(at) }))
+    this.#setWidth(0)
+    this.#skip = 0
+    for (const [run, list] of rest.entries()) this.#begin(run, list)
+  }
+
+  /** Finds how many bytes all IDs at hand have in common. */
   #findSkip(): void {
-    let skip = this.#width
+    let skip = Number.POSITIVE_INFINITY
     let first: Buffer | undefined
-    for (const [run, bytes] of this.#bytes.entries()) {
-      const at = this.#at[run] as number
-      if (at >= bytes.byteLength) continue
-      first ??= bytes.subarray(at, at + this.#width)
-      for (const end of [at, bytes.byteLength - this.#width]) {
+    for (const head of this.#heads) {
+      if (head.isUsedUp) continue
+      first ??= head.bytes.subarray(head.at, head.end)
+      skip = Math.min(skip, first.length)
+      for (const at of [head.at, head.lastAt]) {
         let same = 0
-        while (same < skip && first[same] === bytes[end + same]) same++
+        while (same < skip && first[same] === head.bytes[at + same]) same++
         skip = same
       }
     }
+    this.#skip = first === undefined ? 0 : skip
     this.#isSkipKnown = true
-    this.#setKeys(skip)
+    for (let run = 0; run < this.#heads.length; run++) this.#setKey(run)
   }
 
-  #setKeys(skip: number): void {
-    this.#skip = skip
-    for (const [run, bytes] of this.#bytes.entries()) {
-      const at = this.#at[run] as number
-      if (at < bytes.byteLength) this.#keys.set(run, keyAt(bytes, at + skip, this.#width - skip))
-      else this.#keys.set(run, Number.POSITIVE_INFINITY)
-    }
-  }
-
-  /** What is left of the list at hand of each run; all of it where one was just loaded. */
-  #rest(changed: number, other: IdList): IdList[] {
-    return this.#bytes.map((bytes, run) => {
-      const left = bytes.subarray(this.#at[run])
-      return run === changed ? other : { width: this.#width, count: left.byteLength / this.#width, bytes: left }
-    })
+  #setKey(run: number): void {
+    const { bytes, at, end, isUsedUp } = this.#heads[run] as Head
+    this.#keys.set(run, isUsedUp ? Number.POSITIVE_INFINITY : keyAt(bytes, at + this.#skip, end - at - this.#skip))
   }
 }
 
-function isSame(left: Uint32Array, leftAt: number, right: Uint32Array, rightAt: number, words: number): boolean {
-  for (let word = 0; word < words; word++) if (left[leftAt + word] !== right[rightAt + word]) return false
-  return true
+/** The next list that has an ID; `undefined` at the end. */
+async function nextOf(run: IdLists): Promise<IdList | undefined> {
+  for (;;) {
+    const { done, value } = await run.next()
+    if (done === true) return undefined
+    if (value.count > 0) return value
+  }
 }

@@ -10,10 +10,8 @@ import { checkNumber } from '../util/check-number.ts'
 import { BlockDecoder } from './block-decoder.ts'
 import { type BlockStart, BlockEncoder } from './block-encoder.ts'
 import { type IdList, firstOf, idsOf, listOf } from './id-list.ts'
-import { mergeRuns } from './merge.ts'
-import type { IdLists } from './merged-list.ts'
-import { MAX_SORTED_IDS } from './sort-packed.ts'
-import { sortedRun } from './sorted-run.ts'
+import { type IdLists, mergeRuns } from './merge.ts'
+import { MAX_SORTED_IDS, sortIds } from './sort.ts'
 import { Spill, type SpillState } from './spill.ts'
 
 export { checkPayloadId } from './id-list.ts'
@@ -217,7 +215,7 @@ export class PayloadIdSetBuilder {
     this.#lists = []
     this.#count = 0
     this.#bytes = 0
-    const list = sortedRun(lists)
+    const list = sortIds(lists)
     const run = this.#runs.at(-1)
     // What begins where the last run ended makes that run longer: a set that came in order is one run.
     if (run !== undefined && firstOf(list) > run.encoder.last) run.add(list)

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { idsOf, listOf } from '../../src/payload-ids/id-list.ts'
 import { mergeRuns } from '../../src/payload-ids/merge.ts'
-import type { IdLists } from '../../src/payload-ids/merged-list.ts'
+import type { IdLists } from '../../src/payload-ids/merge.ts'
 import { runs, seed } from '../support/seed.ts'
 
 const hex = (length: number): fc.Arbitrary<string> => fc.stringMatching(new RegExp(`^[0-9a-f]{${length}}$`))
