@@ -40,14 +40,14 @@ export function widthOf(payloadId: string): number {
 
 /** Packs IDs as they come. Throws `invalid_argument` when one is no payload ID. */
 export function listOf(payloadIds: readonly string[]): IdList {
-  const list = packedIds(payloadIds)
+  const list = packIds(payloadIds)
   if (list !== undefined) return list
   for (const payloadId of payloadIds) checkPayloadId(payloadId)
   return { width: 0, count: payloadIds.length, bytes: Buffer.from(payloadIds.length === 0 ? '' : `${payloadIds.join('\n')}\n`, 'latin1') }
 }
 
 /** Packs IDs as bytes when all of them are lower-case hex of one even length. */
-export function packedIds(payloadIds: readonly string[]): IdList | undefined {
+export function packIds(payloadIds: readonly string[]): IdList | undefined {
   const length = commonLength(payloadIds)
   if (length === 0 || length % 2 !== 0 || length >= MAX_ID_LENGTH) return undefined
   const bytes = packed(payloadIds.join(''))

@@ -215,14 +215,14 @@ export function simCache(world: World, process: Process, sets: Map<string, Uint8
       world.scheduler.call(process, () => {
         if (world.scheduler.random() < 0.05) sets.delete(name.sha256)
         const chunks = sets.get(name.sha256)
-        return chunks === undefined ? undefined : () => asStream(chunks)
+        return chunks && { read: () => asStream(chunks), close: async () => {} }
       }),
     put: async (name: PayloadIdsName, source) => void sets.set(name.sha256, await collect(source)),
     drop: async (name) => void sets.delete(name.sha256),
   }
 }
 
-/** The union of what is held, and the sets beside it, some of which are lost or damaged now and then. */
+/** The union of what is held, which is lost or damaged now and then. */
 export function simUnions(world: World, process: Process, kept: MemoryUnions): UnionStore {
   return {
     open: async () => {
@@ -233,13 +233,6 @@ export function simUnions(world: World, process: Process, kept: MemoryUnions): U
       return await kept.open()
     },
     create: () => kept.create(),
-    openSet: async (name) => {
-      await world.scheduler.call(process, () => {
-        if (world.scheduler.random() < 0.05) kept.sets.delete(name.sha256)
-      })
-      return await kept.openSet(name)
-    },
-    keepSet: (name, source, options) => kept.keepSet(name, source, options),
   }
 }
 

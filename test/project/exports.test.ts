@@ -13,7 +13,6 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   'holdfast/stores/postgres': ['PostgresMetadataStore', 'postgresBackupable'],
   'holdfast/destinations/fs': ['fsDestination'],
   'holdfast/destinations/registry': ['openDestination'],
-  'holdfast/destinations/retrying': ['retryingDestination'],
   'holdfast/conformance': ['testBackupable', 'testDestination', 'testMetadataStore'],
 }
 const PRIVATE = ['holdfast/destinations/fs/upload', 'holdfast/destinations/s3/session', 'holdfast/stores/worker', 'holdfast/src/files', 'holdfast/dist/src/index.js']
@@ -29,6 +28,12 @@ describe('package.json', () => {
     const found = JSON.parse(run(`console.log(JSON.stringify(Object.keys(await import('${subpath}'))))`)) as string[]
     expect(found).toEqual(expect.arrayContaining([...names]))
     expect(found).not.toContain('default')
+  })
+
+  it('holdfast has no internals of how holds are kept', () => {
+    const found = JSON.parse(run(`console.log(JSON.stringify(Object.keys(await import('holdfast'))))`)) as string[]
+    expect(found.filter((name) => /^(?:Holds|Leases|Held|Union|Stored|Sweep(?!AlreadyRunningError))|Cache$|Store(?:File)?$/.test(name))).toEqual([])
+    expect(found).toEqual(expect.arrayContaining(['openHolds', 'holdersOf', 'sweepPayloads']))
   })
 
   it.each(PRIVATE)('%s is private', (subpath) => {

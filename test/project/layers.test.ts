@@ -69,6 +69,15 @@ describe('layers', () => {
     expect(wrong).toEqual([])
   })
 
+  it('sets of payload IDs are used through the front door of their room', () => {
+    const wrong = SOURCES.flatMap((source) =>
+      ownImports(source)
+        .filter((target) => target.startsWith('src/payload-ids/') && !source.path.startsWith('src/payload-ids/') && !/\/(?:index|payload-id-set)\.ts$/.test(target))
+        .map((target) => `${source.path} imports ${target}`),
+    )
+    expect(wrong).toEqual([])
+  })
+
   it('no store imports a sibling, but for what stores have in common', () => {
     const wrong: string[] = []
     // Memory and LevelDB are one implementation over one database.

@@ -2,7 +2,6 @@
 import { describe, expect, it, onTestFinished, test } from 'vitest'
 import { join } from 'node:path'
 import { fsDestination } from '../../destinations/fs/index.ts'
-import { retryingDestination } from '../../destinations/retrying.ts'
 import { s3Destination } from '../../destinations/s3/index.ts'
 import { MAX_WAIT_MS, checkNumber, checkWholeNumber } from '../../src/util/check-number.ts'
 import { openHolds } from '../../src/gc/holds/holds.ts'
@@ -45,9 +44,6 @@ const OPTIONS: readonly (readonly [name: string, bad: readonly number[], give: (
   ['maxBytesPerSecond', [NaN, -1, 0], async (maxBytesPerSecond) => (await openMemoryStore()).backup({ write: async () => {}, finish: async () => {} }, { maxBytesPerSecond })],
   ['memoryLimitBytes', [...LIMITS, 0], (memoryLimitBytes) => new PayloadIdSetBuilder({ memoryLimitBytes })],
   ['maxBytes', LIMITS, (maxBytes) => directoryCache({ directory: 'x', maxBytes })],
-  ['attempts', [...LIMITS, 0, 1.5, Infinity], (attempts) => retryingDestination(fsDestination({ path: 'x' }), { attempts })],
-  ['firstDelayMs', WAITS, (firstDelayMs) => retryingDestination(fsDestination({ path: 'x' }), { firstDelayMs })],
-  ['maxDelayMs', WAITS, (maxDelayMs) => retryingDestination(fsDestination({ path: 'x' }), { maxDelayMs })],
   ['flushBytes', [...LIMITS, 0], (flushBytes) => fsDestination({ path: 'x', flushBytes })],
   ['graceMs', LIMITS, (graceMs) => fsDestination({ path: 'x' }).cleanUp({ graceMs })],
   ['partBytes', [...LIMITS, Infinity], (partBytes) => s3Destination({ bucket: 'bucket', partBytes })],

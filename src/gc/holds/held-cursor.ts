@@ -1,10 +1,9 @@
 /** Reads what is held beside a list of payloads, and counts for whom. */
-import type { IdList } from '../../payload-ids/id-list.ts'
 import type { Tally } from '../../contracts/payload-store.ts'
 import type { Holder, HoldSource } from './hold-source.ts'
-import type { HeldIds, HeldList, HeldStream } from './held-ids.ts'
+import type { HeldIds, HeldPart } from './held-ids.ts'
+import { IdCursor } from './id-cursor.ts'
 import type { IdPage } from './id-page.ts'
-import { ListCursor } from './list-cursor.ts'
 
 /** What a holder keeps from being deleted. */
 export interface HeldBy {
@@ -16,13 +15,13 @@ export interface HeldBy {
 }
 
 const WORD_BITS = 32
-const NO_IDS: IdList = { width: 0, count: 0, bytes: Buffer.alloc(0) }
 
 /** Looks up pages of IDs, which ascend. Close it. */
 export class HeldCursor {
   readonly #held: HeldIds
   readonly #sources: readonly HoldSource[]
-  readonly #streams: readonly StreamCursor[]
+  /** For each stream of what is held: its first word in a row of the mask, and how many it has. */
+  readonly #streams: readonly { readonly word: number; readonly words: number; readonly cursor: IdCursor<HeldPart> }[]
   /** Of the page at hand, the bits of each ID. */
   #rows: Uint32Array = new Uint32Array(0)
   /** By bit, payloads and bytes. */
@@ -36,7 +35,7 @@ export class HeldCursor {
   constructor(held: HeldIds, sources: readonly HoldSource[]) {
     this.#held = held
     this.#sources = sources
-    this.#streams = held.streams().map((stream) => new StreamCursor(stream, held.mask))
+    this.#streams = held.streams().map((stream) => ({ ...stream, cursor: new IdCursor(stream.parts()) }))
     this.#row = new Uint32Array(held.mask.length)
     this.#all = new Sums(held.mask.length * WORD_BITS)
     this.#alone = new Sums(held.mask.length * WORD_BITS)
@@ -44,8 +43,15 @@ export class HeldCursor {
 
   /** Looks up the next page. */
   async find(page: IdPage): Promise<void> {
-    this.#rows = new Uint32Array(page.count * this.#row.length)
-    for (const stream of this.#streams) await stream.find(page, this.#rows)
+    const { mask } = this.#held
+    const rows = new Uint32Array(page.count * mask.length)
+    for (const { word, words, cursor } of this.#streams) {
+      await cursor.find(page, (index, part, place) => {
+        const [to, from] = [index * mask.length + word, place * words]
+        for (let at = 0; at < words; at++) rows[to + at]! |= (part.rows[from + at] as number) & (mask[word + at] as number)
+      })
+    }
+    this.#rows = rows
   }
 
   /** Whether an ID of the page, by its place, is held. */
@@ -84,7 +90,7 @@ export class HeldCursor {
 
   async close(): Promise<void> {
     try {
-      await Promise.all(this.#streams.map((stream) => stream.close()))
+      await Promise.all(this.#streams.map(({ cursor }) => cursor.close()))
     } finally {
       await this.#held.close()
     }
@@ -99,59 +105,6 @@ export class HeldCursor {
     if (bits.length === 1) this.#alone.add(bits[0] ?? 0, this.#payloads, this.#bytes)
     this.#payloads = 0
     this.#bytes = 0
-  }
-}
-
-/** One of the streams of what is held. */
-class StreamCursor {
-  readonly #stream: HeldStream
-  readonly #mask: Uint32Array
-  readonly #lists: AsyncIterator<HeldList>
-  #cursor = new ListCursor(NO_IDS)
-  /** Of the list at hand. */
-  #rows: Uint32Array = new Uint32Array(0)
-  #isAtEnd = false
-  #places: Int32Array = new Int32Array(0)
-
-  constructor(stream: HeldStream, mask: Uint32Array) {
-    this.#stream = stream
-    this.#mask = mask
-    this.#lists = stream.lists()
-  }
-
-  /** Puts the bits that the stream knows of into the rows of a page. */
-  async find(page: IdPage, rows: Uint32Array): Promise<void> {
-    if (this.#places.length < page.count) this.#places = new Int32Array(page.count)
-    for (let from = 0; ; ) {
-      const end = this.#cursor.find(page, from, this.#places)
-      this.#copyRows(from, end, rows)
-      from = end
-      if (from === page.count || !(await this.#load())) return
-    }
-  }
-
-  async close(): Promise<void> {
-    await this.#lists.return?.()
-  }
-
-  #copyRows(from: number, end: number, rows: Uint32Array): void {
-    const { word: first, words } = this.#stream
-    const [places, source, mask] = [this.#places, this.#rows, this.#mask]
-    for (let index = from; index < end; index++) {
-      const place = places[index] as number
-      if (place < 0) continue
-      for (let word = 0; word < words; word++) rows[index * mask.length + first + word]! |= (source[place * words + word] as number) & (mask[first + word] as number)
-    }
-  }
-
-  /** Gets the next IDs; false at the end. */
-  async #load(): Promise<boolean> {
-    if (this.#isAtEnd) return false
-    const { done, value } = await this.#lists.next()
-    this.#isAtEnd = done === true
-    this.#cursor = new ListCursor(done === true ? NO_IDS : value.list)
-    this.#rows = done === true ? new Uint32Array(0) : value.rows
-    return !this.#isAtEnd
   }
 }
 

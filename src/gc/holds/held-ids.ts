@@ -1,16 +1,14 @@
 /** Everything that is held, and which of the held sets has each ID. */
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
-import { BLOCK_IDS } from '../../payload-ids/block-encoder.ts'
-import { type IdList, idsOf, pickedFrom } from '../../payload-ids/id-list.ts'
-import { mergeRuns } from '../../payload-ids/merge.ts'
-import { decodePayloadIdLists } from '../../payload-ids/payload-id-set.ts'
+import { BLOCK_IDS, decodePayloadIdLists, type IdList, idsOf, mergeRuns, pickedFrom } from '../../payload-ids/index.ts'
+import type { StoredSet } from '../leases/payload-ids-cache.ts'
+import type { IdPart } from './id-cursor.ts'
+import { IdPage } from './id-page.ts'
 import { RowReader } from './row-reader.ts'
-import type { StoredSet, StoredUnion } from './union-store.ts'
+import type { StoredUnion } from './union-store.ts'
 
-/** Some payload IDs in ascending order. */
-export interface HeldList {
-  readonly list: IdList
-  /** For each ID as many numbers of 32 bits as its stream says, one bit for each set that has it. One without any bit of the mask is not held. */
+export interface HeldPart extends IdPart {
+  /** For each ID as many numbers of 32 bits as its stream says, one bit for each set that has it. An ID without any bit of the mask is not held. */
   readonly rows: Uint32Array
 }
 
@@ -20,7 +18,13 @@ export interface HeldStream {
   readonly word: number
   readonly words: number
   /** May run several times, also at once. */
-  lists(): AsyncGenerator<HeldList, void, undefined>
+  parts(): AsyncGenerator<HeldPart, void, undefined>
+}
+
+/** A set that is not in the union, in a copy of its own. */
+export interface SetBeside {
+  readonly name: PayloadIdsName
+  readonly set: StoredSet
 }
 
 export const WORD_BITS = 32
@@ -32,10 +36,10 @@ export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
   /** The bits of the sets, in as many words as a row of all streams has. */
   readonly mask: Uint32Array
   readonly #union: StoredUnion
-  readonly #beside: readonly StoredSet[]
+  readonly #beside: readonly SetBeside[]
 
   /** Of the sets of the union, those that are held; and at most 32 that are beside it. */
-  constructor(union: StoredUnion, sets: readonly (PayloadIdsName | null)[], { beside }: { readonly beside: readonly StoredSet[] }) {
+  constructor(union: StoredUnion, sets: readonly (PayloadIdsName | null)[], { beside }: { readonly beside: readonly SetBeside[] }) {
     const { words } = union.description
     const all = [...sets]
     for (const [index, { name }] of beside.entries()) {
@@ -51,46 +55,50 @@ export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
   /** What is held is what any of these has. */
   streams(): readonly HeldStream[] {
     const { words } = this.#union.description
-    const beside = this.#beside.map((set, index) => ({ word: words, words: 1, lists: () => setLists(set, 2 ** index) }))
-    return [{ word: 0, words, lists: () => this.#unionLists() }, ...beside]
+    const beside = this.#beside.map(({ set }, index) => ({ word: words, words: 1, parts: () => partsOf(set, 2 ** index) }))
+    return [{ word: 0, words, parts: () => this.#unionParts() }, ...beside]
   }
 
   /** The IDs one by one. */
   async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
-    for await (const list of mergeRuns([this.#heldLists(), ...this.#beside.map((set) => decodePayloadIdLists(set.read()))])) yield* idsOf(list)
+    for await (const list of mergeRuns([this.#heldLists(), ...this.#beside.map(({ set }) => decodePayloadIdLists(set.read()))])) yield* idsOf(list)
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#union, ...this.#beside].map((stored) => stored.close()))
+    await Promise.all([this.#union.close(), ...this.#beside.map(({ set }) => set.close())])
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
 
-  async *#unionLists(): AsyncGenerator<HeldList, void, undefined> {
-    const reader = new RowReader(this.#union.read('rows'), this.#union.description.words)
-    try {
-      for await (const list of decodePayloadIdLists(this.#union.read('payload-ids'))) yield { list, rows: await reader.take(list.count) }
-    } finally {
-      await reader.close()
-    }
+  async *#unionParts(): AsyncGenerator<HeldPart, void, undefined> {
+    for await (const [list, rows] of this.#unionLists()) yield { page: IdPage.from(list), rows }
   }
 
   async *#heldLists(): AsyncGenerator<IdList, void, undefined> {
     const { words } = this.#union.description
     const mask = this.mask.subarray(0, words)
-    for await (const { list, rows } of this.#unionLists()) {
+    for await (const [list, rows] of this.#unionLists()) {
       const isHeld = Array.from({ length: list.count }, (_, index) => isInRow(rows, index * words, mask))
       yield pickedFrom(list, isHeld)
     }
   }
+
+  async *#unionLists(): AsyncGenerator<readonly [IdList, Uint32Array], void, undefined> {
+    const reader = new RowReader(this.#union.read('rows'), this.#union.description.words)
+    try {
+      for await (const list of decodePayloadIdLists(this.#union.read('payload-ids'))) yield [list, await reader.take(list.count)]
+    } finally {
+      await reader.close()
+    }
+  }
 }
 
-/** The IDs of one set, whose bit all of them have. */
-async function* setLists(set: StoredSet, bit: number): AsyncGenerator<HeldList, void, undefined> {
+/** The IDs of one set, which all have its bit. */
+async function* partsOf(set: StoredSet, bit: number): AsyncGenerator<HeldPart, void, undefined> {
   const rows = new Uint32Array(BLOCK_IDS).fill(bit)
-  for await (const list of decodePayloadIdLists(set.read())) yield { list, rows }
+  for await (const list of decodePayloadIdLists(set.read())) yield { page: IdPage.from(list), rows }
 }
 
 export function maskOf(sets: readonly (PayloadIdsName | null)[], words: number): Uint32Array {

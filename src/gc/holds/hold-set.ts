@@ -127,8 +127,9 @@ function emptyAt({ url }: Destination): HoldUnavailableError {
 
 /** A narrowed lease whose set is not kept any more holds everything again. */
 async function leaseHolder({ leaseId, purpose, storeId, takenAt, payloadIds }: Lease, cache: PayloadIdsCache | undefined): Promise<LeaseHolder> {
-  const isKept = payloadIds !== undefined && (await cache?.get(payloadIds)) !== undefined
-  return { kind: 'lease', leaseId, purpose, storeId, since: takenAt, payloadIds: isKept ? payloadIds : undefined }
+  const kept = payloadIds && (await cache?.get(payloadIds))
+  await kept?.close()
+  return { kind: 'lease', leaseId, purpose, storeId, since: takenAt, payloadIds: kept && payloadIds }
 }
 
 type ListingOptions = ReadHoldsOptions & { readonly catalog: Catalog | undefined }
@@ -221,6 +222,12 @@ function sourcesOf(holders: readonly Holder[], options: SourceOptions): readonly
     name,
     holders,
     read: () => readSource({ name, holders }, options),
+    async openCopy() {
+      const kept = await options.cache?.get(name)
+      if (kept !== undefined || options.cache === undefined) return kept
+      await options.cache.put(name, readSource({ name, holders }, options))
+      return await options.cache.get(name)
+    },
     forget: async () => await options.cache?.drop(name),
   }))
 }
@@ -229,9 +236,13 @@ function sourcesOf(holders: readonly Holder[], options: SourceOptions): readonly
 async function* readSource({ name, holders }: Pick<HoldSource, 'name' | 'holders'>, { cache, stored, signal }: SourceOptions): AsyncGenerator<Uint8Array, void, undefined> {
   const what = `the payload IDs of ${holders.map(nameOfHolder).join(', ')}`
   const kept = await orUnavailable(what, signal, async () => await cache?.get(name))
-  const backup = holders.map((holder) => stored.get(holder)).find((backup) => backup !== undefined)
-  if (kept === undefined && backup === undefined) throw new HoldUnavailableError(`Cannot find the set of payload IDs ${name.sha256}, which a lease holds`)
-  yield* eachOrUnavailable(what, signal, kept === undefined ? (backup as StoredBackup).read('payload-ids', { signal }) : checkedPayloadIds(name, kept()))
+  try {
+    const backup = holders.map((holder) => stored.get(holder)).find((backup) => backup !== undefined)
+    if (kept === undefined && backup === undefined) throw new HoldUnavailableError(`Cannot find the set of payload IDs ${name.sha256}, which a lease holds`)
+    yield* eachOrUnavailable(what, signal, kept === undefined ? (backup as StoredBackup).read('payload-ids', { signal }) : checkedPayloadIds(name, kept.read()))
+  } finally {
+    await kept?.close()
+  }
 }
 
 /** A holder, for people. */

@@ -1,5 +1,6 @@
 /** Who holds payloads, and where the payload IDs of a holder are read. */
 import type { Lease, PayloadIdsName } from '../../contracts/hold-events.ts'
+import type { StoredSet } from '../leases/payload-ids-cache.ts'
 
 /** A backup that holds its payloads as long as it is listed. */
 export interface BackupHolder {
@@ -36,6 +37,8 @@ export interface HoldSource {
   readonly holders: readonly Holder[]
   /** Its bytes, checked against the name by their end. Rejects with `hold_unavailable`. */
   read(): AsyncIterable<Uint8Array>
+  /** Opens a copy on local disk, which is made where there is none; `undefined` where none is kept. The caller checks and closes it. Rejects as reading does. */
+  openCopy(): Promise<StoredSet | undefined>
   /** Has it fetched anew by the next read, where it can be. */
   forget(): Promise<void>
 }

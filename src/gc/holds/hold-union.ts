@@ -4,20 +4,16 @@
  * It is kept on local disk between sweeps. So the next one reads that and the sets that are new; and a set that is held no more only clears its bit,
  * with nothing to fetch: what has no bit left is not held. What is damaged is made anew from the sets themselves.
  *
- * A few new sets stay beside it, as they are: to check them and look into each costs less than to write the union anew.
+ * A few new sets stay beside it, as copies on local disk: to check them and look into each costs less than to write the union anew.
  */
 import { createHash, type Hash } from 'node:crypto'
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
 import { checkedBytes } from '../../util/checked-bytes.ts'
-import { BlockEncoder } from '../../payload-ids/block-encoder.ts'
-import { type IdList, pickedFrom } from '../../payload-ids/id-list.ts'
-import { mergeRuns } from '../../payload-ids/merge.ts'
-import type { IdLists, MergedList } from '../../payload-ids/merge.ts'
-import { decodePayloadIdLists } from '../../payload-ids/payload-id-set.ts'
-import { HeldIds, isEmptyRow, maskOf, WORD_BITS } from './held-ids.ts'
+import { BlockEncoder, decodePayloadIdLists, type IdList, type IdLists, type MergedList, mergeRuns, pickedFrom } from '../../payload-ids/index.ts'
+import { checkedPayloadIds } from '../leases/payload-ids-cache.ts'
+import { HeldIds, isEmptyRow, maskOf, type SetBeside, WORD_BITS } from './held-ids.ts'
 import type { HoldSource, ReadHoldsOptions } from './hold-source.ts'
 import { RowReader } from './row-reader.ts'
-import { SetsBeside } from './sets-beside.ts'
 import { type StoredUnion, UNION_PARTS, type UnionDescription, type UnionDraft, type UnionPart, type UnionStore } from './union-store.ts'
 
 /** How many sets are read side by side; with the union itself no more than can be told apart by a number's bits. */
@@ -28,6 +24,8 @@ const MAX_SETS_BESIDE = 4
 const WRITE_BYTES: number = 256 * 1024
 /** Between two calls of `onTurn`. */
 const TURN_IDS = 65_536
+/** Blocks of IDs or chunks of a part, between two calls of `onTurn`. */
+const TURN_PARTS = 32
 
 /**
  * Reads the union of sets, from what was kept as far as that goes, and keeps it. Rejects with what a source rejects with, and with what the store of
@@ -55,31 +53,50 @@ async function broughtUpToDate(stored: StoredUnion | undefined, sources: readonl
   let union = stored
   const sets = stillHeld(stored?.description.sets ?? [], sources)
   const added = sources.filter(({ name }) => !sets.some((set) => isSame(set, name)))
-  const beside = new SetsBeside(added, options)
+  const beside: SetBeside[] = []
   try {
-    await beside.open()
-    if (union !== undefined && added.length <= MAX_SETS_BESIDE) {
-      for (const part of UNION_PARTS) {
-        for await (const _ of checkedPart(union, part)) {
-          options.signal?.throwIfAborted()
-          await options.onTurn?.()
-        }
-      }
-      return new HeldIds(union, sets, { beside: await beside.all() })
+    if (union !== undefined && added.length <= MAX_SETS_BESIDE && (await openCopies(added, beside))) {
+      for (const part of UNION_PARTS) await readThrough(checkedPart(union, part), options)
+      for (const { name, set } of beside) await readThrough(decodePayloadIdLists(checkedPayloadIds(name, set.read())), options)
+      return new HeldIds(union, sets, { beside })
     }
+    await closeAll(beside)
     let merged = sets
     for (let from = 0; union === undefined || from < added.length; from += MERGED_SETS) {
-      const pass = new Pass(merged.some((set) => set !== null) ? union : undefined, { sets: merged, added: beside.sources.slice(from, from + MERGED_SETS) })
+      const pass = new Pass(merged.some((set) => set !== null) ? union : undefined, { sets: merged, added: added.slice(from, from + MERGED_SETS) })
       const next = await pass.run(options)
       await union?.close()
       union = next
       merged = next.description.sets
     }
-    await beside.close()
     return new HeldIds(union, merged, { beside: [] })
   } catch (error) {
-    await Promise.all([union?.close(), beside.close()])
+    await Promise.all([union?.close(), closeAll(beside)])
     throw error
+  }
+}
+
+/** Opens a copy of each set; returns whether there is one of all. */
+async function openCopies(sources: readonly HoldSource[], copies: SetBeside[]): Promise<boolean> {
+  for (const source of sources) {
+    const set = await source.openCopy()
+    if (set === undefined) return false
+    copies.push({ name: source.name, set })
+  }
+  return true
+}
+
+async function closeAll(sets: SetBeside[]): Promise<void> {
+  await Promise.all(sets.splice(0).map(({ set }) => set.close()))
+}
+
+/** Reads to the end, where it is known that what was read is whole. */
+async function readThrough(parts: AsyncIterable<unknown>, { signal, onTurn }: ReadHoldsOptions): Promise<void> {
+  let read = 0
+  for await (const _ of parts) {
+    if (read++ % TURN_PARTS > 0) continue
+    signal?.throwIfAborted()
+    await onTurn?.()
   }
 }
 

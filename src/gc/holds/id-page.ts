@@ -1,23 +1,33 @@
-/** Payload IDs that are looked up together. */
-import { compareAfterKey, keyAt } from '../../payload-ids/id-key.ts'
-import { packedIds } from '../../payload-ids/id-list.ts'
+/** Some payload IDs in ascending order, as they are looked up and as they are looked up in. */
+import { compareAfterKey, type IdList, idsOf, keyAt, packIds } from '../../payload-ids/index.ts'
 
-/** Some IDs in ascending order, packed when all of them are lower-case hex of one length. */
+/** IDs packed as bytes, when all of them are lower-case hex of one length, and as text. */
 export class IdPage {
-  readonly payloadIds: readonly string[]
+  readonly count: number
   /** Bytes of a packed ID; 0 when these are not packed. */
   readonly width: number
   readonly bytes: Buffer
+  readonly #list: IdList | undefined
+  #payloadIds: readonly string[] | undefined
 
-  constructor(payloadIds: readonly string[]) {
-    const list = packedIds(payloadIds)
-    this.payloadIds = payloadIds
+  private constructor(list: IdList | undefined, payloadIds: readonly string[] | undefined) {
+    this.count = payloadIds?.length ?? list?.count ?? 0
     this.width = list?.width ?? 0
     this.bytes = list?.bytes ?? Buffer.alloc(0)
+    this.#list = list
+    this.#payloadIds = payloadIds
   }
 
-  get count(): number {
-    return this.payloadIds.length
+  static of(payloadIds: readonly string[]): IdPage {
+    return new IdPage(packIds(payloadIds), payloadIds)
+  }
+
+  static from(list: IdList): IdPage {
+    return new IdPage(list, undefined)
+  }
+
+  get payloadIds(): readonly string[] {
+    return (this.#payloadIds ??= this.#list === undefined ? [] : idsOf(this.#list))
   }
 
   /** The place of the first ID that is not greater than the one before it, which is `after` for the first; -1 when all are. */

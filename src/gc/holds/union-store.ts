@@ -5,7 +5,7 @@ import { endianness } from 'node:os'
 import { join } from 'node:path'
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
 import { isSystemError, nodeFiles, readSmallFile } from '../../util/files.ts'
-import { createFile, keptFile, openWhole, readOpen } from './open-files.ts'
+import { createFile, openWhole, readOpen } from '../../util/open-files.ts'
 
 /** The payload IDs, as the object of a backup has them; and for each of them, in their order, a row of bits: one for each set that has it. */
 export const UNION_PARTS = ['payload-ids', 'rows'] as const
@@ -44,23 +44,11 @@ export interface UnionDraft {
   abort(): Promise<void>
 }
 
-/** A set that was kept beside the union. Whoever reads it checks it against its name. Close it. */
-export interface StoredSet {
-  readonly name: PayloadIdsName
-  /** The same bytes each time, whatever is kept meanwhile. */
-  read(): AsyncIterable<Uint8Array>
-  close(): Promise<void>
-}
-
 export interface UnionStore {
   /** What was kept last; `undefined` where there is none, or none that can be whole. */
   open(): Promise<StoredUnion | undefined>
-  /** A union to be. When it is kept, no set stays beside it. */
+  /** A union to be. */
   create(): Promise<UnionDraft>
-  /** A set beside the union; `undefined` where it is not kept, or cannot be whole. */
-  openSet(name: PayloadIdsName): Promise<StoredSet | undefined>
-  /** Keeps a set beside the union, once its bytes have come to their end; of the others only those that are named stay. Rejects with what the source rejects with. */
-  keepSet(name: PayloadIdsName, source: AsyncIterable<Uint8Array>, options: { readonly others: readonly PayloadIdsName[] }): Promise<StoredSet>
 }
 
 /** Rows are in the byte order of the machine. */
@@ -69,7 +57,6 @@ const DESCRIPTION = 'union.json'
 const MAX_DESCRIPTION_BYTES: number = 64 * 1024 * 1024
 const ABANDONED_MS: number = 24 * 60 * 60 * 1000
 const PRIVATE_DIRECTORY = 0o700
-const SET_SUFFIX = '.set'
 
 /** Files of 0600 in a directory of 0700, which is made when missing; nothing else may be in it. */
 export function directoryUnionStore(directory: string): UnionStore {
@@ -81,21 +68,6 @@ export function directoryUnionStore(directory: string): UnionStore {
     async create() {
       await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
       return await DirectoryDraft.create(directory)
-    },
-    async openSet(name) {
-      const handle = await openWhole(setPathOf(directory, name), name.bytes)
-      return handle && new FileSet(name, handle)
-    },
-    async keepSet(name, source, { others }) {
-      await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
-      const handle = await keptFile(setPathOf(directory, name), source)
-      try {
-        await removeFiles(directory, (file) => file.endsWith(SET_SUFFIX) && ![name, ...others].some((set) => file === setPathOf(directory, set)))
-        return new FileSet(name, handle)
-      } catch (error) {
-        await handle.close()
-        throw error
-      }
     },
   }
 }
@@ -181,25 +153,6 @@ class FileUnion implements StoredUnion {
   }
 }
 
-/** Its file stays open too. */
-class FileSet implements StoredSet {
-  readonly name: PayloadIdsName
-  readonly #handle: FileHandle
-
-  constructor(name: PayloadIdsName, handle: FileHandle) {
-    this.name = name
-    this.#handle = handle
-  }
-
-  read(): AsyncIterable<Uint8Array> {
-    return readOpen(this.#handle, this.name.bytes)
-  }
-
-  async close(): Promise<void> {
-    await this.#handle.close()
-  }
-}
-
 async function openParts(directory: string, description: UnionDescription): Promise<StoredUnion | undefined> {
   const payloadIds = await openWhole(pathOf(directory, 'payload-ids', description), description.parts['payload-ids'].bytes)
   if (payloadIds === undefined) return undefined
@@ -210,10 +163,6 @@ async function openParts(directory: string, description: UnionDescription): Prom
 
 function pathOf(directory: string, part: UnionPart, { parts }: UnionDescription): string {
   return join(directory, `${parts[part].sha256}.${part}`)
-}
-
-function setPathOf(directory: string, { sha256 }: PayloadIdsName): string {
-  return join(directory, `${sha256}${SET_SUFFIX}`)
 }
 
 /** Removes files; of those that are being written only what a process that died left. */

@@ -1,16 +1,23 @@
 /** Sets of payload IDs on local disk, named by their SHA-256, so that a sweep does not fetch what it has. */
-import { constants } from 'node:fs'
-import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import { type FileHandle, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
 import { checkNumber } from '../../util/check-number.ts'
 import { checkedBytes } from '../../util/checked-bytes.ts'
 import { ChecksumMismatchError } from '../../errors/errors.ts'
-import { isSystemError, nodeFiles } from '../../util/files.ts'
+import { createFile, openWhole, readOpen } from '../../util/open-files.ts'
+import { isSystemError } from '../../util/files.ts'
+
+/** A set that is open. Close it. */
+export interface StoredSet {
+  /** The same bytes each time, whatever is kept meanwhile. */
+  read(): AsyncIterable<Uint8Array>
+  close(): Promise<void>
+}
 
 export interface PayloadIdsCache {
-  /** The bytes of a set, which the caller checks against the digest; `undefined` where it is not kept. */
-  get(name: PayloadIdsName): Promise<(() => AsyncIterable<Uint8Array>) | undefined>
+  /** Opens a set, which the caller checks against its name; `undefined` where it is not kept. */
+  get(name: PayloadIdsName): Promise<StoredSet | undefined>
   /** Keeps a set, once its bytes were found to be those of the name. Rejects with `checksum_mismatch`, and with what the source rejects with. */
   put(name: PayloadIdsName, source: AsyncIterable<Uint8Array>): Promise<void>
   /** Forgets a set that was found to be damaged. */
@@ -26,7 +33,6 @@ export interface DirectoryCacheOptions {
 
 const MAX_BYTES: number = 4 * 1024 ** 3
 const PRIVATE_DIRECTORY = 0o700
-const PRIVATE_FILE = 0o600
 const SUFFIX = '.payload-ids'
 let temporaries = 0
 
@@ -36,11 +42,10 @@ export function directoryCache({ directory, maxBytes = MAX_BYTES }: DirectoryCac
   const pathOf = ({ sha256 }: PayloadIdsName): string => join(directory, `${sha256}${SUFFIX}`)
   return {
     async get(name) {
-      const path = pathOf(name)
-      const info = await nodeFiles.info(path)
-      if (info?.type !== 'file' || info.bytes !== name.bytes) return undefined
-      await touch(path)
-      return () => nodeFiles.read(path)
+      const handle = await openWhole(pathOf(name), name.bytes)
+      if (handle === undefined) return undefined
+      await touch(handle)
+      return { read: () => readOpen(handle, name.bytes), close: () => handle.close() }
     },
     async put(name, source) {
       await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
@@ -70,19 +75,18 @@ export function checkedPayloadIds(name: PayloadIdsName, source: AsyncIterable<Ui
 }
 
 async function write(path: string, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-  const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, PRIVATE_FILE)
+  const handle = await createFile(path)
   try {
-    await handle.chmod(PRIVATE_FILE)
     for await (const chunk of chunks) await handle.writeFile(chunk)
   } finally {
     await handle.close()
   }
 }
 
-async function touch(path: string): Promise<void> {
+async function touch(handle: FileHandle): Promise<void> {
   const now = new Date()
   // Only the order of eviction is lost.
-  await utimes(path, now, now).catch(() => undefined)
+  await handle.utimes(now, now).catch(() => undefined)
 }
 
 /** Removes the least used until the rest is small enough, and what a process that died was writing. */

@@ -179,7 +179,7 @@ class Sweep {
   async #marksOf(page: readonly StoredPayload[], views: SweepViews, marker: Marker): Promise<readonly Mark[]> {
     const { minAgeMs, holds } = this.#options
     const nowMs = holds.steadyClock.nowMs()
-    const ids = new IdPage(page.map(({ payloadId }) => payloadId))
+    const ids = IdPage.of(page.map(({ payloadId }) => payloadId))
     const wrong = ids.disorderAfter(marker.after)
     if (wrong !== -1) {
       const before = ids.payloadIds[wrong - 1] ?? marker.after
@@ -241,7 +241,7 @@ class Sweep {
       const views = this.#views ?? (await this.#openViews())
       if (views === undefined) return false
       const useless: StoredPayload[] = []
-      await views.find(new IdPage(batch.map(({ payloadId }) => payloadId)))
+      await views.find(IdPage.of(batch.map(({ payloadId }) => payloadId)))
       for (const [index, { payloadId, version, bytes }] of batch.entries()) {
         if (views.needOf(index) === undefined) useless.push({ payloadId, version, bytes, ageMs: undefined })
       }

@@ -1,4 +1,5 @@
 /** What a sweep decides by: what is held, and what stores refer to, as they are at one time. */
+import { batches } from '../../util/batches.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import { HoldUnavailableError, InternalError, isHoldfastError } from '../../errors/errors.ts'
 import type { PayloadReferences } from '../../contracts/payload-store.ts'
@@ -6,8 +7,11 @@ import { type HeldBy, HeldCursor } from '../holds/held-cursor.ts'
 import type { Holder, LeaseHolder, ReadHoldsOptions } from '../holds/hold-source.ts'
 import type { FoundHolds } from '../holds/hold-set.ts'
 import type { Holds } from '../holds/holds.ts'
-import { IdCursor, inBatches } from '../holds/id-cursor.ts'
-import type { IdPage } from '../holds/id-page.ts'
+import { IdCursor, type IdPart } from '../holds/id-cursor.ts'
+import { IdPage } from '../holds/id-page.ts'
+
+/** IDs of a store that are read at a time. */
+const PAGE_IDS = 1024
 
 /** Why a payload is kept; `undefined` for one that nothing needs. */
 export type Need = 'live' | 'held' | undefined
@@ -19,7 +23,7 @@ export interface ViewOptions extends ReadHoldsOptions {
 
 interface StoreView {
   readonly store: PayloadReferences
-  readonly payloadIds: IdCursor
+  readonly payloadIds: IdCursor<IdPart>
 }
 
 /** Asked for pages of IDs in ascending order. Close them. */
@@ -76,7 +80,7 @@ export class SweepViews {
     this.#isLive = new Uint8Array(page.count)
     for (const { store, payloadIds } of this.#stores) {
       try {
-        await payloadIds.find(page.payloadIds, this.#isLive)
+        await payloadIds.find(page, (index) => void (this.#isLive[index] = 1))
       } catch (cause) {
         throw unreadable(store, cause)
       }
@@ -106,7 +110,21 @@ export class SweepViews {
 }
 
 function viewOf(store: PayloadReferences): StoreView {
-  return { store, payloadIds: new IdCursor(inBatches(store.retainedPayloadIds?.() ?? store.payloadIds()), `the store "${store.storeId}"`) }
+  return { store, payloadIds: new IdCursor(pagesOf(store)) }
+}
+
+/** Rejects with `internal` when the IDs do not ascend: nothing may be decided by what is out of order. */
+async function* pagesOf(store: PayloadReferences): AsyncGenerator<IdPart, void, undefined> {
+  let last: string | undefined
+  for await (const payloadIds of batches(store.retainedPayloadIds?.() ?? store.payloadIds(), PAGE_IDS)) {
+    const page = IdPage.of(payloadIds)
+    const wrong = page.disorderAfter(last)
+    if (wrong !== -1) {
+      throw new InternalError(`Cannot use the payload IDs of the store "${store.storeId}": ${JSON.stringify(payloadIds[wrong])} comes after ${JSON.stringify(payloadIds[wrong - 1] ?? last)}`)
+    }
+    last = payloadIds.at(-1)
+    yield { page }
+  }
 }
 
 async function openView({ store, payloadIds }: StoreView, signal: AbortSignal | undefined): Promise<void> {

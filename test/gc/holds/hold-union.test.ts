@@ -1,6 +1,6 @@
 /** The union of what is held, kept between sweeps. */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -8,7 +8,9 @@ import { deleteBackup } from '../../../src/repository/delete-backups.ts'
 import { runBackup } from '../../../src/backup/run-backup.ts'
 import type { Destination } from '../../../src/contracts/destination.ts'
 import type { HoldSource } from '../../../src/gc/holds/hold-source.ts'
+import { uniteHolds } from '../../../src/gc/holds/hold-set.ts'
 import { readUnion } from '../../../src/gc/holds/hold-union.ts'
+import { directoryCache, type PayloadIdsCache } from '../../../src/gc/leases/payload-ids-cache.ts'
 import { sweepPayloads } from '../../../src/gc/sweep/sweep-payloads.ts'
 import { directoryUnionStore } from '../../../src/gc/holds/union-store.ts'
 import { PayloadIdSetBuilder } from '../../../src/payload-ids/payload-id-set.ts'
@@ -19,7 +21,7 @@ import { runs, seed } from '../../support/seed.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 import { flipped, tamper } from '../../backup/backups.ts'
 import { type HoldsPlace, newHolds } from '../holds.ts'
-import { memoryUnions } from './memory-unions.ts'
+import { memorySets, memoryUnions, sourceWithCopy } from './memory-unions.ts'
 import { openFilesIn } from './open-files.ts'
 import { PayloadMap, referencesTo } from '../payload-map.ts'
 
@@ -32,7 +34,7 @@ class CountedSource {
     this.payloadIds = [...new Set(payloadIds)].toSorted()
   }
 
-  async source(): Promise<HoldSource> {
+  async source(sets?: PayloadIdsCache): Promise<HoldSource> {
     const builder = new PayloadIdSetBuilder()
     for (const payloadId of this.payloadIds) builder.add(payloadId)
     const set = await builder.finish()
@@ -41,12 +43,12 @@ class CountedSource {
       this.reads += 1
       yield bytes
     }
-    return { name: { count: set.size, bytes: set.bytes, sha256: set.digest }, holders: [], read: () => read.call(this), forget: async () => {} }
+    return sourceWithCopy({ count: set.size, bytes: set.bytes, sha256: set.digest }, () => read.call(this), sets)
   }
 }
 
 const all = (sets: readonly CountedSource[]): string[] => [...new Set(sets.flatMap(({ payloadIds }) => payloadIds))].toSorted()
-const sourcesOf = async (sets: readonly CountedSource[]): Promise<HoldSource[]> => await Promise.all(sets.map((set) => set.source()))
+const sourcesOf = async (sets: readonly CountedSource[], copies?: PayloadIdsCache): Promise<HoldSource[]> => await Promise.all(sets.map((set) => set.source(copies)))
 
 describe('readUnion()', () => {
   const id = fc.oneof(fc.nat(60).map((number) => createHash('sha256').update(String(number)).digest('hex')), fc.nat(40).map((number) => `p${number}`))
@@ -59,11 +61,13 @@ describe('readUnion()', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(set, { minLength: 1, maxLength: 50 }), steps, fc.nat(), async (lists, times, salt) => {
         const sets = lists.map((list) => new CountedSource(list))
-        const unions = memoryUnions()
+        const [unions, copies] = [memoryUnions(), memorySets()]
         for (const [which, isDamaged] of times) {
-          if (isDamaged) unions.damage(() => ((salt * 7919 + which.length * 104_729) % 1000) / 1000)
+          const random = (): number => ((salt * 7919 + which.length * 104_729) % 1000) / 1000
+          if (isDamaged) unions.damage(random)
+          if (isDamaged) copies.damage(random)
           const held = [...new Set(which.map((index) => index % sets.length))].map((index) => sets[index] as CountedSource)
-          await using union = await readUnion(await sourcesOf(held), unions)
+          await using union = await uniteHolds(await sourcesOf(held, copies), unions)
           expect(await collect(union)).toEqual(all(held))
         }
       }),
@@ -72,11 +76,12 @@ describe('readUnion()', () => {
   })
 
   test('reads only what is new, and nothing when sets are held no more', async () => {
-    const unions = directoryUnionStore(join(await tempDir(), 'union'))
+    const directory = await tempDir()
+    const [unions, copies] = [directoryUnionStore(join(directory, 'union')), directoryCache({ directory: join(directory, 'payload-ids') })]
     const sets = Array.from({ length: 40 }, (_, index) => new CountedSource(['shared', `own-${String(index).padStart(2, '0')}`]))
     const reads = (): number => sets.reduce((sum, one) => sum + one.reads, 0)
     const united = async (held: readonly CountedSource[]): Promise<string[]> => {
-      await using union = await readUnion(await sourcesOf(held), unions)
+      await using union = await readUnion(await sourcesOf(held, copies), unions)
       return await collect(union)
     }
     expect(await united(sets.slice(0, 38))).toEqual(all(sets.slice(0, 38)))
@@ -92,25 +97,28 @@ describe('readUnion()', () => {
     expect(reads()).toBe(40)
   })
 
-  test('keeps it in files of 0600 in a directory of 0700: one union, and up to four new sets beside it', async () => {
-    const directory = join(await tempDir(), 'union')
+  test('keeps it in files of 0600 in a directory of 0700: one union, and copies of up to four new sets', async () => {
+    const directory = await tempDir()
+    const [unionPath, copiesPath] = [join(directory, 'union'), join(directory, 'payload-ids')]
+    const copies = directoryCache({ directory: copiesPath })
     const sets = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => new CountedSource([name]))
-    const kept: (readonly number[])[] = []
+    const made: number[] = []
+    let union = ''
     for (const held of [1, 2, 5, 6, 7]) {
-      await (await readUnion(await sourcesOf(sets.slice(0, held)), directoryUnionStore(directory))).close()
-      expect(statSync(directory).mode & 0o777).toBe(0o700)
-      const names = readdirSync(directory)
-      expect(names.filter((name) => statSync(join(directory, name)).mode % 0o1000 !== 0o600)).toEqual([])
-      kept.push(['.payload-ids', '.rows', '.set', 'union.json'].map((end) => names.filter((name) => name.endsWith(end)).length))
-      expect(names.length, names.join(' ')).toBe(kept.at(-1)?.reduce((sum, count) => sum + count))
+      await (await readUnion(await sourcesOf(sets.slice(0, held), copies), directoryUnionStore(unionPath))).close()
+      const names = readdirSync(unionPath)
+      expect(names.map((name) => name.replace(/^[0-9a-f]{64}/, '')).toSorted()).toEqual(['.payload-ids', '.rows', 'union.json'])
+      const isNew = names.join() !== union
+      union = names.join()
+      if (isNew) made.push(held)
+      for (const path of [unionPath, copiesPath].filter((path) => existsSync(path))) {
+        expect(statSync(path).mode & 0o777).toBe(0o700)
+        expect(readdirSync(path).filter((name) => statSync(join(path, name)).mode % 0o1000 !== 0o600)).toEqual([])
+      }
     }
-    expect(kept).toEqual([
-      [1, 1, 0, 1],
-      [1, 1, 1, 1],
-      [1, 1, 4, 1],
-      [1, 1, 0, 1],
-      [1, 1, 1, 1],
-    ])
+    // Merged when there were more than four.
+    expect(made).toEqual([1, 6])
+    expect(readdirSync(copiesPath).length).toBe(5)
     expect(sets.map(({ reads }) => reads)).toEqual(sets.map(() => 1))
   })
 
@@ -130,67 +138,65 @@ describe('readUnion()', () => {
   describe('with sets beside the union', () => {
     const four = ['b', 'c', 'd', 'e'].map((name) => new CountedSource(['a', 'shared', name]))
     const first = new CountedSource(['a', 'z'])
-    const newPlace = async (): Promise<{ readonly directory: string; readonly united: (held: readonly CountedSource[]) => Promise<string[]>; readonly setFiles: () => string[] }> => {
-      const directory = join(await tempDir(), 'union')
+    interface Place {
+      readonly united: (held: readonly CountedSource[]) => Promise<string[]>
+      readonly open: (held: readonly CountedSource[], more?: readonly HoldSource[]) => ReturnType<typeof uniteHolds>
+      readonly copies: () => string[]
+    }
+    const newPlace = async (): Promise<Place> => {
+      const directory = await tempDir()
+      const copies = directoryCache({ directory: join(directory, 'payload-ids') })
+      const open: Place['open'] = async (held, more = []) => await uniteHolds([...(await sourcesOf(held, copies)), ...more], directoryUnionStore(join(directory, 'union')))
       const united = async (held: readonly CountedSource[]): Promise<string[]> => {
-        await using union = await readUnion(await sourcesOf(held), directoryUnionStore(directory))
+        await using union = await open(held)
         return await collect(union)
       }
       await united([first])
       for (const one of [first, ...four]) one.reads = 0
-      return { directory, united, setFiles: () => readdirSync(directory).filter((name) => name.endsWith('.set')) }
+      return { open, united, copies: () => readdirSync(join(directory, 'payload-ids')).map((name) => join(directory, 'payload-ids', name)) }
     }
 
     test('takes a set that is held no more from what is held, and takes it in again when it returns', async () => {
-      const { united, setFiles } = await newPlace()
+      const { united } = await newPlace()
       expect(await united([first, ...four])).toEqual(['a', 'b', 'c', 'd', 'e', 'shared', 'z'])
       expect(await united([first, ...four.slice(2)])).toEqual(['a', 'd', 'e', 'shared', 'z'])
       expect(await united([])).toEqual([])
       expect(await united(four.slice(1))).toEqual(['a', 'c', 'd', 'e', 'shared'])
       expect(four.map(({ reads }) => reads)).toEqual([1, 1, 1, 1])
-      expect(setFiles().length).toBe(4)
-      // Another new one: those that are not held then are not kept.
-      expect(await united([first, four[3] as CountedSource, new CountedSource(['x'])])).toEqual(['a', 'e', 'shared', 'x', 'z'])
-      expect(setFiles().length).toBe(2)
     })
 
     test('fetches one again when a byte of it is another, or it is shorter, also to merge it', async () => {
-      const { directory, united, setFiles } = await newPlace()
+      const { united, copies } = await newPlace()
       await united([first, ...four])
       const damages: ((bytes: Buffer) => Buffer)[] = [(bytes) => flipped(bytes, 8 * 20), (bytes) => flipped(bytes, 8 * (bytes.byteLength - 1)), (bytes) => bytes.subarray(1)]
-      for (const [index, damage] of damages.entries()) {
-        tamper(join(directory, setFiles()[0] ?? ''), damage)
-        expect(await united([first, ...four])).toEqual(['a', 'b', 'c', 'd', 'e', 'shared', 'z'])
-        expect(four.reduce((sum, { reads }) => sum + reads, 0)).toBe(5 + index)
+      for (const more of [[], [], [], [new CountedSource(['x'])]]) {
+        const reads = four.reduce((sum, one) => sum + one.reads, 0)
+        tamper(copies()[0] ?? '', damages.shift() ?? ((bytes) => flipped(bytes, 8 * 20)))
+        expect(await united([first, ...four, ...more])).toEqual(['a', 'b', 'c', 'd', 'e', 'shared', ...more.map(() => 'x'), 'z'])
+        expect(four.reduce((sum, one) => sum + one.reads, 0)).toBeGreaterThan(reads)
       }
-      tamper(join(directory, setFiles()[0] ?? ''), (bytes) => flipped(bytes, 8 * 20))
-      expect(await united([first, ...four, new CountedSource(['x'])])).toEqual(['a', 'b', 'c', 'd', 'e', 'shared', 'x', 'z'])
-      expect(four.reduce((sum, { reads }) => sum + reads, 0)).toBe(8)
-      expect(setFiles()).toEqual([])
     })
 
-    test('keeps nothing of one that cannot be read, or is no list of payload IDs', async () => {
-      const { directory, united, setFiles } = await newPlace()
-      const bytes = Buffer.from('no list of payload IDs')
+    test('keeps nothing of one that cannot be read, and refuses what is not a list of payload IDs', async () => {
+      const { open, united, copies } = await newPlace()
+      const bytes = Buffer.from('not a list of payload IDs')
       const name = { count: 1, bytes: bytes.byteLength, sha256: createHash('sha256').update(bytes).digest('hex') }
+      const copy = memorySets()
       for (const [read, message] of [
         [failing, 'Broken off'],
         [async function* () { yield bytes }, 'it does not begin as a list'],
       ] as const) {
-        const broken: HoldSource = { name, holders: [], read, forget: async () => {} }
-        await expect(readUnion([...(await sourcesOf([first, ...four.slice(0, 1)])), broken], directoryUnionStore(directory))).rejects.toThrow(message)
-        expect(readdirSync(directory).filter((file) => file.endsWith('.tmp'))).toEqual([])
-        expect(setFiles().length).toBe(1)
+        await expect(open([first, ...four.slice(0, 1)], [sourceWithCopy(name, read, copy)])).rejects.toThrow(message)
+        expect(copies().filter((file) => file.endsWith('.tmp'))).toEqual([])
       }
       expect(await united([first, ...four.slice(0, 1)])).toEqual(['a', 'b', 'shared', 'z'])
-      expect(four[0]?.reads).toBe(1)
     })
 
-    test('reads what it opened, whatever another process merges meanwhile', async () => {
-      const { directory, united, setFiles } = await newPlace()
-      await using union = await readUnion(await sourcesOf([first, ...four]), directoryUnionStore(directory))
+    test('reads what it opened, whatever another process merges and evicts meanwhile', async () => {
+      const { open, united, copies } = await newPlace()
+      await using union = await open([first, ...four])
       await united([first, ...four, new CountedSource(['x'])])
-      expect(setFiles()).toEqual([])
+      for (const path of copies()) rmSync(path)
       expect(await collect(union)).toEqual(['a', 'b', 'c', 'd', 'e', 'shared', 'z'])
     })
   })

@@ -1,13 +1,13 @@
-/** Unions of held payload IDs in memory, as simple as can be. */
+/** Unions of held payload IDs and copies of sets in memory, as simple as can be. */
 import type { PayloadIdsName } from '../../../src/contracts/hold-events.ts'
-import type { StoredSet, StoredUnion, UnionDescription, UnionDraft, UnionPart, UnionStore } from '../../../src/gc/holds/union-store.ts'
+import type { HoldSource } from '../../../src/gc/holds/hold-source.ts'
+import { checkedPayloadIds, type PayloadIdsCache } from '../../../src/gc/leases/payload-ids-cache.ts'
+import type { StoredUnion, UnionDescription, UnionDraft, UnionPart, UnionStore } from '../../../src/gc/holds/union-store.ts'
 import { collect } from '../../support/collect.ts'
 
 type Parts = Record<UnionPart, Uint8Array[]>
 
 export interface MemoryUnions extends UnionStore {
-  /** Sets beside the union, by their SHA-256. */
-  readonly sets: Map<string, Uint8Array>
   kept: { readonly description: UnionDescription; readonly parts: Parts } | undefined
   /** Flips a bit of what is kept; whoever has it open sees nothing of it. */
   damage(random: () => number): void
@@ -16,9 +16,7 @@ export interface MemoryUnions extends UnionStore {
 export function memoryUnions(): MemoryUnions {
   const unions: MemoryUnions = {
     kept: undefined,
-    sets: new Map(),
     damage(random) {
-      for (const [sha256, bytes] of unions.sets) if (random() < 0.5) unions.sets.set(sha256, flipped(bytes, random))
       if (unions.kept === undefined) return
       const part: UnionPart = random() < 0.5 ? 'rows' : 'payload-ids'
       unions.kept = { ...unions.kept, parts: { ...unions.kept.parts, [part]: [flipped(Buffer.concat(unions.kept.parts[part]), random)] } }
@@ -30,24 +28,62 @@ export function memoryUnions(): MemoryUnions {
         write: async (part, chunks) => void parts[part].push(Buffer.concat(chunks)),
         async keep(description) {
           unions.kept = { description, parts }
-          unions.sets.clear()
           return storedUnion(unions.kept)
         },
         abort: async () => {},
       }
     },
-    async openSet(name) {
-      const bytes = unions.sets.get(name.sha256)
-      return bytes && storedSet(name, bytes)
-    },
-    async keepSet(name, source, { others }) {
-      const bytes = Buffer.concat(await collect(source))
-      unions.sets.set(name.sha256, bytes)
-      for (const sha256 of unions.sets.keys()) if (![name, ...others].some((set) => set.sha256 === sha256)) unions.sets.delete(sha256)
-      return storedSet(name, bytes)
-    },
   }
   return unions
+}
+
+/** Copies of sets, by their SHA-256. */
+export interface MemorySets extends PayloadIdsCache {
+  /** Flips a bit of some; whoever has one open sees nothing of it. */
+  damage(random: () => number): void
+}
+
+export function memorySets(): MemorySets {
+  const sets = new Map<string, Uint8Array>()
+  return {
+    damage(random) {
+      for (const [sha256, bytes] of sets) if (random() < 0.5) sets.set(sha256, flipped(bytes, random))
+    },
+    async get({ sha256 }) {
+      const bytes = sets.get(sha256)
+      return bytes && { read: () => streamOf(bytes), close: async () => {} }
+    },
+    put: async (name, source) => void sets.set(name.sha256, Buffer.concat(await collect(checkedPayloadIds(name, source)))),
+    drop: async ({ sha256 }) => void sets.delete(sha256),
+  }
+}
+
+/** A source that is read from a copy, where there is one. */
+export function sourceWithCopy(name: PayloadIdsName, origin: () => AsyncIterable<Uint8Array>, sets?: PayloadIdsCache): HoldSource {
+  async function* read(): AsyncGenerator<Uint8Array, void, undefined> {
+    const copy = await sets?.get(name)
+    try {
+      yield* checkedPayloadIds(name, copy?.read() ?? origin())
+    } finally {
+      await copy?.close()
+    }
+  }
+  return {
+    name,
+    holders: [],
+    read,
+    async openCopy() {
+      const copy = await sets?.get(name)
+      if (copy !== undefined || sets === undefined) return copy
+      await sets.put(name, origin())
+      return await sets.get(name)
+    },
+    forget: async () => await sets?.drop(name),
+  }
+}
+
+async function* streamOf(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
+  yield bytes
 }
 
 function flipped(bytes: Uint8Array, random: () => number): Uint8Array {
@@ -55,16 +91,6 @@ function flipped(bytes: Uint8Array, random: () => number): Uint8Array {
   const at = Math.floor(random() * copy.byteLength)
   if (at < copy.byteLength) copy[at]! ^= 1 << Math.floor(random() * 8)
   return copy
-}
-
-function storedSet(name: PayloadIdsName, bytes: Uint8Array): StoredSet {
-  return {
-    name,
-    async *read() {
-      yield bytes
-    },
-    close: async () => {},
-  }
 }
 
 function storedUnion({ description, parts }: NonNullable<MemoryUnions['kept']>): StoredUnion {

@@ -1,7 +1,7 @@
 /** Reads a whole database in key order, from one view, and cuts it into frames of records. */
 import { messageOf } from '../../../errors/error-message.ts'
 import { RecordInvalidError } from '../../../errors/errors.ts'
-import { type IdList, checkPayloadId, listOf } from '../../../payload-ids/id-list.ts'
+import { type IdList, checkPayloadId, listOf } from '../../../payload-ids/index.ts'
 import { type Allocate, MAX_STORED_BYTES } from '../../../format/frame.ts'
 import { type StoredRecord, columnsOf, encodeRecords } from '../../../format/records.ts'
 import { type KeySpan, type Value, FOREIGN_SPAN, OWN_SPAN, SpanCursor, isBefore, nameOfKey } from './key-spans.ts'

@@ -1,7 +1,7 @@
 /** Payload IDs by a query of the embedder's, sorted by the server. */
 import { RecordInvalidError } from '../../../errors/errors.ts'
 import type { PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
-import { LINE_FEED, MAX_ID_LENGTH, isPayloadId, packedLines } from '../../../payload-ids/id-list.ts'
+import { LINE_FEED, MAX_ID_LENGTH, isPayloadId, packedLines } from '../../../payload-ids/index.ts'
 import type { Interrupt } from '../../../util/interrupt.ts'
 import type { Piece } from '../connection/copy-out.ts'
 import type { ReferenceTally } from './reference-count.ts'

@@ -4,7 +4,7 @@
  */
 import { hash } from 'node:crypto'
 import { StoreInconsistentError } from '../../../errors/errors.ts'
-import { LINE_FEED } from '../../../payload-ids/id-list.ts'
+import { LINE_FEED } from '../../../payload-ids/index.ts'
 import type { Interrupt } from '../../../util/interrupt.ts'
 import type { Connection } from '../connection/connection.ts'
 

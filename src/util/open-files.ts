@@ -1,9 +1,8 @@
 /** Private files that are read as long as they are open, whoever replaces or removes them. */
-import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
-import { InternalError } from '../../errors/errors.ts'
-import { isSystemError } from '../../util/files.ts'
+import { type FileHandle, open } from 'node:fs/promises'
+import { InternalError } from '../errors/errors.ts'
+import { isSystemError } from './files.ts'
 
 const PRIVATE_FILE = 0o600
 const READ_BYTES: number = 1024 * 1024
@@ -13,21 +12,6 @@ export async function createFile(path: string): Promise<FileHandle> {
   const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, PRIVATE_FILE)
   await handle.chmod(PRIVATE_FILE)
   return handle
-}
-
-/** Writes a file, which takes the place of an older one when all is written; nothing is left of it otherwise. */
-export async function keptFile(path: string, source: AsyncIterable<Uint8Array>): Promise<FileHandle> {
-  const temporary = `${path}.${randomUUID()}.tmp`
-  const handle = await createFile(temporary)
-  try {
-    for await (const chunk of source) await handle.writeFile(chunk)
-    await rename(temporary, path)
-    return handle
-  } catch (error) {
-    await handle.close()
-    await rm(temporary, { force: true })
-    throw error
-  }
 }
 
 /** Opens a file of so many bytes; `undefined` where there is none. */
