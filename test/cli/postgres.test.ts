@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Pool } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { serverUrl, testPool } from '../stores/postgres/server.ts'
@@ -69,6 +70,26 @@ async function workplace(): Promise<Workplace> {
 const TREE = { 'a.txt': 'first', 'dir/b.txt': 'second', 'dir/ünï.txt': 'third' }
 
 describe('a Postgres store on the command line', () => {
+  it('is backed up at full pace, or with --gentle a few pages at a time', async () => {
+    const { dir, store, run, json } = await workplace()
+    await writeTree(join(dir, 'tree'), Object.fromEntries(Array.from({ length: 400 }, (_, at) => [`${at}.txt`, `${at}`])))
+    await json('import', 'tree', '--store', store, '--payloads', 'payloads')
+    const readsByPages = async (...flags: string[]): Promise<boolean> => {
+      const progress = { isOver: false }
+      const backup = run('backup', '--store', store, '--to', 'file:backups', '--max-rate', '40000', ...flags).finally(() => (progress.isOver = true))
+      let found = false
+      while (!progress.isOver) {
+        const { rows } = await pool.query(`SELECT FROM pg_stat_activity WHERE usename = $1 AND query LIKE '%holdfast.from%COPY%'`, [ROLE])
+        found ||= rows.length > 0
+        await delay(20)
+      }
+      expect(await backup).toMatchObject({ code: 0 })
+      return found
+    }
+    expect(await readsByPages()).toBe(false)
+    expect(await readsByPages('--gentle')).toBe(true)
+  })
+
   it('goes the whole way: import, backup, list, verify, restore, rollback, export, jobs', async () => {
     const { dir, store, shown, run, json } = await workplace()
     await writeTree(join(dir, 'tree'), TREE)

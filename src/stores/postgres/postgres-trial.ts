@@ -4,7 +4,7 @@ import type { Backupable } from '../../contracts/backupable.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import type { MetadataStore } from '../../contracts/metadata-store.ts'
 import { afterwards, closing, failureAfter, undoOnError } from '../../errors/clean-up.ts'
-import { poolHandle } from './connection/pool-handle.ts'
+import { poolHandle } from './connection/pools.ts'
 import type { Connection } from './connection/connection.ts'
 import { type Query, poolQuery } from './connection/pool-query.ts'
 import { type PostgresMetadataStoreOptions, PostgresMetadataStore } from './store/postgres-metadata-store.ts'
@@ -15,7 +15,7 @@ import { openLockConnection, trialLockKey, tryLock } from './connection/advisory
 /** Begins the name of every schema that a trial makes; the rest tells trials apart. */
 const SCHEMA_PREFIX = 'holdfast_trial_'
 const RANDOM_CHARACTERS = 12
-/** The comment of such a schema. One without it is somebody else's. */
+/** The comment of such a schema. A schema without it is not a trial's. */
 const COMMENT = 'Holdfast: a trial restore, whose process has an advisory lock for it; without one, the next trial removes it'
 /** How long the server may take to make or drop a schema. */
 const CHANGE_TIMEOUT_MS = 300_000
@@ -23,7 +23,7 @@ const CHANGE_TIMEOUT_MS = 300_000
 const CLEAN_UP_LOCK_TIMEOUT_MS = 2000
 
 export interface PostgresTrialOptions extends Pick<PostgresMetadataStoreOptions, 'pace'> {
-  /** Called with what killed trials left and could not be removed; it does no harm. @default nobody is told */
+  /** Called with what killed trials left and could not be removed; it does no harm. @default ignored */
   readonly onWarning?: ((warning: Error) => void | Promise<void>) | undefined
 }
 
@@ -94,7 +94,7 @@ async function removeOldTrials(pool: PostgresPool, onWarning: NonNullable<Postgr
   }
 }
 
-/** Removes a trial's schema unless the trial goes on. */
+/** Removes a trial's schema unless the trial is running. */
 async function removeUnlocked(session: Connection, schema: string): Promise<void> {
   if (!(await tryLock(session, trialLockKey(schema)))) return
   // Another clean-up may have come first.

@@ -166,7 +166,7 @@ test('backup() and restore() of a row of 40 MB, which is cut into slices', async
   expect(hash(await dumpSchema(target.pool, target.schema))).toBe(hash(await dumpSchema(source.pool, source.schema)))
 })
 
-test('backup() fails with record_invalid for references that are no payload IDs, naming the first of them and their number', async () => {
+test('backup() fails with record_invalid for references that are not payload IDs, naming the first of them and their number', async () => {
   const { store, pool, schema } = await made('CREATE TABLE t (payload text)', {}, 'SELECT payload FROM t')
   await inSchema(pool, schema, (client) => client.query(`INSERT INTO t SELECT 'ok-' || i FROM generate_series(1, 99) i`))
   await inSchema(pool, schema, (client) => client.query(`INSERT INTO t SELECT E'two\\nlines ' || i FROM generate_series(1, 30) i`))

@@ -4,7 +4,7 @@ import type { PostgresClient, PostgresPool } from './client.ts'
 /** How long the server may leave a statement unanswered, unless an option says otherwise. */
 export const ANSWER_TIMEOUT_MS = 60_000
 
-/** Waits for an answer, and rejects when there is no more hope for it. */
+/** Waits for an answer, and rejects when none can be expected any more. */
 export type Patience = <T>(answer: Promise<T>) => Promise<T>
 
 /** Thrown when the server does not answer in time. Its connection is of no more use: it must be cut, not given back. */

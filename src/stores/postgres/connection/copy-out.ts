@@ -31,7 +31,7 @@ const MESSAGE_HEADER_BYTES = 5
 const COPY_DATA = 0x64
 /** signature 11 | flags 4 | length of the extension 4 */
 export const BINARY_HEADER: Buffer = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1')
-/** A count of columns that is none. */
+/** The count of columns -1, which ends the rows. */
 export const BINARY_TRAILER: Buffer = Buffer.from([0xff, 0xff])
 
 /**

@@ -7,7 +7,7 @@ const READ_BYTES: number = 64 * 1024
 export type ChunkTaker = (chunk: Buffer) => void
 
 export class RecyclingSocket extends Socket {
-  /** Who takes what is read instead of those who listen for data, who are given copies. */
+  /** Takes what is read; without it, listeners for data are given copies. */
   taker: ChunkTaker | undefined
 
   constructor() {

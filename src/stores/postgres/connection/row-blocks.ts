@@ -52,7 +52,7 @@ export class RowBlock {
 
 /** Gives blocks that are empty, and takes those that are no longer needed. */
 export class RowBlocks {
-  /** For those who fill blocks, one at a time, to note where rows end in what they add. */
+  /** A place to note where rows end in what is added to a block, for one writer at a time. */
   readonly ends: Uint32Array = new Uint32Array(MAX_ADDED_BYTES)
   readonly #spare: RowBlock[] = []
 

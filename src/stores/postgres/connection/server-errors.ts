@@ -66,7 +66,7 @@ export function isConnectionOver(error: unknown): boolean {
   return state.startsWith('08') || state.startsWith('57P') || SESSION_TIMEOUTS.includes(state) || READ_ONLY_SERVER.includes(state)
 }
 
-/** What a COMMIT failed with that broke its connection: nobody knows how the transaction ended. */
+/** The error of a COMMIT whose connection broke: it is not known how the transaction ended. */
 export function unknownOutcome(error: Error, hint: string): Error {
   if (!isHoldfastError(error)) return error
   return new StoreUnavailableError(error.message, { cause: error.cause, retryable: error.retryable, hint, details: { ...error.details, outcome: 'unknown' } })

@@ -3,7 +3,7 @@ import { Socket } from 'node:net'
 import type { WorkerPort } from '../../worker/worker-port.ts'
 import { Interrupt } from '../../../util/interrupt.ts'
 import type { PostgresPool } from './client.ts'
-import { ownPool } from './own-pool.ts'
+import { ownPool } from './pools.ts'
 import { RecyclingSocket } from './recycling-socket.ts'
 
 /** One that asks the server what the others are doing, and ends it. */
@@ -15,7 +15,7 @@ export async function withPool<T>(
   { connection, connections, answerTimeoutMs }: { readonly connection: { readonly connectionTimeoutMillis?: number | undefined }; readonly connections: number; readonly answerTimeoutMs: number },
   task: (pool: PostgresPool, interrupt: Interrupt) => Promise<T>,
 ): Promise<T> {
-  // A pool does not end before whoever connects has, or has failed; 0 is for ever.
+  // A pool does not end while a connection is being made; 0 means for ever.
   const connectionTimeoutMillis = Math.min(connection.connectionTimeoutMillis || answerTimeoutMs, answerTimeoutMs)
   const pool = await ownPool({ ...connection, connectionTimeoutMillis, max: connections + SPARE_CONNECTIONS, stream: newSocket as () => Socket })
   const interrupt = new Interrupt()

@@ -3,7 +3,7 @@ import type { Connection } from '../connection/connection.ts'
 
 /**
  * Gives the statements that make the schema `to`, and everything in it that `from` has too, owned by and granted to whom it is in `from`; none where nothing
- * differs. Who granted a privilege may differ: the owner grants what others passed on.
+ * differs. The grantor of a privilege may differ: the owner grants what others passed on.
  */
 export async function followingGrants(session: Connection, { from, to }: { readonly from: string; readonly to: string }): Promise<readonly string[]> {
   const rows = await session.rows<{ statement: string }>(FOLLOWING, [from, to])
@@ -56,7 +56,7 @@ const OBJECTS = `
 const roleName = (oid: string): string => `CASE ${oid} WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(${oid})) END`
 const option = (isGrantable: string): string => `CASE WHEN ${isGrantable} THEN ' WITH GRANT OPTION' ELSE '' END`
 
-/** The schema before what is in it, for only who may make something there can own it. Of each the owner first; then all is revoked, and what is wanted granted. */
+/** The schema before what is in it, because only a role that may make something there can own it. Of each the owner first; then all is revoked, and what is wanted is granted. */
 const FOLLOWING = `
   WITH ${OBJECTS}
   SELECT statement FROM (

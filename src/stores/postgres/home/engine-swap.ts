@@ -15,10 +15,10 @@ export interface EngineSwapOptions {
   readonly timeoutMs: number
 }
 
-/** How long one attempt may wait for one lock, and, as a multiple of that, for all of them: so long do readers queue behind it. */
+/** How long one attempt may wait for one lock, and, as a multiple of that, for all of them: readers queue behind it for as long. */
 const LOCK_TIMEOUT_MS = 100
 const LOCKS_TIMEOUT_FACTOR = 2.5
-/** How much longer than the server takes to look who is in the way of whom, where an automatic VACUUM is: it is cancelled then, and not before. */
+/** Postgres cancels a blocking automatic VACUUM only after `deadlock_timeout`; the swap waits this much longer than that. */
 const VACUUM_SLACK_MS = 300
 /** How long readers are left alone between two attempts: twice as long each time, up to the most. */
 const FIRST_PAUSE_MS = 25
@@ -30,7 +30,7 @@ const NOT_EMPTY = '2BP01'
 
 /**
  * Makes what is in service what the pointer says; changes nothing where it is that already. All readers have left the tables of the live engine then, and
- * none sees one engine's table beside the other's. Owners, grants and default privileges of the live schema are those of the next one.
+ * none sees tables of both engines at once. Owners, grants and default privileges of the live schema are those of the next one.
  *
  * `store_not_drained` when the tables were in use all the time, or writers are at work; nothing was changed.
  */
@@ -68,7 +68,7 @@ interface Step {
   readonly lockTimeoutMs: number
 }
 
-/** Gets everyone out of the way, and gives the statements that rename. A schema that was lost is passed over: the live check says so. */
+/** Locks the live tables, and gives the statements that rename. A schema that was lost is passed over: the live check reports it. */
 async function preparedRenames(session: Connection, { home, wanted, schema, lockTimeoutMs }: Step): Promise<readonly string[]> {
   await refuseWriters(session, schema)
   const next = wanted.live === undefined ? undefined : engineSchema(schema, wanted.live, placeOf(home, wanted.live))
@@ -104,7 +104,7 @@ async function existing(session: Connection, schemas: readonly string[]): Promis
   return new Set(rows.map(({ name }) => name))
 }
 
-/** A schema that was made for a store, by whoever may make schemas: it gives way to the first engine, which has its owner and grants by then. */
+/** Drops the empty schema that was made for a store: the first engine takes its place, and has its owner and grants by then. */
 async function dropEmpty(session: Connection, schema: string): Promise<void> {
   try {
     await session.rows(`DROP SCHEMA ${quoteName(schema)} RESTRICT`)
@@ -160,8 +160,8 @@ async function notDrained(session: Connection, cause: unknown, { schema, timeout
       [schema],
     )
     .catch(() => [])
-  const who = holders.length === 0 ? '' : `, such as by process ${holders[0]?.pid} of the server`
-  return new StoreNotDrainedError(`Cannot swap the engines of the store in schema "${schema}": it was in use for ${timeoutMs} ms${who}`, {
+  const holder = holders.length === 0 ? '' : `, such as by process ${holders[0]?.pid} of the server`
+  return new StoreNotDrainedError(`Cannot swap the engines of the store in schema "${schema}": it was in use for ${timeoutMs} ms${holder}`, {
     cause,
     hint: 'End the transactions that read or write it, a backup among them, then try again',
     details: { timeoutMs, holders },

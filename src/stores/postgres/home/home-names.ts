@@ -30,7 +30,7 @@ export function controlSchema(schema: string): string {
   return `${schema}_holdfast`
 }
 
-/** The schema in which an engine of that place is. Throws `internal` when the engine's name is no ULID. */
+/** The schema in which an engine of that place is. Throws `internal` when the engine's name is not a ULID. */
 export function engineSchema(schema: string, engine: string, place: EnginePlace): string {
   if (!isUlid(engine)) throw new InternalError(`Cannot use ${JSON.stringify(engine)} as the name of an engine`)
   return place === 'live' ? schema : `${schema}_${place}_${engine}`

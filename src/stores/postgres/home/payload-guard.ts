@@ -1,7 +1,7 @@
-/** Who needs the payloads of a store, and who sweeps them: never both at once, in whatever process and on whatever machine. */
+/** Keeps sweeps of a store's payloads apart from the work that needs them, across processes and machines. */
 import { failureAfter } from '../../../errors/clean-up.ts'
 import { HoldUnavailableError, StoreUnavailableError, SweepAlreadyRunningError } from '../../../errors/errors.ts'
-import { type PoolHandle, poolHandle } from '../connection/pool-handle.ts'
+import { type PoolHandle, poolHandle } from '../connection/pools.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
 import type { PostgresPool } from '../connection/client.ts'
 import type { Connection } from '../connection/connection.ts'
@@ -11,7 +11,7 @@ export interface PayloadGuardOptions {
   readonly connection: PostgresPool | string
   /** The schema of the store. */
   readonly schema: string
-  /** Any number may need payloads at the same time; who sweeps them is alone. */
+  /** Any number of guards may need payloads at the same time; a sweep is alone. */
   readonly use: 'need' | 'sweep'
 }
 

@@ -16,7 +16,7 @@ import { HomeLock } from './home-lock.ts'
 import { checkSchemaName, controlSchema, engineSchema } from './home-names.ts'
 import { type HomePointer, type HomeRecord, HomeRecords, isSchemaTaken } from './home-records.ts'
 import { type PostgresEngines, type PostgresEnginesOptions, postgresEngines } from './postgres-engines.ts'
-import type { PoolHandle } from '../connection/pool-handle.ts'
+import type { PoolHandle } from '../connection/pools.ts'
 import { type Query, poolQuery } from '../connection/pool-query.ts'
 import type { Connection } from '../connection/connection.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
@@ -78,11 +78,11 @@ export class PostgresHome implements EngineHome {
     if (home === undefined) return await this.#beginWithout({ adopt })
     const hasLeftovers = enginesOf(home).leftovers.length > 0
     if (home.journal === undefined && !hasLeftovers) return
-    // Where another process is at it, the store is whole all the same: its restore goes on while this one serves what is live.
+    // Where another process restores or recovers it, the store is whole all the same: this process serves what is live meanwhile.
     if (!(await this.#isOurs())) return
     try {
       await recover(this)
-      // Its end was the end of the lease; what is left over is nobody's only while nobody else has it.
+      // The recovery gave the lock back. What is left over may be removed only while no other process has the lock.
       if (await this.#isOurs()) await this.#cleanUp()
     } finally {
       await this.#lock.end()
@@ -286,7 +286,7 @@ export class PostgresHome implements EngineHome {
     }
   }
 
-  /** Removes what interrupted work left: it is in nobody's way, so that it stays is only worth a warning. */
+  /** Removes what interrupted work left. It does no harm, so a failure is only worth a warning. */
   async #cleanUp(): Promise<void> {
     const { leftovers } = await this.engines()
     for (const engine of leftovers) {

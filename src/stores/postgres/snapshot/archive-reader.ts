@@ -125,22 +125,22 @@ function jsonOf(frame: DataFrame, wanted: string, tailBytes = 0): unknown {
   try {
     return JSON.parse(content.toString('utf8')) as unknown
   } catch (cause) {
-    throw corrupt(frame, `the entry "${name}" is no JSON`, cause)
+    throw corrupt(frame, `the entry "${name}" is not JSON`, cause)
   }
 }
 
 function parseSchema(value: unknown): ArchivedSchema {
   const { format, version, tables, sequences } = (value ?? {}) as { format?: unknown; version?: unknown; tables?: unknown; sequences?: unknown }
   if (format !== ARCHIVE_FORMAT || version !== ARCHIVE_VERSION) throw invalid(SCHEMA_ENTRY, `it is of the format ${String(format)}, version ${String(version)}`)
-  if (!Array.isArray(tables) || !tables.every(isTable)) throw invalid(SCHEMA_ENTRY, 'its tables are not in their form')
-  if (!isListOf(sequences, isText)) throw invalid(SCHEMA_ENTRY, 'its sequences are not in their form')
+  if (!Array.isArray(tables) || !tables.every(isTable)) throw invalid(SCHEMA_ENTRY, 'its tables are malformed')
+  if (!isListOf(sequences, isText)) throw invalid(SCHEMA_ENTRY, 'its sequences are malformed')
   const directories = new Set(tables.map(({ directory }) => directory))
   if (directories.size !== tables.length) throw invalid(SCHEMA_ENTRY, 'two tables have one directory')
   return { tables, sequences }
 }
 
 function parseSequences(value: unknown): readonly SequenceValue[] {
-  if (!isListOf(value, isSequence)) throw invalid(SEQUENCES_ENTRY, 'it is no list of sequences')
+  if (!isListOf(value, isSequence)) throw invalid(SEQUENCES_ENTRY, 'it is not a list of sequences')
   return value
 }
 

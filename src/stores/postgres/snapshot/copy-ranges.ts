@@ -147,7 +147,7 @@ interface PageRange {
 
 /**
  * The pages are in settings, so that a server that keeps statistics of statements has one for all ranges of a table. A query has the indexes of its
- * tables locked until its transaction ends, where it does not let go: a REINDEX would wait for the backup, and everybody else for the REINDEX.
+ * tables locked until its transaction ends, where it does not let go: a REINDEX would wait for the backup, and all other sessions for the REINDEX.
  */
 function copyText({ name, columns, format }: FoundTable, schema: string, { from, to }: PageRange): string {
   const path = `${quoteName(schema)}.${quoteName(name)}`

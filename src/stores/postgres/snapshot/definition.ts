@@ -67,7 +67,7 @@ export async function findTables(session: Connection, scope: SchemaScope): Promi
   return found.map(({ name, oid, has_ranges: hasRanges }) => ({ name, oid, hasRanges }))
 }
 
-/** Tables that have partitions in place of rows, as far as the role may read them. Who changes one has it before its partitions. */
+/** Tables that have partitions in place of rows, as far as the role may read them. A session that changes one locks it before its partitions. */
 export async function findParents(session: Connection, scope: SchemaScope): Promise<readonly string[]> {
   const found = await session.rows<{ name: string }>(
     `SELECT relname AS name FROM pg_class

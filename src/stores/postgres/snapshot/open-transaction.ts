@@ -49,7 +49,7 @@ export interface TransactionScope {
 export interface TransactionOptions extends TransactionScope {
   /** The statements that begin it. */
   readonly begin: string
-  /** Settings of this transaction beside those of all. */
+  /** Settings of this transaction, added to those of all. */
   readonly settings?: Settings | undefined
   readonly failures: FailureOptions
 }

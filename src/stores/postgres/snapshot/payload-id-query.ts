@@ -29,7 +29,7 @@ export function payloadIdCommand(query: string, { isGentle }: { readonly isGentl
 const BACKSLASH = 0x5c
 /** How much is kept of a line whose end has not come: a byte more than a payload ID of backslashes alone has, each sent as two. */
 const MAX_REST_BYTES: number = 2 * MAX_ID_LENGTH + 1
-/** How many values that are no payload IDs are named. */
+/** How many values that are not payload IDs are named. */
 const MAX_NAMED = 20
 
 export interface ReadPayloadIdsOptions {
@@ -79,10 +79,10 @@ class LineReader {
     if (to < bytes.byteLength) this.#rest = Buffer.concat([this.#rest, bytes.subarray(to, to + MAX_REST_BYTES - this.#rest.byteLength)])
   }
 
-  /** Throws when any line was no payload ID. */
+  /** Throws when any line was not a payload ID. */
   checkAll(): void {
     if (this.#invalidCount === 0) return
-    throw new RecordInvalidError(`Cannot use ${this.#invalidCount} references to payloads, such as ${JSON.stringify(this.#invalid[0]?.slice(0, 64))}: they are no payload IDs`, {
+    throw new RecordInvalidError(`Cannot use ${this.#invalidCount} references to payloads, such as ${JSON.stringify(this.#invalid[0]?.slice(0, 64))}: they are not payload IDs`, {
       details: { count: this.#invalidCount, values: this.#invalid.map((value) => value.slice(0, MAX_ID_LENGTH)) },
     })
   }

@@ -39,16 +39,16 @@ export interface PostgresBackupableOptions extends PaceOptions {
   /** Tables, sequences, materialized views and foreign tables that are not in a snapshot, and that a restore leaves as they are. @default none */
   readonly leaveOut?: readonly string[] | undefined
   /**
-   * The key of an advisory lock that a restore takes shared, as the writers of the schema do: who holds it exclusively keeps all of them
-   * out, a restore with `restore_in_progress`. @default none
+   * The key of an advisory lock that a restore takes shared, as the writers of the schema do: a session that holds it exclusively keeps all of
+   * them out, a restore with `restore_in_progress`. @default none
    */
   readonly writersLock?: readonly [number, number] | undefined
-  /** How long to wait for a table that is locked: by a migration when a backup begins, by anyone during a restore. @default 10,000 */
+  /** How long to wait for a table that is locked: by a migration when a backup begins, by any session during a restore. @default 10,000 */
   readonly lockTimeoutMs?: number | undefined
   /**
    * How long the server may be silent where something is waited for, in milliseconds. It is asked over one more connection then whether it is at work,
    * for a statement may rightly take long; where it is not, or does not say so in the same time, the backup or restore fails with
-   * `store_unavailable`, to be tried again. A slow sink or source is no silence. @default 60,000
+   * `store_unavailable`, to be tried again. A slow sink or source does not count as silence. @default 60,000
    */
   readonly answerTimeoutMs?: number | undefined
   /**

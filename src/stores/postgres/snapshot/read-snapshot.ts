@@ -26,7 +26,7 @@ export interface ReadSnapshotOptions extends SchemaScope, TransactionScope {
   readonly payloadIdsQuery: string
   readonly storeKind: string
   readonly schemaVersion: number
-  /** An advisory lock that is taken shared; who holds it exclusively keeps restores out. */
+  /** An advisory lock that is taken shared; a session that holds it exclusively keeps restores out. */
   readonly writersLock?: readonly [number, number] | undefined
   readonly spillDirectory: string | undefined
   readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined

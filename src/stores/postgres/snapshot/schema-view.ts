@@ -123,8 +123,8 @@ export class SchemaView {
   }
 
   /**
-   * One more connection on the same snapshot; `undefined` when it comes too late, or cannot lock the tables at once: somebody waits for the first connection
-   * to let go of them then, which would wait for this one.
+   * One more connection on the same snapshot; `undefined` when it comes too late, or cannot lock the tables at once: another session
+   * waits for the first connection to let go of them then, and this one would wait for that session.
    */
   async #join(): Promise<Connection | undefined> {
     const { schema } = this.#options
@@ -191,8 +191,8 @@ async function lockOnce(pool: PostgresPool, options: SchemaViewOptions): Promise
 }
 
 /**
- * What a session waits for from here on is an index that is made anew, however long that takes. Of more than two connections one may wait for
- * who waits for another of them: none waits for ever then.
+ * Lets a session wait for an index that is made anew, however long that takes. Of more than two connections, one may wait for a session that waits for another
+ * of them: then none waits longer than for other locks.
  */
 async function holdOn(session: Connection, { connections, lockTimeoutMs, interrupt }: SchemaViewOptions): Promise<void> {
   try {

@@ -21,7 +21,7 @@ export class RestoreTarget {
     triggers: [],
   }
   #structure = ''
-  /** Whether rows may be written as if they had always been there: the tables are new to everyone. */
+  /** Whether rows may be written as if they had always been there: the tables are new to every session. */
   #isFresh = false
 
   constructor(session: Connection, { schema, tables }: { readonly schema: string; readonly tables: readonly FoundTable[] }) {
@@ -42,7 +42,7 @@ export class RestoreTarget {
     return row?.found === true
   }
 
-  /** Keeps everyone else out of the tables until the transaction ends. */
+  /** Keeps other sessions out of the tables until the transaction ends. */
   async lock(lockTimeoutMs: number): Promise<void> {
     if (this.#tables.length === 0) return
     await this.#session.rows(`SET LOCAL lock_timeout = ${lockTimeoutMs}`)

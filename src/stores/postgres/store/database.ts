@@ -98,7 +98,7 @@ export class SchemaDatabase implements ReadSource {
   }
 
   /**
-   * Runs an import in one transaction beside which nobody writes: who begins to is refused meanwhile. `restore_in_progress` while writers are
+   * Runs an import in one transaction while no other session writes: writers are refused meanwhile. `restore_in_progress` while writers are
    * held off by another, `store_not_drained` when those under way do not end in time.
    */
   async writeAlone<T>(work: (transaction: View) => Promise<T>): Promise<T> {

@@ -9,7 +9,7 @@ import { HeldView } from './held-view.ts'
 import { ATTRIBUTE_COLUMNS, BLOCK_COLUMNS, LOCK_COLUMNS, attributeValues } from './rows.ts'
 import { tornTree } from './torn-tree.ts'
 
-/** Fills the tables, beside which nobody writes; the transaction is to be given up when it throws. See `MetadataStore.importView`. */
+/** Fills the tables while no other session writes; the caller undoes the transaction when it throws. See `MetadataStore.importView`. */
 export async function importView(connection: View, view: MetadataView, options: ImportOptions): Promise<void> {
   const { signal, check } = options
   const paths = TABLES.map((name) => connection.tables[name])
