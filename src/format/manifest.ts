@@ -167,7 +167,8 @@ function contentOfKind(storeKind: string): Content {
 }
 
 function requirements(json: Json, manifestVersion: 1 | 2): readonly string[] {
-  const requires = own(json, 'requires') ?? []
+  const requires = own(json, 'requires')
+  if (requires === undefined) return []
   if (!Array.isArray(requires)) throw new TypeError('requires is not a list')
   if (manifestVersion === MANIFEST_VERSION && requires.length > 0) throw new TypeError('requires is not empty, and version 1 requires nothing')
   return requires as readonly string[]

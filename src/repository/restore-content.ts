@@ -18,7 +18,7 @@ export async function fillFromBackup(store: Backupable, backup: StoredBackup, { 
   let bytes = 0
   let isWhole = false
   const payload = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
-    for await (const chunk of backup.read('payload', { signal })) {
+    for await (const chunk of backup.payload({ signal })) {
       bytes += chunk.byteLength
       yield chunk
     }

@@ -4,6 +4,7 @@ import type { BackupRecorded, Catalog, CatalogBackup } from '../contracts/catalo
 import { BACKUP_OBJECTS, type BackupObject, type Destination, type DestinationOptions } from '../contracts/destination.ts'
 import type { Manifest } from '../contracts/manifest.ts'
 import { BackupAlteredError, BackupIncompleteError, ChecksumMismatchError, RestoreCorruptError } from '../errors/errors.ts'
+import { checkHeader } from '../format/check-header.ts'
 import { parseManifest } from '../format/manifest.ts'
 import { type DataFrame, decodeRecords, openSnapshot, type SnapshotReader, type StoredRecord } from '../format/snapshot-reader.ts'
 import { countPayloadIds } from '../payload-ids/payload-id-set.ts'
@@ -112,6 +113,11 @@ export class StoredBackup {
       signal?.throwIfAborted()
       yield chunk
     }
+  }
+
+  /** The stored bytes of the payload, for a store to restore. A stream that names another backup is refused before its first byte. Rejects as `read` does. */
+  payload(options: DestinationOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    return checkHeader(this.read('payload', options), ({ backupId = this.backupId }) => this.#compare('backup ID', { expected: this.backupId, actual: backupId }))
   }
 
   /**
