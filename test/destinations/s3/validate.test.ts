@@ -217,7 +217,7 @@ describe('s3Destination() validate()', () => {
 
 /** The policies of the README, for this bucket and prefix. */
 async function policyOf(name: string): Promise<Policy> {
-  const readme = await readFile(resolve(import.meta.dirname, '../../../README.md'), 'utf8')
+  const readme = await readFile(resolve(import.meta.dirname, '../../../destinations/s3/README.md'), 'utf8')
   const text = new RegExp(`\`\`\`json ${name}\n([^]*?)\`\`\``).exec(readme)?.[1] ?? ''
   return JSON.parse(text.replaceAll('BUCKET', BUCKET).replaceAll('PREFIX', PREFIX.slice(0, -1))) as Policy
 }
@@ -229,7 +229,7 @@ async function withPolicy(own: OwnServer, name: string, options: Partial<S3Desti
 
 /** The same with the actions that the README adds for Object Lock. */
 async function withLockPolicy(own: OwnServer, name: string, options: Partial<S3DestinationOptions> = {}) {
-  const readme = await readFile(resolve(import.meta.dirname, '../../../README.md'), 'utf8')
+  const readme = await readFile(resolve(import.meta.dirname, '../../../destinations/s3/README.md'), 'utf8')
   const added = [...(/^With Object Lock add (.*)\.$/m.exec(readme)?.[1] ?? '').matchAll(/s3:\w+/g)].map(([action]) => action)
   ok(added.length > 0)
   const { Statement: statements } = await policyOf(name)
