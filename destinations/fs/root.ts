@@ -124,9 +124,9 @@ export class FsRoot {
 }
 
 export function notADirectory(path: string, cause?: unknown): DestinationPathConflictError {
-  return new DestinationPathConflictError(`Cannot use "${path}": it is no directory (links are not followed)`, { cause, details: { path } })
+  return new DestinationPathConflictError(`Cannot use "${path}": it is not a directory (links are not followed)`, { cause, details: { path } })
 }
 
 export function notAFile(path: string): DestinationPathConflictError {
-  return new DestinationPathConflictError(`Cannot use "${path}": it is no regular file (links are not followed)`, { details: { path } })
+  return new DestinationPathConflictError(`Cannot use "${path}": it is not a regular file (links are not followed)`, { details: { path } })
 }

@@ -178,7 +178,7 @@ export async function removeBackupFiles(files: Files, directory: string): Promis
   const info = await onPath('look at', directory, () => files.info(directory))
   if (info === undefined) return
   // Through a link the removal would reach what lies elsewhere.
-  if (info.type !== 'directory') throw new DestinationPathConflictError(`Cannot remove "${directory}": it is no directory`)
+  if (info.type !== 'directory') throw new DestinationPathConflictError(`Cannot remove "${directory}": it is not a directory`)
   for (const name of BACKUP_FILES) {
     const path = join(directory, name)
     await onPath('remove', path, () => removeIfThere(files, path))

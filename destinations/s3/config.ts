@@ -12,7 +12,7 @@ export interface S3Credentials {
 }
 
 export interface S3ObjectLock {
-  /** `governance` may be lifted by those who have the permission to; `compliance` by nobody. */
+  /** `governance` can be lifted by a key that has the permission; `compliance` cannot be lifted. */
   readonly mode: 'governance' | 'compliance'
   /** How long each object of a backup is held, from its upload on. */
   readonly retainDays: number
@@ -41,7 +41,7 @@ export interface S3DestinationOptions {
   readonly endpoint?: string | undefined
   /** The bucket goes into the path instead of the host name. @default false; true where an endpoint is given */
   readonly pathStyle?: boolean | undefined
-  /** Keys, or who to ask for them. @default the SDK's default chain */
+  /** Keys, or a function that provides them. @default the SDK's default chain */
   readonly credentials?: S3Credentials | (() => Promise<S3Credentials>) | undefined
   /** @default 'full' */
   readonly access?: S3Access | undefined

@@ -90,15 +90,15 @@ async function* partTimes(session: S3Session, { key, uploadId, signal }: { reado
   }
 }
 
-/** Sees to it that a list goes on, and does not go round. */
+/** Checks that each page of a list leads to another one, or is the last. */
 class Pages {
   readonly #seen = new Set<string>()
 
   /** Within the try: such an answer may be better the next time. */
   check(isTruncated: boolean | undefined, next: string | undefined): void {
     // Every list says so; one that does not was cut off before it could.
-    if (isTruncated === undefined) throw new S3AnswerError('EBADANSWER', 'The answer is no list')
-    if (isTruncated && (next === undefined || next === '')) throw new S3AnswerError('EBADANSWER', 'The list is cut off, and does not say how it goes on')
+    if (isTruncated === undefined) throw new S3AnswerError('EBADANSWER', 'The answer is not a list')
+    if (isTruncated && (next === undefined || next === '')) throw new S3AnswerError('EBADANSWER', 'The list is cut off, and does not say where it continues')
   }
 
   next(token: string | undefined): string {

@@ -20,7 +20,7 @@ export interface S3ObjectInfo {
 
 export interface S3CreateOptions {
   readonly key: string
-  /** What the object's metadata says who wrote it. */
+  /** Names the upload, in the metadata of the object. */
   readonly nonce: string
   readonly signal?: AbortSignal | undefined
 }

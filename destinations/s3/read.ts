@@ -1,4 +1,4 @@
-/** One object as a stream that goes on where it was cut off. */
+/** One object as a stream that continues where it was cut off. */
 import { GetObjectCommand } from '@aws-sdk/client-s3'
 import { BackupIncompleteError } from '../../src/errors/errors.ts'
 import { S3AnswerError, s3CodeOf, s3StatusOf } from './errors.ts'

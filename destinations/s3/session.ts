@@ -57,7 +57,7 @@ export class S3Session {
     }
   }
 
-  /** One try, for those who go on in their own way. */
+  /** One try, for callers that continue in their own way. */
   async sendOnce<T>(options: S3RequestOptions, run: S3Try<T>): Promise<T> {
     try {
       return await this.#try(options, run)
@@ -114,7 +114,7 @@ export class S3Session {
   /** What no message may hold, as far as it is known by now. */
   async #secrets(): Promise<readonly string[]> {
     try {
-      // Remembered by the client when they were used; whoever is asked for them may never answer.
+      // The client remembers them once they were used; a provider that is asked again may never answer.
       const known = await Promise.race([this.#client?.config.credentials(), setImmediate(undefined)])
       const { accessKeyId, secretAccessKey, sessionToken } = known ?? {}
       return [secretAccessKey, sessionToken, accessKeyId].filter((secret) => secret !== undefined && secret !== '') as string[]

@@ -33,7 +33,7 @@ export async function validateS3(session: S3Session, signal: AbortSignal | undef
   await checkList(session, signal)
   // Under the name of an upload, so that a clean-up removes what a crash leaves.
   const key = keyOf(session, newUlid(), 'payload')
-  // Nothing is there; but who may not read is told so.
+  // Nothing is there, but a key without the permission to read is refused here.
   if (session.config.access !== 'full') await lookAt(session, key, signal)
   if (session.config.access === 'restore') return []
   const warnings = [...(await checkListUploads(session, signal))]

@@ -21,7 +21,7 @@ const HEX = /^(?:[0-9a-f]{2}){1,127}$/
 const HEX_VALUES: Int8Array = Int8Array.from({ length: 256 }, (_, byte) => '0123456789abcdef'.indexOf(String.fromCharCode(byte)))
 const UPPER_CASE_DIGITS = ['A', 'B', 'C', 'D', 'E', 'F'] as const
 
-/** Returns the payload ID; throws `invalid_argument` when it is none: 1 to 255 characters of printable ASCII, no space. */
+/** Returns the payload ID; throws `invalid_argument` unless it has the form of one: 1 to 255 characters of printable ASCII, no space. */
 export function checkPayloadId(text: string): string {
   if (!isPayloadId(text)) {
     throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text.slice(0, 64))} as a payload ID: it must be 1 to 255 characters of printable ASCII`)
@@ -38,7 +38,7 @@ export function widthOf(payloadId: string): number {
   return HEX.test(payloadId) ? payloadId.length / 2 : 0
 }
 
-/** Packs IDs as they come. Throws `invalid_argument` when one is no payload ID. */
+/** Packs IDs as they come. Throws `invalid_argument` when one is not a payload ID. */
 export function listOf(payloadIds: readonly string[]): IdList {
   const list = packIds(payloadIds)
   if (list !== undefined) return list

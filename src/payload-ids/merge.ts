@@ -166,7 +166,7 @@ class Merge {
     return 0
   }
 
-  /** Goes on with the next list of a run, if there is one. */
+  /** Continues with the next list of a run, if there is one. */
   #begin(run: number, list: IdList | undefined): void {
     this.#heads[run] = new Head(list === undefined ? NO_BYTES : this.#width > 0 ? list.bytes : linesOf(list), this.#width)
     this.#isSkipKnown = false

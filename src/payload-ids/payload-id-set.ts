@@ -23,7 +23,7 @@ export interface PayloadIdSetOptions {
   readonly memoryLimitBytes?: number | undefined
 }
 
-/** A set as plain data, to be sent to another thread; it belongs to whoever makes a set of it with `PayloadIdSet.from`. */
+/** A set as plain data, to be sent to another thread; it belongs to the caller of `PayloadIdSet.from`. */
 export interface PayloadIdSetState {
   readonly size: number
   readonly digest: string
@@ -144,7 +144,7 @@ export class PayloadIdSetBuilder {
   }
 
   /**
-   * Adds one payload ID; one that is there already is fine. Throws, now or when more IDs are added: `invalid_argument` for what is no payload ID,
+   * Adds one payload ID; one that is there already is fine. Throws, now or when more IDs are added: `invalid_argument` for what is not a payload ID,
    * `destination_no_space` or `internal` when the set must spill and cannot.
    */
   add(payloadId: string): void {

@@ -26,7 +26,7 @@ const PRIVATE_FILE = 0o600
 const NO_SPACE: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 const readAsync = promisify(readCallback)
 
-/** The last resort for a spill that nobody closed. */
+/** The last resort for a spill that was never closed. */
 const abandoned = new FinalizationRegistry<number>((fd) => {
   closeSync(fd)
 })

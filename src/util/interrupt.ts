@@ -26,7 +26,7 @@ export class Interrupt {
     if (this.#failure !== undefined) throw this.#failure.error
   }
 
-  /** Waits for a promise, but no longer than until the failure; what the promise does then is nobody's concern. */
+  /** Waits for a promise, but no longer than until the failure; nothing awaits the promise after that. */
   async race<T>(promise: Promise<T>): Promise<T> {
     if (this.#failure !== undefined) {
       promise.catch(() => undefined)

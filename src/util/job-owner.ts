@@ -1,4 +1,4 @@
-/** Which process a job belongs to, so that one that died can be told from one that goes on. */
+/** Which process a job belongs to, so that a job whose process died can be told from one that is running. */
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { isSystemError } from './files.ts'

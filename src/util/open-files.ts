@@ -1,4 +1,4 @@
-/** Private files that are read as long as they are open, whoever replaces or removes them. */
+/** Private files that can be read as long as they are open, also when another process replaces or removes them. */
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { InternalError } from '../errors/errors.ts'

@@ -25,7 +25,7 @@ function timeNamespace(): string {
   try {
     return readlinkSync('/proc/self/ns/time')
   } catch (error) {
-    // What cannot be told is shared with nobody.
+    // An unknown clock is shared with no other process.
     return isSystemError(error, 'ENOENT') ? '' : randomUUID()
   }
 }

@@ -1,4 +1,4 @@
-/** Reads what is held beside a list of payloads, and counts for whom. */
+/** Looks up a list of payloads in what is held, and counts how many each holder keeps. */
 import type { Tally } from '../../contracts/payload-store.ts'
 import type { Holder, HoldSource } from './hold-source.ts'
 import type { HeldIds, HeldPart } from './held-ids.ts'

@@ -38,7 +38,7 @@ export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
   readonly #union: StoredUnion
   readonly #beside: readonly SetBeside[]
 
-  /** Of the sets of the union, those that are held; and at most 32 that are beside it. */
+  /** Takes the sets of the union that are held, and at most 32 that are not in it. Closing this closes them. */
   constructor(union: StoredUnion, sets: readonly (PayloadIdsName | null)[], { beside }: { readonly beside: readonly SetBeside[] }) {
     const { words } = union.description
     const all = [...sets]

@@ -1,4 +1,4 @@
-/** Who holds payloads, and where the payload IDs of a holder are read. */
+/** Holders of payloads, and where the payload IDs of each are read. */
 import type { Lease, PayloadIdsName } from '../../contracts/hold-events.ts'
 import type { StoredSet } from '../leases/payload-ids-cache.ts'
 

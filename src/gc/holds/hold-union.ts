@@ -35,12 +35,12 @@ export async function readUnion(sources: readonly HoldSource[], unions: UnionSto
   const stored = await unions.open()
   if (stored !== undefined) {
     try {
-      return await broughtUpToDate(stored, sources, { ...options, unions })
+      return await updateUnion(stored, sources, { ...options, unions })
     } catch (error) {
       if (!(error instanceof DamagedUnionError)) throw error
     }
   }
-  return await broughtUpToDate(undefined, sources, { ...options, unions })
+  return await updateUnion(undefined, sources, { ...options, unions })
 }
 
 /** Thrown when what was kept is not what it should be. */
@@ -48,8 +48,8 @@ class DamagedUnionError extends Error {}
 
 type UnionOptions = ReadHoldsOptions & { readonly unions: UnionStore }
 
-/** Takes over the stored union, and the sets beside it. */
-async function broughtUpToDate(stored: StoredUnion | undefined, sources: readonly HoldSource[], options: UnionOptions): Promise<HeldIds> {
+/** Makes what is held of the stored union and the sets that are new. Takes the union over. */
+async function updateUnion(stored: StoredUnion | undefined, sources: readonly HoldSource[], options: UnionOptions): Promise<HeldIds> {
   let union = stored
   const sets = stillHeld(stored?.description.sets ?? [], sources)
   const added = sources.filter(({ name }) => !sets.some((set) => isSame(set, name)))
@@ -142,7 +142,7 @@ class Pass {
     const writer = new UnionWriter(draft)
     try {
       const runs = this.#sources.map((source): IdLists => decodePayloadIdLists(source.read()))
-      if (this.#union !== undefined) runs.unshift(damageOf(decodePayloadIdLists(checkedPart(this.#union, 'payload-ids'))))
+      if (this.#union !== undefined) runs.unshift(damagedBy(decodePayloadIdLists(checkedPart(this.#union, 'payload-ids'))))
       let turnIds = 0
       for await (const merged of mergeRuns(runs)) {
         const { list, rows } = await this.#kept(merged)
@@ -245,18 +245,18 @@ class UnionWriter {
     for (const chunk of chunks) this.#hashes[part].update(chunk)
     await this.#written
     this.#written = this.#draft.write(part, chunks)
-    // Seen by who awaits it next; who leaves before must not leave an unhandled rejection behind.
+    // The next await sees the failure; without one it must not become an unhandled rejection.
     this.#written.catch(() => undefined)
   }
 }
 
 /** The bytes of a part, whose end is only reached when they are those of the description. */
 function checkedPart(union: StoredUnion, part: UnionPart): AsyncGenerator<Uint8Array, void, undefined> {
-  return damageOf(checkedBytes(union.read(part), union.description.parts[part], () => damaged(undefined)))
+  return damagedBy(checkedBytes(union.read(part), union.description.parts[part], () => damaged(undefined)))
 }
 
-/** The same, whatever it fails with being damage. */
-async function* damageOf<T>(source: AsyncGenerator<T, void, undefined>): AsyncGenerator<T, void, undefined> {
+/** The same items; every failure becomes one of damage. */
+async function* damagedBy<T>(source: AsyncGenerator<T, void, undefined>): AsyncGenerator<T, void, undefined> {
   try {
     yield* source
   } catch (cause) {

@@ -82,7 +82,7 @@ export function openHolds({ destinations, mayBeEmpty, directory, maxCacheBytes, 
   })
 }
 
-/** Who holds one payload. Leases that hold everything are among them. Rejects with `hold_unavailable`. */
+/** The holders of one payload, leases that hold everything included. Rejects with `hold_unavailable`. */
 export async function holdersOf(holds: Holds, payloadId: string, options: ReadHoldsOptions = {}): Promise<readonly Holder[]> {
   return await holdersIn(await holds.find(options), payloadId, options)
 }

@@ -27,7 +27,7 @@ export interface UnionDescription {
   readonly parts: Readonly<Record<UnionPart, PartName>>
 }
 
-/** A union that was kept. Whoever reads it checks the parts against the description. Close it. */
+/** A union that was kept. The reader checks the parts against the description, and closes it. */
 export interface StoredUnion {
   readonly description: UnionDescription
   /** The same bytes each time, whatever is kept meanwhile. */
@@ -99,7 +99,7 @@ class DirectoryDraft implements UnionDraft {
   async write(part: UnionPart, chunks: readonly Uint8Array[]): Promise<void> {
     const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
     const { bytesWritten } = await this.#handles[part].writev([...chunks])
-    // Hardly ever: it says so when there is no room.
+    // A short write is rare; writing the rest fails with the reason.
     if (bytesWritten < bytes) await this.#handles[part].writeFile(Buffer.concat(chunks).subarray(bytesWritten))
   }
 

@@ -40,7 +40,7 @@ export interface LeasesOptions {
 /** How owners are told apart. */
 export interface ProcessProof {
   owner(): JobOwner
-  /** Says that the work of an ID goes on in this process, until the returned function is called. */
+  /** Marks the work of an ID as under way in this process, until the returned function is called. */
   markUnderWay(id: string): () => void
   /** Whether the work of an ID is proven to have ended; `undefined` where it cannot be told. */
   hasEnded(id: string, owner: JobOwner): boolean | undefined
@@ -153,8 +153,8 @@ export class Leases {
   }
 
   /**
-   * Releases a lease whose owner is known to be gone where that cannot be proven, such as with its machine; resolves with whether there was one. Whoever
-   * is wrong about that loses payloads. Rejects with `invalid_argument` for a lease whose owner is proven to be alive, and with `catalog_unavailable`.
+   * Releases a lease whose owner an operator knows to be gone, such as with its machine, where that cannot be proven; resolves with whether there was one. An
+   * operator who is wrong loses payloads. Rejects with `invalid_argument` for a lease whose owner is proven to be alive, and with `catalog_unavailable`.
    */
   async releaseUnproven(leaseId: string): Promise<boolean> {
     const lease = (await this.catalog.leases()).find((live) => live.leaseId === leaseId)

@@ -1,4 +1,4 @@
-/** Marks of sweeps before, read beside the list of payloads. */
+/** Reads the marks of earlier sweeps along with the list of payloads. */
 import type { StoredPayload } from '../../contracts/payload-store.ts'
 import type { Mark } from './sweep-state.ts'
 
@@ -17,7 +17,7 @@ export class Marker {
     this.#batches = marks[Symbol.asyncIterator]()
   }
 
-  /** The marks up to where the marking goes on. */
+  /** The marks up to where the marking continues. */
   async *before(): AsyncGenerator<readonly Mark[], void, undefined> {
     const { after } = this
     if (after !== undefined) yield* this.#take((mark) => mark.payloadId <= after)

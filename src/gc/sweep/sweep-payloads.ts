@@ -22,7 +22,7 @@ export interface SweepPayloadsOptions {
   readonly minAgeMs: number
   /** Whether to say only what would be done; nothing is written then, marks neither. @default false */
   readonly dryRun?: boolean | undefined
-  /** Ends the sweep; it rejects with the signal's reason. The next one goes on where the marking was stopped. */
+  /** Ends the sweep; it rejects with the signal's reason. The next one continues where the marking was stopped. */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: SweepPayloadsProgress) => void) | undefined
 }
@@ -64,7 +64,7 @@ export interface SweepPayloadsReport {
  * passed since by a clock that never steps, it was not written or renewed meanwhile, and then, looked at again, all of that still holds. So a
  * first sweep marks, and one that comes `minAgeMs` later deletes; with 0 one does both.
  *
- * Backups, restores, deletions of backups and writers may go on beside it; writers as `PayloadStore` says. When it is stopped nothing is lost.
+ * Backups, restores, deletions of backups and writers may run meanwhile; writers as `PayloadStore` says. Stopping it loses nothing.
  *
  * Rejects with `hold_unavailable`, having deleted nothing since the last time that all holds and stores could be read; with
  * `sweep_already_running`, `catalog_unavailable`, what the payload store rejects with, and the signal's reason.
@@ -161,7 +161,7 @@ class Sweep {
     let turn = 0
     try {
       for await (const page of payloads.list({ after: marker.after, signal })) {
-        // Nothing is deleted here: whoever waits for an answer need not wait for the end.
+        // Nothing is deleted here, so a new lease need not wait for the end of the list.
         const [, marks] = await Promise.all([this.#session?.generation(), this.#marksOf(page, views, marker)])
         if (marks.length > 0) yield marks
         onProgress?.({ phase: 'mark', payloads: listed.payloads })
@@ -189,7 +189,7 @@ class Sweep {
     const marks: Mark[] = []
     for (const payload of this.#unneeded(page, views)) {
       const { payloadId, version, ageMs = minAgeMs } = payload
-      if (!WORD.test(payloadId) || !WORD.test(version)) throw new InternalError(`Cannot sweep: the payload store lists ${JSON.stringify(payload)}, which is no payload`)
+      if (!WORD.test(payloadId) || !WORD.test(version)) throw new InternalError(`Cannot sweep: the payload store lists ${JSON.stringify(payload)}, which is not a payload`)
       // A negative age says that the clock of the store was set back; then it says nothing.
       const isYoung = ageMs >= 0 && ageMs < minAgeMs
       const mark = await marker.markOf(payload, nowMs)
@@ -221,7 +221,7 @@ class Sweep {
   /** Deletes what was marked long enough ago and is still needed by nothing. */
   async #deleteMarked(session: SweepSession): Promise<void> {
     const { minAgeMs, holds } = this.#options
-    // Before the stores are looked at: what was marked `minAgeMs` ago by then is referred to by now, or will not be. Of what ripens later that look says nothing.
+    // Before the stores are looked at: what was marked `minAgeMs` ago by then is referred to by now, or will not be. The look does not cover marks that ripen later.
     const nowMs = holds.steadyClock.nowMs()
     for await (const marks of this.#state.marks()) {
       const ripe = marks.filter(({ markedAtMs }) => nowMs - markedAtMs >= minAgeMs)
@@ -245,7 +245,7 @@ class Sweep {
       for (const [index, { payloadId, version, bytes }] of batch.entries()) {
         if (views.needOf(index) === undefined) useless.push({ payloadId, version, bytes, ageMs: undefined })
       }
-      // The last thing before the deletion: whoever makes a hold after this waits until it is asked for again.
+      // The last thing before the deletion: a hold made after this waits until the generation is asked for again.
       if ((await session.generation()) !== views.generation) {
         await this.#closeViews()
         continue

@@ -1,5 +1,4 @@
 /** What a sweep decides by: what is held, and what stores refer to, as they are at one time. */
-import { batches } from '../../util/batches.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import { HoldUnavailableError, InternalError, isHoldfastError } from '../../errors/errors.ts'
 import type { PayloadReferences } from '../../contracts/payload-store.ts'
@@ -116,7 +115,7 @@ function viewOf(store: PayloadReferences): StoreView {
 /** Rejects with `internal` when the IDs do not ascend: nothing may be decided by what is out of order. */
 async function* pagesOf(store: PayloadReferences): AsyncGenerator<IdPart, void, undefined> {
   let last: string | undefined
-  for await (const payloadIds of batches(store.retainedPayloadIds?.() ?? store.payloadIds(), PAGE_IDS)) {
+  for await (const payloadIds of batches(store.retainedPayloadIds?.() ?? store.payloadIds())) {
     const page = IdPage.of(payloadIds)
     const wrong = page.disorderAfter(last)
     if (wrong !== -1) {
@@ -125,6 +124,17 @@ async function* pagesOf(store: PayloadReferences): AsyncGenerator<IdPart, void, 
     last = payloadIds.at(-1)
     yield { page }
   }
+}
+
+async function* batches(payloadIds: AsyncIterable<string>): AsyncGenerator<readonly string[], void, undefined> {
+  let batch: string[] = []
+  for await (const payloadId of payloadIds) {
+    batch.push(payloadId)
+    if (batch.length < PAGE_IDS) continue
+    yield batch
+    batch = []
+  }
+  if (batch.length > 0) yield batch
 }
 
 async function openView({ store, payloadIds }: StoreView, signal: AbortSignal | undefined): Promise<void> {
