@@ -4,7 +4,8 @@
  */
 import { MetadataError } from '../errors/errors.ts'
 import type { Inode, InodeNumber, InodeType, Share } from '../contracts/metadata-store.ts'
-import { entriesOf, entryKey, inodeKey, type KeyRange, nameOfEntry, textOfKey } from '../stores/level/store/keys.ts'
+import { entriesOf, entryKey, inodeKey, nameOfEntry, textOfKey } from '../stores/level/store/keys.ts'
+import type { TextRange } from '../stores/level/engine/text-database.ts'
 import { decodeRecord } from '../stores/level/store/record-check.ts'
 import { decodeEntry, decodeInode, decodeShare } from '../stores/level/store/records.ts'
 import type { StoredBackup } from '../repository/stored-backup.ts'
@@ -127,7 +128,7 @@ async function readOn(open: OpenRecords, walk: Walk): Promise<boolean> {
 }
 
 /** The keys that a walk needs next: one entry, or all entries of the directory it has come to. */
-function nextWanted(walk: Walk): KeyRange {
+function nextWanted(walk: Walk): TextRange {
   const name = walk.names[walk.depth]
   if (name === undefined) return entriesOf(walk.number)
   const key = entryKey({ parent: walk.number, name })

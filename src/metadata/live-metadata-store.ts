@@ -7,7 +7,7 @@ import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 import type { DrainOptions, Engines, RestoreJournal, SideEngine, Swappable } from '../contracts/swappable.ts'
 import { checkServes } from './check-store.ts'
 import { EnginePins } from './engine-pins.ts'
-import { HeldView } from './held-view.ts'
+import { PinnedView } from './pinned-view.ts'
 import { mergeAscending } from './merge-ascending.ts'
 import type {
   ByteRangeLock,
@@ -162,7 +162,7 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     const { engine, store } = this.#serving()
     const release = this.#pins.pin(engine)
     try {
-      return new HeldView(await store.view(), release)
+      return new PinnedView(await store.view(), release)
     } catch (error) {
       throw await failureAfter(error, () => release())
     }

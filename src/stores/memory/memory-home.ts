@@ -1,7 +1,7 @@
 /** A home of engines in memory: what a swap replaces is a reference. It lasts as long as the process. */
 import { MemoryLevel } from 'memory-level'
-import { newUlid } from '../../util/ulid.ts'
 import { InternalError, StoreUnavailableError } from '../../errors/errors.ts'
+import { makeStore } from '../../metadata/open-store.ts'
 import { checkServes } from '../../metadata/check-store.ts'
 import type { EngineHome } from '../../metadata/live-metadata-store.ts'
 import type { MetadataStore } from '../../contracts/metadata-store.ts'
@@ -19,10 +19,7 @@ export interface MemoryHomeOptions {
 /** Makes a home with an empty store. */
 export async function createMemoryHome(options: MemoryHomeOptions = {}): Promise<EngineHome> {
   const home = new MemoryHome(options)
-  const engine = newUlid()
-  const storeId = options.storeId ?? newUlid()
-  await home.openSide(engine, { storeId })
-  await home.swap(engine, { storeId, previous: undefined })
+  await makeStore(home, options.storeId)
   return home
 }
 

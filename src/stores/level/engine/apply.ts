@@ -4,10 +4,10 @@ import { RestoreCorruptError } from '../../../errors/errors.ts'
 import { type DataFrame, type SnapshotReader, decodeRecords } from '../../../format/snapshot-reader.ts'
 import { BatchRotation } from './fill-database.ts'
 import { type KeySpan, type Value, SpanCursor, compareKeys, nameOfKey } from './key-spans.ts'
-import type { RecordBatch } from './record-batches.ts'
+import type { WriteBatch } from './write-batches.ts'
 
 export interface ApplyOptions {
-  readonly newBatch: () => RecordBatch
+  readonly newBatch: () => WriteBatch
   readonly spans: readonly KeySpan[]
   /** Called between frames: a chance to yield, or to end by throwing. */
   readonly checkpoint: () => Promise<void> | void

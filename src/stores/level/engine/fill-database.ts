@@ -4,7 +4,7 @@ import { messageOf } from '../../../errors/error-message.ts'
 import { DestinationNoSpaceError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { type KeyRange, type Value, dataRanges } from './key-spans.ts'
 import { isFullDisk } from './open-failure.ts'
-import type { RecordBatch } from './record-batches.ts'
+import type { WriteBatch } from './write-batches.ts'
 import type { LevelDatabase } from './text-database.ts'
 
 /** Whether a database holds no data; the store's own records do not count. */
@@ -28,22 +28,22 @@ export async function fillOrEmpty(fill: () => Promise<void>, empty: () => Promis
 
 /** Writes batches one after another, while the caller fills the next. */
 export class BatchRotation {
-  readonly #newBatch: () => RecordBatch
+  readonly #newBatch: () => WriteBatch
   readonly #sync: boolean
-  readonly #all: RecordBatch[] = []
-  readonly #spare: RecordBatch[] = []
+  readonly #all: WriteBatch[] = []
+  readonly #spare: WriteBatch[] = []
   /** The newest is held back, for it may be the last. */
-  #held: RecordBatch | undefined
+  #held: WriteBatch | undefined
   #written: Promise<void> = Promise.resolve()
 
   /** With `sync`, each batch is durable before the next is written; the last one always is. */
-  constructor(newBatch: () => RecordBatch, { sync = false }: { readonly sync?: boolean | undefined } = {}) {
+  constructor(newBatch: () => WriteBatch, { sync = false }: { readonly sync?: boolean | undefined } = {}) {
     this.#newBatch = newBatch
     this.#sync = sync
   }
 
   /** A batch to fill; give it back with `add`. */
-  spare(): RecordBatch {
+  spare(): WriteBatch {
     const spare = this.#spare.pop()
     if (spare !== undefined) return spare
     const batch = this.#newBatch()
@@ -52,7 +52,7 @@ export class BatchRotation {
   }
 
   /** Takes a filled batch; resolves when the next may be filled. */
-  async add(batch: RecordBatch): Promise<void> {
+  async add(batch: WriteBatch): Promise<void> {
     await this.#written
     if (this.#held !== undefined) {
       this.#written = this.#write(this.#held)
@@ -73,7 +73,7 @@ export class BatchRotation {
     await Promise.all(this.#all.map((batch) => batch.close()))
   }
 
-  async #write(batch: RecordBatch): Promise<void> {
+  async #write(batch: WriteBatch): Promise<void> {
     await writing(() => batch.write({ sync: this.#sync }))
     this.#spare.push(batch)
   }

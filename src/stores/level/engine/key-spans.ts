@@ -1,7 +1,7 @@
 /** Which part of a snapshot a key belongs to: the sections, the store's own records, and the gaps in between. */
+import type { Value } from '../../../format/records.ts'
 
-/** A key or a value: text, or bytes. */
-export type Value = string | Uint8Array
+export type { Value }
 
 /** Keys from `gte` on and before `lt`, in the order of their bytes; an end that is missing is open. */
 export interface KeyRange {

@@ -4,11 +4,11 @@ import { SchemaVersionMismatchError, StoreKindMismatchError } from '../../../err
 import { type SnapshotReader, openSnapshot } from '../../../format/snapshot-reader.ts'
 import { applySnapshot } from './apply.ts'
 import { type KeyRange, type Section, keySpans } from './key-spans.ts'
-import type { RecordBatch } from './record-batches.ts'
+import type { WriteBatch } from './write-batches.ts'
 
 export interface ReadSnapshotOptions {
   /** Makes batches of the database to be filled. */
-  readonly newBatch: () => RecordBatch
+  readonly newBatch: () => WriteBatch
   readonly sections: readonly Section[]
   readonly ownKeys: KeyRange | undefined
   readonly storeKind: StoreKind

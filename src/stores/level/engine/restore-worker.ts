@@ -3,7 +3,7 @@ import { workerData } from 'node:worker_threads'
 import type { SnapshotProgress } from '../../../contracts/backupable.ts'
 import type { FromRestoreWorker } from '../../worker/worker-messages.ts'
 import { WorkerPort } from '../../worker/worker-port.ts'
-import { nativeBatches } from './record-batches.ts'
+import { nativeBatches } from './write-batches.ts'
 import { readSnapshot } from './read-snapshot.ts'
 import { type RestoreRequest, withDatabase } from './worker-requests.ts'
 

@@ -6,9 +6,9 @@ import { type Allocate, MAX_STORED_BYTES } from '../../../format/frame.ts'
 import { type StoredRecord, columnsOf, encodeRecords } from '../../../format/records.ts'
 import { type KeySpan, type Value, FOREIGN_SPAN, OWN_SPAN, SpanCursor, isBefore, nameOfKey } from './key-spans.ts'
 import type { FrameCounter } from './payload-id-counter.ts'
-import type { StoreView } from './store-view.ts'
+import type { DatabaseView } from './database-view.ts'
 
-export { type RecordEncoding, StoreView } from './store-view.ts'
+export { type RecordEncoding, DatabaseView } from './database-view.ts'
 
 /** The payload IDs that a record refers to; may throw when the record cannot be decoded. `section` is the name of the record's section. */
 export type PayloadIdExtractor = (key: never, value: never, section: string) => Iterable<string>
@@ -54,7 +54,7 @@ const REPLACEMENT = '\ufffd'
  * Reads every record of a view. A record that cannot be decoded, is no valid text, or belongs to no section ends the scan
  * with `record_invalid`, once all such records have been counted.
  */
-export async function scan(view: StoreView, target: ScanTarget, options: ScanOptions): Promise<void> {
+export async function scan(view: DatabaseView, target: ScanTarget, options: ScanOptions): Promise<void> {
   const frames = new FrameCutter(view, target, options)
   let ahead = view.next()
   for (;;) {
@@ -89,7 +89,7 @@ class Frame {
 }
 
 class FrameCutter {
-  readonly #view: StoreView
+  readonly #view: DatabaseView
   readonly #target: ScanTarget
   readonly #payloadIdsOf: (key: Value, value: Value, section: string) => Iterable<string>
   readonly #counter: FrameCounter | undefined
@@ -99,7 +99,7 @@ class FrameCutter {
   #frame: Frame | undefined
   #lastKey: Value | undefined
 
-  constructor(view: StoreView, target: ScanTarget, { spans, payloadIdsOf, counter }: ScanOptions) {
+  constructor(view: DatabaseView, target: ScanTarget, { spans, payloadIdsOf, counter }: ScanOptions) {
     this.#view = view
     this.#target = target
     this.#payloadIdsOf = payloadIdsOf as (key: Value, value: Value, section: string) => Iterable<string>

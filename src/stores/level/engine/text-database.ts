@@ -3,11 +3,16 @@ import type { AbstractLevel, AbstractSnapshot } from 'abstract-level'
 import { failureAfter } from '../../../errors/clean-up.ts'
 import { messageOf } from '../../../errors/error-message.ts'
 import { BackupUnsupportedError, StoreNotDrainedError, StoreUnavailableError } from '../../../errors/errors.ts'
-import type { KeyRange } from '../store/keys.ts'
 
 /** Any abstract-level database with explicit snapshots, whatever its own encodings. */
 // eslint-disable-next-line typescript/no-explicit-any -- the formats and defaults of the database do not matter here
 export type LevelDatabase = AbstractLevel<any, any, any>
+
+/** Keys from `gte` on and before `lt`. */
+export interface TextRange {
+  readonly gte: string
+  readonly lt: string
+}
 
 export interface RangeReadOptions {
   /** How many records to read at a time. @default 256 */
@@ -18,7 +23,7 @@ export interface RangeReadOptions {
 export interface Reader {
   get(key: string): Promise<string | undefined>
   /** The records of a range in key order; leaving the loop frees what it holds. */
-  range(range: KeyRange, options?: RangeReadOptions): AsyncIterable<readonly [string, string]>
+  range(range: TextRange, options?: RangeReadOptions): AsyncIterable<readonly [string, string]>
 }
 
 /** A reader that can be told to stay at one instant for a while. */
@@ -67,7 +72,7 @@ export class TextDatabase implements Source {
     }
   }
 
-  range(range: KeyRange, options?: RangeReadOptions): AsyncIterable<readonly [string, string]> {
+  range(range: TextRange, options?: RangeReadOptions): AsyncIterable<readonly [string, string]> {
     return readRange(this.#db, range, options)
   }
 
@@ -148,7 +153,7 @@ export class DatabaseSnapshot implements Source {
     return await get(this.#db, key, this.#snapshot)
   }
 
-  range(range: KeyRange, options?: RangeReadOptions): AsyncIterable<readonly [string, string]> {
+  range(range: TextRange, options?: RangeReadOptions): AsyncIterable<readonly [string, string]> {
     return readRange(this.#db, range, { ...options, snapshot: this.#snapshot })
   }
 
@@ -176,7 +181,7 @@ async function get(db: LevelDatabase, key: string, snapshot: AbstractSnapshot | 
 
 async function* readRange(
   db: LevelDatabase,
-  { gte, lt }: KeyRange,
+  { gte, lt }: TextRange,
   { snapshot, pageSize = PAGE_SIZE }: RangeReadOptions & { readonly snapshot?: AbstractSnapshot } = {},
 ): AsyncGenerator<readonly [string, string], void, undefined> {
   const iterator = openIterator(db, { gte, lt, snapshot, ...TEXT })

@@ -2,7 +2,7 @@
 import { ClassicLevel } from 'classic-level'
 import type { BackupOptions, StoreKind } from '../../../contracts/backupable.ts'
 import type { KeyRange, Section } from './key-spans.ts'
-import type { RecordEncoding } from './store-view.ts'
+import type { RecordEncoding } from './database-view.ts'
 
 /** How a worker opens the database, and what is where in it. */
 export interface WorkerStore {

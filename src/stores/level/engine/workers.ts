@@ -6,7 +6,7 @@ import type { Interrupt } from '../../../util/interrupt.ts'
 import { WorkerLink, receiveSnapshot, sendSnapshot } from '../../worker/worker-link.ts'
 import type { FromRestoreWorker, FromSnapshotWorker } from '../../worker/worker-messages.ts'
 import type { KeyRange, Section } from './key-spans.ts'
-import type { RecordEncoding } from './store-view.ts'
+import type { RecordEncoding } from './database-view.ts'
 import type { LevelDatabase } from './text-database.ts'
 import type { RestoreRequest, SnapshotRequest } from './worker-requests.ts'
 

@@ -6,7 +6,7 @@ import type { Allocate } from '../../../format/frame.ts'
 import { SnapshotWriter } from '../../../format/snapshot-writer.ts'
 import { type KeyRange, type Section, keySpans } from './key-spans.ts'
 import { type FrameCounter, checkCount } from './payload-id-counter.ts'
-import { type PayloadIdExtractor, type RecordEncoding, type ScannedFrame, StoreView, scan } from './scan.ts'
+import { type PayloadIdExtractor, type RecordEncoding, type ScannedFrame, DatabaseView, scan } from './scan.ts'
 import type { LevelDatabase } from './text-database.ts'
 
 export interface WriteSnapshotOptions {
@@ -31,7 +31,7 @@ export interface WriteSnapshotOptions {
 export async function writeSnapshot(db: LevelDatabase, sink: SnapshotSink, options: WriteSnapshotOptions): Promise<PayloadIdSet> {
   const { sections, ownKeys, encoding, counter, checkpoint, allocate, spillDirectory, onProgress } = options
   // First of all, so that the snapshot is as near to the call as can be.
-  const view = new StoreView(db, encoding)
+  const view = new DatabaseView(db, encoding)
   const writer = new SnapshotWriter(sink, { ...options, sections: sections.map(({ name }) => name), createdAtMs: view.openedAtMs })
   const builder = new PayloadIdSetBuilder({ spillDirectory })
   const writeFrame = async ({ section, records, frame, payloadIds }: ScannedFrame): Promise<void> => {

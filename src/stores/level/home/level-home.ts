@@ -1,12 +1,11 @@
 /** The directory of a LevelDB metadata store: a pointer to the live engine, the engines, a journal and a lock. */
 import { dirname, join, resolve } from 'node:path'
-import { newUlid } from '../../../util/ulid.ts'
 import { toError } from '../../../errors/error-message.ts'
 import { InternalError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { type FileInfo, type Files, isSystemError, nodeFiles, removeIfThere, removeTree, replaceFile, syncTree } from '../../../util/files.ts'
 import { checkServes } from '../../../metadata/check-store.ts'
-import type { EngineHome } from '../../../metadata/live-metadata-store.ts'
 import { OpenEngines } from '../../../metadata/open-engines.ts'
+import { type StoreHome, makeStore } from '../../../metadata/open-store.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import { recover } from '../../../restore/recover.ts'
 import type { Engines, RestoreJournal, SideEngine } from '../../../contracts/swappable.ts'
@@ -56,7 +55,7 @@ export async function openLevelHome(path: string, options: LevelHomeOptions = {}
 }
 
 /** A home of LevelDB engines. As nobody is served through it, there is nothing to drain: see `LiveMetadataStore`. */
-export class LevelHome implements EngineHome {
+export class LevelHome implements StoreHome {
   readonly kind = 'level'
   readonly schemaVersion: number = SCHEMA_VERSION
   readonly path: string
@@ -95,15 +94,8 @@ export class LevelHome implements EngineHome {
   }
 
   /** Makes an empty store live in a home that has none. */
-  async createStore(storeId: string = newUlid()): Promise<void> {
-    const engine = newUlid()
-    const side = await this.openSide(engine, { storeId })
-    try {
-      await side.seal()
-      await this.swap(engine, { storeId, previous: undefined })
-    } catch (error) {
-      throw await failureAfter(error, () => side.discard())
-    }
+  async createStore(storeId?: string): Promise<void> {
+    await makeStore(this, storeId)
   }
 
   async readStoreId(): Promise<string | undefined> {

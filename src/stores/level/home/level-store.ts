@@ -1,10 +1,8 @@
 /** A LevelDB metadata store as a server opens it. */
-import { failureAfter } from '../../../errors/clean-up.ts'
-import { StoreIdMismatchError, StoreUnavailableError } from '../../../errors/errors.ts'
-import { LiveMetadataStore } from '../../../metadata/live-metadata-store.ts'
+import { openStoreOf } from '../../../metadata/open-store.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import type { Swappable } from '../../../contracts/swappable.ts'
-import { type LevelHome, type LevelHomeOptions, openLevelHome } from './level-home.ts'
+import { type LevelHomeOptions, openLevelHome } from './level-home.ts'
 
 /** The handle a server keeps while its engine is replaced by restores and rollbacks. Closing it gives the directory back. */
 export type LevelStore = MetadataStore & Swappable
@@ -26,20 +24,6 @@ export interface LevelStoreOptions extends LevelHomeOptions {
  */
 export async function openLevelStore(path: string, options: LevelStoreOptions = {}): Promise<LevelStore> {
   const home = await openLevelHome(path, options)
-  try {
-    await makeOrMatch(home, options)
-    return await LiveMetadataStore.open(home)
-  } catch (error) {
-    throw await failureAfter(error, () => home.close())
-  }
-}
-
-async function makeOrMatch(home: LevelHome, { create = true, storeId: wanted }: LevelStoreOptions): Promise<void> {
-  const storeId = await home.readStoreId()
-  if (storeId === undefined) {
-    if (!create) throw new StoreUnavailableError(`Cannot open the store at "${home.path}": there is none`, { hint: 'Check the path, or make a store there first' })
-    return await home.createStore(wanted)
-  }
-  if (wanted === undefined || wanted === storeId) return
-  throw new StoreIdMismatchError(`Cannot open the store at "${home.path}" as "${wanted}": it is "${storeId}"`, { details: { expected: wanted, actual: storeId } })
+  const { create, storeId } = options
+  return await openStoreOf(home, { where: `at "${home.path}"`, namedBy: 'path', create, storeId })
 }

@@ -2,8 +2,7 @@
  * One mutation after another, each atomic. Those that arrive while a write is under way are worked out together and
  * written in one batch, so that many callers share the cost of one sync.
  */
-import type { KeyRange } from './keys.ts'
-import type { RangeReadOptions, Reader, TextDatabase } from '../engine/text-database.ts'
+import type { RangeReadOptions, Reader, TextDatabase, TextRange } from '../engine/text-database.ts'
 
 /** One mutation: it sees what was committed before it, and its own changes. */
 export interface Transaction extends Reader {
@@ -151,7 +150,7 @@ class StagedTransaction implements Transaction {
   }
 
   /** The database's records with the changes of this batch woven in, as they are when the loop begins. */
-  async *range(range: KeyRange, options?: RangeReadOptions): AsyncGenerator<readonly [string, string], void, undefined> {
+  async *range(range: TextRange, options?: RangeReadOptions): AsyncGenerator<readonly [string, string], void, undefined> {
     const changed = [...changedIn(range, this.#group.changes, this.changes)].toSorted(([a], [b]) => (a < b ? -1 : 1))
     let next = 0
     for await (const record of this.#group.db.range(range, options)) {
@@ -163,7 +162,7 @@ class StagedTransaction implements Transaction {
   }
 }
 
-function changedIn({ gte, lt }: KeyRange, ...changes: readonly Map<string, string | undefined>[]): Map<string, string | undefined> {
+function changedIn({ gte, lt }: TextRange, ...changes: readonly Map<string, string | undefined>[]): Map<string, string | undefined> {
   const within = new Map<string, string | undefined>()
   for (const map of changes) {
     for (const [key, value] of map) if (key >= gte && key < lt) within.set(key, value)

@@ -1,14 +1,14 @@
 /** Block lists and the references to payloads, of inodes and of uploads. */
 import type { Block, InodeNumber } from '../../../contracts/metadata-store.ts'
 import type { Transaction } from './commit-queue.ts'
-import { type KeyRange, type ReferenceOwner, blocksKey, blocksOf, inodeOwner, referenceKey, uploadBlocksKey, uploadBlocksOf, uploadOwner } from './keys.ts'
+import { type ReferenceOwner, blocksKey, blocksOf, inodeOwner, referenceKey, uploadBlocksKey, uploadBlocksOf, uploadOwner } from './keys.ts'
 import { decodeRecord } from './record-check.ts'
 import { BLOCKS_PER_CHUNK, REFERENCE_VALUE, decodeBlocks, encodeBlocks } from './records.ts'
-import type { Reader } from '../engine/text-database.ts'
+import type { Reader, TextRange } from '../engine/text-database.ts'
 
 /** Whose blocks: where they are stored and as what they refer to payloads. */
 export interface BlockOwner {
-  readonly range: KeyRange
+  readonly range: TextRange
   readonly reference: ReferenceOwner
   chunkKey(chunk: number): string
 }

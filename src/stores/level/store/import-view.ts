@@ -7,7 +7,7 @@ import { type Writer, blocksOfInode, blocksOfUpload, putBlocks, putChunk } from 
 import { BatchRotation, fillOrEmpty, isEmpty, removeData } from '../engine/fill-database.ts'
 import * as keys from './keys.ts'
 import { LevelMetadataView } from './level-metadata-view.ts'
-import { type RecordBatch, arrayBatches } from '../engine/record-batches.ts'
+import { type WriteBatch, arrayBatches } from '../engine/write-batches.ts'
 import * as records from './records.ts'
 import { type LevelDatabase, TextDatabase } from '../engine/text-database.ts'
 
@@ -156,7 +156,7 @@ async function copyUploads(view: MetadataView, writer: BatchWriter): Promise<voi
 class BatchWriter implements Writer {
   readonly #batches: BatchRotation
   readonly #options: ImportOptions
-  #batch: RecordBatch
+  #batch: WriteBatch
   /** Records and characters in the batch, and records before it. */
   #records = 0
   #length = 0

@@ -17,12 +17,7 @@
  * Beside them, and no part of a snapshot: store/id, store/schema-version, and store/import during an import.
  */
 import type { InodeNumber, Place } from '../../../contracts/metadata-store.ts'
-
-/** Keys from `gte` on and before `lt`. */
-export interface KeyRange {
-  readonly gte: string
-  readonly lt: string
-}
+import type { TextRange } from '../engine/text-database.ts'
 
 export const SECTION_NAMES = [
   'blocks',
@@ -39,10 +34,10 @@ export const SECTION_NAMES = [
 export type SectionName = (typeof SECTION_NAMES)[number]
 
 /** The sections of a snapshot, in key order. */
-export const SECTIONS: readonly (KeyRange & { readonly name: SectionName })[] = SECTION_NAMES.map((name) => ({ name, ...under(name) }))
+export const SECTIONS: readonly (TextRange & { readonly name: SectionName })[] = SECTION_NAMES.map((name) => ({ name, ...under(name) }))
 
 /** What is the store's own and no part of a snapshot. */
-export const STORE_KEYS: KeyRange = under('store')
+export const STORE_KEYS: TextRange = under('store')
 
 export const STORE_ID_KEY = 'store/id'
 export const SCHEMA_VERSION_KEY = 'store/schema-version'
@@ -64,7 +59,7 @@ export function entryKey({ parent, name }: Place): string {
 }
 
 /** The entries of a directory, or those with greater names than one. */
-export function entriesOf(directory: InodeNumber, after?: string): KeyRange {
+export function entriesOf(directory: InodeNumber, after?: string): TextRange {
   const range = under(`entries/${digits(directory)}`)
   // No name has a NUL, so this key lies between the entry and its successor.
   return after === undefined ? range : { ...range, gte: `${entryKey({ parent: directory, name: after })}\0` }
@@ -85,7 +80,7 @@ export function blocksKey(inode: InodeNumber, chunk: number): string {
   return `blocks/${digits(inode)}/${digits(chunk, CHUNK_DIGITS)}`
 }
 
-export function blocksOf(inode: InodeNumber): KeyRange {
+export function blocksOf(inode: InodeNumber): TextRange {
   return under(`blocks/${digits(inode)}`)
 }
 
@@ -93,7 +88,7 @@ export function lockKey(inode: InodeNumber, start: number, owner: string): strin
   return `locks/${digits(inode)}/${digits(start)}/${escapeText(owner)}`
 }
 
-export function locksOf(inode: InodeNumber): KeyRange {
+export function locksOf(inode: InodeNumber): TextRange {
   return under(`locks/${digits(inode)}`)
 }
 
@@ -140,11 +135,11 @@ export function uploadBlocksKey(uploadId: string, chunk: number): string {
   return `upload-blocks/${escapeText(uploadId)}/${digits(chunk, CHUNK_DIGITS)}`
 }
 
-export function uploadBlocksOf(uploadId: string): KeyRange {
+export function uploadBlocksOf(uploadId: string): TextRange {
   return under(`upload-blocks/${escapeText(uploadId)}`)
 }
 
-export function sectionRange(name: SectionName): KeyRange {
+export function sectionRange(name: SectionName): TextRange {
   return under(name)
 }
 
@@ -186,7 +181,7 @@ const PLAIN = /^[\x01-.0-}]*$/
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).toUpperCase().padStart(2, '0'))
 
 /** "0" follows "/", so the range ends where keys of another prefix may begin. */
-function under(prefix: string): KeyRange {
+function under(prefix: string): TextRange {
   return { gte: `${prefix}/`, lt: `${prefix}0` }
 }
 

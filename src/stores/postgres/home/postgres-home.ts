@@ -4,8 +4,8 @@ import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
 import { messageOf, toError } from '../../../errors/error-message.ts'
 import { type HoldfastError, InternalError, RestoreInProgressError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
 import { checkServes } from '../../../metadata/check-store.ts'
-import type { EngineHome } from '../../../metadata/live-metadata-store.ts'
 import { OpenEngines } from '../../../metadata/open-engines.ts'
+import { type StoreHome, makeStore } from '../../../metadata/open-store.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import { recover } from '../../../restore/recover.ts'
 import type { DrainOptions, Engines, RestoreJournal, SideEngine } from '../../../contracts/swappable.ts'
@@ -43,7 +43,7 @@ const RECOVERY_WAIT_MS = 3000
 const REMOVAL_TIMEOUT_MS = 3000
 
 /** A home of engines in schemas of one database. */
-export class PostgresHome implements EngineHome {
+export class PostgresHome implements StoreHome {
   readonly kind = 'postgres'
   readonly schemaVersion: number
   readonly schema: string
@@ -90,18 +90,10 @@ export class PostgresHome implements EngineHome {
   }
 
   /** Makes an empty store live in a home that has none, unless another process does so at the same time. */
-  async createStore(storeId: string = newUlid()): Promise<void> {
+  async createStore(storeId?: string): Promise<void> {
     await this.#lock.run(async () => this.#lock.keep(), { waitMs: OPEN_WAIT_MS })
     try {
-      if ((await this.engines()).live !== undefined) return
-      const engine = newUlid()
-      const side = await this.openSide(engine, { storeId })
-      try {
-        await side.seal()
-        await this.swap(engine, { storeId, previous: undefined })
-      } catch (error) {
-        throw await failureAfter(error, () => side.discard())
-      }
+      if ((await this.engines()).live === undefined) await makeStore(this, storeId)
     } finally {
       await this.#lock.end()
     }

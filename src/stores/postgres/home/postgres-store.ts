@@ -1,7 +1,6 @@
 /** A Postgres metadata store as a server opens it. */
 import { checkWaitMs } from '../../../util/check-number.ts'
-import { StoreIdMismatchError, StoreUnavailableError } from '../../../errors/errors.ts'
-import { LiveMetadataStore } from '../../../metadata/live-metadata-store.ts'
+import { openStoreOf } from '../../../metadata/open-store.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import { checkStoreId } from '../../../metadata/validate.ts'
 import type { Swappable } from '../../../contracts/swappable.ts'
@@ -63,18 +62,6 @@ export async function openPostgresHome(options: OpenPostgresHomeOptions): Promis
 export async function openPostgresStore(options: PostgresStoreOptions): Promise<PostgresStore> {
   if (options.storeId !== undefined) checkStoreId(options.storeId)
   const home = await openPostgresHome(options)
-  try {
-    await makeOrMatch(home, options)
-    return await LiveMetadataStore.open(home)
-  } catch (error) {
-    throw await failureAfter(error, () => home.close())
-  }
-}
-
-async function makeOrMatch(home: PostgresHome, { create = true, storeId: wanted }: PostgresStoreOptions): Promise<void> {
-  if (create && (await home.readStoreId()) === undefined) await home.createStore(wanted)
-  const storeId = await home.readStoreId()
-  if (storeId === undefined) throw new StoreUnavailableError(`Cannot open the store in schema "${home.schema}": there is none`, { hint: 'Check the name of the schema, or make a store there first' })
-  if (wanted === undefined || wanted === storeId) return
-  throw new StoreIdMismatchError(`Cannot open the store in schema "${home.schema}" as "${wanted}": it is "${storeId}"`, { details: { expected: wanted, actual: storeId } })
+  const { create, storeId } = options
+  return await openStoreOf(home, { where: `in schema "${home.schema}"`, namedBy: 'name of the schema', create, storeId })
 }

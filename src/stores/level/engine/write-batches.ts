@@ -4,7 +4,7 @@ import type { Value } from './key-spans.ts'
 import type { LevelDatabase } from './text-database.ts'
 
 /** Empty at first, and again when a write has resolved. One call at a time. */
-export interface RecordBatch {
+export interface WriteBatch {
   put(key: Value, value: Value): void
   /** Writes all or nothing; with `sync`, LevelDB makes its log durable. */
   write(options: { readonly sync: boolean }): Promise<void>
@@ -13,7 +13,7 @@ export interface RecordBatch {
 }
 
 /** Batches for any database: arrays of operations. */
-export function arrayBatches(db: LevelDatabase): () => RecordBatch {
+export function arrayBatches(db: LevelDatabase): () => WriteBatch {
   // Not by name: every operation then has the same shape from the start, which makes abstract-level's copies several times as fast.
   const [textKey, textValue] = [db.keyEncoding('utf8'), db.valueEncoding('utf8')]
   // Found when there are bytes: a database that stores text has no such encoding.
@@ -44,7 +44,7 @@ export function arrayBatches(db: LevelDatabase): () => RecordBatch {
  * as the store. So this calls what abstract-level has implementors provide, which leaves the batch open. Hooks
  * and events of the handle are passed over.
  */
-export function nativeBatches(db: ClassicLevel): () => RecordBatch {
+export function nativeBatches(db: ClassicLevel): () => WriteBatch {
   return () => {
     const batch = db.batch() as unknown as ImplementedBatch
     return {

@@ -25,7 +25,7 @@ const EXACT_TEXT = {
   decode: (bytes: Buffer): string => bytes.toString(),
 } as const
 
-export class StoreView {
+export class DatabaseView {
   readonly openedAtMs: number
   readonly #db: LevelDatabase
   readonly #snapshot: ReturnType<LevelDatabase['snapshot']> | undefined

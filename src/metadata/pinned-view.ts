@@ -2,7 +2,7 @@
 import type { ByteRangeLock, InodeNumber, ListedBlock, ListedEntry, ListedInode, MetadataReader, MetadataView } from '../contracts/metadata-store.ts'
 import { RoutedReader } from './routed-reader.ts'
 
-export class HeldView extends RoutedReader implements MetadataView {
+export class PinnedView extends RoutedReader implements MetadataView {
   readonly #view: MetadataView
   readonly #release: () => Promise<void>
   #closed: Promise<void> | undefined

@@ -1,0 +1,55 @@
+/** Opening the store of a home, and making one where there is none. */
+import type { MetadataStore } from '../contracts/metadata-store.ts'
+import type { Swappable } from '../contracts/swappable.ts'
+import { failureAfter, undoOnError } from '../errors/clean-up.ts'
+import { StoreIdMismatchError, StoreUnavailableError } from '../errors/errors.ts'
+import { newUlid } from '../util/ulid.ts'
+import { type EngineHome, LiveMetadataStore } from './live-metadata-store.ts'
+import { checkStoreId } from './validate.ts'
+
+/** A home that can make a store where it has none. */
+export interface StoreHome extends EngineHome {
+  createStore(storeId?: string): Promise<void>
+}
+
+export interface OpenStoreOptions {
+  /** Where the store is, to complete "the store": `at "/path"`. */
+  readonly where: string
+  /** What the operator named it by: "path". */
+  readonly namedBy: string
+  /** Whether to make a store where there is none. @default true */
+  readonly create?: boolean | undefined
+  /** The ID of a store that is made; one that exists must have it. @default a fresh ULID, or the store's own */
+  readonly storeId?: string | undefined
+}
+
+/** Opens the store of a home, which is closed when that fails. `store_id_mismatch` when it is another store, `store_unavailable` when there is none. */
+export async function openStoreOf(home: StoreHome, options: OpenStoreOptions): Promise<MetadataStore & Swappable> {
+  return await undoOnError(async () => {
+    await makeOrMatch(home, options)
+    return await LiveMetadataStore.open(home)
+  }, () => home.close())
+}
+
+/** Makes an empty engine live in a home that has none. */
+export async function makeStore(home: EngineHome, storeId: string = newUlid()): Promise<void> {
+  checkStoreId(storeId)
+  const engine = newUlid()
+  const side = await home.openSide(engine, { storeId })
+  try {
+    await side.seal()
+    await home.swap(engine, { storeId, previous: undefined })
+  } catch (error) {
+    throw await failureAfter(error, () => side.discard())
+  }
+}
+
+async function makeOrMatch(home: StoreHome, { where, namedBy, create = true, storeId: wanted }: OpenStoreOptions): Promise<void> {
+  if (create && (await home.readStoreId()) === undefined) await home.createStore(wanted)
+  const storeId = await home.readStoreId()
+  if (storeId === undefined) {
+    throw new StoreUnavailableError(`Cannot open the store ${where}: there is none`, { hint: `Check the ${namedBy}, or make a store there first` })
+  }
+  if (wanted === undefined || wanted === storeId) return
+  throw new StoreIdMismatchError(`Cannot open the store ${where} as "${wanted}": it is "${storeId}"`, { details: { expected: wanted, actual: storeId } })
+}
