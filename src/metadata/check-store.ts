@@ -22,7 +22,7 @@ export async function checkServes(store: MetadataReader): Promise<void> {
 
 async function checkShare(store: MetadataReader, { name, root }: Share): Promise<void> {
   const inode = await store.inode(root)
-  if (inode?.type !== 'directory') throw new Error(`the root ${root} of the share ${JSON.stringify(name)} is no directory`)
+  if (inode?.type !== 'directory') throw new Error(`the root ${root} of the share ${JSON.stringify(name)} is not a directory`)
   const { entries } = await store.readDirectory(root, { limit: ENTRIES_TO_CHECK })
   for (const entry of entries) {
     if ((await store.inode(entry.inode)) !== undefined) continue

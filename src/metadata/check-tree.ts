@@ -3,7 +3,7 @@ import { conflictingLock } from './locks.ts'
 import type { DirectoryEntry, Inode, InodeNumber, MetadataReader } from '../contracts/metadata-store.ts'
 
 /**
- * Walks all shares of a store that nobody changes meanwhile, and says what does not hold: every entry has its inode and
+ * Walks all shares of a store, which must not change meanwhile, and says what does not hold: every entry has its inode and
  * its type, link counts are those of the entries, directories are in one place, names and payload IDs come in order, the
  * payload IDs are those that files and uploads refer to, used bytes are the sum of the sizes, block counts are right, locks do not conflict.
  *

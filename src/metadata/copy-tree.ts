@@ -4,7 +4,7 @@ import type { Block, Content, Inode, InodeNumber, MetadataReader, MetadataStore,
 import { walkTree } from './walk-tree.ts'
 
 export interface CopyTreeOptions {
-  /** Where it is read from; nobody changes it meanwhile. */
+  /** Where it is read from. It must not change meanwhile. */
   readonly from: MetadataReader
   /** The inode of what is copied. */
   readonly inode: InodeNumber
@@ -83,7 +83,7 @@ class TreeCopier {
     const known = this.#linked.get(inode.inode)
     if (known === undefined) {
       const copy = this.#copyInode(inode, place)
-      // The failure is thrown by the await below; those who wait for the inode see it too.
+      // The failure is thrown by the await below; others that wait for the inode see it too.
       copy.catch(() => undefined)
       this.#linked.set(inode.inode, { copy, remaining: inode.links - 1 })
       return await copy

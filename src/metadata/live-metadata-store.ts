@@ -28,7 +28,7 @@ import type {
 import { OperationGate } from './operation-gate.ts'
 import { RoutedReader } from './routed-reader.ts'
 
-/** Where the engines of a live store are. What it does to them is durable; who uses them is for the live store to know. */
+/** Where the engines of a live store are. What it does to them is durable; the live store knows what uses them. */
 export interface EngineHome extends Swappable {
   /** Opens an engine, or gives it when it is open. `store_unavailable` when it is missing or damaged. */
   openEngine(engine: string): Promise<MetadataStore>

@@ -15,7 +15,7 @@ export interface Section extends KeyRange {
   readonly name: string
 }
 
-/** What a span is when it is no section: the store's own records, or nobody's. */
+/** What a span is when it is not a section: the store's own records, or keys that belong to nothing. */
 export const OWN_SPAN = -1
 export const FOREIGN_SPAN = -2
 

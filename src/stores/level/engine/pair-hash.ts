@@ -1,4 +1,4 @@
-/** Hashes of 64 bits, of payload IDs and who refers to them: many times as fast as a digest, for what nobody forges. */
+/** Hashes of 64 bits, of payload IDs and what refers to them: many times as fast as a digest, for what need not withstand forgery. */
 
 /** Odd, with bits in no order. */
 const LOW_FACTOR = 0x9e3779b1

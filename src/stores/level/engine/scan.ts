@@ -51,7 +51,7 @@ const MAX_NAMED_RECORDS = 20
 const REPLACEMENT = '\ufffd'
 
 /**
- * Reads every record of a view. A record that cannot be decoded, is no valid text, or belongs to no section ends the scan
+ * Reads every record of a view. A record that cannot be decoded, is not valid text, or is in no section ends the scan
  * with `record_invalid`, once all such records have been counted.
  */
 export async function scan(view: DatabaseView, target: ScanTarget, options: ScanOptions): Promise<void> {
@@ -178,7 +178,7 @@ class FrameCutter {
     try {
       for (let from = 0; from < payloadIds.length; from += PACKED_IDS) lists.push(listOf(payloadIds.slice(from, from + PACKED_IDS)))
     } catch {
-      // One of them is no payload ID: now one by one, to tell which records have such.
+      // One of them is not a payload ID: now one by one, to tell which records have such.
       for (const [key, value] of records) this.#try(key, () => [...this.#payloadIdsOf(key, value, name)].forEach(checkPayloadId))
     }
     return lists
@@ -192,7 +192,7 @@ class FrameCutter {
     }
   }
 
-  /** Looks at the bytes of records whose text has a replacement character: it may be theirs, or stand for what is no text. */
+  /** Looks at the bytes of records whose text has a replacement character: it may be theirs, or stand for bytes that are not text. */
   async #checkText({ records, keysBetween }: Frame): Promise<void> {
     for (const [index, record] of records.entries()) {
       if (!hasReplacement(record[0]) && !hasReplacement(record[1])) continue
@@ -202,7 +202,7 @@ class FrameCutter {
   }
 }
 
-/** What an extractor returned; a text is iterable too, and its letters are no payload IDs. */
+/** What an extractor returned; a text is iterable too, and its letters are not payload IDs. */
 function listed(payloadIds: Iterable<string>): Iterable<string> {
   if (typeof payloadIds === 'string') throw new TypeError('payloadIds returned a text, not a list of payload IDs')
   return payloadIds

@@ -64,7 +64,7 @@ async function withWorker<Received extends { readonly type: string }, T>(
   { url, request, name, interrupt }: WorkerStart,
   talk: (link: WorkerLink<Received>) => Promise<T>,
 ): Promise<T> {
-  // Closed meanwhile, the worker would open it anew, in nobody's care.
+  // If it was closed meanwhile, the worker would open it anew and leave it open.
   if (db.status !== 'open') throw new StoreUnavailableError('Cannot use the store: its database is not open')
   const link = new WorkerLink<Received>(url, request, { name, interrupt })
   // The worker uses the very LevelDB of this handle, and its block cache: it must be done before they go.

@@ -54,7 +54,7 @@ export async function openLevelHome(path: string, options: LevelHomeOptions = {}
   }
 }
 
-/** A home of LevelDB engines. As nobody is served through it, there is nothing to drain: see `LiveMetadataStore`. */
+/** A home of LevelDB engines. It serves no operations, so there is nothing to drain: see `LiveMetadataStore`. */
 export class LevelHome implements StoreHome {
   readonly kind = 'level'
   readonly schemaVersion: number = SCHEMA_VERSION
@@ -240,7 +240,7 @@ export class LevelHome implements StoreHome {
     await this.#records.point({ storeId, engine: ADOPTED_ENGINE })
   }
 
-  /** Removes what interrupted work left: it is in nobody's way, so that it stays is only worth a warning. */
+  /** Removes what interrupted work left: it stands in no way, so a failure is only worth a warning. */
   async #cleanUp(): Promise<void> {
     const { leftovers } = await this.engines()
     const unfinished = [POINTER_FILE, JOURNAL_FILE].map((name) => join(this.path, `${name}.tmp`))

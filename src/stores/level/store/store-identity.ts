@@ -1,4 +1,4 @@
-/** The records that are a store's own: who it is, and which version its records are of. */
+/** The records that are a store's own: its ID, and the version of its records. */
 import { ulid } from 'ulid'
 import { SchemaVersionMismatchError, StoreIdMismatchError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { checkStoreId } from '../../../metadata/validate.ts'

@@ -74,7 +74,7 @@ export class PostgresMetadataStore extends ValidatedStore {
   readonly #backupable: Backupable
 
   /**
-   * Opens the store in a schema and brings its tables up to date. The pool stays the caller's, who ends it after the store was closed.
+   * Opens the store in a schema and brings its tables up to date. The pool stays the caller's, to be ended after the store was closed.
    *
    * `schema_version_mismatch` when a newer release wrote it, `store_id_mismatch` when it is another store than the one named,
    * `store_unavailable` when there is none and none is to be made, when the schema holds something else, when another process is making it or
@@ -82,7 +82,7 @@ export class PostgresMetadataStore extends ValidatedStore {
    */
   static async open(pool: PostgresPool, options: PostgresMetadataStoreOptions): Promise<PostgresMetadataStore> {
     const { schema, create = true } = options
-    checkSchemaName(schema)
+    checkEngineSchemaName(schema)
     const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
     checkPace(options)
     const lockTimeoutMs = checkWholeNumber('lockTimeoutMs', options.lockTimeoutMs ?? OPEN_LOCK_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
@@ -136,7 +136,7 @@ export class PostgresMetadataStore extends ValidatedStore {
   }
 }
 
-function checkSchemaName(schema: string): void {
+function checkEngineSchemaName(schema: string): void {
   checkText(schema, { what: 'schema name', maxBytes: MAX_SCHEMA_NAME_BYTES })
   if (schema.startsWith('pg_')) throw new InvalidArgumentError(`Cannot use "${schema}" as schema name: names that begin with "pg_" are the server's own`)
 }

@@ -17,9 +17,9 @@ function faults({ inodes, entries, shares, blocks, uploads, upload_blocks: uploa
      WHERE i.type = 'directory' AND i.links <> 2 + coalesce(n, 0)`,
     `SELECT format('entry %s in %s says that inode %s is a %s', to_json(e.name), e.parent, e.inode, e.type)
      FROM ${entries} e JOIN ${inodes} i USING (inode) WHERE e.type <> i.type`,
-    `SELECT format('entry %s is in inode %s, which is no directory', to_json(e.name), e.parent)
+    `SELECT format('entry %s is in inode %s, which is not a directory', to_json(e.name), e.parent)
      FROM ${entries} e JOIN ${inodes} p ON p.inode = e.parent WHERE p.type <> 'directory'`,
-    `SELECT format('share %s has the root %s, which is no directory of its own', to_json(s.name), s.root)
+    `SELECT format('share %s has the root %s, which is not a directory of its own', to_json(s.name), s.root)
      FROM ${shares} s JOIN ${inodes} i ON i.inode = s.root WHERE i.type <> 'directory' OR EXISTS (SELECT FROM ${entries} e WHERE e.inode = s.root)`,
     // Every directory has one entry at most, so no way down from a root leads into a ring.
     `SELECT format('directory %s is in no share', i.inode) FROM ${inodes} i WHERE i.type = 'directory' AND i.inode NOT IN (
