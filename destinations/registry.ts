@@ -2,11 +2,12 @@
 import type { Destination } from '../src/contracts/destination.ts'
 import { DestinationConfigInvalidError } from '../src/errors/errors.ts'
 import { kindOf, listSchemes, schemeOf } from '../src/util/urls.ts'
+import { loadWith } from '../src/util/optional-package.ts'
 
 /** Each loads its driver, and what that needs, only when a URL asks for it. */
 const DRIVERS: Readonly<Record<string, (url: string) => Promise<Destination>>> = {
   file: async (url) => (await import('./fs/index.ts')).openFsDestination(url),
-  s3: async (url) => (await import('./s3/index.ts')).openS3Destination(url),
+  s3: async (url) => (await loadWith('@aws-sdk/client-s3', () => import('./s3/index.ts'))).openS3Destination(url),
 }
 
 /** The URL schemes there are drivers for. */

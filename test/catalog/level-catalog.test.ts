@@ -1,11 +1,16 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { MemoryLevel } from 'memory-level'
 import { describe, expect, test } from 'vitest'
-import { type CatalogBackup, type CatalogEvent, HOLD_CHANGES, type Job } from '../../src/contracts/catalog.ts'
+import { type CatalogEvent, HOLD_CHANGES } from '../../src/contracts/catalog.ts'
 import { foldBackup, foldJob, foldLease, foldSweep } from '../../src/catalog/fold-events.ts'
 import type { LeaseEvent, SweepEvent } from '../../src/contracts/hold-events.ts'
 import { thisProcess } from '../../src/util/job-owner.ts'
 import { levelCatalog } from '../../src/catalog/level/level-catalog.ts'
+import { openLevelCatalog } from '../../src/catalog/level/open-level-catalog.ts'
+import { testCatalog } from '../conformance/catalog.ts'
 import { altered } from '../support/altered.ts'
 import { collect } from '../support/collect.ts'
 import { runs, seed } from '../support/seed.ts'
@@ -18,74 +23,27 @@ async function memoryCatalog(db = new MemoryLevel()): Promise<Awaited<ReturnType
   return await levelCatalog(db, { clock: () => Date.parse(AT) })
 }
 
-describe('Catalog', () => {
-  test('a job is what its events say', async () => {
-    await using catalog = await memoryCatalog()
-    await catalog.append(started(JOB, { storeKind: 'fake', destination: 'file:/a' }))
-    const job: Job = {
-      jobId: JOB,
-      kind: 'backup',
-      state: 'running',
-      owner: OWNER,
-      storeKind: 'fake',
-      storeId: undefined,
-      destination: 'file:/a',
-      backupId: undefined,
-      startedAt: AT,
-      endedAt: undefined,
-      progress: undefined,
-      error: undefined,
+testCatalog({
+  name: 'level',
+  runner: { describe, test },
+  factory: async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'holdfast-test-'))
+    let catalog = await openLevelCatalog(directory)
+    return {
+      catalog,
+      async reopen() {
+        await catalog.close()
+        return (catalog = await openLevelCatalog(directory))
+      },
+      async cleanup() {
+        await catalog.close()
+        await rm(directory, { recursive: true, force: true })
+      },
     }
-    expect(await catalog.job(JOB)).toEqual(job)
-    await catalog.append({ type: 'job-progressed', at: AT, jobId: JOB, phase: 'snapshot', bytes: 1, records: 2, backupId: BACKUP, storeId: 'store' })
-    await catalog.append({ type: 'job-progressed', at: AT, jobId: JOB, phase: 'publish', bytes: 3, records: 4 })
-    const progressed = { ...job, backupId: BACKUP, storeId: 'store', progress: { phase: 'publish', bytes: 3, records: 4 } }
-    expect(await catalog.job(JOB)).toEqual(progressed)
-    const error = { code: 'internal', message: 'm', hint: 'h' } as const
-    await catalog.append({ type: 'job-ended', at: AT, jobId: JOB, state: 'failed', error })
-    expect(await collect(catalog.jobs())).toEqual([{ ...progressed, state: 'failed', endedAt: AT, error }])
-    expect(await catalog.job(BACKUP)).toBeUndefined()
-  })
+  },
+})
 
-  test('jobs() gives the newest first, and no more than asked for', async () => {
-    await using catalog = await memoryCatalog()
-    const ids = Array.from({ length: 250 }, (_, index) => `01HZZZZZZZ0000000000000${100 + index}`)
-    for (const id of ids) await catalog.append(started(id), { type: 'job-ended', at: AT, jobId: id, state: 'succeeded' })
-    expect((await collect(catalog.jobs())).map(({ jobId }) => jobId)).toEqual(ids.toReversed())
-    expect((await collect(catalog.jobs({ limit: 2 }))).map(({ jobId }) => jobId)).toEqual(ids.slice(-2).toReversed())
-    expect(await collect(catalog.jobs({ limit: 0 }))).toEqual([])
-  })
-
-  test('a backup is what the events of its ID at its destination say', async () => {
-    await using catalog = await memoryCatalog()
-    await catalog.append(RECORDED, { ...RECORDED, destination: 'file:/b' })
-    await catalog.append({ type: 'backup-verified', ...PLACE, level: 'restore' }, { type: 'backup-deleted', ...PLACE })
-    const { at: _, ...place } = PLACE
-    const backup: CatalogBackup = {
-      ...place,
-      manifest: manifestOf(),
-      manifestSha256: undefined,
-      recordedAt: AT,
-      how: 'backup',
-      verifiedAt: AT,
-      verification: { level: 'restore', error: undefined },
-      deletionStartedAt: undefined,
-      deletedAt: AT,
-    }
-    expect(await catalog.backup(BACKUP, 'file:/a')).toEqual(backup)
-    const other = { ...backup, destination: 'file:/b', verifiedAt: undefined, verification: undefined, deletedAt: undefined }
-    expect(await catalog.backup(BACKUP, 'file:/b')).toEqual(other)
-    expect(await catalog.backup(JOB, 'file:/a')).toBeUndefined()
-    expect(new Set(await collect(catalog.backups()))).toEqual(new Set([backup, other]))
-  })
-
-  test('append() keeps the order of calls that are made at once', async () => {
-    await using catalog = await memoryCatalog()
-    await catalog.append(started())
-    await Promise.all(Array.from({ length: 50 }, (_, bytes) => catalog.append({ type: 'job-progressed', at: AT, jobId: JOB, phase: 'x', bytes, records: 0 })))
-    expect((await catalog.job(JOB))?.progress?.bytes).toBe(49)
-  })
-
+describe('levelCatalog() on any events', () => {
   test('append() adds keys, changes none but the count of changes of holds, and removes none but that of a running job', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(backupEvent, { maxLength: 20 }), async (events) => {
@@ -219,16 +177,6 @@ describe('levelCatalog()', () => {
     await using catalog = await memoryCatalog(db)
     await db.put(`leased/${JOB}`, '')
     await expect(catalog.leases()).rejects.toMatchObject({ code: 'catalog_unavailable', retryable: false })
-  })
-
-  test('a failed write fails the append, and a closed catalog every call', async () => {
-    const db = new MemoryLevel()
-    const catalog = await memoryCatalog(db)
-    await catalog.close()
-    await catalog.close()
-    for (const call of [catalog.append(started()), catalog.job(JOB), collect(catalog.jobs()), collect(catalog.backups())]) {
-      await expect(call).rejects.toMatchObject({ code: 'catalog_unavailable' })
-    }
   })
 })
 

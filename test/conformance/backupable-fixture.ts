@@ -8,7 +8,7 @@ import type { TestRunner } from './runner.ts'
 /** A fresh, empty store of the test's own, and what only its author knows how to do to it. */
 export interface BackupableFixture {
   readonly store: Backupable
-  /** The store's persistent ID, where it has one. */
+  /** The store's persistent ID; left out only where `supports.storeId` is false. */
   readonly storeId?: (() => Promise<string>) | undefined
   /** Fills the store with about this many made-up records, the same for the same count. */
   readonly populate: (records: number) => Promise<void>
@@ -35,10 +35,17 @@ export interface BackupableConformanceOptions {
   readonly seed?: number | undefined
   /** How many random faults to try. @default 40 */
   readonly faults?: number | undefined
+  /** What the store can do beyond the least. */
+  readonly supports?:
+    | {
+        /** The store keeps an ID of its own, which its snapshots name. @default true */
+        readonly storeId?: boolean | undefined
+      }
+    | undefined
 }
 
-/** Registers one test; `make` gives fresh stores, all of them cleaned up after it. */
-export type RegisterTest = (title: string, body: (make: () => Promise<BackupableFixture>) => Promise<void>) => void
+/** Registers one test; `make` gives fresh stores, all of them cleaned up after it. Where what it tries is not supported it is shown as skipped. */
+export type RegisterTest = (title: string, body: (make: () => Promise<BackupableFixture>) => Promise<void>, isSupported?: boolean) => void
 
 /** A snapshot as the tests keep it. */
 export interface Snapshot {

@@ -13,13 +13,14 @@ import {
   snapshotOf,
 } from './backupable-fixture.ts'
 import { randomFrom } from './random.ts'
+import { registerTest } from './runner.ts'
 
 export type { BackupableConformanceOptions, BackupableFixture }
 
 /** Registers the whole suite with the runner. */
-export function testBackupable({ name, runner, factory, seed = Date.now() % 2 ** 31, faults = 40 }: BackupableConformanceOptions): void {
-  const register: RegisterTest = (title, body) => {
-    runner.test(title, async () => {
+export function testBackupable({ name, runner, factory, seed = Date.now() % 2 ** 31, faults = 40, supports = {} }: BackupableConformanceOptions): void {
+  const register: RegisterTest = (title, body, isSupported) => {
+    const run = async (): Promise<void> => {
       const fixtures: BackupableFixture[] = []
       try {
         await body(async () => {
@@ -30,10 +31,12 @@ export function testBackupable({ name, runner, factory, seed = Date.now() % 2 **
       } finally {
         await Promise.all(fixtures.map((fixture) => fixture.cleanup()))
       }
-    })
+    }
+    registerTest(runner, title, run, isSupported)
   }
   runner.describe(`backupable ${name} (seed ${seed})`, () => {
     roundTripTests(register)
+    storeIdTests(register, supports.storeId ?? true)
     concurrencyTests(register)
     faultTests(register, { random: randomFrom(seed), faults })
     interruptionTests(register)
@@ -104,9 +107,12 @@ function roundTripTests(test: RegisterTest): void {
     deepEqual([stream.bytesRead, await target.dump()], [0, before])
   })
 
-  test('restore() leaves the store its own ID; a snapshot names it', async (make) => {
+}
+
+function storeIdTests(test: RegisterTest, isSupported: boolean): void {
+  const body: Parameters<RegisterTest>[1] = async (make) => {
     const [source, target] = [await make(), await make()]
-    if (source.storeId === undefined || target.storeId === undefined) return
+    ok(source.storeId !== undefined && target.storeId !== undefined, 'the fixture has no storeId(), and supports.storeId is not false')
     await source.populate(10)
     const [sourceId, targetId] = [await source.storeId(), await target.storeId()]
     notEqual(sourceId, targetId)
@@ -114,7 +120,8 @@ function roundTripTests(test: RegisterTest): void {
     await restoreBytes(target.store, snapshot.bytes)
     deepEqual([snapshot.summary.storeId, await target.storeId()], [sourceId, targetId])
     equal((await snapshotOf(target.store)).summary.storeId, targetId)
-  })
+  }
+  test('restore() leaves the store its own ID; a snapshot names it', body, isSupported)
 }
 
 function concurrencyTests(test: RegisterTest): void {

@@ -1,7 +1,7 @@
 /** What every payload store must do, for any test runner. It is what garbage collection deletes from: a fault here loses data. */
 import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
 import { MAX_PAYLOADS_PER_CALL, type PayloadStore, type StoredPayload } from '../../src/contracts/payload-store.ts'
-import type { TestRunner } from './runner.ts'
+import { registerTest, type TestRunner } from './runner.ts'
 
 /** A fresh, empty payload store of the tests' own. */
 export interface PayloadStoreFixture {
@@ -38,27 +38,29 @@ const WORD = /^[\x21-\x7e]{1,255}$/
 const COUNT = 40
 const RACES = 40
 
-type Declare = (title: string, body: (fixture: PayloadStoreFixture) => Promise<void>) => void
+/** Declares one test; where what it tries is not supported it is shown as skipped. */
+type Declare = (title: string, body: (fixture: PayloadStoreFixture) => Promise<void>, isSupported?: boolean) => void
 
 /** Declares the suite with the runner that was passed in. */
 export function testPayloadStore(options: PayloadStoreConformanceOptions): void {
   const { name, runner, factory, supports = {} } = options
-  const test: Declare = (title, body) => {
-    runner.test(title, async () => {
+  const test: Declare = (title, body, isSupported) => {
+    const run = async (): Promise<void> => {
       const fixture = await factory()
       try {
         await body(fixture)
       } finally {
         await fixture.cleanup()
       }
-    })
+    }
+    registerTest(runner, title, run, isSupported)
   }
   runner.describe(`PayloadStore: ${name}`, () => {
     testList(test)
     testVersions(test, supports.ages ?? true)
     testExists(test)
     testDeletes(test)
-    if (supports.atomicDelete ?? true) testRaces(test)
+    testRaces((title, body) => test(title, body, supports.atomicDelete ?? true))
     testAborts(test)
   })
 }

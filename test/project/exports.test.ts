@@ -13,7 +13,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   'holdfast/stores/postgres': ['PostgresMetadataStore', 'postgresBackupable'],
   'holdfast/destinations/fs': ['fsDestination'],
   'holdfast/destinations/registry': ['openDestination'],
-  'holdfast/conformance': ['testBackupable', 'testDestination', 'testMetadataStore'],
+  'holdfast/conformance': ['testBackupable', 'testCatalog', 'testDestination', 'testMetadataStore', 'testSwappable'],
 }
 const PRIVATE = ['holdfast/destinations/fs/upload', 'holdfast/destinations/s3/session', 'holdfast/stores/worker', 'holdfast/src/files', 'holdfast/dist/src/index.js']
 const HEAVY = /node_modules\/(?:classic-level|memory-level|abstract-level|level|pg|pg-[a-z-]+|@aws-sdk|commander)\//
@@ -55,7 +55,7 @@ describe('package.json', () => {
 
   it('is what is published: types, format and suites with the code', () => {
     const { files, exports } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { files: string[]; exports: Record<string, unknown> }
-    expect(files).toEqual(expect.arrayContaining(['dist/src', 'dist/destinations', 'dist/test/conformance', 'src/format/FORMAT.md']))
+    expect(files).toEqual(expect.arrayContaining(['dist/src', 'dist/destinations', 'dist/test/conformance', 'src/contracts', 'src/**/*.md']))
     expect(Object.keys(exports)).toEqual(expect.arrayContaining(['.', './stores/*', './destinations/*', './conformance']))
   })
 })

@@ -1,10 +1,14 @@
 /** The package as it is published: packed, installed elsewhere, imported and run. */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { type BuildOptions, build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ROOT } from './sources.ts'
+
+/** How CONTRIBUTING.md says that a server with Holdfast in it is bundled. */
+const BUNDLING = { bundle: true, platform: 'node', format: 'esm', external: ['holdfast', 'classic-level'] } satisfies BuildOptions
 
 /** A directory whose node_modules has the package and links to its dependencies. */
 let user: string
@@ -13,6 +17,7 @@ let files: readonly string[]
 
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
   readonly dependencies: Readonly<Record<string, string>>
+  readonly optionalDependencies: Readonly<Record<string, string>>
   readonly bin: { readonly holdfast: string }
   readonly exports: Readonly<Record<string, string | null>>
   readonly version: string
@@ -26,18 +31,21 @@ beforeAll(() => {
   mkdirSync(installed, { recursive: true })
   const tarball = readdirSync(user).find((name) => name.endsWith('.tgz')) ?? ''
   execFileSync('tar', ['-xzf', join(user, tarball), '-C', installed, '--strip-components=1'])
-  for (const name of Object.keys(manifest.dependencies)) {
-    mkdirSync(dirname(join(user, 'node_modules', name)), { recursive: true })
-    symlinkSync(join(ROOT, 'node_modules', name), join(user, 'node_modules', name))
-  }
+  for (const name of Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })) link(name)
   files = readdirSync(installed, { recursive: true, encoding: 'utf8' })
 }, 600_000)
 
 afterAll(() => rmSync(user, { recursive: true, force: true }))
 
-/** Runs a module beside the installed package. */
-function run(code: string): string {
-  return execFileSync(process.execPath, ['--input-type=module', '--eval', code], { cwd: user, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+/** Installs a package beside the packed one. */
+function link(name: string): void {
+  mkdirSync(dirname(join(user, 'node_modules', name)), { recursive: true })
+  symlinkSync(join(ROOT, 'node_modules', name), join(user, 'node_modules', name))
+}
+
+/** Runs code beside the installed package. */
+function run(code: string, type: 'module' | 'commonjs' = 'module'): string {
+  return execFileSync(process.execPath, [`--input-type=${type}`, '--eval', code], { cwd: user, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
 /** What the exports map makes of the files there are, by the rule that Node has for it: the most specific pattern counts. */
@@ -62,7 +70,66 @@ describe('the packed package', () => {
     expect(Number(count)).toBe(names.length)
   })
 
-  it('has types and whole source maps beside every module, and no sources but the format', () => {
+  it('is what require() gives, in CommonJS', () => {
+    expect(run(`const { runBackup, HOLDFAST_VERSION } = require('holdfast'); console.log(typeof runBackup, HOLDFAST_VERSION, typeof require('holdfast/stores/level').openLevelStore)`, 'commonjs')).toBe(
+      `function ${manifest.version} function\n`,
+    )
+  })
+
+  it('has every file that its documents link to', () => {
+    const documents = files.filter((file) => file.endsWith('.md'))
+    const missing = documents.flatMap((document) =>
+      [...readFileSync(join(installed, document), 'utf8').matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)/g)]
+        .map(([, target = '']) => join(dirname(document), target))
+        .filter((target) => !existsSync(join(installed, target)))
+        .map((target) => `${document} links to ${target}`),
+    )
+    expect(documents.length).toBeGreaterThan(2)
+    expect(missing).toEqual([])
+  })
+
+  it.each([
+    ['pg', `import('holdfast/stores/postgres').then(({ openPostgresStore }) => openPostgresStore({ connection: 'postgres://127.0.0.1:1/none' }))`],
+    ['@aws-sdk/client-s3', `import('holdfast/destinations/registry').then(({ openDestination }) => openDestination('s3://bucket/backups'))`],
+  ])('says what to install where %s was left out, and does without it', (name, use) => {
+    unlinkSync(join(user, 'node_modules', name))
+    try {
+      const said = run(`console.log(JSON.stringify(await ${use}.then(() => 'opened', (error) => ({ code: error.code, message: error.message, hint: error.hint }))))`)
+      expect(JSON.parse(said)).toEqual({
+        code: 'backup_unsupported',
+        message: `The package "${name}" is not installed`,
+        hint: `Install it beside Holdfast: npm install ${name}`,
+      })
+      expect(run(`const { openMemoryStore } = await import('holdfast/stores/memory'); await (await openMemoryStore()).close(); console.log('done')`)).toBe('done\n')
+    } finally {
+      link(name)
+    }
+  })
+
+  it('backs a LevelDB store up in a worker thread from a bundle that leaves holdfast out', async () => {
+    writeFileSync(
+      join(user, 'server.js'),
+      `import { runBackup } from 'holdfast'
+       import { fsDestination } from 'holdfast/destinations/fs'
+       import { openLevelStore } from 'holdfast/stores/level'
+       let threads = 0
+       process.on('worker', () => void (threads += 1))
+       const store = await openLevelStore('bundled-store')
+       await store.createShare('media')
+       const { manifest } = await runBackup({ store, destination: fsDestination({ path: 'bundled-backups' }) })
+       await store.close()
+       console.log(JSON.stringify({ threads, records: manifest.records }))`,
+    )
+    const bundle = join(user, 'bundle.mjs')
+    const { metafile } = await build({ entryPoints: [join(user, 'server.js')], outfile: bundle, ...BUNDLING, logLevel: 'silent', metafile: true })
+    expect(Object.keys(metafile?.inputs ?? {})).toHaveLength(1)
+    const said = execFileSync(process.execPath, [bundle], { cwd: user, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+    const { threads, records } = JSON.parse(said) as { readonly threads: number; readonly records: Readonly<Record<string, number>> }
+    expect(threads).toBe(1)
+    expect(Object.values(records).reduce((sum, count) => sum + count, 0)).toBeGreaterThan(1)
+  })
+
+  it('has types and whole source maps beside every module, and no sources but the contracts and the documents', () => {
     const modules = files.filter((file) => file.endsWith('.js'))
     expect(modules.length).toBeGreaterThan(100)
     for (const file of modules) {
@@ -70,8 +137,8 @@ describe('the packed package', () => {
       const map = JSON.parse(readFileSync(join(installed, `${file}.map`), 'utf8')) as { readonly sources: readonly string[]; readonly sourcesContent?: readonly unknown[] }
       expect(map.sourcesContent?.map((content) => typeof content), file).toEqual(map.sources.map(() => 'string'))
     }
-    expect(files.filter((file) => /(?<!\.d)\.ts$|\.test\./.test(file))).toEqual([])
-    expect(files).toEqual(expect.arrayContaining(['README.md', 'LICENSE', 'src/format/FORMAT.md']))
+    expect(files.filter((file) => /(?<!\.d)\.ts$|\.test\./.test(file) && !file.startsWith('src/contracts/'))).toEqual([])
+    expect(files).toEqual(expect.arrayContaining(['README.md', 'CONTRIBUTING.md', 'LICENSE', 'src/format/FORMAT.md', 'src/contracts/backupable.ts']))
   })
 
   it('runs as holdfast', () => {

@@ -1,5 +1,6 @@
 /** A home of engines in memory: what a swap replaces is a reference. It lasts as long as the process. */
 import { MemoryLevel } from 'memory-level'
+import { isUlid } from '../../util/ulid.ts'
 import { InternalError, StoreUnavailableError } from '../../errors/errors.ts'
 import { makeStore } from '../../metadata/open-store.ts'
 import { checkServes } from '../../metadata/check-store.ts'
@@ -59,6 +60,7 @@ class MemoryHome implements EngineHome {
 
   async openSide(engine: string, { storeId }: { readonly storeId: string }): Promise<SideEngine> {
     this.#checkOpen()
+    if (!isUlid(engine)) throw new InternalError(`Cannot create engine "${engine}": the name is not a ULID`)
     if (this.#engines.has(engine)) throw new InternalError(`Cannot create engine "${engine}": the name is taken`)
     const making = this.#make(engine, storeId)
     this.#making.add(making)

@@ -1,6 +1,7 @@
 /** Pools of connections: the caller's, or Holdfast's own. */
 import type { Pool, PoolConfig } from 'pg'
 import { InvalidArgumentError } from '../../../errors/errors.ts'
+import { loadWith } from '../../../util/optional-package.ts'
 import type { PostgresPool } from './client.ts'
 
 export interface PoolHandle {
@@ -34,7 +35,7 @@ export async function poolHandle(connection: PostgresPool | string): Promise<Poo
 
 /** A pool whose connections notice that a server is gone, and keep no process alive when they are not in use. */
 export async function ownPool(config: PoolConfig): Promise<Pool> {
-  const { Pool } = await import('pg')
+  const { Pool } = await loadWith('pg', () => import('pg'))
   const pool = new Pool({ application_name: 'holdfast', keepAlive: true, keepAliveInitialDelayMillis: KEEPALIVE_DELAY_MS, allowExitOnIdle: true, ...config })
   // An idle connection that breaks is replaced when it is needed.
   pool.on('error', () => undefined)
