@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { ROOT, type SourceFile, sourcesOf } from './sources.ts'
 
 const EXPORTS: Readonly<Record<string, readonly string[]>> = {
-  holdfast: ['runBackup', 'verifyBackup', 'restoreBackup', 'rollback', 'recover', 'deleteBackup', 'rebuildCatalog', 'openSnapshot', 'SnapshotWriter', 'PayloadIdSetBuilder', 'HoldfastError'],
+  holdfast: ['runBackup', 'openRepository', 'verifyBackup', 'restoreBackup', 'rollback', 'recover', 'deleteBackup', 'rebuildCatalog', 'openSnapshot', 'SnapshotWriter', 'PayloadIdSetBuilder', 'HoldfastError'],
   'holdfast/stores/level': ['openLevelStore', 'openLevelHome', 'levelBackupable', 'LevelMetadataStore'],
   'holdfast/stores/memory': ['openMemoryStore'],
   'holdfast/catalog/level': ['openLevelCatalog'],

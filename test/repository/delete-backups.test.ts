@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { newUlid } from '../../src/util/ulid.ts'
 import { deleteBackup } from '../../src/repository/delete-backups.ts'
+import { openRepository } from '../../src/repository/repository.ts'
 import { runBackup } from '../../src/backup/run-backup.ts'
 import { verifyBackup } from '../../src/repository/verify-backup.ts'
 import { DestinationUnreachableError } from '../../src/errors/errors.ts'
@@ -71,6 +72,42 @@ describe('deleteBackup()', () => {
     await expect(deleteBackup({ destination, backupId })).rejects.toMatchObject({ code: 'manifest_version_unsupported' })
     await expect(deleteBackup({ destination, backupId: other })).rejects.toMatchObject(PROTECTED)
     expect(await deleteBackup({ destination, backupId, force: true })).toMatchObject({ wasListed: true })
+  })
+
+  test('deletes many by one list, which decides for all whether a good one is left', async () => {
+    const { destination, catalog, ids } = await withBackups(4)
+    const other = await runBackup({ store: FakeStore.of(1, { storeId: 'other' }), destination, catalog })
+    let lists = 0
+    const watched = altered(destination, {
+      list: (options) => {
+        lists += 1
+        return destination.list(options)
+      },
+    })
+    const repository = openRepository(watched, { catalog })
+    await expect(repository.delete(ids)).rejects.toMatchObject({ ...PROTECTED, details: { backupId: ids[3], storeId: 'fake-store' } })
+    await expect(repository.delete([...ids.slice(0, 3), other.backupId])).rejects.toMatchObject({ ...PROTECTED, details: { backupId: other.backupId, storeId: 'other' } })
+    expect(await collect(destination.list())).toHaveLength(5)
+    lists = 0
+    const unlisted = newUlid()
+    const deleted = [...ids.slice(0, 3), ids[0] ?? '']
+    expect(await repository.delete([...deleted, unlisted])).toEqual([...ids.slice(0, 3).map((backupId) => ({ backupId, wasListed: true })), { backupId: unlisted, wasListed: false }])
+    expect(lists).toBe(1)
+    expect(await collect(destination.list())).toEqual([ids[3], other.backupId])
+    const jobs = (await collect(catalog.jobs())).filter(({ kind }) => kind === 'delete')
+    expect(jobs.map(({ state }) => state)).toEqual(Array.from({ length: 4 }, () => 'succeeded'))
+    expect(await repository.delete([])).toEqual([])
+  })
+
+  test('deletes none of many when one of them is being taken, or is newer', async () => {
+    const { destination, catalog, path, ids } = await withBackups(3)
+    const [first = '', second = ''] = ids
+    await catalog.append({ type: 'lease-taken', at: new Date().toISOString(), leaseId: newUlid(), purpose: 'restore', owner: { host: 'elsewhere', pid: 1, bootId: 'b', start: 's' }, backupId: second })
+    const repository = openRepository(destination, { catalog })
+    await expect(repository.delete([first, second])).rejects.toMatchObject(PROTECTED)
+    tamper(join(path, second, 'manifest.json'), (bytes) => Buffer.from(bytes.toString().replace('"manifestVersion": 1', '"manifestVersion": 3')))
+    await expect(openRepository(destination).delete([first, second])).rejects.toMatchObject({ code: 'manifest_version_unsupported' })
+    expect(await collect(destination.list())).toEqual(ids)
   })
 
   test('a destination that fails leaves a failed job, and the next call finishes', async () => {

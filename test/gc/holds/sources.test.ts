@@ -1,7 +1,9 @@
 /** Every source of holds failing in turn: nothing is deleted. */
-import { rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import type { Manifest } from '../../../src/contracts/manifest.ts'
+import { rebuildCatalog } from '../../../src/repository/rebuild-catalog.ts'
 import { deleteBackup } from '../../../src/repository/delete-backups.ts'
 import { runBackup } from '../../../src/backup/run-backup.ts'
 import type { Destination } from '../../../src/contracts/destination.ts'
@@ -75,6 +77,9 @@ const FAULTS: Readonly<Record<string, { readonly destination?: (destination: Des
   'a manifest is of a newer version': {
     damage: ({ path, backupIds }) => tamper(join(path, backupIds[0] ?? '', 'manifest.json'), (bytes) => Buffer.from(bytes.toString().replace('"manifestVersion": 1', '"manifestVersion": 2'))),
   },
+  'a manifest is not the one that the catalog recorded': {
+    damage: ({ path, backupIds }) => tamper(join(path, backupIds[0] ?? '', 'manifest.json'), (bytes) => Buffer.from(bytes.toString().replace('"labels": {}', '"labels": { "a": "b" }'))),
+  },
   'the payload IDs are missing': { damage: ({ path, backupIds }) => rmSync(join(path, backupIds[1] ?? '', 'payload-ids')) },
   'the payload IDs are cut short': { damage: ({ path, backupIds }) => tamper(join(path, backupIds[1] ?? '', 'payload-ids'), (bytes) => bytes.subarray(0, -1)) },
   'the payload IDs have a flipped bit': { damage: ({ path, backupIds }) => tamper(join(path, backupIds[1] ?? '', 'payload-ids'), (bytes) => flipped(bytes, 8 * (bytes.byteLength - 1))) },
@@ -103,6 +108,22 @@ describe('sweepPayloads()', () => {
     isBroken = false
     await sweep(scene)
     expect(scene.payloads.ids).not.toContain('garbage')
+  })
+
+  test('says of an altered backup that it is one, and goes on when it is recorded anew', async () => {
+    const scene = await newScene()
+    const { destination, catalog, path, backupIds } = scene
+    // An attacker who lets a backup hold less than it did.
+    const [small = '', large = ''] = backupIds
+    const [few, many] = [small, large].map((backupId) => JSON.parse(readFileSync(join(path, backupId, 'manifest.json'), 'utf8')) as Manifest)
+    const objects = { ...many?.objects, 'payload-ids': few?.objects?.['payload-ids'] }
+    tamper(join(path, large, 'manifest.json'), () => Buffer.from(JSON.stringify({ ...many, payloadIds: few?.payloadIds, objects })))
+    tamper(join(path, large, 'payload-ids'), () => readFileSync(join(path, small, 'payload-ids')))
+    await expect(sweep(scene)).rejects.toMatchObject({ code: 'hold_unavailable', retryable: false, cause: { code: 'backup_altered', details: { backupId: large, fields: ['payloadIds', 'objects'] } } })
+    expect(scene.payloads.ids).toEqual(ALL)
+    await rebuildCatalog({ catalog, destinations: [destination] })
+    await sweep(scene)
+    expect(scene.payloads.ids).toEqual(['live', 'p0', 'p1', 'p2'])
   })
 
   test.each(['leases', 'backups', 'holdGeneration', 'append'] as const)('deletes nothing when the catalog fails at %s', async (method) => {
