@@ -39,10 +39,10 @@ export async function loadZstd(verb: 'read' | 'write'): Promise<Zstd> {
   })
 }
 
-function ofNode({ zstdCompressSync, zstdDecompressSync, constants }: NodeZstd): Zstd {
-  const params = { [constants.ZSTD_c_compressionLevel]: LEVEL }
+function ofNode(codec: NodeZstd): Zstd {
+  const params = { [codec.constants.ZSTD_c_compressionLevel]: LEVEL }
   return {
-    compress: (raw) => zstdCompressSync(raw, { params }),
-    decompress: (stored, rawBytes) => zstdDecompressSync(stored, { maxOutputLength: rawBytes }),
+    compress: (raw) => codec.zstdCompressSync(raw, { params }),
+    decompress: (stored, rawBytes) => codec.zstdDecompressSync(stored, { maxOutputLength: rawBytes }),
   }
 }

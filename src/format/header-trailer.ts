@@ -74,13 +74,17 @@ export function encodeTrailer(trailer: SnapshotTrailer): Buffer {
 
 /** Throws a `TypeError` that names the field at fault. */
 export function decodeTrailer(bytes: Uint8Array): SnapshotTrailer {
-  const fields = readFields(bytes, {
-    frames: (reader) => reader.count(),
-    records: (reader) => readList(reader, () => reader.count()),
-    payloadIdCount: (reader) => reader.count(),
-    payloadIdDigest: readDigest,
-    sha256: readDigest,
-  })
+  const fields = readFields(
+    bytes,
+    {
+      frames: (reader) => reader.count(),
+      records: (reader) => readList(reader, () => reader.count()),
+      payloadIdCount: (reader) => reader.count(),
+      payloadIdDigest: readDigest,
+      sha256: readDigest,
+    },
+    {},
+  )
   const { frames, records, payloadIdCount, payloadIdDigest, sha256 } = fields
   return { frames, records, payloadIds: { count: payloadIdCount, digest: payloadIdDigest }, sha256 }
 }
@@ -89,7 +93,7 @@ type Readers = Readonly<Record<string, (reader: CborReader) => unknown>>
 type Fields<R extends Readers> = { [Name in keyof R]: ReturnType<R[Name]> }
 
 /** Reads one map that has every field of `required` once, and those of `optional` at most once. */
-function readFields<R extends Readers, O extends Readers = Record<never, never>>(bytes: Uint8Array, required: R, optional?: O): Fields<R> & Partial<Fields<O>> {
+function readFields<R extends Readers, O extends Readers>(bytes: Uint8Array, required: R, optional: O): Fields<R> & Partial<Fields<O>> {
   const readers: Readers = { ...required, ...optional }
   const reader = new CborReader(bytes)
   const fields = new Map<string, unknown>()

@@ -57,6 +57,17 @@ describe('holdfast backup', () => {
     expect(manifest).toMatchObject({ storeKind: 'level', labels: { why: 'test' }, records: { shares: 2, inodes: 11, entries: 9 } })
   })
 
+  it('compresses when asked to, which the manifest says, and reads it back', async () => {
+    const dir = await copy()
+    const to = ['backup', '--store', 'level:store', '--to', 'file:backups', '--json']
+    const plain = await holdfastJson<{ compression: string; payload: { bytes: number } }>(to, { cwd: dir })
+    const zstd = await holdfastJson<typeof plain & { backupId: string }>([...to, '--compress'], { cwd: dir })
+    expect([plain.compression, zstd.compression]).toEqual(['none', 'zstd'])
+    expect(zstd.payload.bytes).toBeLessThan(plain.payload.bytes)
+    expect((await holdfast(['verify', zstd.backupId, '--from', 'file:backups', '--level', 'restore'], { cwd: dir })).code).toBe(0)
+    expect((await holdfast([...to, '--compress', 'lzma'], { cwd: dir })).code).toBe(2)
+  })
+
   it('says in a few lines what was done', async () => {
     const dir = await copy()
     const { code, stdout, stderr } = await holdfast(['backup', '--store', 'level:store', '--to', 'file:backups'], { cwd: dir })

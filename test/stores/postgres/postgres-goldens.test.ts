@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
 import { decodePayloadIds } from '../../../src/payload-ids/payload-id-set.ts'
 import { encodeManifest, parseManifest } from '../../../src/format/manifest.ts'
+import type { SnapshotSummary } from '../../../src/contracts/backupable.ts'
 import { postgresBackupable } from '../../../src/stores/postgres/snapshot/postgres-backupable.ts'
 import { CountingSource, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { chunksOf, collect, payloadIdsObject } from '../../support/streams.ts'
@@ -32,11 +33,31 @@ test('golden v1-postgres is restored, row for row', async () => {
   expect(manifest).toMatchObject({ storeKind: 'postgres', payloadIds: { count: summary.payloadIds.count, sha256: summary.payloadIds.digest } })
 })
 
-async function everyType(): Promise<{ pool: Awaited<ReturnType<typeof sharedPool>>; schema: string; store: ReturnType<typeof postgresBackupable> }> {
+test('a compressed snapshot, made in a worker, names its backup and is restored, row for row', async () => {
+  const [source, target] = [await everyType({ worker: true }), await everyType({ worker: true })]
+  await inSchema(source.pool, source.schema, (client) => client.query(EVERY_TYPE_ROWS))
+  const chunks: Buffer[] = []
+  let summary: SnapshotSummary | undefined
+  const set = await source.store.backup(
+    {
+      write: async (chunk) => void chunks.push(Buffer.from(chunk)),
+      finish: async (written) => {
+        summary = written
+      },
+    },
+    { backupId: BACKUP_ID, compress: 'zstd' },
+  )
+  await set.close()
+  expect(summary).toMatchObject({ backupId: BACKUP_ID, compression: 'zstd' })
+  await target.store.restore(chunksOf(Buffer.concat(chunks)))
+  expect(await dumpSchema(target.pool, target.schema)).toBe(await dumpSchema(source.pool, source.schema))
+})
+
+async function everyType({ worker = false } = {}): Promise<{ pool: Awaited<ReturnType<typeof sharedPool>>; schema: string; store: ReturnType<typeof postgresBackupable> }> {
   const pool = await sharedPool()
   const { schema, drop } = await newSchema(pool, EVERY_TYPE_TABLES)
   onTestFinished(drop)
-  return { pool, schema, store: postgresBackupable(pool, { schema, payloadIds: EVERY_TYPE_PAYLOADS, schemaVersion: 1, storeId: 'golden-store', worker: false }) }
+  return { pool, schema, store: postgresBackupable(pool, { schema, payloadIds: EVERY_TYPE_PAYLOADS, schemaVersion: 1, storeId: 'golden-store', worker }) }
 }
 
 /** Written once; it stands for backups that people have. */
