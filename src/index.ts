@@ -50,6 +50,8 @@ export { JOB_KINDS, JOB_STATES, VERIFICATION_LEVELS } from './contracts/catalog.
 export type * from './contracts/hold-events.ts'
 export type { JobOwner } from './util/job-owner.ts'
 export { type BackupPlace, rebuildCatalog, type RebuildCatalogOptions, type RebuildReport } from './repository/rebuild-catalog.ts'
+export type { AttemptOptions, AttemptReport } from './restore/attempt.ts'
+export { describePlan, type PlannedTarget, planRestore, type PlanRestoreOptions, type RestorePlan } from './restore/plan-restore.ts'
 export { type RestoreBackupOptions, type RestoreReport, restoreBackup } from './restore/restore-backup.ts'
 export {
   type ReadableTrial,

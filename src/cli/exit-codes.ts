@@ -40,6 +40,7 @@ export function exitCodeFor(code: ErrorCode): ExitCode {
     case 'store_id_mismatch':
     case 'store_not_drained':
     case 'restore_in_progress':
+    case 'restore_plan_stale':
     case 'rollback_unavailable':
     case 'backup_already_running':
     case 'backup_protected':

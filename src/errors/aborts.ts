@@ -29,6 +29,11 @@ export function toAborted(error: unknown, signal: AbortSignal | undefined, { mes
   return new BackupAbortedError(`${text}${left}`, { cause: left === '' ? reason : error, hint: told?.hint ?? hint, details: { ...told?.details, ...details } })
 }
 
+/** Makes the signal's reason of what stores of others reject with when it aborts; any other failure, and one that left something, stays as it is. */
+export function toReason(error: unknown, signal: AbortSignal | undefined): unknown {
+  return isAbort(error, signal) && !(error instanceof CombinedError) ? signal?.reason : error
+}
+
 function isAborted(error: unknown): error is BackupAbortedError {
   return isHoldfastError(error) && error.code === 'backup_aborted'
 }

@@ -166,6 +166,11 @@ export class RestoreInProgressError extends HoldfastError {
   }
 }
 
+/** Thrown when a restore is to run a plan, and the store is not as it was when the plan was made; nothing was changed. */
+export class RestorePlanStaleError extends HoldfastError {
+  static override readonly code = 'restore_plan_stale'
+}
+
 /** Thrown when a store keeps no previous engine to roll back to. */
 export class RollbackUnavailableError extends HoldfastError {
   static override readonly code = 'rollback_unavailable'

@@ -2,7 +2,7 @@
 import { VERIFICATION_LEVELS, type VerificationLevel } from '../contracts/catalog.ts'
 import { type Manifest, recordCount } from '../contracts/manifest.ts'
 import type { PayloadStore } from '../contracts/payload-store.ts'
-import { isHoldfastError } from '../errors/errors.ts'
+import { toReason } from '../errors/aborts.ts'
 import { ContentDigest } from '../format/content-digest.ts'
 import { decodePayloadIdBatches } from '../payload-ids/payload-id-set.ts'
 import { checkPayloadsExist } from '../payload-stores/check-payloads.ts'
@@ -81,9 +81,7 @@ export async function checkBackup(backup: StoredBackup, options: CheckBackupOpti
     const bytes = level === 'manifest' ? 0 : manifest.payload.bytes + manifest.payloadIds.bytes
     return { backupId, destination, level, manifest, verifiedAt: new Date(clock()).toISOString(), bytes, frames, durationMs, bytesPerSecond: (bytes * 1000) / durationMs }
   } catch (error) {
-    // The trial store's own word for it.
-    if (signal?.aborted === true && isHoldfastError(error) && error.code === 'backup_aborted') throw signal.reason
-    throw error
+    throw toReason(error, signal)
   }
 }
 

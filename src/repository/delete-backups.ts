@@ -1,5 +1,5 @@
 /** Deleting backups, unless they are needed. */
-import { JobLog } from '../catalog/job-log.ts'
+import { type JobHooks, runJob } from '../catalog/run-job.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
 import type { Lease } from '../contracts/hold-events.ts'
@@ -10,7 +10,7 @@ import { mapInOrder } from '../util/in-parallel.ts'
 import { lookAtBackup, MANIFESTS_AT_ONCE } from './list-backups.ts'
 import type { StoredBackup } from './stored-backup.ts'
 
-export interface DeleteOptions {
+export interface DeleteOptions extends JobHooks {
   /** Whether the last good backup of a store may be deleted, and one of which it cannot be told whether it is good. @default false */
   readonly force?: boolean | undefined
   /** Whether an unfinished restore names the backup; then it is not deleted, forced or not. @default none does */
@@ -33,6 +33,7 @@ export interface DeleteBackupOptions extends Omit<DeleteBackupsOptions, 'backupI
 }
 
 export interface DeleteReport {
+  readonly jobId: string
   readonly backupId: string
   /** Whether it was listed until now; otherwise only what an interrupted delete had left was removed. */
   readonly wasListed: boolean
@@ -136,20 +137,17 @@ async function refuseLastGood(candidates: readonly Candidate[], options: DeleteB
   }
 }
 
-async function deleteOne({ backupId, isListed, good }: Candidate, { destination, catalog, clock = Date.now }: DeleteBackupsOptions): Promise<DeleteReport> {
+async function deleteOne({ backupId, isListed, good }: Candidate, { destination, catalog, clock, onJob }: DeleteBackupsOptions): Promise<DeleteReport> {
   const place = { backupId, destination: destination.url }
-  const log = await JobLog.start({ kind: 'delete', ...place, storeId: good?.storeId, storeKind: good?.storeKind }, { catalog, clock })
-  try {
+  return await runJob({ kind: 'delete', ...place, storeId: good?.storeId, storeKind: good?.storeKind }, { catalog, clock, onJob }, async (log) => {
     const recorded = await catalog?.backup(backupId, destination.url)
     const isRecorded = recorded !== undefined && recorded.deletedAt === undefined
     // Before anything is removed: from now on that the backup is gone is no fault, and yet it holds its payloads as long as it is listed.
     if (isRecorded) await catalog?.append({ type: 'backup-deletion-started', at: log.now(), ...place })
     await destination.delete(backupId)
     await log.succeed(...(isRecorded ? [{ type: 'backup-deleted' as const, at: log.now(), ...place }] : []))
-  } catch (error) {
-    throw await log.end('failed', error)
-  }
-  return { backupId, wasListed: isListed }
+    return { jobId: log.jobId, backupId, wasListed: isListed }
+  })
 }
 
 function beingRestored(backupId: string): BackupProtectedError {

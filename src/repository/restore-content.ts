@@ -1,7 +1,7 @@
 /** Filling a store from a backup, and proving that what is in it is what the manifest says. */
 import type { Backupable, SnapshotSummary } from '../contracts/backupable.ts'
 import type { Manifest } from '../contracts/manifest.ts'
-import { ChecksumMismatchError, InternalError, isHoldfastError } from '../errors/errors.ts'
+import { ChecksumMismatchError, InternalError } from '../errors/errors.ts'
 import type { StoredBackup } from './stored-backup.ts'
 
 export interface ContentOptions {
@@ -43,10 +43,7 @@ export async function checkRestored(store: Backupable, manifest: Manifest, optio
     },
     returnsChunks: true,
   }
-  const payloadIds = await store.backup(sink, { signal, onProgress: ({ bytes, records }) => onProgress?.({ bytes, totalBytes, records }) }).catch((error: unknown) => {
-    // To its caller this is no backup that was cancelled.
-    throw signal?.aborted === true && isHoldfastError(error) && error.code === 'backup_aborted' ? signal.reason : error
-  })
+  const payloadIds = await store.backup(sink, { signal, onProgress: ({ bytes, records }) => onProgress?.({ bytes, totalBytes, records }) })
   try {
     const expected = { records: manifest.records, payloadIds: { count: manifest.payloadIds.count, digest: manifest.payloadIds.set } }
     const actual = { records: summary?.records ?? {}, payloadIds: { count: payloadIds.size, digest: payloadIds.digest } }

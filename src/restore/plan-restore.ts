@@ -1,35 +1,64 @@
-/** Whether a backup can be restored into a store: found out before anything is touched. */
+/** The plan of a restore: whether a backup can be restored into a store, and what that replaces, found out before anything is touched. */
+import { isDeepStrictEqual } from 'node:util'
 import type { StoreKind } from '../contracts/backupable.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
+import { type Manifest, recordCount } from '../contracts/manifest.ts'
+import type { Swappable } from '../contracts/swappable.ts'
 import {
   BackupUnsupportedError,
   DestinationNoSpaceError,
+  InvalidArgumentError,
   isHoldfastError,
+  RestorePlanStaleError,
   SchemaVersionMismatchError,
   StoreIdMismatchError,
   StoreKindMismatchError,
 } from '../errors/errors.ts'
-import type { Manifest } from '../contracts/manifest.ts'
-import { openBackup, type StoredBackup } from '../repository/stored-backup.ts'
-import type { Engines, Swappable } from '../contracts/swappable.ts'
+import { openBackup, StoredBackup } from '../repository/stored-backup.ts'
+import { formatBytes, formatTime, plural, printable } from '../util/text.ts'
 
-export interface PrepareOptions {
+export interface PlanRestoreOptions {
+  /** The store to be replaced: a live handle, or a home without a server. */
   readonly target: Swappable
   readonly destination: Destination
   readonly backupId: string
-  /** Whose record of the backup is compared; one that cannot be read does not stand in the way of a restore. */
+  /** Whose record of the backup is compared with it; a catalog that cannot be read does not stand in the way of a restore. @default none */
   readonly catalog?: Catalog | undefined
+  /** Whether a backup of another store may be restored; the target keeps its own ID. @default false */
   readonly allowStoreId?: boolean | undefined
+  /** Whether a backup that is not as the catalog recorded it may be restored. @default false */
   readonly allowAltered?: boolean | undefined
   readonly signal?: AbortSignal | undefined
 }
 
+/** A store as a plan found it. */
+export interface PlannedTarget {
+  readonly kind: StoreKind
+  readonly schemaVersion: number
+  /** Left out where there is no store yet. */
+  readonly storeId?: string | undefined
+  /** The engine that the restore replaces; left out where there is no store yet. */
+  readonly live?: string | undefined
+  /** The engine that an earlier restore kept, which is removed; left out where none is kept. */
+  readonly previous?: string | undefined
+}
+
+/** What a restore will do. It is plain data: to be shown, sent as JSON, confirmed, and run by `restoreBackup`. */
 export interface RestorePlan {
-  readonly backup: StoredBackup
+  readonly backupId: string
+  /** URL of the destination. */
+  readonly destination: string
+  readonly manifest: Manifest
+  /** SHA-256 of the manifest as it is stored. */
+  readonly manifestSha256: string
+  readonly target: PlannedTarget
   /** The ID that the store has afterwards: its own, or the backup's where there is no store yet. */
   readonly storeId: string
-  readonly engines: Engines
+  /** Bytes on the disk of the store: about those needed, and those free, left out where that cannot be told. */
+  readonly space: { readonly neededBytes: number; readonly freeBytes?: number | undefined }
+  readonly allowStoreId: boolean
+  readonly allowAltered: boolean
 }
 
 /** Kinds whose records are the same, so that a backup of one restores into the other. */
@@ -38,16 +67,68 @@ const ALIKE: ReadonlySet<StoreKind> = new Set(['memory', 'level'])
 /** An engine takes about the bytes of the stream, and while it is filled its log too. */
 const SPACE_FACTOR = 1.1
 
-export async function prepare({ target, destination, backupId, catalog, allowStoreId = false, allowAltered = false, signal }: PrepareOptions): Promise<RestorePlan> {
+/**
+ * Makes the plan of a restore; touches nothing. The manifest is read once, the objects are not: their sizes are compared with it.
+ *
+ * Rejects with `invalid_argument` for what is not a backup ID, `manifest_missing`, `manifest_invalid`, `manifest_version_unsupported`,
+ * `manifest_feature_unsupported`, `backup_altered`, `backup_incomplete`, `store_kind_mismatch`, `store_id_mismatch`, `schema_version_mismatch`,
+ * `destination_no_space`, what the destination rejects with, and the signal's reason.
+ */
+export async function planRestore(options: PlanRestoreOptions): Promise<RestorePlan> {
+  const { target, destination, backupId, catalog, allowStoreId = false, allowAltered = false, signal } = options
   const backup = await openBackup({ destination, backupId, signal })
   if (!allowAltered) await compareIfPossible(backup, catalog)
-  const { manifest } = backup
-  checkKind(manifest, target)
-  const targetId = await target.readStoreId()
-  checkStoreId(manifest, { targetId, allowStoreId })
+  const { manifest, manifestSha256 } = backup
+  const now = await lookAt(target)
+  checkMatch(manifest, now, allowStoreId)
   await backup.checkSizes({ signal })
+  const space = await checkSpace(manifest, target)
+  return { backupId, destination: destination.url, manifest, manifestSha256, target: now, storeId: now.storeId ?? manifest.storeId, space, allowStoreId, allowAltered }
+}
+
+/** What it takes to run a plan. */
+export type RunPlanOptions = Pick<PlanRestoreOptions, 'target' | 'destination' | 'catalog'>
+
+/**
+ * Checks, before a plan is run, that it still holds. The backup is not read again: what is stored must have the digests that the planned manifest says.
+ *
+ * Rejects with `restore_plan_stale` when the store is not as it was planned, `invalid_argument` for a plan of another destination, and as `planRestore` does.
+ */
+export async function checkPlan(plan: RestorePlan, { target, destination, catalog }: RunPlanOptions): Promise<void> {
+  const { backupId, manifest, allowStoreId, allowAltered } = plan
+  if (plan.destination !== destination.url || manifest.backupId !== backupId) {
+    throw new InvalidArgumentError(`Cannot run the restore plan: it is of backup ${backupId} at ${JSON.stringify(plan.destination)}, not of one at ${JSON.stringify(destination.url)}`)
+  }
+  const now = await lookAt(target)
+  if (!isDeepStrictEqual(withoutGaps(plan.target), withoutGaps(now))) {
+    throw new RestorePlanStaleError(`Cannot run the plan to restore backup ${backupId}: the store is not as it was when the plan was made`, {
+      details: { backupId, expected: plan.target, actual: now },
+    })
+  }
+  if (!allowAltered) await compareIfPossible(backupOf(plan, destination), catalog)
+  checkMatch(manifest, now, allowStoreId)
   await checkSpace(manifest, target)
-  return { backup, storeId: targetId ?? manifest.storeId, engines: await target.engines() }
+}
+
+/** The backup of a plan, whose manifest is not read again. */
+export function backupOf(plan: RestorePlan, destination: Destination): StoredBackup {
+  return new StoredBackup(destination, plan)
+}
+
+/** A plan in lines for people. `place` is what the store is called. */
+export function describePlan({ manifest, target, space }: RestorePlan, place = 'the store'): string[] {
+  const { backupId, createdAt, storeId, storeKind, payload, payloadIds } = manifest
+  const { neededBytes, freeBytes } = space
+  const shown = printable(place)
+  return [
+    `Backup ${backupId} of ${formatTime(createdAt)}: ${printable(storeKind)} store ${printable(storeId)}, ${plural(recordCount(manifest), 'record')}, ` +
+      `${plural(payloadIds.count, 'payload ID')}, ${formatBytes(payload.bytes)}`,
+    ...(target.live === undefined
+      ? [`There is no store at ${shown} yet: it will be made`]
+      : [`It replaces everything in ${shown} (store ${printable(target.storeId ?? 'unknown')}), which is kept for "holdfast rollback"`]),
+    ...(target.previous === undefined ? [] : ['The store that an earlier restore replaced, kept until now, will be removed']),
+    ...(freeBytes === undefined ? [] : [`It needs about ${formatBytes(neededBytes)} beside the store, where ${formatBytes(freeBytes)} are free`]),
+  ]
 }
 
 /** Rejects with `backup_altered`. A catalog that cannot be read is no reason to leave a store unrestored: that the job is not recorded is warned of anyway. */
@@ -59,7 +140,19 @@ export async function compareIfPossible(backup: StoredBackup, catalog: Catalog |
   }
 }
 
-function checkKind({ backupId, storeKind, schemaVersion, encryption }: Manifest, target: Swappable): void {
+async function lookAt(target: Swappable): Promise<PlannedTarget> {
+  const { kind, schemaVersion } = target
+  const { live, previous } = await target.engines()
+  return { kind, schemaVersion, storeId: await target.readStoreId(), live, previous }
+}
+
+/** The same without what is left out, as it comes back from JSON. */
+function withoutGaps(target: PlannedTarget): object {
+  return Object.fromEntries(Object.entries(target).filter(([, value]) => value !== undefined))
+}
+
+function checkMatch(manifest: Manifest, target: PlannedTarget, allowStoreId: boolean): void {
+  const { backupId, storeKind, schemaVersion } = manifest
   if (storeKind !== target.kind && !(ALIKE.has(storeKind) && ALIKE.has(target.kind))) {
     throw new StoreKindMismatchError(`Cannot restore backup ${backupId}: it is of a store of kind "${storeKind}", and the target is of kind "${target.kind}"`, {
       details: { expected: target.kind, actual: storeKind },
@@ -70,15 +163,16 @@ function checkKind({ backupId, storeKind, schemaVersion, encryption }: Manifest,
       details: { expected: target.schemaVersion, actual: schemaVersion },
     })
   }
-  checkReadable({ backupId, encryption })
+  checkReadable(manifest)
+  checkStoreId(manifest, { targetId: target.storeId, allowStoreId })
 }
 
-/** That it is not encrypted. */
+/** Throws `backup_unsupported` for a backup that is encrypted. */
 export function checkReadable({ backupId, encryption }: Pick<Manifest, 'backupId' | 'encryption'>): void {
   if (encryption !== null) throw new BackupUnsupportedError(`Cannot restore backup ${backupId}: it is encrypted`)
 }
 
-/** That it is a backup of the target, or may be another store's. */
+/** Throws `store_id_mismatch` unless it is a backup of the target, or may be another store's. */
 export function checkStoreId({ backupId, storeId }: Manifest, { targetId, allowStoreId }: { readonly targetId: string | undefined; readonly allowStoreId: boolean }): void {
   if (targetId === undefined || targetId === storeId || allowStoreId) return
   throw new StoreIdMismatchError(`Cannot restore backup ${backupId}: it is of the store "${storeId}", and the target is "${targetId}"`, {
@@ -86,10 +180,10 @@ export function checkStoreId({ backupId, storeId }: Manifest, { targetId, allowS
   })
 }
 
-async function checkSpace({ backupId, payload }: Manifest, target: Swappable): Promise<void> {
+async function checkSpace({ backupId, payload }: Manifest, target: Swappable): Promise<RestorePlan['space']> {
   const freeBytes = await target.freeBytes()
   const neededBytes = Math.ceil(payload.bytes * SPACE_FACTOR)
-  if (freeBytes === undefined || freeBytes >= neededBytes) return
+  if (freeBytes === undefined || freeBytes >= neededBytes) return { neededBytes, freeBytes }
   throw new DestinationNoSpaceError(`Cannot restore backup ${backupId}: the store's disk has ${freeBytes} bytes free, and about ${neededBytes} are needed`, {
     hint: 'Free space on the disk of the store, then try again',
     details: { freeBytes, neededBytes },

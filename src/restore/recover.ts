@@ -1,8 +1,8 @@
 /** What an interrupted restore or rollback left: completed or undone, by the journal and never by a guess. */
 import { StoreUnavailableError, isHoldfastError } from '../errors/errors.ts'
 import type { RestoreJournal, Swappable } from '../contracts/swappable.ts'
-import { drainTimeoutOf } from './drain-timeout.ts'
-import { exclusively } from './run-exclusively.ts'
+import { drainTimeoutOf } from './attempt.ts'
+import { runExclusively } from './run-exclusively.ts'
 import { swapBack } from './swap-in.ts'
 
 export interface RecoverOptions {
@@ -28,7 +28,7 @@ export interface RecoveryReport {
  * run decides.
  */
 export async function recover(target: Swappable, options: RecoverOptions = {}): Promise<RecoveryReport> {
-  return await exclusively(target, () => recoverInterrupted(target, options))
+  return await runExclusively(target, () => recoverInterrupted(target, options))
 }
 
 /** The same, for a caller that has the target for itself. */

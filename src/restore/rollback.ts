@@ -1,31 +1,20 @@
 /** Going back to the engine before the last restore. */
-import { newUlid } from '../util/ulid.ts'
-import type { Catalog } from '../contracts/catalog.ts'
-import { RollbackUnavailableError } from '../errors/errors.ts'
-import type { Holds } from '../gc/holds/holds.ts'
 import type { Swappable } from '../contracts/swappable.ts'
-import { drainTimeoutOf } from './drain-timeout.ts'
-import { exclusively } from './run-exclusively.ts'
-import { held } from './with-hold.ts'
-import { type LastProgress, recorded } from './record-job.ts'
+import { RollbackUnavailableError } from '../errors/errors.ts'
+import { newUlid } from '../util/ulid.ts'
+import { attempt, type AttemptOptions, type AttemptReport, drainTimeoutOf } from './attempt.ts'
 import { recoverInterrupted } from './recover.ts'
 import { type RestoreProgress, StepRunner, type StepTime } from './steps.ts'
 import { swapIn } from './swap-in.ts'
 
-export interface RollbackOptions {
+export interface RollbackOptions extends AttemptOptions {
   readonly target: Swappable
-  /** Where the attempt is recorded. One that cannot be written to is no reason not to roll back: see `warnings`. @default nowhere */
-  readonly catalog?: Catalog | undefined
-  /** What keeps payloads from being deleted until the engine is live: needed where a sweep does not ask for what is kept. @default as for `restoreBackup` */
-  readonly holds?: Holds | undefined
   /** How long operations in flight may take to end. @default 30,000 */
   readonly drainTimeoutMs?: number | undefined
   readonly onProgress?: ((progress: RestoreProgress) => void) | undefined
-  /** The time in milliseconds since 1970. @default Date.now */
-  readonly clock?: (() => number) | undefined
 }
 
-export interface RollbackReport {
+export interface RollbackReport extends AttemptReport {
   readonly restoreId: string
   readonly storeId: string
   /** The engine that is live now. */
@@ -35,8 +24,6 @@ export interface RollbackReport {
   /** How long every operation was held back, milliseconds. */
   readonly stoppedMs: number
   readonly steps: readonly StepTime[]
-  /** What did not go as it should and does no harm. */
-  readonly warnings: readonly Error[]
 }
 
 /**
@@ -44,20 +31,24 @@ export interface RollbackReport {
  * nothing. What was written since the restore is in the engine that is kept.
  *
  * Rejects with `rollback_unavailable` when no engine is kept, `restore_in_progress`, `store_not_drained`, and `store_unavailable` when
- * the engine does not serve, swapped back by then; `hold_unavailable` when a running sweep does not let it hold the payloads.
+ * the engine does not serve, swapped back by then; `hold_unavailable` when a running sweep does not let it hold the payloads. The rejection has the ID of
+ * the job (`jobIdOf`).
  */
 export async function rollback(options: RollbackOptions): Promise<RollbackReport> {
-  const { target, catalog, holds, clock = Date.now } = options
+  const { target } = options
   const drainTimeoutMs = drainTimeoutOf(options)
-  const run = (): Promise<RollbackReport> => held(target, { purpose: 'rollback', holds, catalog, clock }, () => swapPrevious({ ...options, drainTimeoutMs }))
-  return await exclusively(target, () => recorded(target, { kind: 'rollback' }, { catalog, clock, run, lastProgress }))
+  const job = { kind: 'rollback', storeKind: target.kind } as const
+  const readStoreId = (): Promise<string | undefined> => target.readStoreId()
+  return await attempt({ target, job, readStoreId, run: () => swapPrevious({ ...options, drainTimeoutMs }), lastProgress }, options)
 }
 
-function lastProgress({ storeId }: RollbackReport): LastProgress {
+type RolledBack = Omit<RollbackReport, 'jobId'>
+
+function lastProgress({ storeId }: RolledBack): { readonly phase: 'resume'; readonly storeId: string; readonly bytes: number; readonly records: number } {
   return { phase: 'resume', storeId, bytes: 0, records: 0 }
 }
 
-async function swapPrevious({ target, drainTimeoutMs, onProgress, clock = Date.now }: RollbackOptions & { readonly drainTimeoutMs: number }): Promise<RollbackReport> {
+async function swapPrevious({ target, drainTimeoutMs, onProgress, clock = Date.now }: RollbackOptions & { readonly drainTimeoutMs: number }): Promise<RolledBack> {
   await recoverInterrupted(target, { drainTimeoutMs })
   const steps = new StepRunner(onProgress)
   const { live, previous } = await target.engines()

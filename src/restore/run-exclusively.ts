@@ -6,7 +6,7 @@ import type { Swappable } from '../contracts/swappable.ts'
 const busy = new WeakSet<Swappable | MetadataStore>()
 
 /** Runs a task unless another runs on the same target: then it rejects with `restore_in_progress`. */
-export async function exclusively<T>(target: Swappable | MetadataStore, task: () => Promise<T>): Promise<T> {
+export async function runExclusively<T>(target: Swappable | MetadataStore, task: () => Promise<T>): Promise<T> {
   if (busy.has(target)) throw new RestoreInProgressError('Cannot restore or roll back: another restore or rollback of the store is running')
   busy.add(target)
   try {

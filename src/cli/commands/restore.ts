@@ -1,14 +1,13 @@
 import type { Command } from 'commander'
-import { type Manifest, recordCount } from '../../contracts/manifest.ts'
+import { recordCount } from '../../contracts/manifest.ts'
 import { openRepository } from '../../repository/repository.ts'
 import { restoreBackup, type RestoreReport } from '../../restore/restore-backup.ts'
-import { prepare } from '../../restore/plan-restore.ts'
-import type { Swappable } from '../../contracts/swappable.ts'
+import { describePlan, planRestore } from '../../restore/plan-restore.ts'
 import { ID_HELP, withExamples, withSource, withStore, withTrial } from '../command-options.ts'
 import { openPayloadStore, parseStoreUrl, withParts } from '../../registry/index.ts'
 import { Output } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatBytes, formatCount, formatDuration, formatPace, formatTime, plural, printable } from '../../util/text.ts'
+import { formatBytes, formatCount, formatDuration, formatPace, plural, printable } from '../../util/text.ts'
 import { refuseWithoutPath, restorePath, type RestorePathOptions } from './restore-path.ts'
 
 type RestoreOptions = Omit<RestorePathOptions, 'path'> & { readonly path?: string | undefined }
@@ -59,22 +58,28 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
   const payloads = options.payloads === undefined ? undefined : await openPayloadStore(options.payloads)
   await withParts(terminal, async (parts) => {
     const destination = await parts.destination(options.from)
-    const repository = openRepository(destination)
-    const { backupId, manifest } = await repository.open(await repository.resolve(id, { signal }), { signal })
+    const backupId = await openRepository(destination).resolve(id, { signal })
     const target = await parts.home(options.store, { adopt: options.adopt, pace: 'full' })
-    const attempt = { target, destination, backupId, allowStoreId: options.allowStoreId, allowAltered: options.allowAltered, signal }
-    // Nobody is asked about what is refused anyway, and nothing is made for it, be it the catalog or a note in the payload directory.
-    if (options.yes !== true || payloads !== undefined || (await target.engines()).live === undefined) await prepare(attempt)
-    await describePlan(manifest, { target, store: address.shown, output })
-    if (payloads === undefined) await noteUnknownUser(manifest, target, output)
-    await output.confirm('Restore it?', options)
-    // Before the first reference is there, and never taken back: a restore that was cut off may be completed by the next start.
-    await payloads?.addUser({ storeId: (await target.readStoreId()) ?? manifest.storeId, place: await address.place() })
+    const settings = { target, destination, backupId, allowStoreId: options.allowStoreId, allowAltered: options.allowAltered }
+    // What is refused is refused before the operator is asked, and before anything is made for it, be it the catalog or a note in the payload directory. Of a
+    // script, though, a refusal is recorded: the restore below is refused in the same way.
+    const isRecorded = options.yes === true && payloads === undefined && (await target.engines()).live !== undefined
+    const plan = await planRestore({ ...settings, signal }).catch((error: unknown) => {
+      if (!isRecorded) throw error
+      return undefined
+    })
+    if (plan !== undefined) {
+      for (const line of describePlan(plan, address.shown)) await output.note(line)
+      if (payloads === undefined && plan.target.storeId !== plan.manifest.storeId) await output.note(UNKNOWN_USER)
+      await output.confirm('Restore it?', options)
+      // Before the first reference is there, and never taken back: a restore that was cut off may be completed by the next start.
+      await payloads?.addUser({ storeId: plan.storeId, place: await address.place() })
+    }
     const progress = output.progress('restore')
     try {
       const catalog = await parts.catalogIfPossible({ store: options.store, catalog: options.catalog, warn: (text) => output.warn(printable(text)) })
       const report = await restoreBackup({
-        ...attempt,
+        ...(plan === undefined ? settings : { target, destination, plan }),
         signal: parts.signal,
         catalog,
         onProgress: ({ step, bytes, totalBytes, records }) => progress.update({ label: `restore: ${step}`, bytes, totalBytes, count: records, noun: 'records' }),
@@ -88,21 +93,9 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
   })
 }
 
-async function describePlan(manifest: Manifest, plan: { readonly target: Swappable; readonly store: string; readonly output: Output }): Promise<void> {
-  const { target, store, output } = plan
-  await output.note(`Backup ${manifest.backupId} of ${formatTime(manifest.createdAt)}: store ${printable(manifest.storeId)}, ${plural(recordCount(manifest), 'record')}, ${formatBytes(manifest.payload.bytes)}`)
-  const { live, previous } = await target.engines()
-  if (live === undefined) return await output.note(`There is no store at ${printable(store)} yet: it will be made`)
-  const storeId = await target.readStoreId()
-  await output.note(`It replaces everything in ${printable(store)} (store ${printable(storeId ?? 'unknown')}), which is kept for "holdfast rollback"`)
-  if (previous !== undefined) await output.note('The store that an earlier restore replaced, kept until now, will be removed')
-}
-
-/** Where the store need not be one that the payload directory knows, garbage collection for another one would take its payloads. */
-async function noteUnknownUser({ storeId }: Manifest, target: Swappable, output: Output): Promise<void> {
-  if ((await target.readStoreId()) === storeId) return
-  await output.note('If its payloads are in a payload directory, name that with --payloads: else "holdfast gc" of another store does not know that this one needs them')
-}
+/** Where the store need not be one that the payload directory knows, garbage collection for another store would take its payloads. */
+const UNKNOWN_USER =
+  'If its payloads are in a payload directory, name that with --payloads: else "holdfast gc" of another store does not know that this one needs them'
 
 function describeReport(report: RestoreReport, store: string): string[] {
   const { bytes, durationMs, previous, stoppedMs } = report

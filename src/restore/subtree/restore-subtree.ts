@@ -1,22 +1,18 @@
 /** Bringing one file or directory back from a backup into a store that goes on serving. */
 import { checkBackupId, newUlid } from '../../util/ulid.ts'
 import type { Backupable } from '../../contracts/backupable.ts'
-import type { Catalog } from '../../contracts/catalog.ts'
 import type { Destination } from '../../contracts/destination.ts'
 import { afterwards, closing } from '../../errors/clean-up.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
 import { checkPayloadsExist } from '../../payload-stores/check-payloads.ts'
-import type { Holds } from '../../gc/holds/holds.ts'
 import { copyTree, type TreeCounts } from '../../metadata/copy-tree.ts'
 import type { Inode, MetadataStore, MetadataView } from '../../contracts/metadata-store.ts'
 import { findPath, parsePath, showPath, type TreePath } from '../../metadata/tree-path.ts'
 import { payloadIdsOfTree } from '../../metadata/tree-payload-ids.ts'
 import type { PayloadStore } from '../../contracts/payload-store.ts'
 import type { Manifest } from '../../contracts/manifest.ts'
-import { exclusively } from '../run-exclusively.ts'
-import { held } from '../with-hold.ts'
 import { checkReadable, checkStoreId, compareIfPossible } from '../plan-restore.ts'
-import { type LastProgress, recorded } from '../record-job.ts'
+import { attempt, type AttemptOptions, type AttemptReport } from '../attempt.ts'
 import { fillFromBackup } from '../../repository/restore-content.ts'
 import { openBackup, type StoredBackup } from '../../repository/stored-backup.ts'
 import { openStaging, removeUnfinished } from './staging.ts'
@@ -34,7 +30,7 @@ export interface ReadableTrial extends Backupable, Pick<MetadataStore, 'view'> {
   discard(): Promise<void>
 }
 
-export interface RestoreSubtreeOptions {
+export interface RestoreSubtreeOptions extends AttemptOptions {
   /** The store that gets it; it need not be of the backup's kind. */
   readonly store: MetadataStore
   readonly destination: Destination
@@ -47,10 +43,6 @@ export interface RestoreSubtreeOptions {
   readonly overwrite?: boolean | undefined
   /** Makes an empty store, for which there is as much space as the backup takes; it is discarded afterwards. Its schema version must be that of the store that was backed up. */
   readonly openTrial: (manifest: Manifest, backup: StoredBackup) => Promise<ReadableTrial>
-  /** Where the attempt is recorded. @default nowhere */
-  readonly catalog?: Catalog | undefined
-  /** What keeps the payloads of the backup from being deleted until the store refers to them. @default as for `restoreBackup` */
-  readonly holds?: Holds | undefined
   /** Where every payload of what is restored must be before the store is changed. @default they are not looked for */
   readonly payloads?: PayloadStore | undefined
   /** Called once when all was checked, right before the store comes to refer to the payloads; when it rejects, the store stays as it is. @default nothing is done */
@@ -61,14 +53,12 @@ export interface RestoreSubtreeOptions {
   readonly allowAltered?: boolean | undefined
   /** A share, `.holdfast-restore-ULID`, of a restore on a machine that is gone for good: it is removed first. @default what cannot be proven to have ended stays */
   readonly release?: string | undefined
-  /** Ends the restore until it takes its place; it rejects with the signal's reason. Later it is not looked at. */
+  /** Ends the restore, with `backup_aborted`, until it takes its place. Later it is not looked at. */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: RestoreSubtreeProgress) => void) | undefined
-  /** The time in milliseconds since 1970. @default Date.now */
-  readonly clock?: (() => number) | undefined
 }
 
-export interface RestoreSubtreeReport {
+export interface RestoreSubtreeReport extends AttemptReport {
   readonly restoreId: string
   readonly backupId: string
   readonly storeId: string
@@ -80,15 +70,13 @@ export interface RestoreSubtreeReport {
   readonly startedAtMs: number
   readonly durationMs: number
   readonly steps: readonly StepTime<RestoreSubtreeStep>[]
-  /** What did not go as it should and does no harm, such as a trial store that could not be removed. */
-  readonly warnings: readonly Error[]
 }
 
 /**
  * Restores one file or directory, with all that is in it, while the store goes on serving.
  *
  * The backup is restored into a trial store first, which checks all of it; then what is asked for is copied from there into a share of the store's own,
- * `.holdfast-restore-ULID`, and from there, whole, renamed to its place. So nobody sees half of it: after a failure, an abort, or the end of the
+ * `.holdfast-restore-ULID`, and from there, whole, renamed to its place. So no reader sees half of it: after a failure, an abort, or the end of the
  * process, the tree is as it was, or whole. What a restore that was killed leaves in that share is removed by the next; where
  * other processes may have the store open, only when it ran on this machine, or with `release`. What is replaced goes there too,
  * by the same rename, and is removed with it.
@@ -98,10 +86,11 @@ export interface RestoreSubtreeReport {
  *
  * Rejects with `restore_in_progress` and `invalid_argument`, which are no attempt yet; with `hold_unavailable` and, where `holds` are given,
  * `catalog_unavailable` when the payloads cannot be held; with `entry_exists` when something is there, `entry_not_found` and `not_a_directory` for either path; with what `restoreBackup` says of a
- * backup, `payload_missing`, what the trial store and the destination reject with, and the signal's reason.
+ * backup, `payload_missing`, what the trial store and the destination reject with, and `backup_aborted`. The rejection has the
+ * ID of the job (`jobIdOf`).
  */
 export async function restoreSubtree(options: RestoreSubtreeOptions): Promise<RestoreSubtreeReport> {
-  const { store, destination, backupId, catalog, holds, signal, clock = Date.now } = options
+  const { store, destination, backupId, signal } = options
   checkBackupId(backupId)
   const path = parsePath(options.path)
   const toPath = options.toPath === undefined ? path : parsePath(options.toPath)
@@ -110,15 +99,14 @@ export async function restoreSubtree(options: RestoreSubtreeOptions): Promise<Re
       hint: 'Name a place within a share (--to-path SHARE/NAME)',
     })
   }
-  const target = { kind: store.kind, readStoreId: async () => store.storeId }
-  const run = (): Promise<RestoreSubtreeReport> => held(target, { purpose: 'restore', backupId, holds, catalog, clock, signal }, () => new SubtreeRestore(options, { path, toPath }).run())
-  return await exclusively(store, async () => {
-    signal?.throwIfAborted()
-    return await recorded(target, { kind: 'restore', destination: destination.url, backupId }, { catalog, clock, signal, run, lastProgress })
-  })
+  const job = { kind: 'restore', storeKind: store.kind, destination: destination.url, backupId } as const
+  const run = (): Promise<RestoredTree> => new SubtreeRestore(options, { path, toPath }).run()
+  return await attempt({ target: store, job, readStoreId: async () => store.storeId, signal, run, lastProgress }, options)
 }
 
-function lastProgress({ storeId, restored }: RestoreSubtreeReport): LastProgress {
+type RestoredTree = Omit<RestoreSubtreeReport, 'jobId'>
+
+function lastProgress({ storeId, restored }: RestoredTree): { readonly phase: 'clean-up'; readonly storeId: string; readonly bytes: number; readonly records: number } {
   return { phase: 'clean-up', storeId, bytes: 0, records: entriesIn(restored) }
 }
 
@@ -139,7 +127,7 @@ class SubtreeRestore {
     this.#steps = new StepRunner(options.onProgress)
   }
 
-  async run(): Promise<RestoreSubtreeReport> {
+  async run(): Promise<RestoredTree> {
     const { store, backupId, openTrial, clock = Date.now } = this.#options
     const startedAtMs = clock()
     const startedAt = performance.now()

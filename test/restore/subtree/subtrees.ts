@@ -239,7 +239,7 @@ export function subtreeTests(stores: SubtreeStores): void {
         if (step === at && records >= after) controller.abort(new Error('Enough'))
       }
       const payloads = new PayloadMap(await allIds(setting))
-      await expect(restoreSubtree({ ...setting, payloads, toPath: 's/x', signal: controller.signal, onProgress })).rejects.toThrow('Enough')
+      await expect(restoreSubtree({ ...setting, payloads, toPath: 's/x', signal: controller.signal, onProgress })).rejects.toMatchObject({ code: 'backup_aborted', cause: { message: 'Enough' } })
       expect(await dump(setting.store)).toBe(before)
       await expectClean(setting)
       // Those that were under way end.

@@ -6,6 +6,7 @@ import { newUlid } from '../../src/util/ulid.ts'
 import type { Catalog, Job } from '../../src/contracts/catalog.ts'
 import type { Destination } from '../../src/contracts/destination.ts'
 import { CatalogUnavailableError } from '../../src/errors/errors.ts'
+import { jobIdOf, type StartedJob } from '../../src/catalog/run-job.ts'
 import { restoreBackup } from '../../src/restore/restore-backup.ts'
 import { rollback } from '../../src/restore/rollback.ts'
 import { levelCatalog } from '../../src/catalog/level/index.ts'
@@ -88,19 +89,41 @@ describe('a restore with a catalog', () => {
     ])
   })
 
-  it('that is cancelled is a job that was interrupted, whatever the reason, which it rejects with', async () => {
+  it('that is cancelled is a job that was interrupted, whatever the reason, which is the cause', async () => {
     const { catalog, ...setting } = await setUp()
     const controller = new AbortController()
     const reason = new Error('no longer wanted')
     const restoring = restoreBackup({ ...setting, catalog, signal: controller.signal, onProgress: ({ step }) => step === 'check' && controller.abort(reason) })
-    await expect(restoring).rejects.toBe(reason)
-    expect(await jobsOf(catalog)).toMatchObject([{ kind: 'restore', state: 'interrupted', error: { code: 'backup_aborted' } }])
+    const error: unknown = await restoring.catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({ code: 'backup_aborted', message: 'The restore was cancelled', cause: reason })
+    const [job] = await jobsOf(catalog)
+    expect(job).toMatchObject({ kind: 'restore', state: 'interrupted', error: { code: 'backup_aborted' } })
+    expect(jobIdOf(error)).toBe(job?.jobId)
+  })
+
+  it('tells its ID once its row is durable and before anything else happens, and its report and its rejection carry that', async () => {
+    const { catalog, target, ...setting } = await setUp()
+    const told: StartedJob[] = []
+    const states: Promise<Job | undefined>[] = []
+    const onJob = (job: StartedJob): void => {
+      told.push(job)
+      states.push(catalog.job(job.jobId))
+    }
+    const steps: string[] = []
+    const { jobId } = await restoreBackup({ ...setting, target, catalog, onJob: (job) => (onJob(job), steps.push('job')), onProgress: ({ step }) => steps.push(step) })
+    expect(steps.slice(0, 2)).toEqual(['job', 'prepare'])
+    const rolledBack = await rollback({ target, catalog, onJob })
+    const failed: unknown = await restoreBackup({ ...setting, backupId: newUlid(), target, catalog, onJob }).catch((error: unknown) => error)
+    const unrecorded = await rollback({ target, onJob })
+    expect(told.map((job) => job.jobId)).toEqual([jobId, rolledBack.jobId, jobIdOf(failed), unrecorded.jobId])
+    expect(told[0]).toMatchObject({ kind: 'restore', storeKind: 'memory', storeId: target.storeId, backupId: setting.backupId, destination: setting.destination.url })
+    expect(await Promise.all(states)).toMatchObject([{ state: 'running' }, { state: 'running' }, { state: 'running' }, undefined] as object[])
   })
 
   it('is no job before it is an attempt: a wrong ID, a signal that was aborted before, a second one at a time', async () => {
     const { catalog, ...setting } = await setUp()
     await expect(restoreBackup({ ...setting, backupId: '../x', catalog })).rejects.toMatchObject({ code: 'invalid_argument' })
-    await expect(restoreBackup({ ...setting, catalog, signal: AbortSignal.abort(new Error('before')) })).rejects.toThrow('before')
+    await expect(restoreBackup({ ...setting, catalog, signal: AbortSignal.abort('before') })).rejects.toMatchObject({ code: 'backup_aborted', cause: 'before' })
     const first = restoreBackup({ ...setting, catalog })
     await expect(restoreBackup({ ...setting, catalog })).rejects.toMatchObject({ code: 'restore_in_progress' })
     await first
