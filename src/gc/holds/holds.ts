@@ -23,7 +23,7 @@ export interface OpenHoldsOptions extends Omit<LeasesOptions, 'cache'> {
    * and the sets of a few new backups as they are.
    */
   readonly directory: string
-  /** The most bytes of sets of leases to keep there. @default 4 GiB */
+  /** The most bytes of copies of sets to keep there: those of leases, and of a few new backups. @default 4 GiB */
   readonly maxCacheBytes?: number | undefined
 }
 
