@@ -52,7 +52,7 @@ export class CopyOut implements Submittable {
   #queuedBytes = 0
   /** The one that the last piece is in. */
   #given: RowBlock | undefined
-  #settle: { readonly resolve: () => void; readonly reject: (error: Error) => void }
+  #settle: (error: Error | undefined) => void = () => undefined
   #isFinished = false
   #failure: Error | undefined
   #wake: (() => void) | undefined
@@ -78,13 +78,10 @@ export class CopyOut implements Submittable {
     this.#limitBytes = limitBytes
     this.#isBinary = format === 'binary'
     this.#skipBytes = this.#isBinary ? BINARY_HEADER.byteLength : 0
-    let settle: { resolve: () => void; reject: (error: Error) => void } | undefined
     this.finished = new Promise((resolve, reject) => {
-      settle = { resolve, reject }
+      this.#settle = (error) => (error === undefined ? resolve() : reject(error))
     })
     this.finished.catch(() => undefined)
-    if (settle === undefined) throw new InternalError('A promise did not start')
-    this.#settle = settle
   }
 
   /**
@@ -149,8 +146,7 @@ export class CopyOut implements Submittable {
     if (this.#isFinished) return
     this.#isFinished = true
     this.#detach()
-    if (this.#failure === undefined) this.#settle.resolve()
-    else this.#settle.reject(this.#failure)
+    this.#settle(this.#failure)
     this.#wake?.()
   }
 

@@ -1,6 +1,6 @@
 /** Block lists of files and of uploads. */
 import type { Block, InodeNumber, InodeType } from '../../../contracts/metadata-store.ts'
-import type { Queries, ReadSource, View } from './connection.ts'
+import type { Queries, ReadSource, View } from './queries.ts'
 import { noSuchInode, requireFileType } from '../../../metadata/refusals.ts'
 import type { BlockOwner } from '../../../metadata/tree-transaction.ts'
 import { type BlockRow, BLOCK_COLUMNS, blockOf } from './rows.ts'

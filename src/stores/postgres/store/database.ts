@@ -7,7 +7,7 @@ import type { PostgresPool } from '../connection/client.ts'
 import { Connection } from '../connection/connection.ts'
 import { postgresError } from '../connection/server-errors.ts'
 import { CONFIRMED_IN_TIME, LONG_WORK, settingsStatement } from '../connection/settings.ts'
-import { type Queries, type ReadSource, type TablePaths, type View, StoreTransaction, TABLES, storeError, tablesOf } from './connection.ts'
+import { type Queries, type ReadSource, type TablePaths, type View, StoreTransaction, TABLES, storeError, tablesOf } from './queries.ts'
 import { HeldView } from './held-view.ts'
 
 /** Thrown by a mutation that finds what it read changed before it had locked it: it is begun anew. */

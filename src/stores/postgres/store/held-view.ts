@@ -1,6 +1,6 @@
 /** One instant of the schema that many reads share; its connection is given back when the last of them has ended. */
 import { StoreUnavailableError } from '../../../errors/errors.ts'
-import type { ReadSource, TablePaths, View } from './connection.ts'
+import type { ReadSource, TablePaths, View } from './queries.ts'
 
 export class HeldView implements ReadSource {
   readonly schema: string

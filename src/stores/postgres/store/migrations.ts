@@ -5,7 +5,7 @@ import { checkStoreId } from '../../../metadata/validate.ts'
 import { type PostgresPool, quoteName } from '../connection/client.ts'
 import { Connection } from '../connection/connection.ts'
 import { postgresError, sqlStateOf } from '../connection/server-errors.ts'
-import { type Queries, StoreTransaction, tablesOf } from './connection.ts'
+import { type Queries, StoreTransaction, tablesOf } from './queries.ts'
 import { FIRST_TABLES } from './tables.ts'
 import { migrationLockKey, writeLockKey } from '../connection/advisory-locks.ts'
 

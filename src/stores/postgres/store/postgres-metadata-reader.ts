@@ -2,7 +2,7 @@
 import type { Block, ByteRangeLock, DirectoryPage, Inode, InodeNumber, InodeType, PendingUpload, Place, Share } from '../../../contracts/metadata-store.ts'
 import { requireDirectoryType } from '../../../metadata/refusals.ts'
 import type { DirectoryRange, TreeReader } from '../../../metadata/validated-reader.ts'
-import type { ReadSource, View } from './connection.ts'
+import type { ReadSource, View } from './queries.ts'
 import { allBlocks, readBlocks } from './contents.ts'
 import { type InodeRow, type ShareRow, INODE_COLUMNS, SHARE_COLUMNS, inodeOf, readLocks, shareOf } from './rows.ts'
 

@@ -2,7 +2,7 @@
 import type { Block, ByteRangeLock, Inode, InodeAttributes, InodeNumber, InodeType, Share } from '../../../contracts/metadata-store.ts'
 import { inOrder } from '../../../metadata/locks.ts'
 import type { EntryRecord } from '../../../metadata/tree-transaction.ts'
-import type { Queries } from './connection.ts'
+import type { Queries } from './queries.ts'
 
 /** Numbers up to 2^53 as a pool gives them: text, unless it was taught otherwise. */
 type Whole = string | number | bigint

@@ -1,5 +1,5 @@
 /** What the triggers of the tables refuse row by row, asked of all rows at once. */
-import type { Queries, TablePaths } from './connection.ts'
+import type { Queries, TablePaths } from './queries.ts'
 
 /** What does not fit together in the tables, in words; `undefined` when everything does. */
 export async function tornTree(queries: Queries): Promise<string | undefined> {
