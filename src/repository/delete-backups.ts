@@ -51,7 +51,8 @@ export async function deleteBackup({ backupId, ...options }: DeleteBackupOptions
  *
  * Rejects with `backup_protected` when no good backup of a store would be left at the destination, unless forced, and when an unfinished restore names
  * one. A backup is good when its manifest can be read and is what the catalog recorded, its objects have the sizes it says, and it did not fail its last
- * verification. One that is damaged may always be deleted. Rejects, unless forced, with `manifest_version_unsupported` for a backup of a newer release and
+ * verification. One that is damaged may always be deleted. Rejects, unless forced, with `manifest_version_unsupported` or
+ * `manifest_feature_unsupported` for a backup of a newer release, and
  * with `backup_altered`, of which it cannot be told; with `invalid_argument` for what is not an ID, `catalog_unavailable`, and what the destination rejects with.
  */
 export async function deleteBackups(options: DeleteBackupsOptions): Promise<readonly DeleteReport[]> {

@@ -1,9 +1,14 @@
 import { createHash } from 'node:crypto'
-import { readFile, readdir } from 'node:fs/promises'
+import { cp, readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { decodePayloadIds } from '../../src/payload-ids/payload-id-set.ts'
 import { findZstd } from '../../src/format/compression.ts'
+import { fsDestination } from '../../destinations/fs/index.ts'
+import { deleteBackup } from '../../src/repository/delete-backups.ts'
+import { listBackups } from '../../src/repository/list-backups.ts'
+import { verifyBackup } from '../../src/repository/verify-backup.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { parseManifest } from '../../src/format/manifest.ts'
 import type { Expected } from '../support/damage.ts'
 import { GOLDEN_DATA, GOLDEN_PAYLOAD_IDS, makeGoldens } from '../support/goldens.ts'
@@ -75,6 +80,20 @@ describe('goldens of releases after 0.1.0', () => {
     const failure = await failureOf((async () => parseManifest(await golden('v2-unknown-feature', 'manifest.json'), BACKUP_ID))())
     expect(failure).toMatchObject({ code: 'manifest_feature_unsupported', message: expect.stringContaining('"time-travel"'), details: { features: ['time-travel'] } })
     await readStreamWhole(chunksOf(await golden('v2-unknown-feature', 'payload')))
+  })
+})
+
+describe('a backup that requires an unknown feature', () => {
+  it('is listed as newer, verified as that, and not deleted unless forced', async () => {
+    const path = await tempDir()
+    await cp(join(FIXTURES, 'v2-unknown-feature'), join(path, BACKUP_ID), { recursive: true })
+    const destination = fsDestination({ path })
+    const refusal = { code: 'manifest_feature_unsupported' }
+    expect(await collect(listBackups(destination, async () => undefined))).toMatchObject([{ state: 'newer', backupId: BACKUP_ID, error: refusal }])
+    await expect(verifyBackup({ destination, backupId: BACKUP_ID })).rejects.toMatchObject(refusal)
+    await expect(deleteBackup({ destination, backupId: BACKUP_ID })).rejects.toMatchObject(refusal)
+    expect(await collect(destination.list())).toEqual([BACKUP_ID])
+    expect(await deleteBackup({ destination, backupId: BACKUP_ID, force: true })).toEqual({ backupId: BACKUP_ID, wasListed: true })
   })
 })
 
