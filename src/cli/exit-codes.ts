@@ -1,5 +1,5 @@
 /** The exit codes of the command line. */
-import type { ErrorCode } from '../errors/errors.ts'
+import type { ErrorCode } from '../index.ts'
 
 export const EXIT = { done: 0, failed: 1, usage: 2, corrupt: 3, refused: 4, interrupted: 130, terminated: 143 } as const
 

@@ -1,5 +1,5 @@
 /** Ctrl-C: the first one ends the running command cleanly, the second one ends the process. */
-import { BackupAbortedError } from '../errors/errors.ts'
+import { BackupAbortedError } from '../index.ts'
 import { EXIT } from './exit-codes.ts'
 
 /** The reason a command's signal is aborted with; also what is printed where the command passes the reason on. */

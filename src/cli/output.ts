@@ -1,5 +1,5 @@
 /** What a command prints: one JSON document, or text for people. */
-import { InvalidArgumentError, BackupAbortedError } from '../errors/errors.ts'
+import { BackupAbortedError, InvalidArgumentError } from '../index.ts'
 import { drawProgress, noProgress, type Progress } from './progress.ts'
 import { askYesNo, type Terminal, writeText } from './terminal.ts'
 import { printable } from '../util/text.ts'

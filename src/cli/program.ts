@@ -1,8 +1,9 @@
 /** The command line: parses, runs one command, prints what failed, and returns the exit code. */
 import { Command, CommanderError } from 'commander'
-import { InvalidArgumentError, isHoldfastError } from '../errors/errors.ts'
+import { InvalidArgumentError, isHoldfastError } from '../index.ts'
 import { registerBackup } from './commands/backup.ts'
 import { registerCatalog } from './commands/catalog.ts'
+import { registerCheck } from './commands/check.ts'
 import { registerConvert } from './commands/convert.ts'
 import { registerDelete } from './commands/delete.ts'
 import { registerDiff } from './commands/diff.ts'
@@ -34,6 +35,7 @@ const COMMANDS = [
   registerRestore,
   registerRollback,
   registerConvert,
+  registerCheck,
   registerLs,
   registerDiff,
   registerDelete,

@@ -1,6 +1,6 @@
 /** How a failure is told: a code, one sentence and a hint; never a stack trace, unless asked for. */
 import { inspect } from 'node:util'
-import type { HoldfastError } from '../errors/errors.ts'
+import type { HoldfastError } from '../index.ts'
 import { asHoldfastError } from '../util/system-errors.ts'
 import { toJson } from './output.ts'
 import { type Terminal, writeText } from './terminal.ts'

@@ -9,8 +9,8 @@ import type { DirectoryEntry, Inode, InodeNumber, MetadataReader } from '../cont
  *
  * Keeps every inode number and payload ID in memory: it is for tests and for stores of moderate size.
  */
-export async function checkTree(store: MetadataReader): Promise<readonly string[]> {
-  const walk = new Walk(store)
+export async function checkTree(store: MetadataReader, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly string[]> {
+  const walk = new Walk(store, signal)
   for (const share of await store.shares()) await walk.root(share.root, `share ${JSON.stringify(share.name)}`)
   await walk.uploads()
   await walk.compare()
@@ -25,8 +25,11 @@ class Walk {
   readonly #payloadIds: Set<string> = new Set()
   #usedBytes = 0n
 
-  constructor(store: MetadataReader) {
+  readonly #signal: AbortSignal | undefined
+
+  constructor(store: MetadataReader, signal: AbortSignal | undefined) {
     this.#store = store
+    this.#signal = signal
   }
 
   async root(root: InodeNumber, path: string): Promise<void> {
@@ -59,6 +62,7 @@ class Walk {
   async #directory(directory: Inode, path: string): Promise<{ inode: InodeNumber; path: string }[]> {
     const subdirectories: { inode: InodeNumber; path: string }[] = []
     for await (const entry of entriesOf(this.#store, directory.inode)) {
+      this.#signal?.throwIfAborted()
       const entryPath = `${path}/${entry.name}`
       if (entry.type === 'directory') subdirectories.push({ inode: entry.inode, path: entryPath })
       else await this.#entry(entry, entryPath)

@@ -66,7 +66,7 @@ export class Parts {
   }
 
   async destination(url: string): Promise<Destination> {
-    return this.#keep(await openDestination(url))
+    return this.keep(await openDestination(url))
   }
 
   async destinations(urls: readonly string[]): Promise<readonly Destination[]> {
@@ -76,15 +76,15 @@ export class Parts {
   }
 
   async store(url: string, options: OpenStoreOptions = {}): Promise<MetadataStore> {
-    return this.#keep(await openStore(url, options))
+    return this.keep(await openStore(url, options))
   }
 
   async home(url: string, options: OpenHomeOptions = {}): Promise<StoreHome> {
-    return this.#keep(await openHome(url, options))
+    return this.keep(await openHome(url, options))
   }
 
   async catalog(url: string, options: OpenCatalogOptions = {}): Promise<Catalog> {
-    return this.#keep(await openCatalog(url, options))
+    return this.keep(await openCatalog(url, options))
   }
 
   /**
@@ -95,7 +95,7 @@ export class Parts {
     const guard = await parseStoreUrl(storeUrl).guardPayloads?.(use)
     if (guard === undefined) return { isAlone: true }
     this.#guard = guard
-    this.#keep({ close: () => guard.end() })
+    this.keep({ close: () => guard.end() })
     return { isAlone: false }
   }
 
@@ -127,8 +127,14 @@ export class Parts {
       if (!isAlone && isHoldfastError(error) && error.details['isInUse'] === true) throw error
       return tell(error)
     })
-    if (catalog !== undefined) this.#keep({ close: () => catalog.close().catch(tell) })
+    if (catalog !== undefined) this.keep({ close: () => catalog.close().catch(tell) })
     return catalog
+  }
+
+  /** Closes something else at the end too. */
+  keep<Part extends Closable>(part: Part): Part {
+    this.#opened.push(part)
+    return part
   }
 
   /** Why work failed: the loss of the guard where that came first, and otherwise what it failed with. */
@@ -143,10 +149,5 @@ export class Parts {
     const [first, ...others] = errors
     if (others.length > 0) throw new CombinedError(errors.map(messageOf).join('; and '), [first, ...others])
     if (errors.length > 0) throw first
-  }
-
-  #keep<Part extends Closable>(part: Part): Part {
-    this.#opened.push(part)
-    return part
   }
 }

@@ -13,9 +13,11 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   'holdfast/stores/postgres': ['PostgresMetadataStore', 'postgresBackupable'],
   'holdfast/destinations/fs': ['fsDestination'],
   'holdfast/destinations/registry': ['openDestination'],
-  'holdfast/conformance': ['testBackupable', 'testCatalog', 'testDestination', 'testMetadataStore', 'testSwappable'],
+  'holdfast/payload-stores/directory': ['PayloadDirectory', 'openToSweep', 'payloadIdOf'],
+  'holdfast/registry': ['openStore', 'openHome', 'openDestination', 'openCatalog', 'openPayloadStore', 'openPayloadStoreToSweep', 'openTrial', 'catalogPathOf', 'placeOf', 'parseStoreUrl', 'withParts'],
+  'holdfast/conformance': ['testBackupable', 'testCatalog', 'testDestination', 'testMetadataStore', 'testPayloadStore', 'testSwappable'],
 }
-const PRIVATE = ['holdfast/destinations/fs/upload', 'holdfast/destinations/s3/session', 'holdfast/stores/worker', 'holdfast/src/files', 'holdfast/dist/src/index.js']
+const PRIVATE = ['holdfast/registry/stores', 'holdfast/payload-stores/directory/payload-users', 'holdfast/trees', 'holdfast/browse', 'holdfast/destinations/fs/upload', 'holdfast/destinations/s3/session', 'holdfast/stores/worker', 'holdfast/src/files', 'holdfast/dist/src/index.js']
 const HEAVY = /node_modules\/(?:classic-level|memory-level|abstract-level|level|pg|pg-[a-z-]+|@aws-sdk|commander)\//
 
 /** Runs a module in a process of its own, in the package, which can then import itself by name. */
@@ -40,7 +42,7 @@ describe('package.json', () => {
     expect(() => run(`await import('${subpath}')`)).toThrow(/ERR_PACKAGE_PATH_NOT_EXPORTED|ERR_MODULE_NOT_FOUND/)
   })
 
-  it.each(['holdfast', 'holdfast/destinations/fs', 'holdfast/destinations/registry', 'holdfast/conformance'])('%s loads no database, no binding and no SDK', (subpath) => {
+  it.each(['holdfast', 'holdfast/registry', 'holdfast/payload-stores/directory', 'holdfast/destinations/fs', 'holdfast/destinations/registry', 'holdfast/conformance'])('%s loads no database, no binding and no SDK', (subpath) => {
     const hook = `export async function load(url, context, next) { process._rawDebug('loaded ' + url); return await next(url, context) }`
     const code = `
       import { register, createRequire } from 'node:module'
@@ -62,7 +64,7 @@ describe('package.json', () => {
 
 describe('what is exported', () => {
   const sources = new Map(sourcesOf('src', 'destinations', 'test/conformance').map((source) => [source.path, source]))
-  const entries = [...sources.keys()].filter((path) => /^src\/index\.ts$|^src\/stores\/[^/]+\/index\.ts$|^destinations\/[a-z0-9]+\.ts$|^test\/conformance\/index\.ts$/.test(path))
+  const entries = [...sources.keys()].filter((path) => /^src\/index\.ts$|^src\/registry\/index\.ts$|^src\/(?:stores|payload-stores)\/[^/]+\/index\.ts$|^destinations\/[a-z0-9]+\.ts$|^test\/conformance\/index\.ts$/.test(path))
 
   it.each(entries)('by %s has a docstring on every class and function', (path) => {
     const bare: string[] = []

@@ -27,7 +27,7 @@ const LAYERS: readonly (readonly [name: string, pattern: RegExp, below: readonly
   ['browse', /^src\/browse\//, ['errors', 'util', 'contracts', 'format', 'metadata', 'repository', 'stores']],
   ['face', /^src\/index\.ts$/, ['errors', 'util', 'payload-ids', 'contracts', 'format', 'payload-stores', 'metadata', 'catalog', 'repository', 'gc', 'restore', 'backup']],
   ['registry', /^src\/registry\//, ['errors', 'util', 'contracts', 'format', 'payload-stores', 'catalog', 'gc', 'restore', 'stores', 'destinations']],
-  ['cli', /^src\/cli\//, ['errors', 'util', 'payload-ids', 'contracts', 'format', 'payload-stores', 'metadata', 'catalog', 'repository', 'gc', 'restore', 'backup', 'stores', 'destinations', 'trees', 'browse', 'face', 'registry']],
+  ['cli', /^src\/cli\//, ['util', 'face', 'trees', 'browse', 'registry']],
 ]
 
 /** Packages that are a store's, a destination's or the command line's alone. */
@@ -74,6 +74,17 @@ describe('layers', () => {
       ownImports(source)
         .filter((target) => target.startsWith('src/payload-ids/') && !source.path.startsWith('src/payload-ids/') && !/\/(?:index|payload-id-set)\.ts$/.test(target))
         .map((target) => `${source.path} imports ${target}`),
+    )
+    expect(wrong).toEqual([])
+  })
+
+  it('nothing imports the command line, and it imports the library by its doors', () => {
+    const isCommandLine = (path: string): boolean => path.startsWith('src/cli/')
+    const isDoor = (path: string): boolean => /^src\/(?:index\.ts|(?:registry|trees|browse)\/index\.ts|util\/[^/]+\.ts)$/.test(path)
+    const wrong = SOURCES.flatMap(({ path, imports }) =>
+      imports
+        .filter(({ target, isOwn }) => isOwn && (isCommandLine(path) ? !isCommandLine(target) && !isDoor(target) : isCommandLine(target)))
+        .map(({ target }) => `${path} imports ${target}`),
     )
     expect(wrong).toEqual([])
   })

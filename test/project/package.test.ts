@@ -138,6 +138,7 @@ describe('the packed package', () => {
       expect(map.sourcesContent?.map((content) => typeof content), file).toEqual(map.sources.map(() => 'string'))
     }
     expect(files.filter((file) => /(?<!\.d)\.ts$|\.test\./.test(file) && !file.startsWith('src/contracts/'))).toEqual([])
+    expect(files.filter((file) => /^dist\/test\/(?!conformance(?:\/|$))/.test(file))).toEqual([])
     expect(files).toEqual(expect.arrayContaining(['README.md', 'CONTRIBUTING.md', 'LICENSE', 'src/format/FORMAT.md', 'src/contracts/backupable.ts']))
   })
 

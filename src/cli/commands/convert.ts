@@ -1,6 +1,5 @@
 import type { Command } from 'commander'
-import { InvalidArgumentError } from '../../errors/errors.ts'
-import { type ConvertReport, convertStore } from '../../metadata/convert-store.ts'
+import { type ConvertReport, convertStore, InvalidArgumentError } from '../../index.ts'
 import { withExamples } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { openPayloadStore, parseStoreUrl, withParts } from '../../registry/index.ts'

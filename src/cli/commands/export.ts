@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { BackupAbortedError } from '../../errors/errors.ts'
+import { BackupAbortedError } from '../../index.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Interrupted } from '../interrupt.ts'
 import { Output, type OutputOptions } from '../output.ts'

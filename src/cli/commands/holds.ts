@@ -1,10 +1,5 @@
 import type { Command } from 'commander'
-import type { Catalog } from '../../contracts/catalog.ts'
-import type { Holder } from '../../gc/holds/hold-source.ts'
-import { findHolds, holdersIn } from '../../gc/holds/hold-set.ts'
-import { InvalidArgumentError } from '../../errors/errors.ts'
-import { Leases } from '../../gc/leases/leases.ts'
-import { checkPayloadId } from '../../payload-ids/payload-id-set.ts'
+import { type Catalog, checkPayloadId, findHolders, type Holder, InvalidArgumentError, releaseLease } from '../../index.ts'
 import { collect, withExamples } from '../command-options.ts'
 import { withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
@@ -34,8 +29,7 @@ async function runHolds(id: string | undefined, options: HoldsOptions, terminal:
   const holders = await withParts(terminal, async (parts) => {
     const catalog = options.catalog === undefined ? undefined : await parts.catalog(options.catalog, { create: false })
     if (options.release !== undefined) await release(options.release, catalog)
-    const found = await findHolds({ catalog, destinations: await parts.destinations(options.from) }, { signal })
-    return payloadId === undefined ? found.holders : await holdersIn(found, payloadId, { signal })
+    return await findHolders({ catalog, destinations: await parts.destinations(options.from), payloadId, signal })
   })
   await new Output(terminal, options).result({ payloadId, holders }, () => describe(holders, { payloadId, sawLeases: options.catalog !== undefined }))
 }
@@ -43,7 +37,7 @@ async function runHolds(id: string | undefined, options: HoldsOptions, terminal:
 /** Releases a lease whose owner is gone for good: what cannot be proven, an operator may know. */
 async function release(leaseId: string, catalog: Catalog | undefined): Promise<void> {
   if (catalog === undefined) throw new InvalidArgumentError('Cannot release a lease: no catalog is named', { hint: 'Name the one that has it with --catalog' })
-  if (await new Leases({ catalog }).releaseUnproven(leaseId)) return
+  if (await releaseLease(catalog, leaseId)) return
   throw new InvalidArgumentError(`Cannot release lease ${JSON.stringify(leaseId)}: the catalog has none of that ID`, { hint: 'See those it has with "holdfast holds", without --release' })
 }
 

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { Job } from '../../contracts/catalog.ts'
+import type { Job } from '../../index.ts'
 import { parseCount, withExamples } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { catalogPathOf, withParts } from '../../registry/index.ts'

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { checkNumber } from '../../util/check-number.ts'
 import type { Destination } from '../../contracts/destination.ts'
 import type { Holder, HoldSource, ReadHoldsOptions } from './hold-source.ts'
-import { findHolds, type FoundHolds, holdersIn, uniteHolds } from './hold-set.ts'
+import { findHolds, type FoundHolds, holdersIn, type HoldPlaces, uniteHolds } from './hold-set.ts'
 import type { HeldIds } from './held-ids.ts'
 import { Leases, type LeasesOptions } from '../leases/leases.ts'
 import { directoryCache, type PayloadIdsCache } from '../leases/payload-ids-cache.ts'
@@ -80,6 +80,17 @@ export function openHolds({ destinations, mayBeEmpty, directory, maxCacheBytes, 
     stateOf: (payloads) => sweepStateFile(join(directory, 'marks', createHash('sha256').update(payloads).digest('hex').slice(0, 32))),
     steadyClock: steadyClock(),
   })
+}
+
+export interface FindHoldersOptions extends HoldPlaces, ReadHoldsOptions {
+  /** A payload ID; without one, all holders are found. */
+  readonly payloadId?: string | undefined
+}
+
+/** Finds what holds payloads, or one payload, by a catalog and destinations, without keeping anything for the next time. Rejects with `hold_unavailable`. */
+export async function findHolders({ payloadId, signal, ...places }: FindHoldersOptions): Promise<readonly Holder[]> {
+  const found = await findHolds(places, { signal })
+  return payloadId === undefined ? found.holders : await holdersIn(found, payloadId, { signal })
 }
 
 /** The holders of one payload, leases that hold everything included. Rejects with `hold_unavailable`. */

@@ -292,6 +292,11 @@ export async function releaseAfter(error: unknown, lease: HeldLease | undefined)
   return await failureAfter(error, () => lease?.release('failed'), 'its hold on payloads could not be released, which a later backup or sweep does')
 }
 
+/** Releases a lease whose owner is gone for good, which an operator may know and nothing proves. Resolves with whether the catalog has it. */
+export async function releaseLease(catalog: Catalog, leaseId: string): Promise<boolean> {
+  return await new Leases({ catalog }).releaseUnproven(leaseId)
+}
+
 /** What should be known of a lease whose owner may be alive but cannot be asked. */
 export function warnOfLease({ leaseId, purpose, owner, takenAt }: Lease): Error {
   return new HoldUnavailableError(`The lease ${leaseId} of a ${purpose}, taken ${takenAt}, holds payloads, and whether its owner on the machine "${owner.host}" is gone cannot be told here`, {
