@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { describe, expect, it } from 'vitest'
@@ -11,7 +12,9 @@ describe('holdfast check', () => {
     await holdfastJson(['import', 'tree', '--store', 'level:store'], { cwd: dir })
     expect(await holdfastJson(['check', '--store', 'level:store'], { cwd: dir })).toEqual({ problems: [] })
 
-    const db = new ClassicLevel(join(dir, 'store'), { createIfMissing: false })
+    const [engine = ''] = await readdir(join(dir, 'store/engines'))
+    const db = new ClassicLevel(join(dir, 'store/engines', engine), { createIfMissing: false })
+    await db.open()
     for await (const [key, value] of db.iterator()) if (key === 'counters/used-bytes') await db.put(key, `${Number(value) + 5}`)
     await db.close()
     const checked = await holdfast(['check', '--store', 'level:store'], { cwd: dir })

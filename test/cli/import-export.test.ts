@@ -1,14 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { chmod, link, lstat, lutimes, mkdir, readdir, readFile, readlink, symlink, utimes, writeFile } from 'node:fs/promises'
+import { chmod, link, lstat, lutimes, mkdir, readdir, symlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import type { Inode, MetadataStore } from '../../src/contracts/metadata-store.ts'
 import { compareTrees } from '../../src/trees/compare-trees.ts'
-import { exportTree } from '../../src/trees/export-tree.ts'
-import { importTree } from '../../src/trees/import-tree.ts'
-import { PayloadDirectory, payloadIdOf } from '../../src/payload-stores/directory/payload-directory.ts'
-import { removeShareTree } from '../../src/metadata/remove-tree.ts'
-import { openMemoryStore } from '../../src/stores/memory/index.ts'
+import { payloadIdOf } from '../../src/payload-stores/directory/index.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { holdfast, holdfastJson, writeTree } from './holdfast.ts'
 
@@ -105,142 +100,5 @@ describe('holdfast import and export', () => {
     expect(await holdfast(['import', 'nope', '--store', 'level:store'], { cwd: dir })).toMatchObject({ code: 2, stderr: expect.stringContaining('there is no such directory') as string })
     expect(await holdfast(['import', 'tree/file', '--store', 'level:store'], { cwd: dir })).toMatchObject({ code: 2, stderr: expect.stringContaining('it is not a directory') as string })
     expect(await readdir(dir)).toEqual(['tree'])
-  })
-})
-
-describe('importTree()', () => {
-  it('removes what an import that was killed had created, and no other share', async () => {
-    const dir = await tempDir()
-    await writeTree(join(dir, 'tree'), Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`dir${at % 7}/file${at}`, `content ${at}`])))
-    await using store = await openMemoryStore()
-    await importTree({ directory: join(dir, 'tree'), store, share: 'whole' })
-    const bytes = await store.usedBytes()
-    for (const calls of [0, 1, 2, 3, 20]) {
-      await expect(importTree({ directory: join(dir, 'tree'), store: killedAfter(store, calls), share: 'tree' })).rejects.toThrow('killed')
-      await importTree({ directory: join(dir, 'tree'), store, share: 'tree' })
-      expect((await store.shares()).map(({ name }) => name)).toEqual(['tree', 'whole'])
-      expect(await store.usedBytes()).toBe(2 * bytes)
-      expect(await store.settings()).toEqual(new Map())
-      await removeShareTree(store, 'tree')
-    }
-    await expect(importTree({ directory: join(dir, 'tree'), store, share: 'whole' })).rejects.toMatchObject({ code: 'entry_exists' })
-    expect((await store.shares()).map(({ name }) => name)).toEqual(['whole'])
-    expect(await store.settings()).toEqual(new Map())
-  })
-
-  it('says so when what it had created cannot be removed', async () => {
-    const dir = await tempDir()
-    await writeTree(join(dir, 'tree'), { a: 'x', b: 'y' })
-    await using store = await openMemoryStore()
-    const failing = importTree({ directory: join(dir, 'tree'), store: killedAfter(store, 3), share: 'tree' })
-    await expect(failing).rejects.toMatchObject({ message: expect.stringMatching(/killed.*could not be removed.*next import.*killed/s) as string })
-  })
-
-  it('fails on a name that is not UTF-8, and removes the share again', async () => {
-    const dir = await tempDir()
-    await mkdir(join(dir, 'tree/sub'), { recursive: true })
-    await writeFile(join(dir, 'tree/good'), 'x')
-    await writeFile(Buffer.concat([Buffer.from(join(dir, 'tree/sub/bad-')), Buffer.from([0xff, 0xfe])]), 'x')
-    await using store = await openMemoryStore()
-    await expect(importTree({ directory: join(dir, 'tree'), store, share: 'tree' })).rejects.toMatchObject({ code: 'invalid_argument', message: expect.stringContaining('is not UTF-8') as string })
-    expect(await store.shares()).toEqual([])
-    expect(await store.usedBytes()).toBe(0)
-  })
-
-  it('removes the share again when its signal aborts, and rejects with its reason', async () => {
-    const dir = await tempDir()
-    await writeTree(join(dir, 'tree'), Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`dir${at % 7}/file${at}`, `content ${at}`])))
-    await using store = await openMemoryStore()
-    const abort = new AbortController()
-    const reason = new Error('enough')
-    const importing = importTree({ directory: join(dir, 'tree'), store, share: 'tree', signal: abort.signal, onProgress: ({ files }) => files > 20 && abort.abort(reason) })
-    await expect(importing).rejects.toBe(reason)
-    expect(await store.shares()).toEqual([])
-  })
-
-  it('keeps nanoseconds, owners and modes', async () => {
-    const dir = await tempDir()
-    await writeTree(join(dir, 'tree'), { file: 'x' })
-    await chmod(join(dir, 'tree/file'), 0o2640)
-    await using store = await openMemoryStore()
-    await importTree({ directory: join(dir, 'tree'), store, share: 'tree' })
-    const { root } = (await store.share('tree')) ?? { root: 0 }
-    const stats = await lstat(join(dir, 'tree/file'), { bigint: true })
-    expect(await store.lookup({ parent: root, name: 'file' })).toMatchObject({
-      mode: 0o2640,
-      uid: Number(stats.uid),
-      gid: Number(stats.gid),
-      modifiedAtNs: stats.mtimeNs,
-      changedAtNs: stats.ctimeNs,
-      payloadId: payloadIdOf(Buffer.from('x')),
-    })
-  })
-})
-
-/** The store as a process has it that is killed after some changes: every later call rejects. */
-function killedAfter(store: MetadataStore, calls: number): MetadataStore {
-  let left = calls
-  return new Proxy(store, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name, target)
-      if (typeof value !== 'function') return value
-      return async (...given: unknown[]): Promise<unknown> => {
-        const isChange = ['createShare', 'create', 'setSetting', 'unlink', 'removeShare'].includes(String(name))
-        if (isChange) left -= 1
-        if (left < 0) throw new Error('killed')
-        return await (value as (...given: unknown[]) => Promise<unknown>).apply(target, given)
-      }
-    },
-  })
-}
-
-/** A store that says whatever the test wants it to. */
-function hostileStore(inodes: readonly Inode[], entries: Readonly<Record<number, readonly (readonly [string, number])[]>>): MetadataStore {
-  const find = (number: number): Inode | undefined => inodes.find((inode) => inode.inode === number)
-  const readDirectory = (number: number): Promise<unknown> =>
-    Promise.resolve({ entries: (entries[number] ?? []).map(([name, inode]) => ({ name, inode, type: find(inode)?.type ?? 'file' })), cursor: undefined })
-  return { inode: (number: number) => Promise.resolve(find(number)), readDirectory } as unknown as MetadataStore
-}
-
-describe('exportTree()', () => {
-  const attributes = { mode: 0o755, uid: 0, gid: 0, size: 0, accessedAtNs: 0n, modifiedAtNs: 0n, changedAtNs: 0n, createdAtNs: 0n, xattrs: new Map() }
-  const directory: Inode = { ...attributes, inode: 1, type: 'directory', links: 2, symlinkTarget: undefined, payloadId: undefined, blockCount: 0 }
-  const file: Inode = { ...directory, inode: 2, type: 'file', links: 1 }
-
-  it.each(['../escaped', '..', '.', '', 'a/b', 'nul\0'])('refuses the name %j and writes nothing outside', async (name) => {
-    const dir = await tempDir()
-    const payloads = await PayloadDirectory.open(join(dir, 'payloads'), { create: true })
-    const store = hostileStore([directory, file], { 1: [[name, 2]] })
-    await expect(exportTree({ directory: join(dir, 'out'), store, root: 1, payloads })).rejects.toMatchObject({ code: 'record_invalid' })
-    expect((await readdir(dir)).toSorted()).toEqual(['out', 'payloads'])
-    expect(await readdir(join(dir, 'out'))).toEqual([])
-  })
-
-  it('never writes through a symbolic link that an entry of the same name made', async () => {
-    const dir = await tempDir()
-    await writeTree(dir, { 'outside/keep': 'safe' })
-    const payloads = await PayloadDirectory.open(join(dir, 'payloads'), { create: true })
-    const symlink: Inode = { ...file, inode: 3, type: 'symlink', symlinkTarget: join(dir, 'outside/keep') }
-    const store = hostileStore([directory, file, symlink], { 1: [['x', 3], ['x', 2]] })
-    await expect(exportTree({ directory: join(dir, 'out'), store, root: 1, payloads })).rejects.toMatchObject({ code: 'destination_path_conflict' })
-    expect(await readFile(join(dir, 'outside/keep'), 'utf8')).toBe('safe')
-  })
-
-  it('refuses a directory that contains itself', async () => {
-    const dir = await tempDir()
-    const payloads = await PayloadDirectory.open(join(dir, 'payloads'), { create: true })
-    const store = hostileStore([directory], { 1: [['again', 1]] })
-    await expect(exportTree({ directory: join(dir, 'out'), store, root: 1, payloads })).rejects.toMatchObject({ code: 'record_invalid' })
-  })
-
-  it('refuses an empty directory reached through a planted symbolic link', async () => {
-    const dir = await tempDir()
-    await mkdir(join(dir, 'real'))
-    await symlink(join(dir, 'real'), join(dir, 'out'))
-    const payloads = await PayloadDirectory.open(join(dir, 'payloads'), { create: true })
-    await expect(exportTree({ directory: join(dir, 'out'), store: hostileStore([directory], {}), root: 1, payloads })).rejects.toMatchObject({
-      code: 'restore_destination_not_empty',
-    })
-    expect(await readlink(join(dir, 'out'))).toBe(join(dir, 'real'))
   })
 })

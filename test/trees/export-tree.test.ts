@@ -1,0 +1,73 @@
+import { mkdir, readdir, readFile, readlink, symlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import type { Inode, MetadataStore } from '../../src/contracts/metadata-store.ts'
+import { PayloadDirectory } from '../../src/payload-stores/directory/index.ts'
+import { openMemoryStore } from '../../src/stores/memory/index.ts'
+import { chooseShare, exportTree } from '../../src/trees/index.ts'
+import { writeTree } from '../cli/holdfast.ts'
+import { tempDir } from '../support/temp-dir.ts'
+
+/** A store that says whatever the test wants it to. */
+function hostileStore(inodes: readonly Inode[], entries: Readonly<Record<number, readonly (readonly [string, number])[]>>): MetadataStore {
+  const find = (number: number): Inode | undefined => inodes.find((inode) => inode.inode === number)
+  const readDirectory = (number: number): Promise<unknown> =>
+    Promise.resolve({ entries: (entries[number] ?? []).map(([name, inode]) => ({ name, inode, type: find(inode)?.type ?? 'file' })), cursor: undefined })
+  return { inode: (number: number) => Promise.resolve(find(number)), readDirectory } as unknown as MetadataStore
+}
+
+describe('exportTree()', () => {
+  const attributes = { mode: 0o755, uid: 0, gid: 0, size: 0, accessedAtNs: 0n, modifiedAtNs: 0n, changedAtNs: 0n, createdAtNs: 0n, xattrs: new Map() }
+  const directory: Inode = { ...attributes, inode: 1, type: 'directory', links: 2, symlinkTarget: undefined, payloadId: undefined, blockCount: 0 }
+  const file: Inode = { ...directory, inode: 2, type: 'file', links: 1 }
+
+  it.each(['../escaped', '..', '.', '', 'a/b', 'nul\0'])('refuses the name %j and writes nothing outside', async (name) => {
+    const dir = await tempDir()
+    const payloads = await PayloadDirectory.open(join(dir, 'payloads'), { create: true })
+    const store = hostileStore([directory, file], { 1: [[name, 2]] })
+    await expect(exportTree({ directory: join(dir, 'out'), store, root: 1, payloads })).rejects.toMatchObject({ code: 'record_invalid' })
+    expect((await readdir(dir)).toSorted()).toEqual(['out', 'payloads'])
+    expect(await readdir(join(dir, 'out'))).toEqual([])
+  })
+
+  it('never writes through a symbolic link that an entry of the same name made', async () => {
+    const dir = await tempDir()
+    await writeTree(dir, { 'outside/keep': 'safe' })
+    const payloads = await PayloadDirectory.open(join(dir, 'payloads'), { create: true })
+    const symlink: Inode = { ...file, inode: 3, type: 'symlink', symlinkTarget: join(dir, 'outside/keep') }
+    const store = hostileStore([directory, file, symlink], { 1: [['x', 3], ['x', 2]] })
+    await expect(exportTree({ directory: join(dir, 'out'), store, root: 1, payloads })).rejects.toMatchObject({ code: 'destination_path_conflict' })
+    expect(await readFile(join(dir, 'outside/keep'), 'utf8')).toBe('safe')
+  })
+
+  it('refuses a directory that contains itself', async () => {
+    const dir = await tempDir()
+    const payloads = await PayloadDirectory.open(join(dir, 'payloads'), { create: true })
+    const store = hostileStore([directory], { 1: [['again', 1]] })
+    await expect(exportTree({ directory: join(dir, 'out'), store, root: 1, payloads })).rejects.toMatchObject({ code: 'record_invalid' })
+  })
+
+  it('refuses an empty directory reached through a planted symbolic link', async () => {
+    const dir = await tempDir()
+    await mkdir(join(dir, 'real'))
+    await symlink(join(dir, 'real'), join(dir, 'out'))
+    const payloads = await PayloadDirectory.open(join(dir, 'payloads'), { create: true })
+    await expect(exportTree({ directory: join(dir, 'out'), store: hostileStore([directory], {}), root: 1, payloads })).rejects.toMatchObject({
+      code: 'restore_destination_not_empty',
+    })
+    expect(await readlink(join(dir, 'out'))).toBe(join(dir, 'real'))
+  })
+})
+
+describe('chooseShare()', () => {
+  it('takes the only share, or the named one, and refuses to guess', async () => {
+    await using store = await openMemoryStore()
+    await expect(chooseShare(store, undefined)).rejects.toMatchObject({ code: 'entry_not_found', message: 'Cannot export: the store has no share' })
+    await store.createShare('one')
+    expect(await chooseShare(store, undefined)).toMatchObject({ name: 'one' })
+    await store.createShare('two')
+    expect(await chooseShare(store, 'two')).toMatchObject({ name: 'two' })
+    await expect(chooseShare(store, undefined)).rejects.toMatchObject({ code: 'invalid_argument', hint: 'Name one with --share: "one", "two"' })
+    await expect(chooseShare(store, 'three')).rejects.toMatchObject({ code: 'entry_not_found', hint: 'It has: "one", "two"' })
+  })
+})
