@@ -15,6 +15,7 @@ export function parsePath(text: string): TreePath {
   return [share, ...names]
 }
 
+/** A path as text: its names joined by slashes. */
 export function showPath(path: readonly string[]): string {
   return path.join('/')
 }

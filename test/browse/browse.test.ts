@@ -11,6 +11,7 @@ import type { Catalog } from '../../src/contracts/catalog.ts'
 import type { Destination } from '../../src/contracts/destination.ts'
 import type { Manifest } from '../../src/contracts/manifest.ts'
 import type { MetadataStore } from '../../src/contracts/metadata-store.ts'
+import { openRepository } from '../../src/repository/repository.ts'
 import { openMemoryStore } from '../../src/stores/memory/index.ts'
 
 let directory: string
@@ -58,14 +59,11 @@ describe('listBackupShares() and listBackupPath()', () => {
 
 describe('checkBackupPath()', () => {
   it('finds what is there, and refuses what is not', async () => {
-    await checkBackupPath(first, { destination, path: ['photos', '2026', 'a'] })
-    await expect(checkBackupPath(second, { destination, path: ['photos', '2026', 'a'] })).rejects.toMatchObject({ code: 'entry_not_found' })
-    await expect(checkBackupPath(first, { destination, path: ['music'] })).rejects.toMatchObject({ code: 'entry_not_found' })
-    await expect(checkBackupPath(first, { destination, path: ['photos', '2026', 'a', 'b'] })).rejects.toMatchObject({ code: 'not_a_directory' })
-  })
-
-  it('does not look into a backup whose records it does not know', async () => {
-    await checkBackupPath({ ...first, storeKind: 'other' }, { destination, path: ['music'] })
+    const [before, after] = [await openRepository(destination).open(first.backupId), await openRepository(destination).open(second.backupId)]
+    await checkBackupPath(before, { path: ['photos', '2026', 'a'] })
+    await expect(checkBackupPath(after, { path: ['photos', '2026', 'a'] })).rejects.toMatchObject({ code: 'entry_not_found' })
+    await expect(checkBackupPath(before, { path: ['music'] })).rejects.toMatchObject({ code: 'entry_not_found' })
+    await expect(checkBackupPath(before, { path: ['photos', '2026', 'a', 'b'] })).rejects.toMatchObject({ code: 'not_a_directory' })
   })
 })
 

@@ -1,7 +1,5 @@
 import { type Command, Option } from 'commander'
-import { runBackup } from '../../backup/run-backup.ts'
-import type { Destination } from '../../contracts/destination.ts'
-import { type Manifest, recordCount } from '../../contracts/manifest.ts'
+import { type Destination, type Manifest, recordCount, runBackup } from '../../index.ts'
 import { collectLabel, parseBytes, withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { openPayloadStore, parseStoreUrl, withParts } from '../../registry/index.ts'

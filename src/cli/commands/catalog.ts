@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { type RebuildReport, rebuildCatalog } from '../../repository/rebuild-catalog.ts'
+import { rebuildCatalog, type RebuildReport } from '../../index.ts'
 import { collect, withExamples } from '../command-options.ts'
 import { withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'

@@ -1,6 +1,5 @@
 import type { Command } from 'commander'
-import { isHoldfastError, ManifestMissingError } from '../../errors/errors.ts'
-import { openRepository, type Repository } from '../../repository/repository.ts'
+import { isHoldfastError, ManifestMissingError, openRepository, type Repository } from '../../index.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { catalogPathOf, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'

@@ -1,8 +1,5 @@
 /** The restore of one file or directory: `holdfast restore ID --path PATH`. */
-import { openRepository } from '../../repository/repository.ts'
-import { InvalidArgumentError } from '../../errors/errors.ts'
-import { restoreSubtree, type RestoreSubtreeReport } from '../../restore/subtree/restore-subtree.ts'
-import { parsePath, showPath } from '../../metadata/tree-path.ts'
+import { InvalidArgumentError, openRepository, parsePath, restoreSubtree, type RestoreSubtreeReport, showPath } from '../../index.ts'
 import { openPayloadStore, openTrial, parseStoreUrl, withParts } from '../../registry/index.ts'
 import { type TrialPlace, trialUrls } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'

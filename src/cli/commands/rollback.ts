@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { rollback } from '../../restore/rollback.ts'
+import { rollback } from '../../index.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { parseStoreUrl, withParts } from '../../registry/index.ts'

@@ -1,6 +1,5 @@
 import type { Command } from 'commander'
-import { type Manifest, recordCount } from '../../contracts/manifest.ts'
-import { openRepository } from '../../repository/repository.ts'
+import { type Manifest, openRepository, recordCount } from '../../index.ts'
 import { ID_HELP, withExamples, withSource } from '../command-options.ts'
 import { withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
