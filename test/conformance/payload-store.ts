@@ -41,7 +41,7 @@ const RACES = 40
 /** Declares one test; where what it tries is not supported it is shown as skipped. */
 type Declare = (title: string, body: (fixture: PayloadStoreFixture) => Promise<void>, isSupported?: boolean) => void
 
-/** Registers the whole suite with the runner. */
+/** Declares the suite with the runner that was passed in. */
 export function testPayloadStore(options: PayloadStoreConformanceOptions): void {
   const { name, runner, factory, supports = {} } = options
   const test: Declare = (title, body, isSupported) => {
@@ -235,7 +235,7 @@ function testDeletes(test: Declare): void {
   })
 }
 
-function testRaces(test: Declare, atomicDelete: boolean): void {
+function testRaces(test: Declare): void {
   test('a payload that is renewed at the same time is there afterwards, whichever came first', async (fixture) => {
     for (let round = 0; round < RACES; round++) {
       for (let index = 0; index < 5; index++) await fixture.put(index)
@@ -249,7 +249,7 @@ function testRaces(test: Declare, atomicDelete: boolean): void {
       await Promise.all(round % 2 === 0 ? [fixture.payloads.deleteUnchanged(found), renewing()] : [renewing(), fixture.payloads.deleteUnchanged(found)])
       deepEqual(await fixture.payloads.exists(renewed.map(fixture.idOf)), [true, true], `round ${round}`)
     }
-  }, atomicDelete)
+  })
 }
 
 function testAborts(test: Declare): void {
