@@ -229,7 +229,9 @@ describe('holdfast restore and rollback', () => {
     const dir = await copy()
     const { code, stdout, stderr } = await holdfast(['restore', 'latest', '--from', 'file:backups', '--store', 'level:store'], { cwd: dir })
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(/^Backup [0-9A-Z]{26} of [^\n]*: level store [^\n]*, [0-9,]+ records, [0-9,]+ payload IDs?, [^\n]*B\n/)
     expect(stderr).toContain('It replaces everything in level:store')
+    expect(stderr).toMatch(/\nIt needs about [^\n]*B beside the store, where [^\n]*B are free\n/)
     expect(stderr).toMatch(/\nerror: invalid_argument: Cannot ask for confirmation: .*\nhint: Repeat the command with --yes/)
   })
 
