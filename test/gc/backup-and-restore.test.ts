@@ -54,7 +54,8 @@ describe('runBackup()', () => {
     })
     const { manifest } = await runBackup({ store: watched, destination: slow, catalog, holds })
     expect(seen['snapshot']).toMatchObject([{ purpose: 'backup', storeId: 'fake-store', payloadIds: undefined }])
-    expect(seen['publish']).toMatchObject([{ payloadIds: manifest.payloadIds }])
+    const { count, bytes, sha256 } = manifest.payloadIds
+    expect(seen['publish']).toMatchObject([{ payloadIds: { count, bytes, sha256 } }])
     expect(seen['published']).toHaveLength(1)
     expect(await catalog.leases()).toEqual([])
   })
