@@ -12,6 +12,8 @@ import { rollback } from '../../src/restore/rollback.ts'
 import { levelCatalog } from '../../src/catalog/level/index.ts'
 import type { LevelStore } from '../../src/stores/level/index.ts'
 import { openMemoryStore } from '../../src/stores/memory/index.ts'
+import { openRepository } from '../../src/repository/repository.ts'
+import { altered } from '../support/altered.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { publish, takeBackup } from './publish.ts'
 import { dump, fillStore } from './trees.ts'
@@ -142,5 +144,24 @@ describe('a restore with a catalog', () => {
     const { catalog, ...setting } = await setUp()
     const restoring = restoreBackup({ ...setting, backupId: newUlid(), catalog: refusing(catalog, 'job-ended') })
     await expect(restoring).rejects.toMatchObject({ code: 'manifest_missing', message: expect.stringContaining('could not be recorded') })
+  })
+
+  it('refuses a backup that is not as the catalog recorded it, with nothing changed, unless told to restore it as it is', async () => {
+    const { target, destination, backupId, catalog, original } = await setUp()
+    const recorded = (await openRepository(destination).open(backupId)).recordedAt(new Date().toISOString(), 'backup')
+    await catalog.append({ ...recorded, manifestSha256: 'f'.repeat(64) })
+    const before = await dump(target)
+    await expect(restoreBackup({ target, destination, backupId, catalog })).rejects.toMatchObject({ code: 'backup_altered', details: { expected: 'f'.repeat(64), actual: recorded.manifestSha256 } })
+    expect(await dump(target)).toBe(before)
+    expect(await jobsOf(catalog)).toMatchObject([{ state: 'failed', error: { code: 'backup_altered' } }])
+    await restoreBackup({ target, destination, backupId, catalog, allowAltered: true })
+    expect(await dump(target)).toBe(original)
+  })
+
+  it('is done all the same when the catalog cannot be asked what it recorded', async () => {
+    const { target, destination, backupId, catalog, original } = await setUp()
+    const unreadable = altered(catalog, { backup: () => Promise.reject(new CatalogUnavailableError('Cannot read the catalog')) })
+    await restoreBackup({ target, destination, backupId, catalog: unreadable })
+    expect(await dump(target)).toBe(original)
   })
 })
