@@ -1,4 +1,4 @@
-/** Looks up a list of payloads in what is held, and counts how many each holder keeps. */
+/** Looks up payloads among the held IDs, and counts how many each holder keeps. */
 import type { Tally } from '../../contracts/payload-store.ts'
 import type { Holder, HoldSource } from './hold-source.ts'
 import type { HeldIds, HeldPart } from './held-ids.ts'
@@ -8,9 +8,9 @@ import type { IdPage } from './id-page.ts'
 /** What a holder keeps from being deleted. */
 export interface HeldBy {
   readonly holder: Holder
-  /** Payloads that no store refers to, and that this holder needs. */
+  /** Payloads that this holder needs and no store refers to. */
   readonly payloads: Tally
-  /** Of these, those that no other holder needs: what deleting it would set free. */
+  /** The payloads that only this holder needs: what deleting the holder would set free. */
   readonly alone: Tally
 }
 
@@ -20,14 +20,14 @@ const WORD_BITS = 32
 export class HeldCursor {
   readonly #held: HeldIds
   readonly #sources: readonly HoldSource[]
-  /** For each stream of what is held: its first word in a row of the mask, and how many it has. */
+  /** For each stream of held IDs: its first word in a row of the mask, and how many words it has. */
   readonly #streams: readonly { readonly word: number; readonly words: number; readonly cursor: IdCursor<HeldPart> }[]
-  /** Of the page at hand, the bits of each ID. */
+  /** The bits of each ID of the current page. */
   #rows: Uint32Array = new Uint32Array(0)
-  /** By bit, payloads and bytes. */
+  /** Payloads and bytes, by bit. */
   readonly #all: Sums
   readonly #alone: Sums
-  /** Payloads that were counted for one and the same row, which most that follow one another have. */
+  /** The row that `#payloads` were counted for: payloads in sequence mostly have the same one. */
   readonly #row: Uint32Array
   #payloads = 0
   #bytes = 0
@@ -54,14 +54,14 @@ export class HeldCursor {
     this.#rows = rows
   }
 
-  /** Whether an ID of the page, by its place, is held. */
+  /** Whether the ID at a place of the page is held. */
   has(index: number): boolean {
     const words = this.#row.length
     for (let at = index * words; at < (index + 1) * words; at++) if (this.#rows[at] !== 0) return true
     return false
   }
 
-  /** Counts a payload of so many bytes, by the place of its ID in the page, for each of its holders. */
+  /** Counts the payload at a place of the page, for each of its holders. */
   count(index: number, bytes: number): void {
     const row = this.#row
     const from = index * row.length
@@ -75,7 +75,7 @@ export class HeldCursor {
     this.#bytes += bytes
   }
 
-  /** What was counted, of holders that have some. */
+  /** The counts of all holders that have some. */
   heldBy(): readonly HeldBy[] {
     this.#endRow()
     const found: HeldBy[] = []

@@ -1,4 +1,4 @@
-/** Everything that is held, and which of the held sets has each ID. */
+/** All held payload IDs, and which of the held sets has each. */
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
 import { BLOCK_IDS, decodePayloadIdLists, type IdList, idsOf, mergeRuns, pickedFrom } from '../../payload-ids/index.ts'
 import type { StoredSet } from '../leases/payload-ids-cache.ts'
@@ -8,20 +8,21 @@ import { RowReader } from './row-reader.ts'
 import type { StoredUnion } from './union-store.ts'
 
 export interface HeldPart extends IdPart {
-  /** For each ID as many numbers of 32 bits as its stream says, one bit for each set that has it. An ID without any bit of the mask is not held. */
+  /** For each ID a row of 32-bit words, one bit for each set that has the ID. An ID without any bit of the mask is not held. */
   readonly rows: Uint32Array
 }
 
 /** IDs of some of the sets, in ascending order. */
 export interface HeldStream {
-  /** Where the words of its rows are among those of the mask, and how many they are. */
+  /** The first word of the mask that belongs to this stream. */
   readonly word: number
+  /** Words of a row. */
   readonly words: number
-  /** May run several times, also at once. */
+  /** Reads the IDs. May be called several times, also at once. */
   parts(): AsyncGenerator<HeldPart, void, undefined>
 }
 
-/** A set that is not in the union, in a copy of its own. */
+/** A set outside the union, in a copy of its own. */
 export interface SetBeside {
   readonly name: PayloadIdsName
   readonly set: StoredSet
@@ -29,16 +30,16 @@ export interface SetBeside {
 
 export const WORD_BITS = 32
 
-/** Everything that is held, checked. Close it. */
+/** All held payload IDs, checked. The caller closes it. */
 export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
   /** The sets, by their bits; `null` where there is none. */
   readonly sets: readonly (PayloadIdsName | null)[]
-  /** The bits of the sets, in as many words as a row of all streams has. */
+  /** The bits of the sets; as many words as a row of all streams has. */
   readonly mask: Uint32Array
   readonly #union: StoredUnion
   readonly #beside: readonly SetBeside[]
 
-  /** Takes the sets of the union that are held, and at most 32 that are not in it. Closing this closes them. */
+  /** Takes over the union, its sets that are held, and at most 32 sets outside it. */
   constructor(union: StoredUnion, sets: readonly (PayloadIdsName | null)[], { beside }: { readonly beside: readonly SetBeside[] }) {
     const { words } = union.description
     const all = [...sets]
@@ -52,7 +53,7 @@ export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
     this.#beside = beside
   }
 
-  /** What is held is what any of these has. */
+  /** The streams: an ID is held if one of them has it. */
   streams(): readonly HeldStream[] {
     const { words } = this.#union.description
     const beside = this.#beside.map(({ set }, index) => ({ word: words, words: 1, parts: () => partsOf(set, 2 ** index) }))
@@ -95,7 +96,7 @@ export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
   }
 }
 
-/** The IDs of one set, which all have its bit. */
+/** The IDs of one set, all with its bit. */
 async function* partsOf(set: StoredSet, bit: number): AsyncGenerator<HeldPart, void, undefined> {
   const rows = new Uint32Array(BLOCK_IDS).fill(bit)
   for await (const list of decodePayloadIdLists(set.read())) yield { page: IdPage.from(list), rows }

@@ -1,7 +1,7 @@
 /**
- * What is held: the payload IDs of every backup at every destination, and of every lease.
+ * Finds what is held: the payload IDs of every backup at every destination, and of every lease.
  *
- * It is all of that or an error, never a smaller set: nothing may be deleted by what is known of only some of the holds.
+ * The result is complete, or an error: a sweep that knew only some of the holds would delete too much.
  */
 import type { Catalog, CatalogBackup } from '../../contracts/catalog.ts'
 import type { Lease, PayloadIdsName } from '../../contracts/hold-events.ts'
@@ -18,37 +18,42 @@ import { checkedPayloadIds, type PayloadIdsCache } from '../leases/payload-ids-c
 import type { UnionStore } from './union-store.ts'
 
 export interface HoldPlaces {
-  /** Without one, leases are not known, and neither are backups that should be listed and are not: enough to look, not to delete. */
+  /** Without a catalog, leases and missing backups go unnoticed: enough to look, not to delete. */
   readonly catalog: Catalog | undefined
-  /** All destinations that a backup of the catalog may be at. */
+  /** All destinations at which the catalog may have a backup. */
   readonly destinations: readonly Destination[]
   /**
-   * Whether a destination may list nothing of which the catalog never had a backup. Where a catalog was lost, that may be the empty directory under a file
-   * system that is not mounted. @default true
+   * Whether a destination may be empty if the catalog never had a backup there. After the loss of a catalog,
+   * such a destination may be the empty directory under a file system that is not mounted. @default true
    */
   readonly mayBeEmpty?: boolean | undefined
   readonly cache?: PayloadIdsCache | undefined
 }
 
-/** Holds that were found, and where the IDs of each are. */
+/** The holds, and where the IDs of each are read. */
 export interface FoundHolds {
   readonly holders: readonly Holder[]
-  /** Leases that hold everything; then nothing else matters. */
+  /** Leases that hold everything. If there is one, nothing else matters. */
   readonly everything: readonly LeaseHolder[]
   readonly sources: readonly HoldSource[]
 }
 
-/** How many backups are looked at between two calls of `onTurn`. */
+/** Backups between two calls of `onTurn`. */
 const TURN_BACKUPS = 16
 const AGAIN = { hint: 'Nothing was deleted. Make the destination readable and whole, then try again' }
 
 /**
- * Finds all holds. Rejects with `hold_unavailable` when the catalog, a list, or a manifest cannot be read, when a manifest is of a version that is not
- * known or not the one that the catalog recorded, when a backup that the catalog has is not where it says, and when a destination is empty that must not be; with the signal's reason.
+ * Finds all holds.
+ *
+ * Rejects with the signal's reason, and with `hold_unavailable` when
+ * - the catalog, a list of backups, or a manifest cannot be read;
+ * - a manifest is of an unknown version, or not the one that the catalog recorded;
+ * - a backup of the catalog is missing at its destination;
+ * - a destination is empty and may not be (`mayBeEmpty`).
  */
 export async function findHolds(sources: HoldPlaces, options: ReadHoldsOptions = {}): Promise<FoundHolds> {
   const { catalog, destinations, mayBeEmpty = true, cache } = sources
-  // First of all: whatever is published or handed over later is either in what follows, or raises the generation.
+  // Leases first: what is published or handed over after this is in the lists below, or raises the generation.
   const leases = await orUnavailable('the leases of the catalog', options.signal, async () => (await catalog?.leases()) ?? [])
   const { known, places } = await orUnavailable('the backups of the catalog', options.signal, () => knownBackups(catalog))
   const holders: Holder[] = []
@@ -70,8 +75,8 @@ export async function findHolds(sources: HoldPlaces, options: ReadHoldsOptions =
 }
 
 /**
- * Reads the union of all sets, which the caller closes. Rejects with `hold_unavailable` when one cannot be read or is not what its manifest says, and when the
- * union cannot be kept.
+ * Reads the union of all sets. The caller closes it.
+ * Rejects with `hold_unavailable` when a set cannot be read or is not what its manifest says, and when the union cannot be kept.
  */
 export async function uniteHolds(sources: readonly HoldSource[], unions: UnionStore, options: ReadHoldsOptions = {}): Promise<HeldIds> {
   return await orUnavailable('the payload IDs of the backups', options.signal, async () => {
@@ -79,14 +84,14 @@ export async function uniteHolds(sources: readonly HoldSource[], unions: UnionSt
       return await readUnion(sources, unions, options)
     } catch (error) {
       if (!isDamaged(error)) throw error
-      // It may be the copy on local disk that is damaged.
+      // The copies on local disk may be what is damaged: fetch the sets again.
       await Promise.all(sources.map((source) => source.forget()))
       return await readUnion(sources, unions, options)
     }
   })
 }
 
-/** The holders of one payload. Leases that hold everything are among them. Rejects with `hold_unavailable`. */
+/** Finds the holders of one payload, with the leases that hold everything. Rejects with `hold_unavailable`. */
 export async function holdersIn({ everything, sources }: FoundHolds, payloadId: string, { signal }: ReadHoldsOptions = {}): Promise<readonly Holder[]> {
   return await orUnavailable('the payload IDs of the backups', signal, async () => {
     const holders: Holder[] = [...everything]
@@ -97,7 +102,7 @@ export async function holdersIn({ everything, sources }: FoundHolds, payloadId: 
 
 async function hasId(source: HoldSource, payloadId: string): Promise<boolean> {
   let found = false
-  // To the end: only there it is known that the bytes are those of the backup.
+  // Read to the end: only there the checksum proves that the bytes are those of the backup.
   for await (const batch of decodePayloadIdBatches(source.read())) found ||= batch.includes(payloadId)
   return found
 }
@@ -106,7 +111,7 @@ function isDamaged(error: unknown): boolean {
   return isHoldfastError(error) && (error.code === 'restore_corrupt' || error.code === 'checksum_mismatch' || (error.code === 'hold_unavailable' && isDamaged(error.cause)))
 }
 
-/** The backups of the catalog, and the URLs of all destinations that it ever had one at. */
+/** The backups of the catalog, and the URLs of all destinations at which the catalog ever had one. */
 async function knownBackups(catalog: Catalog | undefined): Promise<{ readonly known: readonly CatalogBackup[]; readonly places: ReadonlySet<string> }> {
   const known: CatalogBackup[] = []
   const places = new Set<string>()
@@ -120,12 +125,12 @@ async function knownBackups(catalog: Catalog | undefined): Promise<{ readonly kn
 
 function emptyAt({ url }: Destination): HoldUnavailableError {
   return new HoldUnavailableError(`Cannot tell what is held: ${JSON.stringify(url)} lists no backup, and the catalog never had one there`, {
-    hint: 'Nothing was deleted. Check that the destination is mounted and the right one; if there really is no backup yet, say so with --allow-empty',
+    hint: 'Nothing was deleted. Check that the destination is mounted and the right one. If it has no backups yet, pass --allow-empty',
     details: { destination: url },
   })
 }
 
-/** A narrowed lease whose set is not kept any more holds everything again. */
+/** A lease as a holder. A narrowed lease whose set is no longer kept holds everything again. */
 async function leaseHolder({ leaseId, purpose, storeId, takenAt, payloadIds }: Lease, cache: PayloadIdsCache | undefined): Promise<LeaseHolder> {
   const kept = payloadIds && (await cache?.get(payloadIds))
   await kept?.close()
@@ -153,12 +158,14 @@ async function backupsAt(destination: Destination, expected: readonly CatalogBac
   }
   if (gone.size > 0) await checkGone(destination, gone, signal)
   const isFound = (backupId: string): boolean => found.some((holder) => holder.backupId === backupId)
-  // A list without any backup that should be there may be that of an empty directory under a file system that is not mounted.
+  // A list without a single expected backup may be the empty directory under a file system that is not mounted.
   const isTheOne = expected.some(({ backupId }) => isFound(backupId))
   for (const { backupId } of expected) {
     if (isFound(backupId) || (await isDeleted({ destination, backupId, isTheOne }, options))) continue
-    throw new HoldUnavailableError(`Cannot tell what is held: backup ${backupId} is not listed at ${JSON.stringify(destination.url)}, and the catalog has it`, {
-      hint: `Nothing was deleted. Check that the destination is mounted and the right one; if the backup is gone for good, or its deletion was cut off, say so with "holdfast delete ${backupId}", naming its store or catalog too`,
+    throw new HoldUnavailableError(`Cannot tell what is held: backup ${backupId} is not listed at ${JSON.stringify(destination.url)}, but the catalog has it`, {
+      hint:
+        'Nothing was deleted. Check that the destination is mounted and the right one. ' +
+        `If the backup is gone for good, or its deletion was cut off, run "holdfast delete ${backupId}" with its store or catalog`,
       details: { backupId, destination: destination.url },
     })
   }
@@ -170,19 +177,19 @@ function unreadable({ backupId, state, error }: Exclude<ListedBackup, { readonly
   return new HoldUnavailableError(`Cannot tell what is held: ${error.message}`, { cause: error, retryable: false, hint: `Nothing was deleted. ${error.hint}`, details: error.details })
 }
 
-/** What was listed and has no manifest must have been deleted meanwhile. */
+/** Checks that listed backups without a manifest were deleted meanwhile: they must not be listed again. */
 async function checkGone(destination: Destination, gone: ReadonlySet<string>, signal: AbortSignal | undefined): Promise<void> {
   let still: string | undefined
   const what = `the backups at ${JSON.stringify(destination.url)}`
   for await (const backupId of eachOrUnavailable(what, signal, destination.list({ signal }))) if (gone.has(backupId)) still ??= backupId
   if (still === undefined) return
-  throw new HoldUnavailableError(`Cannot tell what is held: backup ${still} is listed at ${JSON.stringify(destination.url)}, and its manifest is missing`, {
+  throw new HoldUnavailableError(`Cannot tell what is held: backup ${still} is listed at ${JSON.stringify(destination.url)}, but its manifest is missing`, {
     ...AGAIN,
     details: { backupId: still, destination: destination.url },
   })
 }
 
-/** Whether the backup was deleted, or is being deleted from what is known to be its destination. */
+/** Whether the backup was deleted, or is being deleted and the destination is known to be the right one. */
 async function isDeleted(
   { destination, backupId, isTheOne }: { readonly destination: Destination; readonly backupId: string; readonly isTheOne: boolean },
   { catalog, signal }: ListingOptions,
@@ -195,15 +202,15 @@ function checkDestinations(known: readonly CatalogBackup[], destinations: readon
   const elsewhere = known.find((backup) => !destinations.some(({ url }) => url === backup.destination))
   if (elsewhere === undefined) return
   const { backupId, destination } = elsewhere
-  throw new HoldUnavailableError(`Cannot tell what is held: the catalog has backup ${backupId} at ${JSON.stringify(destination)}, which is none of the destinations given`, {
-    hint: 'Nothing was deleted. Name all destinations of the backups in the catalog',
+  throw new HoldUnavailableError(`Cannot tell what is held: the catalog has backup ${backupId} at ${JSON.stringify(destination)}, a destination that was not given`, {
+    hint: 'Nothing was deleted. Name every destination that the catalog has backups at',
     details: { backupId, destination },
   })
 }
 
 interface SourceOptions {
   readonly cache: PayloadIdsCache | undefined
-  /** What backups hold is read from them. */
+  /** The backups, whose sets are read from them. */
   readonly stored: ReadonlyMap<Holder, StoredBackup>
   readonly signal: AbortSignal | undefined
 }
@@ -232,20 +239,20 @@ function sourcesOf(holders: readonly Holder[], options: SourceOptions): readonly
   }))
 }
 
-/** From the cache, where a lease left it, else from a destination. */
+/** Reads a set from the cache, where a lease may have left it, else from a destination. */
 async function* readSource({ name, holders }: Pick<HoldSource, 'name' | 'holders'>, { cache, stored, signal }: SourceOptions): AsyncGenerator<Uint8Array, void, undefined> {
   const what = `the payload IDs of ${holders.map(nameOfHolder).join(', ')}`
   const kept = await orUnavailable(what, signal, async () => await cache?.get(name))
   try {
     const backup = holders.map((holder) => stored.get(holder)).find((backup) => backup !== undefined)
-    if (kept === undefined && backup === undefined) throw new HoldUnavailableError(`Cannot find the set of payload IDs ${name.sha256}, which a lease holds`)
+    if (kept === undefined && backup === undefined) throw new HoldUnavailableError(`Cannot find the payload ID set ${name.sha256} that a lease holds`)
     yield* eachOrUnavailable(what, signal, kept === undefined ? (backup as StoredBackup).read('payload-ids', { signal }) : checkedPayloadIds(name, kept.read()))
   } finally {
     await kept?.close()
   }
 }
 
-/** A holder, for people. */
+/** A holder in words, for messages. */
 export function nameOfHolder(holder: Holder): string {
   return holder.kind === 'backup' ? `backup ${holder.backupId} at ${JSON.stringify(holder.destination)}` : `lease ${holder.leaseId} (${holder.purpose})`
 }
@@ -266,7 +273,7 @@ async function* eachOrUnavailable<T>(what: string, signal: AbortSignal | undefin
   }
 }
 
-/** A failure to read a source of holds; what the signal made fail stays as it is. */
+/** Turns a failure to read a source of holds into `hold_unavailable`, or into the reason of an aborted signal. */
 function unavailable(what: string, cause: unknown, signal: AbortSignal | undefined): unknown {
   if (signal?.aborted === true) return signal.reason
   if (isHoldfastError(cause) && cause.code === 'hold_unavailable') return cause

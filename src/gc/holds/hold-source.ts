@@ -2,7 +2,7 @@
 import type { Lease, PayloadIdsName } from '../../contracts/hold-events.ts'
 import type { StoredSet } from '../leases/payload-ids-cache.ts'
 
-/** A backup that holds its payloads as long as it is listed. */
+/** A backup: it holds its payloads as long as its destination lists it. */
 export interface BackupHolder {
   readonly kind: 'backup'
   readonly backupId: string
@@ -27,7 +27,7 @@ export type Holder = BackupHolder | LeaseHolder
 
 export interface ReadHoldsOptions {
   readonly signal?: AbortSignal | undefined
-  /** Called, and waited for, again and again while holds are read. */
+  /** Called and awaited regularly while holds are read. */
   readonly onTurn?: (() => Promise<void>) | undefined
 }
 
@@ -35,10 +35,10 @@ export interface ReadHoldsOptions {
 export interface HoldSource {
   readonly name: PayloadIdsName
   readonly holders: readonly Holder[]
-  /** Its bytes, checked against the name by their end. Rejects with `hold_unavailable`. */
+  /** The bytes of the set. The stream fails with `hold_unavailable` when they cannot be read or are not those of the name. */
   read(): AsyncIterable<Uint8Array>
-  /** Opens a copy on local disk, which is made where there is none; `undefined` where none is kept. The caller checks and closes it. Rejects as reading does. */
+  /** Opens a copy on local disk, made when missing; `undefined` where copies are not kept. The caller checks and closes it. Rejects as `read` does. */
   openCopy(): Promise<StoredSet | undefined>
-  /** Has it fetched anew by the next read, where it can be. */
+  /** Drops the copy, so that the next read fetches the set again. */
   forget(): Promise<void>
 }

@@ -1,10 +1,11 @@
 /**
- * The union of all held sets of payload IDs, and which of the sets has each ID.
+ * Keeps the union of all held sets of payload IDs, with a bit for each set that has an ID.
  *
- * It is kept on local disk between sweeps. So the next one reads that and the sets that are new; and a set that is held no more only clears its bit,
- * with nothing to fetch: what has no bit left is not held. What is damaged is made anew from the sets themselves.
+ * The union stays on local disk between sweeps, so that the next sweep reads it and fetches only new sets.
+ * A set that is no longer held loses its bit, with nothing to fetch; an ID without any bit is not held.
+ * A damaged union is built again from the sets.
  *
- * A few new sets stay beside it, as copies on local disk: to check them and look into each costs less than to write the union anew.
+ * A few new sets stay outside the union, as copies on local disk: reading each of them costs less than writing the union again.
  */
 import { createHash, type Hash } from 'node:crypto'
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
@@ -16,20 +17,20 @@ import type { HoldSource, ReadHoldsOptions } from './hold-source.ts'
 import { RowReader } from './row-reader.ts'
 import { type StoredUnion, UNION_PARTS, type UnionDescription, type UnionDraft, type UnionPart, type UnionStore } from './union-store.ts'
 
-/** How many sets are read side by side; with the union itself no more than can be told apart by a number's bits. */
+/** Sets that are merged at once. With the union, each has a bit of one number. */
 const MERGED_SETS = 16
-/** New sets that are not merged. Each is read and looked into by every sweep. */
+/** The most new sets that are not merged. Every sweep reads each of them. */
 const MAX_SETS_BESIDE = 4
-/** Gathered before it is written. */
+/** Bytes gathered before a write. */
 const WRITE_BYTES: number = 256 * 1024
-/** Between two calls of `onTurn`. */
+/** IDs between two calls of `onTurn`. */
 const TURN_IDS = 65_536
 /** Blocks of IDs or chunks of a part, between two calls of `onTurn`. */
 const TURN_PARTS = 32
 
 /**
- * Reads the union of sets, from what was kept as far as that goes, and keeps it. Rejects with what a source rejects with, and with what the store of
- * unions does when it cannot be written to.
+ * Reads the union of sets, starting from the stored union where there is one, and stores the result.
+ * Rejects with what a source rejects with, and with what the union store rejects with when a write fails.
  */
 export async function readUnion(sources: readonly HoldSource[], unions: UnionStore, options: ReadHoldsOptions = {}): Promise<HeldIds> {
   const stored = await unions.open()
@@ -43,12 +44,12 @@ export async function readUnion(sources: readonly HoldSource[], unions: UnionSto
   return await updateUnion(undefined, sources, { ...options, unions })
 }
 
-/** Thrown when what was kept is not what it should be. */
+/** Thrown when the stored union is not what its description says. */
 class DamagedUnionError extends Error {}
 
 type UnionOptions = ReadHoldsOptions & { readonly unions: UnionStore }
 
-/** Makes what is held of the stored union and the sets that are new. Takes the union over. */
+/** Brings the stored union up to date with the sets that are held now. Takes the union over and closes it. */
 async function updateUnion(stored: StoredUnion | undefined, sources: readonly HoldSource[], options: UnionOptions): Promise<HeldIds> {
   let union = stored
   const sets = stillHeld(stored?.description.sets ?? [], sources)
@@ -76,7 +77,7 @@ async function updateUnion(stored: StoredUnion | undefined, sources: readonly Ho
   }
 }
 
-/** Opens a copy of each set; returns whether there is one of all. */
+/** Opens a copy of each set; false when one of them has no copy. */
 async function openCopies(sources: readonly HoldSource[], copies: SetBeside[]): Promise<boolean> {
   for (const source of sources) {
     const set = await source.openCopy()
@@ -90,7 +91,7 @@ async function closeAll(sets: SetBeside[]): Promise<void> {
   await Promise.all(sets.splice(0).map(({ set }) => set.close()))
 }
 
-/** Reads to the end, where it is known that what was read is whole. */
+/** Reads to the end, where the checksum is compared. */
 async function readThrough(parts: AsyncIterable<unknown>, { signal, onTurn }: ReadHoldsOptions): Promise<void> {
   let read = 0
   for await (const _ of parts) {
@@ -100,7 +101,7 @@ async function readThrough(parts: AsyncIterable<unknown>, { signal, onTurn }: Re
   }
 }
 
-/** The sets of a union that are held now, in their places. */
+/** The sets of a union that are still held, in their places. */
 function stillHeld(sets: UnionDescription['sets'], sources: readonly HoldSource[]): readonly (PayloadIdsName | null)[] {
   const held = sets.map((set) => (sources.some(({ name }) => isSame(set, name)) ? set : null))
   return held.slice(0, held.findLastIndex((set) => set !== null) + 1)
@@ -110,7 +111,7 @@ function isSame(set: PayloadIdsName | null, name: PayloadIdsName): boolean {
   return set !== null && set.sha256 === name.sha256 && set.bytes === name.bytes
 }
 
-/** Merges some sets into a union, or into none, and keeps what comes of it. */
+/** Merges some sets into a union, or into a new one, and stores the result. */
 class Pass {
   readonly #union: StoredUnion | undefined
   readonly #sources: readonly HoldSource[]
@@ -118,7 +119,7 @@ class Pass {
   /** The bit of each source, as its word and its value there. */
   readonly #bits: { readonly word: number; readonly bit: number }[] = []
   readonly #words: number
-  /** Of the union, the bits of the sets that are held still. */
+  /** The bits of the union's sets that are still held. */
   readonly #mask: Uint32Array
   readonly #oldRows: RowReader | undefined
 
@@ -153,7 +154,7 @@ class Pass {
         signal?.throwIfAborted()
         await onTurn?.()
       }
-      if (this.#oldRows !== undefined) await orDamaged(this.#oldRows.end())
+      if (this.#oldRows !== undefined) await damageOnFailure(this.#oldRows.end())
       return await writer.keep({ sets: this.#sets, words: this.#words })
     } catch (error) {
       await writer.settled()
@@ -185,7 +186,7 @@ class Pass {
   async #copyOldRows(oldRows: RowReader, runs: Uint32Array, rows: Uint32Array): Promise<void> {
     let known = 0
     for (const bits of runs) known += bits & 1
-    const old = await orDamaged(oldRows.take(known))
+    const old = await damageOnFailure(oldRows.take(known))
     const mask = this.#mask
     const copied = Math.min(mask.length, this.#words)
     let from = 0
@@ -204,7 +205,7 @@ class UnionWriter {
   readonly #pending: Record<UnionPart, Uint8Array[]> = { 'payload-ids': [], rows: [] }
   readonly #pendingBytes: Record<UnionPart, number> = { 'payload-ids': 0, rows: 0 }
   readonly #bytes: Record<UnionPart, number> = { 'payload-ids': 0, rows: 0 }
-  /** What is being written while more is merged. */
+  /** The write under way while more is merged. */
   #written: Promise<void> = Promise.resolve()
   readonly #hashes: Record<UnionPart, Hash> = { 'payload-ids': createHash('sha256'), rows: createHash('sha256') }
 
@@ -250,12 +251,12 @@ class UnionWriter {
   }
 }
 
-/** The bytes of a part, whose end is only reached when they are those of the description. */
+/** The bytes of a part. The stream ends only if they are those of the description, else it fails. */
 function checkedPart(union: StoredUnion, part: UnionPart): AsyncGenerator<Uint8Array, void, undefined> {
   return damagedBy(checkedBytes(union.read(part), union.description.parts[part], () => damaged(undefined)))
 }
 
-/** The same items; every failure becomes one of damage. */
+/** Yields the same items; a failure becomes a `DamagedUnionError`. */
 async function* damagedBy<T>(source: AsyncGenerator<T, void, undefined>): AsyncGenerator<T, void, undefined> {
   try {
     yield* source
@@ -264,7 +265,7 @@ async function* damagedBy<T>(source: AsyncGenerator<T, void, undefined>): AsyncG
   }
 }
 
-async function orDamaged<T>(work: Promise<T>): Promise<T> {
+async function damageOnFailure<T>(work: Promise<T>): Promise<T> {
   try {
     return await work
   } catch (cause) {
@@ -273,7 +274,7 @@ async function orDamaged<T>(work: Promise<T>): Promise<T> {
 }
 
 function damaged(cause: unknown): DamagedUnionError {
-  return cause instanceof DamagedUnionError ? cause : new DamagedUnionError('The union of payload IDs that was kept is damaged', { cause })
+  return cause instanceof DamagedUnionError ? cause : new DamagedUnionError('The stored union of payload IDs is damaged', { cause })
 }
 
 function withoutEmptyRows(list: IdList, rows: Uint32Array, words: number): { readonly list: IdList; readonly rows: Uint32Array } {

@@ -1,4 +1,4 @@
-/** All that keeps payloads from being deleted: leases, backups, and what sweeps know of earlier ones. */
+/** What keeps payloads from being deleted: leases and backups, with what earlier sweeps left on local disk. */
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { checkNumber } from '../../util/check-number.ts'
@@ -13,17 +13,18 @@ import { type SweepState, sweepStateFile } from '../sweep/sweep-state.ts'
 import { directoryUnionStore, type UnionStore } from './union-store.ts'
 
 export interface OpenHoldsOptions extends Omit<LeasesOptions, 'cache'> {
-  /** All destinations that a backup of the catalog may be at. */
+  /** All destinations at which the catalog may have a backup. */
   readonly destinations: readonly Destination[]
   /** As `HoldPlaces` says. @default true */
   readonly mayBeEmpty?: boolean | undefined
   /**
-   * A directory of this machine for sets of payload IDs and marks of sweeps; nothing else may be in it. Losing it costs time only. It has
-   * every held ID once, with a bit for each backup: 36 bytes for a SHA-256 and up to 32 backups, twice that while it is brought up to date;
-   * and the sets of a few new backups as they are.
+   * A directory of this machine for sets of payload IDs and marks of sweeps. Nothing else may be in it; losing it costs time only.
+   *
+   * Every held ID is in it once, with a bit for each backup: 36 bytes for a SHA-256 and up to 32 backups, twice that during an update.
+   * The sets of a few new backups are in it as they are.
    */
   readonly directory: string
-  /** The most bytes of copies of sets to keep there: those of leases, and of a few new backups. @default 4 GiB */
+  /** The most bytes of set copies kept there: those of leases, and of a few new backups. @default 4 GiB */
   readonly maxCacheBytes?: number | undefined
 }
 
@@ -34,7 +35,7 @@ export interface HoldsParts {
   readonly cache: PayloadIdsCache | undefined
   /** Where the union of all sets is kept between sweeps. */
   readonly unions: UnionStore
-  /** Where the marks of the payload store of a URL are kept. */
+  /** Where the marks of a payload store, by its URL, are kept. */
   readonly stateOf: (payloads: string) => SweepState
   readonly steadyClock: SteadyClock
 }
@@ -57,7 +58,7 @@ export class Holds {
     return await findHolds({ catalog: leases.catalog, destinations, mayBeEmpty, cache }, options)
   }
 
-  /** All payload IDs of some sources, which the caller closes. Rejects with `hold_unavailable`. */
+  /** The union of the payload IDs of some sources. The caller closes it. Rejects with `hold_unavailable`. */
   async unite(sources: readonly HoldSource[], options: ReadHoldsOptions = {}): Promise<HeldIds> {
     return await uniteHolds(sources, this.#parts.unions, options)
   }
@@ -67,7 +68,7 @@ export class Holds {
   }
 }
 
-/** Opens the holds that a catalog and destinations make. Nothing is read yet. */
+/** Opens the holds of a catalog and its destinations. Reads nothing yet. */
 export function openHolds({ destinations, mayBeEmpty, directory, maxCacheBytes, ...options }: OpenHoldsOptions): Holds {
   checkNumber('maxCacheBytes', maxCacheBytes ?? 0, { least: 0, most: Infinity })
   const cache = directoryCache({ directory: join(directory, 'payload-ids'), maxBytes: maxCacheBytes })
@@ -87,13 +88,13 @@ export interface FindHoldersOptions extends HoldPlaces, ReadHoldsOptions {
   readonly payloadId?: string | undefined
 }
 
-/** Finds what holds payloads, or one payload, by a catalog and destinations, without keeping anything for the next time. Rejects with `hold_unavailable`. */
+/** Finds what holds all payloads, or one payload, without keeping anything on local disk. Rejects with `hold_unavailable`. */
 export async function findHolders({ payloadId, signal, ...places }: FindHoldersOptions): Promise<readonly Holder[]> {
   const found = await findHolds(places, { signal })
   return payloadId === undefined ? found.holders : await holdersIn(found, payloadId, { signal })
 }
 
-/** The holders of one payload, leases that hold everything included. Rejects with `hold_unavailable`. */
+/** Finds the holders of one payload, with the leases that hold everything. Rejects with `hold_unavailable`. */
 export async function holdersOf(holds: Holds, payloadId: string, options: ReadHoldsOptions = {}): Promise<readonly Holder[]> {
   return await holdersIn(await holds.find(options), payloadId, options)
 }

@@ -1,4 +1,4 @@
-/** Looks up ascending payload IDs in a stream of others that ascend. */
+/** Looks up ascending payload IDs in a stream of ascending IDs. */
 import { compareAfterKey, keyAt } from '../../payload-ids/index.ts'
 import { IdPage } from './id-page.ts'
 
@@ -9,12 +9,12 @@ export interface IdPart {
 
 const NO_IDS: IdPage = IdPage.of([])
 
-/** A stream of ascending IDs in which pages of IDs are looked up in ascending order. Close it. */
+/** A stream of ascending IDs in which ascending pages of IDs are looked up. The caller closes it. */
 export class IdCursor<Part extends IdPart> {
   readonly #parts: AsyncIterator<Part>
-  /** The part at hand; `undefined` at the beginning and at the end. */
+  /** The current part; `undefined` at the beginning and at the end. */
   #part: Part | undefined
-  /** The first of its IDs that is not less than what was looked up last. */
+  /** The place in the part of the first ID that is not less than the last one looked up. */
   #at = 0
   #isAtEnd = false
   #places: Int32Array = new Int32Array(0)
@@ -23,7 +23,7 @@ export class IdCursor<Part extends IdPart> {
     this.#parts = parts[Symbol.asyncIterator]()
   }
 
-  /** Calls `onFound` for each ID of a page that the stream has, with the ID's place in the page, the part that has it, and its place there. */
+  /** Calls `onFound` for each ID of a page that the stream has, with its place in the page, the part that has it, and its place in the part. */
   async find(page: IdPage, onFound: (index: number, part: Part, place: number) => void): Promise<void> {
     if (this.#places.length < page.count) this.#places = new Int32Array(page.count)
     for (let from = 0; ; ) {
@@ -52,15 +52,15 @@ export class IdCursor<Part extends IdPart> {
   }
 
   /**
-   * Looks up the IDs of a page from one on, and notes the place of each: -1 for one that is not there. Returns the place of the first ID to which all of the
-   * part are less, which is the count of the page when there is none.
+   * Looks up the IDs of a page in the current part, beginning at `from`, and notes the place of each, -1 for an ID that is not there.
+   * Returns the place of the first ID that is greater than all of the part; the count of the page when there is none.
    */
   #findInPart(page: IdPage, from: number): number {
     const known = this.#part?.page ?? NO_IDS
     return page.width > 0 && page.width === known.width ? this.#findPacked(page, known, from) : this.#findTexts(page, known, from)
   }
 
-  /** Most IDs are passed over by a number alone. */
+  /** Looks up packed IDs. A comparison of two numbers settles most of them. */
   #findPacked({ bytes: wanted, width, count: wantedCount }: IdPage, { bytes, count }: IdPage, from: number): number {
     let at = this.#at
     let next = from

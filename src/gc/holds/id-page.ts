@@ -1,7 +1,7 @@
-/** Some payload IDs in ascending order, as they are looked up and as they are looked up in. */
+/** A page of payload IDs in ascending order: what is looked up, and what is looked up in. */
 import { compareAfterKey, type IdList, idsOf, keyAt, packIds } from '../../payload-ids/index.ts'
 
-/** IDs packed as bytes, when all of them are lower-case hex of one length, and as text. */
+/** IDs as text, and packed as bytes when all of them are lower-case hex of one length. */
 export class IdPage {
   readonly count: number
   /** Bytes of a packed ID; 0 when these are not packed. */
@@ -30,7 +30,7 @@ export class IdPage {
     return (this.#payloadIds ??= this.#list === undefined ? [] : idsOf(this.#list))
   }
 
-  /** The place of the first ID that is not greater than the one before it, which is `after` for the first; -1 when all are. */
+  /** The place of the first ID that is not greater than its predecessor (`after` for the first); -1 when all ascend. */
   disorderAfter(after: string | undefined): number {
     if (this.count > 0 && (this.payloadIds[0] as string) <= (after ?? '')) return 0
     return this.width > 0 ? this.#packedDisorder() : this.payloadIds.findIndex((payloadId, index) => index > 0 && payloadId <= (this.payloadIds[index - 1] as string))

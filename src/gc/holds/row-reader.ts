@@ -13,12 +13,12 @@ export class RowReader {
     this.#rowBytes = words * WORD_BYTES
   }
 
-  /** The words of the next so many rows. Rejects with `restore_corrupt` when there are fewer. */
+  /** Reads the words of the next rows. Rejects with `restore_corrupt` when there are fewer. */
   async take(rows: number): Promise<Uint32Array> {
     const words = new Uint32Array((rows * this.#rowBytes) / WORD_BYTES)
     const bytes = Buffer.from(words.buffer)
     for (let filled = 0; filled < bytes.byteLength; ) {
-      if (this.#chunk.byteLength === 0 && !(await this.#load())) throw new RestoreCorruptError('Cannot read rows of held payload IDs: they end too early', { offset: 0 })
+      if (this.#chunk.byteLength === 0 && !(await this.#load())) throw new RestoreCorruptError('Cannot read the rows of held payload IDs: there are fewer than IDs', { offset: 0 })
       const copied = this.#chunk.copy(bytes, filled)
       this.#chunk = this.#chunk.subarray(copied)
       filled += copied
@@ -26,9 +26,9 @@ export class RowReader {
     return words
   }
 
-  /** Rejects with `restore_corrupt` when there are more rows, and with what the source rejects with at its end. */
+  /** Reads the end. Rejects with `restore_corrupt` when there are more rows, and with what the source rejects with. */
   async end(): Promise<void> {
-    if (this.#chunk.byteLength > 0 || (await this.#load())) throw new RestoreCorruptError('Cannot read rows of held payload IDs: there are more than IDs', { offset: 0 })
+    if (this.#chunk.byteLength > 0 || (await this.#load())) throw new RestoreCorruptError('Cannot read the rows of held payload IDs: there are more than IDs', { offset: 0 })
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,4 @@
-/** Where the union of all held payload IDs is kept between sweeps. Losing it costs time only. */
+/** Stores the union of all held payload IDs between sweeps. Losing it costs time only. */
 import { createHash, randomUUID } from 'node:crypto'
 import { type FileHandle, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
 import { endianness } from 'node:os'
@@ -7,7 +7,7 @@ import type { PayloadIdsName } from '../../contracts/hold-events.ts'
 import { isSystemError, nodeFiles, readSmallFile } from '../../util/files.ts'
 import { createFile, openWhole, readOpen } from '../../util/open-files.ts'
 
-/** The payload IDs, as the object of a backup has them; and for each of them, in their order, a row of bits: one for each set that has it. */
+/** The payload IDs, encoded as in a backup; and a row of bits for each ID, in the same order, with a bit for each set that has the ID. */
 export const UNION_PARTS = ['payload-ids', 'rows'] as const
 export type UnionPart = (typeof UNION_PARTS)[number]
 
@@ -16,49 +16,49 @@ export interface PartName {
   readonly sha256: string
 }
 
-/** What a union is of, and what it must look like. */
+/** The sets of a union, and the size and checksum of its parts. */
 export interface UnionDescription {
   /** The sets, by their bits; `null` where there is none. */
   readonly sets: readonly (PayloadIdsName | null)[]
-  /** How many IDs. */
+  /** The number of IDs. */
   readonly count: number
-  /** Words of 32 bits of a row. */
+  /** 32-bit words of a row. */
   readonly words: number
   readonly parts: Readonly<Record<UnionPart, PartName>>
 }
 
-/** A union that was kept. The reader checks the parts against the description, and closes it. */
+/** A union that was stored. The reader checks the parts against the description, and closes it. */
 export interface StoredUnion {
   readonly description: UnionDescription
-  /** The same bytes each time, whatever is kept meanwhile. */
+  /** Reads a part: the same bytes each time, even if another union is stored meanwhile. */
   read(part: UnionPart): AsyncIterable<Uint8Array>
   close(): Promise<void>
 }
 
 export interface UnionDraft {
-  /** Appends chunks, which do not change any more. */
+  /** Appends chunks. The caller must not change them afterwards. */
   write(part: UnionPart, chunks: readonly Uint8Array[]): Promise<void>
-  /** Keeps what was written in the place of what was kept before. */
+  /** Stores what was written, in place of the union before. */
   keep(description: UnionDescription): Promise<StoredUnion>
-  /** Gives up what was not kept. Idempotent. */
+  /** Removes what was written and not stored. Idempotent. */
   abort(): Promise<void>
 }
 
 export interface UnionStore {
-  /** What was kept last; `undefined` where there is none, or none that can be whole. */
+  /** Opens the last union; `undefined` where there is none, or its parts are missing or of the wrong size. */
   open(): Promise<StoredUnion | undefined>
-  /** A union to be. */
+  /** Begins a new union. */
   create(): Promise<UnionDraft>
 }
 
-/** Rows are in the byte order of the machine. */
+/** The version names the byte order, for rows are in that of the machine. */
 const VERSION = `1 ${endianness()}`
 const DESCRIPTION = 'union.json'
 const MAX_DESCRIPTION_BYTES: number = 64 * 1024 * 1024
 const ABANDONED_MS: number = 24 * 60 * 60 * 1000
 const PRIVATE_DIRECTORY = 0o700
 
-/** Files of 0600 in a directory of 0700, which is made when missing; nothing else may be in it. */
+/** A union store of files (0600) in a directory (0700), made when missing. Nothing else may be in it. */
 export function directoryUnionStore(directory: string): UnionStore {
   return {
     async open() {
@@ -99,7 +99,7 @@ class DirectoryDraft implements UnionDraft {
   async write(part: UnionPart, chunks: readonly Uint8Array[]): Promise<void> {
     const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
     const { bytesWritten } = await this.#handles[part].writev([...chunks])
-    // A short write is rare; writing the rest fails with the reason.
+    // A short write is rare; writing the rest brings out its reason.
     if (bytesWritten < bytes) await this.#handles[part].writeFile(Buffer.concat(chunks).subarray(bytesWritten))
   }
 
@@ -134,7 +134,7 @@ class DirectoryDraft implements UnionDraft {
   }
 }
 
-/** The files stay open: others may replace them meanwhile. */
+/** A union in files. They stay open, for another process may replace them meanwhile. */
 class FileUnion implements StoredUnion {
   readonly description: UnionDescription
   readonly #handles: Record<UnionPart, FileHandle>
@@ -165,7 +165,7 @@ function pathOf(directory: string, part: UnionPart, { parts }: UnionDescription)
   return join(directory, `${parts[part].sha256}.${part}`)
 }
 
-/** Removes files; of those that are being written only what a process that died left. */
+/** Removes old files, and temporary files only if they are a day old: another process may be writing younger ones. */
 async function removeFiles(directory: string, isOld: (path: string) => boolean): Promise<void> {
   for (const name of await readdir(directory)) {
     const path = join(directory, name)
@@ -178,7 +178,7 @@ async function removeFiles(directory: string, isOld: (path: string) => boolean):
   }
 }
 
-/** A line of JSON, and its SHA-256: what says of which sets a union is must be as whole as the union. */
+/** A line of JSON, and a line with its SHA-256: a damaged description would name the wrong sets. */
 function formatDescription(description: UnionDescription): string {
   const line = JSON.stringify({ version: VERSION, ...description })
   return `${line}\n${sha256Of(line)}\n`

@@ -1,8 +1,9 @@
 /**
  * Leases: promises that payloads stay while a backup or a restore needs them and no published manifest says so yet.
  *
- * A lease is in the catalog, durable, before the work begins that it protects. At first everything is held; then, when the set is
- * known, that set alone. It is released by its owner, or by `reconcile` once the owner is proven to be gone: never by time.
+ * A lease is durable in the catalog before the work that it protects begins.
+ * It holds everything at first, and only its set of payload IDs once that set is known.
+ * Its owner releases it, or `reconcile` once the owner is proven to be gone. Time alone never does.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { newUlid } from '../../util/ulid.ts'
@@ -18,31 +19,31 @@ import { steadyClock, type SteadyClock } from '../../util/steady-clock.ts'
 
 export interface LeasesOptions {
   readonly catalog: Catalog
-  /** Where the set of a narrowed lease is kept; without one, a lease holds everything until it is released. */
+  /** Where the set of a narrowed lease is kept. Without a cache, a lease holds everything until it is released. */
   readonly cache?: PayloadIdsCache | undefined
   /** How long a running sweep may take to answer a new lease. @default 30,000 */
   readonly acknowledgeTimeoutMs?: number | undefined
-  /** The time in milliseconds since 1970; only for records. @default Date.now */
+  /** The time in milliseconds since 1970, for records only. @default Date.now */
   readonly clock?: (() => number) | undefined
   /** A clock that never steps. @default steadyClock() */
   readonly steadyClock?: SteadyClock | undefined
   /**
-   * How long the owner of a lease must have been gone before it is released: longer than a request that it sent may still take at a
-   * destination. @default 60,000
+   * How long the owner of a lease must have been gone before the lease is released:
+   * longer than a request of that owner may still take at a destination. @default 60,000
    */
   readonly settleMs?: number | undefined
-  /** Waits between two looks at what a sweep answered. @default a timer of 20 ms */
+  /** Waits between two looks at the answers of sweeps. @default a timer of 20 ms */
   readonly pause?: (() => Promise<void>) | undefined
-  /** The running process, and whether another has ended. @default this one, as the system tells */
+  /** How this process is named, and how the end of another is proven. @default by the operating system */
   readonly process?: ProcessProof | undefined
 }
 
-/** How owners are told apart. */
+/** Names the owner of work, and proves whether an owner is gone. */
 export interface ProcessProof {
   owner(): JobOwner
   /** Marks the work of an ID as under way in this process, until the returned function is called. */
   markUnderWay(id: string): () => void
-  /** Whether the work of an ID is proven to have ended; `undefined` where it cannot be told. */
+  /** Whether the work of an ID is proven to have ended; `undefined` where that cannot be proven either way. */
   hasEnded(id: string, owner: JobOwner): boolean | undefined
 }
 
@@ -57,20 +58,20 @@ export interface ProtectOptions {
 /** A lease in the hands of its owner. */
 export interface HeldLease {
   readonly leaseId: string
-  /** From now on only these payloads are held; nothing changes where sets are not kept. The set stays the caller's. */
+  /** Holds only these payloads from now on; does nothing where sets are not kept. The caller still closes the set. */
   narrow(payloadIds: PayloadIdSet): Promise<void>
-  /** Ends the lease. Call it when what it holds is held otherwise, or no longer needed. Idempotent. A failure leaves it to `reconcile`. */
+  /** Ends the lease, once its payloads are held otherwise or no longer needed. Idempotent. After a failure, `reconcile` releases the lease. */
   release(why: LeaseEnd): Promise<void>
-  /** Leaves the lease to `reconcile`, which releases it when nothing that was sent can be under way any more. */
+  /** Leaves the lease to `reconcile`, which releases it when no request of this process can still be under way. */
   abandon(): void
 }
 
 export interface ReconcileReport {
-  /** Their owners were proven to be gone, for the second time and long enough after the first. */
+  /** Leases whose owners were proven to be gone twice, `settleMs` apart. */
   readonly released: readonly Lease[]
-  /** Their owners were found to be gone. */
+  /** Leases whose owners were found to be gone. */
   readonly suspected: readonly Lease[]
-  /** Of owners that may be alive but cannot be asked, such as those of another machine: worth an alarm when they are old. */
+  /** Leases whose owners may be alive but cannot be asked, such as those on another machine: worth an alarm when old. */
   readonly unproven: readonly Lease[]
 }
 
@@ -80,7 +81,7 @@ const SETTLE_MS = 60_000
 
 const SYSTEM: ProcessProof = { owner: thisProcess, markUnderWay, hasEnded }
 
-/** The leases of a catalog, and the sweeps that they hold off. */
+/** The leases and sweeps of a catalog. */
 export class Leases {
   readonly catalog: Catalog
   readonly #cache: PayloadIdsCache | undefined
@@ -103,10 +104,10 @@ export class Leases {
   }
 
   /**
-   * Takes a lease on all that a store refers to. Resolves when it is durable and no running sweep decides by older holds any more.
+   * Takes a lease on all that a store refers to. Resolves when the lease is durable and every running sweep knows of it.
    *
-   * Rejects with `catalog_unavailable`, with `hold_unavailable` when a sweep does not answer in time, and with the signal's reason;
-   * there is no lease then, or one that `reconcile` releases.
+   * Rejects with `catalog_unavailable`, with `hold_unavailable` when a sweep does not answer in time, and with the signal's reason.
+   * Then there is no lease, or one that `reconcile` releases.
    */
   async protect({ purpose, storeId, backupId, signal }: ProtectOptions): Promise<HeldLease> {
     signal?.throwIfAborted()
@@ -122,14 +123,14 @@ export class Leases {
     }
   }
 
-  /** Leases that were not released. */
+  /** The leases that were not released. */
   async live(): Promise<readonly Lease[]> {
     return await this.catalog.leases()
   }
 
   /**
-   * Looks for leases whose owners are gone. One is released when that was proven twice, by two calls so far apart that nothing the owner
-   * sent can be under way any more. Called before every backup, restore and sweep. Rejects with `catalog_unavailable`.
+   * Releases leases whose owners are gone: proven by two calls so far apart that no request of the owner can still be under way.
+   * Called before every backup, restore and sweep. Rejects with `catalog_unavailable`.
    */
   async reconcile(): Promise<ReconcileReport> {
     const report = { released: [] as Lease[], suspected: [] as Lease[], unproven: [] as Lease[] }
@@ -153,18 +154,19 @@ export class Leases {
   }
 
   /**
-   * Releases a lease whose owner an operator knows to be gone, such as with its machine, where that cannot be proven; resolves with whether there was one. An
-   * operator who is wrong loses payloads. Rejects with `invalid_argument` for a lease whose owner is proven to be alive, and with `catalog_unavailable`.
+   * Releases a lease whose owner cannot be proven to be gone but is known to be, such as with its machine. Resolves with whether there was one.
+   * If the owner is alive after all, its backup may lose payloads.
+   * Rejects with `invalid_argument` for a lease whose owner is proven to be alive, and with `catalog_unavailable`.
    */
   async releaseUnproven(leaseId: string): Promise<boolean> {
     const lease = (await this.catalog.leases()).find((live) => live.leaseId === leaseId)
     if (lease === undefined) return false
-    if (this.#process.hasEnded(leaseId, lease.owner) === false) throw new InvalidArgumentError(`Cannot release lease ${leaseId}: its owner, process ${lease.owner.pid}, is at work`)
+    if (this.#process.hasEnded(leaseId, lease.owner) === false) throw new InvalidArgumentError(`Cannot release lease ${leaseId}: its owner, process ${lease.owner.pid}, is running`)
     await this.catalog.append({ type: 'lease-released', at: this.#now(), leaseId, why: 'told' })
     return true
   }
 
-  /** Begins a sweep: from now on new leases wait for its answer. Rejects with `sweep_already_running`. */
+  /** Begins a sweep. From now on new leases wait for its answer. Rejects with `sweep_already_running`. */
   async beginSweep(): Promise<SweepSession> {
     const sweepId = newUlid(this.#clock())
     const unmark = this.#process.markUnderWay(sweepId)
@@ -177,7 +179,7 @@ export class Leases {
     }
     const session = new SweepSession(sweepId, { catalog: this.catalog, now: () => this.#now(), unmark })
     try {
-      // Two that begin at the same time both look before either is there.
+      // Two sweeps that begin at the same time may both find none at the first look.
       await this.#refuseOtherSweeps(sweepId)
     } catch (error) {
       throw await failureAfter(error, () => session.end())
@@ -188,7 +190,7 @@ export class Leases {
   async #refuseOtherSweeps(sweepId: string): Promise<void> {
     const other = (await this.catalog.sweeps()).find((sweep) => sweep.sweepId !== sweepId && this.#process.hasEnded(sweep.sweepId, sweep.owner) !== true)
     if (other === undefined) return
-    throw new SweepAlreadyRunningError(`Cannot sweep: the sweep ${other.sweepId} is running`, { details: { sweepId: other.sweepId, owner: other.owner } })
+    throw new SweepAlreadyRunningError(`Cannot sweep: sweep ${other.sweepId} is running`, { details: { sweepId: other.sweepId, owner: other.owner } })
   }
 
   async #acknowledged(generation: number, signal: AbortSignal | undefined): Promise<void> {
@@ -198,8 +200,8 @@ export class Leases {
       const silent = (await this.catalog.sweeps()).filter((sweep) => !this.#hasAnswered(sweep, generation))
       if (silent.length === 0) return
       if (this.#steadyClock.nowMs() - startedMs > this.#acknowledgeTimeoutMs) {
-        throw new HoldUnavailableError(`Cannot hold the payloads of the store: the sweep ${silent[0]?.sweepId} did not answer within ${this.#acknowledgeTimeoutMs} ms`, {
-          hint: 'Stop the sweep, or give it time to end its batch, then try again',
+        throw new HoldUnavailableError(`Cannot hold the payloads of the store: sweep ${silent[0]?.sweepId} did not answer within ${this.#acknowledgeTimeoutMs} ms`, {
+          hint: 'Stop the sweep, or wait until its batch has ended, then try again',
           details: { sweepIds: silent.map(({ sweepId }) => sweepId) },
         })
       }
@@ -219,7 +221,7 @@ export class Leases {
 interface Recorder {
   readonly catalog: Catalog
   readonly now: () => string
-  /** Says that the work is not under way any more. */
+  /** Marks the work as ended. */
   readonly unmark: () => void
 }
 
@@ -257,7 +259,7 @@ class OwnLease implements HeldLease {
   }
 }
 
-/** A running sweep, as the owners of leases see it. */
+/** A running sweep and its answers to new leases. */
 export class SweepSession {
   readonly sweepId: string
   readonly #recorder: Recorder
@@ -268,7 +270,7 @@ export class SweepSession {
     this.#recorder = recorder
   }
 
-  /** The generation of holds now; acknowledged when it is new, so call it only when no decision by older holds is under way. */
+  /** Reads the generation of holds, and acknowledges a new one. Call it only when no decision by older holds is under way. */
   async generation(): Promise<number> {
     const { catalog, now } = this.#recorder
     const generation = await catalog.holdGeneration()
@@ -287,20 +289,20 @@ export class SweepSession {
   }
 }
 
-/** Releases a lease after a failure, and returns the failure, or, when it could not be released, both. */
+/** Releases a lease after a failure. Returns that failure, with that of the release if there was one. */
 export async function releaseAfter(error: unknown, lease: HeldLease | undefined): Promise<unknown> {
-  return await failureAfter(error, () => lease?.release('failed'), 'its hold on payloads could not be released, which a later backup or sweep does')
+  return await failureAfter(error, () => lease?.release('failed'), 'its lease on payloads could not be released; a later backup or sweep releases it')
 }
 
-/** Releases a lease whose owner is gone for good, which an operator may know and nothing proves. Resolves with whether the catalog has it. */
+/** Releases a lease whose owner the operator knows to be gone, as `Leases.releaseUnproven` does. Resolves with whether there was one. */
 export async function releaseLease(catalog: Catalog, leaseId: string): Promise<boolean> {
   return await new Leases({ catalog }).releaseUnproven(leaseId)
 }
 
-/** What should be known of a lease whose owner may be alive but cannot be asked. */
+/** A warning about a lease whose owner may be alive but cannot be asked. */
 export function warnOfLease({ leaseId, purpose, owner, takenAt }: Lease): Error {
-  return new HoldUnavailableError(`The lease ${leaseId} of a ${purpose}, taken ${takenAt}, holds payloads, and whether its owner on the machine "${owner.host}" is gone cannot be told here`, {
-    hint: `If that machine, or container, is gone for good, say so: holdfast holds --release ${leaseId}`,
+  return new HoldUnavailableError(`Lease ${leaseId} of a ${purpose}, taken ${takenAt}, still holds payloads; its owner on machine "${owner.host}" cannot be asked from here`, {
+    hint: `If that machine or container is gone for good, run "holdfast holds --release ${leaseId}"`,
     details: { leaseId, owner },
   })
 }

@@ -1,4 +1,4 @@
-/** Sets of payload IDs on local disk, named by their SHA-256, so that a sweep does not fetch what it has. */
+/** Copies of payload ID sets on local disk, named by their SHA-256, so that a sweep fetches each only once. */
 import { type FileHandle, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
@@ -8,17 +8,17 @@ import { ChecksumMismatchError } from '../../errors/errors.ts'
 import { createFile, openWhole, readOpen } from '../../util/open-files.ts'
 import { isSystemError } from '../../util/files.ts'
 
-/** A set that is open. Close it. */
+/** An open set. The caller closes it. */
 export interface StoredSet {
-  /** The same bytes each time, whatever is kept meanwhile. */
+  /** Reads the set: the same bytes each time, even if the copy is replaced meanwhile. */
   read(): AsyncIterable<Uint8Array>
   close(): Promise<void>
 }
 
 export interface PayloadIdsCache {
-  /** Opens a set, which the caller checks against its name; `undefined` where it is not kept. */
+  /** Opens a set; `undefined` where there is no copy. The caller checks it against its name. */
   get(name: PayloadIdsName): Promise<StoredSet | undefined>
-  /** Keeps a set, once its bytes were found to be those of the name. Rejects with `checksum_mismatch`, and with what the source rejects with. */
+  /** Keeps a set after its bytes were checked against the name. Rejects with `checksum_mismatch`, and with what the source rejects with. */
   put(name: PayloadIdsName, source: AsyncIterable<Uint8Array>): Promise<void>
   /** Forgets a set that was found to be damaged. */
   drop(name: PayloadIdsName): Promise<void>
@@ -27,7 +27,7 @@ export interface PayloadIdsCache {
 export interface DirectoryCacheOptions {
   /** Made when missing. Nothing else may be in it. */
   readonly directory: string
-  /** The most bytes to keep; those that were not used for longest go first. @default 4 GiB */
+  /** The most bytes to keep; the least recently used sets go first. @default 4 GiB */
   readonly maxBytes?: number | undefined
 }
 
@@ -36,7 +36,7 @@ const PRIVATE_DIRECTORY = 0o700
 const SUFFIX = '.payload-ids'
 let temporaries = 0
 
-/** A cache in a directory of 0700, files of 0600. Losing it, or a part of it, costs time only. */
+/** A cache of files (0600) in a directory (0700). Losing any of it costs time only. */
 export function directoryCache({ directory, maxBytes = MAX_BYTES }: DirectoryCacheOptions): PayloadIdsCache {
   checkNumber('maxBytes', maxBytes, { least: 0, most: Infinity })
   const pathOf = ({ sha256 }: PayloadIdsName): string => join(directory, `${sha256}${SUFFIX}`)
@@ -66,7 +66,7 @@ export function directoryCache({ directory, maxBytes = MAX_BYTES }: DirectoryCac
   }
 }
 
-/** The bytes of a set, whose end is reached only when they are those of its name. Rejects with `checksum_mismatch`. */
+/** Yields the bytes of a set. Fails with `checksum_mismatch` when they are not those of its name. */
 export function checkedPayloadIds(name: PayloadIdsName, source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
   return checkedBytes(source, name, ({ bytes, sha256 }) => {
     const many = bytes > name.bytes ? `more than ${name.bytes} bytes` : `${bytes} bytes of SHA-256 ${sha256}`
@@ -85,11 +85,11 @@ async function write(path: string, chunks: AsyncIterable<Uint8Array>): Promise<v
 
 async function touch(handle: FileHandle): Promise<void> {
   const now = new Date()
-  // Only the order of eviction is lost.
+  // A failure only spoils the order of eviction.
   await handle.utimes(now, now).catch(() => undefined)
 }
 
-/** Removes the least used until the rest is small enough, and what a process that died was writing. */
+/** Removes the least recently used sets until the rest is small enough, and temporary files of a process that died. */
 async function evict(directory: string, maxBytes: number, keep: string): Promise<void> {
   const entries: { readonly path: string; readonly bytes: number; readonly usedAtMs: number }[] = []
   for (const name of await readdir(directory)) {

@@ -1,35 +1,35 @@
-/** Reads the marks of earlier sweeps along with the list of payloads. */
+/** Finds the marks of earlier sweeps while payloads are listed. */
 import type { StoredPayload } from '../../contracts/payload-store.ts'
 import type { Mark } from './sweep-state.ts'
 
-/** Asked for payloads in ascending order. Close it. */
+/** Finds marks by payloads in ascending order. The caller closes it. */
 export class Marker {
-  /** Up to where payloads were listed; `undefined` at the beginning, and at the end. */
+  /** The last payload that was listed; `undefined` at the beginning and at the end. */
   after: string | undefined
   readonly #batches: AsyncIterator<readonly Mark[]>
   #batch: readonly Mark[] = []
   #at = 0
   #isAtEnd = false
 
-  /** `after` is where an earlier sweep was stopped: what it marked up to there stays as it is. */
+  /** `after` is the payload at which an earlier sweep was stopped: its marks up to there stay. */
   constructor(marks: AsyncIterable<readonly Mark[]>, after: string | undefined) {
     this.after = after
     this.#batches = marks[Symbol.asyncIterator]()
   }
 
-  /** The marks up to where the marking continues. */
+  /** The marks up to the payload at which marking continues. */
   async *before(): AsyncGenerator<readonly Mark[], void, undefined> {
     const { after } = this
     if (after !== undefined) yield* this.#take((mark) => mark.payloadId <= after)
   }
 
-  /** All marks that were not asked for. */
+  /** The marks of payloads after the last one listed. */
   async *rest(): AsyncGenerator<readonly Mark[], void, undefined> {
     const { after = '' } = this
     for await (const marks of this.#take(() => true)) yield marks.filter(({ payloadId }) => payloadId > after)
   }
 
-  /** The mark that a payload has, or a new one. Another version is another payload. */
+  /** The mark of a payload, or a new one. Another version counts as another payload. */
   async markOf({ payloadId, version, bytes }: StoredPayload, nowMs: number): Promise<Mark> {
     for (;;) {
       while (this.#at < this.#batch.length && (this.#batch[this.#at] as Mark).payloadId < payloadId) this.#at++

@@ -1,4 +1,4 @@
-/** The garbage collection of payloads: the only thing that deletes one. */
+/** Garbage collection of payloads. Nothing else deletes a payload. */
 import { setImmediate } from 'node:timers/promises'
 import { checkNumber } from '../../util/check-number.ts'
 import { afterwards } from '../../errors/clean-up.ts'
@@ -18,11 +18,11 @@ export interface SweepPayloadsOptions {
   /** Every store that refers to these payloads. */
   readonly stores: readonly PayloadReferences[]
   readonly holds: Holds
-  /** How long a payload must have been of no use before it is deleted; longer than a writer takes from writing it to referring to it. */
+  /** How long a payload must have been unneeded before it is deleted: longer than a writer takes from writing a payload to referring to it. */
   readonly minAgeMs: number
-  /** Whether to say only what would be done; nothing is written then, marks neither. @default false */
+  /** Only reports what would be done. Nothing is written, not even marks. @default false */
   readonly dryRun?: boolean | undefined
-  /** Ends the sweep; it rejects with the signal's reason. The next one continues where the marking was stopped. */
+  /** Stops the sweep, which rejects with the signal's reason. The next sweep continues where marking was stopped. */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: SweepPayloadsProgress) => void) | undefined
 }
@@ -34,40 +34,46 @@ export interface SweepPayloadsProgress {
 
 export interface SweepPayloadsReport {
   readonly dryRun: boolean
-  /** All that were looked at. Less than all where a stopped sweep was gone on with. */
+  /** Payloads looked at: not all of them if this sweep continued a stopped one. */
   readonly listed: Tally
-  /** Kept, for a store refers to them. */
+  /** Kept because a store refers to them. */
   readonly live: Tally
-  /** Kept, for only a hold needs them. */
+  /** Kept because only a hold needs them. */
   readonly held: Tally
-  /** How many of these each holder needs, of holders that need some; and how many it alone. */
+  /** How many of the held payloads each holder needs, and how many only that holder needs. */
   readonly heldBy: readonly HeldBy[]
-  /** Kept, for they are of no use but not for long enough. */
+  /** Kept because they have not been unneeded for long enough. */
   readonly waiting: Tally
   /** Deleted; or, in a dry run, what would be. */
   readonly deleted: Tally
-  /** Kept at the second look: needed again, written again, or held by then. */
+  /** Kept at the second look: needed, written or held again by then. */
   readonly spared: Tally
   /** Backups and leases that hold payloads. */
   readonly holders: readonly Holder[]
-  /** The holder that holds for longest. */
+  /** The holder that has held for longest. */
   readonly oldestHold: Holder | undefined
-  /** Leases that hold everything: nothing was decided while they were there. */
+  /** Leases that hold everything: nothing was deleted because of them. */
   readonly heldOff: readonly LeaseHolder[]
-  /** What became of leases whose owners are gone. */
+  /** Leases whose owners are gone or cannot be asked. */
   readonly leases: ReconcileReport
   readonly durationMs: number
 }
 
 /**
- * Deletes the payloads that nothing needs. One is deleted only when a sweep marked it as referred to by no store and held by nothing, `minAgeMs`
- * passed since by a clock that never steps, it was not written or renewed meanwhile, and then, looked at again, all of that still holds. So a
- * first sweep marks, and one that comes `minAgeMs` later deletes; with 0 one does both.
+ * Deletes the payloads that nothing needs.
  *
- * Backups, restores, deletions of backups and writers may run meanwhile; writers as `PayloadStore` says. Stopping it loses nothing.
+ * A payload is deleted only if
+ * - a sweep marked it: no store referred to it and nothing held it;
+ * - `minAgeMs` have passed since, by a clock that never steps;
+ * - it was not written or renewed meanwhile;
+ * - at a second look, still no store refers to it and nothing holds it.
  *
- * Rejects with `hold_unavailable`, having deleted nothing since the last time that all holds and stores could be read; with
- * `sweep_already_running`, `catalog_unavailable`, what the payload store rejects with, and the signal's reason.
+ * So the first sweep marks, and a sweep `minAgeMs` later deletes. With 0 one sweep does both.
+ *
+ * Backups, restores, deletions of backups, and writers as `PayloadStore` says may run meanwhile. Stopping a sweep loses nothing.
+ *
+ * Rejects with `hold_unavailable`, having deleted nothing since all holds and stores could last be read;
+ * with `sweep_already_running`, `catalog_unavailable`, what the payload store rejects with, and the signal's reason.
  */
 export async function sweepPayloads(options: SweepPayloadsOptions): Promise<SweepPayloadsReport> {
   const { holds, minAgeMs, dryRun = false, signal } = options
@@ -81,10 +87,10 @@ export async function sweepPayloads(options: SweepPayloadsOptions): Promise<Swee
   return { ...sweep.report(), dryRun, leases, durationMs: performance.now() - startedMs }
 }
 
-/** Decisions between two turns of the event loop. */
+/** Payloads between two turns of the event loop. */
 const TURN_PAYLOADS = 16_384
 
-/** What payload IDs and versions are. */
+/** Payload IDs and versions. */
 const WORD = /^[\x21-\x7e]{1,255}$/
 
 async function* none(): AsyncGenerator<readonly Mark[], void, undefined> {}
@@ -102,7 +108,7 @@ class Count implements Tally {
 
 class Sweep {
   readonly #options: SweepPayloadsOptions
-  /** None in a dry run. */
+  /** `undefined` in a dry run. */
   readonly #session: SweepSession | undefined
   readonly #state: SweepState
   #views: SweepViews | undefined
@@ -137,7 +143,7 @@ class Sweep {
     return { listed, live, held, heldBy: this.#heldBy, waiting, deleted, spared, holders, oldestHold, heldOff: this.#heldOff }
   }
 
-  /** Lists all payloads and marks those that nothing needs; older marks on them stay. */
+  /** Lists all payloads and marks those that nothing needs. Older marks on them stay. */
   async #mark(views: SweepViews): Promise<void> {
     const { epoch } = this.#options.holds.steadyClock
     const progress = await this.#state.progress()
@@ -153,7 +159,7 @@ class Sweep {
     this.#options.signal?.throwIfAborted()
   }
 
-  /** The marks of all payloads; when the signal aborts, those up to there, and then the older ones. */
+  /** Yields the marks of all payloads. After an abort: the new marks up to there, then the older marks. */
   async *#marks(views: SweepViews, marker: Marker): AsyncGenerator<readonly Mark[], void, undefined> {
     const { payloads, signal, onProgress } = this.#options
     const { listed } = this.#counts
@@ -189,8 +195,8 @@ class Sweep {
     const marks: Mark[] = []
     for (const payload of this.#unneeded(page, views)) {
       const { payloadId, version, ageMs = minAgeMs } = payload
-      if (!WORD.test(payloadId) || !WORD.test(version)) throw new InternalError(`Cannot sweep: the payload store lists ${JSON.stringify(payload)}, which is not a payload`)
-      // A negative age says that the clock of the store was set back; then it says nothing.
+      if (!WORD.test(payloadId) || !WORD.test(version)) throw new InternalError(`Cannot sweep: the payload store lists ${JSON.stringify(payload)}, whose ID or version is malformed`)
+      // A negative age means that the clock of the store was set back; ignore such an age.
       const isYoung = ageMs >= 0 && ageMs < minAgeMs
       const mark = await marker.markOf(payload, nowMs)
       if (!isYoung) marks.push(mark)
@@ -218,10 +224,11 @@ class Sweep {
     return unneeded
   }
 
-  /** Deletes what was marked long enough ago and is still needed by nothing. */
+  /** Deletes payloads that were marked long enough ago and that still nothing needs. */
   async #deleteMarked(session: SweepSession): Promise<void> {
     const { minAgeMs, holds } = this.#options
-    // Before the stores are looked at: what was marked `minAgeMs` ago by then is referred to by now, or will not be. The look does not cover marks that ripen later.
+    // Take the time before looking at the stores: a payload marked `minAgeMs` before it is referred to by now, or never will be.
+    // This look does not cover marks that reach `minAgeMs` later.
     const nowMs = holds.steadyClock.nowMs()
     for await (const marks of this.#state.marks()) {
       const ripe = marks.filter(({ markedAtMs }) => nowMs - markedAtMs >= minAgeMs)
@@ -232,7 +239,7 @@ class Sweep {
     }
   }
 
-  /** Resolves with whether to go on: not when something holds everything. */
+  /** Deletes one batch. Resolves with false when a lease holds everything. */
   async #deleteBatch(batch: readonly Mark[], session: SweepSession): Promise<boolean> {
     const { payloads, signal, onProgress } = this.#options
     const { deleted, spared } = this.#counts
@@ -245,7 +252,7 @@ class Sweep {
       for (const [index, { payloadId, version, bytes }] of batch.entries()) {
         if (views.needOf(index) === undefined) useless.push({ payloadId, version, bytes, ageMs: undefined })
       }
-      // The last thing before the deletion: a hold made after this waits until the generation is asked for again.
+      // Ask last, right before the deletion: a hold made after this waits until the generation is asked for again.
       if ((await session.generation()) !== views.generation) {
         await this.#closeViews()
         continue
@@ -257,10 +264,10 @@ class Sweep {
     }
   }
 
-  /** Views of now; `undefined` when something holds everything. */
+  /** Opens views of the holds and stores as they are now; `undefined` when a lease holds everything. */
   async #openViews(): Promise<SweepViews | undefined> {
     const { holds, stores, signal } = this.#options
-    // Answered again and again while holds are read, which may take long: nothing is decided meanwhile.
+    // Keep answering new leases while holds are read, which may take long: nothing is decided meanwhile.
     const onTurn = async (): Promise<void> => void (await this.#session?.generation())
     const generation = (await this.#session?.generation()) ?? 0
     const views = await SweepViews.open(holds, stores, { generation, signal, onTurn })

@@ -1,8 +1,8 @@
 /**
- * What sweeps leave to those after them: marks on payloads that nothing referred to and nothing held.
+ * Keeps the marks that sweeps leave for the next ones, on payloads that nothing referred to and nothing held.
  *
- * A mark deletes nothing: it says since when, by a clock that never steps, a payload of one version has been of no use. Losing marks
- * costs another wait.
+ * A mark says since when, by a clock that never steps, one version of a payload has been unneeded.
+ * A mark alone deletes nothing; losing marks costs another wait.
  */
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -12,35 +12,35 @@ export interface Mark {
   readonly payloadId: string
   readonly version: string
   readonly bytes: number
-  /** When it was first marked, by the steady clock. */
+  /** When the payload was first marked, by the steady clock. */
   readonly markedAtMs: number
 }
 
 export interface SweepProgress {
-  /** Which run of the steady clock the marks are of; those of another are worthless. */
+  /** The run of the steady clock that the marks are of. Marks of another run are void. */
   readonly epoch: string
-  /** Where the marking was stopped; `undefined` when it came to the end. */
+  /** The payload after which marking was stopped; `undefined` when marking came to the end. */
   readonly after: string | undefined
 }
 
-/** Marks of one payload store, kept between sweeps. */
+/** The marks of one payload store, kept between sweeps. */
 export interface SweepState {
-  /** `undefined` when there is none, or none that is whole. */
+  /** How far the marks go; `undefined` when there are none, or the file is not whole. */
   progress(): Promise<SweepProgress | undefined>
-  /** In ascending order of their IDs. */
+  /** The marks in ascending order of their IDs. */
   marks(): AsyncIterable<readonly Mark[]>
-  /** Replaces everything at once, when the marks have come to their end and `progress` says how far they go. */
+  /** Replaces all marks at once. `progress` is called after the last mark. */
   replace(marks: AsyncIterable<readonly Mark[]>, progress: () => SweepProgress): Promise<void>
 }
 
 const VERSION = 1
 const PRIVATE_DIRECTORY = 0o700
-/** Gathered before it is written. */
+/** Characters gathered before a write. */
 const WRITE_CHARACTERS: number = 256 * 1024
-/** More than a last line has: an ID of 255 characters, escaped, and the rest. */
+/** More than the last line can have: an ID of 255 characters, escaped, and the rest. */
 const LAST_LINE_BYTES = 4096
 
-/** Marks in a file of 0600: a line of text for each, and a last line that says that all are there. */
+/** Marks in a file (0600): a line of text for each, and a last line of JSON that says that all are there. */
 export function sweepStateFile(path: string): SweepState {
   return {
     async progress() {
@@ -52,7 +52,7 @@ export function sweepStateFile(path: string): SweepState {
     },
     async *marks() {
       for await (const lines of linesOf(path)) {
-        // By its end, for IDs may begin as it does, and marks end with a number.
+        // Only the last line ends with a brace: marks end with a number. An ID may begin with a brace.
         const marks = lines.filter((line) => !line.endsWith('}')).map(parseMark)
         if (marks.length > 0) yield marks
       }
@@ -83,7 +83,7 @@ function formatMark({ payloadId, version, bytes, markedAtMs }: Mark): string {
   return `${payloadId} ${version} ${bytes} ${markedAtMs}\n`
 }
 
-/** A mark that is damaged never comes of age. */
+/** Parses a mark. A damaged one never comes of age. */
 function parseMark(line: string): Mark {
   const [payloadId = '', version = '', bytes = '', markedAtMs = ''] = line.split(' ')
   return { payloadId, version, bytes: Number(bytes), markedAtMs: /^\d+(?:\.\d+)?$/.test(markedAtMs) ? Number(markedAtMs) : Number.POSITIVE_INFINITY }
@@ -99,7 +99,7 @@ function parseProgress(line: string): SweepProgress | undefined {
   }
 }
 
-/** The lines of a file, those of a chunk at a time; none where there is no file. */
+/** The lines of a file, a chunk at a time; none where there is no file. */
 async function* linesOf(path: string, startByte = 0): AsyncGenerator<readonly string[], void, undefined> {
   let rest = ''
   try {

@@ -1,4 +1,4 @@
-/** What a sweep decides by: what is held, and what stores refer to, as they are at one time. */
+/** What a sweep decides by: the held payloads, and those that stores refer to, at one time. */
 import { messageOf } from '../../errors/error-message.ts'
 import { HoldUnavailableError, InternalError, isHoldfastError } from '../../errors/errors.ts'
 import type { PayloadReferences } from '../../contracts/payload-store.ts'
@@ -9,14 +9,14 @@ import type { Holds } from '../holds/holds.ts'
 import { IdCursor, type IdPart } from '../holds/id-cursor.ts'
 import { IdPage } from '../holds/id-page.ts'
 
-/** IDs of a store that are read at a time. */
+/** IDs of a store that are read at once. */
 const PAGE_IDS = 1024
 
 /** Why a payload is kept; `undefined` for one that nothing needs. */
 export type Need = 'live' | 'held' | undefined
 
 export interface ViewOptions extends ReadHoldsOptions {
-  /** The generation of the holds; asked again before each deletion. */
+  /** The generation of the holds, which is compared before each deletion. */
   readonly generation: number
 }
 
@@ -25,7 +25,7 @@ interface StoreView {
   readonly payloadIds: IdCursor<IdPart>
 }
 
-/** Asked for pages of IDs in ascending order. Close them. */
+/** Tells what needs a payload, by ascending pages of IDs. The caller closes it. */
 export class SweepViews {
   readonly generation: number
   readonly holders: readonly Holder[]
@@ -33,7 +33,7 @@ export class SweepViews {
   readonly #stores: readonly StoreView[]
   /** 1 for each ID of the page that a store refers to. */
   #isLive: Uint8Array = new Uint8Array(0)
-  /** The greatest ID that was looked up. */
+  /** The last ID that was looked up. */
   #last: string | undefined
 
   private constructor(generation: number, holders: readonly Holder[], { held, stores }: { readonly held: HeldCursor; readonly stores: readonly StoreView[] }) {
@@ -44,8 +44,8 @@ export class SweepViews {
   }
 
   /**
-   * Reads the holds, then opens a view of each store: everything that is read is of a time after the generation. Resolves with the leases when
-   * there are some that hold everything. Rejects with `hold_unavailable` when holds or a store cannot be read.
+   * Reads the holds, then opens a view of each store. All that is read is newer than the generation.
+   * Resolves with the leases that hold everything, if there are some. Rejects with `hold_unavailable` when holds or a store cannot be read.
    */
   static async open(holds: Holds, stores: readonly PayloadReferences[], { generation, ...options }: ViewOptions): Promise<SweepViews | readonly LeaseHolder[]> {
     const found: FoundHolds = await holds.find(options)
@@ -66,8 +66,8 @@ export class SweepViews {
   }
 
   /**
-   * Looks up the next page of IDs, which ascend from page to page. Rejects with `hold_unavailable`, and with `internal` for an ID that is not greater than the
-   * one before: it was passed over, and would seem to be needed by nothing.
+   * Looks up the next page of IDs, which ascend from page to page.
+   * Rejects with `hold_unavailable`, and with `internal` for an ID that is not greater than its predecessor: it would wrongly seem unneeded.
    */
   async find(page: IdPage): Promise<void> {
     const wrong = page.disorderAfter(this.#last)
@@ -87,18 +87,18 @@ export class SweepViews {
     await this.#held.find(page)
   }
 
-  /** What needs an ID of the page, by its place; what stores refer to counts before what is held. */
+  /** What needs the ID at a place of the page. A store counts before a hold. */
   needOf(index: number): Need {
     if (this.#isLive[index] === 1) return 'live'
     return this.#held.has(index) ? 'held' : undefined
   }
 
-  /** Counts a payload, by the place of its ID in the page, which is held, for each of its holders. */
+  /** Counts the held payload at a place of the page, for each of its holders. */
   countHeld(index: number, bytes: number): void {
     this.#held.count(index, bytes)
   }
 
-  /** What was counted, of holders that have some. */
+  /** The counts of all holders that have some. */
   heldBy(): readonly HeldBy[] {
     return this.#held.heldBy()
   }
@@ -112,7 +112,7 @@ function viewOf(store: PayloadReferences): StoreView {
   return { store, payloadIds: new IdCursor(pagesOf(store)) }
 }
 
-/** Rejects with `internal` when the IDs do not ascend: nothing may be decided by what is out of order. */
+/** Reads the payload IDs of a store in pages. Rejects with `internal` when they do not ascend: lookups would miss some. */
 async function* pagesOf(store: PayloadReferences): AsyncGenerator<IdPart, void, undefined> {
   let last: string | undefined
   for await (const payloadIds of batches(store.retainedPayloadIds?.() ?? store.payloadIds())) {
@@ -139,7 +139,7 @@ async function* batches(payloadIds: AsyncIterable<string>): AsyncGenerator<reado
 
 async function openView({ store, payloadIds }: StoreView, signal: AbortSignal | undefined): Promise<void> {
   try {
-    // The first step is what opens the view.
+    // The first load opens the view.
     await payloadIds.load()
   } catch (cause) {
     throw unreadable(store, cause, signal)
