@@ -1,5 +1,6 @@
 /** The project's own files, as its tests look at them. */
-import { readFileSync, readdirSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 
 export const ROOT: string = join(import.meta.dirname, '../..')
@@ -21,6 +22,12 @@ export interface Import {
 }
 
 const IMPORT = /^(?:import|export)\s+(type\s+)?(?:[^'"]*?\sfrom\s+)?'([^']+)'|import\('([^']+)'\)/gm
+
+/** The files below a directory of the root that git tracks or would track, as paths from the root. */
+export function filesOf(directory: string, pattern: RegExp): readonly string[] {
+  const listed = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '--', directory], { cwd: ROOT, encoding: 'utf8' })
+  return [...new Set(listed.split('\n'))].filter((path) => pattern.test(path) && existsSync(join(ROOT, path))).toSorted()
+}
 
 /** All sources under some directories of the root. */
 export function sourcesOf(...directories: readonly string[]): readonly SourceFile[] {
