@@ -61,7 +61,7 @@ describe('the samples', () => {
     const compilerOptions = { target: 'es2023', lib: ['es2023', 'esnext.disposable'], module: 'nodenext', strict: true, types: ['node'], skipLibCheck: true }
     writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: samples.map(({ file }) => `${file}.ts`) }))
     execFileSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '--project', directory], { stdio: 'pipe' })
-  }, 60_000)
+  })
 
   afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
@@ -87,7 +87,7 @@ describe('the samples', () => {
         expect(output, `${words.join(' ')}, ${time} time`).not.toBe('')
       }
     }
-  }, 120_000)
+  })
 })
 
 function blocksOf(text: string, language: string): readonly string[] {

@@ -3,7 +3,8 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 
-export const ROOT: string = join(import.meta.dirname, '../..')
+/** Also for what was built into dist. */
+export const ROOT: string = join(import.meta.dirname, '../..').replace(/\/dist$/, '')
 
 export interface SourceFile {
   /** From the root, with forward slashes. */
