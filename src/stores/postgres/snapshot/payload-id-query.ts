@@ -1,10 +1,10 @@
 /** Payload IDs by a query of the embedder's, sorted by the server. */
 import { RecordInvalidError } from '../../../errors/errors.ts'
 import type { PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
-import { LINE_FEED, MAX_ID_LENGTH, isPayloadId, packedLines } from '../../../payload-ids/index.ts'
+import { LINE_FEED, MAX_ID_LENGTH, packedLines } from '../../../payload-ids/index.ts'
 import type { Interrupt } from '../../../util/interrupt.ts'
 import type { Piece } from '../connection/copy-out.ts'
-import type { ReferenceTally } from './reference-count.ts'
+import { type ReferenceTally, hashOf } from './reference-count.ts'
 import type { Connection } from '../connection/connection.ts'
 
 const READ_AHEAD_BYTES: number = 1024 * 1024
@@ -16,19 +16,27 @@ const REST_SECONDS = 0.001
 /** A server may keep its roles from resting. */
 const MAY_REST = `SELECT has_function_privilege('pg_catalog.pg_sleep(double precision)', 'EXECUTE') AS answer`
 
-/** The command that sends what the query gives, in ascending order of bytes, without NULLs; with rests, so that server and client are at work in turn. */
-export function payloadIdCommand(query: string, { isGentle }: { readonly isGentle: boolean }): string {
-  const order = 'ORDER BY id::text COLLATE "C"'
+/**
+ * The command that sends what the query gives in ascending order of bytes, without NULLs, each ID with its hash where that is wanted. At gentle pace the
+ * server rests now and then, so that server and client are at work in turn.
+ */
+export function payloadIdCommand(query: string, { isGentle, isHashed }: { readonly isGentle: boolean; readonly isHashed: boolean }): string {
+  const id = 'id::text COLLATE "C"'
+  const order = `ORDER BY ${id}`
+  const columns = isHashed ? `id::text, ${hashOf('id::text')}` : 'id::text'
   // The query may end with a comment.
   const given = `FROM (\n${query.replace(/;\s*$/, '')}\n) AS given (id) WHERE id IS NOT NULL`
-  if (!isGentle) return `COPY (SELECT id ${given} ${order}) TO STDOUT`
+  if (!isGentle) return `COPY (SELECT ${columns} ${given} ${order}) TO STDOUT (FORMAT binary)`
   const rest = `CASE WHEN n % ${IDS_BETWEEN_RESTS} = 0 THEN pg_catalog.pg_sleep(${REST_SECONDS}) IS NOT NULL ELSE true END`
-  return `COPY (SELECT id FROM (SELECT id, row_number() OVER (${order}) AS n ${given}) AS sorted WHERE ${rest}) TO STDOUT`
+  return `COPY (SELECT ${columns} FROM (SELECT id, row_number() OVER (${order}) AS n ${given}) AS sorted WHERE ${rest}) TO STDOUT (FORMAT binary)`
 }
 
-const BACKSLASH = 0x5c
-/** How much is kept of a line whose end has not come: a byte more than a payload ID of backslashes alone has, each sent as two. */
-const MAX_REST_BYTES: number = 2 * MAX_ID_LENGTH + 1
+/** row = columns 2 | length 4 | payload ID | length 4 | hash 8; the last two only where they are wanted */
+const LENGTH_AT = 2
+const ID_AT = 6
+const HASH_BYTES = 8
+/** What is kept of a row whose end has not come: its length tells that a longer one is not a payload ID. */
+const MAX_ROW_BYTES: number = ID_AT + MAX_ID_LENGTH + 4 + HASH_BYTES
 /** How many values that are not payload IDs are named. */
 const MAX_NAMED = 20
 
@@ -37,7 +45,7 @@ export interface ReadPayloadIdsOptions {
   /** Whether the server is to rest now and then, if it lets the role ask for it. @default false */
   readonly isGentle?: boolean | undefined
   readonly builder: PayloadIdSetBuilder
-  /** Takes all that is read, also what comes again. @default none */
+  /** Takes the hashes of all that is read, also of what comes again. @default none, and the server hashes nothing */
   readonly tally?: ReferenceTally | undefined
   readonly interrupt: Interrupt
 }
@@ -45,20 +53,21 @@ export interface ReadPayloadIdsOptions {
 /** Adds all payload IDs that the query gives. Throws `record_invalid` when it gives others, naming the first of them and how many there are. */
 export async function readPayloadIds(session: Connection, { query, isGentle = false, builder, tally, interrupt }: ReadPayloadIdsOptions): Promise<void> {
   const rests = isGentle ? await interrupt.race(session.rows<{ answer: boolean }>(MAY_REST)) : []
-  const copy = session.copyOut(payloadIdCommand(query, { isGentle: rests[0]?.answer === true }), { format: 'text', limitBytes: READ_AHEAD_BYTES })
-  const lines = new LineReader(builder, tally)
-  for (let piece = await interrupt.race(copy.next()); piece !== undefined; piece = await interrupt.race(copy.next())) lines.take(piece)
+  const command = payloadIdCommand(query, { isGentle: rests[0]?.answer === true, isHashed: tally !== undefined })
+  const copy = session.copyOut(command, { format: 'binary', limitBytes: READ_AHEAD_BYTES })
+  const rows = new RowReader(builder, tally)
+  for (let piece = await interrupt.race(copy.next()); piece !== undefined; piece = await interrupt.race(copy.next())) rows.take(piece)
   await copy.finished
-  lines.checkAll()
+  rows.checkAll()
 }
 
-/** Lines as they come, in their order; as bytes where all of them are plain, which is nearly always. */
-class LineReader {
+/** Takes rows in the order in which they come, however the pieces cut them. */
+class RowReader {
   readonly #builder: PayloadIdSetBuilder
   readonly #tally: ReferenceTally | undefined
   readonly #invalid: string[] = []
   #invalidCount = 0
-  /** The beginning of a line; of one that is too long, enough to see that. */
+  /** The beginning of a row. */
   #rest: Buffer = Buffer.alloc(0)
 
   constructor(builder: PayloadIdSetBuilder, tally: ReferenceTally | undefined) {
@@ -67,64 +76,61 @@ class LineReader {
   }
 
   take({ bytes, ends }: Piece): void {
-    const [first] = ends
-    const isContinued = this.#rest.byteLength > 0 && first !== undefined
-    if (isContinued) {
-      this.#add(Buffer.concat([this.#rest, bytes.subarray(0, first)]))
+    const [first, last] = [ends[0], ends.at(-1) ?? 0]
+    if (this.#rest.byteLength > 0 && first !== undefined) {
+      const row = Buffer.concat([this.#rest, bytes.subarray(0, first)])
       this.#rest = Buffer.alloc(0)
+      this.#add(row, [row.byteLength], 0)
+      this.#add(bytes, ends.subarray(1), first)
+    } else {
+      this.#add(bytes, ends, 0)
     }
-    const from = isContinued ? first : 0
-    const to = ends.at(-1) ?? 0
-    this.#add(bytes.subarray(from, to))
-    if (to < bytes.byteLength) this.#rest = Buffer.concat([this.#rest, bytes.subarray(to, to + MAX_REST_BYTES - this.#rest.byteLength)])
+    if (last < bytes.byteLength) this.#rest = Buffer.concat([this.#rest, bytes.subarray(last, last + MAX_ROW_BYTES - this.#rest.byteLength)])
   }
 
-  /** Throws when any line was not a payload ID. */
+  /** Throws when any row was not a payload ID. */
   checkAll(): void {
     if (this.#invalidCount === 0) return
     throw new RecordInvalidError(`Cannot use ${this.#invalidCount} references to payloads, such as ${JSON.stringify(this.#invalid[0]?.slice(0, 64))}: they are not payload IDs`, {
-      details: { count: this.#invalidCount, values: this.#invalid.map((value) => value.slice(0, MAX_ID_LENGTH)) },
+      details: { count: this.#invalidCount, values: this.#invalid },
     })
   }
 
-  #add(lines: Buffer): void {
-    if (lines.byteLength === 0) return
+  /** Adds the rows that begin at `from` and end at `ends`. Their bytes become lines in the same memory, each shorter than its row. */
+  #add(bytes: Buffer, ends: ArrayLike<number>, from: number): void {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    // Of some thousand rows at most: these sums are exact.
+    let [high, low, used, start] = [0, 0, 0, from]
+    for (let row = 0; row < ends.length; row++) {
+      const end = ends[row]!
+      const length = view.getInt32(start + LENGTH_AT)
+      if (copyPayloadId(bytes, { from: start + ID_AT, length, to: used })) {
+        used += length
+        bytes[used++] = LINE_FEED
+      } else if (++this.#invalidCount <= MAX_NAMED) {
+        this.#invalid.push(bytes.toString('utf8', start + ID_AT, Math.min(start + ID_AT + length, start + ID_AT + MAX_ID_LENGTH, end)))
+      }
+      if (this.#tally !== undefined) {
+        high += view.getInt32(end - HASH_BYTES)
+        low += view.getUint32(end - HASH_BYTES + 4)
+      }
+      start = end
+    }
+    this.#tally?.add(ends.length, { high, low })
+    const lines = bytes.subarray(0, used)
     const packed = packedLines(lines)
-    if (packed === undefined && !arePlain(lines)) return this.#addEach(lines)
     if (packed === undefined) this.#builder.addLines(lines)
     else this.#builder.addList(packed)
-    this.#tally?.addLines(lines)
-  }
-
-  /** A byte that is not ASCII is not mistaken for a character that is: the check finds it. */
-  #addEach(lines: Buffer): void {
-    for (const line of lines.toString('latin1', 0, lines.byteLength - 1).split('\n')) {
-      const id = line.includes('\\') ? unescape(line) : line
-      if (isPayloadId(id)) {
-        this.#builder.add(id)
-        this.#tally?.addText(id)
-      } else if (++this.#invalidCount <= MAX_NAMED) this.#invalid.push(id)
-    }
   }
 }
 
-/** Whether all lines are payload IDs that stand for themselves. */
-function arePlain(lines: Buffer): boolean {
-  let length = 0
-  for (const byte of lines) {
-    if (byte === LINE_FEED) {
-      if (length === 0 || length > MAX_ID_LENGTH) return false
-      length = 0
-    } else if (byte < 0x21 || byte > 0x7e || byte === BACKSLASH) {
-      return false
-    } else {
-      length++
-    }
+/** Copies what may be a payload ID toward the front; returns whether it is one. */
+function copyPayloadId(bytes: Buffer, { from, length, to }: { readonly from: number; readonly length: number; readonly to: number }): boolean {
+  if (length < 1 || length > MAX_ID_LENGTH) return false
+  for (let at = 0; at < length; at++) {
+    const byte = bytes[from + at]!
+    if (byte < 0x21 || byte > 0x7e) return false
+    bytes[to + at] = byte
   }
   return true
-}
-
-/** The only escape that a payload ID can have is that of the backslash; any other stands for what no ID has. */
-function unescape(line: string): string {
-  return line.replaceAll(/\\(.?)/g, (_, character: string) => (character === '\\' ? '\\' : '\0'))
 }

@@ -25,10 +25,10 @@ export interface PostgresBackupableOptions extends PaceOptions {
    */
   readonly payloadIds: string
   /**
-   * A query that says by another way how many references there are: one row with a `count` of the rows other than NULL that `payloadIds`
-   * gives, and, where it can, a `digest` of them: `sum(('x' || encode(substr(sha256(convert_to(id, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint)`. It runs in
-   * the same snapshot, without indexes. A backup fails with `store_inconsistent` when it differs from what `payloadIds` gave: the count shows an ID that was
-   * not read, the digest one that was read in place of another. The digest costs the server and the backup a SHA-256 for each reference.
+   * A query that counts the references by another way than `payloadIds`. It gives one row: `count`, the number of rows other than NULL that `payloadIds`
+   * gives, and where it can, `digest`, the sum of their hashes: `sum(hashtextextended(id COLLATE "C", 0))`. It runs in the same snapshot, without indexes.
+   * A backup fails with `store_inconsistent` when the two differ: the count shows an ID that was not read, the digest one that was read in place of another.
+   * The server computes both digests with the same function, so it does not matter what the hash is. With two columns of IDs, add up their sums.
    * @default nothing is counted, and `payloadIds` alone must see to it that no ID is missing
    */
   readonly countPayloadIds?: string | undefined
