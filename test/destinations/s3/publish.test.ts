@@ -150,14 +150,14 @@ describe('scenario 21: an answer that is lost or wrong is decided by what is sto
   test.each(cases)('published where the answer to $name came after it was done', async ({ write, failure }) => {
     const own = await ownServer()
     own.server.behaviour.failAfter = nth(write, failure)
-    const destination = own.open({ requestTimeoutMs: 400, minBytesPerSecond: 2 ** 30 })
+    const destination = own.open({ requestTimeoutMs: failure === 'hang' ? 2000 : 30_000, minBytesPerSecond: 2 ** 30 })
     await checkWhole(destination, await publish(destination, PAYLOAD))
   })
 
   test.each(cases)('published where $name came before it was done', async ({ write, failure }) => {
     const own = await ownServer()
     own.server.behaviour.failBefore = nth(write, failure)
-    const destination = own.open({ requestTimeoutMs: 400, minBytesPerSecond: 2 ** 30 })
+    const destination = own.open({ requestTimeoutMs: failure === 'hang' ? 2000 : 30_000, minBytesPerSecond: 2 ** 30 })
     await checkWhole(destination, await publish(destination, PAYLOAD))
     equal(own.bucket.uploads.size, 0)
   })
@@ -193,7 +193,7 @@ test('scenario 21: a manifest that gets through after its upload was given up ma
   })
   onTestFinished(() => proxy.close())
   const backupId = newUlid()
-  const upload = await openAt({ ...own.server, endpoint: proxy.endpoint }, { attempts: 1, requestTimeoutMs: 500, minBytesPerSecond: 2 ** 30 }).put(backupId)
+  const upload = await openAt({ ...own.server, endpoint: proxy.endpoint }, { attempts: 1, requestTimeoutMs: 3000, minBytesPerSecond: 2 ** 30 }).put(backupId)
   await upload.write('payload', PAYLOAD.subarray(0, 1000))
   await upload.write('payload-ids', new TextEncoder().encode('a\nb\n'))
   await rejects(upload.publish(MANIFEST), { code: 'destination_unreachable' })
@@ -294,7 +294,7 @@ describe('scenario 19: slow and stalling servers', () => {
   test('a part that stalls is sent again from memory', async () => {
     const own = await ownServer()
     own.server.behaviour.failBefore = nth({ operation: 'UploadPart', at: 1 }, 'hang')
-    const destination = own.open({ requestTimeoutMs: 300, minBytesPerSecond: 2 ** 30 })
+    const destination = own.open({ requestTimeoutMs: 2000, minBytesPerSecond: 2 ** 30 })
     await checkWhole(destination, await publish(destination, PAYLOAD))
   })
 

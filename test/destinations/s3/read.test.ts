@@ -65,7 +65,7 @@ describe('s3Destination() open()', () => {
     const backupId = await publish(own.open(), PAYLOAD)
     for (const fault of [{ kind: 'slow', bytesPerSecond: 1000 }, { kind: 'hang', committed: false }] as const) {
       await proxy.restart({ plan: failing(2, () => fault) })
-      ok((await read(open({ requestTimeoutMs: 200 }), backupId)).equals(PAYLOAD))
+      ok((await read(open({ requestTimeoutMs: 1500 }), backupId)).equals(PAYLOAD))
     }
     await proxy.restart({ plan: failing(Number.POSITIVE_INFINITY, () => ({ kind: 'slow', bytesPerSecond: 1 })) })
     const startMs = performance.now()
@@ -77,8 +77,8 @@ describe('s3Destination() open()', () => {
     const { own, open } = await proxied()
     const backupId = await publish(own.open(), PAYLOAD)
     let bytes = 0
-    for await (const chunk of open({ requestTimeoutMs: 1500, attempts: 1 }).open(backupId, 'payload')) {
-      if (bytes === 0) await new Promise((resolve) => void setTimeout(resolve, 2000))
+    for await (const chunk of open({ requestTimeoutMs: 4000, attempts: 1 }).open(backupId, 'payload')) {
+      if (bytes === 0) await new Promise((resolve) => void setTimeout(resolve, 5000))
       bytes += chunk.byteLength
     }
     equal(bytes, PAYLOAD.byteLength)
