@@ -1,23 +1,23 @@
-/** Destinations by URL. A new driver is one file and one line here. */
+/** Opens destinations by URL. A new driver is one file and one line here. */
 import type { Destination } from '../src/contracts/destination.ts'
 import { DestinationConfigInvalidError } from '../src/errors/errors.ts'
 import { kindOf, listSchemes, schemeOf } from '../src/util/urls.ts'
 import { loadWith } from '../src/util/optional-package.ts'
 
-/** Each loads its driver, and what that needs, only when a URL asks for it. */
+/** The drivers by scheme. Each is loaded, with the packages it needs, when a URL first asks for it. */
 const DRIVERS: Readonly<Record<string, (url: string) => Promise<Destination>>> = {
   file: async (url) => (await import('./fs/index.ts')).openFsDestination(url),
   s3: async (url) => (await loadWith('@aws-sdk/client-s3', () => import('./s3/index.ts'))).openS3Destination(url),
 }
 
-/** The URL schemes there are drivers for. */
+/** The URL schemes that have a driver. */
 export const DESTINATION_SCHEMES: readonly string[] = Object.keys(DRIVERS)
 
 /**
- * Makes the destination a URL names, such as `file:backups`. Nothing is read or written yet.
+ * Opens the destination that a URL names, such as `file:backups`. Reads and writes nothing yet.
  *
- * Throws `destination_config_invalid` when the scheme is not known, naming those that are, or when the driver cannot use the
- * rest. No message repeats the URL, which may hold credentials.
+ * Throws `destination_config_invalid` when the scheme is not known, or when the driver cannot use the rest of the URL.
+ * No message repeats the URL, which may have credentials in it.
  */
 export async function openDestination(url: string): Promise<Destination> {
   const scheme = schemeOf(url)

@@ -1,4 +1,4 @@
-/** What an error of the file system means for a destination. */
+/** Turns errors of the file system into errors of a destination. */
 import {
   DestinationConfigInvalidError,
   DestinationNoSpaceError,
@@ -13,7 +13,7 @@ import { isSystemError } from '../../src/util/files.ts'
 
 type ErrorClass = new (message: string, options?: HoldfastErrorOptions) => HoldfastError
 
-/** What is not named here is `destination_unreachable`: EIO, ESTALE, ETIMEDOUT, EMFILE, ENFILE, EAGAIN, EBUSY and all others. */
+/** The error class of a system code. All others, such as EIO, ESTALE, EMFILE and EBUSY, are `destination_unreachable`. */
 const CLASS_BY_SYSTEM_CODE: Readonly<Record<string, ErrorClass>> = {
   ENOSPC: DestinationNoSpaceError,
   EDQUOT: DestinationNoSpaceError,
@@ -32,7 +32,7 @@ const CLASS_BY_SYSTEM_CODE: Readonly<Record<string, ErrorClass>> = {
   ENAMETOOLONG: DestinationConfigInvalidError,
 }
 
-/** Runs one operation on a path; an error of the file system becomes the destination's, naming both. */
+/** Runs one operation on a path. An error of the file system becomes one of the destination, which names both. */
 export async function onPath<T>(operation: string, path: string, run: () => Promise<T>): Promise<T> {
   try {
     return await run()
@@ -41,7 +41,7 @@ export async function onPath<T>(operation: string, path: string, run: () => Prom
   }
 }
 
-/** The destination's error for what the file system said; any other error stays as it is. */
+/** Turns an error of the file system into one of the destination. Returns any other error unchanged. */
 export function pathError(operation: string, path: string, cause: unknown): unknown {
   if (!isSystemError(cause) || cause.syscall === undefined) return cause
   const systemCode = cause.code ?? 'UNKNOWN'

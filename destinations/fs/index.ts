@@ -28,37 +28,41 @@ import { rootWarnings } from './warnings.ts'
 
 export interface FsDestinationOptions {
   /**
-   * The root directory, absolute or relative to the working directory of this call. It must not be a symbolic link; the
-   * directories above it may be. The first `put` creates it when missing, missing parents included, each with mode 0700.
+   * The root directory, absolute or relative to the working directory of this call.
+   * The root must not be a symbolic link; the directories above may be.
+   * The first `put` creates the root and missing parents, each with mode 0700.
    */
   readonly path: string
   /** The file system. @default the real one */
   readonly files?: Files | undefined
-  /** Bytes after which what was written is sent to the disk while more is written, so that `publish` waits for little. @default 33554432 (32 MiB) */
+  /** Bytes after which writes go to the disk while more is written, so that `publish` waits little. @default 33554432 (32 MiB) */
   readonly flushBytes?: number | undefined
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
 /**
- * A destination in a directory. Each backup is a directory named by its ID, written as `<ID>.tmp` and published by one rename;
- * directories have mode 0700 and files 0600 whatever the umask. Links are never followed at the root or below. Nothing is touched before
- * the first call of a method.
+ * A destination in a directory. Each backup is a directory named by its ID, written as `<ID>.tmp` and published by one rename.
  *
- * Errors name the operation and the path in their message and their `details`. Throws `destination_config_invalid` for a path that cannot be one.
+ * Directories have mode 0700 and files 0600 whatever the umask. Links are never followed at the root or below.
+ * The first call of a method is the first to touch the file system.
+ *
+ * Errors name the operation and the path in their message and their `details`. Throws `destination_config_invalid` for a malformed path.
  */
 export function fsDestination(options: FsDestinationOptions): Destination {
   const { path, files = nodeFiles, flushBytes } = options
   if (typeof path !== 'string' || path === '' || path.includes('\0')) {
-    throw new DestinationConfigInvalidError('Cannot use the path of a file destination: it is empty or holds a NUL character')
+    throw new DestinationConfigInvalidError('Cannot use the path of a file destination: it is empty or has a NUL character')
   }
   if (flushBytes !== undefined && !(flushBytes > 0)) throw new RangeError('flushBytes must be greater than 0')
   return new FsDestination(resolve(path), files, flushBytes)
 }
 
 /**
- * A destination by URL. `file:PATH` takes the path as it stands, relative or absolute, with no decoding: `file:my backups`, `file:/srv/100%`.
- * `file:///PATH` is a URL proper: absolute, percent-encoded, without query or fragment.
+ * Opens a destination by URL.
+ *
+ * - `file:PATH` takes the path literally, relative or absolute, without decoding: `file:my backups`, `file:/srv/100%`.
+ * - `file:///PATH` is a URL proper: absolute, percent-encoded, without query or fragment.
  *
  * Throws `destination_config_invalid` for a URL that names another host, encodes a slash, has no path, or has parameters (`?NAME=`).
  */
@@ -66,7 +70,7 @@ export function openFsDestination(url: string, options: Omit<FsDestinationOption
   const path = pathOfUrl(url)
   if (path === undefined) throw new DestinationConfigInvalidError('Cannot use the file URL of a destination: it must be file:PATH or file:///ABSOLUTE/PATH')
   const fault = findParameterFault(parametersOfPath(url), { scheme: 'file', known: [] })
-  if (fault !== undefined) throw new DestinationConfigInvalidError(`Cannot use the file URL of a destination: ${fault.sentence}`, { hint: `${fault.hint}; a path that holds "?" is written as file:///PATH with %3F` })
+  if (fault !== undefined) throw new DestinationConfigInvalidError(`Cannot use the file URL of a destination: ${fault.sentence}`, { hint: `${fault.hint}; for a path with a "?", write file:///PATH with %3F` })
   return fsDestination({ ...options, path })
 }
 
@@ -86,7 +90,7 @@ class FsDestination implements Destination {
 
   async validate(options: DestinationOptions = {}): Promise<readonly DestinationWarning[]> {
     options.signal?.throwIfAborted()
-    // A root that is still missing is made for the probe, so that what `put` will need is what is tried.
+    // Create a missing root for the probe, as `put` would.
     const created = await this.#root.ensure()
     try {
       await this.#root.probe()
@@ -141,7 +145,7 @@ class FsDestination implements Destination {
   ): AsyncIterable<Uint8Array> {
     checkBackupId(backupId)
     const { signal, startByte = 0 } = options
-    if (!Number.isSafeInteger(startByte) || startByte < 0) throw new RangeError('startByte must be a whole number, 0 or greater')
+    if (!Number.isSafeInteger(startByte) || startByte < 0) throw new RangeError('startByte must be an integer, 0 or greater')
     const path = join(await this.#listed(backupId), object)
     try {
       signal?.throwIfAborted()
@@ -182,11 +186,11 @@ class FsDestination implements Destination {
     const there = await this.#root.info(directory)
     if (there !== undefined) {
       if (there.type !== 'directory') throw notADirectory(directory)
-      // Found out before a backup is emptied whose directory then has to stay.
+      // Check first: otherwise the backup would be emptied and its directory would have to stay.
       await this.#root.checkWritable()
       await removePublished(this.#files, directory, { rivals: true })
     }
-    // Also when nothing was there: a delete before this one may have been cut off just here.
+    // Sync even when nothing was there: an earlier delete may have been cut off just before this step.
     await onPath('sync', this.#root.path, () => this.#files.syncDirectory(this.#root.path))
   }
 
@@ -220,7 +224,7 @@ class FsDestination implements Destination {
     return null
   }
 
-  /** When the leftover at a path was last written to; `undefined` where it is none of ours, or a listed backup. */
+  /** When the leftover at a path was last written to; `undefined` for a listed backup, or something that is not Holdfast's. */
   async #leftover(name: string, path: string): Promise<number | undefined> {
     const temporary = name.endsWith(TEMPORARY_SUFFIX)
     if (!isUlid(temporary ? name.slice(0, -TEMPORARY_SUFFIX.length) : name)) return undefined
@@ -228,16 +232,16 @@ class FsDestination implements Destination {
     if (info?.type !== 'directory') return undefined
     if (!temporary && (await this.#root.info(join(path, MANIFEST_FILE))) !== undefined) return undefined
     const names = await onPath('list', path, () => this.#files.list(path)).catch(orIfGone([]))
-    // Not Holdfast's, then, whatever its name.
+    // A directory with any other name in it is not Holdfast's.
     if (names.some((name) => !BACKUP_FILES.includes(name))) return undefined
-    // An upload that is under way writes to its files long after it wrote to its directory.
+    // A running upload writes to its files long after the last write to its directory.
     const times = await Promise.all(names.map(async (name) => (await this.#root.info(join(path, name)))?.modifiedAtMs ?? 0))
     return Math.max(info.modifiedAtMs, ...times)
   }
 
-  /** Resolves with whether it was still there. */
+  /** Removes a leftover. Resolves with whether it was still there. */
   async #removeLeftover(path: string): Promise<boolean> {
-    // Taken away under a name of our own first: an upload that is alive after all cannot then publish what is half removed.
+    // Rename first: if the upload is alive after all, it cannot publish a half removed directory.
     const claimed = join(this.#root.path, newUlid() + TEMPORARY_SUFFIX)
     try {
       await this.#files.rename(path, claimed)
@@ -245,7 +249,7 @@ class FsDestination implements Destination {
       if (isSystemError(error, 'ENOENT')) return false
       throw pathError('remove', path, error)
     }
-    // What a delete began: that its manifest is gone may not be durable yet, and must be before its objects go.
+    // A delete was cut off here: make the removal of the manifest durable before the objects go.
     if (!path.endsWith(TEMPORARY_SUFFIX)) await onPath('sync', claimed, () => this.#files.syncDirectory(claimed))
     await removeBackupFiles(this.#files, claimed)
     return true
@@ -272,7 +276,7 @@ class FsDestination implements Destination {
   }
 }
 
-/** For a rejection of `destination_not_found`: another value where it is gone, the error where it is another. */
+/** Returns a rejection handler that turns `destination_not_found` into a value and rethrows any other error. */
 function orIfGone<T>(value: T): (error: unknown) => T {
   return (error) => {
     if (error instanceof DestinationNotFoundError) return value

@@ -1,4 +1,4 @@
-/** The root directory of a destination, and how to look into it. */
+/** The root directory of a destination. */
 import { dirname, join } from 'node:path'
 import { newUlid } from '../../src/util/ulid.ts'
 import { DestinationNotFoundError, DestinationPathConflictError, DestinationUnreachableError } from '../../src/errors/errors.ts'
@@ -6,7 +6,7 @@ import { type FileInfo, type Files, isSystemError, readSmallFile } from '../../s
 import { onPath, pathError } from './errors.ts'
 import { removeBackupFiles } from './upload.ts'
 
-/** What the directory of an upload is named beyond its ID. */
+/** Follows the ID in the name of an upload's directory. */
 export const TEMPORARY_SUFFIX = '.tmp'
 const PROBE = new TextEncoder().encode('holdfast probe\n')
 
@@ -36,7 +36,7 @@ export class FsRoot {
     if (info.type !== 'directory') throw notADirectory(this.path)
   }
 
-  /** Creates the root when it is missing; resolves with the directories that were made, outermost first. */
+  /** Creates a missing root. Resolves with the directories that were made, outermost first. */
   async ensure(): Promise<readonly string[]> {
     const info = await this.info(this.path)
     if (info === undefined) {
@@ -48,7 +48,7 @@ export class FsRoot {
     return []
   }
 
-  /** Rejects unless names can be made and removed at the root. That it is full says nothing of removing. */
+  /** Rejects unless entries can be made and removed at the root. A full disk does not count: removing still works there. */
   async checkWritable(): Promise<void> {
     const directory = join(this.path, newUlid() + TEMPORARY_SUFFIX)
     try {
@@ -60,7 +60,7 @@ export class FsRoot {
     await this.#removeEmptyDirectory(directory)
   }
 
-  /** Does all that a backup needs, under the name of an upload, so that a clean-up removes what a crash leaves. */
+  /** Tries all that a backup needs, under the name of an upload, so that a clean-up removes what a crash leaves. */
   async probe(): Promise<void> {
     const directory = join(this.path, newUlid() + TEMPORARY_SUFFIX)
     await onPath('create', directory, () => this.#files.makeDirectory(directory))
@@ -77,7 +77,7 @@ export class FsRoot {
       })
       const read = await onPath('read', path, () => readSmallFile(this.#files, path, PROBE.byteLength))
       if (read === undefined || !read.equals(PROBE)) {
-        throw new DestinationUnreachableError(`Cannot read "${path}" back: it holds other bytes than were written`)
+        throw new DestinationUnreachableError(`Cannot read "${path}" back: its bytes are not those that were written`)
       }
       await onPath('sync', directory, () => this.#files.syncDirectory(directory))
     } finally {
@@ -95,7 +95,7 @@ export class FsRoot {
     const made = await this.#makeDirectory(path, parent === path)
     const above = made === 'no parent' ? await this.#makeDirectories(parent) : []
     const isMade = made === 'no parent' ? await this.#makeDirectory(path, true) : made
-    // Also where another process was quicker: it may die before it comes to this.
+    // Sync even if another process made the directory: that process may die before its own sync.
     await onPath('sync', parent, () => this.#files.syncDirectory(parent))
     return isMade === 'made' ? [...above, path] : above
   }
@@ -116,7 +116,7 @@ export class FsRoot {
       try {
         await this.#files.removeDirectory(path)
       } catch (error) {
-        // Another process has found it and uses it, or has swept it.
+        // Another process uses the directory, or has removed it.
         if (!isSystemError(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error
       }
     })

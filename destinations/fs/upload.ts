@@ -1,4 +1,4 @@
-/** One backup on its way into a directory: written and made durable under a temporary name, published by one rename. */
+/** The upload of one backup into a directory: written and made durable under a temporary name, published by one rename. */
 import { join } from 'node:path'
 import { BACKUP_OBJECTS, type BackupObject, type BackupUpload, MAX_MANIFEST_BYTES } from '../../src/contracts/destination.ts'
 import { DestinationPathConflictError, DuplicateBackupIdError, ManifestInvalidError } from '../../src/errors/errors.ts'
@@ -7,14 +7,14 @@ import { onPath } from './errors.ts'
 
 export const MANIFEST_FILE = 'manifest.json'
 
-/** Every name a backup's directory may hold. The manifest comes first: it is what un-lists a backup. */
+/** Every name that a backup's directory may have in it. The manifest comes first: removing the manifest un-lists the backup. */
 export const BACKUP_FILES: readonly string[] = [MANIFEST_FILE, ...BACKUP_OBJECTS]
 
 export interface FsUploadPaths {
   readonly root: string
-  /** The directory that is written to; exists and is empty. */
+  /** The directory to write to. It exists and is empty. */
   readonly temporary: string
-  /** What it is renamed to. */
+  /** The name it gets when it is published. */
   readonly published: string
 }
 
@@ -59,7 +59,7 @@ export class FsUpload implements BackupUpload {
   async publish(manifest: Uint8Array): Promise<void> {
     this.#checkOpen()
     if (manifest.byteLength > MAX_MANIFEST_BYTES) {
-      throw new ManifestInvalidError(`Cannot publish ${this.#backupId}: its manifest has ${manifest.byteLength} bytes, at most ${MAX_MANIFEST_BYTES} are allowed`)
+      throw new ManifestInvalidError(`Cannot publish ${this.#backupId}: its manifest has ${manifest.byteLength} bytes, more than ${MAX_MANIFEST_BYTES}`)
     }
     this.#state = 'publishing'
     await this.#orFail(async () => {
@@ -77,14 +77,14 @@ export class FsUpload implements BackupUpload {
   async abort(): Promise<void> {
     await this.#running
     if (this.#state === 'published' || this.#state === 'aborted') return
-    // What failed was reported by the call that met it; here the handles are only freed.
+    // The call that failed has reported the failure; here the handles are only freed.
     await Promise.allSettled([...this.#open.values()].map((file) => file.close()))
     if (this.#state === 'renamed') await removePublished(this.#files, this.#paths.published, { rivals: false })
     else await removeBackupFiles(this.#files, this.#paths.temporary)
     this.#state = 'aborted'
   }
 
-  /** A file that failed once is never trusted again: the first failure is that of every later call. */
+  /** Rejects when the upload has ended or failed. A file that failed once is not trusted again: later calls repeat the first failure. */
   #checkOpen(): void {
     if (this.#failure !== undefined) throw this.#failure
     if (this.#state !== 'open') throw new TypeError(`The upload of ${this.#backupId} has ended`)
@@ -98,7 +98,7 @@ export class FsUpload implements BackupUpload {
       await result
     } catch (error) {
       this.#failure = error
-      // A directory that has its final name already must be taken back under that name.
+      // After the rename, `abort` has to remove the directory under its final name.
       if (this.#state !== 'renamed') this.#state = 'failed'
       throw error
     }
@@ -133,9 +133,9 @@ export class FsUpload implements BackupUpload {
   async #rename(): Promise<void> {
     const { temporary, published } = this.#paths
     this.#signal?.throwIfAborted()
-    // A rename would carry a planted link along; it replaces nothing but an empty directory.
+    // Check the type: a rename would publish a planted link.
     if ((await onPath('look at', temporary, () => this.#files.info(temporary)))?.type !== 'directory') {
-      throw new DestinationPathConflictError(`Cannot publish ${this.#backupId}: "${temporary}" is no longer the directory that was written`)
+      throw new DestinationPathConflictError(`Cannot publish ${this.#backupId}: "${temporary}" is not the directory that was written any more`)
     }
     await onPath('publish', published, async () => {
       try {
@@ -152,32 +152,35 @@ export class FsUpload implements BackupUpload {
   }
 }
 
-/** The error for an ID that is taken. */
+/** The error for a backup ID that exists. */
 export function duplicate(backupId: string, path: string, cause?: unknown): DuplicateBackupIdError {
-  return new DuplicateBackupIdError(`Cannot publish ${backupId}: "${path}" exists already`, { cause, details: { backupId, path } })
+  return new DuplicateBackupIdError(`Cannot publish ${backupId}: "${path}" already exists`, { cause, details: { backupId, path } })
 }
 
-/** Un-lists a backup for good, then removes it. `rivals` says whether others may be doing the same. */
+/** Un-lists a backup durably, then removes it. `rivals` says whether other processes may be removing it too. */
 export async function removePublished(files: Files, directory: string, { rivals }: { readonly rivals: boolean }): Promise<void> {
   const manifest = join(directory, MANIFEST_FILE)
   await onPath('remove', manifest, () => removeIfThere(files, manifest))
-  // Before the objects go, so that no crash can leave a listed backup without them.
+  // Sync before the objects go: no crash may leave a listed backup without them.
   await onPath('sync', directory, async () => {
     try {
       await files.syncDirectory(directory)
     } catch (error) {
-      // A rival was faster: it made the removal of the manifest durable before it removed the directory.
+      // A rival was faster, and synced the removal of the manifest before it removed the directory.
       if (!rivals || !isSystemError(error, 'ENOENT')) throw error
     }
   })
   await removeBackupFiles(files, directory)
 }
 
-/** Removes a backup's files and then its directory; nothing there is fine. What is not Holdfast's is left, and so is then the directory (`destination_path_conflict`). */
+/**
+ * Removes a backup's files and then its directory, if they exist.
+ * Files that are not Holdfast's stay; the directory then stays too, and the call rejects with `destination_path_conflict`.
+ */
 export async function removeBackupFiles(files: Files, directory: string): Promise<void> {
   const info = await onPath('look at', directory, () => files.info(directory))
   if (info === undefined) return
-  // Through a link the removal would reach what lies elsewhere.
+  // Check the type: a link would lead the removal elsewhere.
   if (info.type !== 'directory') throw new DestinationPathConflictError(`Cannot remove "${directory}": it is not a directory`)
   for (const name of BACKUP_FILES) {
     const path = join(directory, name)

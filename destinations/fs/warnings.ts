@@ -1,4 +1,4 @@
-/** What the operator of a directory destination should know. Nothing here stops a backup. */
+/** Warnings about the root of a directory destination. They do not stop a backup. */
 import type { DestinationWarning } from '../../src/contracts/destination.ts'
 import type { FileInfo } from '../../src/util/files.ts'
 
@@ -9,15 +9,15 @@ interface FileSystemKind {
 
 const NETWORK: FileSystemKind = {
   code: 'network_file_system',
-  text: 'a network file system: whether fsync and rename survive a crash is up to its server and mount options',
+  text: 'a network file system: whether fsync and rename survive a crash depends on its server and mount options',
 }
 const USER_SPACE: FileSystemKind = {
   code: 'user_space_file_system',
-  text: 'a FUSE file system: whether fsync and rename survive a crash is up to the program behind it',
+  text: 'a FUSE file system: whether fsync and rename survive a crash depends on the program behind it',
 }
 const VOLATILE: FileSystemKind = { code: 'volatile_file_system', text: 'a file system in memory: backups are lost when the machine restarts' }
 
-/** `f_type` of statfs(2) on Linux, as in the kernel's include/uapi/linux/magic.h and statfs(2). Other systems number differently and match nothing. */
+/** By `f_type` of statfs(2) on Linux (include/uapi/linux/magic.h). Other systems have other numbers, which match nothing. */
 const KIND_BY_TYPE: ReadonlyMap<number, FileSystemKind> = new Map([
   [0x6969, NETWORK], // NFS_SUPER_MAGIC
   [0x517b, NETWORK], // SMB_SUPER_MAGIC
@@ -42,11 +42,11 @@ export function rootWarnings(root: string, info: FileInfo, fileSystemType: numbe
   const kind = KIND_BY_TYPE.get(fileSystemType >>> 0)
   if (kind !== undefined) warnings.push({ code: kind.code, message: `"${root}" is on ${kind.text}` })
   if ((info.mode & OTHERS_WRITE) !== 0) {
-    warnings.push({ code: 'root_world_writable', message: `"${root}" may be written to by every user, who may replace or remove backups` })
+    warnings.push({ code: 'root_world_writable', message: `"${root}" is writable by every user: any of them can replace or remove backups` })
   }
   const userId = process.geteuid?.()
   if (userId !== undefined && info.ownerId !== userId && info.ownerId !== 0) {
-    warnings.push({ code: 'root_owner', message: `"${root}" belongs to user ${info.ownerId}, who may replace or remove backups` })
+    warnings.push({ code: 'root_owner', message: `"${root}" belongs to user ${info.ownerId}, which can replace or remove backups` })
   }
   return warnings
 }

@@ -1,4 +1,4 @@
-/** What interrupted uploads and deletes left, and how it goes. */
+/** Removes what interrupted uploads and deletes left. */
 import { BACKUP_OBJECTS, type CleanUpOptions, type CleanUpReport } from '../../src/contracts/destination.ts'
 import { s3StatusOf } from './errors.ts'
 import { lastPartAtMs, listEntries, listPendingUploads, type S3Entry, type S3PendingUpload } from './listing.ts'
@@ -7,11 +7,11 @@ import type { S3Session } from './session.ts'
 import { keyOf, MANIFEST_NAME } from './upload.ts'
 import { abortUpload } from './writer.ts'
 
-/** What lies under one ID and belongs to no published backup. */
+/** Objects and pending uploads under an ID that is not a published backup. */
 interface Leftover {
   readonly keys: string[]
   readonly uploads: S3PendingUpload[]
-  /** Of the youngest. */
+  /** The time of the youngest of them. */
   modifiedAtMs: number
   isForeign: boolean
 }
@@ -20,8 +20,10 @@ const DAY_MS = 24 * 60 * 60 * 1000
 const OWN_NAMES: readonly string[] = BACKUP_OBJECTS
 
 /**
- * Removes what was not written to within the grace time: the objects of IDs without a manifest, and pending uploads of any ID. Reports the
- * IDs. The parts of an upload count as writes: one that takes longer than the grace time lives. An ID that holds anything else is left as it is.
+ * Removes leftovers that were not written to within the grace time: objects of IDs without a manifest, and pending uploads of any ID.
+ *
+ * The parts of an upload count as writes, so that an upload may take longer than the grace time.
+ * An ID with any other object under it is left alone.
  */
 export async function removeLeftovers(session: S3Session, options: CleanUpOptions = {}): Promise<CleanUpReport> {
   const { graceMs = DAY_MS, nowMs = Date.now(), signal } = options
@@ -51,11 +53,11 @@ async function look(session: S3Session, signal: AbortSignal | undefined): Promis
     found.set(backupId, leftover)
     return leftover
   }
-  // Uploads first: one that becomes an object meanwhile is then seen twice rather than not at all.
+  // Uploads first: an upload that becomes an object meanwhile is then seen twice rather than not at all.
   try {
     for await (const upload of listPendingUploads(session, signal)) leftoverOf(upload).uploads.push(upload)
   } catch (error) {
-    // Stores without it leave pending uploads to a lifecycle rule.
+    // A store that cannot list uploads leaves them to a lifecycle rule.
     if (s3StatusOf(error) !== 501) throw error
   }
   for await (const entry of listEntries(session, signal)) {
@@ -77,14 +79,14 @@ async function lookAtParts(session: S3Session, leftover: Leftover, signal: Abort
   }
 }
 
-/** Resolves with whether there was anything to remove. */
+/** Removes a leftover. Resolves with whether there was anything to remove. */
 async function removeLeftover(
   session: S3Session,
   backupId: string,
   { leftover, signal }: { readonly leftover: Leftover; readonly signal: AbortSignal | undefined },
 ): Promise<boolean> {
   for (const { key, uploadId } of leftover.uploads) await abortUpload(session, { key, uploadId, signal })
-  // A list may be older than the manifest; what can be read decides.
+  // The list may be older than the manifest: look at the manifest itself.
   const isPublished = leftover.keys.length > 0 && (await lookAt(session, keyOf(session, backupId, MANIFEST_NAME), signal)) !== undefined
   if (!isPublished) for (const key of leftover.keys) await remove(session, key, signal)
   return leftover.uploads.length > 0 || !isPublished

@@ -1,4 +1,4 @@
-/** What an S3 destination is told: options and URL, checked and completed with defaults. */
+/** The configuration of an S3 destination: options and URL, checked and completed with defaults. */
 import { MAX_WAIT_MS, checkWholeNumber } from '../../src/util/check-number.ts'
 import { DestinationConfigInvalidError } from '../../src/errors/errors.ts'
 import { findParameterFault } from '../../src/util/urls.ts'
@@ -7,61 +7,60 @@ export interface S3Credentials {
   readonly accessKeyId: string
   readonly secretAccessKey: string
   readonly sessionToken?: string | undefined
-  /** When they end; a provider is asked again before. */
+  /** When they expire. A provider is asked again before that. */
   readonly expiration?: Date | undefined
 }
 
 export interface S3ObjectLock {
   /** `governance` can be lifted by a key that has the permission; `compliance` cannot be lifted. */
   readonly mode: 'governance' | 'compliance'
-  /** How long each object of a backup is held, from its upload on. */
+  /** How long each object of a backup is locked, from its upload on. */
   readonly retainDays: number
 }
 
 export interface S3PayloadStore {
   readonly bucket: string
-  /** What the names of its keys begin with, exactly as its garbage collection lists them. @default '' (all of the bucket) */
+  /** The prefix of its keys, exactly as its garbage collection lists them. @default '' (all of the bucket) */
   readonly prefix?: string | undefined
   /** @default that of the destination */
   readonly endpoint?: string | undefined
 }
 
-/** What a destination's key is allowed to do, and `validate` therefore tries: all, all but delete, or read only. */
+/** What the destination's access key may do, and what `validate` tries: everything, everything but delete, or only read. */
 export const S3_ACCESS = ['full', 'publish', 'restore'] as const
 export type S3Access = (typeof S3_ACCESS)[number]
 
-/** What is not a secret and may stand in a URL, under the names of `s3Destination`'s URL in the README. */
 export interface S3DestinationOptions {
   readonly bucket: string
-  /** The names of all keys begin with it and a slash. @default '' (the root of the bucket) */
+  /** The prefix of all keys, without the slash that follows. @default '' (the root of the bucket) */
   readonly prefix?: string | undefined
-  /** @default that of the SDK's default chain (AWS_REGION, profile); us-east-1 where an endpoint is given */
+  /** @default that of the SDK's default chain (AWS_REGION, profile); us-east-1 with an `endpoint` */
   readonly region?: string | undefined
   /** Such as `https://minio.example:9000`. @default Amazon's */
   readonly endpoint?: string | undefined
-  /** The bucket goes into the path instead of the host name. @default false; true where an endpoint is given */
+  /** Puts the bucket into the path instead of the host name. @default false; true with an `endpoint` */
   readonly pathStyle?: boolean | undefined
   /** Keys, or a function that provides them. @default the SDK's default chain */
   readonly credentials?: S3Credentials | (() => Promise<S3Credentials>) | undefined
   /** @default 'full' */
   readonly access?: S3Access | undefined
-  /** Bytes of a part, 5 MiB to 1 GiB; grows above 800 parts, so that 5 TiB fit into the 10,000 that S3 allows. @default 8388608 (8 MiB) */
+  /** Bytes of a part, 5 MiB to 1 GiB. Parts grow after the first 800: S3 allows 10,000 for at most 5 TiB. @default 8388608 (8 MiB) */
   readonly partBytes?: number | undefined
-  /** Parts sent at once; fewer when they have grown. One more is held in memory, being filled. @default 4 */
+  /** Parts sent at once; fewer when they have grown. One more is in memory, being filled. @default 4 */
   readonly partsInFlight?: number | undefined
-  /** How often each request is tried, the first time included. @default 5 */
+  /** Tries of each request, the first included. @default 5 */
   readonly attempts?: number | undefined
-  /** The wait before the second try; doubles with each further one, up to 20 s; a random part of up to a half is taken off. @default 200 */
+  /** The wait before the second try. Doubles with each further try, up to 20 s, less a random part of up to a half. @default 200 */
   readonly firstDelayMs?: number | undefined
   /** How long one try may take, beyond the time of its body. @default 30000 */
   readonly requestTimeoutMs?: number | undefined
-  /** The slowest that a body may move; a slower one is broken off and tried again. @default 32768 */
+  /** The slowest transfer of a body. A slower one is broken off and tried again. @default 32768 */
   readonly minBytesPerSecond?: number | undefined
   /** How long one request may take with all its tries, beyond the time of its bodies. @default 300000 */
   readonly totalTimeoutMs?: number | undefined
-  /** Holds what is published; the bucket must have Object Lock. @default none beyond the bucket's own */
+  /** Locks published backups. The bucket must have Object Lock. @default only the bucket's own */
   readonly objectLock?: S3ObjectLock | undefined
-  /** Where the server keeps payloads. A destination that its garbage collection would list is refused. */
+  /** Where the server keeps payloads. A destination among the keys that its garbage collection lists is refused. */
   readonly payloadStore?: S3PayloadStore | undefined
   /** Waits; rejects with the signal's reason when it aborts. @default a timer */
   readonly wait?: ((delayMs: number, signal?: AbortSignal) => Promise<void>) | undefined
@@ -71,26 +70,26 @@ export interface S3DestinationOptions {
 
 type Optional = 'region' | 'endpoint' | 'credentials' | 'objectLock' | 'wait'
 
-/** Complete; `prefix` is empty or ends with a slash. */
+/** The complete configuration. `prefix` is empty or ends with a slash. */
 export type S3Config = Pick<S3DestinationOptions, Optional> & {
   readonly [Name in Exclude<keyof S3DestinationOptions, Optional | 'payloadStore'>]-?: NonNullable<S3DestinationOptions[Name]>
 } & { readonly url: string }
 
 const MIB = 1024 * 1024
-/** What S3 allows for a part that is not the last; larger than ours may not get. */
+/** The smallest part that S3 allows, the last one aside. */
 export const MIN_PART_BYTES: number = 5 * MIB
 export const MAX_PART_BYTES: number = 1024 * MIB
-/** Of 1,024 bytes that S3 allows for a key, less what a backup's own names take. */
+/** The 1,024 bytes that S3 allows for a key, less room for the names of a backup. */
 const MAX_PREFIX_BYTES = 900
 const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
 const REGION = /^[a-z0-9-]{1,40}$/i
 const UNPRINTABLE = /[\u0000-\u001f\u007f\ufffd]/
 
-/** Checks and completes. Throws `destination_config_invalid` for what S3 or the operator would not take, `RangeError` for numbers that are none. */
+/** Checks options and completes them. Throws `destination_config_invalid`, and `RangeError` for numbers out of range. */
 export function resolveS3Config(options: S3DestinationOptions): S3Config {
   const { bucket, region, endpoint: givenEndpoint, credentials, objectLock, access = 'full', wait, random = Math.random } = options
   if (typeof bucket !== 'string' || !BUCKET.test(bucket)) throw invalid('its bucket must have 3 to 63 lower-case letters, digits, "." and "-"')
-  if (region !== undefined && !REGION.test(region)) throw invalid('its region has letters, digits and "-" only')
+  if (region !== undefined && !REGION.test(region)) throw invalid('its region must have only letters, digits and "-"')
   if (!S3_ACCESS.includes(access)) throw invalid(`its access must be one of ${S3_ACCESS.join(', ')}`)
   const endpoint = givenEndpoint === undefined ? undefined : checkedEndpoint(givenEndpoint)
   const prefix = checkedPrefix(options.prefix ?? '')
@@ -104,7 +103,7 @@ export function resolveS3Config(options: S3DestinationOptions): S3Config {
     region: region ?? (endpoint === undefined ? undefined : (process.env['AWS_REGION'] ?? 'us-east-1')),
     endpoint,
     pathStyle,
-    // A copy each time: the SDK writes into it.
+    // Copy the credentials each time: the SDK writes into them.
     credentials: typeof credentials === 'function' ? async () => ({ ...(await credentials()) }) : credentials && { ...credentials },
     access,
     partBytes: checkWholeNumber('partBytes', options.partBytes ?? 8 * MIB, { least: MIN_PART_BYTES, most: MAX_PART_BYTES }),
@@ -134,17 +133,17 @@ const PARAMETERS: Readonly<Record<string, (text: string) => Partial<S3Destinatio
   'min-bytes-per-second': (text) => ({ minBytesPerSecond: number(text) }),
 }
 
-/** The options that `s3://BUCKET/PREFIX?...` stands for. Throws `destination_config_invalid`; no message repeats the URL, which may hold credentials. */
+/** The options in `s3://BUCKET/PREFIX?...`. Throws `destination_config_invalid`, without the URL, which may have credentials in it. */
 export function parseS3Url(url: string): S3DestinationOptions {
   let parsed: URL
   try {
     parsed = new URL(url)
   } catch {
-    // Its message would repeat the URL.
+    // The message of the URL parser would repeat the URL.
     throw invalid('it must be s3://BUCKET/PREFIX')
   }
   if (parsed.username !== '' || parsed.password !== '') {
-    throw invalid('it must not hold credentials', 'Give keys by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, by a profile, or as an option of s3Destination')
+    throw invalid('its URL must not have credentials in it', 'Pass keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or the credentials option of s3Destination')
   }
   if (parsed.protocol !== 's3:' || parsed.port !== '' || parsed.hash !== '') throw invalid('it must be s3://BUCKET/PREFIX, without port and fragment; write "#" as %23')
   const fault = findParameterFault(parsed.searchParams, { scheme: 's3', known: Object.keys(PARAMETERS) })
@@ -156,7 +155,7 @@ export function parseS3Url(url: string): S3DestinationOptions {
   try {
     resolveS3Config(found)
   } catch (error) {
-    // Of a number that is none; in a URL it is the operator's, not the caller's.
+    // A wrong number in a URL is the operator's mistake, not the caller's.
     if (error instanceof RangeError) throw invalid(error.message)
     throw error
   }
@@ -176,7 +175,7 @@ function checkedPrefix(written: string): string {
   if (prefix === '') return ''
   const isStrange = prefix.split('/').some((segment) => segment === '' || segment === '.' || segment === '..')
   if (isStrange || UNPRINTABLE.test(prefix) || prefix.includes('\\') || /\p{Surrogate}/u.test(prefix)) {
-    throw invalid('its prefix must be names joined by single slashes, none of them "." or "..", without control characters and backslashes')
+    throw invalid('its prefix must be names joined by single slashes, without ".", "..", control characters or backslashes')
   }
   if (Buffer.byteLength(prefix) > MAX_PREFIX_BYTES) throw invalid(`its prefix has more than ${MAX_PREFIX_BYTES} bytes`)
   return `${prefix}/`
@@ -189,24 +188,24 @@ function checkedEndpoint(text: string): string {
   } catch {
     throw invalid('its endpoint must be a URL such as https://HOST:PORT')
   }
-  if (parsed.username !== '' || parsed.password !== '') throw invalid('its endpoint must not hold credentials')
+  if (parsed.username !== '' || parsed.password !== '') throw invalid('its endpoint must not have credentials in it')
   if (!/^https?:$/.test(parsed.protocol) || parsed.search !== '' || parsed.hash !== '') throw invalid('its endpoint must be an http: or https: URL without query and fragment')
   return parsed.href.replace(/\/$/, '')
 }
 
-/** Both ways round: our keys must not be listed as payloads, nor payloads as ours. */
+/** Throws when backups would be listed as payloads, or payloads as backups. */
 function checkOverlap(own: { readonly bucket: string; readonly prefix: string; readonly endpoint: string | undefined }, payloadStore: S3PayloadStore): void {
   const { bucket, prefix = '' } = payloadStore
   const endpoint = payloadStore.endpoint === undefined ? own.endpoint : checkedEndpoint(payloadStore.endpoint)
   if (bucket !== own.bucket || storeOf(endpoint) !== storeOf(own.endpoint)) return
   if (!prefix.startsWith(own.prefix) && !own.prefix.startsWith(prefix)) return
   throw new DestinationConfigInvalidError(
-    `Cannot keep backups under "${own.prefix}" in bucket "${bucket}": the payload store keeps its payloads under "${prefix}" there, and its garbage collection would delete the backups`,
-    { hint: 'Use another bucket, or prefixes of which none begins with the other', details: { bucket, prefix: own.prefix, payloadPrefix: prefix, reason: 'overlaps_payload_store' } },
+    `Cannot keep backups under "${own.prefix}" in bucket "${bucket}": the payload store is under "${prefix}" there, and its garbage collection would delete the backups`,
+    { hint: 'Use another bucket, or a prefix that neither contains the other nor lies within it', details: { bucket, prefix: own.prefix, payloadPrefix: prefix, reason: 'overlaps_payload_store' } },
   )
 }
 
-/** Amazon's endpoints all lead to the same buckets, whichever is named, or none. */
+/** The store behind an endpoint: all of Amazon's lead to the same buckets. */
 function storeOf(endpoint: string | undefined): string | undefined {
   return endpoint === undefined || /\.amazonaws\.com(\.cn)?$/.test(new URL(endpoint).hostname) ? undefined : endpoint
 }
@@ -216,7 +215,7 @@ function checkObjectLock({ mode, retainDays }: S3ObjectLock): void {
   checkWholeNumber('objectLock.retainDays', retainDays, { least: 1, most: 36_500 })
 }
 
-/** Canonical, and without a secret: only what was checked above goes into it. */
+/** The canonical URL. It has no secrets in it: only the checked parts go into it. */
 function urlOf({ bucket, prefix, region, endpoint, pathStyle }: Pick<S3DestinationOptions, 'bucket' | 'region' | 'endpoint' | 'pathStyle'> & { readonly prefix: string }): string {
   const path = prefix.split('/').map(encodeURIComponent).join('/').replace(/\/$/, '')
   const query = new URLSearchParams()
@@ -233,7 +232,7 @@ function flag(text: string): boolean {
 }
 
 function number(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw invalid('its numbers must be whole')
+  if (!/^\d{1,15}$/.test(text)) throw invalid('its numbers must be integers')
   return Number(text)
 }
 

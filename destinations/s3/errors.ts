@@ -1,4 +1,4 @@
-/** What an error of the SDK, the network or the server means for a destination, without what must not be printed. */
+/** Turns errors of the SDK, the network and the server into errors of a destination, without secrets. */
 import {
   ChecksumMismatchError,
   DestinationConfigInvalidError,
@@ -11,7 +11,7 @@ import {
   isHoldfastError,
 } from '../../src/errors/errors.ts'
 
-/** What was asked for, for messages: `Cannot list "s3://bucket/prefix/"`. */
+/** The request, for messages: `Cannot list "s3://bucket/prefix/"`. */
 export interface S3Asked {
   readonly operation: 'list' | 'list uploads of' | 'read' | 'write' | 'delete' | 'end the upload of' | 'look at'
   readonly bucket: string
@@ -23,11 +23,11 @@ export interface S3Failure {
   readonly error: HoldfastError
   /** Whether the same request may be sent again at once, after a wait. */
   readonly isTransient: boolean
-  /** Whether asking for credentials anew may help. */
+  /** Whether new credentials may help. */
   readonly isExpired: boolean
 }
 
-/** Thrown by the destination's own deadlines and checks of answers; treated as errors of the network. */
+/** Thrown by deadlines and checks of answers. Treated as an error of the network. */
 export class S3AnswerError extends Error {
   readonly code: string
 
@@ -60,13 +60,13 @@ const WRONG_REGION: Meaning = { Class: DestinationConfigInvalidError, reason: 'w
 const WRONG_KEY: Meaning = {
   Class: DestinationPermissionDeniedError,
   reason: 'wrong_key',
-  text: 'the access key ID is not known there',
+  text: 'the server does not know the access key ID',
   hint: 'Check AWS_ACCESS_KEY_ID, the profile, or the credentials option; the key may have been deleted, or belong to another endpoint',
 }
 const WRONG_SECRET: Meaning = {
   Class: DestinationPermissionDeniedError,
   reason: 'wrong_secret',
-  text: 'the signature does not match: the secret is not that of the access key ID',
+  text: 'the signature does not match: the secret does not belong to the access key ID',
   hint: 'Check AWS_SECRET_ACCESS_KEY, the profile, or the credentials option; a proxy that changes requests has the same effect',
 }
 const EXPIRED: Meaning = {
@@ -79,18 +79,18 @@ const EXPIRED: Meaning = {
 const SKEWED: Meaning = {
   Class: DestinationPermissionDeniedError,
   reason: 'clock_skew',
-  text: "this machine's clock and the server's are too far apart",
-  hint: "Set this machine's clock, best by NTP, then try again",
+  text: "this machine's clock differs too much from the server's",
+  hint: "Set this machine's clock, preferably by NTP, then try again",
 }
-const NOT_PERMITTED: Meaning = { Class: DestinationPermissionDeniedError, reason: 'not_permitted', text: 'the access key has no permission for it' }
-const NO_SPACE: Meaning = { Class: DestinationNoSpaceError, reason: 'no_space', text: 'the store is full, or its quota is' }
+const NOT_PERMITTED: Meaning = { Class: DestinationPermissionDeniedError, reason: 'not_permitted', text: 'the access key does not have permission' }
+const NO_SPACE: Meaning = { Class: DestinationNoSpaceError, reason: 'no_space', text: 'the store is full, or its quota is used up' }
 const BUSY: Meaning = { Class: DestinationUnreachableError, reason: 'busy', text: 'the server is busy or failed', isTransient: true }
-/** The bytes that arrived were not those that were sent; sent again they may be. */
+/** The bytes were damaged on their way. Sending them again may help. */
 const DAMAGED: Meaning = { Class: DestinationUnreachableError, reason: 'damaged_in_transit', text: 'the request arrived damaged', isTransient: true }
 const UNSUPPORTED: Meaning = {
   Class: DestinationConfigInvalidError,
   reason: 'unsupported',
-  text: 'the store does not implement it',
+  text: 'the store does not support this request',
   hint: 'Use a store that is compatible with S3, or leave out the option that asks for this',
 }
 
@@ -118,7 +118,7 @@ const MEANING_BY_CODE: Readonly<Record<string, Meaning>> = {
     text: 'there are no credentials',
     hint: 'Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE), or the credentials option',
   },
-  InvalidBucketName: { Class: DestinationConfigInvalidError, reason: 'bad_bucket_name', text: 'the store takes no such bucket name' },
+  InvalidBucketName: { Class: DestinationConfigInvalidError, reason: 'bad_bucket_name', text: 'the store does not allow such a bucket name' },
   QuotaExceeded: NO_SPACE,
   QuotaExceededException: NO_SPACE,
   InsufficientStorage: NO_SPACE,
@@ -138,11 +138,11 @@ const MEANING_BY_CODE: Readonly<Record<string, Meaning>> = {
 
 const MEANING_BY_STATUS: Readonly<Record<number, Meaning>> = { 301: WRONG_REGION, 307: WRONG_REGION, 401: NOT_PERMITTED, 403: NOT_PERMITTED, 408: BUSY, 429: BUSY, 501: UNSUPPORTED, 507: NO_SPACE }
 
-/** Of certificates: the same call would meet the same one. */
+/** Errors of certificates. Trying again would not help. */
 const CERTIFICATE_CODE = /^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA|CRL_)/
 const TLS_CODE = /^(EPROTO|ERR_SSL_|ERR_TLS_)/
 
-/** Whatever the SDK threw, as the destination's error. `secrets` are taken out of every text. */
+/** Turns what the SDK threw into an error of the destination. Removes `secrets` from every text. */
 export function explainS3Error(thrown: unknown, asked: S3Asked, secrets: readonly string[]): S3Failure {
   if (isHoldfastError(thrown)) return { error: thrown, isTransient: false, isExpired: false }
   const { name, code, status, region, cause } = takeApart(thrown, secrets)
@@ -160,7 +160,7 @@ export function explainS3Error(thrown: unknown, asked: S3Asked, secrets: readonl
   return { error, isTransient, isExpired: meaning.isExpired ?? false }
 }
 
-/** Whether something that the SDK threw is the server's answer. */
+/** Whether an error of the SDK is an answer of the server. */
 export function isAnswered(thrown: unknown): boolean {
   return thrown instanceof Error && '$fault' in thrown && thrown.name !== 'TimeoutError'
 }
@@ -191,7 +191,7 @@ function hintOf({ hint, reason }: Meaning, { operation, key }: S3Asked, region: 
   if (reason === 'wrong_region' && region !== undefined) return `${hint}${region}`
   if (reason === 'not_permitted') {
     const needed = PERMISSIONS[operation]
-    const missing = key !== undefined && (operation === 'read' || operation === 'look at') ? '; without s3:ListBucket a missing object is answered so too' : ''
+    const missing = key !== undefined && (operation === 'read' || operation === 'look at') ? '. Without s3:ListBucket, a missing object gets the same answer' : ''
     return `Allow ${needed} on the bucket and the prefix to the access key${missing}`
   }
   return hint
@@ -199,7 +199,7 @@ function hintOf({ hint, reason }: Meaning, { operation, key }: S3Asked, region: 
 
 function networkMeaning(code: string): Meaning {
   if (code === 'ENOREGION') {
-    return { Class: DestinationConfigInvalidError, reason: 'no_region', text: 'no region is known, or what is given is none', hint: 'Name the region of the bucket: region=, AWS_REGION, or the profile' }
+    return { Class: DestinationConfigInvalidError, reason: 'no_region', text: 'the region is missing or malformed', hint: 'Name the region of the bucket: region=, AWS_REGION, or the profile' }
   }
   if (code === 'EDAMAGED') return { Class: ChecksumMismatchError, reason: 'damaged', text: 'the bytes that arrived do not match their checksum', isTransient: true }
   if (CERTIFICATE_CODE.test(code)) {
@@ -211,12 +211,12 @@ function networkMeaning(code: string): Meaning {
     }
   }
   if (TLS_CODE.test(code)) {
-    return { Class: DestinationUnreachableError, reason: 'tls', text: 'no TLS connection came about', hint: 'Check whether the endpoint is https: or http:', isTransient: true }
+    return { Class: DestinationUnreachableError, reason: 'tls', text: 'the TLS connection failed', hint: 'Check whether the endpoint is https: or http:', isTransient: true }
   }
   return {
     Class: DestinationUnreachableError,
     reason: 'unreachable',
-    text: 'there was no whole answer',
+    text: 'the server did not answer completely',
     hint: 'Check the endpoint and the network, then try again',
     isTransient: true,
   }
@@ -224,25 +224,25 @@ function networkMeaning(code: string): Meaning {
 
 function statusMeaning(name: string, status: number): Meaning {
   if (status >= 500 || status < 300) return BUSY
-  return { Class: DestinationUnreachableError, reason: 'refused', text: `the server refused it${name === '' ? '' : ` with ${name}`}` }
+  return { Class: DestinationUnreachableError, reason: 'refused', text: `the server refused the request${name === '' ? '' : ` with ${name}`}` }
 }
 
 interface TakenApart {
-  /** What the server called it. */
+  /** The server's name of the error. */
   readonly name: string
-  /** What the system or the SDK called it, where there was no answer. */
+  /** The system's or the SDK's name of the error, where there was no answer. */
   readonly code: string
   readonly status: number | undefined
   readonly region: string | undefined
   readonly cause: Error
 }
 
-/** The SDK's errors carry the request, its signature and session token with them: only these facts are kept. */
+/** Takes the safe facts from an error of the SDK, which also has the request with its signature and session token in it. */
 function takeApart(thrown: unknown, secrets: readonly string[]): TakenApart {
   const error = (thrown instanceof Error ? thrown : new Error(String(thrown))) as Error & Record<string, unknown>
   const metadata = error['$metadata'] as { readonly httpStatusCode?: number; readonly requestId?: string } | undefined
   const response = error['$response'] as { readonly headers?: Readonly<Record<string, string>>; readonly statusCode?: number } | undefined
-  // The SDK throws what it could not parse as a SyntaxError that knows the response: there was no whole answer then.
+  // For an answer that it cannot parse the SDK throws a SyntaxError with the response: that answer was not complete.
   const isAnswer = isAnswered(error)
   const status = isAnswer ? (metadata?.httpStatusCode ?? response?.statusCode) : undefined
   const given = typeof error['Code'] === 'string' ? error['Code'] : error.name
@@ -258,7 +258,7 @@ function takeApart(thrown: unknown, secrets: readonly string[]): TakenApart {
   return { name: isAnswer || error.name === 'CredentialsProviderError' ? name : '', code: typeof systemCode === 'string' ? systemCode : error.name, status, region: regionName(region), cause }
 }
 
-/** For what the SDK has no code for: what its own comparison of checksums finds, and that it knows no region. */
+/** Our code for SDK errors without one: a checksum mismatch, and a missing region. */
 function ownCodeOf({ name, message }: Error): string | undefined {
   if (name !== 'Error') return undefined
   if (message.startsWith('Checksum mismatch')) return 'EDAMAGED'

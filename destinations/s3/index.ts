@@ -1,4 +1,4 @@
-/** Backups in a bucket of Amazon S3, or of a store that is compatible with it. */
+/** Backups in a bucket of Amazon S3 or a compatible store. */
 import { checkBackupId } from '../../src/util/ulid.ts'
 import {
   BACKUP_OBJECTS,
@@ -26,12 +26,14 @@ import { validateS3 } from './validate.ts'
 export type { S3Access, S3Credentials, S3DestinationOptions, S3ObjectLock, S3PayloadStore } from './config.ts'
 
 /**
- * A destination in a bucket. Each backup is three objects, `PREFIX/ID/payload`, `PREFIX/ID/payload-ids` and `PREFIX/ID/manifest.json`, as
- * in a directory destination: `aws s3 sync` makes one of the other. The manifest is created last, by a write that fails if it exists. Nothing
- * is sent before the first call of a method, and no error, warning or inspection shows credentials.
+ * A destination in a bucket. Each backup is three objects: `PREFIX/ID/payload`, `PREFIX/ID/payload-ids` and `PREFIX/ID/manifest.json`.
  *
- * Requests are tried again with growing waits, and each ends within its timeouts. Memory while publishing is (`partsInFlight` + 1) x
- * `partBytes`; from 800 parts on, two parts of 1/800 of what was written where that is more.
+ * The names are those of a directory destination, so that `aws s3 sync` turns one into the other.
+ * The manifest is created last, by a write that fails if it exists.
+ * The first call of a method sends the first request. No error, warning or inspection shows credentials.
+ *
+ * Requests are tried again with growing waits, and each ends within its timeouts.
+ * Memory of an upload is (`partsInFlight` + 1) x `partBytes`; after 800 parts, two parts of 1/800 of the upload if that is more.
  *
  * Throws `destination_config_invalid` for options that cannot be used, such as a prefix that overlaps the payload store's.
  */
@@ -39,7 +41,7 @@ export function s3Destination(options: S3DestinationOptions): Destination {
   return new S3Destination(new S3Session(resolveS3Config(options)))
 }
 
-/** A destination by URL, `s3://BUCKET/PREFIX?region=&endpoint=&path-style=`, percent-encoded. Throws `destination_config_invalid`. */
+/** Opens a destination by URL: `s3://BUCKET/PREFIX?region=&endpoint=&path-style=`, percent-encoded. Throws `destination_config_invalid`. */
 export function openS3Destination(url: string, options: Omit<S3DestinationOptions, 'bucket' | 'prefix'> = {}): Destination {
   return s3Destination({ ...options, ...parseS3Url(url) })
 }
@@ -89,7 +91,7 @@ class S3Destination implements Destination {
   ): AsyncIterable<Uint8Array> {
     checkBackupId(backupId)
     const { signal, startByte = 0 } = options
-    if (!Number.isSafeInteger(startByte) || startByte < 0) throw new RangeError('startByte must be a whole number, 0 or greater')
+    if (!Number.isSafeInteger(startByte) || startByte < 0) throw new RangeError('startByte must be an integer, 0 or greater')
     await this.#checkListed(backupId, signal)
     yield* readObject(this.#session, { key: this.#key(backupId, object), startByte, signal })
   }
@@ -103,7 +105,7 @@ class S3Destination implements Destination {
   }
 
   async *list(options: DestinationOptions = {}): AsyncIterable<string> {
-    // Not every store lists in order, nor each key once.
+    // Some stores list out of order, or a key twice.
     const ids = new Set<string>()
     for await (const { backupId, name } of listEntries(this.#session, options.signal)) if (name === MANIFEST_NAME) ids.add(backupId)
     for (const backupId of [...ids].sort()) {
@@ -119,7 +121,7 @@ class S3Destination implements Destination {
     const objects = BACKUP_OBJECTS.map((object) => this.#key(backupId, object))
     for (const key of [manifest, ...objects]) {
       const info = await lookAt(this.#session, key, signal)
-      if (info?.hold !== undefined) throw held(backupId, this.#place(key), info.hold)
+      if (info?.hold !== undefined) throw protectedError(backupId, this.#place(key), info.hold)
     }
     await remove(this.#session, manifest, signal)
     await this.#waitUntilGone(manifest, signal)
@@ -136,14 +138,14 @@ class S3Destination implements Destination {
 
   /** Throws `manifest_missing` unless the backup is listed. */
   async #checkListed(backupId: string, signal: AbortSignal | undefined): Promise<void> {
-    // Only the answer to a GET tells a missing key from a missing bucket.
+    // A HEAD does not tell a missing key from a missing bucket; the GET of the manifest does.
     if ((await lookAt(this.#session, this.#key(backupId), signal)) === undefined) await this.manifest(backupId, { signal })
   }
 
-  /** A manifest that a store shows for a while after it was deleted must not be left without its objects. */
+  /** Waits until a deleted manifest is not shown any more. Only then may its objects go. */
   async #waitUntilGone(key: string, signal: AbortSignal | undefined): Promise<void> {
     for (let tries = 1; (await lookAt(this.#session, key, signal)) !== undefined; tries++) {
-      if (tries >= this.#session.config.attempts) throw new DestinationUnreachableError(`Cannot delete "${this.#place(key)}": it is still there after the store had deleted it`)
+      if (tries >= this.#session.config.attempts) throw new DestinationUnreachableError(`Cannot delete "${this.#place(key)}": the store still shows it after deleting it`)
       await this.#session.backOff(tries, signal)
       await remove(this.#session, key, signal)
     }
@@ -158,13 +160,13 @@ class S3Destination implements Destination {
   }
 }
 
-function held(backupId: string, place: string, { mode, retainUntil, isLegalHold }: NonNullable<S3ObjectInfo['hold']>): BackupProtectedError {
+function protectedError(backupId: string, place: string, { mode, retainUntil, isLegalHold }: NonNullable<S3ObjectInfo['hold']>): BackupProtectedError {
   const holders = [
     ...(retainUntil === undefined ? [] : [`Object Lock in ${mode?.toLowerCase()} mode until ${retainUntil.toISOString()}`]),
     ...(isLegalHold ? ['a legal hold'] : []),
   ]
-  return new BackupProtectedError(`Cannot delete backup ${backupId}: "${place}" is held by ${holders.join(' and ')}`, {
-    hint: isLegalHold ? 'Remove the legal hold, if you may' : 'Wait until then; in governance mode those with s3:BypassGovernanceRetention can lift it',
+  return new BackupProtectedError(`Cannot delete backup ${backupId}: "${place}" is protected by ${holders.join(' and ')}`, {
+    hint: isLegalHold ? 'Remove the legal hold, if you may' : 'Wait until then; in governance mode, a key with s3:BypassGovernanceRetention can lift the lock',
     details: { backupId, place, mode, retainUntil: retainUntil?.toISOString(), isLegalHold },
   })
 }

@@ -1,14 +1,14 @@
-/** What lies under the prefix, page by page, each of up to 1,000. A list that cannot be completed is an error, never an end. */
+/** Lists what is under the prefix, in pages of up to 1,000. A list that cannot be completed is an error, never a short list. */
 import { ListMultipartUploadsCommand, ListObjectsV2Command, ListPartsCommand } from '@aws-sdk/client-s3'
 import { isUlid } from '../../src/util/ulid.ts'
 import { DestinationUnreachableError } from '../../src/errors/errors.ts'
 import { S3AnswerError, s3CodeOf } from './errors.ts'
 import type { S3Session } from './session.ts'
 
-/** Something that has a backup's ID as its directory. */
+/** An object or upload under a backup's ID. */
 export interface S3Entry {
   readonly backupId: string
-  /** What follows the ID and a slash. */
+  /** The key after the ID and the slash. */
   readonly name: string
   readonly key: string
   readonly modifiedAtMs: number
@@ -18,14 +18,14 @@ export interface S3PendingUpload extends S3Entry {
   readonly uploadId: string
 }
 
-/** Every object in a backup's directory, in the order the store gives them. One request for each 1,000 keys of any kind. */
+/** Lists every object under a backup's ID, in the order of the store. Sends one request for 1,000 keys of any kind. */
 export async function* listEntries(session: S3Session, signal?: AbortSignal): AsyncGenerator<S3Entry> {
   const { bucket, prefix } = session.config
   const pages = new Pages()
   for (let token: string | undefined; ; ) {
     const page = await session.send({ operation: 'list', key: prefix, signal }, async (client, abortSignal) => {
       const answer = await client.send(
-        // Keys of others may hold characters that XML cannot.
+        // Other keys may have characters that XML cannot carry.
         new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, EncodingType: 'url', ...(token !== undefined && { ContinuationToken: token }) }),
         { abortSignal },
       )
@@ -41,7 +41,7 @@ export async function* listEntries(session: S3Session, signal?: AbortSignal): As
   }
 }
 
-/** Every upload in parts that was begun in a backup's directory and not ended. */
+/** Lists every multipart upload under a backup's ID that has not ended. */
 export async function* listPendingUploads(session: S3Session, signal?: AbortSignal): AsyncGenerator<S3PendingUpload> {
   const { bucket, prefix } = session.config
   const pages = new Pages()
@@ -62,7 +62,7 @@ export async function* listPendingUploads(session: S3Session, signal?: AbortSign
   }
 }
 
-/** When the last part of an upload arrived; `undefined` when it has none, or is gone. */
+/** When the last part of an upload arrived; `undefined` when the upload has no parts, or is gone. */
 export async function lastPartAtMs(session: S3Session, { key, uploadId }: S3PendingUpload, signal?: AbortSignal): Promise<number | undefined> {
   let latestMs: number | undefined
   try {
@@ -94,26 +94,26 @@ async function* partTimes(session: S3Session, { key, uploadId, signal }: { reado
 class Pages {
   readonly #seen = new Set<string>()
 
-  /** Within the try: such an answer may be better the next time. */
+  /** Checks a page. Called within the try of the request, which is then sent again. */
   check(isTruncated: boolean | undefined, next: string | undefined): void {
-    // Every list says so; one that does not was cut off before it could.
+    // Every list has this field; an answer without it was cut off.
     if (isTruncated === undefined) throw new S3AnswerError('EBADANSWER', 'The answer is not a list')
-    if (isTruncated && (next === undefined || next === '')) throw new S3AnswerError('EBADANSWER', 'The list is cut off, and does not say where it continues')
+    if (isTruncated && (next === undefined || next === '')) throw new S3AnswerError('EBADANSWER', 'The list is incomplete and does not say where it continues')
   }
 
   next(token: string | undefined): string {
-    if (token === undefined || this.#seen.has(token)) throw new DestinationUnreachableError('Cannot list the destination: the list goes round in circles')
+    if (token === undefined || this.#seen.has(token)) throw new DestinationUnreachableError('Cannot list the destination: the store repeats pages of the list')
     this.#seen.add(token)
     return token
   }
 }
 
 function entryOf(key: string | undefined, prefix: string, modifiedAt: Date | undefined): S3Entry | undefined {
-  // Whatever the store answers: nothing outside the prefix is ours.
+  // Nothing outside the prefix is ours, whatever the store answers.
   if (key === undefined || !key.startsWith(prefix)) return undefined
   const [backupId = '', ...rest] = key.slice(prefix.length).split('/')
   if (rest.length === 0 || !isUlid(backupId)) return undefined
-  // Without a date it is as new as can be, so that a clean-up lets it be.
+  // An entry without a date counts as new, so that a clean-up leaves it.
   return { backupId, name: rest.join('/'), key, modifiedAtMs: modifiedAt?.getTime() ?? Number.POSITIVE_INFINITY }
 }
 
@@ -121,10 +121,10 @@ function decoded(key: string | undefined, encoding: string | undefined, prefix: 
   if (key === undefined || encoding !== 'url') return key
   try {
     const plain = decodeURIComponent(key)
-    // Most stores write a space as "+", some as "%20" and leave a "+" as it is.
+    // Most stores write a space as "+"; some write "%20" and leave a "+" alone.
     return plain.startsWith(prefix) ? plain : decodeURIComponent(key.replaceAll('+', ' '))
   } catch {
-    // No key of ours would be.
+    // Our own keys can always be decoded.
     return undefined
   }
 }

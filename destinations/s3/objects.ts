@@ -1,4 +1,4 @@
-/** Single objects: looked at, read whole when small, written once and for all, deleted. */
+/** Looks at, reads, creates and deletes single objects. */
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, type HeadObjectCommandOutput, type ObjectLockMode, PutObjectCommand, type S3Client, type S3ServiceException } from '@aws-sdk/client-s3'
@@ -6,7 +6,7 @@ import { DuplicateBackupIdError } from '../../src/errors/errors.ts'
 import { S3AnswerError, s3CodeOf, s3StatusOf } from './errors.ts'
 import type { S3RequestOptions, S3Session } from './session.ts'
 
-/** Names whose write an object is: the answer to one's own write may be lost, and its repetition be refused. */
+/** Metadata that tells which upload wrote an object: when the answer to a write is lost, its repetition is refused. */
 const NONCE = 'holdfast-nonce'
 const SHA256 = 'holdfast-sha256'
 
@@ -14,7 +14,7 @@ export interface S3ObjectInfo {
   readonly bytes: number
   readonly nonce: string | undefined
   readonly modifiedAtMs: number
-  /** What Object Lock holds it by. */
+  /** The object's lock or legal hold, if there is one. */
   readonly hold: { readonly mode?: string | undefined; readonly retainUntil?: Date | undefined; readonly isLegalHold: boolean } | undefined
 }
 
@@ -25,12 +25,12 @@ export interface S3CreateOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** What stands under a key, or `undefined`. A bucket that does not exist is answered like a key that does not. */
+/** The object under a key, or `undefined`. A missing bucket looks like a missing key. */
 export async function lookAt(session: S3Session, key: string, signal?: AbortSignal): Promise<S3ObjectInfo | undefined> {
   try {
     return await session.send({ operation: 'look at', key, signal }, async (client, abortSignal) => {
       const { ContentLength, Metadata, LastModified, ...held } = await head(client, { Bucket: session.config.bucket, Key: key }, abortSignal)
-      if (ContentLength === undefined) throw new S3AnswerError('EBADANSWER', 'The answer names no length')
+      if (ContentLength === undefined) throw new S3AnswerError('EBADANSWER', 'The answer does not name a length')
       return { bytes: ContentLength, nonce: Metadata?.[NONCE], modifiedAtMs: LastModified?.getTime() ?? Number.NaN, hold: holdOf(held) }
     })
   } catch (error) {
@@ -41,7 +41,7 @@ export async function lookAt(session: S3Session, key: string, signal?: AbortSign
 
 type SmallBody = AsyncIterable<Uint8Array> & { destroy?(): void }
 
-/** Answers to HEAD have no body that says what is wrong; a GET's do. A missing object needs no saying. */
+/** Sends a HEAD, and after a failure a GET: only its answer has a body that says what is wrong. */
 async function head(client: S3Client, target: { readonly Bucket: string; readonly Key: string }, abortSignal: AbortSignal): Promise<HeadObjectCommandOutput> {
   try {
     return await client.send(new HeadObjectCommand(target), { abortSignal })
@@ -55,7 +55,7 @@ async function head(client: S3Client, target: { readonly Bucket: string; readonl
   }
 }
 
-/** An object of at most so many bytes, checked against the checksums that came with it; `undefined` where it is larger. */
+/** Reads an object of at most `maxBytes`, checked against its checksums; `undefined` for a larger one. */
 export async function readSmall(session: S3Session, { key, maxBytes, signal }: { readonly key: string; readonly maxBytes: number; readonly signal?: AbortSignal | undefined }): Promise<Uint8Array | undefined> {
   return await session.send({ operation: 'read', key, bodyBytes: maxBytes, signal }, async (client, abortSignal) => {
     const { Body, ContentLength, Metadata } = await client.send(
@@ -63,7 +63,7 @@ export async function readSmall(session: S3Session, { key, maxBytes, signal }: {
       { abortSignal },
     )
     const stream = Body as SmallBody | undefined
-    if (stream === undefined || ContentLength === undefined) throw new S3AnswerError('EBADANSWER', 'The answer has no body, or names no length')
+    if (stream === undefined || ContentLength === undefined) throw new S3AnswerError('EBADANSWER', 'The answer has no body, or does not name a length')
     if (ContentLength > maxBytes) {
       stream.destroy?.()
       return undefined
@@ -83,7 +83,7 @@ export async function readSmall(session: S3Session, { key, maxBytes, signal }: {
   })
 }
 
-/** Writes a small object that must not exist yet. Rejects with `duplicate_backup_id` when another's stands there. */
+/** Writes a small object that must not exist yet. Rejects with `duplicate_backup_id` when another upload wrote the key. */
 export async function createSmall(session: S3Session, content: Uint8Array, options: S3CreateOptions & Pick<S3RequestOptions, 'onUnanswered'>): Promise<void> {
   const { key, nonce, signal, onUnanswered } = options
   const { bucket, objectLock } = session.config
@@ -108,9 +108,13 @@ export async function createSmall(session: S3Session, content: Uint8Array, optio
 export type Condition = { readonly IfNoneMatch?: '*' }
 
 /**
- * Runs a write that must create its key. Where its answer leaves open what happened (it was lost, or the repetition of a write that had
- * succeeded was refused), what stands there decides: an object with the own nonce and length is the own write. Stores that are not known to
- * honour the condition are looked at before as well, and those known not to also after the write; two writers may still miss each other there.
+ * Runs a write that must create its key.
+ *
+ * When the answer is lost, or the repetition of a successful write is refused, the stored object decides:
+ * one with our nonce and length is our write.
+ *
+ * On a store that may not honour the condition, the key is also looked at before the write; if the store is known not to, after it too.
+ * Two writers may still miss each other there.
  */
 export async function createOnce(session: S3Session, options: S3CreateOptions & { readonly bytes: number }, write: (condition: Condition) => Promise<void>): Promise<void> {
   if (session.conditions !== 'honoured' && (await isOwn(session, options))) return
@@ -127,17 +131,17 @@ export async function createOnce(session: S3Session, options: S3CreateOptions & 
   if (session.conditions === 'ignored' || session.conditions === 'refused') await isOwn(session, options)
 }
 
-/** Whether a write has succeeded although it was answered with this error. */
+/** Whether a write succeeded although it was answered with this error. */
 async function isOwnAfter(session: S3Session, options: S3CreateOptions & { readonly bytes: number }, error: unknown): Promise<boolean> {
   for (let tries = 1; ; tries++) {
     if (await isOwn(session, options)) return true
-    // The condition did not hold: something is there, though the store may not show it yet.
+    // The store refused the condition: an object is there, though the store may not show it yet.
     if (s3StatusOf(error) !== 412 || tries >= session.config.attempts) return false
     await session.backOff(tries, options.signal)
   }
 }
 
-/** Whether the own object is there. Throws `duplicate_backup_id` when another is. */
+/** Whether our object is there. Throws `duplicate_backup_id` when another one is. */
 async function isOwn(session: S3Session, { key, nonce, bytes, signal }: S3CreateOptions & { readonly bytes: number }): Promise<boolean> {
   const found = await lookAt(session, key, signal)
   if (found === undefined) return false
@@ -145,19 +149,19 @@ async function isOwn(session: S3Session, { key, nonce, bytes, signal }: S3Create
   throw duplicate(session, key)
 }
 
-/** Removes an object; one that is not there is fine. */
+/** Removes an object, if it exists. */
 export async function remove(session: S3Session, key: string, signal?: AbortSignal): Promise<void> {
   try {
     await session.send({ operation: 'delete', key, signal }, async (client, abortSignal) => {
       await client.send(new DeleteObjectCommand({ Bucket: session.config.bucket, Key: key }), { abortSignal })
     })
   } catch (error) {
-    // S3 deletes what is not there without a word; some stores tell, when another deletion of it was faster.
+    // S3 does not report a missing object; some stores do, when another deletion was faster.
     if (s3CodeOf(error) !== 'NoSuchKey') throw error
   }
 }
 
-/** Removes an object that this upload wrote; leaves one that another did. */
+/** Removes an object if this upload wrote it. */
 export async function removeOwn(session: S3Session, key: string, nonce: string): Promise<void> {
   if ((await lookAt(session, key))?.nonce === nonce) await remove(session, key)
 }
@@ -165,10 +169,10 @@ export async function removeOwn(session: S3Session, key: string, nonce: string):
 /** The error for a key that another upload has written. */
 export function duplicate(session: S3Session, key: string): DuplicateBackupIdError {
   const { bucket } = session.config
-  return new DuplicateBackupIdError(`Cannot publish: "s3://${bucket}/${key}" exists already`, { details: { bucket, key } })
+  return new DuplicateBackupIdError(`Cannot publish: "s3://${bucket}/${key}" already exists`, { details: { bucket, key } })
 }
 
-/** A checksum that a server which knows it compares with what arrived; without the name of its kind it would be passed over. */
+/** A checksum for the server to compare. The server ignores it without the name of its algorithm. */
 export function checksumOf(content: Uint8Array): { readonly ChecksumAlgorithm: 'CRC32'; readonly ChecksumCRC32: string } {
   return { ChecksumAlgorithm: 'CRC32', ChecksumCRC32: crc32Base64(crc32(content)) }
 }
@@ -179,7 +183,7 @@ export function crc32Base64(value: number): string {
   return bytes.toString('base64')
 }
 
-/** The metadata of an object that is written in parts: its digest is not known when it begins. */
+/** The metadata of a multipart upload, whose digest is not known when it begins. */
 export function metadataOf(nonce: string): Record<string, string> {
   return { [NONCE]: nonce }
 }

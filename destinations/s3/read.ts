@@ -1,4 +1,4 @@
-/** One object as a stream that continues where it was cut off. */
+/** Reads an object as a stream that continues where it was cut off. */
 import { GetObjectCommand } from '@aws-sdk/client-s3'
 import { BackupIncompleteError } from '../../src/errors/errors.ts'
 import { S3AnswerError, s3CodeOf, s3StatusOf } from './errors.ts'
@@ -10,24 +10,25 @@ export interface S3ReadOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** So much counts as progress: failures before it are forgotten. */
+/** After this much progress, earlier failures do not count any more. */
 const PROGRESS_BYTES = 1024 * 1024
 
 type Body = AsyncIterable<Uint8Array> & { destroy(error?: Error): void }
 
 interface Range {
   readonly body: Body
-  /** Bytes of the whole object; 0 where the range is empty because it begins behind the end. */
+  /** Bytes of the whole object; 0 for a range that begins behind the end. */
   readonly totalBytes: number
   readonly etag: string | undefined
-  /** Bytes to pass over: of a store that answers with the whole object instead. */
+  /** Bytes to skip, if the store answers with the whole object instead of the range. */
   readonly skipBytes: number
 }
 
 /**
- * The bytes of an object from one on. A connection that breaks, stalls or crawls is given up, and the rest asked for from the byte where it
- * was, of the same version of the object; without progress this ends after the session's number of tries. Rejects with
- * `backup_incomplete` when the object is missing, or was replaced meanwhile.
+ * Reads the bytes of an object from `startByte` on.
+ *
+ * When a connection breaks, stalls or crawls, the rest of the same version is requested again; without progress, at most `attempts` times.
+ * Rejects with `backup_incomplete` when the object is missing, or was replaced meanwhile.
  */
 export async function* readObject(session: S3Session, { key, startByte, signal }: S3ReadOptions): AsyncGenerator<Uint8Array> {
   const request: S3RequestOptions = { operation: 'read', key, signal }
@@ -66,9 +67,9 @@ export async function* readObject(session: S3Session, { key, startByte, signal }
 
 interface ResumeOptions {
   readonly position: number
-  /** Of the version that was read so far. */
+  /** The ETag of the version that was read so far. */
   readonly etag: string | undefined
-  /** Of that version. */
+  /** The size of that version. */
   readonly totalBytes: number | undefined
 }
 
@@ -78,14 +79,14 @@ async function openRange(session: S3Session, request: S3RequestOptions, { positi
   try {
     return await session.send(request, async (client, abortSignal) => {
       const answer = await client.send(
-        // Always a range: its answer names the length of the whole, which a body that was cut off cannot change.
+        // Always ask for a range: its answer names the length of the whole object, even when the body is cut off.
         new GetObjectCommand({ Bucket: bucket, Key: key, Range: `bytes=${position}-`, ...(etag !== undefined && { IfMatch: etag }) }),
         { abortSignal },
       )
       const body = answer.Body as Body | undefined
       try {
         if (body === undefined) throw new S3AnswerError('EBADANSWER', 'The answer has no body')
-        // Some stores do not know the condition.
+        // Some stores ignore the condition.
         if (etag !== undefined && answer.ETag !== etag) throw replaced(session, key)
         return { body, etag: answer.ETag, ...extentOf(answer, position) }
       } catch (error) {
@@ -94,9 +95,9 @@ async function openRange(session: S3Session, request: S3RequestOptions, { positi
       }
     })
   } catch (error) {
-    // Some stores do not know the condition.
+    // Some stores ignore the condition.
     if (s3StatusOf(error) === 416 && totalBytes !== undefined && position < totalBytes) throw replaced(session, key, error)
-    // Behind the end of the object there is nothing.
+    // A range behind the end of the object is empty.
     if (s3StatusOf(error) === 416) return { body: NOTHING, totalBytes: 0, skipBytes: 0, etag }
     if (s3StatusOf(error) === 412) throw replaced(session, key, error)
     if (s3CodeOf(error) !== 'NoSuchKey') throw error
@@ -118,13 +119,13 @@ const NOTHING: Body = {
   },
 }
 
-/** What part of the object an answer holds. Throws when that is not what was asked for. */
+/** The part of the object that an answer has. Throws when that is not the requested range. */
 function extentOf(
   { ContentLength, ContentRange }: { readonly ContentLength?: number | undefined; readonly ContentRange?: string | undefined },
   position: number,
 ): Pick<Range, 'totalBytes' | 'skipBytes'> {
   if (ContentRange === undefined) {
-    if (ContentLength === undefined) throw new S3AnswerError('EBADANSWER', 'The answer names no length')
+    if (ContentLength === undefined) throw new S3AnswerError('EBADANSWER', 'The answer does not name a length')
     return { totalBytes: ContentLength, skipBytes: position }
   }
   const [, start, end, total] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(ContentRange) ?? []
@@ -140,12 +141,12 @@ async function* skipping(chunks: AsyncIterable<Uint8Array>, bytes: number): Asyn
   }
 }
 
-/** The same bytes, unless they stop coming, or come too slowly. The time that the reader takes does not count. */
+/** Yields the same bytes. Fails when they stop or come too slowly; the reader's own time does not count. */
 async function* watched(body: Body, { config }: S3Session, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
   const { requestTimeoutMs, minBytesPerSecond } = config
   let isWaiting = true
   const timer = setTimeout(() => {
-    if (isWaiting) body.destroy(new S3AnswerError('ETIMEDOUT', `No byte came for ${requestTimeoutMs} ms`))
+    if (isWaiting) body.destroy(new S3AnswerError('ETIMEDOUT', `No bytes arrived for ${requestTimeoutMs} ms`))
     else timer.refresh()
   }, requestTimeoutMs)
   const onAbort = (): void => body.destroy(new Error('The read was ended'))
@@ -158,7 +159,7 @@ async function* watched(body: Body, { config }: S3Session, signal: AbortSignal |
       waitedMs += performance.now() - sinceMs
       bytes += chunk.byteLength
       if (waitedMs > requestTimeoutMs && bytes < ((waitedMs - requestTimeoutMs) / 1000) * minBytesPerSecond) {
-        throw new S3AnswerError('ETIMEDOUT', `Only ${bytes} bytes came within ${Math.round(waitedMs)} ms`)
+        throw new S3AnswerError('ETIMEDOUT', `Only ${bytes} bytes arrived within ${Math.round(waitedMs)} ms`)
       }
       isWaiting = false
       yield chunk

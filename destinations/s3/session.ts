@@ -1,4 +1,4 @@
-/** Requests to one bucket: each tried again within bounds, each with a deadline, each error explained. */
+/** Sends requests to one bucket: tried again within limits, each with a deadline, with errors explained. */
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import type { S3Config } from './config.ts'
@@ -8,23 +8,23 @@ export interface S3RequestOptions {
   readonly operation: S3Asked['operation']
   /** @default the bucket itself */
   readonly key?: string | undefined
-  /** Bytes of the body, whichever way it goes; a try has so much more time. */
+  /** Bytes of the body, sent or received. They give a try more time. */
   readonly bodyBytes?: number | undefined
   readonly signal?: AbortSignal | undefined
-  /** Called when a try ends without an answer: what was asked for may still be done, also after all tries. */
+  /** Called when a try ends without an answer: the server may still carry the request out, even after all tries. */
   readonly onUnanswered?: (() => void) | undefined
 }
 
-/** One try. It must end when the signal aborts; where the SDK does not, it is left to itself. */
+/** One try. It must end when the signal aborts; if the SDK does not end it, it is abandoned. */
 export type S3Try<T> = (client: S3Client, signal: AbortSignal) => Promise<T>
 
 const MAX_DELAY_MS = 20_000
-/** What connecting may take of a try. */
+/** The time of a try that connecting may take. */
 const CONNECT_TIMEOUT_MS = 10_000
 
 export class S3Session {
   readonly config: S3Config
-  /** What the store makes of `If-None-Match: *`, as far as it was tried out: it may also pass it over, or refuse requests with it. */
+  /** How the store treats `If-None-Match: *`: honours it, ignores it, or refuses requests that have it. Unknown until tried. */
   conditions: 'unknown' | 'honoured' | 'ignored' | 'refused' = 'unknown'
   #client: S3Client | undefined
 
@@ -32,7 +32,7 @@ export class S3Session {
     this.config = config
   }
 
-  /** Sends a request until it succeeds, cannot, or was tried often or long enough. */
+  /** Sends a request until it succeeds, fails for good, or its tries or its time are used up. */
   async send<T>(options: S3RequestOptions, run: S3Try<T>): Promise<T> {
     const { signal, bodyBytes = 0 } = options
     const { attempts, totalTimeoutMs } = this.config
@@ -46,7 +46,7 @@ export class S3Session {
         if (!isAnswered(thrown)) options.onUnanswered?.()
         const { error, isTransient, isExpired } = await this.#failed(thrown, options)
         if (isExpired && !isRefreshed) {
-          // Credentials are remembered by the client until they end; these ended before.
+          // The client remembers credentials until they expire; these expired early. A new client asks for new ones.
           isRefreshed = true
           if (this.#client === client) this.close()
           continue
@@ -66,18 +66,18 @@ export class S3Session {
     }
   }
 
-  /** Explains what went wrong outside of a try, such as within a body. Throws the signal's reason when that is what ended it. */
+  /** Explains a failure outside a try, such as within a body. Throws the signal's reason when the signal aborted. */
   async explain(thrown: unknown, options: S3RequestOptions): Promise<S3Failure> {
     return await this.#failed(thrown, options)
   }
 
-  /** Waits after so many failures: longer each time, and not as long as others do. */
+  /** Waits after a failure: longer each time, with a random part so that clients do not return together. */
   async backOff(failures: number, signal: AbortSignal | undefined): Promise<void> {
     const { firstDelayMs, wait = waitFor, random } = this.config
     await wait(Math.min(MAX_DELAY_MS, firstDelayMs * 2 ** (failures - 1)) * (1 - random() / 2), signal)
   }
 
-  /** Frees connections; a later request opens new ones. */
+  /** Frees connections. A later request opens new ones. */
   close(): void {
     this.#client?.destroy()
     this.#client = undefined
@@ -111,15 +111,15 @@ export class S3Session {
     return explainS3Error(thrown, { operation, bucket: this.config.bucket, key }, await this.#secrets())
   }
 
-  /** What no message may hold, as far as it is known by now. */
+  /** The secrets that must not be in a message, as far as they are known. */
   async #secrets(): Promise<readonly string[]> {
     try {
-      // The client remembers them once they were used; a provider that is asked again may never answer.
+      // The client remembers credentials that were used. Do not wait: a provider may never answer.
       const known = await Promise.race([this.#client?.config.credentials(), setImmediate(undefined)])
       const { accessKeyId, secretAccessKey, sessionToken } = known ?? {}
       return [secretAccessKey, sessionToken, accessKeyId].filter((secret) => secret !== undefined && secret !== '') as string[]
     } catch {
-      // Without credentials nothing was signed with any; the request has failed with this very error.
+      // There are no credentials; the request has failed with this very error.
       return []
     }
   }
@@ -135,9 +135,9 @@ export class S3Session {
       ...(endpoint !== undefined && { endpoint }),
       ...(credentials !== undefined && { credentials: credentials as NonNullable<S3ClientConfig['credentials']> }),
       forcePathStyle: pathStyle,
-      // Tried again here, where deadlines and what an answer means are known.
+      // Tries are made in `send`, which knows deadlines and what answers mean.
       maxAttempts: 1,
-      // A wrong clock also makes ages and retention dates wrong: better told than mended in silence.
+      // Do not hide a wrong clock: it also makes ages and retention dates wrong.
       disableClockSkewCorrection: true,
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',

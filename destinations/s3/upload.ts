@@ -1,4 +1,4 @@
-/** One backup on its way into a bucket: objects first, the manifest last. */
+/** The upload of one backup into a bucket: objects first, the manifest last. */
 import { randomUUID } from 'node:crypto'
 import { type BackupObject, type BackupUpload, MAX_MANIFEST_BYTES } from '../../src/contracts/destination.ts'
 import { CombinedError, ManifestInvalidError } from '../../src/errors/errors.ts'
@@ -24,7 +24,7 @@ export class S3Upload implements BackupUpload {
   readonly #session: S3Session
   readonly #backupId: string
   readonly #signal: AbortSignal | undefined
-  /** In the metadata of every object of this upload. */
+  /** Names this upload in the metadata of its objects. */
   readonly #nonce = randomUUID()
   readonly #payload: S3ObjectWriter
   readonly #payloadIds: S3ObjectWriter
@@ -32,7 +32,7 @@ export class S3Upload implements BackupUpload {
   #isPayloadWhole = false
   #failure: { readonly error: unknown } | undefined
   #mayBeListed = false
-  /** A write of the manifest got no answer. */
+  /** Set when a write of the manifest got no answer. */
   #mayBeListedLater = false
   /** The call under way; `abort` waits for it. */
   #running: Promise<void> | undefined
@@ -64,13 +64,13 @@ export class S3Upload implements BackupUpload {
   async publish(manifest: Uint8Array): Promise<void> {
     this.#checkOpen()
     if (manifest.byteLength > MAX_MANIFEST_BYTES) {
-      throw new ManifestInvalidError(`Cannot publish ${this.#backupId}: its manifest has ${manifest.byteLength} bytes, at most ${MAX_MANIFEST_BYTES} are allowed`)
+      throw new ManifestInvalidError(`Cannot publish ${this.#backupId}: its manifest has ${manifest.byteLength} bytes, more than ${MAX_MANIFEST_BYTES}`)
     }
     this.#state = 'publishing'
     await this.#orFail(async () => {
       await this.#flushPayload()
-      // The smaller one first. It claims the ID; and it is new, while S3 dates an object in parts by its begin: a clean-up that met a payload
-      // of a long upload alone would take it for a leftover.
+      // Payload IDs first: they claim the backup ID with a fresh date. S3 dates a multipart object by its beginning,
+      // so a clean-up that found the payload of a long upload alone would take it for a leftover.
       await this.#payloadIds.complete()
       await this.#payload.complete()
       this.#signal?.throwIfAborted()
@@ -86,10 +86,10 @@ export class S3Upload implements BackupUpload {
   async abort(): Promise<void> {
     await this.#running
     if (this.#state === 'published' || this.#state === 'aborted') return
-    // First, so that nothing is listed without its objects.
+    // The manifest first, so that no backup is listed without its objects.
     if (this.#mayBeListed) await removeOwn(this.#session, this.#manifestKey(), this.#nonce)
-    // A request that got no answer may be carried out yet, and would list a backup without its objects. They are whole: left for a clean-up, which
-    // comes when no such request can be under way any more, they do no harm, and make that backup a good one.
+    // An unanswered write of the manifest may still be carried out. Then the objects, which are whole, make that backup a good one.
+    // Leave them to a clean-up, which comes when no such request can be under way.
     if (!this.#mayBeListedLater) await this.#removeObjects()
     this.#state = 'aborted'
   }
@@ -107,7 +107,7 @@ export class S3Upload implements BackupUpload {
     await this.#payload.flush()
   }
 
-  /** The first failure is that of every later call. */
+  /** Rejects when the upload has ended or failed. Later calls repeat the first failure. */
   #checkOpen(): void {
     if (this.#failure !== undefined) throw this.#failure.error
     if (this.#state !== 'open') throw new TypeError(`The upload of ${this.#backupId} has ended`)

@@ -1,4 +1,4 @@
-/** Is the bucket there, may the key do what it is for, and what does the store not do as S3 does. */
+/** Checks that the bucket exists and that the access key may do its work, and finds where the store differs from S3. */
 import { randomUUID } from 'node:crypto'
 import {
   CompleteMultipartUploadCommand,
@@ -22,18 +22,18 @@ import { keyOf } from './upload.ts'
 import { abortUpload } from './writer.ts'
 
 const PROBE = new TextEncoder().encode('holdfast probe\n')
-/** Some stores tell writes apart that come in turn, but not those that come at once. */
+/** Writes at once: some stores honour conditions only for writes in turn. */
 const CROWD = 6
 
 /**
- * Tries what the destination's access is for, under the prefix, and removes what it wrote. Finds out whether the store honours
- * `If-None-Match`, which the session remembers. Resolves with what is worth a warning.
+ * Tries, under the prefix, what the destination's `access` includes, and removes what it wrote. Resolves with warnings.
+ * The session remembers whether the store honours `If-None-Match`.
  */
 export async function validateS3(session: S3Session, signal: AbortSignal | undefined): Promise<readonly DestinationWarning[]> {
   await checkList(session, signal)
-  // Under the name of an upload, so that a clean-up removes what a crash leaves.
+  // Use the name of an upload, so that a clean-up removes what a crash leaves.
   const key = keyOf(session, newUlid(), 'payload')
-  // Nothing is there, but a key without the permission to read is refused here.
+  // The object does not exist, but an access key without permission to read is refused here.
   if (session.config.access !== 'full') await lookAt(session, key, signal)
   if (session.config.access === 'restore') return []
   const warnings = [...(await checkListUploads(session, signal))]
@@ -59,11 +59,11 @@ async function checkListUploads(session: S3Session, signal: AbortSignal | undefi
     return []
   } catch (error) {
     if (s3StatusOf(error) !== 501) throw error
-    return [{ code: 'uploads_not_listed', message: 'The store does not list incomplete multipart uploads: a clean-up cannot end those that crashes leave' }]
+    return [{ code: 'uploads_not_listed', message: 'The store does not list incomplete multipart uploads: a clean-up cannot remove those that a crash leaves' }]
   }
 }
 
-/** Everything that can be done with an object, and what the store makes of it. */
+/** Tries every operation on an object. Resolves with warnings. */
 async function probeAll(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<readonly DestinationWarning[]> {
   const warnings: DestinationWarning[] = []
   const probing = async (): Promise<void> => {
@@ -78,14 +78,15 @@ async function probeAll(session: S3Session, key: string, signal: AbortSignal | u
 
 const CONDITIONS_IGNORED: DestinationWarning = {
   code: 'conditional_writes_ignored',
-  message: 'The store does not honour "If-None-Match" on every write: Holdfast looks before it writes instead, which leaves a moment in which two backups of one ID can miss each other',
+  message:
+    'The store does not always honour "If-None-Match". Holdfast looks before it writes instead; two backups with the same ID at the same moment can miss each other',
 }
 const CHECKSUMS_IGNORED: DestinationWarning = {
   code: 'checksums_ignored',
-  message: 'The store compares no checksums: bytes that were damaged on their way are found only when the backup is read back',
+  message: 'The store does not compare checksums: bytes damaged in transit are found only when the backup is read back',
 }
 
-/** Writes one key by several requests of which one may win, then once more, then in parts. The session remembers what came of it. */
+/** Writes one key by several requests at once, of which one may win, then once more, then in parts. The session remembers the result. */
 async function tryConditions(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<void> {
   const condition = { IfNoneMatch: '*' } as const
   const writes = await Promise.allSettled(Array.from({ length: CROWD }, () => writeProbe(session, { key, signal, condition })))
@@ -98,7 +99,7 @@ async function tryConditions(session: S3Session, key: string, signal: AbortSigna
     session.conditions = 'refused'
     return
   }
-  // None at all where the answer to the one that won was lost, and its repetition refused.
+  // It may be 0: if the answer to the winner was lost, its repetition was refused.
   const isHonoured = writes.length - failures.length <= 1
   const arePartsRefused = await probeParts(session, { key, signal, isThere: true })
   session.conditions = isHonoured && arePartsRefused ? 'honoured' : 'ignored'
@@ -107,7 +108,7 @@ async function tryConditions(session: S3Session, key: string, signal: AbortSigna
 async function checkRead(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<void> {
   const content = await readSmall(session, { key, maxBytes: PROBE.byteLength, signal })
   if (content !== undefined && PROBE.every((byte, index) => content[index] === byte)) return
-  throw new DestinationUnreachableError(`Cannot read "s3://${session.config.bucket}/${key}" back: it holds other bytes than were written`)
+  throw new DestinationUnreachableError(`Cannot read "s3://${session.config.bucket}/${key}" back: its bytes are not those that were written`)
 }
 
 interface ProbeOptions {
@@ -132,7 +133,7 @@ async function writeProbe(session: S3Session, { key, signal, ...rest }: ProbeOpt
   })
 }
 
-/** Begins an upload in parts and ends it; where something is there already, after trying to complete it. Resolves with whether that was refused. */
+/** Begins a multipart upload and ends it. With `isThere`, tries to complete it first. Resolves with whether the store refused that. */
 async function probeParts(session: S3Session, { key, signal, isThere }: ProbeOptions & { readonly isThere: boolean }): Promise<boolean> {
   const { bucket } = session.config
   const request = { operation: 'write', key, signal } as const
@@ -160,7 +161,7 @@ async function probeParts(session: S3Session, { key, signal, isThere }: ProbeOpt
   }
 }
 
-/** Also what a store must not take: content whose checksum is another. */
+/** Whether the store accepts content with a wrong checksum. */
 async function takesWrongChecksum(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<boolean> {
   for (let failures = 1; ; failures++) {
     try {
@@ -170,7 +171,7 @@ async function takesWrongChecksum(session: S3Session, key: string, signal: Abort
       })
       return true
     } catch (error) {
-      // What damage is answered with would be tried again elsewhere; here it is what was asked for.
+      // Elsewhere an answer that says "damaged" is tried again; here it is the right answer.
       const isPassing = isHoldfastError(error) && error.retryable && error.details['reason'] !== 'damaged_in_transit'
       const status = s3StatusOf(error)
       if (!isPassing && status !== undefined && status >= 400 && status < 500 && status !== 403) return false
@@ -193,13 +194,13 @@ async function checkObjectLock(session: S3Session, signal: AbortSignal | undefin
     if (s3StatusOf(error) !== 404 && s3StatusOf(error) !== 501) throw error
   }
   if (isEnabled) return
-  throw new DestinationConfigInvalidError(`Cannot hold backups in bucket "${bucket}": it has no Object Lock`, {
+  throw new DestinationConfigInvalidError(`Cannot lock backups in bucket "${bucket}": the bucket does not have Object Lock`, {
     hint: 'Enable Object Lock on the bucket, or leave out the objectLock option',
     details: { bucket, reason: 'no_object_lock' },
   })
 }
 
-/** An upload that was cut off keeps its parts, unseen and paid for, until somebody ends it. */
+/** Warns when no lifecycle rule ends incomplete uploads: their parts stay, unseen and paid for. */
 async function lifecycleWarnings(session: S3Session, signal: AbortSignal | undefined): Promise<readonly DestinationWarning[]> {
   const { bucket, prefix } = session.config
   let rules: readonly LifecycleRule[] = []
@@ -215,23 +216,23 @@ async function lifecycleWarnings(session: S3Session, signal: AbortSignal | undef
     if (status !== 404) throw error
   }
   if (rules.some((rule) => endsUploads(rule, prefix))) return []
-  const message = `Bucket "${bucket}" has no lifecycle rule that ends incomplete multipart uploads under "${prefix}": what crashed uploads leave stays until a clean-up`
+  const message = `Bucket "${bucket}" has no lifecycle rule that ends incomplete multipart uploads under "${prefix}": their parts stay until a clean-up`
   return [{ code: 'no_abort_incomplete_rule', message }]
 }
 
 function endsUploads({ Status, AbortIncompleteMultipartUpload, Filter, Prefix }: LifecycleRule, prefix: string): boolean {
   const covered = Filter?.Prefix ?? Prefix ?? ''
-  // A rule for objects with certain tags or sizes is none for uploads.
+  // A rule for certain tags or sizes does not apply to uploads.
   const isNarrow = Filter?.And !== undefined || Filter?.Tag !== undefined || Filter?.ObjectSizeGreaterThan !== undefined || Filter?.ObjectSizeLessThan !== undefined
   return Status === 'Enabled' && AbortIncompleteMultipartUpload?.DaysAfterInitiation !== undefined && !isNarrow && prefix.startsWith(covered)
 }
 
-/** What a condition that does not hold is answered with. */
+/** Whether the store refused a write because the key exists. */
 function isRefusal(error: unknown): boolean {
   return s3StatusOf(error) === 412 || s3CodeOf(error) === 'ConditionalRequestConflict'
 }
 
-/** What stores that do not know conditions may answer. */
+/** Whether the store does not know conditions. */
 function isUnknown(error: unknown): boolean {
   return s3StatusOf(error) === 501
 }

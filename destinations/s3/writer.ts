@@ -1,4 +1,4 @@
-/** One object of unknown length on its way to the bucket: cut into parts, several under way at once, created by one last request. */
+/** Uploads one object of unknown length: in parts, several at once, and created by one last request. */
 import { crc32 } from 'node:zlib'
 import { AbortMultipartUploadCommand, CompleteMultipartUploadCommand, type CompletedPart, CreateMultipartUploadCommand, UploadPartCommand } from '@aws-sdk/client-s3'
 import { ChecksumMismatchError, DestinationNoSpaceError } from '../../src/errors/errors.ts'
@@ -9,20 +9,20 @@ import type { S3Session } from './session.ts'
 
 export interface S3WriterOptions {
   readonly key: string
-  /** Marks the object as this upload's. */
+  /** Names the upload in the metadata of the object. */
   readonly nonce: string
   readonly signal?: AbortSignal | undefined
 }
 
-/** S3's own limit. */
+/** The limit of S3. */
 const MAX_PARTS = 10_000
-/** Parts keep their size as long as this many of it would hold what was written. */
+/** Parts grow when more than this many have been written. */
 const PARTS_OF_A_SIZE = 800
-/** What a part counts in the time that completing may take. */
+/** Bytes that each part counts for in the time limit of completing. */
 const BYTES_FOR_A_PART = 1024
 const MIB = 1024 * 1024
 
-/** How large the next part is to be, after so many bytes. 10,000 parts hold more than the 5 TiB that an object may have, whatever the first size. */
+/** The size of the next part after `writtenBytes`. 10,000 parts are always more than the 5 TiB that an object may have. */
 export function nextPartBytes(writtenBytes: number, partBytes: number): number {
   const grown = Math.ceil(writtenBytes / PARTS_OF_A_SIZE / MIB) * MIB
   return Math.max(partBytes, Math.min(MAX_PART_BYTES, grown))
@@ -31,12 +31,12 @@ export function nextPartBytes(writtenBytes: number, partBytes: number): number {
 export class S3ObjectWriter {
   readonly #session: S3Session
   readonly #options: S3WriterOptions
-  /** Ends the parts under way: with the caller's signal, with the first failure, with `abort`. */
+  /** Ends the parts under way when the caller's signal aborts, on the first failure, and in `abort`. */
   readonly #ending = new AbortController()
   readonly #onAbort = (): void => this.#ending.abort(this.#options.signal?.reason)
   readonly #inFlight = new Set<Promise<void>>()
   readonly #parts: CompletedPart[] = []
-  /** Of the size of the buffer in use; memory that was given back is late to be reused by others. */
+  /** Buffers to use again: freed memory returns to the system late. */
   readonly #free: Buffer[] = []
   #buffer: Buffer | undefined
   #filled = 0
@@ -52,7 +52,7 @@ export class S3ObjectWriter {
     options.signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
 
-  /** Begins an upload in parts, before anything was written: it shows at once whether writing is allowed. */
+  /** Begins the multipart upload before the first write, which shows at once whether writing is allowed. */
   async begin(): Promise<void> {
     const { key, nonce } = this.#options
     const { bucket, objectLock } = this.#session.config
@@ -61,12 +61,12 @@ export class S3ObjectWriter {
         new CreateMultipartUploadCommand({ Bucket: bucket, Key: key, ChecksumAlgorithm: 'CRC32', Metadata: metadataOf(nonce), ...lockOf(objectLock) }),
         { abortSignal },
       )
-      if (UploadId === undefined || UploadId === '') throw new S3AnswerError('EBADANSWER', 'The answer names no upload')
+      if (UploadId === undefined || UploadId === '') throw new S3AnswerError('EBADANSWER', 'The answer does not name an upload')
       return UploadId
     })
   }
 
-  /** Takes the bytes; waits while too many parts are under way. */
+  /** Takes bytes. Waits while too many parts are under way. */
   async write(chunk: Uint8Array): Promise<void> {
     for (let offset = 0; offset < chunk.byteLength; ) {
       this.#throwFailure()
@@ -79,7 +79,7 @@ export class S3ObjectWriter {
     }
   }
 
-  /** Sends what is held back, and frees its memory; to be called when everything was written. An object that was not begun stays in memory. */
+  /** Sends the last part and frees memory. Call it after the last write. An object whose upload was not begun stays in memory. */
   async flush(): Promise<void> {
     if (this.#uploadId === undefined) return
     if (this.#filled > 0 || this.#parts.length === 0) await this.#sendPart()
@@ -87,7 +87,7 @@ export class S3ObjectWriter {
     this.#free.length = 0
   }
 
-  /** Creates the object of what was written. Rejects with `duplicate_backup_id` when another upload has created it. */
+  /** Creates the object. Rejects with `duplicate_backup_id` when another upload has created it. */
   async complete(): Promise<void> {
     const { key, nonce, signal } = this.#options
     this.#throwFailure()
@@ -124,7 +124,7 @@ export class S3ObjectWriter {
     const buffer = this.#buffer ?? Buffer.alloc(0)
     const content = buffer.subarray(0, this.#filled)
     const { partBytes, partsInFlight } = this.#session.config
-    // Parts that have grown take no more memory together than the first ones did, if one at a time does.
+    // Fewer parts at once when they have grown, so that memory does not grow; but at least one.
     const most = Math.max(1, Math.floor((partBytes * partsInFlight) / Math.max(partBytes, content.byteLength)))
     while (this.#inFlight.size >= most) await Promise.race(this.#inFlight)
     this.#throwFailure()
@@ -166,18 +166,18 @@ export class S3ObjectWriter {
     })
   }
 
-  /** Resolves with the checksum that the store says it has. */
+  /** Completes the upload. Resolves with the store's checksum. */
   async #completeParts(condition: Condition): Promise<string | undefined> {
     const { key, signal } = this.#options
     const { bucket } = this.#session.config
-    // Putting parts together takes a store time as well.
+    // A store needs time to put parts together.
     const request = { operation: 'write', key, signal, bodyBytes: this.#parts.length * BYTES_FOR_A_PART } as const
     return await this.#session.send(request, async (client, abortSignal) => {
       const { ETag, ChecksumCRC32 } = await client.send(
         new CompleteMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: this.#uploadId, MultipartUpload: { Parts: this.#parts }, ...condition }),
         { abortSignal },
       )
-      // An error may follow a status of 200; an answer that was cut off does not show it.
+      // An error may follow a status of 200; a cut off answer would not show it.
       if (ETag === undefined) throw new S3AnswerError('EBADANSWER', 'The answer has no ETag')
       return ChecksumCRC32
     })
@@ -185,14 +185,14 @@ export class S3ObjectWriter {
 
   #checkStored(stored: string | undefined): void {
     const expected = checksumOfParts(this.#parts)
-    // Some stores answer with the checksum of the whole instead, which has no "-".
+    // Some stores answer with the checksum of the whole object, which has no "-".
     if (stored?.includes('-') === true && stored !== expected) {
-      throw new ChecksumMismatchError(`Cannot write "s3://${this.#session.config.bucket}/${this.#options.key}": the store put other parts together than were sent`, { details: { expected, actual: stored } })
+      throw new ChecksumMismatchError(`Cannot write "s3://${this.#session.config.bucket}/${this.#options.key}": the store's checksum is not that of the parts sent`, { details: { expected, actual: stored } })
     }
   }
 
   #recycle(buffer: Buffer): void {
-    // The size grows from time to time; what is too small then has had its time.
+    // Drop buffers that are too small since parts have grown.
     if (buffer.byteLength >= nextPartBytes(this.#sent, this.#session.config.partBytes)) this.#free.push(buffer)
   }
 
@@ -213,7 +213,7 @@ export class S3ObjectWriter {
   }
 }
 
-/** Ends an upload in parts; one that is not there (any more) is fine. */
+/** Ends a multipart upload, if it still exists. */
 export async function abortUpload(session: S3Session, { key, uploadId, signal }: { readonly key: string; readonly uploadId: string; readonly signal?: AbortSignal | undefined }): Promise<void> {
   try {
     await session.send({ operation: 'end the upload of', key, signal }, async (client, abortSignal) => {
@@ -224,7 +224,7 @@ export async function abortUpload(session: S3Session, { key, uploadId, signal }:
   }
 }
 
-/** S3's checksum of an object in parts: that of the parts' checksums, and their number. */
+/** S3's checksum of a multipart object: the CRC of the parts' CRCs, and the number of parts. */
 function checksumOfParts(parts: readonly CompletedPart[]): string {
   return `${crc32Base64(crc32(Buffer.concat(parts.map(({ ChecksumCRC32 = '' }) => Buffer.from(ChecksumCRC32, 'base64')))))}-${parts.length}`
 }
