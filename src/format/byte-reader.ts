@@ -1,7 +1,7 @@
-/** Reads exact numbers of bytes from a source of any chunking, copying only what spans chunks. */
+/** Reads exact numbers of bytes from a source of any chunking. Copies only what spans chunks. */
 import type { SnapshotSource } from '../contracts/backupable.ts'
 
-/** Memory for bytes that span chunks is taken in full up to this, beyond it only as they come. */
+/** The most memory that is allocated at once for bytes that span chunks. More is allocated as bytes arrive. */
 const GATHER_BYTES: number = 1024 * 1024
 
 export class ByteReader {
@@ -16,8 +16,8 @@ export class ByteReader {
   }
 
   /**
-   * The next `length` bytes, or fewer at the end of the source. Memory is taken for bytes that came, never for a length
-   * that was only claimed.
+   * Reads the next `length` bytes, or fewer at the end of the source.
+   * Allocates for bytes that arrived, not for a length that a damaged source claims.
    */
   async read(length: number): Promise<Buffer> {
     if (this.#chunk.byteLength === 0) await this.#fill()

@@ -1,7 +1,8 @@
 /**
- * Reads the part of CBOR (RFC 8949) that snapshots are made of: whole numbers, byte and text strings, arrays and maps, all of
- * definite length. A general decoder would let a damaged or forged frame allocate by a length it only claims; this
- * one allocates what the bytes hold. Throws a `TypeError` that says what is wrong.
+ * Reads the part of CBOR (RFC 8949) that snapshots use: integers, byte and text strings, arrays and maps of definite length.
+ *
+ * A general decoder would allocate what a damaged or forged frame claims; this one allocates only for bytes that are there.
+ * Throws a `TypeError` that says what is wrong.
  */
 import { isUtf8 } from 'node:buffer'
 
@@ -22,17 +23,17 @@ export class CborReader {
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
-  /** A whole number that JavaScript holds exactly. */
+  /** Reads an integer from 0 to 2^53 - 1. */
   count(): number {
     return this.#head(UNSIGNED, 'a number')
   }
 
-  /** The number of items that follow. */
+  /** Reads the head of an array: the number of items that follow. */
   array(): number {
     return this.#head(ARRAY, 'an array')
   }
 
-  /** The number of pairs that follow. */
+  /** Reads the head of a map: the number of pairs that follow. */
   map(): number {
     return this.#head(MAP, 'a map')
   }
@@ -44,35 +45,35 @@ export class CborReader {
     return bytes.toString()
   }
 
-  /** A view of the bytes. */
+  /** Reads bytes, as a view. */
   bytes(): Buffer {
     const { isText, bytes } = this.string()
     if (isText) throw new TypeError('bytes are expected')
     return bytes
   }
 
-  /** A view of text or bytes as they are; whether text is valid UTF-8 is not looked at. */
+  /** Reads text or bytes, as a view. Does not check that text is valid UTF-8. */
   string(): { readonly isText: boolean; readonly bytes: Buffer } {
     const major = this.#major()
     if (major !== TEXT && major !== BYTES) throw new TypeError('text or bytes are expected')
     const length = this.#argument()
     const start = this.#position
     const end = start + length
-    if (end > this.#bytes.byteLength) throw new TypeError('a string is longer than what holds it')
+    if (end > this.#bytes.byteLength) throw new TypeError('a string is longer than the bytes left')
     this.#position = end
     return { isText: major === TEXT, bytes: this.#bytes.subarray(start, end) }
   }
 
-  /** Passes over one item of any of these types. */
+  /** Skips one item of any of these types. */
   skip(depth: number = MAX_DEPTH): void {
-    if (depth === 0) throw new TypeError('it is nested too deep')
+    if (depth === 0) throw new TypeError('items are nested too deep')
     const major = this.#major()
     if (major === TEXT || major === BYTES) {
       const { isText, bytes } = this.string()
       if (isText && !isUtf8(bytes)) throw new TypeError('a text is not valid UTF-8')
       return
     }
-    if (major !== UNSIGNED && major !== ARRAY && major !== MAP) throw new TypeError(`there is no item of major type ${major}`)
+    if (major !== UNSIGNED && major !== ARRAY && major !== MAP) throw new TypeError(`major type ${major} is not allowed`)
     const items = this.#argument() * (major === MAP ? 2 : 1)
     if (major !== UNSIGNED) for (let item = 0; item < items; item++) this.skip(depth - 1)
   }
@@ -84,7 +85,7 @@ export class CborReader {
 
   #major(): number {
     const initial = this.#bytes[this.#position]
-    if (initial === undefined) throw new TypeError('it ends too early')
+    if (initial === undefined) throw new TypeError('the content ends too early')
     return initial >> 5
   }
 
@@ -101,7 +102,7 @@ export class CborReader {
       return additional
     }
     const size = additional > 27 ? 0 : 1 << (additional - 24)
-    if (size === 0 || start + size > this.#bytes.byteLength) throw new TypeError('a length is not in its form')
+    if (size === 0 || start + size > this.#bytes.byteLength) throw new TypeError('a length is malformed')
     this.#position = start + size
     const argument = size === 8 ? Number(this.#bytes.readBigUInt64BE(start)) : this.#bytes.readUIntBE(start, size)
     if (!Number.isSafeInteger(argument)) throw new TypeError('a number is beyond 2^53')

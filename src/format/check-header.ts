@@ -1,4 +1,4 @@
-/** The header of a stream, seen before a store takes the stream. */
+/** Checks the header of a stream before a store takes the stream. */
 import type { SnapshotSource } from '../contracts/backupable.ts'
 import { FRAME_HEADER_BYTES, MAX_CONTROL_BYTES, PREAMBLE_BYTES } from './frame.ts'
 import { type SnapshotHeader, decodeHeader } from './header-trailer.ts'
@@ -6,8 +6,8 @@ import { type SnapshotHeader, decodeHeader } from './header-trailer.ts'
 const HEADER_AT = PREAMBLE_BYTES + FRAME_HEADER_BYTES
 
 /**
- * Gives the same bytes, after `check` has seen the header that they begin with; what it throws ends them before the first. A stream whose header cannot be
- * read is given as it is, for its reader to refuse.
+ * Yields the same bytes, after `check` has seen the header. If `check` throws, nothing is yielded.
+ * A stream with an unreadable header passes unchecked: its reader refuses it.
  */
 export async function* checkHeader(source: SnapshotSource, check: (header: SnapshotHeader) => void): AsyncGenerator<Uint8Array, void, undefined> {
   let begun: Uint8Array[] | undefined = []

@@ -1,11 +1,11 @@
-/** The codecs of frames. `node:zlib` has zstd from Node 22.15 on; on an older Node an optional dependency has it. */
+/** The zstd codec of frames: from `node:zlib` (Node 22.15 and newer), else from an optional dependency. */
 import zlib from 'node:zlib'
 import { BackupUnsupportedError } from '../errors/errors.ts'
 
 /** Compresses and decompresses one frame. */
 export interface Zstd {
   compress(raw: Uint8Array): Uint8Array
-  /** `rawBytes` is what the frame says of itself; throws for anything that is not a whole frame. */
+  /** Decompresses a frame to at most `rawBytes`. Throws for anything that is not a whole frame. */
   decompress(stored: Uint8Array, rawBytes: number): Uint8Array
 }
 
@@ -15,14 +15,14 @@ interface NodeZstd {
   readonly constants: { readonly ZSTD_c_compressionLevel: number }
 }
 
-/** The fastest: it compresses records about as well as the others. */
+/** The fastest level. It compresses records about as well as the others. */
 const LEVEL = 1
 
-/** The codec; `undefined` where neither Node nor an installed package has it. */
+/** Finds the codec; `undefined` if neither Node nor an installed package has it. */
 export async function findZstd(): Promise<Zstd | undefined> {
   if ('zstdCompressSync' in zlib && 'zstdDecompressSync' in zlib) return ofNode(zlib as unknown as NodeZstd)
   try {
-    // Its WebAssembly, for its addon has one context for all threads of the process.
+    // Use WebAssembly: the addon has one context for all threads of the process.
     const { compress, decompress } = await import('@cloudpss/zstd/wasm')
     return { compress: (raw) => compress(raw, LEVEL), decompress: (stored) => decompress(stored) }
   } catch {
@@ -30,11 +30,11 @@ export async function findZstd(): Promise<Zstd | undefined> {
   }
 }
 
-/** The codec. Rejects with `backup_unsupported` where there is none. */
+/** Loads the codec. Rejects with `backup_unsupported` if there is none. */
 export async function loadZstd(verb: 'read' | 'write'): Promise<Zstd> {
   const zstd = await findZstd()
   if (zstd !== undefined) return zstd
-  throw new BackupUnsupportedError(`Cannot ${verb} zstd frames: Node ${process.versions.node} has no zstd, and the package "@cloudpss/zstd" is not installed`, {
+  throw new BackupUnsupportedError(`Cannot ${verb} zstd frames: Node ${process.versions.node} does not have zstd, and the package "@cloudpss/zstd" is not installed`, {
     hint: 'Use Node 22.15 or newer, install "@cloudpss/zstd", or back up without compression',
   })
 }

@@ -1,4 +1,4 @@
-/** What a snapshot holds, as one digest per section: the same for the same records, however they are cut into frames. */
+/** Digests of the content of a snapshot, one per section. They do not depend on how records are cut into frames. */
 import { createHash, type Hash } from 'node:crypto'
 import { RestoreCorruptError } from '../errors/errors.ts'
 import { decodeRecords, type DataFrame, type Value } from './snapshot-reader.ts'
@@ -13,7 +13,7 @@ export class ContentDigest {
     hash.update(contentOf(frame))
   }
 
-  /** The name of a section whose content is not the same, or `undefined`. Both digests are used up. */
+  /** The name of a section whose content differs, or `undefined`. Uses both digests up. */
   differenceFrom(other: ContentDigest): string | undefined {
     const digests = [this.#digests(), other.#digests()] as const
     return [...new Set(digests.flatMap((digest) => [...digest.keys()]))].find((section) => digests[0].get(section) !== digests[1].get(section))
@@ -24,7 +24,7 @@ export class ContentDigest {
   }
 }
 
-/** Records each with their lengths, keys and values as bytes; a store's own form as it is, for it may be cut anywhere. */
+/** The bytes to hash: each record as lengths, key and value. An archive is hashed unchanged, for it may be cut anywhere. */
 function contentOf(frame: DataFrame): Uint8Array {
   const records = recordsOf(frame)
   if (records === undefined) return frame.data
@@ -44,7 +44,7 @@ function recordsOf(frame: DataFrame): readonly (readonly [Value, Value])[] | und
   try {
     return decodeRecords(frame)
   } catch (error) {
-    // No records: the engine's own archive.
+    // The frame does not have records: it is part of an archive.
     if (error instanceof RestoreCorruptError) return undefined
     throw error
   }

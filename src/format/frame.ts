@@ -1,7 +1,7 @@
-/** The bytes of preamble and frames, version 1: sizes, limits, and their encoding. */
+/** Preamble and frames of format version 1: sizes, limits and encoding. */
 import { crc32 } from 'node:zlib'
 
-/** Version of the format that is written, and the newest that is read. */
+/** The format version that is written, and the newest that is read. */
 export const FORMAT_VERSION = 1
 
 export const MAGIC: Buffer = Buffer.from([0x89, 0x48, 0x46, 0x53, 0x0d, 0x0a, 0x1a, 0x0a])
@@ -13,7 +13,7 @@ export const CRC_BYTES = 4
 
 export const MAX_STORED_BYTES: number = 16 * 1024 * 1024
 export const MAX_RAW_BYTES: number = 64 * 1024 * 1024
-/** Of the header and the trailer frame. */
+/** The limit of the header and the trailer frame. */
 export const MAX_CONTROL_BYTES: number = 64 * 1024
 
 export const FRAME_TYPES = { header: 1, data: 2, trailer: 3 } as const
@@ -29,10 +29,10 @@ export interface FrameHeader {
   readonly sequence: bigint
 }
 
-/** Gives memory of so many bytes, which nothing else uses. */
+/** Allocates a buffer that nothing else uses. */
 export type Allocate = (bytes: number) => Buffer
 
-/** Memory for one frame with so much content: what is written into its content need not be copied again. */
+/** Allocates one frame, whose content is then written in place. */
 export function newFrame(contentBytes: number, allocate: Allocate = (bytes) => Buffer.allocUnsafeSlow(bytes)): Buffer {
   return allocate(FRAME_HEADER_BYTES + contentBytes + CRC_BYTES)
 }
@@ -42,7 +42,7 @@ export function contentOf(frame: Buffer): Buffer {
   return frame.subarray(FRAME_HEADER_BYTES, frame.byteLength - CRC_BYTES)
 }
 
-/** Writes header and CRC around the content of a frame. Returns the CRC; `crc` is that of the frame before. */
+/** Writes header and CRC around the content of a frame. Returns the CRC. `crc` is that of the frame before. */
 export function sealFrame(frame: Buffer, header: FrameHeader, crc: number): number {
   encodeFrameHeader(header).copy(frame)
   const sealed = crc32(frame.subarray(0, frame.byteLength - CRC_BYTES), crc)
@@ -50,7 +50,7 @@ export function sealFrame(frame: Buffer, header: FrameHeader, crc: number): numb
   return sealed
 }
 
-/** The preamble; its CRC is the seed of the first frame's. */
+/** Encodes the preamble. Its CRC is the seed of the first frame's CRC. */
 export function encodePreamble(): { readonly bytes: Buffer; readonly crc: number } {
   const bytes = Buffer.alloc(PREAMBLE_BYTES)
   MAGIC.copy(bytes)

@@ -1,23 +1,23 @@
-/** What the header and the trailer frame say: CBOR maps of named fields, of which readers pass over those they do not know. */
+/** The header and the trailer frame: CBOR maps of named fields. Readers ignore fields that they do not know. */
 import { encode } from 'cbor-x'
 import type { StoreKind } from '../contracts/backupable.ts'
 import { CborReader } from './cbor-reader.ts'
 
 /** The first frame. */
 export interface SnapshotHeader {
-  /** The backup that the stream is of. Streams of release 0.1.0 do not say it. */
+  /** The backup that the stream belongs to. Streams of release 0.1.0 do not name it. */
   readonly backupId?: string | undefined
   readonly storeKind: StoreKind
   readonly storeId: string
   readonly schemaVersion: number
-  /** Section names; a data frame names its section by the index. */
+  /** Section names. A data frame names its section by index. */
   readonly sections: readonly string[]
   readonly createdAtMs: number
 }
 
 /** The last frame. */
 export interface SnapshotTrailer {
-  /** All frames, header and trailer included. */
+  /** The number of frames, header and trailer included. */
   readonly frames: number
   /** Records per section, in the header's order. */
   readonly records: readonly number[]
@@ -28,7 +28,7 @@ export interface SnapshotTrailer {
 
 export const FORMAT_NAME = 'holdfast-snapshot'
 export const MAX_SECTIONS = 256
-/** Of store kinds and section names. */
+/** The form of store kinds and section names. */
 export const NAME: RegExp = /^[a-z][a-z0-9-]{0,31}$/
 /** A ULID in capitals. */
 const BACKUP_ID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/
@@ -42,7 +42,7 @@ export function encodeHeader(header: SnapshotHeader): Buffer {
   return encode({ format: FORMAT_NAME, ...named, storeKind, storeId, schemaVersion: BigInt(schemaVersion), sections, createdAtMs: BigInt(createdAtMs) })
 }
 
-/** Throws a `TypeError` that names the field at fault. */
+/** Decodes a header. Throws a `TypeError` that names the field at fault. */
 export function decodeHeader(bytes: Uint8Array): SnapshotHeader {
   const fields = readFields(
     bytes,
@@ -56,7 +56,7 @@ export function decodeHeader(bytes: Uint8Array): SnapshotHeader {
     },
     { backupId: (reader: CborReader) => matching(reader.text(), BACKUP_ID) },
   )
-  if (fields.sections.length === 0 || new Set(fields.sections).size !== fields.sections.length) throw new TypeError('sections is empty or names one twice')
+  if (fields.sections.length === 0 || new Set(fields.sections).size !== fields.sections.length) throw new TypeError('its sections are empty or name one twice')
   const { backupId, storeKind, storeId, schemaVersion, sections, createdAtMs } = fields
   return { ...(backupId === undefined ? {} : { backupId }), storeKind, storeId, schemaVersion, sections, createdAtMs }
 }
@@ -72,7 +72,7 @@ export function encodeTrailer(trailer: SnapshotTrailer): Buffer {
   })
 }
 
-/** Throws a `TypeError` that names the field at fault. */
+/** Decodes a trailer. Throws a `TypeError` that names the field at fault. */
 export function decodeTrailer(bytes: Uint8Array): SnapshotTrailer {
   const fields = readFields(
     bytes,
@@ -100,7 +100,7 @@ function readFields<R extends Readers, O extends Readers>(bytes: Uint8Array, req
   const pairs = reader.map()
   for (let pair = 0; pair < pairs; pair++) {
     const name = reader.text()
-    if (fields.has(name)) throw new TypeError(`${name} is there twice`)
+    if (fields.has(name)) throw new TypeError(`its field ${JSON.stringify(name)} appears twice`)
     const read = Object.hasOwn(readers, name) ? readers[name] : undefined
     try {
       fields.set(name, read === undefined ? reader.skip() : read(reader))

@@ -8,31 +8,31 @@ import { HOLDFAST_VERSION } from '../util/version.ts'
 import { MAX_SECTIONS, NAME, STORE_ID } from './header-trailer.ts'
 
 export const MAX_LABELS = 64
-/** Of a manifest that requires features. */
+/** The version of a manifest that requires features. */
 const FEATURES_VERSION = 2
 const MAX_FEATURES = 32
 const MAX_OBJECTS = 64
 const LABEL_NAME = /^[a-z0-9][a-z0-9._/-]{0,62}$/
 const MAX_LABEL_LENGTH = 256
-/** Leaves room for all else that a manifest says. */
+/** Leaves room for the other fields of a manifest. */
 const MAX_LABELS_BYTES: number = MAX_MANIFEST_BYTES - 8 * 1024
 const SHA256 = /^[0-9a-f]{64}$/
 const UTC = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/
 const VERSION = /^[0-9A-Za-z.+-]{1,64}$/
 
-/** A manifest of which the fields that release 0.1.0 did not have may be left out. */
+/** A manifest, without the fields that release 0.1.0 did not have if need be. */
 export type ManifestFields = Omit<Manifest, 'content' | 'requires' | 'payloadIds'> &
   Partial<Pick<Manifest, 'content' | 'requires'>> & { readonly payloadIds: Omit<Manifest['payloadIds'], 'set'> & { readonly set?: string } }
 
 export interface NewManifest {
   readonly backupId: string
-  /** @default what the kind of the store tells */
+  /** @default as the kind of the store says */
   readonly content?: Content | undefined
   readonly payloadIdsBytes: number
   readonly labels: Readonly<Record<string, string>>
 }
 
-/** The manifest of a snapshot whose two objects are stored as they are. */
+/** Makes the manifest of a snapshot whose two objects are stored unchanged. */
 export function manifestOf(summary: SnapshotSummary, { backupId, content, payloadIdsBytes, labels }: NewManifest): Manifest {
   const { createdAtMs, storeId, storeKind, schemaVersion, records, compression = 'none' } = summary
   const payload = { bytes: summary.bytes, sha256: summary.sha256 }
@@ -57,7 +57,7 @@ export function manifestOf(summary: SnapshotSummary, { backupId, content, payloa
   }
 }
 
-/** The manifest's bytes. Throws `manifest_invalid` when it breaks a rule, so that none is published that could not be read. */
+/** Encodes a manifest. Throws `manifest_invalid` when it breaks a rule, so that no unreadable manifest is published. */
 export function encodeManifest(manifest: ManifestFields): Uint8Array {
   const { requires = [], ...fields } = manifest
   const bytes = Buffer.from(`${JSON.stringify({ ...fields, ...(requires.length > 0 ? { requires } : {}) }, undefined, 2)}\n`)
@@ -66,9 +66,10 @@ export function encodeManifest(manifest: ManifestFields): Uint8Array {
 }
 
 /**
- * Reads a manifest strictly. Fields that it does not know are passed over: a newer release of the same version may add some. Throws
- * `manifest_version_unsupported` for another version, `manifest_feature_unsupported` where it requires a feature that this release does not have,
- * `manifest_invalid` for everything else, a foreign `backupId` included.
+ * Reads a manifest strictly. Unknown fields are ignored: a newer release may add some without a new version.
+ *
+ * Throws `manifest_version_unsupported` for an unknown version, `manifest_feature_unsupported` for a required feature that this release
+ * does not have, and `manifest_invalid` for every other fault, another `backupId` included.
  */
 export function parseManifest(bytes: Uint8Array, backupId: string): Manifest {
   if (bytes.byteLength > MAX_MANIFEST_BYTES) throw invalid(backupId, `it has ${bytes.byteLength} bytes, more than ${MAX_MANIFEST_BYTES}`)
@@ -82,21 +83,21 @@ export function parseManifest(bytes: Uint8Array, backupId: string): Manifest {
   }
 }
 
-/** Whether an error says that a manifest is of a newer kind than this release reads: the backup may be whole, and only a newer release can tell. */
+/** Whether an error means that a newer release wrote the manifest: then only a newer release can tell if the backup is whole. */
 export function isNewerManifest(error: unknown): boolean {
   return isHoldfastError(error) && (error.code === 'manifest_version_unsupported' || error.code === 'manifest_feature_unsupported')
 }
 
-/** A copy of the labels for a backup; throws `invalid_argument` when a manifest cannot hold them. */
+/** Checks and copies the labels of a backup. Throws `invalid_argument` when a manifest cannot have them. */
 export function checkLabels(labels: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   try {
     const copy = readLabels({ labels })
     if (Buffer.byteLength(JSON.stringify(copy)) > MAX_LABELS_BYTES) throw new TypeError(`labels have more than ${MAX_LABELS_BYTES} bytes`)
     return copy
   } catch (cause) {
-    throw new InvalidArgumentError('Cannot use the labels of the backup: a manifest cannot hold them', {
+    throw new InvalidArgumentError('Cannot use the labels of the backup: a manifest cannot have them', {
       cause,
-      hint: `Names are lower-case letters, digits and "._/-", values at most ${MAX_LABEL_LENGTH} characters, and there are at most ${MAX_LABELS} of them`,
+      hint: `Use at most ${MAX_LABELS} labels, names of lower-case letters, digits and "._/-", and values of at most ${MAX_LABEL_LENGTH} characters`,
     })
   }
 }
@@ -107,7 +108,7 @@ function readLabels(json: Json): Readonly<Record<string, string>> {
 
 type Json = Readonly<Record<string, unknown>>
 
-/** Decides whether the rest of a manifest can be read at all. A feature can change the form of every other field. */
+/** Checks version and features before any other field, for a feature can change the form of all others. */
 function checkVersion(json: Json, backupId: string): 1 | 2 {
   const version = own(json, 'manifestVersion')
   if (!Number.isSafeInteger(version)) throw invalid(backupId, 'manifestVersion is not an integer')
@@ -116,7 +117,7 @@ function checkVersion(json: Json, backupId: string): 1 | 2 {
   if (version !== FEATURES_VERSION || !isFeatureList(requires)) {
     const details = { expected: MANIFEST_VERSION, actual: version }
     const found = version === FEATURES_VERSION ? `${version} without a list of features` : String(version)
-    throw new ManifestVersionUnsupportedError(`Cannot read the manifest of ${backupId}: it is of version ${found}, which this release does not read`, { details })
+    throw new ManifestVersionUnsupportedError(`Cannot read the manifest of ${backupId}: this release does not read version ${found}`, { details })
   }
   const features = requires.filter((feature) => !MANIFEST_FEATURES.includes(feature))
   if (features.length === 0) return FEATURES_VERSION
@@ -161,7 +162,7 @@ function readManifest(json: Json, { manifestVersion, backupId }: Pick<Manifest, 
   }
 }
 
-/** What release 0.1.0 left unsaid: of its stores, those in Postgres alone have archives. */
+/** The content of backups of release 0.1.0, whose manifests do not name it: only its Postgres stores have archives. */
 function contentOfKind(storeKind: string): Content {
   return storeKind === 'postgres' ? 'archive' : 'records'
 }
@@ -170,7 +171,7 @@ function requirements(json: Json, manifestVersion: 1 | 2): readonly string[] {
   const requires = own(json, 'requires')
   if (requires === undefined) return []
   if (!Array.isArray(requires)) throw new TypeError('requires is not a list')
-  if (manifestVersion === MANIFEST_VERSION && requires.length > 0) throw new TypeError('requires is not empty, and version 1 requires nothing')
+  if (manifestVersion === MANIFEST_VERSION && requires.length > 0) throw new TypeError('requires is not empty, which version 1 does not allow')
   return requires as readonly string[]
 }
 
@@ -178,19 +179,19 @@ function storedObject(json: Json): StoredObject {
   return { bytes: count(json, 'bytes'), sha256: sha256(json, 'sha256') }
 }
 
-/** The objects by name, of which those that other fields describe too must be the same. */
+/** Reads the objects by name. Those that other fields describe too must be the same there. */
 function storedObjects(json: Json, described: Readonly<Record<string, StoredObject>>): Readonly<Record<string, StoredObject>> {
   const objects = map(json, 'objects', { most: MAX_OBJECTS, name: NAME, read: (entries, name) => storedObject(object(entries, name)) })
   for (const [name, { bytes, sha256 }] of Object.entries(described)) {
     const stored = Object.hasOwn(objects, name) ? objects[name] : undefined
-    if (stored?.bytes !== bytes || stored.sha256 !== sha256) throw new TypeError(`objects does not say of "${name}" what its own field says`)
+    if (stored?.bytes !== bytes || stored.sha256 !== sha256) throw new TypeError(`objects and its own field differ about "${name}"`)
   }
   return objects
 }
 
 function oneOf<T extends string>(json: Json, name: string, values: readonly T[]): T {
   const found = values.find((value) => value === own(json, name))
-  if (found === undefined) throw new TypeError(`${name} is none of ${values.join(', ')}`)
+  if (found === undefined) throw new TypeError(`${name} is not one of ${values.join(', ')}`)
   return found
 }
 
@@ -223,7 +224,7 @@ function count(json: Json, name: string): number {
   return value
 }
 
-/** The calendar must have it: `Date` would make the 30th of February one of March. */
+/** Whether a text is a time that the calendar has: `Date` would turn February 30 into a day of March. */
 function isInstant(text: string): boolean {
   const ms = UTC.test(text) ? Date.parse(text) : Number.NaN
   return !Number.isNaN(ms) && new Date(ms).toISOString() === text
@@ -245,11 +246,11 @@ function map<T>(
   const entries = object(json, field)
   const names = Object.keys(entries)
   if (names.length > rules.most) throw new TypeError(`${field} has more than ${rules.most} entries`)
-  for (const name of names) if (!rules.name.test(name)) throw new TypeError(`${field} has a name that is malformed`)
+  for (const name of names) if (!rules.name.test(name)) throw new TypeError(`a name in ${field} is malformed`)
   return Object.fromEntries(names.map((name) => [name, rules.read(entries, name)]))
 }
 
-/** Fields that JSON put there; never what objects inherit. */
+/** A field of the JSON itself, not one that objects inherit. */
 function own(json: Json, name: string): unknown {
   return Object.hasOwn(json, name) ? json[name] : undefined
 }

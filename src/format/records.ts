@@ -1,6 +1,7 @@
 /**
- * The content of a data frame of a key-value store: its keys as one string, its values as another, and the length of each. A CBOR
- * array of [key lengths, keys, value lengths, values]; a string per column is many times as fast to write and read as one per record.
+ * The content of a data frame of records: a CBOR array of [key lengths, keys, value lengths, values].
+ *
+ * All keys are one string, and all values another: that is many times as fast to write and read as a string per record.
  */
 import { isAscii, isUtf8 } from 'node:buffer'
 import { RestoreCorruptError } from '../errors/errors.ts'
@@ -10,10 +11,10 @@ import { type Allocate, contentOf, newFrame } from './frame.ts'
 export type { Value } from './cbor-reader.ts'
 export type StoredRecord = readonly [key: Value, value: Value]
 
-/** The most records of one frame, so that a small frame of tiny records cannot become a heap of objects. */
+/** The most records of one frame: a small frame of tiny records must not become a heap of objects. */
 export const MAX_FRAME_RECORDS = 65_536
 
-/** A data frame, as far as its records go. */
+/** The part of a data frame that decoding records needs. */
 export interface RecordFrame {
   readonly sequence: number
   readonly offset: number
@@ -24,31 +25,31 @@ export interface RecordFrame {
 const ARRAY_OF_FOUR = 0x84
 const BYTES_HEAD = 0x5a
 const TEXT_HEAD = 0x7a
-/** A byte that says what follows, and the length in four. */
+/** One byte for the type, four for the length. */
 const HEAD_BYTES = 5
 const LENGTH_BYTES = 4
-/** The upper two bits of a byte that goes on with a character of UTF-8. */
+/** The upper two bits of a UTF-8 byte that continues a character. */
 const CONTINUATION = 0b10
 
-/** How many texts are joined to be written at once: joined text of some ten thousand characters stays where V8 allocates cheaply. */
+/** Texts that are joined for one write: V8 allocates joined text of some ten thousand characters cheaply. */
 const JOINED_TEXTS = 64
 
 /** Keys or values of one frame. */
 interface Column {
   readonly isText: boolean
   readonly bytes: number
-  /** Writes all of it, and returns where it ends. */
+  /** Writes the column, and returns where it ends. */
   readonly write: (content: Buffer, at: number) => number
 }
 
 /**
- * Encodes records into a frame that is to be sealed, in one go. Keys are all text or all bytes; so are values. Throws a `RangeError` for more
- * than 65,536 records, a `TypeError` for text and bytes in one column, or half a surrogate pair.
+ * Encodes records into a frame, ready to be sealed. Keys are all text or all bytes; so are values.
+ * Throws a `RangeError` for more than 65,536 records, a `TypeError` for text and bytes in one column, or for half a surrogate pair.
  */
 export function encodeRecords(records: readonly StoredRecord[], allocate?: Allocate): Buffer {
   const count = records.length
   if (count > MAX_FRAME_RECORDS) throw new RangeError(`A frame holds at most ${MAX_FRAME_RECORDS} records; these are ${count}`)
-  // Lengths of all keys, then of all values.
+  // The lengths of all keys, then of all values.
   const lengths = new Uint32Array(2 * count)
   const keys = column(records, 0, lengths.subarray(0, count))
   const values = column(records, 1, lengths.subarray(count))
@@ -59,13 +60,13 @@ export function encodeRecords(records: readonly StoredRecord[], allocate?: Alloc
   return frame
 }
 
-/** The texts of a frame as bytes, one after the other. */
+/** The texts of a frame as bytes, without gaps. */
 export interface TextColumns {
   readonly keys: DataView
   readonly values: DataView
 }
 
-/** The columns of what `encodeRecords` made of so many records. */
+/** The columns of a frame that `encodeRecords` made from `count` records. */
 export function columnsOf(frame: Buffer, count: number): TextColumns {
   const content = contentOf(frame)
   const keys = columnAt(content, 1 + 2 * HEAD_BYTES + LENGTH_BYTES * count)
@@ -76,7 +77,7 @@ function columnAt(content: Buffer, at: number): DataView {
   return new DataView(content.buffer, content.byteOffset + at, content.readUInt32BE(at - LENGTH_BYTES))
 }
 
-/** Decodes what `encodeRecords` made, and nothing else. Byte strings are views of the frame. Throws `restore_corrupt`. */
+/** Decodes a frame of `encodeRecords`. Byte strings are views of the frame. Throws `restore_corrupt` for any other content. */
 export function decodeRecords(frame: RecordFrame): [Value, Value][] {
   const { sequence, offset } = frame
   try {
@@ -104,7 +105,7 @@ function textColumn(records: readonly StoredRecord[], at: 0 | 1, lengths: Uint32
       lengths[index] = text.length
     }
     const joinedBytes = Buffer.byteLength(joined)
-    // Nearly always each character is a byte, which is the least work.
+    // The fast case, and nearly always true: each character is a byte.
     const isAscii = joinedBytes === joined.length
     if (!isAscii) for (let index = from; index < end; index++) lengths[index] = byteLengthOf(records[index]?.[at] as string)
     parts.push([joined, isAscii ? 'latin1' : 'utf8'])
@@ -142,7 +143,7 @@ function mixed(): TypeError {
 }
 
 function byteLengthOf(text: string): number {
-  // Halves of a pair would be one character once they are joined.
+  // Two halves would become one character when the texts are joined.
   if (!isWellFormed(text)) throw new TypeError('A text with half a surrogate pair cannot be written')
   return Buffer.byteLength(text)
 }
@@ -174,10 +175,10 @@ function readRecords(reader: CborReader, count: number): [Value, Value][] {
 
 function readColumn(reader: CborReader, count: number): readonly Value[] {
   const lengths = reader.bytes()
-  if (lengths.byteLength !== count * LENGTH_BYTES) throw new TypeError('it does not hold as many records as it says')
+  if (lengths.byteLength !== count * LENGTH_BYTES) throw new TypeError('its header names another number of records')
   const ends = endsOf(lengths)
   const { isText, bytes } = reader.string()
-  if ((ends.at(-1) ?? 0) !== bytes.byteLength) throw new TypeError('a column is not as long as what is in it')
+  if ((ends.at(-1) ?? 0) !== bytes.byteLength) throw new TypeError('a column is not as long as its parts')
   if (!isText) return ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end))
   if (isAscii(bytes)) return slices(bytes.toString('latin1'), ends)
   return textParts(bytes, ends)
@@ -206,7 +207,7 @@ function textParts(bytes: Buffer, ends: readonly number[]): string[] {
   })
 }
 
-/** Every supported Node has it; the language level of this project does not name it yet. */
+/** Every supported Node has this method; the language level of the project does not name it yet. */
 interface ExactText {
   isWellFormed(): boolean
 }

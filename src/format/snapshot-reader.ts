@@ -1,4 +1,4 @@
-/** Reads a framed stream, version 1, and checks all of it. */
+/** Reads and checks a stream of format version 1. */
 import { type Hash, createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
@@ -32,40 +32,40 @@ export interface DataFrame {
   readonly offset: number
   /** Index of its section in the header's list. */
   readonly section: number
-  /** How many records are in it, at least one. */
+  /** The number of its records, at least one. */
   readonly records: number
-  /** Decompressed. May be a view of the source's chunk: use it before the next frame is asked for. */
+  /** The decompressed content. May be a view of the source's chunk: use it before reading the next frame. */
   readonly data: Uint8Array
 }
 
 export interface OpenSnapshotOptions {
-  /** Checked before and after every read of the source; the rejection is its reason. A source that stalls must watch it too. */
+  /** Checked before and after every read of the source. A source that can stall must watch the signal itself. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** After how much work the reader gives way to the event loop, in bytes: some milliseconds. */
+/** Bytes between two turns of the event loop: some milliseconds of work. */
 const TURN_BYTES: number = 2 * 1024 * 1024
-/** What a frame costs beside its bytes, in bytes. */
+/** The work of a frame besides its bytes, counted in bytes. */
 const FRAME_COST_BYTES = 4096
 
 interface CheckedFrame {
   readonly header: FrameHeader
   readonly offset: number
   readonly data: Uint8Array
-  /** SHA-256 of every byte before this frame; only of a trailer. */
+  /** SHA-256 of every byte before this frame; only for a trailer. */
   readonly sha256Before: string | undefined
 }
 
 /**
- * Reads preamble and header. Throws `restore_corrupt` for what is no whole stream, `schema_version_mismatch` for a newer
- * format version. What the source throws passes through.
+ * Reads preamble and header of a stream.
+ * Throws `restore_corrupt` for a damaged stream, `schema_version_mismatch` for a newer format version, and what the source throws.
  */
 export async function openSnapshot(source: SnapshotSource, options: OpenSnapshotOptions = {}): Promise<SnapshotReader> {
   const frames = new FrameReader(source, options.signal)
   try {
     await frames.readPreamble()
     const frame = await frames.next()
-    if (frame.header.type !== FRAME_TYPES.header) throw fault(frame.offset, 0, 'the first frame is no header')
+    if (frame.header.type !== FRAME_TYPES.header) throw fault(frame.offset, 0, 'the first frame is not a header')
     return new SnapshotReader(frames, decoded(frame, decodeHeader))
   } catch (error) {
     await frames.leave()
@@ -73,7 +73,7 @@ export async function openSnapshot(source: SnapshotSource, options: OpenSnapshot
   }
 }
 
-/** A stream whose header was read. `frames` is read once; `trailer` and `summary` are there when it has ended. */
+/** A stream whose header was read. Read `frames` once; `trailer` and `summary` are known at its end. */
 export class SnapshotReader {
   readonly header: SnapshotHeader
   readonly #frames: FrameReader
@@ -90,8 +90,9 @@ export class SnapshotReader {
   }
 
   /**
-   * The data frames, each checked before it is given. It ends only when the trailer was checked against all that came
-   * before and nothing follows; until then nothing that was read is proven whole. Throws `restore_corrupt` at the first fault.
+   * Yields the data frames, each checked. Throws `restore_corrupt` at the first fault.
+   *
+   * The end comes only after the trailer was checked against all frames and nothing follows. Until then the stream is not proven whole.
    */
   async *frames(): AsyncGenerator<DataFrame, void, undefined> {
     const counts = this.header.sections.map(() => 0)
@@ -104,7 +105,7 @@ export class SnapshotReader {
           this.#trailer = await this.#checkTrailer(frame, counts)
           return
         }
-        if (frame.header.type !== FRAME_TYPES.data) throw fault(frame.offset, sequence, 'a second header')
+        if (frame.header.type !== FRAME_TYPES.data) throw fault(frame.offset, sequence, 'it is a second header')
         const counted = counts[frame.header.section]
         if (counted === undefined || frame.header.section < section) throw fault(frame.offset, sequence, 'its section is unknown or out of order')
         section = frame.header.section
@@ -119,10 +120,10 @@ export class SnapshotReader {
     }
   }
 
-  /** What the stream says of itself, as its writer summed it up. Throws a `TypeError` before `frames` has ended. */
+  /** The summary of the stream, as its writer made it. Throws a `TypeError` before `frames` has ended. */
   summary(): SnapshotSummary {
     const { header, trailer } = this
-    if (trailer === undefined) throw new TypeError('The summary of a snapshot is known when its frames were read')
+    if (trailer === undefined) throw new TypeError('The summary of a snapshot is not known before its frames were read')
     return {
       storeKind: header.storeKind,
       storeId: header.storeId,
@@ -137,7 +138,7 @@ export class SnapshotReader {
     }
   }
 
-  /** Leaves the source. Idempotent; not needed when `frames` was read or left. */
+  /** Closes the source. Idempotent; not needed when `frames` was read or left. */
   async close(): Promise<void> {
     await this.#frames.close()
   }
@@ -186,17 +187,17 @@ class FrameReader {
 
   async readPreamble(): Promise<void> {
     const bytes = await this.#read(PREAMBLE_BYTES)
-    if (!bytes.subarray(0, MAGIC.byteLength).equals(MAGIC.subarray(0, bytes.byteLength))) throw fault(0, undefined, 'it does not begin as a snapshot does')
+    if (!bytes.subarray(0, MAGIC.byteLength).equals(MAGIC.subarray(0, bytes.byteLength))) throw fault(0, undefined, 'the stream does not begin like a snapshot')
     if (bytes.byteLength < PREAMBLE_BYTES) throw truncated(bytes.byteLength, undefined)
     const version = bytes.readUInt16LE(8)
     const crc = crc32(bytes.subarray(0, PREAMBLE_BYTES - CRC_BYTES))
     const intact = crc === bytes.readUInt32LE(PREAMBLE_BYTES - CRC_BYTES)
-    // Only a preamble that is whole may claim to be from the future; any other is damaged.
+    // Believe a newer version only if the preamble is intact; otherwise it is damaged.
     if (intact && version > FORMAT_VERSION) {
       throw unsupported(`of format version ${version}`, `reads up to version ${FORMAT_VERSION}`, { expected: FORMAT_VERSION, actual: version })
     }
     if (!intact) throw fault(0, undefined, 'the CRC of the preamble does not match')
-    if (version !== FORMAT_VERSION) throw fault(8, undefined, `there is no format version ${version}`)
+    if (version !== FORMAT_VERSION) throw fault(8, undefined, `format version ${version} does not exist`)
     const flags = bytes.readUInt16LE(10)
     if (flags !== 0) throw unsupported(`with features ${flags}`, 'reads none', { expected: 0, actual: flags })
     this.#hash.update(bytes)
@@ -230,12 +231,12 @@ class FrameReader {
     await this.#bytes.close()
   }
 
-  /** Leaves the source after a failure, which is what the caller is told: as `for await` does it. */
+  /** Closes the source after a failure, and ignores a failure to close, as `for await` does. */
   async leave(): Promise<void> {
     await this.#bytes.close().catch(() => undefined)
   }
 
-  /** Bytes that are there already come without a wait: without this, many frames would keep all else from running. */
+  /** Gives way to the event loop, which reads of bytes already in memory do not do. */
   async #giveWay(): Promise<void> {
     if (this.#turnBytes < TURN_BYTES) return
     this.#turnBytes = 0
@@ -245,15 +246,15 @@ class FrameReader {
   #checkHeader(header: FrameHeader, offset: number): void {
     const wrong = (what: string): RestoreCorruptError => fault(offset, this.#sequence, what)
     const isData = header.type === FRAME_TYPES.data
-    if (!isData && header.type !== FRAME_TYPES.header && header.type !== FRAME_TYPES.trailer) throw wrong(`there is no frame type ${header.type}`)
-    if (header.codec !== CODECS.none && !(isData && header.codec === CODECS.zstd)) throw wrong(`there is no codec ${header.codec} for it`)
+    if (!isData && header.type !== FRAME_TYPES.header && header.type !== FRAME_TYPES.trailer) throw wrong(`its frame type ${header.type} is unknown`)
+    if (header.codec !== CODECS.none && !(isData && header.codec === CODECS.zstd)) throw wrong(`its codec ${header.codec} is unknown or not allowed`)
     if (header.sequence !== BigInt(this.#sequence)) throw wrong(`it has sequence number ${header.sequence}`)
     const [storedLimit, rawLimit] = isData ? [MAX_STORED_BYTES, MAX_RAW_BYTES] : [MAX_CONTROL_BYTES, MAX_CONTROL_BYTES]
     if (header.storedBytes > storedLimit || header.rawBytes > rawLimit) throw wrong(`its lengths, ${header.storedBytes} and ${header.rawBytes}, are beyond the limits`)
     if (header.codec === CODECS.none && header.storedBytes !== header.rawBytes) throw wrong('its lengths differ though it is not compressed')
-    // A frame without content would let a short stream keep a reader busy for ever.
+    // Empty frames would let a short stream keep a reader busy forever.
     if (header.rawBytes === 0 || header.storedBytes === 0) throw wrong('it is empty')
-    if (isData && header.records === 0) throw wrong('it has no record')
+    if (isData && header.records === 0) throw wrong('it does not have a record')
     if (!isData && (header.section !== 0 || header.records !== 0)) throw wrong('it names a section or records')
   }
 
@@ -280,7 +281,7 @@ class FrameReader {
     return await this.#guard(this.#bytes.read(length))
   }
 
-  /** A source that failed because of the signal rejects with the signal's reason. */
+  /** Rejects with the signal's reason if the signal aborted during the read. */
   async #guard<T>(reading: Promise<T>): Promise<T> {
     const result = await reading
     this.#signal?.throwIfAborted()
@@ -292,7 +293,7 @@ function decoded<T>(frame: CheckedFrame, decode: (bytes: Uint8Array) => T): T {
   try {
     return decode(frame.data)
   } catch (error) {
-    const reason = error instanceof TypeError ? error.message : 'it is no CBOR'
+    const reason = error instanceof TypeError ? error.message : 'its content is not CBOR'
     throw fault(frame.offset, Number(frame.header.sequence), reason, error)
   }
 }

@@ -1,4 +1,4 @@
-/** Writes a framed stream, version 1. */
+/** Writes a stream of format version 1. */
 import { type Hash, createHash } from 'node:crypto'
 import type { Compression, SnapshotSink, SnapshotSummary, StoreKind } from '../contracts/backupable.ts'
 import { InternalError } from '../errors/errors.ts'
@@ -8,12 +8,12 @@ import { CODECS, contentOf, encodePreamble, FRAME_TYPES, MAX_RAW_BYTES, MAX_STOR
 import { encodeRecords, type StoredRecord } from './records.ts'
 
 export interface SnapshotWriterOptions {
-  /** The backup that the stream becomes. @default the stream names none */
+  /** The backup that the stream belongs to. @default the stream does not name one */
   readonly backupId?: string | undefined
   readonly storeKind: StoreKind
   readonly storeId: string
   readonly schemaVersion: number
-  /** Names of the sections, in the order in which their frames will come. */
+  /** Names of the sections, in the order of their frames. */
   readonly sections: readonly string[]
   /** When the read view was opened, milliseconds since 1970. */
   readonly createdAtMs: number
@@ -22,8 +22,8 @@ export interface SnapshotWriterOptions {
 }
 
 /**
- * Turns records into a stream: `start`, then data section by section, then `finish`. One call at a time. Throws what the
- * sink throws; the stream is worthless then.
+ * Writes records as a stream: `start`, then data section by section, then `finish`. One call at a time.
+ * After an error, also one of the sink, the stream cannot be used.
  */
 export class SnapshotWriter {
   readonly #sink: SnapshotSink
@@ -54,7 +54,7 @@ export class SnapshotWriter {
     return this.#records
   }
 
-  /** Writes preamble and header. Before anything is written, throws a `TypeError` for options that no reader would take, `backup_unsupported` without the codec. */
+  /** Writes preamble and header. First throws a `TypeError` for options that readers refuse, `backup_unsupported` if there is no codec. */
   async start(): Promise<void> {
     const header = encodeHeader(this.#options)
     decodeHeader(header)
@@ -65,19 +65,19 @@ export class SnapshotWriter {
     await this.#writeControl(FRAME_TYPES.header, header)
   }
 
-  /** Writes one data frame of key-value records; none is no frame. Their encoded size is at most 64 MiB (`RangeError`). */
+  /** Writes one data frame of key-value records, unless there are none. Throws a `RangeError` when they encode to more than 64 MiB. */
   async writeRecords(section: number, records: readonly StoredRecord[]): Promise<void> {
     if (records.length > 0) await this.writeFrame(section, encodeRecords(records), records.length)
   }
 
-  /** Writes one data frame of a store's own form, of at most 64 MiB. `records` says how many of its records are in it, at least one. */
+  /** Writes one data frame of an archive, of at most 64 MiB. `records` is the number of its records, at least one. */
   async writeRaw(section: number, raw: Uint8Array, records: number): Promise<void> {
     const frame = newFrame(raw.byteLength)
     contentOf(frame).set(raw)
     await this.writeFrame(section, frame, records)
   }
 
-  /** Writes one data frame that was made with `newFrame` and has its content. The frame is the sink's from then on. */
+  /** Writes one data frame that was made with `newFrame` and filled. The sink owns the frame afterwards. */
   async writeFrame(section: number, frame: Buffer, records: number): Promise<void> {
     const counted = this.#counts[section]
     if (!Number.isInteger(records) || records < 1 || contentOf(frame).byteLength === 0) throw new RangeError(`A frame holds at least one record; this one has ${records}`)
@@ -88,7 +88,7 @@ export class SnapshotWriter {
     await this.#write({ type: FRAME_TYPES.data, section, records }, frame)
   }
 
-  /** Writes the trailer and tells the sink what was written. Throws a `TypeError` for a digest that is none. */
+  /** Writes the trailer and gives the sink the summary. Throws a `TypeError` for a malformed digest. */
   async finish(payloadIds: { readonly count: number; readonly digest: string }): Promise<SnapshotSummary> {
     const sha256 = this.#hash.copy().digest('hex')
     const trailer = encodeTrailer({ frames: this.#sequence + 1, records: this.#counts, payloadIds, sha256 })

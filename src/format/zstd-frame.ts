@@ -1,18 +1,18 @@
-/** The outer form of a zstd frame (RFC 8878, section 3.1.1), read without decompressing it. */
+/** Checks the outer form of a zstd frame (RFC 8878, section 3.1.1) without decompressing it. */
 
 const MAGIC = 0xfd2fb528
-/** Of the window that a decoder keeps, which is also the most that a frame decompresses to. */
+/** The largest window of a decoder, which is also the most that a frame decompresses to. */
 const MAX_WINDOW_BYTES: number = 64 * 1024 * 1024
 const BLOCK_HEADER_BYTES = 3
 const BLOCK_TYPES = { rle: 1, reserved: 3 } as const
 const CHECKSUM_BYTES = 4
 
 /**
- * Checks that the bytes are one frame from the first to the last, that it needs no dictionary, and that it says it decompresses to so many
- * bytes: so a decoder can take memory for them and no more. Throws a `TypeError` that says what is wrong.
+ * Checks that the bytes are exactly one frame, without a dictionary, that claims to decompress to `rawBytes`.
+ * So a decoder never allocates more than that. Throws a `TypeError` that says what is wrong.
  */
 export function checkZstdFrame(bytes: Buffer, rawBytes: number): void {
-  if (bytes.byteLength < 6 || bytes.readUInt32LE(0) !== MAGIC) throw new TypeError('it does not begin as a zstd frame does')
+  if (bytes.byteLength < 6 || bytes.readUInt32LE(0) !== MAGIC) throw new TypeError('its content does not begin like a zstd frame')
   const descriptor = bytes.readUInt8(4)
   const isSingleSegment = (descriptor & 0x20) !== 0
   if ((descriptor & 0x08) !== 0) throw new TypeError('its zstd frame sets a reserved bit')
@@ -22,7 +22,7 @@ export function checkZstdFrame(bytes: Buffer, rawBytes: number): void {
   const sizeBytes = [isSingleSegment ? 1 : 0, 2, 4, 8][descriptor >> 6] ?? 0
   const blocksAt = sizeAt + sizeBytes
   if (blocksAt > bytes.byteLength) throw new TypeError('its zstd frame ends too early')
-  if (sizeBytes === 0) throw new TypeError('its zstd frame does not say how many bytes it holds')
+  if (sizeBytes === 0) throw new TypeError('its zstd frame does not name its size')
   const size = sizeBytes === 8 ? bytes.readBigUInt64LE(sizeAt) : BigInt(bytes.readUIntLE(sizeAt, sizeBytes) + (sizeBytes === 2 ? 256 : 0))
   if (size !== BigInt(rawBytes)) throw new TypeError(`its zstd frame holds ${size} bytes, not ${rawBytes}`)
   const end = endOfBlocks(bytes, blocksAt) + ((descriptor & 0x04) !== 0 ? CHECKSUM_BYTES : 0)

@@ -1,10 +1,10 @@
-/** Reads the `payload-ids` object, block by block, from any chunking. */
+/** Reads the `payload-ids` object block by block, in chunks of any size. */
 import { RestoreCorruptError } from '../errors/errors.ts'
 import { BLOCK_HEADER_BYTES, BLOCK_IDS, PAYLOAD_IDS_PREAMBLE, sharedPrefix } from './block-encoder.ts'
 import { keyAt } from './id-key.ts'
 import { type IdList, MAX_ID_LENGTH, copyId, isPayloadId, widthOf } from './id-list.ts'
 
-/** The most bytes of a block's content: each ID at its longest, with the two bytes before it. */
+/** The most bytes of a block: IDs of the greatest length, each with the two bytes before it. */
 const MAX_CONTENT_BYTES = BLOCK_IDS * (MAX_ID_LENGTH + 2)
 const MAX_WIDTH = 127
 
@@ -16,9 +16,10 @@ interface BlockHeader {
 }
 
 /**
- * Decodes blocks, from the preamble or, when `headless`, from the start of any block. Throws `restore_corrupt` with the byte offset of the block for what is
- * no such object: another preamble, a block cut short or not in its one form, an ID that is none, or one that is not
- * greater than the one before. Whether all are there is told by their count and digest.
+ * Decodes blocks, from the preamble or, when `headless`, from the start of any block.
+ *
+ * Throws `restore_corrupt` with the byte offset of the block for another preamble, a block that is cut short or not in its only form,
+ * a malformed ID, or one that is not greater than its predecessor. The caller checks count and digest.
  */
 export class BlockDecoder {
   readonly #pending: Buffer[] = []
@@ -26,23 +27,23 @@ export class BlockDecoder {
   #offset = 0
   #preambleDone: boolean
   #before: BlockHeader | undefined
-  /** Of the block whose content has not come whole. */
+  /** The header of the block whose content is not complete. */
   #header: BlockHeader | undefined
-  /** The last ID, packed as in its block, and as text. */
+  /** The last ID, packed as in its block. */
   #last: Buffer = Buffer.alloc(0)
 
   constructor({ headless = false }: { readonly headless?: boolean } = {}) {
     this.#preambleDone = headless
   }
 
-  /** The blocks that are complete with this chunk. Their bytes are views of the chunk, or copies. */
+  /** Decodes the blocks that this chunk completes. Their bytes are views of the chunk, or copies. */
   *decode(chunk: Uint8Array): Generator<IdList, void, undefined> {
     this.#pending.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))
     this.#pendingBytes += chunk.byteLength
     if (!this.#preambleDone) {
       if (this.#pendingBytes < PAYLOAD_IDS_PREAMBLE.byteLength) return
       const preamble = this.#take(PAYLOAD_IDS_PREAMBLE.byteLength)
-      if (!preamble.equals(PAYLOAD_IDS_PREAMBLE)) throw this.#fault('it does not begin as a list of payload IDs does')
+      if (!preamble.equals(PAYLOAD_IDS_PREAMBLE)) throw this.#fault('the list does not begin like one of payload IDs')
       this.#offset += preamble.byteLength
       this.#preambleDone = true
     }
@@ -58,17 +59,17 @@ export class BlockDecoder {
     }
   }
 
-  /** Throws when the bytes end within a block. */
+  /** Ends the input. Throws when it ends within a block. */
   end(): void {
-    if (!this.#preambleDone || this.#header !== undefined || this.#pendingBytes > 0) throw this.#fault('it ends too early')
+    if (!this.#preambleDone || this.#header !== undefined || this.#pendingBytes > 0) throw this.#fault('the list ends too early')
   }
 
   #checkedHeader(bytes: Buffer): BlockHeader {
     const header = { contentBytes: bytes.readUInt32LE(0), count: bytes.readUInt16LE(4), width: bytes.readUInt8(6), shared: bytes.readUInt8(7) }
     const { contentBytes, count, width, shared } = header
-    if (count === 0 || count > BLOCK_IDS || width > MAX_WIDTH || shared > width) throw this.#fault('a block has no such form')
+    if (count === 0 || count > BLOCK_IDS || width > MAX_WIDTH || shared > width) throw this.#fault('the header of a block is malformed')
     const isInForm = width > 0 ? contentBytes === shared + count * (width - shared) : contentBytes <= MAX_CONTENT_BYTES
-    if (!isInForm) throw this.#fault('the length of a block is not that of its content')
+    if (!isInForm) throw this.#fault('the length of a block does not fit its content')
     if (this.#before?.width === width && this.#before.count < BLOCK_IDS) throw this.#fault('a block is smaller than it could be')
     return header
   }
@@ -77,7 +78,7 @@ export class BlockDecoder {
     const bytes = shared === 0 ? content : expanded(content, count, width, shared)
     if (!isAscending(bytes, width, shared)) throw this.#disorder()
     const [first, last] = [bytes.subarray(0, width), bytes.subarray(bytes.byteLength - width)]
-    if (sharedPrefix(first, last) !== shared) throw this.#fault('a block shares too much or too little')
+    if (sharedPrefix(first, last) !== shared) throw this.#fault('the shared prefix of a block is too long or too short')
     this.#follow(first, last, width)
     return { width, count, bytes }
   }
@@ -89,11 +90,11 @@ export class BlockDecoder {
     for (let index = 0; index < count; index++) {
       const [shared = 0, length = 0] = [content[at], content[at + 1]]
       at += 2 + length
-      if (at > content.byteLength || shared > last.length) throw this.#fault('an entry is not all there')
+      if (at > content.byteLength || shared > last.length) throw this.#fault('an entry is cut short')
       const payloadId = last.slice(0, shared) + content.toString('latin1', at - length, at)
-      if (!isPayloadId(payloadId) || widthOf(payloadId) > 0) throw this.#fault('an entry is no payload ID, or one that is packed')
+      if (!isPayloadId(payloadId) || widthOf(payloadId) > 0) throw this.#fault('an entry is not a payload ID, or should be packed')
       if (payloadId <= last) throw this.#disorder()
-      if (last.charCodeAt(shared) === payloadId.charCodeAt(shared)) throw this.#fault('an entry shares too little')
+      if (last.charCodeAt(shared) === payloadId.charCodeAt(shared)) throw this.#fault('the shared prefix of an entry is too short')
       payloadIds.push(payloadId)
       last = payloadId
     }
@@ -102,7 +103,7 @@ export class BlockDecoder {
     return { width: 0, count, bytes: Buffer.from(`${payloadIds.join('\n')}\n`, 'latin1') }
   }
 
-  /** Checks that a block comes after the one before. */
+  /** Checks that a block comes after the block before. */
   #follow(first: Buffer, last: Buffer, width: number): void {
     const before = this.#before
     if (before !== undefined) {
@@ -113,7 +114,7 @@ export class BlockDecoder {
     this.#last = Buffer.from(last)
   }
 
-  /** The next bytes of what is pending, which has as many. */
+  /** Takes the next bytes; as many must be pending. */
   #take(bytes: number): Buffer {
     let first = this.#pending[0] ?? Buffer.alloc(0)
     if (first.byteLength < bytes) {
@@ -142,7 +143,7 @@ function expanded(content: Buffer, count: number, width: number, shared: number)
   return bytes
 }
 
-/** Whether each ID is greater than the one before; they share so many bytes. */
+/** Whether each ID is greater than its predecessor. All have the same first `shared` bytes. */
 function isAscending(bytes: Buffer, width: number, shared: number): boolean {
   let last = -1
   for (let at = 0; at < bytes.length; at += width) {

@@ -1,4 +1,4 @@
-/** Writes the `payload-ids` object: blocks of payload IDs in ascending order. Its bytes are described in `format/FORMAT.md`. */
+/** Writes the `payload-ids` object: blocks of payload IDs in ascending order. `format/FORMAT.md` describes its bytes. */
 import { type IdList, copyId, idsOf, widthOf } from './id-list.ts'
 
 /** `89 "HFI" 0D 0A`, then the version, 1, in two bytes. */
@@ -14,16 +14,16 @@ export interface BlockStart {
   readonly first: string
 }
 
-/** Encodes IDs that come in strictly ascending order. There is one encoding of every set: blocks are as large as can be. */
+/** Encodes IDs in strictly ascending order. Blocks are as large as possible, so that a set has only one encoding. */
 export class BlockEncoder {
-  /** How many IDs were added. */
+  /** The number of IDs added. */
   count = 0
   /** The last ID added, as text. */
   last = ''
   readonly blocks: BlockStart[] = []
   readonly #emit: (bytes: Buffer) => void
   #position = 0
-  /** The block that is being filled: packed IDs, or texts. */
+  /** The block being filled: packed IDs, or texts. */
   #width = 0
   #filled = 0
   #packed: Buffer = Buffer.alloc(0)
@@ -34,7 +34,7 @@ export class BlockEncoder {
     this.#put(PAYLOAD_IDS_PREAMBLE)
   }
 
-  /** Adds IDs, each greater than the one before. */
+  /** Adds IDs, each greater than its predecessor. */
   add(list: IdList): void {
     if (list.count === 0) return
     if (list.width > 0) this.#addPacked(list)
@@ -42,7 +42,7 @@ export class BlockEncoder {
     this.count += list.count
   }
 
-  /** Ends the last block. Nothing can be added then. */
+  /** Ends the last block. Nothing can be added after that. */
   end(): void {
     if (this.#filled > 0) this.#endBlock()
   }
@@ -90,7 +90,7 @@ export class BlockEncoder {
   }
 }
 
-/** The prefix that all IDs share once, then the rest of each. */
+/** A block of packed IDs: their common prefix once, then the rest of each. */
 function packedBlock(ids: Buffer, width: number): Buffer {
   const count = ids.byteLength / width
   const shared = sharedPrefix(ids.subarray(0, width), ids.subarray(ids.byteLength - width))
@@ -101,7 +101,7 @@ function packedBlock(ids: Buffer, width: number): Buffer {
   return block
 }
 
-/** Each entry: how many characters it shares with the one before, how many follow, these. */
+/** A block of texts. An entry is the number of characters shared with the ID before, the number of the rest, and the rest. */
 function textBlock(payloadIds: readonly string[]): Buffer {
   const entries: Buffer[] = []
   let last: Buffer = Buffer.alloc(0)
@@ -118,8 +118,8 @@ function textBlock(payloadIds: readonly string[]): Buffer {
 }
 
 /**
- * How many bytes all packed IDs of a block share, when that is worth it: a quarter of their width. As they are in order, it is what
- * the first and the last share.
+ * The number of first bytes that all packed IDs of a block share; 0 if less than a quarter of their width.
+ * As IDs ascend, that is what the first and the last share.
  */
 export function sharedPrefix(first: Uint8Array, last: Uint8Array): number {
   const shared = sharedLength(first, last)
@@ -135,7 +135,7 @@ function newBlock(contentBytes: number, { count, width, shared }: { readonly cou
   return block
 }
 
-/** How many of the first bytes are the same. */
+/** The number of first bytes that are the same. */
 function sharedLength(left: Uint8Array, right: Uint8Array): number {
   const most = Math.min(left.byteLength, right.byteLength)
   let length = 0

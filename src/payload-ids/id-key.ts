@@ -1,9 +1,9 @@
-/** The beginning of a payload ID as one number: what is less is less as text. */
+/** The first bytes of a payload ID as one number, which sorts as the text does. */
 
-/** So many bytes a double holds exactly. */
+/** The most bytes that a double holds exactly. */
 export const KEY_BYTES = 6
 
-/** The first bytes of a packed ID that has so many from there; what is missing counts as 0. */
+/** The first bytes of a packed ID of `length` bytes at `at`. Missing bytes count as 0. */
 export function keyAt(bytes: Uint8Array, at: number, length: number): number {
   if (length >= KEY_BYTES) {
     const high = ((bytes[at] as number) << 16) | ((bytes[at + 1] as number) << 8) | (bytes[at + 2] as number)
@@ -15,7 +15,7 @@ export function keyAt(bytes: Uint8Array, at: number, length: number): number {
   return key
 }
 
-/** How packed IDs of one width compare whose first bytes, as `keyAt` takes them, are the same. */
+/** Compares packed IDs of one width whose keys are the same. */
 export function compareAfterKey(left: Uint8Array, leftAt: number, { right, rightAt, width }: { readonly right: Uint8Array; readonly rightAt: number; readonly width: number }): number {
   for (let index = KEY_BYTES; index < width; index++) {
     const order = (left[leftAt + index] as number) - (right[rightAt + index] as number)

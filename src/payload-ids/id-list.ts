@@ -1,6 +1,6 @@
 /**
- * Many payload IDs as bytes: most stores name payloads by digests, lower-case hex all of one length, which are kept as the bytes
- * they stand for. These sort as their text does, take half of its memory, and need no string each.
+ * Lists of payload IDs as bytes. Most stores name payloads by digests: lower-case hex of one length, which is packed as bytes.
+ * Packed IDs sort as their texts do, take half the memory, and need no strings.
  */
 import { InvalidArgumentError } from '../errors/errors.ts'
 
@@ -17,11 +17,11 @@ export const LINE_FEED = 0x0a
 export const MAX_ID_LENGTH = 255
 const ID = /^[\x21-\x7e]{1,255}$/
 const HEX = /^(?:[0-9a-f]{2}){1,127}$/
-/** What a lower-case digit stands for; -1 for all other bytes. */
+/** The value of a lower-case hex digit; -1 for all other bytes. */
 const HEX_VALUES: Int8Array = Int8Array.from({ length: 256 }, (_, byte) => '0123456789abcdef'.indexOf(String.fromCharCode(byte)))
 const UPPER_CASE_DIGITS = ['A', 'B', 'C', 'D', 'E', 'F'] as const
 
-/** Returns the payload ID; throws `invalid_argument` unless it has the form of one: 1 to 255 characters of printable ASCII, no space. */
+/** Returns a payload ID. Throws `invalid_argument` unless it is 1 to 255 characters of printable ASCII without spaces. */
 export function checkPayloadId(text: string): string {
   if (!isPayloadId(text)) {
     throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text.slice(0, 64))} as a payload ID: it must be 1 to 255 characters of printable ASCII`)
@@ -38,7 +38,7 @@ export function widthOf(payloadId: string): number {
   return HEX.test(payloadId) ? payloadId.length / 2 : 0
 }
 
-/** Packs IDs as they come. Throws `invalid_argument` when one is not a payload ID. */
+/** Makes a list of IDs, packed if possible. Throws `invalid_argument` when one is not a payload ID. */
 export function listOf(payloadIds: readonly string[]): IdList {
   const list = packIds(payloadIds)
   if (list !== undefined) return list
@@ -46,7 +46,7 @@ export function listOf(payloadIds: readonly string[]): IdList {
   return { width: 0, count: payloadIds.length, bytes: Buffer.from(payloadIds.length === 0 ? '' : `${payloadIds.join('\n')}\n`, 'latin1') }
 }
 
-/** Packs IDs as bytes when all of them are lower-case hex of one even length. */
+/** Packs IDs as bytes; `undefined` unless all are lower-case hex of one even length. */
 export function packIds(payloadIds: readonly string[]): IdList | undefined {
   const length = commonLength(payloadIds)
   if (length === 0 || length % 2 !== 0 || length >= MAX_ID_LENGTH) return undefined
@@ -54,7 +54,7 @@ export function packIds(payloadIds: readonly string[]): IdList | undefined {
   return bytes && { width: length / 2, count: payloadIds.length, bytes }
 }
 
-/** Packs lines of IDs, each ended by a line feed, when all of them are lower-case hex of one even length. */
+/** Packs lines of IDs, each ended by a line feed; `undefined` unless all are lower-case hex of one even length. */
 export function packedLines(lines: Uint8Array): IdList | undefined {
   const length = lines.indexOf(LINE_FEED)
   const total = lines.byteLength
@@ -85,12 +85,12 @@ export function linesOf(list: IdList): Buffer {
   return list.width === 0 || list.count === 0 ? list.bytes : Buffer.from(`${idsOf(list).join('\n')}\n`, 'latin1')
 }
 
-/** The first ID as a string; the list has one. */
+/** The first ID as a string. The list must not be empty. */
 export function firstOf({ width, bytes }: IdList): string {
   return width === 0 ? bytes.toString('latin1', 0, bytes.indexOf(LINE_FEED)) : bytes.toString('hex', 0, width)
 }
 
-/** The IDs of a list that are to be kept. */
+/** The IDs of a list that are kept. */
 export function pickedFrom(list: IdList, isKept: readonly boolean[]): IdList {
   const { width, count, bytes } = list
   if (width === 0) return listOf(idsOf(list).filter((_, index) => isKept[index]))
@@ -100,23 +100,23 @@ export function pickedFrom(list: IdList, isKept: readonly boolean[]): IdList {
   return { width, count: used / width, bytes: picked.subarray(0, used) }
 }
 
-/** Copies one packed ID, and returns where it ends. For some tens of bytes this is faster than calls that leave JavaScript. */
+/** Copies one packed ID. Returns where the copy ends. For tens of bytes this is faster than calls that leave JavaScript. */
 export function copyId(source: Uint8Array, from: number, target: Uint8Array, at: number, width: number): number {
   for (let index = 0; index < width; index++) target[at + index] = source[from + index] ?? 0
   return at + width
 }
 
-/** The length that all have; 0 when they differ. */
+/** The length of all IDs; 0 when lengths differ. */
 function commonLength(payloadIds: readonly string[]): number {
   const length = payloadIds[0]?.length ?? 0
   for (const payloadId of payloadIds) if (payloadId.length !== length) return 0
   return length
 }
 
-/** The bytes of lower-case hex; nothing for any other text. */
+/** The bytes of lower-case hex; `undefined` for any other text. */
 function packed(text: string): Buffer | undefined {
   const bytes = Buffer.from(text, 'hex')
   if (bytes.byteLength * 2 !== text.length) return undefined
-  // The decoder takes capitals too, as another ID's digits.
+  // The decoder accepts capitals too, but they belong to another ID.
   return UPPER_CASE_DIGITS.some((digit) => text.includes(digit)) ? undefined : bytes
 }

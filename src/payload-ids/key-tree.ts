@@ -1,6 +1,6 @@
 /**
- * The least of some numbers that change: a tournament. Each node of a binary tree has the lesser of the numbers below it; the leaves are the
- * numbers themselves, one for each run, infinite for a run that has ended.
+ * Finds the least of some changing numbers: a tournament tree. Each node has the lesser of the numbers below.
+ * The leaves are the numbers, one for each run; infinite for a run that has ended.
  */
 export class KeyTree {
   readonly #leaves: number
@@ -22,7 +22,7 @@ export class KeyTree {
     }
   }
 
-  /** Puts the runs that have the least number into `found`, in ascending order, and returns how many there are; 0 when all have ended. */
+  /** Puts the runs with the least number into `found`, in ascending order. Returns how many there are; 0 when all have ended. */
   findLeast(found: Int32Array): number {
     const keys = this.#keys
     const leaves = this.#leaves
@@ -33,7 +33,7 @@ export class KeyTree {
     for (;;) {
       while (node < leaves) node = 2 * node + (keys[2 * node] === least ? 0 : 1)
       found[count++] = node - leaves
-      // Up, and to the next right side that has the least too.
+      // Go up, and to the next right side that has the least number too.
       do {
         while (node % 2 === 1) node >>= 1
         if (node === 0) return count

@@ -5,17 +5,17 @@ import { KeyTree } from './key-tree.ts'
 
 export type IdLists = AsyncGenerator<IdList, void, undefined>
 
-/** Its bytes change when the next list is asked for. */
+/** A part of the result. Its bytes change when the next list is read. */
 export interface MergedList extends IdList {
-  /** For each ID, which runs have it: bit 0 for the first run, and so on. Meaningless where more than 32 runs are merged. */
+  /** For each ID, which runs have it: bit 0 for the first run, and so on. Meaningless for more than 32 runs. */
   readonly runs: Uint32Array
 }
 
-/** Some milliseconds of work. */
+/** IDs of a part: some milliseconds of work. */
 const BATCH_IDS = 8192
 const NO_BYTES: Buffer = Buffer.alloc(0)
 
-/** The IDs of all runs in ascending order, each once. */
+/** Merges ascending runs: the IDs of all in ascending order, each once. */
 export async function* mergeRuns(runs: readonly IdLists[]): AsyncGenerator<MergedList, void, undefined> {
   try {
     yield* new Merge(runs).lists()
@@ -24,14 +24,14 @@ export async function* mergeRuns(runs: readonly IdLists[]): AsyncGenerator<Merge
   }
 }
 
-/** The list at hand of a run, from the smallest ID on that was not taken. */
+/** The current list of a run, from the smallest ID that was not taken. */
 class Head {
   readonly bytes: Buffer
   readonly width: number
   at = 0
   end = 0
 
-  /** A width of 0 is that of lines, whose line feed belongs to them: it is less than any character, so lines compare as their bytes do. */
+  /** Width 0 means lines. A line feed belongs to its line and is less than any character, so that lines compare as bytes. */
   constructor(bytes: Buffer, width: number) {
     this.bytes = bytes
     this.width = width
@@ -58,8 +58,9 @@ class Head {
 }
 
 /**
- * Finds the smallest IDs by a few of their bytes, as numbers, and compares only those of equal numbers. These bytes come after a prefix that the IDs at hand
- * have in common, once that turns out to be needed. All lists are packed at one width, or become lines when one of them is not.
+ * Finds the smallest IDs by a few bytes as numbers, and compares whole IDs only if the numbers are equal.
+ * After the first such case, the bytes are taken behind the common prefix of all current IDs.
+ * All lists are packed at one width; when one is not, all become lines.
  */
 class Merge {
   readonly #runs: readonly IdLists[]
@@ -72,7 +73,7 @@ class Merge {
   readonly #batchRuns = new Uint32Array(BATCH_IDS)
   #skip = 0
   #isSkipKnown = false
-  /** The runs that have the smallest key, and of these the ones that have the smallest ID. */
+  /** The runs with the smallest key, and those of them with the smallest ID. */
   readonly #tied: Int32Array
   readonly #least: Int32Array
 
@@ -105,7 +106,7 @@ class Merge {
     if (this.#count > 0) yield this.#takeBatch()
   }
 
-  /** Merges until the batch is full, or a list is used up: of one of so many runs that `#least` then begins with; 0 when all have ended. */
+  /** Merges until the batch is full or a list is used up. Returns how many runs in `#least` had the last ID; 0 when all runs have ended. */
   #fill(): number {
     for (;;) {
       const least = this.#findLeast()
@@ -135,7 +136,7 @@ class Merge {
     return taken
   }
 
-  /** Puts the runs with the smallest ID into `#least`, and returns how many there are. */
+  /** Puts the runs with the smallest ID into `#least`. Returns how many there are. */
   #findLeast(): number {
     const [least, tiedRuns] = [this.#least, this.#tied]
     const tied = this.#keys.findLeast(tiedRuns)
@@ -179,7 +180,7 @@ class Merge {
     this.#batch = Buffer.allocUnsafeSlow(BATCH_IDS * (width > 0 ? width : MAX_ID_LENGTH + 1))
   }
 
-  /** Makes lines of all that is at hand. */
+  /** Turns all current lists into lines. */
   #useLines(): void {
     const rest = this.#heads.map(({ bytes, at }): IdList => ({ width: this.#width, count: (bytes.length - at) / this.#width, bytes: bytes.subarray(at) }))
     this.#setWidth(0)
@@ -187,7 +188,7 @@ class Merge {
     for (const [run, list] of rest.entries()) this.#begin(run, list)
   }
 
-  /** Finds how many bytes all IDs at hand have in common. */
+  /** Finds the number of first bytes that all current IDs share. */
   #findSkip(): void {
     let skip = Number.POSITIVE_INFINITY
     let first: Buffer | undefined
@@ -212,7 +213,7 @@ class Merge {
   }
 }
 
-/** The next list that has an ID; `undefined` at the end. */
+/** The next list that is not empty; `undefined` at the end. */
 async function nextOf(run: IdLists): Promise<IdList | undefined> {
   for (;;) {
     const { done, value } = await run.next()

@@ -1,8 +1,8 @@
 /**
- * Sets of payload IDs that may be larger than memory: built from IDs in any order, kept encoded, in memory while small and
- * in an unlinked temporary file beyond, read in ascending order.
+ * Sets of payload IDs that may be larger than memory: built from IDs in any order, read in ascending order.
+ * A set is kept encoded, in memory while small, else in an unlinked temporary file.
  *
- * A payload ID is 1 to 255 characters of printable ASCII, no space.
+ * A payload ID is 1 to 255 characters of printable ASCII without spaces.
  */
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
@@ -17,13 +17,13 @@ import { Spill, type SpillState } from './spill.ts'
 export { checkPayloadId } from './id-list.ts'
 
 export interface PayloadIdSetOptions {
-  /** Where a set that outgrows its memory goes. The file has no name: it is gone when the process is. @default the system's directory for temporary files */
+  /** Where a set goes that outgrows its memory: an unnamed file, which ends with the process. @default the system's temporary directory */
   readonly spillDirectory?: string | undefined
-  /** Encoded bytes kept in memory before that. @default 8 MiB */
+  /** The most encoded bytes kept in memory. @default 8 MiB */
   readonly memoryLimitBytes?: number | undefined
 }
 
-/** A set as plain data, to be sent to another thread; it belongs to the caller of `PayloadIdSet.from`. */
+/** A set as plain data, which can be sent to another thread. `PayloadIdSet.from` takes it over. */
 export interface PayloadIdSetState {
   readonly size: number
   readonly digest: string
@@ -32,21 +32,21 @@ export interface PayloadIdSetState {
 }
 
 const DEFAULT_MEMORY_LIMIT_BYTES: number = 8 * 1024 * 1024
-/** What is sorted and encoded at once, at most `MAX_SORTED_IDS`; some ten milliseconds of work. */
+/** Bytes sorted and encoded at once, of at most `MAX_SORTED_IDS`: some ten milliseconds of work. */
 const MAX_RUN_BYTES: number = 4 * 1024 * 1024
-/** IDs that are gathered one by one before they are packed. */
+/** IDs gathered one by one before they are packed. */
 const GATHERED_IDS = 1024
-/** How many runs are merged at once, and how much of each is read at a time: 32 MiB, for what is at most 33 M digests. */
+/** Runs merged at once, of at most 33 M digests; reading them takes 32 MiB. */
 const MERGED_RUNS = 512
 const MERGE_READ_BYTES: number = 64 * 1024
-/** Some ten milliseconds of decoding. */
+/** IDs between two turns of the event loop: some ten milliseconds of decoding. */
 const TURN_IDS = 65_536
 
-/** Some payload IDs, each once, in ascending order of their bytes. Close it: it may hold a file open. */
+/** A set of payload IDs, in ascending order of their bytes. The caller closes it, for it may have an open file. */
 export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
-  /** How many IDs. */
+  /** The number of IDs. */
   readonly size: number
-  /** SHA-256 of the `payload-ids` object, of which there is one for each set; lower-case hex. */
+  /** SHA-256 of the `payload-ids` object, in lower-case hex. A set has only one such object. */
   readonly digest: string
   readonly #blocks: readonly BlockStart[]
   readonly #encoded: Spill
@@ -68,7 +68,7 @@ export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
     return this.#encoded.bytes
   }
 
-  /** Gives the set up as plain data; it must not be used, nor closed, afterwards. */
+  /** Turns the set into plain data. The set must not be used or closed afterwards. */
   detach(): PayloadIdSetState {
     return { size: this.size, digest: this.digest, blocks: this.#blocks, encoded: this.#encoded.detach() }
   }
@@ -78,7 +78,7 @@ export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
     for await (const batch of this.batches()) yield* batch
   }
 
-  /** The IDs in ascending order, many at a time: several times as fast. */
+  /** The IDs in ascending order, in batches: several times as fast. */
   batches(): AsyncGenerator<readonly string[], void, undefined> {
     return decodePayloadIdBatches(this.encoded())
   }
@@ -88,7 +88,7 @@ export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
     return this.#encoded.read(0)
   }
 
-  /** Whether an ID is in the set: one read of at most 1,024 IDs. */
+  /** Whether an ID is in the set. Reads at most 1,024 IDs. */
   async has(payloadId: string): Promise<boolean> {
     const block = this.#blockBefore(payloadId)
     if (block === undefined) return false
@@ -123,8 +123,8 @@ export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
 }
 
 /**
- * Gathers payload IDs into a set. IDs that come in ascending order cost the least: they are encoded as they come. Others are
- * sorted in runs, which `finish` merges. Lower-case hex of one length, as digests are, costs several times less than other IDs.
+ * Builds a set of payload IDs. IDs in ascending order are encoded at once, which costs the least.
+ * Others are sorted in runs, which `finish` merges. Digests in lower-case hex cost several times less than other IDs.
  */
 export class PayloadIdSetBuilder {
   readonly #options: Required<{ [Name in keyof PayloadIdSetOptions]: PayloadIdSetOptions[Name] }>
@@ -132,7 +132,7 @@ export class PayloadIdSetBuilder {
   #runs: Run[] = []
   #spill: Spill
   #gathered: string[] = []
-  /** Lists that are in no run yet, all of one width. */
+  /** Lists that are not in a run yet, all of one width. */
   #lists: IdList[] = []
   #count = 0
   #bytes = 0
@@ -144,8 +144,8 @@ export class PayloadIdSetBuilder {
   }
 
   /**
-   * Adds one payload ID; one that is there already is fine. Throws, now or when more IDs are added: `invalid_argument` for what is not a payload ID,
-   * `destination_no_space` or `internal` when the set must spill and cannot.
+   * Adds one payload ID, also one that is in the set already.
+   * Throws, now or when more IDs are added: `invalid_argument` for a malformed ID; `destination_no_space` or `internal` if the set cannot spill.
    */
   add(payloadId: string): void {
     this.#gathered.push(payloadId)
@@ -158,7 +158,7 @@ export class PayloadIdSetBuilder {
     if (lines.byteLength > 0) for (let from = 0; from < payloadIds.length; from += GATHERED_IDS) this.addList(listOf(payloadIds.slice(from, from + GATHERED_IDS)))
   }
 
-  /** Adds IDs that are packed already. Throws as `add` does. */
+  /** Adds a list of IDs. Throws as `add` does. */
   addList(list: IdList): void {
     if (list.count === 0) return
     const isOther = this.#lists[0] !== undefined && this.#lists[0].width !== list.width
@@ -168,7 +168,7 @@ export class PayloadIdSetBuilder {
     this.#bytes += list.bytes.byteLength
   }
 
-  /** The set of all that was added. The builder is used up. */
+  /** Makes the set of all that was added. Uses the builder up. */
   async finish(): Promise<PayloadIdSet> {
     this.#pack()
     this.#endRun()
@@ -178,12 +178,12 @@ export class PayloadIdSetBuilder {
     return await setOf(this.#runs[0] as Run, this.#spill)
   }
 
-  /** Frees everything when the set is not wanted. Idempotent; not needed after `finish`. */
+  /** Frees everything if the set is not wanted. Idempotent; not needed after `finish`. */
   async close(): Promise<void> {
     await this.#spill.close()
   }
 
-  /** Merges runs, a bounded number at a time, from one spill into another. */
+  /** Merges runs, a limited number at once, from one spill into another. */
   async #mergeOnce(): Promise<void> {
     const spill = new Spill(this.#options)
     const runs: Run[] = []
@@ -217,7 +217,7 @@ export class PayloadIdSetBuilder {
     this.#bytes = 0
     const list = sortIds(lists)
     const run = this.#runs.at(-1)
-    // What begins where the last run ended makes that run longer: a set that came in order is one run.
+    // IDs that follow the last run make it longer, so that a set that came in order is one run.
     if (run !== undefined && firstOf(list) > run.encoder.last) run.add(list)
     else this.#newRun().add(list)
   }
@@ -230,7 +230,7 @@ export class PayloadIdSetBuilder {
   }
 }
 
-/** IDs in ascending order, encoded at the end of a spill; the last run of a spill may still grow. */
+/** IDs in ascending order, encoded at the end of a spill. The last run of a spill may still grow. */
 class Run {
   readonly encoder: BlockEncoder
   readonly #spill: Spill
@@ -243,7 +243,7 @@ class Run {
     this.encoder = new BlockEncoder((bytes) => spill.append(bytes))
   }
 
-  /** Adds IDs, each greater than the one before. */
+  /** Adds IDs, each greater than its predecessor. */
   add(list: IdList): void {
     this.encoder.add(list)
   }
@@ -258,22 +258,22 @@ class Run {
   }
 }
 
-/** The set without an ID. */
+/** Makes an empty set. */
 export async function emptyPayloadIdSet(): Promise<PayloadIdSet> {
   return await new PayloadIdSetBuilder().finish()
 }
 
-/** The IDs of a `payload-ids` object. Throws `restore_corrupt` with the byte offset when it is damaged. */
+/** Reads the IDs of a `payload-ids` object. Throws `restore_corrupt` with the byte offset when it is damaged. */
 export async function* decodePayloadIds(source: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, undefined> {
   for await (const batch of decodePayloadIdBatches(source)) yield* batch
 }
 
-/** The IDs of a `payload-ids` object, up to 1,024 at a time. Throws as `decodePayloadIds` does. */
+/** Reads the IDs of a `payload-ids` object in batches of up to 1,024. Throws as `decodePayloadIds` does. */
 export async function* decodePayloadIdBatches(source: AsyncIterable<Uint8Array>): AsyncGenerator<readonly string[], void, undefined> {
   for await (const list of decodePayloadIdLists(source)) yield idsOf(list)
 }
 
-/** How many IDs a `payload-ids` object has, once all of it was checked. Throws as `decodePayloadIds` does. */
+/** Checks a `payload-ids` object and counts its IDs. Throws as `decodePayloadIds` does. */
 export async function countPayloadIds(source: AsyncIterable<Uint8Array>): Promise<number> {
   let count = 0
   for await (const list of decodePayloadIdLists(source)) count += list.count
@@ -286,7 +286,7 @@ async function setOf({ encoder }: Run, spill: Spill): Promise<PayloadIdSet> {
   return PayloadIdSet.from({ size: encoder.count, digest: digest.digest('hex'), blocks: encoder.blocks, encoded: spill.detach() })
 }
 
-/** The IDs of a `payload-ids` object, packed. Gives way to the event loop between some blocks. Throws as `decodePayloadIds` does. */
+/** Reads the IDs of a `payload-ids` object as lists. Gives way to the event loop between some blocks. Throws as `decodePayloadIds` does. */
 export async function* decodePayloadIdLists(source: AsyncIterable<Uint8Array>): IdLists {
   const decoder = new BlockDecoder()
   let turnIds = 0

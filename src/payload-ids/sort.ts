@@ -1,7 +1,7 @@
 /** Sorts payload IDs by their bytes. */
 import { type IdList, copyId, LINE_FEED } from './id-list.ts'
 
-/** The most IDs that are sorted at once: their numbers fit 16 bits. */
+/** The most IDs that are sorted at once. */
 export const MAX_SORTED_IDS = 65_536
 /** Bytes of the sorting key. */
 const KEY_BYTES = 4
@@ -9,8 +9,10 @@ const DIGIT_BITS = 11
 const DIGITS = 1 << DIGIT_BITS
 
 /**
- * The IDs of all lists, which have one width, in ascending order and each once. The bytes after the prefix that all IDs have in common become a number to
- * sort by, digit by digit; only IDs of equal numbers are compared. A line feed counts as a part of its line, and is less than any character.
+ * Sorts the IDs of lists of one width, each ID once.
+ *
+ * The bytes after the common prefix of all IDs become a number to sort by, digit by digit; IDs with equal numbers are compared.
+ * A line feed belongs to its line, and is less than any character.
  */
 export function sortIds(lists: readonly IdList[]): IdList {
   const width = lists[0]?.width ?? 0
@@ -48,7 +50,7 @@ function startsOf(lists: readonly IdList[], bytes: Buffer): Uint32Array {
   return starts
 }
 
-/** Whether each ID is greater than the one before. */
+/** Whether each ID is greater than its predecessor. */
 function isAscending(bytes: Buffer, starts: Uint32Array): boolean {
   for (let index = 1; index < starts.length - 1; index++) {
     let [left, right] = [starts[index - 1]!, starts[index]!]
@@ -75,7 +77,7 @@ function keyOf(bytes: Buffer, at: number, end: number): number {
   return key
 }
 
-/** The numbers of the keys in ascending order of the keys: a radix sort, from the lowest digit up. */
+/** The indexes of the keys in ascending order of the keys: a radix sort, from the lowest digit up. */
 function sortedOrder(keys: Uint32Array): Uint32Array {
   let order = Uint32Array.from(keys, (_, index) => index)
   let next = new Uint32Array(keys.length)
@@ -93,7 +95,7 @@ function digitOf(key: number, shift: number): number {
   return (key >>> shift) & (DIGITS - 1)
 }
 
-/** The different IDs of a group, in ascending order. */
+/** The distinct IDs of a group in ascending order. */
 function sortGroup(ids: Buffer[]): readonly Buffer[] {
   ids.sort((left, right) => left.compare(right))
   return ids.filter((id, index) => index === 0 || !id.equals(ids[index - 1] ?? id))

@@ -1,4 +1,4 @@
-/** Bytes appended once and read many times: in memory while few, beyond that in a file that has no name any more. */
+/** Bytes that are appended once and read many times: in memory while few, else in an unlinked file. */
 import { randomBytes } from 'node:crypto'
 import { closeSync, constants, openSync, read as readCallback, unlinkSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -12,13 +12,13 @@ export interface SpillOptions {
 }
 
 export interface SpillReadOptions {
-  /** @default where it ends */
+  /** @default the end of the spill */
   readonly end?: number | undefined
-  /** Of the file, read at a time. @default 256 KiB */
+  /** Bytes of the file to read at once. @default 256 KiB */
   readonly readBytes?: number | undefined
 }
 
-/** A spill as plain data; `fd` is the file's descriptor, good in every thread of the process. */
+/** A spill as plain data. `fd` is the file's descriptor, valid in every thread of the process. */
 export type SpillState = { readonly chunks: readonly Uint8Array[]; readonly fd?: undefined } | { readonly fd: number; readonly bytes: number }
 
 const READ_BYTES: number = 256 * 1024
@@ -26,7 +26,7 @@ const PRIVATE_FILE = 0o600
 const NO_SPACE: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 const readAsync = promisify(readCallback)
 
-/** The last resort for a spill that was never closed. */
+/** Closes the file of a spill that was never closed. */
 const abandoned = new FinalizationRegistry<number>((fd) => {
   closeSync(fd)
 })
@@ -56,7 +56,7 @@ export class Spill {
     return spill
   }
 
-  /** Gives the bytes up as plain data; the spill is closed without freeing them. */
+  /** Turns the spill into plain data. Closes the spill without freeing the bytes. */
   detach(): SpillState {
     this.#checkOpen()
     if (this.#reads > 0) throw new TypeError('The payload IDs are being read')
@@ -68,7 +68,7 @@ export class Spill {
     return fd === undefined ? { chunks } : { fd, bytes: this.bytes }
   }
 
-  /** Takes the chunk over. Synchronous, as it is called from between two records of a scan. */
+  /** Appends a chunk and takes it over. Synchronous, for a scan calls it between two records. */
   append(chunk: Uint8Array): void {
     this.#checkOpen()
     this.bytes += chunk.byteLength
@@ -85,7 +85,7 @@ export class Spill {
     this.#chunks = []
   }
 
-  /** The bytes from `start` on. Throws a `TypeError` when the spill is closed meanwhile. */
+  /** Reads the bytes from `start` on. Throws a `TypeError` when the spill is closed meanwhile. */
   async *read(start: number, { end = this.bytes, readBytes = READ_BYTES }: SpillReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
     this.#checkOpen()
     if (this.#fd === undefined) yield* this.#readMemory(start, end)
@@ -96,7 +96,7 @@ export class Spill {
     }
   }
 
-  /** Frees memory and file; the file when no read is under way. Idempotent. */
+  /** Frees the memory, and the file once no read is under way. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true
     this.#chunks = []
@@ -139,7 +139,7 @@ export class Spill {
     return fd
   }
 
-  /** A descriptor closed under a read may be another file's by the time it is read from. */
+  /** Closes the file unless a read is under way: its descriptor could be reused for another file. */
   #freeFile(): void {
     const fd = this.#fd
     if (fd === undefined || !this.#closed || this.#reads > 0) return
@@ -153,7 +153,7 @@ export class Spill {
   }
 }
 
-/** Opens a file and removes its name at once: whatever happens to the process, nothing is left behind. */
+/** Opens a file and removes its name at once, so that nothing is left behind whatever happens to the process. */
 function openUnnamed(directory: string): number {
   const path = join(directory, `holdfast-${randomBytes(12).toString('hex')}.spill`)
   const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, PRIVATE_FILE)
@@ -169,6 +169,6 @@ function openUnnamed(directory: string): number {
 function spillFailure(directory: string, cause: unknown): Error {
   const { code, message } = cause as NodeJS.ErrnoException
   const what = `Cannot keep payload IDs in "${directory}": ${message}`
-  if (NO_SPACE.has(code)) return new DestinationNoSpaceError(what, { cause, hint: 'Free space for temporary files, or name another directory for them (TMPDIR)' })
-  return new InternalError(what, { cause, hint: 'Name a directory for temporary files that can be written (TMPDIR)' })
+  if (NO_SPACE.has(code)) return new DestinationNoSpaceError(what, { cause, hint: 'Free space for temporary files, or set TMPDIR to another directory' })
+  return new InternalError(what, { cause, hint: 'Set TMPDIR to a writable directory' })
 }

@@ -184,7 +184,7 @@ describe('readUnion()', () => {
       const copy = memorySets()
       for (const [read, message] of [
         [failing, 'Broken off'],
-        [async function* () { yield bytes }, 'it does not begin as a list'],
+        [async function* () { yield bytes }, 'the list does not begin like'],
       ] as const) {
         await expect(open([first, ...four.slice(0, 1)], [sourceWithCopy(name, read, copy)])).rejects.toThrow(message)
         expect(copies().filter((file) => file.endsWith('.tmp'))).toEqual([])
