@@ -1,4 +1,4 @@
-/** Whether a store serves: what is asked of a live engine after it was swapped in. */
+/** Checks that a live engine serves, after it was swapped in. */
 import { messageOf } from '../errors/error-message.ts'
 import { StoreUnavailableError, isHoldfastError } from '../errors/errors.ts'
 import type { MetadataReader, Share } from '../contracts/metadata-store.ts'
@@ -7,8 +7,8 @@ const SHARES_TO_CHECK = 100
 const ENTRIES_TO_CHECK = 100
 
 /**
- * Reads through the store's own interface: the settings, the shares, their roots, and the first entries of each with their inodes.
- * Rejects with `store_unavailable` when any of it fails; to be tried again where what failed may pass, such as a connection that broke.
+ * Reads the settings, the shares, their roots, and the first entries of each with their inodes.
+ * Rejects with `store_unavailable` when any of that fails; retryable if the cause is, such as a broken connection.
  */
 export async function checkServes(store: MetadataReader): Promise<void> {
   try {

@@ -1,13 +1,15 @@
-/** Whether what a metadata store says of itself fits together. */
+/** Checks that the records of a metadata store are consistent. */
 import { conflictingLock } from './locks.ts'
 import type { DirectoryEntry, Inode, InodeNumber, MetadataReader } from '../contracts/metadata-store.ts'
 
 /**
- * Walks all shares of a store, which must not change meanwhile, and says what does not hold: every entry has its inode and
- * its type, link counts are those of the entries, directories are in one place, names and payload IDs come in order, the
- * payload IDs are those that files and uploads refer to, used bytes are the sum of the sizes, block counts are right, locks do not conflict.
+ * Walks all shares of a store, which must not change meanwhile, and resolves with the problems found:
+ * - entries without their inode or of another type, and directories in several places;
+ * - wrong link counts, block counts and used bytes;
+ * - names or payload IDs out of order, and payload IDs that are not those of files and uploads;
+ * - locks that conflict.
  *
- * Keeps every inode number and payload ID in memory: it is for tests and for stores of moderate size.
+ * Keeps every inode number and payload ID in memory: for tests and stores of moderate size.
  */
 export async function checkTree(store: MetadataReader, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly string[]> {
   const walk = new Walk(store, signal)
@@ -51,14 +53,14 @@ class Walk {
   async compare(): Promise<void> {
     for (const [inode, links] of this.#links) {
       const entries = this.#entries.get(inode)
-      if (links !== entries) this.problems.push(`inode ${inode}: says ${links} links, and there are ${entries}`)
+      if (links !== entries) this.problems.push(`inode ${inode}: link count is ${links}, should be ${entries}`)
     }
     const usedBytes = await this.#store.usedBytes()
-    if (usedBytes !== Number(this.#usedBytes)) this.problems.push(`used bytes: says ${usedBytes}, and the sizes add up to ${this.#usedBytes}`)
+    if (usedBytes !== Number(this.#usedBytes)) this.problems.push(`used bytes: recorded as ${usedBytes}, but sizes add up to ${this.#usedBytes}`)
     await this.#comparePayloadIds()
   }
 
-  /** Checks the entries of a directory and gives those that are directories. */
+  /** Checks the entries of a directory. Resolves with its subdirectories. */
   async #directory(directory: Inode, path: string): Promise<{ inode: InodeNumber; path: string }[]> {
     const subdirectories: { inode: InodeNumber; path: string }[] = []
     for await (const entry of entriesOf(this.#store, directory.inode)) {
@@ -93,7 +95,7 @@ class Walk {
       this.#payloadIds.add(payloadId)
       blocks++
     }
-    if (blocks !== inode.blockCount) this.problems.push(`${path}: says ${inode.blockCount} blocks, and there are ${blocks}`)
+    if (blocks !== inode.blockCount) this.problems.push(`${path}: block count is ${inode.blockCount}, should be ${blocks}`)
     const locks = await this.#store.locks(inode.inode)
     for (const lock of locks) if (conflictingLock(locks, lock) !== undefined) this.problems.push(`${path}: a lock of ${lock.owner} conflicts with another`)
   }
@@ -107,11 +109,11 @@ class Walk {
       missing.delete(payloadId)
       last = payloadId
     }
-    for (const payloadId of missing) this.problems.push(`payload ID ${payloadId}: is referred to and not listed`)
+    for (const payloadId of missing) this.problems.push(`payload ID ${payloadId}: referred to, but not listed`)
   }
 }
 
-/** All entries of a directory; throws when they do not come in the order of their bytes. */
+/** All entries of a directory. Throws when names are not in the order of their bytes. */
 async function* entriesOf(store: MetadataReader, directory: InodeNumber): AsyncGenerator<DirectoryEntry, void, undefined> {
   let after: string | undefined
   do {

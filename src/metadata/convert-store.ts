@@ -1,4 +1,4 @@
-/** Copies a metadata store into an empty one of whatever kind. */
+/** Copies a metadata store into an empty store of any kind. */
 import type { StoreKind } from '../contracts/backupable.ts'
 import { ChecksumMismatchError } from '../errors/errors.ts'
 import type { MetadataStore, MetadataView } from '../contracts/metadata-store.ts'
@@ -9,16 +9,16 @@ export type ConvertStep = (typeof CONVERT_STEPS)[number]
 
 export interface ConvertProgress {
   readonly step: ConvertStep
-  /** Records that were written, or (of the copy and of its source) read again to be compared. */
+  /** Records written; in the check, records read from source and copy. */
   readonly records: number
 }
 
 export interface ConvertStoreOptions {
-  /** It may be in use: what is copied is the store as it is when the call begins. */
+  /** May be in use: the store is copied as it is when the call begins. */
   readonly from: MetadataStore
-  /** An empty store, not in use. */
+  /** An empty store that is not in use. */
   readonly to: MetadataStore
-  /** Ends the conversion; it rejects with the signal's reason. */
+  /** Stops the conversion, which rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: ConvertProgress) => void) | undefined
 }
@@ -26,9 +26,9 @@ export interface ConvertStoreOptions {
 export interface ConvertReport {
   readonly from: ConvertedStore
   readonly to: ConvertedStore
-  /** How many of each kind the copy has, as its source does. */
+  /** The number of records of each kind, in source and copy. */
   readonly records: Readonly<Record<RecordKind, number>>
-  /** `sha256` is that of the `payload-ids` object that a backup of either would have. */
+  /** `sha256` is that of the `payload-ids` object in a backup of either store. */
   readonly payloadIds: { readonly count: number; readonly sha256: string }
   /** Sum of the sizes of all regular files. */
   readonly usedBytes: number
@@ -41,11 +41,13 @@ export interface ConvertedStore {
 }
 
 /**
- * Copies one consistent view of a store, as it is: inode numbers, links, times, upload IDs, locks and settings, so that what a server knows of them
- * stays true. The target keeps its own store ID. Before the copy is made to last, source and copy are both read from end to end, and must agree
- * in every record and in the set of payload IDs (`checksum_mismatch`).
+ * Copies one consistent view of a store with inode numbers, links, times, upload IDs, locks and settings: a server's references stay valid.
+ * The target keeps its own store ID.
  *
- * A populated target is refused (`restore_destination_not_empty`); it is left empty by a failure, by an abort, and when the process ends before.
+ * Before the copy becomes permanent, source and copy are read in full. They must agree in every record and in the set of payload IDs
+ * (`checksum_mismatch`).
+ *
+ * Refuses a target that is not empty (`restore_destination_not_empty`). A failure, an abort or the end of the process leaves it empty.
  */
 export async function convertStore({ from, to, signal, onProgress }: ConvertStoreOptions): Promise<ConvertReport> {
   const startedMs = performance.now()
@@ -75,7 +77,7 @@ export async function convertStore({ from, to, signal, onProgress }: ConvertStor
   }
 }
 
-/** The summary that a view and its copy share; `checksum_mismatch` when they do not. */
+/** The summary of a view and its copy. Rejects with `checksum_mismatch` when they differ. */
 async function summaryOfBoth(view: MetadataView, imported: MetadataView, { signal, onProgress }: Pick<ConvertStoreOptions, 'signal' | 'onProgress'>): Promise<ViewSummary> {
   let read = 0
   const onRecords = (records: number): void => onProgress?.({ step: 'check', records: (read += records) })
@@ -85,7 +87,7 @@ async function summaryOfBoth(view: MetadataView, imported: MetadataView, { signa
   const found = differences(source.value, copy.value)
   if (found.length === 0) return source.value
   throw new ChecksumMismatchError(`Cannot convert the store: the copy differs from its source in ${found.join(', ')}`, {
-    hint: 'The target was left empty; check the source with a backup and "holdfast verify"',
+    hint: 'The target was left empty. Check the source: back it up, and run "holdfast verify"',
     details: { differences: found },
   })
 }

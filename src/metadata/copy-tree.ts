@@ -1,17 +1,17 @@
-/** Copies a file or a directory with all that is in it from one metadata store into another. */
+/** Copies a file, or a directory with its content, from one metadata store into another. */
 import { InternalError } from '../errors/errors.ts'
 import type { Block, Content, Inode, InodeNumber, MetadataReader, MetadataStore, Place } from '../contracts/metadata-store.ts'
 import { walkTree } from './walk-tree.ts'
 
 export interface CopyTreeOptions {
-  /** Where it is read from. It must not change meanwhile. */
+  /** The store to read. It must not change meanwhile. */
   readonly from: MetadataReader
-  /** The inode of what is copied. */
+  /** The inode to copy. */
   readonly inode: InodeNumber
   readonly to: MetadataStore
-  /** Where it goes; the name is free. */
+  /** The place of the copy. The name must be free. */
   readonly place: Place
-  /** Ends the copying; what was made by then stays. */
+  /** Stops the copying. What was made by then stays. */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((counts: TreeCounts) => void) | undefined
 }
@@ -23,7 +23,7 @@ export interface TreeCounts {
   symlinks: number
   /** Sockets, fifos and devices. */
   others: number
-  /** Further names of what was counted already. */
+  /** Further names of files that were counted already. */
   hardLinks: number
   /** Sum of the sizes of the files. */
   bytes: number
@@ -40,10 +40,10 @@ const COUNTED_AS: Readonly<Record<Inode['type'], Exclude<keyof TreeCounts, 'hard
 }
 
 /**
- * Copies types, attributes, times, extended attributes, link targets, and what content refers to; inode numbers are new. Several names of one inode
- * within the tree become several names of one inode; names outside of it do not count. Locks and pending uploads are not copied.
+ * Copies types, attributes, times, extended attributes, link targets, and references to payloads. Inode numbers are new.
+ * Hard links within the tree stay hard links. Locks and pending uploads are not copied.
  *
- * Memory grows with the number of inodes that have several names, some of them not met yet.
+ * Memory grows with the number of inodes that have more names than were met so far.
  */
 export async function copyTree(options: CopyTreeOptions): Promise<TreeCounts> {
   const copier = new TreeCopier(options)
@@ -54,7 +54,7 @@ export async function copyTree(options: CopyTreeOptions): Promise<TreeCounts> {
 class TreeCopier {
   readonly counts: TreeCounts = { files: 0, directories: 0, symlinks: 0, others: 0, hardLinks: 0, bytes: 0 }
   readonly #options: CopyTreeOptions
-  /** The copies of inodes with several names, and how many of the names are still to come at most. */
+  /** The copies of inodes with several names, and how many names may still come. */
   readonly #linked = new Map<InodeNumber, { readonly copy: Promise<InodeNumber>; remaining: number }>()
 
   constructor(options: CopyTreeOptions) {
@@ -78,12 +78,12 @@ class TreeCopier {
     return copy
   }
 
-  /** The first of several names makes the inode, the others link to it. */
+  /** Copies an inode with several names: the first name makes the inode, the others link to it. */
   async #copyLinked(inode: Inode, place: Place): Promise<InodeNumber> {
     const known = this.#linked.get(inode.inode)
     if (known === undefined) {
       const copy = this.#copyInode(inode, place)
-      // The failure is thrown by the await below; others that wait for the inode see it too.
+      // The await below throws the failure; every other waiter for this inode gets it too.
       copy.catch(() => undefined)
       this.#linked.set(inode.inode, { copy, remaining: inode.links - 1 })
       return await copy

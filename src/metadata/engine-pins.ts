@@ -1,10 +1,10 @@
-/** Which engines are still read by a backup, a view or a sweep, so that none is closed under it. */
+/** Keeps engines open while a backup, a view or a sweep reads them. */
 import { StoreNotDrainedError } from '../errors/errors.ts'
 
 export class EnginePins {
   readonly #close: (engine: string) => Promise<void>
   readonly #held = new Map<string, number>()
-  /** Engines to be closed with their last pin. */
+  /** Engines to close with their last pin. */
   readonly #retired = new Set<string>()
 
   constructor(close: (engine: string) => Promise<void>) {
@@ -21,7 +21,7 @@ export class EnginePins {
     }
   }
 
-  /** Keeps an engine open until what it returns is called, once. */
+  /** Keeps an engine open until the returned function is called, once. */
   pin(engine: string): () => Promise<void> {
     this.#held.set(engine, this.#count(engine) + 1)
     return async () => {
@@ -30,18 +30,18 @@ export class EnginePins {
     }
   }
 
-  /** Closes an engine that serves no longer: now, or with the last task that reads it. */
+  /** Closes an engine that does not serve any more: now, or after the last task that reads it. */
   async retire(engine: string): Promise<void> {
     this.#retired.add(engine)
     await this.#closeUnheld(engine)
   }
 
-  /** The engine serves again. */
+  /** Takes back `retire`: the engine serves again. */
   revive(engine: string): void {
     this.#retired.delete(engine)
   }
 
-  /** Closes an engine; `store_not_drained` when a task still reads it. */
+  /** Closes an engine. Rejects with `store_not_drained` when a task still reads it. */
   async release(engine: string): Promise<void> {
     if (this.#count(engine) > 0) throw new StoreNotDrainedError(`Cannot remove engine "${engine}": a backup, a view or a sweep still reads it`)
     await this.retire(engine)

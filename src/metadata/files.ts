@@ -1,4 +1,4 @@
-/** What becomes of the attributes and the content of inodes, of pending uploads and of byte-range locks, and what is refused. Arguments have been checked. */
+/** Mutations of attributes, content, pending uploads and byte-range locks, with their refusals. Arguments have been checked. */
 import type { ByteRangeLock, Content, Inode, InodeAttributes, InodeNumber, PendingUpload } from '../contracts/metadata-store.ts'
 import { blocksOf, changedAttributes, nsOfMs, payloadIdOf } from './inodes.ts'
 import { conflictingLock, withLock, withoutRange } from './locks.ts'

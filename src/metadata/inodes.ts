@@ -1,4 +1,4 @@
-/** What becomes of an inode when it is made or changed, as pure functions. */
+/** Pure functions that make and change inodes. */
 import type { Block, Content, Inode, InodeAttributes, NewInode } from '../contracts/metadata-store.ts'
 import { TIME_FIELDS } from './validate.ts'
 
@@ -7,12 +7,12 @@ const DIRECTORY_MODE = 0o755
 const SYMLINK_MODE = 0o777
 const OTHER_MODE = 0o644
 
-/** Milliseconds as the nanoseconds inodes have. */
+/** Milliseconds as nanoseconds, the unit of inodes. */
 export function nsOfMs(timeMs: number): bigint {
   return BigInt(Math.trunc(timeMs)) * NS_PER_MS
 }
 
-/** A new inode with its first link and the content that it is given. */
+/** A new inode with its first link and its content. */
 export function newInode(inode: NewInode, nowMs: number): Omit<Inode, 'inode'> {
   const { type, symlinkTarget, content } = inode
   const links = type === 'directory' ? 2 : 1
@@ -29,7 +29,7 @@ export function payloadIdOf(content: Content | undefined): string | undefined {
   return content !== undefined && 'payloadId' in content ? content.payloadId : undefined
 }
 
-/** The attributes of a new inode: those that are given, and for the rest root's, now, and nothing in it. */
+/** The attributes of a new inode. Defaults: owned by root, all times now, empty. */
 function newAttributes(inode: NewInode, nowNs: bigint): InodeAttributes {
   const { type, symlinkTarget } = inode
   const mode = type === 'directory' ? DIRECTORY_MODE : type === 'symlink' ? SYMLINK_MODE : OTHER_MODE
@@ -47,7 +47,7 @@ function newAttributes(inode: NewInode, nowNs: bigint): InodeAttributes {
   return changedAttributes(defaults, inode)
 }
 
-/** The attributes with those that are given in place of the old. */
+/** The attributes after changes. */
 export function changedAttributes(attributes: InodeAttributes, changes: Partial<InodeAttributes>): InodeAttributes {
   const changed: Record<string, unknown> = {}
   for (const field of ['mode', 'uid', 'gid', 'size', ...TIME_FIELDS, 'xattrs'] as const) {
@@ -56,7 +56,7 @@ export function changedAttributes(attributes: InodeAttributes, changes: Partial<
   return changed as unknown as InodeAttributes
 }
 
-/** How many bytes an inode adds to those that a store uses. */
+/** The bytes that an inode adds to the used bytes of a store. */
 export function usedBytesOf({ type, size }: Pick<Inode, 'type' | 'size'>): bigint {
   return type === 'file' ? BigInt(size) : 0n
 }

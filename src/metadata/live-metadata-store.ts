@@ -1,4 +1,4 @@
-/** The handle a server keeps: a metadata store whose engine may be replaced under it. */
+/** The handle that a server keeps: a metadata store whose engine can be replaced while it serves. */
 import type { BackupOptions, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../contracts/backupable.ts'
 import { failureAfter } from '../errors/clean-up.ts'
 import { messageOf } from '../errors/error-message.ts'
@@ -28,17 +28,17 @@ import type {
 import { OperationGate } from './operation-gate.ts'
 import { RoutedReader } from './routed-reader.ts'
 
-/** Where the engines of a live store are. What it does to them is durable; the live store knows what uses them. */
+/** Where the engines of a live store are. The home makes changes durable; the live store knows what uses an engine. */
 export interface EngineHome extends Swappable {
-  /** Opens an engine, or gives it when it is open. `store_unavailable` when it is missing or damaged. */
+  /** Opens an engine, or returns the open one. Rejects with `store_unavailable` when the engine is missing or damaged. */
   openEngine(engine: string): Promise<MetadataStore>
   /** Closes an engine. Idempotent. */
   closeEngine(engine: string): Promise<void>
-  /** Closes every engine and lets others have the home. Idempotent. */
+  /** Closes every engine and releases the home. Idempotent. */
   close(): Promise<void>
 }
 
-/** How often the engines may change while they are looked at. */
+/** How often another process may replace engines during a read before it fails. */
 const MOST_TRIES = 100
 
 interface ServingEngine {
@@ -46,7 +46,7 @@ interface ServingEngine {
   readonly store: MetadataStore
 }
 
-/** Pinned until they are released. */
+/** The live engine and the one kept for rollback, pinned. */
 interface RetainedEngines {
   readonly live: ServingEngine
   readonly previous: string | undefined
@@ -54,14 +54,15 @@ interface RetainedEngines {
 }
 
 /**
- * A metadata store and its `Swappable` side in one. Operations go to the engine that is live when they start. During the drain window
- * of a restore writes are refused with `restore_in_progress`; during the full stop every new operation waits, and then
- * goes to the engine that is live after it, so readers never see a failure. An iteration is in flight from its first step until it
- * ends or is left: one that is held open for longer than the drain window fails the restore, not the server.
+ * A metadata store and its `Swappable` side in one. Operations go to the engine that is live when they start.
  *
- * Neither a backup nor a view holds up a restore, nor a restore them: each keeps its engine open until it is done, though another may have
- * become live meanwhile, and so gives the store as it was when it began. One that begins in the full stop waits. In Postgres, where
- * both lock the tables, a swap waits for them a while and then fails with `store_not_drained`, the store as it was.
+ * During the drain window of a restore, writes are refused with `restore_in_progress`.
+ * During the full stop, new operations wait and then go to the new live engine, so that readers never see a failure.
+ * An iteration is in flight from its first step until it ends or is left; if that takes longer than the drain window, the restore fails.
+ *
+ * Backups and views do not block restores, and restores do not block them: each keeps its engine open, and shows the store as it was when
+ * it began. A backup or view that begins in the full stop waits.
+ * In Postgres both lock the tables: a swap waits for them a while, then fails with `store_not_drained` and changes nothing.
  */
 export class LiveMetadataStore extends RoutedReader implements MetadataStore, Swappable {
   readonly kind: StoreKind
@@ -71,9 +72,9 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
   readonly #gate = new OperationGate()
   readonly #pins: EnginePins
   #storeId: string
-  /** The engine that serves, or why none does. */
+  /** The engine that serves, or the reason why none does. */
   #live: ServingEngine | StoreUnavailableError
-  /** Engines that were opened to serve; all but the one that does are closed after a swap, when operations go on again. */
+  /** Engines that were opened to serve. After a swap, `resume` closes all but the live one. */
   readonly #served = new Set<string>()
   #closed: Promise<void> | undefined
 
@@ -89,7 +90,7 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     this.#served.add(live.engine)
   }
 
-  /** Opens the live engine of a home; the home is the store's from then on. `store_unavailable` when it has none or it does not open. */
+  /** Opens the live engine of a home, and takes the home over. Rejects with `store_unavailable` when there is none or it does not open. */
   static async open(home: EngineHome): Promise<LiveMetadataStore> {
     const { live } = await home.engines()
     const storeId = await home.readStoreId()
@@ -173,8 +174,10 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
   }
 
   /**
-   * Every payload ID that the live engine or the one kept for rollback refers to, ascending, each once. It holds up no restore and no rollback:
-   * what was live or kept when it began is read to the end. Rejects with `store_unavailable` when one of them cannot be read.
+   * Yields every payload ID that the live engine or the one kept for rollback refers to, ascending, each once.
+   *
+   * It does not block restores or rollbacks: the engines of its beginning are read to the end.
+   * Rejects with `store_unavailable` when one of them cannot be read.
    */
   async *retainedPayloadIds(): AsyncGenerator<string, void, undefined> {
     for (let tries = 0; tries < MOST_TRIES; tries++) {
@@ -182,7 +185,7 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
       try {
         const payloadIds = mergeAscending(await this.#openRetained(retained))
         const first = await payloadIds.next()
-        // Another process may have replaced one in between. From the first step on none is: its tables are in use.
+        // Another process may have replaced an engine before the first step. After it, tables in use prevent that.
         if (!(await this.#areStill(retained))) {
           await payloadIds.return()
           continue
@@ -195,7 +198,7 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
         await this.#unpin(retained)
       }
     }
-    throw new StoreUnavailableError('Cannot tell what the store refers to: its engines are replaced again and again', { retryable: true })
+    throw new StoreUnavailableError('Cannot tell what the store refers to: another process keeps replacing its engines', { retryable: true })
   }
 
   async backup(sink: SnapshotSink, options?: BackupOptions): Promise<PayloadIdSet> {
@@ -208,7 +211,7 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     return this.#write((store) => store.restore(source, options))
   }
 
-  /** Closes the store and its home; operations are refused from then on. Idempotent. */
+  /** Closes the store and its home. Later operations are refused. Idempotent. */
   close(): Promise<void> {
     this.#live = new StoreUnavailableError('Cannot use the store: it was closed')
     this.#gate.open()
@@ -259,12 +262,12 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
   }
 
   async swap(engine: string, options: { readonly storeId: string; readonly previous: string | undefined }): Promise<void> {
-    // From here to the end no engine serves: what is live on disk may be in doubt, and a write to the wrong one would be lost.
-    this.#live = new StoreUnavailableError('Cannot use the store: replacing its engine did not end; close it and open it again to recover')
+    // No engine serves until the swap ends: which one is live on disk may be in doubt, and a write to the wrong one would be lost.
+    this.#live = new StoreUnavailableError('Cannot use the store: the replacement of its engine did not finish. Close and reopen the store to recover')
     await this.#home.swap(engine, options)
     this.#pins.revive(engine)
     this.#storeId = options.storeId
-    // The swap is made, whether or not the engine opens: that is for the live check to say.
+    // The swap is done even if the engine does not open; the live check reports that.
     this.#live = await this.#home.openEngine(engine).then(
       (store) => ({ engine, store }),
       (error: unknown) =>
@@ -282,7 +285,7 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
   }
 
   async checkLive(): Promise<void> {
-    // Recovery may try again what an operation would try in vain.
+    // Throw the original error: it may be retryable for recovery, though not for an operation.
     if (!('store' in this.#live)) throw this.#live
     await checkServes(this.#live.store)
   }
@@ -304,7 +307,7 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     return this.#home.clearJournal()
   }
 
-  /** Pins the live engine and the one kept, as they are at one time. */
+  /** Pins the live engine and the one kept for rollback, as they are at one time. */
   async #pinRetained(): Promise<RetainedEngines> {
     for (let tries = 0; tries < MOST_TRIES; tries++) {
       while (this.#gate.state === 'closed') await this.#gate.pass('read')
@@ -318,12 +321,12 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
       const engines = previous === undefined ? [live.engine] : [live.engine, previous]
       return { live, previous, pins: new Map(engines.map((engine) => [engine, this.#pins.pin(engine)])) }
     }
-    throw new StoreUnavailableError('Cannot tell what the store refers to: another engine than the one that serves is live', { retryable: true })
+    throw new StoreUnavailableError('Cannot tell what the store refers to: the engine that serves is not the live one', { retryable: true })
   }
 
-  /** Serves what another process has made live. */
+  /** Serves the engine that another process has made live. */
   async #follow(live: ServingEngine, engine: string | undefined): Promise<void> {
-    if (engine === undefined) throw new StoreUnavailableError('Cannot use the store: there is none any more')
+    if (engine === undefined) throw new StoreUnavailableError('Cannot use the store: it was removed')
     const store = await this.#home.openEngine(engine)
     if (this.#live !== live || this.#gate.state === 'closed') return
     this.#live = { engine, store }
@@ -342,7 +345,7 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
 
   async #unpin({ pins }: RetainedEngines): Promise<void> {
     for (const [engine, release] of pins) {
-      // What was opened only for this is closed again.
+      // Close an engine that was opened only for this read.
       if (!this.#served.has(engine)) await this.#pins.retire(engine)
       await release()
     }

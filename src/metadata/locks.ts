@@ -1,12 +1,12 @@
-/** Byte-range locks as pure functions over the locks of one inode. */
+/** Pure functions on the byte-range locks of one inode. */
 import type { ByteRangeLock } from '../contracts/metadata-store.ts'
 
-/** The first lock of another owner that stands in the way of this one. */
+/** The first lock of another owner that conflicts with the wanted one. */
 export function conflictingLock(locks: readonly ByteRangeLock[], wanted: ByteRangeLock): ByteRangeLock | undefined {
   return locks.find((lock) => lock.owner !== wanted.owner && overlaps(lock, wanted) && (lock.kind === 'exclusive' || wanted.kind === 'exclusive'))
 }
 
-/** The locks after a lock was taken: the owner's own give way on its bytes, and join it where they touch and are of its kind. */
+/** The locks after one was taken. It replaces the owner's other locks on its bytes, and joins those of its kind that it touches. */
 export function withLock(locks: readonly ByteRangeLock[], taken: ByteRangeLock): ByteRangeLock[] {
   const others = withoutRange(locks, taken)
   const joined = others.filter((lock) => lock.owner === taken.owner && lock.kind === taken.kind && touches(lock, taken))
@@ -15,7 +15,7 @@ export function withLock(locks: readonly ByteRangeLock[], taken: ByteRangeLock):
   return inOrder([...others.filter((lock) => !joined.includes(lock)), lockOf(taken, start, end)])
 }
 
-/** The locks after an owner gave bytes back: what of its locks lies outside of them stays. */
+/** The locks after an owner released a range. Parts of its locks outside the range stay. */
 export function withoutRange(locks: readonly ByteRangeLock[], range: Omit<ByteRangeLock, 'kind'>): ByteRangeLock[] {
   return inOrder(
     locks.flatMap((lock) => {
@@ -28,7 +28,7 @@ export function withoutRange(locks: readonly ByteRangeLock[], range: Omit<ByteRa
   )
 }
 
-/** By first byte, then by owner. */
+/** Sorts locks by first byte, then by owner. */
 export function inOrder(locks: readonly ByteRangeLock[]): ByteRangeLock[] {
   return locks.toSorted((a, b) => a.start - b.start || (a.owner < b.owner ? -1 : a.owner > b.owner ? 1 : 0))
 }

@@ -1,4 +1,4 @@
-/** Merges ascending texts of several sources into one ascending list, each text once. All sources are opened with the first step. */
+/** Merges ascending texts of several sources, each text once. The first step opens all sources. */
 export async function* mergeAscending(sources: readonly AsyncIterable<string>[]): AsyncGenerator<string, void, undefined> {
   const iterators = sources.map((source) => source[Symbol.asyncIterator]())
   try {

@@ -1,4 +1,4 @@
-/** The engines of a home that are open, each once, however many callers ask for it at the same time. */
+/** The open engines of a home: each is opened only once, however many callers ask at the same time. */
 import { StoreUnavailableError } from '../errors/errors.ts'
 import type { MetadataStore } from '../contracts/metadata-store.ts'
 
@@ -14,7 +14,7 @@ export class OpenEngines {
   readonly #closing = new Map<string, Promise<void>>()
   #isClosed = false
 
-  /** `home` completes "the store": `at "/path"`. `toError` makes of what an opening failed with what its callers get. */
+  /** `home` completes "the store": `at "/path"`. `toError` turns the failure of an opening into the callers' error. */
   constructor(home: string, toError: (place: string, error: unknown) => Error) {
     this.#home = home
     this.#toError = toError
@@ -24,13 +24,13 @@ export class OpenEngines {
     return this.#open.has(engine)
   }
 
-  /** The open engine; `open` opens it where that has not been done. One that is open at another place, from which a swap has moved it, is closed first. */
+  /** Returns the open engine, or opens it with `open`. An engine that a swap has moved is closed at its old place first. */
   async opened(engine: string, { place, open }: { readonly place: string; readonly open: () => Promise<MetadataStore> }): Promise<MetadataStore> {
     if (this.#isClosed) throw new StoreUnavailableError(`Cannot use the store ${this.#home}: it was closed`)
     const before = this.#open.get(engine)
     if (before?.place === place) return await before.store
     const closed = this.close(engine).catch(() => undefined)
-    // Noted before anything is waited for, so that a caller who asks meanwhile gets the same.
+    // Note the opening before the first await, so that other callers get the same one.
     const opening = { place, store: closed.then(open).catch((error: unknown) => Promise.reject(this.#toError(place, error))) }
     this.#open.set(engine, opening)
     try {
@@ -41,7 +41,7 @@ export class OpenEngines {
     }
   }
 
-  /** Closes an engine; does nothing when it is not open. */
+  /** Closes an engine, if it is open. */
   async close(engine: string): Promise<void> {
     const open = this.#open.get(engine)
     if (open !== undefined) {
@@ -52,7 +52,7 @@ export class OpenEngines {
     await this.#closing.get(engine)
   }
 
-  /** Closes all; none can be opened any more. */
+  /** Closes all engines. None can be opened afterwards. */
   async closeAll(): Promise<void> {
     this.#isClosed = true
     const engines = new Set([...this.#open.keys(), ...this.#closing.keys()])
@@ -63,7 +63,7 @@ export class OpenEngines {
 }
 
 async function closeStore(open: OpenEngine): Promise<void> {
-  // A failure to open was told to the caller that asked for it.
+  // The caller of the opening got its failure.
   const store = await open.store.catch(() => undefined)
   await store?.close()
 }

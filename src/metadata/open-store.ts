@@ -1,4 +1,4 @@
-/** Opening the store of a home, and making one where there is none. */
+/** Opens the store of a home, or makes one. */
 import type { MetadataStore } from '../contracts/metadata-store.ts'
 import type { Swappable } from '../contracts/swappable.ts'
 import { failureAfter, undoOnError } from '../errors/clean-up.ts'
@@ -7,23 +7,26 @@ import { newUlid } from '../util/ulid.ts'
 import { type EngineHome, LiveMetadataStore } from './live-metadata-store.ts'
 import { checkStoreId } from './validate.ts'
 
-/** A home that can make a store where it has none. */
+/** A home that can make a store. */
 export interface StoreHome extends EngineHome {
   createStore(storeId?: string): Promise<void>
 }
 
 export interface OpenStoreOptions {
-  /** Where the store is, to complete "the store": `at "/path"`. */
+  /** The place of the store, to complete "the store": `at "/path"`. */
   readonly where: string
-  /** What the operator named it by: "path". */
+  /** The word for what the operator named: "path". */
   readonly namedBy: string
-  /** Whether to make a store where there is none. @default true */
+  /** Whether to make a missing store. @default true */
   readonly create?: boolean | undefined
-  /** The ID of a store that is made; one that exists must have it. @default a fresh ULID, or the store's own */
+  /** The ID of a new store; an existing store must have this ID. @default a fresh ULID, or the store's own */
   readonly storeId?: string | undefined
 }
 
-/** Opens the store of a home, which is closed when that fails. `store_id_mismatch` when it is another store, `store_unavailable` when there is none. */
+/**
+ * Opens the store of a home. Closes the home after a failure.
+ * Rejects with `store_id_mismatch` when it is another store, and with `store_unavailable` when there is none.
+ */
 export async function openStoreOf(home: StoreHome, options: OpenStoreOptions): Promise<MetadataStore & Swappable> {
   return await undoOnError(async () => {
     await makeOrMatch(home, options)
@@ -48,8 +51,8 @@ async function makeOrMatch(home: StoreHome, { where, namedBy, create = true, sto
   if (create && (await home.readStoreId()) === undefined) await home.createStore(wanted)
   const storeId = await home.readStoreId()
   if (storeId === undefined) {
-    throw new StoreUnavailableError(`Cannot open the store ${where}: there is none`, { hint: `Check the ${namedBy}, or make a store there first` })
+    throw new StoreUnavailableError(`Cannot open the store ${where}: there is none`, { hint: `Check the ${namedBy}, or create a store there first` })
   }
   if (wanted === undefined || wanted === storeId) return
-  throw new StoreIdMismatchError(`Cannot open the store ${where} as "${wanted}": it is "${storeId}"`, { details: { expected: wanted, actual: storeId } })
+  throw new StoreIdMismatchError(`Cannot open the store ${where} as "${wanted}": its ID is "${storeId}"`, { details: { expected: wanted, actual: storeId } })
 }

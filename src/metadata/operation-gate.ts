@@ -1,10 +1,10 @@
-/** The gate in front of a live store: which operations may start, and how many are on their way. */
+/** The gate in front of a live store: decides which operations may start, and counts those in flight. */
 import { checkWaitMs } from '../util/check-number.ts'
 import { RestoreInProgressError, StoreNotDrainedError } from '../errors/errors.ts'
 
 export type OperationKind = 'read' | 'write'
 
-/** From letting everything through to holding everything back. */
+/** The states, from letting everything through to holding everything back. */
 export const GATE_STATES = ['open', 'reads-only', 'closed'] as const
 export type GateState = (typeof GATE_STATES)[number]
 
@@ -14,14 +14,14 @@ const ADMISSION: Readonly<Record<GateState, Readonly<Record<OperationKind, 'pass
   closed: { read: 'wait', write: 'wait' },
 }
 
-/** What must have ended before a state is reached. */
+/** The operations that must have ended before a state is reached. */
 const ENDED_IN: Readonly<Record<GateState, readonly OperationKind[]>> = {
   open: [],
   'reads-only': ['write'],
   closed: ['read', 'write'],
 }
 
-/** What each state becomes; a gate that is closed further already stays so. */
+/** The state after narrowing. A gate that is narrower already stays so. */
 const NARROWED: Readonly<Record<GateState, Readonly<Record<'reads-only' | 'closed', GateState>>>> = {
   open: { 'reads-only': 'reads-only', closed: 'closed' },
   'reads-only': { 'reads-only': 'reads-only', closed: 'closed' },
@@ -30,7 +30,7 @@ const NARROWED: Readonly<Record<GateState, Readonly<Record<'reads-only' | 'close
 
 export interface NarrowOptions {
   readonly timeoutMs: number
-  /** What else must have ended, elsewhere. @default nothing */
+  /** Waits for work elsewhere. @default nothing */
   readonly andThen?: ((options: { readonly timeoutMs: number }) => Promise<void>) | undefined
 }
 
@@ -43,12 +43,12 @@ export class OperationGate {
     return this.#state
   }
 
-  /** How many operations have started and not ended, iterations included. */
+  /** The number of operations in flight, iterations included. */
   get inFlight(): number {
     return this.#inFlight.read + this.#inFlight.write
   }
 
-  /** Runs an operation: now, when the gate lets it, or `restore_in_progress`. */
+  /** Runs an operation now, or when the gate lets it through. Rejects with `restore_in_progress` if the gate refuses it. */
   async run<T>(kind: OperationKind, operation: () => Promise<T>): Promise<T> {
     while (ADMISSION[this.#state][kind] !== 'pass') await this.pass(kind)
     this.#inFlight[kind] += 1
@@ -59,7 +59,7 @@ export class OperationGate {
     }
   }
 
-  /** The same for an iteration, which is in flight from its first step until it ends or is left. */
+  /** Runs an iteration, which is in flight from its first step until it ends or is left. */
   async *iterate<T>(open: () => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
     while (ADMISSION[this.#state].read !== 'pass') await this.pass('read')
     this.#inFlight.read += 1
@@ -70,7 +70,7 @@ export class OperationGate {
     }
   }
 
-  /** Waits until an operation of this kind may start; rejects with `restore_in_progress` when it is refused. Counts nothing. */
+  /** Waits until an operation of this kind may start, without counting it. Rejects with `restore_in_progress` if the gate refuses it. */
   async pass(kind: OperationKind): Promise<void> {
     while (ADMISSION[this.#state][kind] === 'wait') await this.#change()
     if (ADMISSION[this.#state][kind] === 'refuse') {
@@ -79,8 +79,10 @@ export class OperationGate {
   }
 
   /**
-   * Narrows the gate, waits for what it no longer lets through to end, and then for `andThen`, which is given the time that is left. Rejects with
-   * `store_not_drained` when that takes longer than `timeoutMs`, and as `andThen` does, the gate back in the state before; and when the gate is opened meanwhile.
+   * Narrows the gate, waits until the operations that it no longer admits have ended, then for `andThen`, with the time left.
+   *
+   * Rejects with `store_not_drained` when that takes longer than `timeoutMs`, and as `andThen` does; the gate then takes its former state.
+   * Also rejects with `store_not_drained` when the gate is opened meanwhile.
    */
   async narrow(to: 'reads-only' | 'closed', { timeoutMs, andThen }: NarrowOptions): Promise<void> {
     checkWaitMs('timeoutMs', timeoutMs)
@@ -107,7 +109,7 @@ export class OperationGate {
     this.#checkStill(state)
   }
 
-  /** Lets everything through again, what was held back first of all. Idempotent. */
+  /** Lets everything through again, waiting operations first. Idempotent. */
   open(): void {
     this.#set('open')
   }
@@ -136,7 +138,7 @@ export class OperationGate {
     await new Promise<void>((resolve) => this.#watchers.push(resolve))
   }
 
-  /** Whether something changed within the time. */
+  /** Waits for a change. Resolves with false when none came in time. */
   async #changeWithin(timeoutMs: number): Promise<boolean> {
     if (timeoutMs <= 0) return false
     let timer: NodeJS.Timeout | undefined

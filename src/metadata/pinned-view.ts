@@ -1,4 +1,4 @@
-/** A view of an engine that stays open for as long as the view does. */
+/** A view that keeps its engine open. */
 import type { ByteRangeLock, InodeNumber, ListedBlock, ListedEntry, ListedInode, MetadataReader, MetadataView } from '../contracts/metadata-store.ts'
 import { RoutedReader } from './routed-reader.ts'
 

@@ -1,4 +1,4 @@
-/** What the operations of a metadata store refuse, in one place, so that every store refuses the same in the same words. */
+/** The refusals of a metadata store: every store refuses the same in the same words. */
 import type { ByteRangeLock, Inode, InodeNumber, InodeType, Place } from '../contracts/metadata-store.ts'
 import { InvalidArgumentError, MetadataError, RestoreDestinationNotEmptyError } from '../errors/errors.ts'
 
@@ -7,15 +7,15 @@ export function shareTaken(name: string): MetadataError {
 }
 
 export function noSuchShare(name: string): MetadataError {
-  return new MetadataError('entry_not_found', `Cannot remove share ${JSON.stringify(name)}: there is none of this name`)
+  return new MetadataError('entry_not_found', `Cannot remove share ${JSON.stringify(name)}: it does not exist`)
 }
 
 export function noSuchInode(inode: InodeNumber): MetadataError {
-  return new MetadataError('entry_not_found', `Cannot find inode ${inode}: there is none of this number`)
+  return new MetadataError('entry_not_found', `Cannot find inode ${inode}: it does not exist`)
 }
 
 export function noSuchEntry(place: Place): MetadataError {
-  return new MetadataError('entry_not_found', `Cannot find ${quoted(place)}: there is no such entry`)
+  return new MetadataError('entry_not_found', `Cannot find ${quoted(place)}: the entry does not exist`)
 }
 
 export function nameTaken(place: Place): MetadataError {
@@ -23,15 +23,15 @@ export function nameTaken(place: Place): MetadataError {
 }
 
 export function noSuchUpload(uploadId: string): MetadataError {
-  return new MetadataError('entry_not_found', `Cannot find upload ${JSON.stringify(uploadId)}: there is none of this ID`)
+  return new MetadataError('entry_not_found', `Cannot find upload ${JSON.stringify(uploadId)}: it does not exist`)
 }
 
 export function directoryNotEmpty(directory: InodeNumber): MetadataError {
-  return new MetadataError('directory_not_empty', `Cannot remove directory ${directory}: it holds entries`)
+  return new MetadataError('directory_not_empty', `Cannot remove directory ${directory}: it is not empty`)
 }
 
 export function withinItself(directory: InodeNumber, to: Place): InvalidArgumentError {
-  return new InvalidArgumentError(`Cannot move directory ${directory} to ${quoted(to)}: that is within itself`)
+  return new InvalidArgumentError(`Cannot move directory ${directory} to ${quoted(to)}: the target is within the directory itself`)
 }
 
 export function lockConflict({ inode, owner, kind, start, end }: ByteRangeLock): MetadataError {
@@ -41,22 +41,22 @@ export function lockConflict({ inode, owner, kind, start, end }: ByteRangeLock):
 
 /** The refusal of an import into a store that is not empty. */
 export function holdsData(): RestoreDestinationNotEmptyError {
-  return new RestoreDestinationNotEmptyError('Cannot import into a store that holds data', { hint: 'Import into a new, empty store' })
+  return new RestoreDestinationNotEmptyError('Cannot import into the store: it is not empty', { hint: 'Import into a new, empty store' })
 }
 
-/** Throws unless an inode of this type can be used as a directory; `undefined` for one that is not there. */
+/** Throws unless an inode of this type is a directory. `undefined` stands for a missing inode. */
 export function requireDirectoryType(inode: InodeNumber, type: InodeType | undefined): void {
   if (type === undefined) throw noSuchInode(inode)
   if (type !== 'directory') throw new MetadataError('not_a_directory', `Cannot use inode ${inode} as a directory: it is a ${type}`)
 }
 
-/** Throws unless an inode can be used as a file. */
+/** Throws unless an inode is a file. */
 export function requireFileType({ inode, type }: Pick<Inode, 'inode' | 'type'>): void {
   if (type === 'directory') throw new MetadataError('is_a_directory', `Cannot use inode ${inode} as a file: it is a directory`)
   if (type !== 'file') throw new InvalidArgumentError(`Cannot use inode ${inode} as a file: it is a ${type}`)
 }
 
-/** Throws unless an entry of one type can replace one of another: a directory replaces a directory only, and nothing else does. */
+/** Throws unless an entry of one type can replace one of another: either both are directories, or neither is. */
 export function requireReplaceable({ moved, replaced, to }: { readonly moved: InodeType; readonly replaced: InodeType; readonly to: Place }): void {
   const isDirectory = replaced === 'directory'
   if (isDirectory === (moved === 'directory')) return

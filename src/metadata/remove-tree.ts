@@ -1,7 +1,7 @@
-/** Removes a share, or what is at a place, with all that is in it. Others may find it half removed meanwhile. */
+/** Removes a share, or an entry, with its content. Not atomic: other readers may see a half removed tree. */
 import type { InodeNumber, MetadataStore, Place } from '../contracts/metadata-store.ts'
 
-/** Does nothing where there is no such share. */
+/** Removes a share with its content, if it exists. */
 export async function removeShareTree(store: MetadataStore, name: string): Promise<void> {
   const share = await store.share(name)
   if (share === undefined) return
@@ -9,7 +9,7 @@ export async function removeShareTree(store: MetadataStore, name: string): Promi
   await store.removeShare(name)
 }
 
-/** `entry_not_found` where there is nothing. */
+/** Removes an entry with its content. Rejects with `entry_not_found` when there is none. */
 export async function removeTree(store: MetadataStore, place: Place): Promise<void> {
   const found = await store.lookup(place)
   if (found?.type === 'directory') await removeEntries(store, found.inode)

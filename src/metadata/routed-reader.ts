@@ -1,11 +1,11 @@
-/** The reading half of a store that passes every question on to another. */
+/** The reading half of a store that passes every question on to another reader. */
 import type { Block, ByteRangeLock, DirectoryPage, Inode, InodeNumber, MetadataReader, PendingUpload, Place, Share } from '../contracts/metadata-store.ts'
 
-/** Says for every question, when it is asked, whom to ask. */
+/** A reader whose subclass chooses the reader that answers each question. */
 export abstract class RoutedReader implements MetadataReader {
   /** Runs one question. */
   protected abstract ask<T>(question: (reader: MetadataReader) => Promise<T>): Promise<T>
-  /** Runs one question whose answer is read on and on, from its first step until it ends or is left. */
+  /** Runs one question whose answer is an iteration, from its first step until it ends or is left. */
   protected abstract list<T>(question: (reader: MetadataReader) => AsyncIterable<T>): AsyncIterable<T>
 
   share(name: string): Promise<Share | undefined> {

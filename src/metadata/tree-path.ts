@@ -1,15 +1,15 @@
-/** Paths in a metadata store, as they are written and read: `share/directory/name`. */
+/** Paths in a metadata store: `share/directory/name`. */
 import { InvalidArgumentError, MetadataError } from '../errors/errors.ts'
 import type { Inode, InodeNumber, MetadataReader } from '../contracts/metadata-store.ts'
 import { checkName } from './validate.ts'
 
-/** A share's name, and the names on the way down from its root. */
+/** The name of a share, then the names below its root. */
 export type TreePath = readonly [share: string, ...names: string[]]
 
-/** The names of a path; slashes at its ends, and several in a row, count as one. `invalid_argument` for none, and for a name that no entry can have. */
+/** Parses a path. Ignores extra slashes. Throws `invalid_argument` for a path without names, or with a malformed name. */
 export function parsePath(text: string): TreePath {
   const [share, ...names] = text.split('/').filter((name) => name !== '')
-  if (share === undefined) throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text)} as a path: it names no share`, { hint: 'Write SHARE/DIRECTORY/NAME' })
+  if (share === undefined) throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text)} as a path: it does not name a share`, { hint: 'Write SHARE/DIRECTORY/NAME' })
   checkName(share, 'share name')
   for (const name of names) checkName(name)
   return [share, ...names]
@@ -21,8 +21,8 @@ export function showPath(path: readonly string[]): string {
 }
 
 /**
- * What is at a path. Symbolic links are not followed. `entry_not_found` for the first name that is not there, `not_a_directory` for one on the way that is
- * none; `where` ends their messages: "in the backup".
+ * Finds the inode at a path. Does not follow symbolic links. `where` ends the messages: "in the backup".
+ * Rejects with `entry_not_found` at the first missing name, and with `not_a_directory` when a name before the last is not a directory.
  */
 export async function findPath(reader: MetadataReader, [shareName, ...names]: TreePath, where: string): Promise<Inode> {
   const share = await reader.share(shareName)

@@ -1,9 +1,9 @@
-/** The payloads that a tree refers to. */
+/** Lists the payloads that a tree refers to. */
 import type { Inode, InodeNumber, MetadataReader } from '../contracts/metadata-store.ts'
 
 const BATCH_IDS = 1000
 
-/** All of them below an inode and in it, some more than once, in batches; memory does not grow with the tree. */
+/** The payload IDs of an inode and all below it, in batches, some more than once. Memory does not grow with the number of files. */
 export async function* payloadIdsOfTree(reader: MetadataReader, top: Inode): AsyncGenerator<readonly string[], void, undefined> {
   let batch: string[] = []
   for await (const payloadId of idsBelow(reader, top)) {

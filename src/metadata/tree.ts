@@ -1,4 +1,4 @@
-/** The rules of the tree: what becomes of shares and directory entries, and what is refused. Arguments have been checked. */
+/** Mutations of shares and directory entries, with their refusals. Arguments have been checked. */
 import type { Inode, InodeAttributes, InodeNumber, NewInode, Place, RenameMode, Share } from '../contracts/metadata-store.ts'
 import { InternalError, MetadataError } from '../errors/errors.ts'
 import { blocksOf, newInode } from './inodes.ts'
@@ -24,7 +24,7 @@ export async function removeShare(transaction: TreeTransaction, name: string): P
 }
 
 export async function createInode(transaction: TreeTransaction, place: Place, { inode, nowMs }: { readonly inode: NewInode; readonly nowMs: number }): Promise<Inode> {
-  // A directory becomes a link of its parent.
+  // A new directory adds a link to its parent.
   await requireFree(transaction, place, inode.type === 'directory' ? 'change' : 'use')
   const fields = newInode(inode, nowMs)
   const number = await transaction.addInode(place, fields)
@@ -56,12 +56,12 @@ export async function renameEntry(transaction: TreeTransaction, { from, to, exis
   const moved = await requireEntry(transaction, from)
   await requireDirectory(transaction, to.parent)
   const isExchange = existing === 'exchange'
-  // Taken before any inode is locked, so that a transaction that waits for it holds up no other.
+  // Take this lock before any inode is locked, so that a waiting transaction does not block others.
   if ((moved.type === 'directory' || isExchange) && from.parent !== to.parent) await transaction.lockMoves()
   const other = await transaction.entry(to)
   if (existing === 'refuse' && other !== undefined) throw refusals.nameTaken(to)
   if (isExchange && other === undefined) throw refusals.noSuchEntry(to)
-  // The same place, or two names of one file: as on POSIX, nothing happens.
+  // For the same place, or two names of one file, POSIX does nothing.
   if (other?.inode === moved.inode) return
   await refuseOwnDescendant(transaction, moved, to)
   if (other !== undefined && isExchange) await refuseOwnDescendant(transaction, other, from)
@@ -97,14 +97,14 @@ async function requireEntry(transaction: TreeTransaction, place: Place): Promise
   throw refusals.noSuchEntry(place)
 }
 
-/** Throws unless the directory is there, where it then stays, and the name in it is free. */
+/** Locks the parent directory, and throws unless it exists and the name is free. */
 async function requireFree(transaction: TreeTransaction, place: Place, mode: LockMode): Promise<void> {
   const parent = await transaction.parentOf(place, mode)
   refusals.requireDirectoryType(place.parent, parent?.type)
   if (parent?.isTaken === true) throw refusals.nameTaken(place)
 }
 
-/** Removes an entry whose inode is locked, and the inode with it when that was its last one. */
+/** Removes an entry whose inode is locked, and the inode with its last entry. */
 async function removeEntry(transaction: TreeTransaction, placed: PlacedEntry, counts: Counts | undefined): Promise<void> {
   await transaction.requireUnchanged(placed)
   const { inode, type } = placed.entry
@@ -120,7 +120,7 @@ function touchedInodes({ moved, other, parents }: { readonly moved: EntryRecord;
   return moved.type === 'directory' || other?.type === 'directory' ? [...inodes, ...parents] : inodes
 }
 
-/** What is above a directory changes by moves only, of which there is one at a time. */
+/** Throws if a directory would move into itself. Ancestors change only by moves, which are locked. */
 async function refuseOwnDescendant(transaction: TreeTransaction, { inode, type }: EntryRecord, to: Place): Promise<void> {
   if (type === 'directory' && (await transaction.isWithin(to.parent, inode))) throw refusals.withinItself(inode, to)
 }

@@ -1,4 +1,4 @@
-/** The rules for what goes into a metadata store. Every check returns its argument or throws `invalid_argument`. */
+/** Checks arguments for a metadata store. Every check throws `invalid_argument` for a bad one. */
 import { InvalidArgumentError } from '../errors/errors.ts'
 import { checkPayloadId } from '../payload-ids/payload-id-set.ts'
 import {
@@ -28,7 +28,7 @@ export type MetadataLimit =
   | 'mode'
   | 'id'
 
-/** The most bytes (in UTF-8) of each text, and the most of everything else. */
+/** The most bytes (in UTF-8) of each text, and the greatest numbers. */
 export const METADATA_LIMITS: Readonly<Record<MetadataLimit, number>> = {
   nameBytes: 255,
   symlinkTargetBytes: 4096,
@@ -71,13 +71,13 @@ export function checkText(text: string, options: { readonly what: string; readon
   if (text.includes('\0')) throw refused(what, text, 'it contains a NUL character')
   const bytes = Buffer.byteLength(text)
   if (bytes < minBytes) throw refused(what, text, 'it is empty')
-  if (bytes > maxBytes) throw refused(what, text, `it has ${bytes} bytes and ${maxBytes} are allowed`)
+  if (bytes > maxBytes) throw refused(what, text, `it has ${bytes} bytes, more than ${maxBytes}`)
   return text
 }
 
 export function checkInteger(value: number, options: { readonly what: string; readonly min?: number; readonly max?: number }): number {
   const { what, min = 0, max = Number.MAX_SAFE_INTEGER } = options
-  if (!Number.isSafeInteger(value) || value < min || value > max) throw refused(what, value, `it is not a whole number from ${min} to ${max}`)
+  if (!Number.isSafeInteger(value) || value < min || value > max) throw refused(what, value, `it is not an integer from ${min} to ${max}`)
   return value
 }
 
@@ -92,24 +92,24 @@ export function checkPlace(place: Place): Place {
 }
 
 export function checkRenameMode(existing: RenameMode): RenameMode {
-  if (!RENAME_MODES.includes(existing)) throw refused('what becomes of an existing entry', existing, `it is none of ${RENAME_MODES.join(', ')}`)
+  if (!RENAME_MODES.includes(existing)) throw refused('the mode for an existing entry', existing, `it is not one of ${RENAME_MODES.join(', ')}`)
   return existing
 }
 
 /** A time as nanoseconds since 1970. */
 export function checkTimeNs(timeNs: bigint, what: string): bigint {
   if (typeof timeNs !== 'bigint' || timeNs < MIN_TIME_NS || timeNs > MAX_TIME_NS) {
-    throw refused(what, timeNs, 'it is not a bigint of 64 bits')
+    throw refused(what, timeNs, 'it is not a bigint of at most 64 bits')
   }
   return timeNs
 }
 
-/** A time as milliseconds since 1970, before it too. */
+/** A time as milliseconds since 1970; negative before that. */
 export function checkTimeMs(timeMs: number, what: string): number {
   return checkInteger(timeMs, { what, min: Number.MIN_SAFE_INTEGER })
 }
 
-/** Checks those attributes that are given. */
+/** Checks the attributes that are given. */
 export function checkAttributes(attributes: Partial<InodeAttributes>): void {
   const { mode, uid, gid, size, xattrs } = attributes
   if (mode !== undefined) checkInteger(mode, { what: 'mode', max: METADATA_LIMITS.mode })
@@ -130,25 +130,25 @@ export function checkXattrs(xattrs: ReadonlyMap<string, Uint8Array>): void {
     checkText(name, { what: 'extended attribute name', maxBytes: METADATA_LIMITS.xattrNameBytes })
     if (!(value instanceof Uint8Array)) throw refused('extended attribute', name, 'its value is not a Uint8Array')
     if (value.byteLength > METADATA_LIMITS.xattrValueBytes) {
-      throw refused('extended attribute', name, `its value has ${value.byteLength} bytes and ${METADATA_LIMITS.xattrValueBytes} are allowed`)
+      throw refused('extended attribute', name, `its value has ${value.byteLength} bytes, more than ${METADATA_LIMITS.xattrValueBytes}`)
     }
     bytes += Buffer.byteLength(name) + value.byteLength
   }
   if (bytes > METADATA_LIMITS.xattrsBytes) {
-    throw refused('extended attributes', xattrs.size, `they have ${bytes} bytes together and ${METADATA_LIMITS.xattrsBytes} are allowed`)
+    throw refused('extended attributes', xattrs.size, `together they have ${bytes} bytes, more than ${METADATA_LIMITS.xattrsBytes}`)
   }
 }
 
 export function checkNewInode(inode: NewInode): void {
   checkAttributes(inode)
   const { type, symlinkTarget, content } = inode
-  if (!INODE_TYPES.includes(type)) throw refused('inode type', type, `it is none of ${INODE_TYPES.join(', ')}`)
+  if (!INODE_TYPES.includes(type)) throw refused('inode type', type, `it is not one of ${INODE_TYPES.join(', ')}`)
   if ((type === 'symlink') !== (symlinkTarget !== undefined)) {
-    throw refused('inode type', type, 'a symlink has a target, and nothing else has')
+    throw refused('inode type', type, 'a symlink must have a target, and only a symlink')
   }
   if (symlinkTarget !== undefined) checkSymlinkTarget(symlinkTarget)
   if (content === undefined) return
-  if (type !== 'file') throw refused('inode type', type, 'only a file has content')
+  if (type !== 'file') throw refused('inode type', type, 'only a file can have content')
   checkContent(content)
 }
 
@@ -182,7 +182,7 @@ export function checkUpload(upload: PendingUpload): void {
 
 export function checkLock(lock: ByteRangeLock): void {
   checkRange(lock)
-  if (lock.kind !== 'shared' && lock.kind !== 'exclusive') throw refused('kind of lock', lock.kind, 'it is neither "shared" nor "exclusive"')
+  if (lock.kind !== 'shared' && lock.kind !== 'exclusive') throw refused('kind of lock', lock.kind, 'it is not "shared" or "exclusive"')
 }
 
 export function checkRange(range: Omit<ByteRangeLock, 'kind'>): void {
@@ -209,13 +209,13 @@ export function checkShareOptions(options: Readonly<Record<string, string>>): vo
     bytes += Buffer.byteLength(name) + Buffer.byteLength(value)
   }
   if (bytes > METADATA_LIMITS.shareOptionsBytes) {
-    throw refused('share options', bytes, `they may have ${METADATA_LIMITS.shareOptionsBytes} bytes together`)
+    throw refused('share options', bytes, `together they have more than ${METADATA_LIMITS.shareOptionsBytes} bytes`)
   }
 }
 
 /**
- * The ID of a store: 1 to 64 characters of printable ASCII without space. The format has room for 128, as stores of other makers choose their own,
- * and a backup must name whatever they chose.
+ * The ID of a store: 1 to 64 characters of printable ASCII without spaces.
+ * The format allows 128, for IDs that other makers' stores choose.
  */
 const STORE_ID = /^[!-~]{1,64}$/
 

@@ -1,14 +1,14 @@
-/** The reading half of a metadata store: every argument is checked here, once for all stores. */
+/** The reading half of a metadata store. Checks every argument, once for all stores. */
 import type { Block, ByteRangeLock, DirectoryPage, Inode, InodeNumber, MetadataReader, PendingUpload, Place, Share } from '../contracts/metadata-store.ts'
 import * as check from './validate.ts'
 
-/** What a store answers. Arguments have been checked, and none is left out. */
+/** What a store implements. Arguments are checked and complete. */
 export interface TreeReader extends Omit<MetadataReader, 'readDirectory'> {
   readDirectory(directory: InodeNumber, page: DirectoryRange): Promise<DirectoryPage>
 }
 
 export interface DirectoryRange {
-  /** The name to read on after. */
+  /** The name after which to continue. */
   readonly after: string | undefined
   readonly limit: number
 }
@@ -46,7 +46,7 @@ export class ValidatedReader implements MetadataReader {
     check.checkInodeNumber(directory)
     if (after !== undefined) check.checkName(after, 'cursor')
     if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE_ENTRIES) {
-      throw new RangeError(`Cannot read ${limit} directory entries at a time: the limit is 1 to ${MAX_PAGE_ENTRIES}`)
+      throw new RangeError(`Cannot read ${limit} directory entries at once: limit must be 1 to ${MAX_PAGE_ENTRIES}`)
     }
     return await this.#reader.readDirectory(directory, { after, limit })
   }

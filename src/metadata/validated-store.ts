@@ -1,4 +1,4 @@
-/** A metadata store: every argument is checked and every rule of the tree applied here, once for all stores. */
+/** A metadata store. Checks every argument and applies every rule of the tree, once for all stores. */
 import type { BackupOptions, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../contracts/backupable.ts'
 import type {
   ByteRangeLock,
@@ -22,7 +22,7 @@ import type { TreeTransaction } from './tree-transaction.ts'
 import * as check from './validate.ts'
 import { type TreeReader, ValidatedReader } from './validated-reader.ts'
 
-/** What a mutation reads first of all; a store may fetch it for many mutations at once. */
+/** What a mutation reads first. A store may fetch that for many mutations at once. */
 export interface WillRead {
   readonly places?: readonly Place[]
   readonly inodes?: readonly InodeNumber[]
@@ -46,7 +46,7 @@ export abstract class ValidatedStore extends ValidatedReader implements Metadata
   abstract importView(view: MetadataView, options?: ImportOptions): Promise<void>
   abstract close(): Promise<void>
 
-  /** Runs one mutation, as a whole or not at all. The store may run it several times until it succeeds. */
+  /** Runs one mutation, as a whole or not at all. The store may call `work` several times until it succeeds. */
   protected abstract change<T>(work: (transaction: TreeTransaction) => Promise<T>, willRead: WillRead): Promise<T>
 
   async createShare(

@@ -1,4 +1,4 @@
-/** What a view shows in short: how many records of each kind there are, and digests that are equal when all of them are. */
+/** Summarizes a view: the number of records of each kind, and digests to compare them by. */
 import { type Hash, createHash } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { PayloadIdSetBuilder } from '../payload-ids/payload-id-set.ts'
@@ -23,15 +23,15 @@ export interface RecordSummary {
 }
 
 export interface SummarizeOptions {
-  /** Ends the reading; it rejects with the signal's reason. */
+  /** Stops the reading, which rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
-  /** Called for every turn of records that was read, with how many. */
+  /** Called now and then with the number of records read since the last call. */
   readonly onRecords?: ((records: number) => void) | undefined
 }
 
-/** How many records are read before other work of the process goes on. */
+/** Records between two turns of the event loop. */
 const TURN_RECORDS = 1000
-/** Characters that are gathered before they are hashed. */
+/** Characters gathered before they are hashed. */
 const HASHED_LENGTH: number = 64 * 1024
 
 /** Reads all of a view once, in bounded memory. */
@@ -54,12 +54,12 @@ export async function summarize(view: MetadataView, options: SummarizeOptions = 
   return { records, payloadIds, usedBytes: await view.usedBytes(), nextInode: await view.nextInode() }
 }
 
-/** What differs between two summaries, each in a few words; nothing when they are equal. */
+/** The differences between two summaries, each in a few words. */
 export function differences(source: ViewSummary, copy: ViewSummary): readonly string[] {
   const kinds = [...RECORD_KINDS.map((kind) => [kind, source.records[kind], copy.records[kind]] as const), ['payload IDs', source.payloadIds, copy.payloadIds] as const]
   const found = kinds.flatMap(([kind, expected, actual]) => {
     if (expected.count !== actual.count) return [`${kind}: ${actual.count} instead of ${expected.count}`]
-    return expected.digest === actual.digest ? [] : [`${kind}: other ones`]
+    return expected.digest === actual.digest ? [] : [`${kind}: different content`]
   })
   for (const [what, expected, actual] of [['used bytes', source.usedBytes, copy.usedBytes], ['next inode number', source.nextInode, copy.nextInode]] as const) {
     if (expected !== actual) found.push(`${what}: ${actual} instead of ${expected}`)
@@ -67,7 +67,7 @@ export function differences(source: ViewSummary, copy: ViewSummary): readonly st
   return found
 }
 
-/** Counts what is read, and lets others go on now and then. */
+/** Counts what is read, and gives way to the event loop now and then. */
 class Turns {
   readonly #options: SummarizeOptions
   #count = 0
@@ -76,7 +76,7 @@ class Turns {
     this.#options = options
   }
 
-  /** Whether it is time to `take` one. */
+  /** Counts a record. Returns whether a turn is due. */
   isDue(): boolean {
     return ++this.#count % TURN_RECORDS === 0
   }
@@ -88,7 +88,7 @@ class Turns {
   }
 }
 
-/** Hashes records as JSON, one to a line; `undefined` is `null`. */
+/** Hashes records as lines of JSON, with `null` for `undefined`. */
 async function digestOf(rows: Iterable<readonly unknown[]> | AsyncIterable<readonly unknown[]>, turns: Turns): Promise<RecordSummary> {
   const hash: Hash = createHash('sha256')
   let text = ''
@@ -127,7 +127,7 @@ function fieldsOfInode(inode: ListedInode): readonly unknown[] {
   return [inode.inode, type, links, mode, uid, gid, size, ...TIME_FIELDS.map((field) => String(inode[field])), xattrs, symlinkTarget, payloadId, blockCount, parent]
 }
 
-/** All locks, those of one inode in the order in which every store gives them. */
+/** All locks. Those of one inode are sorted, for stores list them in different orders. */
 async function* locksInOrder(view: MetadataView): AsyncGenerator<ByteRangeLock, void, undefined> {
   let locks: ByteRangeLock[] = []
   for await (const lock of view.allLocks()) {

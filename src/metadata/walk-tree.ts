@@ -1,4 +1,4 @@
-/** Going through all that is below an inode, many entries at once, in bounded memory. */
+/** Walks all entries below an inode, many at once, in bounded memory. */
 import { drainStack, forEachLimited } from '../util/in-parallel.ts'
 import type { DirectoryEntry, InodeNumber, MetadataReader } from '../contracts/metadata-store.ts'
 
@@ -6,8 +6,10 @@ const DIRECTORIES_AT_ONCE = 4
 const ENTRIES_AT_ONCE = 32
 
 /**
- * Calls `visit` for every entry below a directory, a directory before what is in it, in no order else. What it resolves with for a directory is handed
- * to the visits of its entries as `above`; for the first ones that is `top`. After a failure nothing is begun any more; it rejects once all has ended.
+ * Calls `visit` for every entry below a directory, in any order but a directory before its content.
+ *
+ * The result of visiting a directory is `above` for its entries; for the first ones that is `top`.
+ * After a failure no new visit begins; the call rejects when all have ended.
  */
 export async function walkTree<T>(
   reader: MetadataReader,

@@ -18,10 +18,10 @@ describe('holdfast check', () => {
     for await (const [key, value] of db.iterator()) if (key === 'counters/used-bytes') await db.put(key, `${Number(value) + 5}`)
     await db.close()
     const checked = await holdfast(['check', '--store', 'level:store'], { cwd: dir })
-    expect(checked).toMatchObject({ code: 3, stdout: expect.stringMatching(/^used bytes: says 7, and the sizes add up to 2\n$/) as unknown, stderr: expect.stringMatching(/^error: store_inconsistent: [^\n]*1 problem found\nhint: /) as unknown })
+    expect(checked).toMatchObject({ code: 3, stdout: expect.stringMatching(/^used bytes: recorded as 7, but sizes add up to 2\n$/) as unknown, stderr: expect.stringMatching(/^error: store_inconsistent: [^\n]*1 problem found\nhint: /) as unknown })
     const json = await holdfast(['check', '--store', 'level:store', '--json'], { cwd: dir })
     expect(json).toMatchObject({ code: 3, stderr: '' })
-    expect(JSON.parse(json.stdout)).toEqual({ problems: ['used bytes: says 7, and the sizes add up to 2'] })
+    expect(JSON.parse(json.stdout)).toEqual({ problems: ['used bytes: recorded as 7, but sizes add up to 2'] })
   })
 
   it('makes no store where there is none', async () => {

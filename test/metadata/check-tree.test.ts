@@ -6,10 +6,10 @@ import { fillStore } from '../support/fill-store.ts'
 
 /** Damage to a record, and what is said of it. */
 const DAMAGE: readonly (readonly [prefix: string, change: (value: string) => string | undefined, said: RegExp])[] = [
-  ['counters/used-bytes', (value) => `${BigInt(value) - 7n}`, /^used bytes: says/],
-  ['references/a/b', () => undefined, /^payload ID a\/b"\\~: is referred to and not listed$/],
-  ['inodes/0000000000000001', (value) => value.replace('"links":4', '"links":3'), /^inode 1: says 3 links, and there are 4$/],
-  ['blocks/', () => undefined, /says 2500 blocks, and there are 1500$/],
+  ['counters/used-bytes', (value) => `${BigInt(value) - 7n}`, /^used bytes: recorded as/],
+  ['references/a/b', () => undefined, /^payload ID a\/b"\\~: referred to, but not listed$/],
+  ['inodes/0000000000000001', (value) => value.replace('"links":4', '"links":3'), /^inode 1: link count is 3, should be 4$/],
+  ['blocks/', () => undefined, /block count is 2500, should be 1500$/],
 ]
 
 test('checkTree() finds nothing to say of a store that fits together', async () => {

@@ -134,9 +134,9 @@ describe.each(PAIRS)('convertStore() from %s to %s', (_, to, makeSource, makeTar
 describe('convertStore()', () => {
   /** Each makes a source that gives the copy something else than what is compared. */
   const LIES: readonly (readonly [what: string, lie: (view: MetadataView) => Partial<MetadataView>])[] = [
-    ['inodes: other ones', (view) => ({ inodes: firstTime(() => view.inodes(), (inode) => ({ ...inode, mode: inode.mode ^ 1 })) })],
+    ['inodes: different content', (view) => ({ inodes: firstTime(() => view.inodes(), (inode) => ({ ...inode, mode: inode.mode ^ 1 })) })],
     ['entries: 12 instead of 13', (view) => ({ entries: firstTime(() => view.entries(), (entry) => (entry.name === 'hard link' ? undefined : entry)) })],
-    ['blocks: other ones', (view) => ({ allBlocks: firstTime(() => view.allBlocks(), (block) => ({ ...block, bytes: 0 })) })],
+    ['blocks: different content', (view) => ({ allBlocks: firstTime(() => view.allBlocks(), (block) => ({ ...block, bytes: 0 })) })],
     ['locks: 1 instead of 2', (view) => ({ allLocks: firstTime(() => view.allLocks(), (lock) => (lock.end === undefined ? undefined : lock)) })],
     ['payload IDs: 701 instead of 702', (view) => ({ payloadIds: async function* () { yield* view.payloadIds(); yield '~more' } })],
     ['used bytes', (view) => ({ usedBytes: async () => (await view.usedBytes()) - 2 })],

@@ -1,4 +1,4 @@
-/** Metadata stores in memory. Loads no native binding. */
+/** Metadata stores in memory, without a native binding. */
 import { LiveMetadataStore } from '../../metadata/live-metadata-store.ts'
 import type { MetadataStore } from '../../contracts/metadata-store.ts'
 import type { Swappable } from '../../contracts/swappable.ts'
@@ -6,10 +6,10 @@ import { type MemoryHomeOptions, createMemoryHome } from './memory-home.ts'
 
 export type { MemoryHomeOptions }
 
-/** The handle a server keeps while its engine is replaced by restores and rollbacks. */
+/** The handle that a server keeps while restores and rollbacks replace the engine. */
 export type MemoryStore = MetadataStore & Swappable
 
-/** Makes an empty metadata store that lasts as long as the process. */
+/** Makes an empty metadata store. It lasts as long as the process. */
 export async function openMemoryStore(options: MemoryHomeOptions = {}): Promise<MemoryStore> {
   return await LiveMetadataStore.open(await createMemoryHome(options))
 }

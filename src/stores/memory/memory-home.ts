@@ -1,4 +1,4 @@
-/** A home of engines in memory: what a swap replaces is a reference. It lasts as long as the process. */
+/** A home of engines in memory. A swap replaces a reference. */
 import { MemoryLevel } from 'memory-level'
 import { isUlid } from '../../util/ulid.ts'
 import { InternalError, StoreUnavailableError } from '../../errors/errors.ts'
@@ -91,7 +91,7 @@ class MemoryHome implements EngineHome {
   }
 
   async removeEngine(engine: string): Promise<void> {
-    if (engine === this.#pointer?.engine || engine === this.#pointer?.previous) throw new InternalError(`Cannot remove engine "${engine}": it is kept`)
+    if (engine === this.#pointer?.engine || engine === this.#pointer?.previous) throw new InternalError(`Cannot remove engine "${engine}": it is live or kept for rollback`)
     const store = this.#engines.get(engine)
     this.#engines.delete(engine)
     await store?.close()
@@ -99,11 +99,11 @@ class MemoryHome implements EngineHome {
 
   async openEngine(engine: string): Promise<MetadataStore> {
     const store = this.#engines.get(engine)
-    if (store === undefined) throw new StoreUnavailableError(`Cannot open engine "${engine}": there is none of that name`)
+    if (store === undefined) throw new StoreUnavailableError(`Cannot open engine "${engine}": it does not exist`)
     return store
   }
 
-  /** Closed, an engine in memory would be gone; it stays until it is removed. */
+  /** Does nothing: an engine in memory would be lost. It stays until it is removed. */
   async closeEngine(): Promise<void> {}
 
   async readJournal(): Promise<RestoreJournal | undefined> {
@@ -120,7 +120,7 @@ class MemoryHome implements EngineHome {
     this.#journal = undefined
   }
 
-  /** Ends what is under way; nothing of the home changes afterwards. Idempotent. */
+  /** Waits for work under way and closes all engines. Nothing changes the home afterwards. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed

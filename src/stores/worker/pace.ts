@@ -1,13 +1,16 @@
-/** How a worker thread gives way to the server: it runs at the lowest priority, and rests while the server is busy, as memory and disk have no priorities. */
+/**
+ * Makes a worker thread give way to the server: it runs at the lowest priority, and rests while the server is busy.
+ * The rests are for memory and disk, which do not have priorities.
+ */
 import { readlinkSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
 import { performance } from 'node:perf_hooks'
 
-/** A load that is the backup's own, or leaves room enough. */
+/** Up to this load the worker does not rest: the load is the backup's own, or leaves enough room. */
 const IDLE_LOAD = 0.3
-/** The most that a thread rests for each millisecond that it worked. */
+/** The longest rest, in milliseconds for each millisecond of work. */
 const MAX_REST = 2
-/** Work between two rests: no rest is too short for a timer. */
+/** Work between two rests, so that rests are not too short for a timer. */
 const WORK_MS = 5
 
 export class Pace {
@@ -18,12 +21,12 @@ export class Pace {
     this.#sinceMs = nowMs
   }
 
-  /** What the server says of itself, 0 to 1. */
+  /** The load of the server, 0 to 1. */
   set load(load: number) {
     this.#load = load
   }
 
-  /** How long to rest now, in milliseconds: nothing beside an idle server, twice the time that was worked beside one that has no time left. */
+  /** How long to rest now, in milliseconds: not at all beside an idle server, twice the time worked beside a fully busy one. */
   restMs(nowMs: number): number {
     const workedMs = nowMs - this.#sinceMs
     if (workedMs < WORK_MS) return 0
@@ -34,16 +37,16 @@ export class Pace {
   }
 }
 
-/** Long enough for a rate, short enough to follow the server. */
+/** The time that load is measured over: long enough for a rate, short enough to follow the server. */
 const WINDOW_MS = 20
 
-/** How busy the calling thread is, measured there and told to the worker with each credit. */
+/** Measures how busy the calling thread is, which each credit tells the worker. */
 export class ServerLoad {
   #from: ReturnType<typeof performance.eventLoopUtilization> = performance.eventLoopUtilization()
   #fromMs: number = performance.now()
   #utilization = 0
 
-  /** The share of the last moments that the thread's event loop was at work, 0 to 1. */
+  /** The recent utilization of the thread's event loop, 0 to 1. */
   measure(): number {
     const nowMs = performance.now()
     if (nowMs < this.#fromMs + WINDOW_MS) return this.#utilization
@@ -56,12 +59,12 @@ export class ServerLoad {
 }
 
 /**
- * Gives the calling thread the lowest scheduling priority where the system has one per thread (Linux). It then runs on what
- * processor time the server leaves, and as fast as ever when the server leaves it all.
+ * Gives the calling thread the lowest scheduling priority, on systems with priorities per thread (Linux).
+ * The thread then uses the processor time that the server leaves.
  */
 export function lowerThreadPriority(): void {
   if (process.platform !== 'linux') return
-  // "<process>/task/<thread>"; Linux takes the ID of a thread for that of a process.
+  // The link is "<process>/task/<thread>"; Linux accepts a thread ID as a process ID.
   const threadId = Number(readlinkSync('/proc/thread-self').split('/').at(-1))
   setPriority(threadId, constants.priority.PRIORITY_LOW)
 }

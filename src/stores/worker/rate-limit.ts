@@ -1,4 +1,4 @@
-/** A sink as a backup sees it: no faster than allowed, and never waited for after the backup has to end. */
+/** Limits the rate of a sink, and stops waiting for the sink when the backup has to end. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { SnapshotSink } from '../../contracts/backupable.ts'
 import type { Interrupt } from '../../util/interrupt.ts'

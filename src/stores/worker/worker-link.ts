@@ -1,4 +1,4 @@
-/** The calling thread's end of a worker thread: messages in order, one first failure, a certain end; and the bytes of snapshots, in chunks by credit. */
+/** The calling thread's end of a worker thread: messages in order, the first failure, a certain end, and snapshots in chunks by credit. */
 import { Worker } from 'node:worker_threads'
 import type { SnapshotProgress, SnapshotSink, SnapshotSource } from '../../contracts/backupable.ts'
 import { unpackError } from '../../errors/error-transfer.ts'
@@ -8,10 +8,10 @@ import { PayloadIdSet } from '../../payload-ids/payload-id-set.ts'
 import { ServerLoad } from './pace.ts'
 import { type FromRestoreWorker, type FromSnapshotWorker, type ToWorker, type WorkerFailed, CHUNKS_IN_FLIGHT } from './worker-messages.ts'
 
-/** How long a worker may take to close what it has open before it is terminated. */
+/** How long a worker may take to close its resources before it is terminated. */
 const STOP_TIMEOUT_MS = 5000
 
-/** What a thread allocates dies young: letting V8 keep more of it costs memory and saves nothing. */
+/** A small young generation: what these threads allocate dies young, and a larger one saves nothing. */
 const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 12 }
 
 export class WorkerLink<Received extends { readonly type: string }> {
@@ -20,14 +20,14 @@ export class WorkerLink<Received extends { readonly type: string }> {
   readonly #interrupt: Interrupt
   readonly #inbox: Received[] = []
   #wake: (() => void) | undefined
-  /** Whether the worker said all that it has to say. */
+  /** Set when the worker has sent its last message. */
   #isDone = false
   #closing: Promise<void> | undefined
 
-  /** Starts a worker; `request` is its `workerData`. Its failure, and anyone else's, is the interrupt's. */
+  /** Starts a worker. `request` is its `workerData`. Failures go to the interrupt. */
   constructor(url: URL, request: unknown, { name, interrupt }: { readonly name: string; readonly interrupt: Interrupt }) {
     this.#interrupt = interrupt
-    // The file of a payload-ID set is opened there and used here: it must not be closed with the thread.
+    // The worker opens the file of a payload ID set and this thread uses it: the file must outlive the worker.
     this.#worker = new Worker(url, { workerData: request, name, trackUnmanagedFds: false, resourceLimits: RESOURCE_LIMITS })
     this.#exited = new Promise((resolve) => {
       this.#worker.once('exit', (code) => {
@@ -36,7 +36,7 @@ export class WorkerLink<Received extends { readonly type: string }> {
       })
     })
     this.#worker.on('error', (cause) => interrupt.fail(new InternalError(`The worker thread "${name}" crashed: ${String(cause)}`, { cause })))
-    this.#worker.on('messageerror', (cause) => interrupt.fail(new InternalError(`The worker thread "${name}" cannot be understood`, { cause })))
+    this.#worker.on('messageerror', (cause) => interrupt.fail(new InternalError(`The worker thread "${name}" sent a message that cannot be read`, { cause })))
     this.#worker.on('message', (message: Received | WorkerFailed) => this.#take(message))
   }
 
@@ -44,7 +44,7 @@ export class WorkerLink<Received extends { readonly type: string }> {
     this.#worker.postMessage(message, transfer)
   }
 
-  /** The next message, in the order they were sent. What was sent before a failure is still received. */
+  /** Receives the next message. Messages from before a failure are still received. */
   async receive(): Promise<Received> {
     for (;;) {
       const message = this.#inbox.shift()
@@ -57,7 +57,7 @@ export class WorkerLink<Received extends { readonly type: string }> {
     }
   }
 
-  /** Asks the worker to close what it has open and end, and makes it end if it does not. Resolves when it has. Idempotent. */
+  /** Asks the worker to close its resources and end; terminates a worker that does not. Resolves when the worker has ended. Idempotent. */
   async close(): Promise<void> {
     await (this.#closing ??= this.#close())
   }
@@ -72,7 +72,7 @@ export class WorkerLink<Received extends { readonly type: string }> {
   async #close(): Promise<void> {
     this.post({ type: 'stop' })
     const timer = setTimeout(() => {
-      // What it has open is closed with its environment.
+      // Node closes the worker's resources with its environment.
       void this.#worker.terminate()
     }, STOP_TIMEOUT_MS)
     await this.#exited
@@ -82,7 +82,7 @@ export class WorkerLink<Received extends { readonly type: string }> {
 
 type OnProgress = ((progress: SnapshotProgress) => void) | undefined
 
-/** Writes the chunks of a worker's snapshot to the sink, and gives the set of payload IDs. */
+/** Writes the chunks of a worker's snapshot to the sink. Resolves with the set of payload IDs. */
 export async function receiveSnapshot(link: WorkerLink<FromSnapshotWorker>, sink: SnapshotSink, onProgress: OnProgress): Promise<PayloadIdSet> {
   const serverLoad = new ServerLoad()
   for (;;) {
@@ -105,8 +105,8 @@ export async function receiveSnapshot(link: WorkerLink<FromSnapshotWorker>, sink
 }
 
 /**
- * Feeds a worker's restore from the source, and resolves when it has restored all of it. `credit` is how many chunks may be sent before the
- * worker asks; with none the source is not touched until it does.
+ * Feeds a worker's restore from the source. Resolves when the worker has restored everything.
+ * `credit` is the number of chunks sent before the worker asks; with 0 the source is not read until then.
  */
 export async function sendSnapshot(
   link: WorkerLink<FromRestoreWorker>,
@@ -123,7 +123,7 @@ export async function sendSnapshot(
   while (window.free === 0) await receive()
   for await (const chunk of source) {
     window.free--
-    // A copy: the chunk is the source's, which may give it again.
+    // Copy the chunk: the source owns it, and may yield it again.
     const bytes = new Uint8Array(chunk)
     link.post({ type: 'chunk', bytes }, [bytes.buffer])
     while (window.free === 0) await receive()

@@ -1,4 +1,4 @@
-/** A worker thread's end: chunks by credit, a stop that reaches every wait, and the sink that sends a snapshot. */
+/** The worker thread's end: chunks by credit, a stop that reaches every wait, and the sink that sends a snapshot. */
 import { type MessagePort, parentPort } from 'node:worker_threads'
 import type { SnapshotProgress, SnapshotSink, SnapshotSummary } from '../../contracts/backupable.ts'
 import { packError } from '../../errors/error-transfer.ts'
@@ -6,7 +6,7 @@ import { InternalError } from '../../errors/errors.ts'
 import { Pace, lowerThreadPriority } from './pace.ts'
 import { type FromSnapshotWorker, type ToWorker, CHUNKS_IN_FLIGHT } from './worker-messages.ts'
 
-/** Sizes of memory are rounded up to multiples of this, so that it fits other chunks too. */
+/** Buffer sizes are rounded up to multiples of this, so that buffers fit other chunks too. */
 const MEMORY_STEP_BYTES: number = 64 * 1024
 
 export class WorkerPort {
@@ -31,32 +31,32 @@ export class WorkerPort {
     this.#port.postMessage(message, transfer)
   }
 
-  /** Memory for a chunk, from one that is no longer needed where there is one. Fresh memory costs more than what is written into it. */
+  /** Allocates memory for a chunk, from an earlier chunk if possible: fresh memory costs more than writing into it. */
   allocate(bytes: number): Buffer<ArrayBuffer> {
     const spare = this.#spare.pop()
     const memory = spare !== undefined && spare.byteLength >= bytes ? spare : Buffer.allocUnsafeSlow(Math.ceil(bytes / MEMORY_STEP_BYTES) * MEMORY_STEP_BYTES).buffer
     return Buffer.from(memory, 0, bytes)
   }
 
-  /** Throws when the calling thread has closed its end. */
+  /** Throws when the calling thread has closed the link. */
   checkStop(): void {
     if (this.#stopped) throw new Stopped(STOPPED)
   }
 
-  /** Calls back, with the error that `checkStop` throws, when the calling thread wants no more. */
+  /** Calls back, with the error that `checkStop` throws, when the calling thread has closed the link. */
   onStop(stopped: (error: Error) => void): void {
     this.#onStop = stopped
     if (this.#stopped) stopped(new Stopped(STOPPED))
   }
 
-  /** Waits until a chunk may be sent, and counts it; where the server is busy, rests first. */
+  /** Waits until a chunk may be sent, and counts it. Rests first if the server is busy. */
   async credit(): Promise<void> {
     await this.#rest(this.#pace.restMs(performance.now()))
     await this.#until(() => this.#credits > 0)
     this.#credits--
   }
 
-  /** The chunks that the calling thread sends; each is acknowledged, by what `acknowledge` makes, when the next is asked for. */
+  /** Yields the chunks of the calling thread. Posts the message of `acknowledge` for each when the next is read. */
   async *chunks(acknowledge: () => object): AsyncGenerator<Uint8Array, void, undefined> {
     for (;;) {
       await this.#until(() => this.#chunks.length > 0 || this.#ended)
@@ -67,7 +67,7 @@ export class WorkerPort {
     }
   }
 
-  /** Runs the thread's task, reports how it went, and lets the thread end. */
+  /** Runs the thread's task, posts its result or failure, and lets the thread end. */
   async run(task: () => Promise<object>): Promise<void> {
     try {
       this.post(await task())
@@ -120,7 +120,7 @@ export class WorkerPort {
   }
 }
 
-/** Sends a snapshot to the calling thread as fast as that takes it: the memory of each chunk is given away, not copied. */
+/** Sends a snapshot to the calling thread, as fast as that thread takes it. Chunks are transferred, not copied. */
 export class ChunkSink implements SnapshotSink {
   readonly #port: WorkerPort
   #progress: SnapshotProgress = { bytes: 0, records: 0 }
@@ -139,14 +139,14 @@ export class ChunkSink implements SnapshotSink {
     this.#progress = progress
   }
 
-  /** The chunk has its memory for itself, as all that a `SnapshotWriter` writes. */
+  /** Sends a chunk. The chunk must be alone in its memory, as those of `SnapshotWriter` are. */
   async write(chunk: Uint8Array): Promise<void> {
     await this.#port.credit()
     const bytes = chunk as Uint8Array<ArrayBuffer>
     this.#port.post({ type: 'chunk', bytes, progress: this.#progress } satisfies FromSnapshotWorker, [bytes.buffer])
   }
 
-  /** Memory for a chunk that will be written. */
+  /** Allocates memory for a chunk that will be written. */
   readonly allocate = (bytes: number): Buffer => this.#port.allocate(bytes)
 
   async finish(summary: SnapshotSummary): Promise<void> {
@@ -154,7 +154,7 @@ export class ChunkSink implements SnapshotSink {
   }
 }
 
-/** Thrown when the calling thread wants no more, and told to no one: that thread knows why. */
+/** Thrown when the calling thread has closed the link. Not reported back: that thread knows why. */
 class Stopped extends Error {}
 
-const STOPPED = 'The calling thread closed its end'
+const STOPPED = 'The calling thread closed the link'

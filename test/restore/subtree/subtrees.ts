@@ -118,7 +118,7 @@ const REFUSALS: readonly (readonly [why: string, options: Partial<RestoreSubtree
   ['a path that leads up', { path: 's/dir/../dir', toPath: 's/x' }, 'invalid_argument', /"\.\." as name/],
   ['a target that leads up', { toPath: 's/../x' }, 'invalid_argument', /"\.\." as name/],
   ['a name with a NUL', { toPath: 's/a\0b' }, 'invalid_argument', /NUL/],
-  ['no path', { path: '//' }, 'invalid_argument', /it names no share/],
+  ['no path', { path: '//' }, 'invalid_argument', /it does not name a share/],
   ['a share as the target', { path: 's' }, 'invalid_argument', /"s": it names a whole share/],
   ['a target that is there', {}, 'entry_exists', /Cannot restore to "s\/dir": something of that name is in the store/],
   ['a target in no share', { toPath: 'none/x' }, 'entry_not_found', /the share "none" in the store/],
