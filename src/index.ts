@@ -33,7 +33,7 @@ export { type SweepPayloadsOptions, type SweepPayloadsProgress, type SweepPayloa
 export type { SteadyClock } from './util/steady-clock.ts'
 export { checkBackupId, isUlid as isBackupId, newUlid as newBackupId } from './util/ulid.ts'
 export { checkPayloadId, decodePayloadIds, emptyPayloadIdSet, PayloadIdSet, PayloadIdSetBuilder, type PayloadIdSetOptions, type PayloadIdSetState } from './payload-ids/payload-id-set.ts'
-export { type Content, type Manifest, MANIFEST_VERSION, recordCount, type StoredObject } from './contracts/manifest.ts'
+export { type BackupContent, type Manifest, MANIFEST_VERSION, recordCount, type StoredObject } from './contracts/manifest.ts'
 export { encodeManifest, isNewerManifest, type ManifestFields, parseManifest } from './format/manifest.ts'
 export { type DataFrame, decodeRecords, openSnapshot, type OpenSnapshotOptions, type SnapshotReader, type StoredRecord, type Value } from './format/snapshot-reader.ts'
 export { SnapshotWriter, type SnapshotWriterOptions } from './format/snapshot-writer.ts'

@@ -19,12 +19,9 @@ export function foldBackup(events: readonly (BackupEvent | UnknownEvent)[]): Cat
 /** The lease that its events make, in order; `undefined` when it was released, or the first is not its start. */
 export function foldLease(events: readonly (LeaseEvent | UnknownEvent)[]): Lease | undefined {
   let lease: Lease | undefined
-  for (const event of events) {
-    // A newer release may have let it hold more: it holds everything then.
-    if (event.type === 'unknown') lease = lease && { ...lease, payloadIds: undefined }
-    else lease = withLeaseEvent(lease, event)
-  }
-  return lease
+  for (const event of events) if (event.type !== 'unknown') lease = withLeaseEvent(lease, event)
+  // A newer release may have let it hold more, also than what it was narrowed to since: it holds everything then.
+  return lease && events.some(({ type }) => type === 'unknown') ? { ...lease, payloadIds: undefined } : lease
 }
 
 /** The sweep that its events make, in order; `undefined` when it ended, or the first is not its start. */

@@ -8,8 +8,8 @@ export const MANIFEST_VERSION = 1
 export const MANIFEST_FEATURES: readonly string[] = []
 
 /** What the data frames of a stream hold: records with keys, an archive in the store kind's own form, or files. */
-export const CONTENTS = ['records', 'archive', 'files'] as const
-export type Content = (typeof CONTENTS)[number]
+export const BACKUP_CONTENTS = ['records', 'archive', 'files'] as const
+export type BackupContent = (typeof BACKUP_CONTENTS)[number]
 
 /** An object of a backup as it is stored. */
 export interface StoredObject {
@@ -27,7 +27,7 @@ export interface Manifest {
   readonly storeKind: StoreKind
   readonly schemaVersion: number
   /** A manifest of release 0.1.0 does not say it: such a backup holds an archive where the store is a Postgres one, records otherwise. */
-  readonly content: Content
+  readonly content: BackupContent
   /** Features without which the backup cannot be read. Empty in version 1. */
   readonly requires: readonly string[]
   /** Stored bytes of `payload`. */

@@ -3,7 +3,7 @@ import { isUlid } from '../util/ulid.ts'
 import { MAX_MANIFEST_BYTES } from '../contracts/destination.ts'
 import { COMPRESSIONS, type SnapshotSummary } from '../contracts/backupable.ts'
 import { InvalidArgumentError, ManifestFeatureUnsupportedError, ManifestInvalidError, ManifestVersionUnsupportedError, isHoldfastError } from '../errors/errors.ts'
-import { CONTENTS, type Content, MANIFEST_FEATURES, MANIFEST_VERSION, type Manifest, type StoredObject } from '../contracts/manifest.ts'
+import { BACKUP_CONTENTS, type BackupContent, MANIFEST_FEATURES, MANIFEST_VERSION, type Manifest, type StoredObject } from '../contracts/manifest.ts'
 import { HOLDFAST_VERSION } from '../util/version.ts'
 import { MAX_SECTIONS, NAME, STORE_ID } from './header-trailer.ts'
 
@@ -27,7 +27,7 @@ export type ManifestFields = Omit<Manifest, 'content' | 'requires' | 'payloadIds
 export interface NewManifest {
   readonly backupId: string
   /** @default as the kind of the store says */
-  readonly content?: Content | undefined
+  readonly content?: BackupContent | undefined
   readonly payloadIdsBytes: number
   readonly labels: Readonly<Record<string, string>>
 }
@@ -149,7 +149,7 @@ function readManifest(json: Json, { manifestVersion, backupId }: Pick<Manifest, 
     storeId: text(json, 'storeId', (text) => STORE_ID.test(text)),
     storeKind,
     schemaVersion: count(json, 'schemaVersion'),
-    content: own(json, 'content') === undefined ? contentOfKind(storeKind) : oneOf(json, 'content', CONTENTS),
+    content: own(json, 'content') === undefined ? contentOfKind(storeKind) : oneOf(json, 'content', BACKUP_CONTENTS),
     requires: requirements(json, manifestVersion),
     payload,
     payloadIds: { ...payloadIds, set },
@@ -163,7 +163,7 @@ function readManifest(json: Json, { manifestVersion, backupId }: Pick<Manifest, 
 }
 
 /** The content of backups of release 0.1.0, whose manifests do not name it: only its Postgres stores have archives. */
-function contentOfKind(storeKind: string): Content {
+function contentOfKind(storeKind: string): BackupContent {
   return storeKind === 'postgres' ? 'archive' : 'records'
 }
 

@@ -90,8 +90,10 @@ export class StoredBackup {
     if (recorded === undefined || recorded.deletedAt !== undefined) return undefined
     const { manifest, manifestSha256: expected } = recorded
     const fields = manifest === undefined ? [] : differingFields(manifest, this.manifest)
-    // Earlier releases recorded no digest. A recorded manifest that is of a newer kind is not this one, which was read.
-    if (expected === undefined ? manifest !== undefined && fields.length === 0 : expected === this.manifestSha256) return undefined
+    // Earlier releases recorded no digest. A recorded manifest that is of a newer kind is not this one, which was read. The values count too: the digest of
+    // a plan is what the plan says.
+    const isSame = expected === undefined ? manifest !== undefined : expected === this.manifestSha256
+    if (isSame && fields.length === 0) return undefined
     const what = fields.length === 0 ? 'its manifest was written anew' : `its manifest has other values of ${fields.join(', ')}`
     return new BackupAlteredError(`Backup ${this.backupId} at ${JSON.stringify(this.url)} is not as the catalog recorded it: ${what}`, {
       details: { backupId: this.backupId, destination: this.url, expected, actual: this.manifestSha256, fields },

@@ -6,7 +6,6 @@ import type { Destination } from '../contracts/destination.ts'
 import { type Manifest, recordCount } from '../contracts/manifest.ts'
 import type { Swappable } from '../contracts/swappable.ts'
 import {
-  BackupUnsupportedError,
   DestinationNoSpaceError,
   InvalidArgumentError,
   isHoldfastError,
@@ -83,7 +82,7 @@ export async function planRestore(options: PlanRestoreOptions): Promise<RestoreP
   checkMatch(manifest, now, allowStoreId)
   await backup.checkSizes({ signal })
   const space = await checkSpace(manifest, target)
-  return { backupId, destination: destination.url, manifest, manifestSha256, target: now, storeId: now.storeId ?? manifest.storeId, space, allowStoreId, allowAltered }
+  return { backupId, destination: destination.url, manifest, manifestSha256, target: now, storeId: storeIdAfter(manifest, now), space, allowStoreId, allowAltered }
 }
 
 /** What it takes to run a plan. */
@@ -105,9 +104,17 @@ export async function checkPlan(plan: RestorePlan, { target, destination, catalo
       details: { backupId, expected: plan.target, actual: now },
     })
   }
+  if (plan.storeId !== storeIdAfter(manifest, now)) {
+    throw new InvalidArgumentError(`Cannot run the restore plan: the store would have the ID ${JSON.stringify(storeIdAfter(manifest, now))}, not ${JSON.stringify(plan.storeId)}`)
+  }
   if (!allowAltered) await compareIfPossible(backupOf(plan, destination), catalog)
   checkMatch(manifest, now, allowStoreId)
   await checkSpace(manifest, target)
+}
+
+/** The ID that a store has after a restore: it keeps its own. */
+function storeIdAfter(manifest: Manifest, { storeId = manifest.storeId }: PlannedTarget): string {
+  return storeId
 }
 
 /** The backup of a plan, whose manifest is not read again. */
@@ -163,13 +170,7 @@ function checkMatch(manifest: Manifest, target: PlannedTarget, allowStoreId: boo
       details: { expected: target.schemaVersion, actual: schemaVersion },
     })
   }
-  checkReadable(manifest)
   checkStoreId(manifest, { targetId: target.storeId, allowStoreId })
-}
-
-/** Throws `backup_unsupported` for a backup that is encrypted. */
-export function checkReadable({ backupId, encryption }: Pick<Manifest, 'backupId' | 'encryption'>): void {
-  if (encryption !== null) throw new BackupUnsupportedError(`Cannot restore backup ${backupId}: it is encrypted`)
 }
 
 /** Throws `store_id_mismatch` unless it is a backup of the target, or may be another store's. */

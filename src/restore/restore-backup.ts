@@ -104,7 +104,7 @@ async function restore(options: RestoreBackupOptions, { backupId, drainTimeoutMs
       previous: before.live,
       bytes: manifest.payload.bytes,
       records: manifest.records,
-      payloadIds: { count: manifest.payloadIds.count, digest: manifest.payloadIds.sha256 },
+      payloadIds: { count: manifest.payloadIds.count, digest: manifest.payloadIds.set },
       startedAtMs,
       durationMs: performance.now() - startedAt,
       stoppedMs: steps.total('drain', 'journal', 'swap', 'check-live', 'clear-journal'),

@@ -47,7 +47,7 @@ export class StepRunner<Step extends string = RestoreStep> {
     return await this.#timed(step, () => task((progress) => this.#onProgress?.({ step, ...progress })))
   }
 
-  /** The same for a step that is taken even when the one who is told of it throws. */
+  /** Runs a step that is taken even when `onProgress` throws. */
   async runAnyway(step: Step, task: () => Promise<void>): Promise<void> {
     try {
       this.#tell(step)

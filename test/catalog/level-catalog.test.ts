@@ -231,6 +231,8 @@ describe('a catalog that a newer release used too', () => {
     const widened = { [`leases/${LEASE}/00000002`]: later('lease-widened', { leaseId: LEASE }) }
     const { catalog } = await newerThan(widened, TAKEN, NARROWED)
     expect((await catalog.leases()).map(({ leaseId, payloadIds }) => [leaseId, payloadIds])).toEqual([[LEASE, undefined]])
+    await catalog.append(NARROWED)
+    expect((await catalog.leases()).map(({ payloadIds }) => payloadIds)).toEqual([undefined])
     await catalog.append({ type: 'lease-released', at: AT, leaseId: LEASE, why: 'told' })
     expect(await catalog.leases()).toEqual([])
     for (const entries of [

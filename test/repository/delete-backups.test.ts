@@ -91,7 +91,9 @@ describe('deleteBackup()', () => {
     lists = 0
     const unlisted = newUlid()
     const deleted = [...ids.slice(0, 3), ids[0] ?? '']
-    expect(await repository.delete([...deleted, unlisted])).toEqual([...ids.slice(0, 3).map((backupId) => ({ backupId, wasListed: true })), { backupId: unlisted, wasListed: false }])
+    const reports = await repository.delete([...deleted, unlisted])
+    expect(reports.map(({ backupId, wasListed }) => [backupId, wasListed])).toEqual([...ids.slice(0, 3).map((backupId) => [backupId, true]), [unlisted, false]])
+    expect(new Set(reports.map(({ jobId }) => jobId)).size).toBe(4)
     expect(lists).toBe(1)
     expect(await collect(destination.list())).toEqual([ids[3], other.backupId])
     const jobs = (await collect(catalog.jobs())).filter(({ kind }) => kind === 'delete')

@@ -7,6 +7,7 @@ import type { Catalog, Job } from '../../src/contracts/catalog.ts'
 import type { Destination } from '../../src/contracts/destination.ts'
 import { CatalogUnavailableError } from '../../src/errors/errors.ts'
 import { jobIdOf, type StartedJob } from '../../src/catalog/run-job.ts'
+import { planRestore } from '../../src/restore/plan-restore.ts'
 import { restoreBackup } from '../../src/restore/restore-backup.ts'
 import { rollback } from '../../src/restore/rollback.ts'
 import { levelCatalog } from '../../src/catalog/level/index.ts'
@@ -156,6 +157,18 @@ describe('a restore with a catalog', () => {
     expect(await jobsOf(catalog)).toMatchObject([{ state: 'failed', error: { code: 'backup_altered' } }])
     await restoreBackup({ target, destination, backupId, catalog, allowAltered: true })
     expect(await dump(target)).toBe(original)
+  })
+
+  it('refuses a plan that says other values than the catalog recorded, or another ID of the store, with nothing changed', async () => {
+    const { target, destination, backupId, catalog } = await setUp()
+    await catalog.append((await openRepository(destination).open(backupId)).recordedAt(new Date().toISOString(), 'backup'))
+    const plan = await planRestore({ target, destination, backupId, catalog })
+    const before = await dump(target)
+    const forged = { ...plan, manifest: { ...plan.manifest, payload: { ...plan.manifest.payload, sha256: '0'.repeat(64) } } }
+    await expect(restoreBackup({ target, destination, catalog, plan: forged })).rejects.toMatchObject({ code: 'backup_altered', details: { fields: ['payload'] } })
+    await expect(restoreBackup({ target, destination, catalog, plan: { ...plan, storeId: 'another' } })).rejects.toMatchObject({ code: 'invalid_argument' })
+    expect(await dump(target)).toBe(before)
+    await restoreBackup({ target, destination, catalog, plan })
   })
 
   it('is done all the same when the catalog cannot be asked what it recorded', async () => {

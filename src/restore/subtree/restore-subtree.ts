@@ -11,7 +11,7 @@ import { findPath, parsePath, showPath, type TreePath } from '../../metadata/tre
 import { payloadIdsOfTree } from '../../metadata/tree-payload-ids.ts'
 import type { PayloadStore } from '../../contracts/payload-store.ts'
 import type { Manifest } from '../../contracts/manifest.ts'
-import { checkReadable, checkStoreId, compareIfPossible } from '../plan-restore.ts'
+import { checkStoreId, compareIfPossible } from '../plan-restore.ts'
 import { attempt, type AttemptOptions, type AttemptReport } from '../attempt.ts'
 import { fillFromBackup } from '../../repository/restore-content.ts'
 import { openBackup, type StoredBackup } from '../../repository/stored-backup.ts'
@@ -155,7 +155,6 @@ class SubtreeRestore {
     const backup = await openBackup({ destination, backupId, signal })
     if (!allowAltered) await compareIfPossible(backup, catalog)
     checkStoreId(backup.manifest, { targetId: store.storeId, allowStoreId })
-    checkReadable(backup.manifest)
     await backup.checkSizes({ signal })
     await checkTarget(store, this.#target)
     return backup

@@ -10,9 +10,9 @@ import type { MetadataStore, Place, Share } from '../../contracts/metadata-store
 import { removeShareTree } from '../../metadata/remove-tree.ts'
 
 const SHARE_PREFIX = '.holdfast-restore-'
-/** An option of such a share: who builds in it, as JSON. A share without it is somebody else's. */
+/** An option of such a share: the process that builds in it, as JSON. A share without it is not Holdfast's. */
 const OWNER_OPTION = 'holdfast.owner'
-/** Whoever serves all shares does not serve this one to others. */
+/** A server that serves all shares does not serve this one to its users. */
 const ROOT = { mode: 0o700 }
 
 export interface Staging {
