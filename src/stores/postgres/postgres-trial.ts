@@ -33,9 +33,9 @@ export interface PostgresTrial extends Backupable, Pick<MetadataStore, 'view'> {
 }
 
 /**
- * Makes an empty store in a new schema, to be restored into and removed by `discard`. The role makes schemas in the database. A process that is
- * killed leaves the schema, and with its connection its lock on it goes: that tells, on whatever machine it ran, that the trial has ended. Those
- * that have are removed first.
+ * Makes an empty store in a new schema, to be restored into and removed by `discard`. The role makes schemas in the database. A process
+ * that is killed leaves the schema, and with its connection its lock on it goes: that tells, on whatever machine it ran, that the trial has
+ * ended. Those that have are removed first.
  *
  * `invalid_argument` for a URL that is none, `store_unavailable` when the server cannot be reached or refuses.
  */

@@ -10,9 +10,9 @@ import { type Settings, CONFIRMED_IN_TIME, LONG_WORK, settingsStatement } from '
 export type AdvisoryLockKey = readonly [number, number]
 
 /**
- * The lock that every mutating transaction takes shared (`pg_try_advisory_xact_lock_shared`) before anything else; a transaction that is refused it is given up.
- * The exclusive lock excludes writers, and refuses new ones as soon as it is waited for. It goes by the schema's name, and so stays with the name when
- * schemas are renamed.
+ * The lock that every mutating transaction takes shared (`pg_try_advisory_xact_lock_shared`) before anything else; a transaction that is
+ * refused it is given up. The exclusive lock excludes writers, and refuses new ones as soon as it is waited for. It goes by the schema's
+ * name, and so stays with the name when schemas are renamed.
  */
 export function writeLockKey(schema: string): AdvisoryLockKey {
   return lockKey('writes', schema)

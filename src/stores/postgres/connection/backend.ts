@@ -3,7 +3,10 @@ import { type Patience, NoAnswerError, answerWithin } from './answers.ts'
 import type { PostgresPool } from './client.ts'
 import { queryOnce } from './pool-query.ts'
 
-/** Identifies a transaction: a process number alone does not, because the server gives it again, and a pooler gives its connection to others. */
+/**
+ * Identifies a transaction: a process number alone does not, because the server gives it again, and a pooler gives its connection to
+ * others.
+ */
 export interface BackendTransaction {
   readonly pid: number
   /** When the transaction began, in seconds since 1970. */

@@ -60,8 +60,8 @@ export class Connection {
   }
 
   /**
-   * Begins a transaction by these statements, which may wait `waitMs` for locks. From then on, a statement that goes unanswered is waited for as long as the
-   * server is at work on it.
+   * Begins a transaction by these statements, which may wait `waitMs` for locks. From then on, a statement that goes unanswered is waited
+   * for as long as the server is at work on it.
    */
   async begin(text: string, { waitMs = 0 }: { readonly waitMs?: number } = {}): Promise<void> {
     const { answerTimeoutMs } = this.#options
@@ -70,7 +70,10 @@ export class Connection {
     this.#backend = new Backend(this.#pool, begun, answerTimeoutMs)
   }
 
-  /** The rows of a statement, or of the last of several that have no values. `timeoutMs` is for a statement that may take longer than others. */
+  /**
+   * The rows of a statement, or of the last of several that have no values. `timeoutMs` is for a statement that may take longer than
+   * others.
+   */
   async rows<Row extends object>(text: string, values: readonly unknown[] = [], { timeoutMs }: { readonly timeoutMs?: number } = {}): Promise<Row[]> {
     const running = this.#last.then(() => this.#rows<Row>(text, values, timeoutMs))
     this.#last = running.catch(ignore)
@@ -108,8 +111,8 @@ export class Connection {
   }
 
   /**
-   * Runs a task in a transaction with these settings, and keeps the connection. When it rejects, nothing was changed, unless the connection broke in its
-   * COMMIT.
+   * Runs a task in a transaction with these settings, and keeps the connection. When it rejects, nothing was changed, unless the connection
+   * broke in its COMMIT.
    */
   async transaction<T>(task: () => Promise<T>, settings: Readonly<Record<string, number>> = {}): Promise<T> {
     await this.rows(['BEGIN', ...Object.entries(settings).map(([name, value]) => `SET LOCAL ${name} = ${value}`)].join('; '))
@@ -123,7 +126,10 @@ export class Connection {
     }
   }
 
-  /** Runs a task that begins a transaction, commits that, and gives the connection back. What the task rejects with undoes all of it. See `commit`. */
+  /**
+   * Runs a task that begins a transaction, commits that, and gives the connection back. What the task rejects with undoes all of it. See
+   * `commit`.
+   */
   async use<T>(task: () => Promise<T>, unknownHint?: string): Promise<T> {
     try {
       const result = await task()
@@ -136,8 +142,8 @@ export class Connection {
   }
 
   /**
-   * Commits the transaction that was begun, and gives the connection back. Where the connection breaks meanwhile, it is not known whether the transaction was
-   * committed: the error says so with this hint, unless the transaction changes nothing.
+   * Commits the transaction that was begun, and gives the connection back. Where the connection breaks meanwhile, it is not known whether
+   * the transaction was committed: the error says so with this hint, unless the transaction changes nothing.
    */
   async commit(unknownHint?: string): Promise<void> {
     try {
@@ -156,7 +162,10 @@ export class Connection {
     this.release()
   }
 
-  /** Undoes the transaction from whatever state it is in: cancels its statement, abandons its COPY. Cuts the connection then, or when that takes too long. */
+  /**
+   * Undoes the transaction from whatever state it is in: cancels its statement, abandons its COPY. Cuts the connection then, or when that
+   * takes too long.
+   */
   async giveUp(): Promise<void> {
     if (this.#isReleased) return
     const timer = new AbortController()

@@ -211,7 +211,10 @@ export class CopyOut implements Submittable {
     return written
   }
 
-  /** Moves rows whose messages are whole to where the bytes written so far end, and gives the position after them: nearly all rows go this way. */
+  /**
+   * Moves rows whose messages are whole to where the bytes written so far end, and gives the position after them: nearly all rows go this
+   * way.
+   */
   #compactRows(chunk: Buffer, from: number, written: number): number {
     const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength)
     const { ends } = this.#blocks

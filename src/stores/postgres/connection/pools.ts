@@ -19,8 +19,8 @@ const PROTOCOLS: readonly string[] = ['postgres:', 'postgresql:']
 const FEWEST_CONNECTIONS = 3
 
 /**
- * Takes a pool as it is, or makes one from a URL; connects to nothing yet. `invalid_argument` for a malformed URL, which is not repeated: it may hold a
- * password. Throws `RangeError` for a pool that says that it has too few connections.
+ * Takes a pool as it is, or makes one from a URL; connects to nothing yet. `invalid_argument` for a malformed URL, which is not repeated:
+ * it may hold a password. Throws `RangeError` for a pool that says that it has too few connections.
  */
 export async function poolHandle(connection: PostgresPool | string): Promise<PoolHandle> {
   if (typeof connection !== 'string') {

@@ -9,7 +9,9 @@ import { RecyclingSocket } from './recycling-socket.ts'
 /** One that asks the server what the others are doing, and ends it. */
 const SPARE_CONNECTIONS = 1
 
-/** Runs a task with a pool, and closes all its connections in every case. The task's interrupt fails when the calling thread wants no more. */
+/**
+ * Runs a task with a pool, and closes all its connections in every case. The task's interrupt fails when the calling thread wants no more.
+ */
 export async function withPool<T>(
   port: WorkerPort,
   { connection, connections, answerTimeoutMs }: { readonly connection: { readonly connectionTimeoutMillis?: number | undefined }; readonly connections: number; readonly answerTimeoutMs: number },

@@ -2,8 +2,8 @@
 import type { Connection } from '../connection/connection.ts'
 
 /**
- * Gives the statements that make the schema `to`, and everything in it that `from` has too, owned by and granted to whom it is in `from`; none where nothing
- * differs. The grantor of a privilege may differ: the owner grants what others passed on.
+ * Gives the statements that make the schema `to`, and everything in it that `from` has too, owned by and granted to whom it is in `from`;
+ * none where nothing differs. The grantor of a privilege may differ: the owner grants what others passed on.
  */
 export async function followingGrants(session: Connection, { from, to }: { readonly from: string; readonly to: string }): Promise<readonly string[]> {
   const rows = await session.rows<{ statement: string }>(FOLLOWING, [from, to])
@@ -11,8 +11,8 @@ export async function followingGrants(session: Connection, { from, to }: { reado
 }
 
 /**
- * What either schema has: the schema itself, relations, routines, types, and columns that have grants of their own. `path` is how it is named in the target; grants
- * are sets of grantee, privilege and whether it may be passed on.
+ * What either schema has: the schema itself, relations, routines, types, and columns that have grants of their own. `path` is how it is
+ * named in the target; grants are sets of grantee, privilege and whether it may be passed on.
  */
 const OBJECTS = `
   space (side, oid, name) AS (
@@ -56,7 +56,10 @@ const OBJECTS = `
 const roleName = (oid: string): string => `CASE ${oid} WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(${oid})) END`
 const option = (isGrantable: string): string => `CASE WHEN ${isGrantable} THEN ' WITH GRANT OPTION' ELSE '' END`
 
-/** The schema before what is in it, because only a role that may make something there can own it. Of each the owner first; then all is revoked, and what is wanted is granted. */
+/**
+ * The schema before what is in it, because only a role that may make something there can own it. Of each the owner first; then all is
+ * revoked, and what is wanted is granted.
+ */
 const FOLLOWING = `
   WITH ${OBJECTS}
   SELECT statement FROM (

@@ -7,8 +7,8 @@ import type { Connection } from '../connection/connection.ts'
 const DEPENDED_ON = '2BP01'
 
 /**
- * Drops the schema, in the transaction that runs; one that does not exist is fine. `store_unavailable` when something outside, such as a view, depends on it: that
- * is not taken along. `store_not_drained` when a transaction uses it.
+ * Drops the schema, in the transaction that runs; one that does not exist is fine. `store_unavailable` when something outside, such as a
+ * view, depends on it: that is not taken along. `store_not_drained` when a transaction uses it.
  */
 export async function dropEngineSchema(session: Connection, schema: string): Promise<void> {
   const found = await session.rows<{ statement: string }>(CONTENTS, [schema])

@@ -29,8 +29,9 @@ const IN_THE_WAY: readonly unknown[] = ['55P03', '57014', '40P01']
 const NOT_EMPTY = '2BP01'
 
 /**
- * Makes what is in service what the pointer says; changes nothing where it is that already. All readers have left the tables of the live engine then, and
- * none sees tables of both engines at once. Owners, grants and default privileges of the live schema are those of the next one.
+ * Makes what is in service what the pointer says; changes nothing where it is that already. All readers have left the tables of the live
+ * engine then, and none sees tables of both engines at once. Owners, grants and default privileges of the live schema are those of the next
+ * one.
  *
  * `store_not_drained` when the tables were in use all the time, or writers are at work; nothing was changed.
  */
@@ -138,7 +139,10 @@ function isInTheWay(error: unknown): boolean {
   return isHoldfastError(error) && IN_THE_WAY.includes(error.details['sqlState'])
 }
 
-/** How long the next attempt has to wait for a lock, where what is in the way may be an automatic VACUUM or ANALYZE: what runs for a client is not cancelled. */
+/**
+ * How long the next attempt has to wait for a lock, where what is in the way may be an automatic VACUUM or ANALYZE: what runs for a client
+ * is not cancelled.
+ */
 async function vacuumPatienceMs(session: Connection, { schema }: EngineSwapOptions): Promise<number | undefined> {
   const [row] = await session.rows<{ timeout: number }>(
     `SELECT setting::int AS timeout FROM pg_settings WHERE name = 'deadlock_timeout' AND EXISTS (

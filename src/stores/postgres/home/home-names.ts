@@ -1,4 +1,6 @@
-/** The names of the schemas of a Postgres metadata store: the live one, those beside it, and the one that keeps the records of all. Pure. */
+/**
+ * The names of the schemas of a Postgres metadata store: the live one, those beside it, and the one that keeps the records of all. Pure.
+ */
 import { isUlid } from '../../../util/ulid.ts'
 import { InternalError, InvalidArgumentError } from '../../../errors/errors.ts'
 

@@ -28,8 +28,8 @@ export interface PayloadGuard {
 /**
  * Takes the guard, an advisory lock of the server. It is for processes that do not share a catalog, in which the leases are.
  *
- * To sweep rejects with `hold_unavailable` while payloads are needed, and with `sweep_already_running`; to need them with `sweep_already_running`
- * while they are swept; both with `store_unavailable` when the server does not serve.
+ * To sweep rejects with `hold_unavailable` while payloads are needed, and with `sweep_already_running`; to need them with
+ * `sweep_already_running` while they are swept; both with `store_unavailable` when the server does not serve.
  */
 export async function guardPostgresPayloads({ connection, schema, use }: PayloadGuardOptions): Promise<PayloadGuard> {
   const guard = await Guard.open(await poolHandle(connection), schema)

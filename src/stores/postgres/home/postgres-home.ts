@@ -57,7 +57,9 @@ export class PostgresHome implements StoreHome {
   readonly #query: Query
   #closed: Promise<void> | undefined
 
-  /** The pool is closed with the home where it is the home's own. Throws `invalid_argument` when no store can be in a schema of that name. */
+  /**
+   * The pool is closed with the home where it is the home's own. Throws `invalid_argument` when no store can be in a schema of that name.
+   */
   constructor(handle: PoolHandle, options: PostgresHomeOptions) {
     this.schema = checkSchemaName(options.schema)
     this.#handle = handle

@@ -14,7 +14,10 @@ import type { PostgresPool } from '../connection/client.ts'
 export type PostgresStore = MetadataStore & Swappable
 
 export interface OpenPostgresHomeOptions extends PostgresHomeOptions {
-  /** A pool of at least three connections, which stays the caller's; or a URL such as `postgres://user:password@host/database`, of which one is made and closed with the store. */
+  /**
+   * A pool of at least three connections, which stays the caller's; or a URL such as `postgres://user:password@host/database`, of which one
+   * is made and closed with the store.
+   */
   readonly connection: PostgresPool | string
 }
 
@@ -26,17 +29,19 @@ export interface PostgresStoreOptions extends OpenPostgresHomeOptions {
 }
 
 /**
- * Opens the home of a store, for restoring into it or rolling it back without serving it. The live engine may be damaged, and there may be none: the first
- * restore makes it. A restore that was interrupted is completed or undone, and what it left over is removed, unless another process is at it.
+ * Opens the home of a store, for restoring into it or rolling it back without serving it. The live engine may be damaged, and there may be
+ * none: the first restore makes it. A restore that was interrupted is completed or undone, and what it left over is removed, unless another
+ * process is at it.
  *
- * Other processes may have the same store open: their writers are refused while it is restored, and their readers go on to the restored engine. The role
- * makes schemas in the database and owns them, or is a member of their owner. Connections must be to the server itself, or to a
- * pooler that keeps a session for each client.
+ * Other processes may have the same store open: their writers are refused while it is restored, and their readers move to the restored
+ * engine. The role makes schemas in the database and owns them, or is a member of their owner. Connections must be to the server itself, or
+ * to a pooler that keeps a session for each client.
  *
- * A view or function of others that names the tables goes on with the engine it was made for; it is never dropped with that engine.
+ * A view or function of others that names the tables stays with the engine it was made for; it is never dropped with that engine.
  *
- * `invalid_argument` for a schema whose name cannot be used; `store_unavailable` when the server cannot be reached, the schema holds something else, or it
- * is a store without a home that was not asked to be adopted. `RangeError` for a `swapTimeoutMs` that is not from 0 to a day, a `pace` that does not exist, or `connections` that are not 1 to 16.
+ * `invalid_argument` for a schema whose name cannot be used; `store_unavailable` when the server cannot be reached, the schema holds
+ * something else, or it is a store without a home that was not asked to be adopted. `RangeError` for a `swapTimeoutMs` that is not from 0
+ * to a day, a `pace` that does not exist, or `connections` that are not 1 to 16.
  */
 export async function openPostgresHome(options: OpenPostgresHomeOptions): Promise<PostgresHome> {
   checkWaitMs('swapTimeoutMs', options.swapTimeoutMs ?? 0)
@@ -56,8 +61,8 @@ export async function openPostgresHome(options: OpenPostgresHomeOptions): Promis
 /**
  * Opens the metadata store in a schema, as `openPostgresHome` does the home.
  *
- * `store_id_mismatch` when it is another store, `store_unavailable` when there is none and none is to be made, or when the live engine is damaged: then a
- * backup can still be restored through `openPostgresHome`.
+ * `store_id_mismatch` when it is another store, `store_unavailable` when there is none and none is to be made, or when the live engine is
+ * damaged: then a backup can still be restored through `openPostgresHome`.
  */
 export async function openPostgresStore(options: PostgresStoreOptions): Promise<PostgresStore> {
   if (options.storeId !== undefined) checkStoreId(options.storeId)

@@ -45,8 +45,8 @@ export class CopyRanges {
   }
 
   /**
-   * The next range, of about as many bytes; `undefined` when there are no more. A table that is one range is read with a sixth less work, and
-   * through a few pages of the server's memory instead of all, which others need.
+   * The next range, of about as many bytes; `undefined` when there are no more. A table that is one range is read with a sixth less work,
+   * and through a few pages of the server's memory instead of all, which others need.
    */
   next(bytes: number): CopyRange | undefined {
     const [current] = this.#left
@@ -146,8 +146,9 @@ interface PageRange {
 }
 
 /**
- * The pages are in settings, so that a server that keeps statistics of statements has one for all ranges of a table. A query has the indexes of its
- * tables locked until its transaction ends, where it does not let go: a REINDEX would wait for the backup, and all other sessions for the REINDEX.
+ * The pages are in settings, so that a server that keeps statistics of statements has one for all ranges of a table. A query has the
+ * indexes of its tables locked until its transaction ends, where it does not let go: a REINDEX would wait for the backup, and all other
+ * sessions for the REINDEX.
  */
 function copyText({ name, columns, format }: FoundTable, schema: string, { from, to }: PageRange): string {
   const path = `${quoteName(schema)}.${quoteName(name)}`

@@ -28,8 +28,8 @@ export interface FoundTable extends TableDefinition {
   /** Binary, unless the binary form of a column's type holds what another database has not: OIDs of types, tables, functions. */
   readonly format: CopyFormat
   /**
-   * Whether rows can be asked for by ranges of pages: they are a heap's, and the role may read all columns, not only some. What is mostly stored out of
-   * line, a COPY of few pages may send for long, with locks that a COPY of the whole table does without.
+   * Whether rows can be asked for by ranges of pages: they are a heap's, and the role may read all columns, not only some. What is mostly
+   * stored out of line, a COPY of few pages may send for long, with locks that a COPY of the whole table does without.
    */
   readonly hasRanges: boolean
 }
@@ -67,7 +67,10 @@ export async function findTables(session: Connection, scope: SchemaScope): Promi
   return found.map(({ name, oid, has_ranges: hasRanges }) => ({ name, oid, hasRanges }))
 }
 
-/** Tables that have partitions in place of rows, as far as the role may read them. A session that changes one locks it before its partitions. */
+/**
+ * Tables that have partitions in place of rows, as far as the role may read them. A session that changes one locks it before its
+ * partitions.
+ */
 export async function findParents(session: Connection, scope: SchemaScope): Promise<readonly string[]> {
   const found = await session.rows<{ name: string }>(
     `SELECT relname AS name FROM pg_class
@@ -92,7 +95,10 @@ export async function findSchema(session: Connection, scope: SchemaScope): Promi
   }
 }
 
-/** How two definitions differ, in words; `undefined` when the tables of one can be filled from the other. The order of columns does not count. */
+/**
+ * How two definitions differ, in words; `undefined` when the tables of one can be filled from the other. The order of columns does not
+ * count.
+ */
 export function differenceOf(wanted: SchemaDefinition, actual: SchemaDefinition): string | undefined {
   const tables = byName(actual.tables)
   for (const table of wanted.tables) {

@@ -6,15 +6,15 @@ export type Pace = 'gentle' | 'full'
 
 export interface PaceOptions {
   /**
-   * `gentle` reads two pages at a time, one after the other, and lets the server rest while it sends payload IDs: statements of others hardly wait. A backup
-   * takes about four times as long so. `full` reads as fast as it can.
+   * `gentle` reads two pages at a time, one after the other, and lets the server rest while it sends payload IDs: statements of other sessions
+   * hardly wait. It takes three to four times as long as `full`, which reads as fast as it can.
    * @default "gentle"
    */
   readonly pace?: Pace | undefined
   /**
-   * How many connections a backup reads with, 1 to 16. Each takes one of the server's; a pool that has fewer gives what it has. Of two, one reads the payload
-   * IDs and one the tables, each in one scan. At full pace, more than two read ranges of large tables at once, which pushes other pages out of the server's
-   * memory.
+   * How many connections a backup reads with, 1 to 16. Each takes one of the server's; a pool that has fewer gives what it has. Of two, one
+   * reads the payload IDs and one the tables, each in one scan. At full pace, more than two read ranges of large tables at once, which
+   * pushes other pages out of the server's memory.
    * @default 1, or 2 at full pace
    */
   readonly connections?: number | undefined

@@ -17,8 +17,8 @@ const REST_SECONDS = 0.001
 const MAY_REST = `SELECT has_function_privilege('pg_catalog.pg_sleep(double precision)', 'EXECUTE') AS answer`
 
 /**
- * The command that sends what the query gives in ascending order of bytes, without NULLs, each ID with its hash where that is wanted. At gentle pace the
- * server rests now and then, so that server and client are at work in turn.
+ * The command that sends what the query gives in ascending order of bytes, without NULLs, each ID with its hash where that is wanted. At
+ * gentle pace the server rests now and then, so that server and client are at work in turn.
  */
 export function payloadIdCommand(query: string, { isGentle, isHashed }: { readonly isGentle: boolean; readonly isHashed: boolean }): string {
   const id = 'id::text COLLATE "C"'
@@ -50,7 +50,9 @@ export interface ReadPayloadIdsOptions {
   readonly interrupt: Interrupt
 }
 
-/** Adds all payload IDs that the query gives. Throws `record_invalid` when it gives others, naming the first of them and how many there are. */
+/**
+ * Adds all payload IDs that the query gives. Throws `record_invalid` when it gives others, naming the first of them and how many there are.
+ */
 export async function readPayloadIds(session: Connection, { query, isGentle = false, builder, tally, interrupt }: ReadPayloadIdsOptions): Promise<void> {
   const rests = isGentle ? await interrupt.race(session.rows<{ answer: boolean }>(MAY_REST)) : []
   const command = payloadIdCommand(query, { isGentle: rests[0]?.answer === true, isHashed: tally !== undefined })

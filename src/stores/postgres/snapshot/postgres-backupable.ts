@@ -19,16 +19,17 @@ export interface PostgresBackupableOptions extends PaceOptions {
   /** The schema whose tables are backed up, all of them but those of `leaveOut`. Its name is not part of a backup. */
   readonly schema: string
   /**
-   * A query that gives one column of text: every payload ID that the schema refers to. NULLs and repeated IDs are passed over. It runs in the
-   * snapshot of the backup, with the schema as its search path, and again before a restore is committed. It need not sort; a B-tree
-   * on the column with `COLLATE "C"` spares the server doing so.
+   * A query that gives one column of text: every payload ID that the schema refers to. NULLs and repeated IDs are passed over. It runs in
+   * the snapshot of the backup, with the schema as its search path, and again before a restore is committed. It need not sort; a B-tree on
+   * the column with `COLLATE "C"` spares the server doing so.
    */
   readonly payloadIds: string
   /**
-   * A query that counts the references by another way than `payloadIds`. It gives one row: `count`, the number of rows other than NULL that `payloadIds`
-   * gives, and where it can, `digest`, the sum of their hashes: `sum(hashtextextended(id COLLATE "C", 0))`. It runs in the same snapshot, without indexes.
-   * A backup fails with `store_inconsistent` when the two differ: the count shows an ID that was not read, the digest one that was read in place of another.
-   * The server computes both digests with the same function, so it does not matter what the hash is. With two columns of IDs, add up their sums.
+   * A query that counts the references by another way than `payloadIds`. It gives one row: `count`, the number of rows other than NULL that
+   * `payloadIds` gives, and where it can, `digest`, the sum of their hashes: `sum(hashtextextended(id COLLATE "C", 0))`. It runs in the
+   * same snapshot, without indexes. A backup fails with `store_inconsistent` when the two differ: the count shows an ID that was not read,
+   * the digest one that was read in place of another. The server computes both digests with the same function, so it does not matter what
+   * the hash is. With two columns of IDs, add up their sums.
    * @default nothing is counted, and `payloadIds` alone must see to it that no ID is missing
    */
   readonly countPayloadIds?: string | undefined
@@ -36,25 +37,28 @@ export interface PostgresBackupableOptions extends PaceOptions {
   readonly schemaVersion: number
   /** What a snapshot says it was taken from. @default "default" */
   readonly storeId?: string | undefined
-  /** Tables, sequences, materialized views and foreign tables that are not in a snapshot, and that a restore leaves as they are. @default none */
+  /**
+   * Tables, sequences, materialized views and foreign tables that are not in a snapshot, and that a restore leaves as they are. @default
+   * none
+   */
   readonly leaveOut?: readonly string[] | undefined
   /**
-   * The key of an advisory lock that a restore takes shared, as the writers of the schema do: a session that holds it exclusively keeps all of
-   * them out, a restore with `restore_in_progress`. @default none
+   * The key of an advisory lock that a restore takes shared, as the writers of the schema do: a session that holds it exclusively keeps all
+   * of them out, a restore with `restore_in_progress`. @default none
    */
   readonly writersLock?: readonly [number, number] | undefined
   /** How long to wait for a table that is locked: by a migration when a backup begins, by any session during a restore. @default 10,000 */
   readonly lockTimeoutMs?: number | undefined
   /**
-   * How long the server may be silent where something is waited for, in milliseconds. It is asked over one more connection then whether it is at work,
-   * for a statement may rightly take long; where it is not, or does not say so in the same time, the backup or restore fails with
-   * `store_unavailable`, to be tried again. A slow sink or source does not count as silence. @default 60,000
+   * How long the server may be silent where something is waited for, in milliseconds. It is asked over one more connection then whether it
+   * is at work, for a statement may rightly take long; where it is not, or does not say so in the same time, the backup or restore fails
+   * with `store_unavailable`, to be tried again. A slow sink or source does not count as silence. @default 60,000
    */
   readonly answerTimeoutMs?: number | undefined
   /**
-   * Whether to work in a worker thread, which makes connections like the pool's, in the role that a connection of the pool has. What else is
-   * done to those when they are made, such as by a listener to the pool's "connect", is not done there: where the query or a trigger needs it, use `false`.
-   * A pool that hides how it connects, or that needs a function for it, is used on the calling thread in any case.
+   * Whether to work in a worker thread, which makes connections like the pool's, in the role that a connection of the pool has. What else
+   * is done to those when they are made, such as by a listener to the pool's "connect", is not done there: where the query or a trigger
+   * needs it, use `false`. A pool that hides how it connects, or that needs a function for it, is used on the calling thread in any case.
    * @default true
    */
   readonly worker?: boolean | undefined
@@ -65,18 +69,19 @@ export interface PostgresBackupableOptions extends PaceOptions {
 const DEFAULT_LOCK_TIMEOUT_MS = 10_000
 
 /**
- * Makes a schema a `Backupable` of kind "postgres". The pool stays the caller's. The role needs to read the tables and sequences for a backup,
- * and to own them for a restore; neither needs a superuser.
+ * Makes a schema a `Backupable` of kind "postgres". The pool stays the caller's. The role needs to read the tables and sequences for a
+ * backup, and to own them for a restore; neither needs a superuser.
  *
- * A backup locks the tables against being altered, dropped or truncated, and nothing else. A restore is one transaction: others see the tables
- * empty until it is committed, or wait. It drops and re-creates foreign keys and indexes in it, and disables triggers.
+ * A backup locks the tables against being altered, dropped or truncated, and nothing else. A restore is one transaction: others see the
+ * tables empty until it is committed, or wait. It drops and re-creates foreign keys and indexes in it, and disables triggers.
  *
- * Not in a snapshot: large objects, and everything that is not a table or a sequence. Beside the errors that a `Backupable` has, it rejects with
- * `store_unavailable` when the server cannot be reached or breaks off (with `details.outcome` "unknown" when that was in the very commit of a
- * restore: the schema is empty still, or holds all of it), `store_not_drained` when a lock is not given in time,
+ * Not in a snapshot: large objects, and everything that is not a table or a sequence. Besides the errors that a `Backupable` has, it rejects
+ * with `store_unavailable` when the server cannot be reached or breaks off (with `details.outcome` "unknown" when that was in the very
+ * commit of a restore: the schema is empty still, or holds all of it), `store_not_drained` when a lock is not given in time,
  * `restore_in_progress` when another restore fills the schema, and `destination_no_space` when the server's disk is full.
  *
- * Throws `RangeError` for a pace that does not exist, a number of connections that is not 1 to 16, and for a wait for locks that is not from 1 ms to a day.
+ * Throws `RangeError` for a pace that does not exist, a number of connections that is not 1 to 16, and for a wait for locks that is not
+ * from 1 ms to a day.
  */
 export function postgresBackupable(pool: PostgresPool, options: PostgresBackupableOptions): Backupable {
   return new PostgresBackupable(pool, options)

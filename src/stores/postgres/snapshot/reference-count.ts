@@ -1,7 +1,8 @@
 /**
- * Counts the references of a schema by a query of the embedder's, and compares the result with what the payload IDs query gave in the same snapshot. The
- * count shows a reference that was not read, or was read twice, such as through a damaged index. The digest shows one that was read in place of another.
- * The same server hashes on both sides, so the check does not depend on what the hash is, or on whether another server hashes alike.
+ * Counts the references of a schema by a query of the embedder's, and compares the result with what the payload IDs query gave in the same
+ * snapshot. The count shows a reference that was not read, or was read twice, such as through a damaged index. The digest shows one that
+ * was read in place of another. The same server hashes on both sides, so the check does not depend on what the hash is, or on whether
+ * another server hashes alike.
  */
 import { StoreInconsistentError } from '../../../errors/errors.ts'
 import type { Interrupt } from '../../../util/interrupt.ts'

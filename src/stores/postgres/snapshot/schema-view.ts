@@ -25,8 +25,8 @@ interface ViewState {
 
 const READ_ONLY = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'
 /**
- * What sorting payload IDs may take of the server's memory before it goes to disk. Ranges of pages are read as such, and all in the order of the table: the
- * server's other processors are for others.
+ * What sorting payload IDs may take of the server's memory before it goes to disk. Ranges of pages are read as such, and all in the order
+ * of the table: the server's other processors are for others.
  */
 const SETTINGS = { work_mem: '64MB', enable_tidscan: 'on', max_parallel_workers_per_gather: '0' }
 /** Sequences that one query reads. */
@@ -191,8 +191,8 @@ async function lockOnce(pool: PostgresPool, options: SchemaViewOptions): Promise
 }
 
 /**
- * Lets a session wait for an index that is made anew, however long that takes. Of more than two connections, one may wait for a session that waits for another
- * of them: then none waits longer than for other locks.
+ * Lets a session wait for an index that is made anew, however long that takes. Of more than two connections, one may wait for a session
+ * that waits for another of them: then none waits longer than for other locks.
  */
 async function holdOn(session: Connection, { connections, lockTimeoutMs, interrupt }: SchemaViewOptions): Promise<void> {
   try {

@@ -18,8 +18,8 @@ const ATTEMPTS = 12
 const FIRST_DELAY_MS = 2
 const MAX_DELAY_MS = 200
 /**
- * Serialization failure, deadlock, and what shows that another transaction was quicker: a name that has been taken, a directory that is gone.
- * The next attempt sees it and refuses by name.
+ * Serialization failure, deadlock, and what shows that another transaction was quicker: a name that has been taken, a directory that is
+ * gone. The next attempt sees it and refuses by name.
  */
 const WORTH_TRYING_AGAIN: readonly string[] = ['40001', '40P01', '23505', '23503']
 const SET_LONG = settingsStatement({ ...LONG_WORK, ...CONFIRMED_IN_TIME }, { isLocal: true })
@@ -55,11 +55,15 @@ export class SchemaDatabase implements ReadSource {
     // A shared lock that is given back at once shows whether another holds writers off; waiting for the exclusive one does so from then on.
     this.#askWriters = `SELECT CASE WHEN pg_try_advisory_lock_shared(${key}) THEN pg_advisory_unlock_shared(${key}) ELSE false END AS given`
     this.#lockAlone = `SELECT pg_advisory_xact_lock(${key}); LOCK TABLE ${paths} IN SHARE ROW EXCLUSIVE MODE`
-    // A restore writes rows as if they had always been there, which the locks hold off. The first query takes the snapshot, and no lock does.
+    // A restore writes rows as if they had always been there, which the locks hold off. The first query takes the snapshot, and no lock
+    // does.
     this.#beginView = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ${paths} IN ACCESS SHARE MODE; ${SET_LONG}`
   }
 
-  /** One query by itself. A swap that waits for the tables locks them in an order of its own: a query that is ended by a deadlock is made again. */
+  /**
+   * One query by itself. A swap that waits for the tables locks them in an order of its own: a query that is ended by a deadlock is made
+   * again.
+   */
   async rows<Row extends object>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
     return await this.#track(() =>
       this.#tryAgain(async () => {
@@ -74,8 +78,8 @@ export class SchemaDatabase implements ReadSource {
   }
 
   /**
-   * Runs a mutation in one transaction: all of it is made, or nothing. It may be called several times. `restore_in_progress` while writers are
-   * held off. It reads what is committed at each of its statements, and so locks what it goes by.
+   * Runs a mutation in one transaction: all of it is made, or nothing. It may be called several times. `restore_in_progress` while writers
+   * are held off. It reads what is committed at each of its statements, and so locks what it goes by.
    */
   async write<T>(work: (transaction: Queries) => Promise<T>): Promise<T> {
     return await this.#track(() => this.#tryAgain(() => this.#writeOnce(work)))

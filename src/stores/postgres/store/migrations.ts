@@ -31,11 +31,12 @@ export interface MigrateOptions {
 const LOCK_NOT_AVAILABLE = '55P03'
 
 /**
- * Brings the schema to this release's version and gives the ID of its store. Several processes may do so at once: one works, the others wait for so long at most.
+ * Brings the schema to this release's version and gives the ID of its store. Several processes may do so at once: one works, the others
+ * wait for so long at most.
  *
- * `schema_version_mismatch` when a newer release wrote it, `store_id_mismatch` when it is another store, `restore_in_progress` when there is
- * something to change while its writers are held off, `store_unavailable` when there is no store and none is to be
- * made, when the schema holds what is not a store's, when another process is still at work on it, and when the server does not serve.
+ * `schema_version_mismatch` when a newer release wrote it, `store_id_mismatch` when it is another store, `restore_in_progress` when there
+ * is something to change while its writers are held off, `store_unavailable` when there is no store and none is to be made, when the schema
+ * holds what is not a store's, when another process is still at work on it, and when the server does not serve.
  */
 export async function migrate(pool: PostgresPool, options: MigrateOptions): Promise<string> {
   if (options.storeId !== undefined) checkStoreId(options.storeId)

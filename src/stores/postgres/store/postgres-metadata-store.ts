@@ -23,7 +23,10 @@ import { writeLockKey } from '../connection/advisory-locks.ts'
 export interface PostgresMetadataStoreOptions extends PaceOptions {
   /** The schema that is the store's alone. */
   readonly schema: string
-  /** The ID of a store that is made new, 1 to 64 characters of printable ASCII; one that exists must have it. @default a fresh ULID, or the store's own */
+  /**
+   * The ID of a store that is made new, 1 to 64 characters of printable ASCII; one that exists must have it. @default a fresh ULID, or the
+   * store's own
+   */
   readonly storeId?: string | undefined
   /** Whether to make a store where there is none: the schema is missing, or holds no tables. @default true */
   readonly create?: boolean | undefined
@@ -31,8 +34,8 @@ export interface PostgresMetadataStoreOptions extends PaceOptions {
   readonly clock?: (() => number) | undefined
   /**
    * How long the server may leave a statement unanswered, in milliseconds. Its connection is cut then, and what needed it fails with
-   * `store_unavailable`, to be tried again. Where a statement may rightly take long, as in snapshots, views and imports, the server is first
-   * asked over another connection whether it is at work. @default 60,000
+   * `store_unavailable`, to be tried again. Where a statement may rightly take long, as in snapshots, views and imports, the server is
+   * first asked over another connection whether it is at work. @default 60,000
    */
   readonly answerTimeoutMs?: number | undefined
   /** How long opening waits for another process that makes the same store, or brings it up to date, in milliseconds. @default 30,000 */
@@ -43,7 +46,10 @@ export interface PostgresMetadataStoreOptions extends PaceOptions {
 const MAX_SCHEMA_NAME_BYTES = 63
 const OPEN_LOCK_TIMEOUT_MS = 30_000
 
-/** Every reference to a payload. The server reads tables that a UNION ALL names without conditions by their indexes, in order; NULLs are passed over. */
+/**
+ * Every reference to a payload. The server reads tables that a UNION ALL names without conditions by their indexes, in order; NULLs are
+ * passed over.
+ */
 export const PAYLOAD_IDS = 'SELECT payload_id FROM inodes UNION ALL SELECT payload_id FROM blocks UNION ALL SELECT payload_id FROM upload_blocks'
 
 /** What counts and digests them: block lists as triggers count them, and everything that is read from the tables alone. */
@@ -57,14 +63,14 @@ const COUNT_PAYLOAD_IDS = `
 /**
  * A metadata store in a schema of a Postgres database, from version 15 on, that any number of processes may have open.
  *
- * Mutations at once are done in any order. Each is a transaction that locks what it goes by, and is tried again when another was quicker; how
- * durable it is when its promise resolves is for the server's `synchronous_commit` to say. Iterations show one instant, and take a
- * connection of the pool from their first step until they end or are left. Times of inodes change when inodes are created and
- * by `setAttributes` and `setContent`, not by changes to directory entries.
+ * Mutations at once are done in any order. Each is a transaction that locks what it goes by, and is tried again when another was quicker;
+ * how durable it is when its promise resolves is for the server's `synchronous_commit` to say. Iterations show one instant, and take a
+ * connection of the pool from their first step until they end or are left. Times of inodes change when inodes are created and by
+ * `setAttributes` and `setContent`, not by changes to directory entries.
  *
- * Beside the errors of the contract, operations reject with `store_unavailable` when the server does not serve, `retryable` where trying again
- * can help; with `details.outcome` "unknown" when a connection broke in the very commit. Mutations reject with `restore_in_progress` while
- * a restore or an import holds writers off, in whichever process.
+ * Besides the errors of the contract, operations reject with `store_unavailable` when the server does not serve, `retryable` where trying
+ * again can help; with `details.outcome` "unknown" when a connection broke in the very commit. Mutations reject with `restore_in_progress`
+ * while a restore or an import holds writers off, in whichever process.
  */
 export class PostgresMetadataStore extends ValidatedStore {
   readonly kind = 'postgres'
@@ -77,8 +83,8 @@ export class PostgresMetadataStore extends ValidatedStore {
    * Opens the store in a schema and brings its tables up to date. The pool stays the caller's, to be ended after the store was closed.
    *
    * `schema_version_mismatch` when a newer release wrote it, `store_id_mismatch` when it is another store than the one named,
-   * `store_unavailable` when there is none and none is to be made, when the schema holds something else, when another process is making it or
-   * bringing it up to date for too long, or when the server does not serve.
+   * `store_unavailable` when there is none and none is to be made, when the schema holds something else, when another process is making it
+   * or bringing it up to date for too long, or when the server does not serve.
    */
   static async open(pool: PostgresPool, options: PostgresMetadataStoreOptions): Promise<PostgresMetadataStore> {
     const { schema, create = true } = options

@@ -7,7 +7,9 @@ import { readBlocks } from './contents.ts'
 import type { HeldView } from './held-view.ts'
 import { type BlockRow, type EntryRow, type InodeRow, type LockRow, BLOCK_COLUMNS, INODE_COLUMNS, LOCK_COLUMNS, blockOf, entryOf, inodeOf, lockOf } from './rows.ts'
 
-/** A metadata store as it was at one instant. It takes a connection until it is closed, and keeps the server from reclaiming what it shows. */
+/**
+ * A metadata store as it was at one instant. It takes a connection until it is closed, and keeps the server from reclaiming what it shows.
+ */
 export class PostgresMetadataView extends ValidatedReader implements MetadataView {
   readonly #held: HeldView
   readonly #nextInode: InodeNumber

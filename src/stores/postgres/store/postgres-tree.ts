@@ -1,4 +1,7 @@
-/** One mutation of a metadata store as statements of a transaction. Triggers of the tables keep counts in step: links, blocks and used bytes. */
+/**
+ * One mutation of a metadata store as statements of a transaction. Triggers of the tables keep counts in step: links, blocks and used
+ * bytes.
+ */
 import type { Block, ByteRangeLock, Inode, InodeAttributes, InodeNumber, InodeType, PendingUpload, Place, Share } from '../../../contracts/metadata-store.ts'
 import { InternalError } from '../../../errors/errors.ts'
 import { quoted } from '../../../metadata/refusals.ts'
@@ -208,7 +211,9 @@ export class PostgresTree implements TreeTransaction {
     else await this.#queries.rows(`INSERT INTO ${settings} (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, [name, value])
   }
 
-  /** Makes an inode, and what names it by the statement `named`, whose values are numbered from `first` on and which selects from `made`. */
+  /**
+   * Makes an inode, and what names it by the statement `named`, whose values are numbered from `first` on and which selects from `made`.
+   */
   async #insertInode(inode: InodeFields, { named, values }: { readonly named: (first: number) => string; readonly values: readonly unknown[] }): Promise<InodeNumber> {
     const { inodes, inode_numbers: numbers } = this.#queries.tables
     const { type, symlinkTarget, payloadId } = inode

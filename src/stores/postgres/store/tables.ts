@@ -6,8 +6,8 @@
  * every inode has a name and every directory is in one place below a share. They name tables by the schema they are found in, so that a
  * schema can be renamed.
  *
- * Names are `text` under the collation "C": valid UTF-8 without NUL, in the order of its bytes, as the contract has it. Times are nanoseconds
- * since 1970 in the 64 bits that the contract gives them.
+ * Names are `text` under the collation "C": valid UTF-8 without NUL, in the order of its bytes, as the contract has it. Times are
+ * nanoseconds since 1970 in the 64 bits that the contract gives them.
  */
 
 const MAX_SAFE_INTEGER = Number.MAX_SAFE_INTEGER
