@@ -1,4 +1,4 @@
-/** LevelDB stores that last for one trial restore, each in a temporary directory; what killed trials left goes at the next one. */
+/** LevelDB stores for one trial restore, each in a temporary directory. The next trial removes what killed trials left. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import process from 'node:process'
@@ -12,7 +12,7 @@ import { type HomeLock, lockHome } from './home/home-lock.ts'
 import { openLevelStore } from './index.ts'
 
 export interface LevelTrialOptions {
-  /** Called with what could not be cleaned up and does no harm. */
+  /** Called with harmless failures to clean up. */
   readonly onWarning: (warning: Error) => void | Promise<void>
   /** The time in milliseconds since 1970. @default Date.now */
   readonly clock?: (() => number) | undefined
@@ -24,8 +24,8 @@ const STORE = 'store'
 const GRACE_MS: number = 24 * 60 * 60 * 1000
 
 /**
- * Makes an empty store in a fresh directory within `parent`, which discarding it removes; so does a failure to open it. Trials that
- * were killed a day ago or longer are removed first.
+ * Makes an empty store in a fresh directory within `parent`. Discarding the store removes the directory.
+ * Trials that were killed at least a day ago are removed first.
  */
 export async function openLevelTrial(parent: string, { onWarning, clock = Date.now }: LevelTrialOptions): Promise<ReadableTrial> {
   await removeOldTrials(parent, { onWarning, nowMs: clock() })
@@ -43,7 +43,7 @@ export async function openLevelTrial(parent: string, { onWarning, clock = Date.n
   }
 }
 
-/** Removes what killed trials left. That it stays does no harm, so a failure is only worth a warning. */
+/** Removes what killed trials left. Leftovers do no harm, so a failure is only a warning. */
 async function removeOldTrials(parent: string, { onWarning, nowMs }: { readonly onWarning: LevelTrialOptions['onWarning']; readonly nowMs: number }): Promise<void> {
   for (const name of await nodeFiles.list(parent)) {
     if (!TRIAL.test(name)) continue
@@ -57,8 +57,8 @@ async function removeOldTrials(parent: string, { onWarning, nowMs }: { readonly 
 }
 
 /**
- * Whether a trial of this user made the directory, long ago. Temporary directories are everybody's: one of another user, or that others may
- * write to, or a link, may lead a removal anywhere.
+ * Whether the directory is that of an old trial of this user. Temporary directories are shared: a link, or a directory that others own
+ * or may write to, could lead a removal anywhere.
  */
 async function isAbandoned(directory: string, nowMs: number): Promise<boolean> {
   const info = await nodeFiles.info(directory)
@@ -66,13 +66,13 @@ async function isAbandoned(directory: string, nowMs: number): Promise<boolean> {
   return info.ownerId === (process.getuid?.() ?? info.ownerId) && (info.mode & 0o022) === 0
 }
 
-/** Removes a trial's directory unless the trial goes on: its store is locked then. */
+/** Removes a trial's directory unless the trial is still running and has its store locked. */
 async function removeUnlocked(directory: string): Promise<void> {
   const store = join(directory, STORE)
   const lock = (await nodeFiles.info(store)) === undefined ? undefined : await lockUnlessHeld(join(store, LOCK_DIRECTORY))
   if (lock === 'held') return
   try {
-    // Another clean-up may have come first: what is gone is fine. Links within are removed, not followed.
+    // Another clean-up may have come first. Links within are removed, not followed.
     await rm(directory, { recursive: true, force: true })
   } finally {
     await lock?.close()

@@ -111,7 +111,7 @@ describe('LevelMetadataStore backup() is refused with store_inconsistent', () =>
     const references = await recordsOf(opened.db, 'references')
     expect(await failureWith(opened, references[0]?.[0] ?? '', undefined)).toMatchObject({
       code: 'store_inconsistent',
-      message: `Cannot trust what the store refers to: its index has ${references.length - 1} references, and its inodes, block lists and uploads make ${references.length}`,
+      message: `Payload reference check failed: the index has ${references.length - 1} references, inodes, block lists and uploads make ${references.length}`,
     })
     await snapshotOf(opened.store)
   })

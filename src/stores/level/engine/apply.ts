@@ -15,8 +15,8 @@ export interface ApplyOptions {
 }
 
 /**
- * Writes all records in sorted batches, each while the next is decoded. Rejects with `restore_corrupt` for a key that is not
- * in its section or not greater than the one before. What was written then stays; it is for the caller to remove.
+ * Writes all records in sorted batches, each while the next is decoded.
+ * Rejects with `restore_corrupt` for a key outside its section, or not greater than its predecessor. The caller removes what was written.
  */
 export async function applySnapshot(reader: SnapshotReader, options: ApplyOptions): Promise<void> {
   const { spans, checkpoint, onProgress } = options
@@ -54,7 +54,7 @@ class KeyChecker {
 
   check(key: Value, frame: DataFrame): void {
     if (this.#last !== undefined && compareKeys(this.#last, key) >= 0) {
-      throw corrupt(frame, `key ${JSON.stringify(nameOfKey(key))} is not greater than the one before it`)
+      throw corrupt(frame, `key ${JSON.stringify(nameOfKey(key))} is not greater than the key before`)
     }
     if (this.#cursor.of(key).section !== frame.section) {
       throw corrupt(frame, `key ${JSON.stringify(nameOfKey(key))} does not belong to its section`)

@@ -1,4 +1,4 @@
-/** One instant of a database, read from start to end. */
+/** Reads a database from start to end, as it is at one moment. */
 import { isUtf8 } from 'node:buffer'
 import { messageOf } from '../../../errors/error-message.ts'
 import { StoreUnavailableError } from '../../../errors/errors.ts'
@@ -12,12 +12,12 @@ export interface RecordEncoding {
   readonly textValues: boolean
 }
 
-/** How many records are read at a time: few enough that a server's own reads and writes never wait long for a thread of the pool. */
+/** Records read at once: few enough that a server's own reads and writes do not wait long for a thread of the pool. */
 const BATCH_RECORDS = 250
-/** More than the text of a frame takes, so that every database gives the same frames. */
+/** More than the text of a frame, so that every database gives the same frames. */
 const BATCH_BYTES: number = 4 * 1024 * 1024
 
-/** Decodes UTF-8 exactly as it is; the one of abstract-level drops a leading byte order mark from databases that keep views. */
+/** Decodes UTF-8 exactly; the encoding of abstract-level drops a leading byte order mark in databases that keep views. */
 const EXACT_TEXT = {
   name: 'holdfast-text',
   format: 'buffer',
@@ -31,7 +31,7 @@ export class DatabaseView {
   readonly #snapshot: ReturnType<LevelDatabase['snapshot']> | undefined
   readonly #iterator: ReturnType<LevelDatabase['iterator']>
 
-  /** Opens the view at once, without waiting for anything. */
+  /** Opens the view at once, before the constructor returns. */
   constructor(db: LevelDatabase, { textKeys, textValues }: RecordEncoding) {
     this.#db = db
     const text = db.keyEncoding('utf8').format === 'utf8' ? 'utf8' : EXACT_TEXT
@@ -45,7 +45,7 @@ export class DatabaseView {
     } as object)
   }
 
-  /** The next records; none at the end. */
+  /** The next records; an empty list at the end. */
   async next(): Promise<readonly StoredRecord[]> {
     try {
       return (await this.#iterator.nextv(BATCH_RECORDS)) as readonly StoredRecord[]
@@ -54,7 +54,7 @@ export class DatabaseView {
     }
   }
 
-  /** Whether the text of a record gives its very bytes again. `after` is the key before it. */
+  /** Whether the text of a record encodes to its stored bytes. `after` is the key before. */
   async isExact(record: StoredRecord, after: Value | undefined): Promise<boolean> {
     const range = after === undefined ? {} : { gt: typeof after === 'string' ? Buffer.from(after) : after }
     const iterator = this.#db.iterator<Buffer, Buffer>({

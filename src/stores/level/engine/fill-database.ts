@@ -7,7 +7,7 @@ import { isFullDisk } from './open-failure.ts'
 import type { WriteBatch } from './write-batches.ts'
 import type { LevelDatabase } from './text-database.ts'
 
-/** Whether a database holds no data; the store's own records do not count. */
+/** Whether a database is empty, apart from the store's own records. */
 export async function isEmpty(db: LevelDatabase, ownKeys: KeyRange | undefined): Promise<boolean> {
   for (const range of dataRanges(ownKeys)) {
     const found = await reading(db.keys({ ...bounds(range), limit: 1 } as object).all())
@@ -21,7 +21,7 @@ export async function removeData(db: LevelDatabase, ownKeys: KeyRange | undefine
   for (const range of dataRanges(ownKeys)) await writing(() => db.clear(bounds(range)))
 }
 
-/** Runs `fill`; when it fails, runs `empty` before it rejects. */
+/** Runs `fill`. After a failure, runs `empty` before rejecting. */
 export async function fillOrEmpty(fill: () => Promise<void>, empty: () => Promise<void>): Promise<void> {
   await undoOnError(fill, empty, 'and the store cannot be emptied again')
 }
@@ -32,17 +32,17 @@ export class BatchRotation {
   readonly #sync: boolean
   readonly #all: WriteBatch[] = []
   readonly #spare: WriteBatch[] = []
-  /** The newest is held back, for it may be the last. */
+  /** The newest batch, held back because it may be the last. */
   #held: WriteBatch | undefined
   #written: Promise<void> = Promise.resolve()
 
-  /** With `sync`, each batch is durable before the next is written; the last one always is. */
+  /** With `sync`, each batch is durable before the next is written. The last one always is. */
   constructor(newBatch: () => WriteBatch, { sync = false }: { readonly sync?: boolean | undefined } = {}) {
     this.#newBatch = newBatch
     this.#sync = sync
   }
 
-  /** A batch to fill; give it back with `add`. */
+  /** A batch to fill. Give it back with `add`. */
   spare(): WriteBatch {
     const spare = this.#spare.pop()
     if (spare !== undefined) return spare
@@ -51,12 +51,12 @@ export class BatchRotation {
     return batch
   }
 
-  /** Takes a filled batch; resolves when the next may be filled. */
+  /** Takes a filled batch. Resolves when the next may be filled. */
   async add(batch: WriteBatch): Promise<void> {
     await this.#written
     if (this.#held !== undefined) {
       this.#written = this.#write(this.#held)
-      // Seen by the next call, or by `close`.
+      // The next call, or `close`, sees a failure.
       this.#written.catch(() => undefined)
     }
     this.#held = batch
@@ -67,7 +67,7 @@ export class BatchRotation {
     if (this.#held !== undefined) await writing(() => this.#held?.write({ sync: true }))
   }
 
-  /** Waits for what is being written. */
+  /** Waits for the write under way, and frees the batches. */
   async close(): Promise<void> {
     await Promise.allSettled([this.#written])
     await Promise.all(this.#all.map((batch) => batch.close()))
@@ -79,7 +79,7 @@ export class BatchRotation {
   }
 }
 
-/** As options of abstract-level: text where both ends are, which databases that store text need, and bytes otherwise. */
+/** A range as options of abstract-level. Ranges of text stay text, which databases that store text need; others become bytes. */
 function bounds({ gte, lt }: KeyRange): object {
   const isText = typeof (gte ?? '') === 'string' && typeof (lt ?? '') === 'string'
   const asKey = (end: Value): Value => (isText ? end : Buffer.from(end))

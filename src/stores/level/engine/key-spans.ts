@@ -1,9 +1,9 @@
-/** Which part of a snapshot a key belongs to: the sections, the store's own records, and the gaps in between. */
+/** Finds the part of a snapshot that a key belongs to: a section, the store's own records, or a gap. */
 import type { Value } from '../../../format/records.ts'
 
 export type { Value }
 
-/** Keys from `gte` on and before `lt`, in the order of their bytes; an end that is missing is open. */
+/** Keys from `gte` on and before `lt`, in the order of their bytes. A missing end is open. */
 export interface KeyRange {
   readonly gte?: Value | undefined
   readonly lt?: Value | undefined
@@ -15,19 +15,19 @@ export interface Section extends KeyRange {
   readonly name: string
 }
 
-/** What a span is when it is not a section: the store's own records, or keys that belong to nothing. */
+/** Spans that are not sections: the store's own records, and keys that belong to nothing. */
 export const OWN_SPAN = -1
 export const FOREIGN_SPAN = -2
 
-/** Keys before `lt` that are in no span before it. */
+/** The keys before `lt` that earlier spans do not have. */
 export interface KeySpan {
-  /** Index of the section; `OWN_SPAN` or `FOREIGN_SPAN` where there is none. */
+  /** The index of the section, or `OWN_SPAN`, or `FOREIGN_SPAN`. */
   readonly section: number
   readonly name: string
   readonly lt: Value | undefined
 }
 
-/** The spans of all keys there can be, in order. Throws `RangeError` when sections overlap or are out of order. */
+/** The spans of all possible keys, in order. Throws `RangeError` when sections overlap or are out of order. */
 export function keySpans(sections: readonly Section[], ownKeys: KeyRange | undefined): readonly KeySpan[] {
   const spans: KeySpan[] = []
   const ranges = sections.map(({ name, gte, lt }, section) => ({ section, name, gte, lt }))
@@ -44,14 +44,14 @@ export function keySpans(sections: readonly Section[], ownKeys: KeyRange | undef
   return spans
 }
 
-/** The ranges that hold data: all keys but the store's own. */
+/** The ranges of data: all keys but the store's own. */
 export function dataRanges(ownKeys: KeyRange | undefined): readonly KeyRange[] {
   if (ownKeys === undefined) return [{}]
   const before = ownKeys.gte === undefined ? [] : [{ lt: ownKeys.gte }]
   return ownKeys.lt === undefined ? before : [...before, { gte: ownKeys.lt }]
 }
 
-/** Finds the spans of keys that come in ascending order. */
+/** Finds the spans of ascending keys. */
 export class SpanCursor {
   readonly #spans: readonly KeySpan[]
   #at = 0
@@ -60,7 +60,7 @@ export class SpanCursor {
     this.#spans = spans
   }
 
-  /** The span of a key that is not less than the one asked for before. */
+  /** The span of a key, which is not less than the key asked for before. */
   of(key: Value): KeySpan {
     for (;;) {
       const span = this.#spans[this.#at]
@@ -77,7 +77,7 @@ export function isBefore(key: Value, { lt }: KeySpan): boolean {
   return lt === undefined || compareKeys(key, lt) < 0
 }
 
-/** Compares keys as their bytes (text as UTF-8) are ordered. */
+/** Compares keys by their bytes, text by its UTF-8. */
 export function compareKeys(left: Value, right: Value): number {
   if (typeof left === 'string' && typeof right === 'string' && !(HIGH.test(left) && HIGH.test(right))) {
     return left < right ? -1 : left > right ? 1 : 0
@@ -85,14 +85,14 @@ export function compareKeys(left: Value, right: Value): number {
   return Buffer.compare(keyBytes(left), keyBytes(right))
 }
 
-/** How a key is called in an error: its text, or its bytes in hexadecimal; long ones are cut. */
+/** A key for an error: its text, or its bytes in hexadecimal. Long keys are cut. */
 export function nameOfKey(key: Value): string {
   return typeof key === 'string' ? key.slice(0, NAMED_LENGTH) : `0x${keyBytes(key.subarray(0, NAMED_LENGTH)).toString('hex')}`
 }
 
 const NAMED_LENGTH = 300
 
-/** UTF-16 and UTF-8 order the same unless two texts differ in a surrogate and a character beyond it. */
+/** UTF-16 and UTF-8 sort alike unless both texts have characters from the surrogates on. */
 const HIGH = /[\ud800-\uffff]/
 
 function keyBytes(key: Value): Buffer {
@@ -104,7 +104,7 @@ interface NamedRange extends KeyRange {
   readonly name: string
 }
 
-/** Puts the range of own keys among those of the sections, cutting in two the section that it lies in. */
+/** Puts the range of own keys among the sections. Cuts the section around it in two. */
 function carve(ranges: readonly NamedRange[], { gte: from = '', lt: to }: KeyRange): readonly NamedRange[] {
   const own: NamedRange = { section: OWN_SPAN, name: 'own keys', gte: from, lt: to }
   const around = ranges.flatMap((range) => {

@@ -20,49 +20,52 @@ export type { KeyRange, PayloadIdCounter, PayloadIdExtractor, Section }
 
 export interface LevelBackupableOptions {
   /**
-   * Which payload IDs a record refers to: a function of its key, its value and its section's name, or the URL of a module that exports
-   * such a function as `payloadIds`. It is called for every record with what is stored (text, or bytes); what it throws fails the
-   * backup with `record_invalid`. Only a module can be called in a worker thread.
+   * Returns the payload IDs that a record refers to: a function of key, value and section name, or the URL of a module that exports such
+   * a function as `payloadIds`. Only a module can run in a worker thread.
+   *
+   * The function gets every record as stored (text or bytes). An error that it throws fails the backup with `record_invalid`.
    */
   readonly payloadIds: PayloadIdExtractor | URL
   /**
-   * Makes what counts payload IDs by another way, from the same records of the same snapshot; called for each backup, which fails with
-   * `store_inconsistent` when it comes to another number than `payloadIds` gave. A module has it as an export of this name instead.
-   * @default nothing is counted: that the IDs are all there are is for `payloadIds` to see to
+   * Makes a counter for each backup, which counts payload IDs independently from the same records.
+   * The backup fails with `store_inconsistent` when the counter and `payloadIds` differ.
+   * With a module as `payloadIds`, the module exports `countPayloadIds`. @default no check
    */
   readonly countPayloadIds?: (() => PayloadIdCounter) | undefined
-  /** Kinds of records, as ranges of keys in ascending order. A key in none of them fails a backup. @default one, "entries", of all keys */
+  /** Kinds of records, as ascending ranges of keys. A key outside all of them fails a backup. @default one, "entries", of all keys */
   readonly sections?: readonly Section[] | undefined
-  /** Keys that belong to the store itself, such as its ID: not in a snapshot, kept by a restore, and not counted as data. */
+  /** Keys of the store itself, such as its ID. A snapshot leaves them out, a restore keeps them, and they do not count as data. */
   readonly ownKeys?: KeyRange | undefined
   /** @default "memory" for a database that does not outlive its process, otherwise "level" */
   readonly storeKind?: StoreKind | undefined
   /** Kinds of stores whose snapshots can be restored here. @default "memory" and "level" for these two, otherwise the store's own */
   readonly accepts?: readonly StoreKind[] | undefined
-  /** What a snapshot says it was taken from. @default "default" */
+  /** The store ID in a snapshot. @default "default" */
   readonly storeId?: string | undefined
-  /** The version of what keys and values mean; a snapshot of another one is refused. @default 1 */
+  /** The version of keys and values. A snapshot of another version is refused. @default 1 */
   readonly schemaVersion?: number | undefined
-  /** Where a set of payload IDs that outgrows its memory goes while it is used. @default the system's directory for temporary files */
+  /** Where a set of payload IDs goes that outgrows its memory. @default the system's temporary directory */
   readonly spillDirectory?: string | undefined
-  /** How keys and values are read. Text is several times as fast; text that is not valid UTF-8 fails a backup. @default by the encodings of the database */
+  /** How keys and values are read. Text is several times as fast; invalid UTF-8 then fails a backup. @default as the database encodes */
   readonly encoding?: 'text' | 'bytes' | undefined
   /**
-   * Say so when the database is a classic-level that was opened with its `multithreading` option: snapshots (given the URL of a module
-   * as `payloadIds`) and restores then run in a worker thread. It must be true: LevelDB gives up its lock against other
-   * processes when a worker tries to open a database that was opened without.
+   * Set this when the database is a classic-level opened with its `multithreading` option: snapshots (with a module as `payloadIds`) and
+   * restores then run in a worker thread.
+   *
+   * It must not be set otherwise: LevelDB gives up its lock against other processes when a worker opens a database that was opened without.
    * @default false
    */
   readonly multithreading?: boolean | undefined
 }
 
 /**
- * Makes a database a `Backupable`. The database stays the caller's: it must be open for as long as a backup or a restore
- * runs; closing it ends them with `store_unavailable`. What a restore wrote is durable once the database was closed and its
- * files were synced; LevelDB itself syncs the last batch only.
+ * Makes a database a `Backupable`. The caller keeps the database open while a backup or a restore runs; closing it ends them with
+ * `store_unavailable`.
  *
- * Throws `RangeError` for sections that are not ascending ranges, `TypeError` for a counter beside a module. `backup` and `restore` reject with `backup_unsupported` for
- * a database without snapshots.
+ * LevelDB syncs only the last batch of a restore: the rest is durable after the database is closed and its files are synced.
+ *
+ * Throws `RangeError` for sections that are not ascending ranges, `TypeError` for `countPayloadIds` with a module.
+ * `backup` and `restore` reject with `backup_unsupported` for a database without snapshots.
  */
 export function levelBackupable(db: LevelDatabase, options: LevelBackupableOptions): Backupable {
   return new LevelBackupable(db, options)
@@ -89,7 +92,7 @@ class LevelBackupable implements Backupable {
 
   constructor(db: LevelDatabase, options: LevelBackupableOptions) {
     const { payloadIds, countPayloadIds } = options
-    if (payloadIds instanceof URL && countPayloadIds !== undefined) throw new TypeError('countPayloadIds is an export of the module that payloadIds names')
+    if (payloadIds instanceof URL && countPayloadIds !== undefined) throw new TypeError('With a module as payloadIds, the module must export countPayloadIds')
     const { sections = DEFAULT_SECTIONS, ownKeys, storeId = 'default', schemaVersion = 1, multithreading = false } = options
     const { storeKind = db.supports.permanence ? 'level' : 'memory' } = options
     const { accepts = SAME_RECORDS.includes(storeKind) ? SAME_RECORDS : [storeKind] } = options
@@ -146,7 +149,7 @@ class LevelBackupable implements Backupable {
   async #ready(): Promise<void> {
     const { explicitSnapshots, implicitSnapshots } = this.#db.supports
     if (!explicitSnapshots && !implicitSnapshots) {
-      throw new BackupUnsupportedError('Cannot snapshot a database that has neither explicit nor implicit snapshots')
+      throw new BackupUnsupportedError('Cannot back up the database: it does not support snapshots')
     }
     try {
       await this.#db.open({ passive: true })
@@ -156,13 +159,13 @@ class LevelBackupable implements Backupable {
   }
 }
 
-/** Lets the server's own work go first, once per batch. */
+/** Gives way to the server's own work, once per batch. */
 async function yieldTo(interrupt: Interrupt): Promise<void> {
   await nextTurn()
   interrupt.check()
 }
 
-/** Text where the database's own encodings are text: what they store is what they read. */
+/** Chooses text where the encodings of the database are text. */
 function encodingOf(db: LevelDatabase, encoding: LevelBackupableOptions['encoding']): RecordEncoding {
   if (encoding !== undefined) return { textKeys: encoding === 'text', textValues: encoding === 'text' }
   return { textKeys: isText(db.keyEncoding().commonName), textValues: isText(db.valueEncoding().commonName) }

@@ -1,9 +1,9 @@
-/** What errors mean to the user of a home: of opening a LevelDB in it, and of each step of work on it. */
+/** Turns errors of LevelDB and the file system into errors of a home. */
 import { messageOf } from '../../../errors/error-message.ts'
 import { DestinationNoSpaceError, type HoldfastError, StoreNotDrainedError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
 import { isSystemError } from '../../../util/files.ts'
 
-/** What an error of opening a LevelDB at a path means to its user. */
+/** Turns an error of opening a LevelDB at a path into one for the user. */
 export function openFailure(path: string, error: unknown): HoldfastError {
   if (isHoldfastError(error)) return error
   const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
@@ -16,10 +16,10 @@ export function openFailure(path: string, error: unknown): HoldfastError {
 }
 
 function hintFor(code: unknown): string | undefined {
-  return code === 'LEVEL_CORRUPTION' ? 'The engine is damaged; restore a backup into the store' : undefined
+  return code === 'LEVEL_CORRUPTION' ? 'The engine is damaged: restore a backup into the store' : undefined
 }
 
-/** LevelDB tells a full disk by its message only. */
+/** Whether a message of LevelDB means a full disk. There is no error code for that. */
 export function isFullDisk(message: string): boolean {
   return /No space left on device|Disk quota exceeded/i.test(message)
 }
@@ -28,14 +28,14 @@ function codeOf(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined
 }
 
-/** What an error of the file system in a step on a home means to its user. */
+/** Turns an error of the file system in a step on a home into one for the user. */
 function stepFailure(verb: string, path: string, error: unknown): HoldfastError {
   if (isHoldfastError(error)) return error
   const message = `Cannot ${verb} the store at "${path}": ${messageOf(error)}`
   return isSystemError(error, 'ENOSPC', 'EDQUOT') ? new DestinationNoSpaceError(message, { cause: error }) : new StoreUnavailableError(message, { cause: error })
 }
 
-/** Runs one step of work on a home; what fails says which. */
+/** Runs one step of work on a home. A failure names the step. */
 export async function inStep<T>(home: string, verb: string, step: () => Promise<T>): Promise<T> {
   try {
     return await step()

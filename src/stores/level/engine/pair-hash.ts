@@ -1,6 +1,6 @@
-/** Hashes of 64 bits, of payload IDs and what refers to them: many times as fast as a digest, for what need not withstand forgery. */
+/** 64-bit hashes of payload IDs and what refers to them: many times as fast as a digest, where forgery does not matter. */
 
-/** Odd, with bits in no order. */
+/** Odd numbers with irregular bits. */
 const LOW_FACTOR = 0x9e3779b1
 const HIGH_FACTOR = 0x85ebca77
 const LOW_END = 0xc2b2ae3d
@@ -17,13 +17,13 @@ export class PairHash implements Hash64 {
   low = 0
   high = 0
 
-  /** The length of the first part tells pairs apart whose texts run on the same. */
+  /** Begins with the length of the first part, so that the boundary between the parts counts. */
   begin(length: number): void {
     this.low = length
     this.high = ~length
   }
 
-  /** Four bytes at a time, each step with an inverse: parts that differ in four bytes only never have the same hash. */
+  /** Takes in bytes, four at a time. Each step is invertible: parts that differ in only four bytes never have the same hash. */
   absorb(bytes: DataView, from: number, to: number): void {
     let { low, high } = this
     let at = from
@@ -55,7 +55,7 @@ export class PairHash implements Hash64 {
   }
 }
 
-/** How many hashes there are and their sums: equal for the same ones in any order. */
+/** The number of hashes and their sums: equal for the same hashes in any order. */
 export class PairSum {
   count = 0
   #low = 0
@@ -74,7 +74,7 @@ export class PairSum {
 
 const FIRST_PAIRS = 1024
 
-/** Hashes of which some come several times: 8 bytes each. */
+/** A list of hashes with repetitions, 8 bytes each. */
 export class PairList {
   #lanes = new Int32Array(2 * FIRST_PAIRS)
   #count = 0
@@ -90,7 +90,7 @@ export class PairList {
     this.#count++
   }
 
-  /** Adds each of them once to a sum, and forgets them. */
+  /** Adds each distinct hash to a sum, and empties the list. */
   moveTo(sum: PairSum): void {
     const lanes = this.#lanes
     if (this.#count > 1) new BigUint64Array(lanes.buffer, 0, this.#count).sort()

@@ -1,35 +1,35 @@
-/** What holds the payload IDs of a snapshot against another source in the same snapshot. */
+/** Checks the number of payload IDs of a snapshot against an independent count from the same snapshot. */
 import { messageOf } from '../../../errors/error-message.ts'
 import { RecordInvalidError, StoreInconsistentError } from '../../../errors/errors.ts'
 import type { StoredRecord, TextColumns } from '../../../format/records.ts'
 import { type Value, nameOfKey } from './key-spans.ts'
 
 /**
- * Counts payload IDs by another way than they are gathered: by an index of references where they are gathered from the records, or the
- * other way round. One is made for each backup.
+ * Counts payload IDs independently: from an index of references if they are gathered from the records, or the other way round.
+ * Each backup has its own counter.
  */
 export interface PayloadIdCounter {
-  /** Called with every record, in key order, with what `payloadIds` is called with. What it throws fails the backup with `record_invalid`. */
+  /** Called with every record, in key order, with the arguments of `payloadIds`. An error fails the backup with `record_invalid`. */
   add(key: never, value: never, section: string): void
-  /** How many different payload IDs there must be; called once, at the end. What it throws ends the backup. */
+  /** Called once, at the end: the number of distinct payload IDs that there must be. An error fails the backup. */
   count(): number
 }
 
-/** The same, for a frame of records at a time. */
+/** A counter that gets a frame of records at once. */
 export interface FrameCounter {
   add(frame: CountedFrame): void
   count(): number
 }
 
 export interface CountedFrame {
-  /** The section that all records are of. */
+  /** The section of all records. */
   readonly name: string
   readonly records: readonly StoredRecord[]
-  /** Of the frame; finds them when it is called. */
+  /** Finds the columns of the frame when called. */
   readonly columns: () => TextColumns
 }
 
-/** Calls a counter of an embedder's with each record. */
+/** Wraps a counter of an embedder, which gets one record at once. */
 export function recordCounter(counter: PayloadIdCounter): FrameCounter {
   const add = counter.add.bind(counter) as (key: Value, value: Value, section: string) => void
   return {
@@ -47,11 +47,11 @@ export function recordCounter(counter: PayloadIdCounter): FrameCounter {
   }
 }
 
-/** Throws `store_inconsistent` when there are not as many payload IDs as were counted. */
+/** Throws `store_inconsistent` when the number of payload IDs is not the counted one. */
 export function checkCount(counter: FrameCounter, gathered: number): void {
   const counted = counter.count()
   if (counted === gathered) return
-  throw new StoreInconsistentError(`Cannot trust what the store refers to: ${gathered} payload IDs were gathered, and ${counted} counted by another way`, {
+  throw new StoreInconsistentError(`Payload reference check failed: found ${gathered} payload IDs, expected ${counted}`, {
     details: { expected: { count: counted }, actual: { count: gathered } },
   })
 }

@@ -1,4 +1,4 @@
-/** The functions that say which payload IDs a database refers to, also from a module of the embedder's. */
+/** The functions that find the payload IDs of a database, also from an embedder's module. */
 import { type FrameCounter, type PayloadIdCounter, recordCounter } from './payload-id-counter.ts'
 import type { PayloadIdExtractor } from './scan.ts'
 
@@ -19,8 +19,8 @@ export function payloadIdFunctions(payloadIdsOf: PayloadIdExtractor, countPayloa
 }
 
 /**
- * Imports the module of a URL, which exports `payloadIds`, and, when it counts too, `countPayloadIds`; that of Holdfast's own stores has
- * `countFrames` for it. Throws `TypeError` when one of them is not a function.
+ * Imports a module that exports `payloadIds` and, if it counts too, `countPayloadIds`; Holdfast's own module exports `countFrames` instead.
+ * Throws `TypeError` when one of them is not a function.
  */
 export async function loadPayloadIds(url: string): Promise<PayloadIdFunctions> {
   const module = (await import(url)) as Readonly<Record<string, unknown>>

@@ -1,4 +1,4 @@
-/** One restore into an empty database, start to end; the same on the calling thread and in a worker. */
+/** Restores a stream into an empty database, on the calling thread or in a worker. */
 import type { SnapshotProgress, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
 import { SchemaVersionMismatchError, StoreKindMismatchError } from '../../../errors/errors.ts'
 import { type SnapshotReader, openSnapshot } from '../../../format/snapshot-reader.ts'
@@ -7,7 +7,7 @@ import { type KeyRange, type Section, keySpans } from './key-spans.ts'
 import type { WriteBatch } from './write-batches.ts'
 
 export interface ReadSnapshotOptions {
-  /** Makes batches of the database to be filled. */
+  /** Makes batches for the database to fill. */
   readonly newBatch: () => WriteBatch
   readonly sections: readonly Section[]
   readonly ownKeys: KeyRange | undefined
@@ -20,7 +20,7 @@ export interface ReadSnapshotOptions {
   readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
 }
 
-/** Writes all records of a stream. What was written when it rejects stays; it is for the caller to remove. */
+/** Writes all records of a stream. After a failure the caller removes what was written. */
 export async function readSnapshot(source: SnapshotSource, options: ReadSnapshotOptions): Promise<void> {
   const reader = await openSnapshot(source)
   try {

@@ -1,4 +1,4 @@
-/** Reads a whole database in key order, from one view, and cuts it into frames of records. */
+/** Reads a whole database in key order from one view, and cuts it into frames of records. */
 import { messageOf } from '../../../errors/error-message.ts'
 import { RecordInvalidError } from '../../../errors/errors.ts'
 import { type IdList, checkPayloadId, listOf } from '../../../payload-ids/index.ts'
@@ -10,7 +10,7 @@ import type { DatabaseView } from './database-view.ts'
 
 export { type RecordEncoding, DatabaseView } from './database-view.ts'
 
-/** The payload IDs that a record refers to; may throw when the record cannot be decoded. `section` is the name of the record's section. */
+/** Returns the payload IDs that a record refers to. May throw when the record cannot be decoded. `section` is the name of its section. */
 export type PayloadIdExtractor = (key: never, value: never, section: string) => Iterable<string>
 
 export interface ScanOptions {
@@ -28,13 +28,13 @@ export interface ScannedFrame {
   readonly payloadIds: readonly IdList[]
 }
 
-/** What a scan is for. */
+/** The receiver of a scan. */
 export interface ScanTarget {
-  /** Takes one frame; the scan waits for it. */
+  /** Takes one frame. The scan waits for that. */
   writeFrame(frame: ScannedFrame): Promise<void>
   /** Called between batches: a chance to yield, or to end the scan by throwing. */
   checkpoint(): Promise<void> | void
-  /** Where the memory of frames comes from. @default fresh memory */
+  /** Allocates the memory of frames. @default fresh memory */
   readonly allocate?: Allocate | undefined
 }
 
@@ -42,17 +42,17 @@ export interface ScanTarget {
 export const FRAME_RECORDS = 1000
 /** The characters of text, or bytes, after which a frame ends. */
 const FRAME_LENGTH = 1024 * 1024
-/** What a frame holds, less what its encoding adds to one record. */
+/** The most bytes of a record: those of a frame, less what the encoding adds. */
 const MAX_RECORD_BYTES = MAX_STORED_BYTES - 64
-/** How many payload IDs are packed at once. */
+/** Payload IDs packed at once. */
 const PACKED_IDS = 4096
-/** How many keys of undecodable records an error names. */
+/** The most keys of invalid records in an error. */
 const MAX_NAMED_RECORDS = 20
 const REPLACEMENT = '\ufffd'
 
 /**
- * Reads every record of a view. A record that cannot be decoded, is not valid text, or is in no section ends the scan
- * with `record_invalid`, once all such records have been counted.
+ * Reads every record of a view. A record that cannot be decoded, is not valid text, or is outside all sections fails the scan
+ * with `record_invalid`, after all such records have been counted.
  */
 export async function scan(view: DatabaseView, target: ScanTarget, options: ScanOptions): Promise<void> {
   const frames = new FrameCutter(view, target, options)
@@ -60,9 +60,9 @@ export async function scan(view: DatabaseView, target: ScanTarget, options: Scan
   for (;;) {
     const records = await ahead
     if (records.length === 0) break
-    // Asked for before these are worked on: the database reads while this thread encodes.
+    // Ask before working on these: the database reads while this thread encodes.
     ahead = view.next()
-    // Seen by the next turn, unless this one throws.
+    // The next turn sees a failure, unless this one throws.
     ahead.catch(() => undefined)
     await target.checkpoint()
     frames.add(records)
@@ -78,7 +78,7 @@ class Frame {
   /** Characters of text, or bytes. */
   length = 0
   readonly payloadIds: string[] = []
-  /** Keys that are not in the frame, by the number of the record that they come right before. */
+  /** Keys that are not in the frame, by the number of the record that follows them. */
   readonly keysBetween: Map<number, Value | undefined>
 
   constructor({ section, name }: KeySpan, before: Value | undefined) {
@@ -111,7 +111,7 @@ class FrameCutter {
     const last = records.at(-1)
     const first = records[0]
     if (first === undefined || last === undefined) return
-    // Nearly always all records of a batch are in one span, which its ends tell.
+    // Nearly always all records of a batch are in one span, as the first and the last show.
     let span = this.#cursor.of(first[0])
     const isOneSpan = isBefore(last[0], span)
     for (const record of records) {
@@ -128,7 +128,7 @@ class FrameCutter {
       const payloadIds = this.#packed(frame)
       const encoded = encodeRecords(records, this.#target.allocate)
       if (encoded.includes(REPLACEMENT)) await this.#checkText(frame)
-      // What was written is worthless once a record was invalid; the rest is read only to count.
+      // After an invalid record the snapshot is void; the rest is read only to count.
       if (this.#invalid.count > 0) continue
       this.#counter?.add({ name, records, columns: () => columnsOf(encoded, records.length) })
       await this.#target.writeFrame({ section, records: records.length, frame: encoded, payloadIds })
@@ -144,19 +144,19 @@ class FrameCutter {
 
   #addRecord(record: StoredRecord, span: KeySpan): void {
     const [key, value] = record
-    if (span.section === FOREIGN_SPAN) return this.#invalid.add(key, new TypeError('The key is in no section'))
+    if (span.section === FOREIGN_SPAN) return this.#invalid.add(key, new TypeError('The key does not belong to a section'))
     const length = key.length + value.length
     if (length > FRAME_LENGTH) {
-      // A frame of its own, as a frame has a limit too.
+      // The record gets a frame of its own, for a frame has a limit too.
       this.#endFrame()
-      if (byteLength(key) + byteLength(value) > MAX_RECORD_BYTES) return this.#invalid.add(key, new TypeError('It is larger than a frame can be'))
+      if (byteLength(key) + byteLength(value) > MAX_RECORD_BYTES) return this.#invalid.add(key, new TypeError('The record is larger than a frame can be'))
     }
     if (this.#frame?.section !== span.section) this.#endFrame()
     const frame = (this.#frame ??= new Frame(span, this.#lastKey))
     try {
-      // Not by a spread: a record may refer to more than a call takes arguments.
+      // Do not spread: a record may refer to more IDs than a call takes arguments.
       for (const payloadId of listed(this.#payloadIdsOf(key, value, span.name))) {
-        if (typeof payloadId !== 'string') throw new TypeError('A payload ID is a text')
+        if (typeof payloadId !== 'string') throw new TypeError('A payload ID must be a string')
         frame.payloadIds.push(payloadId)
       }
     } catch (error) {
@@ -178,7 +178,7 @@ class FrameCutter {
     try {
       for (let from = 0; from < payloadIds.length; from += PACKED_IDS) lists.push(listOf(payloadIds.slice(from, from + PACKED_IDS)))
     } catch {
-      // One of them is not a payload ID: now one by one, to tell which records have such.
+      // One of them is not a payload ID: check one by one, to find the records.
       for (const [key, value] of records) this.#try(key, () => [...this.#payloadIdsOf(key, value, name)].forEach(checkPayloadId))
     }
     return lists
@@ -192,7 +192,7 @@ class FrameCutter {
     }
   }
 
-  /** Looks at the bytes of records whose text has a replacement character: it may be theirs, or stand for bytes that are not text. */
+  /** Checks the bytes of records with a replacement character, which may be their own or stand for bytes that are not text. */
   async #checkText({ records, keysBetween }: Frame): Promise<void> {
     for (const [index, record] of records.entries()) {
       if (!hasReplacement(record[0]) && !hasReplacement(record[1])) continue
@@ -202,9 +202,9 @@ class FrameCutter {
   }
 }
 
-/** What an extractor returned; a text is iterable too, and its letters are not payload IDs. */
+/** Checks the result of an extractor: a string is iterable too, but its letters are not payload IDs. */
 function listed(payloadIds: Iterable<string>): Iterable<string> {
-  if (typeof payloadIds === 'string') throw new TypeError('payloadIds returned a text, not a list of payload IDs')
+  if (typeof payloadIds === 'string') throw new TypeError('payloadIds returned a string, not a list of payload IDs')
   return payloadIds
 }
 

@@ -1,4 +1,4 @@
-/** An abstract-level database as the metadata store uses it: text in, text out, and the store's own errors. */
+/** An abstract-level database for the metadata store: text in, text out, with the store's errors. */
 import type { AbstractLevel, AbstractSnapshot } from 'abstract-level'
 import { failureAfter } from '../../../errors/clean-up.ts'
 import { messageOf } from '../../../errors/error-message.ts'
@@ -15,22 +15,22 @@ export interface TextRange {
 }
 
 export interface RangeReadOptions {
-  /** How many records to read at a time. @default 256 */
+  /** Records to read at once. @default 256 */
   readonly pageSize?: number | undefined
 }
 
-/** Something records can be read from: the database now, a snapshot, or a transaction. */
+/** A source of records: the database now, a snapshot, or a transaction. */
 export interface Reader {
   get(key: string): Promise<string | undefined>
-  /** The records of a range in key order; leaving the loop frees what it holds. */
+  /** The records of a range in key order. Leaving the loop frees its resources. */
   range(range: TextRange, options?: RangeReadOptions): AsyncIterable<readonly [string, string]>
 }
 
-/** A reader that can be told to stay at one instant for a while. */
+/** A reader that can stay at one moment for a while. */
 export interface Source extends Reader {
-  /** Calls `read` with the records as they are at this moment; the view ends when the promise settles. */
+  /** Calls `read` with the records as they are now. The view ends when the promise settles. */
   view<T>(read: (view: Reader) => Promise<T>): Promise<T>
-  /** The same for reading on and on: the view ends when the loop is left. */
+  /** Iterates over the records as they are now. The view ends when the loop is left. */
   viewEach<T>(read: (view: Reader) => AsyncIterable<T>): AsyncIterable<T>
 }
 
@@ -47,10 +47,10 @@ export class TextDatabase implements Source {
     this.#db = db
   }
 
-  /** Opens the database where that has not been done. `store_not_drained` when another process has it. */
+  /** Opens the database, if it is not open. Rejects with `store_not_drained` when another process has it open. */
   async open(): Promise<void> {
     if (!this.#db.supports.explicitSnapshots) {
-      throw new BackupUnsupportedError('Cannot keep a metadata store in a database that has no explicit snapshots')
+      throw new BackupUnsupportedError('Cannot keep a metadata store in the database: it does not support explicit snapshots')
     }
     try {
       await this.#db.open()
@@ -94,7 +94,7 @@ export class TextDatabase implements Source {
     }
   }
 
-  /** The database as it is at this moment. Close it. */
+  /** The database as it is now. The caller closes the snapshot. */
   snapshot(): DatabaseSnapshot {
     try {
       return new DatabaseSnapshot(this.#db, this.#db.snapshot())
@@ -103,7 +103,7 @@ export class TextDatabase implements Source {
     }
   }
 
-  /** Whether there is any record, in whatever section. */
+  /** Whether the database does not have any record. */
   async isEmpty(): Promise<boolean> {
     try {
       return (await this.#db.keys<string>({ keyEncoding: 'utf8', limit: 1 }).all()).length === 0
@@ -112,7 +112,7 @@ export class TextDatabase implements Source {
     }
   }
 
-  /** Writes all or nothing; with `sync`, resolves when a power cut can no longer take it back. */
+  /** Writes all or nothing. With `sync`, resolves when the write survives a power cut. */
   async write(changes: Changes, options: { readonly sync: boolean }): Promise<void> {
     try {
       const batch = this.#db.batch()
@@ -139,7 +139,7 @@ export class TextDatabase implements Source {
   }
 }
 
-/** One instant of a database; every view of it is of the same. */
+/** A database at one moment. All views of a snapshot are the same. */
 export class DatabaseSnapshot implements Source {
   readonly #db: LevelDatabase
   readonly #snapshot: AbstractSnapshot
@@ -165,7 +165,7 @@ export class DatabaseSnapshot implements Source {
     return read(this)
   }
 
-  /** Waits for reads under way. Idempotent. */
+  /** Closes the snapshot after the reads under way. Idempotent. */
   async close(): Promise<void> {
     await this.#snapshot.close()
   }

@@ -1,12 +1,12 @@
-/** What the worker threads of a LevelDB store are asked for, their `workerData`, and the database as they open it. */
+/** The requests to the worker threads of a LevelDB store, their `workerData`, and how they open the database. */
 import { ClassicLevel } from 'classic-level'
 import type { BackupOptions, StoreKind } from '../../../contracts/backupable.ts'
 import type { KeyRange, Section } from './key-spans.ts'
 import type { RecordEncoding } from './database-view.ts'
 
-/** How a worker opens the database, and what is where in it. */
+/** How a worker opens the database, and where its records are. */
 export interface WorkerStore {
-  /** The very text that the calling thread opened the database with: the binding finds the open handle by it. */
+  /** Exactly the location that the calling thread opened: the binding finds the open handle by this text. */
   readonly location: string
   readonly sections: readonly Section[]
   readonly ownKeys: KeyRange | undefined
@@ -28,7 +28,7 @@ export interface RestoreRequest extends WorkerStore {
   readonly schemaVersion: number
 }
 
-/** Runs a task with the database open, and closes it in every case. */
+/** Runs a task with the database open, and closes the database afterwards. */
 export async function withDatabase<T>(location: string, task: (db: ClassicLevel) => Promise<T>): Promise<T> {
   const db = new ClassicLevel(location, { multithreading: true, createIfMissing: false })
   await db.open()

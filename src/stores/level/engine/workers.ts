@@ -1,4 +1,4 @@
-/** Snapshots and restores in a worker thread, as the calling thread sees them. */
+/** Runs snapshots and restores in a worker thread. */
 import type { BackupOptions, SnapshotProgress, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
 import { BackupUnsupportedError, StoreUnavailableError } from '../../../errors/errors.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
@@ -30,7 +30,7 @@ export interface WorkerRestoreOptions extends StoreOptions {
   readonly accepts: readonly StoreKind[]
 }
 
-/** Runs `writeSnapshot` in a worker, whose chunks are written to the sink here. */
+/** Runs `writeSnapshot` in a worker, and writes its chunks to the sink. */
 export async function snapshotInWorker(db: LevelDatabase, sink: SnapshotSink, options: WorkerSnapshotOptions): Promise<PayloadIdSet> {
   const { interrupt, onProgress, ...given } = options
   const { backupId, compress, sections, ownKeys, storeKind, storeId, schemaVersion, encoding, payloadIdsModule, spillDirectory } = given
@@ -42,7 +42,7 @@ export async function snapshotInWorker(db: LevelDatabase, sink: SnapshotSink, op
   )
 }
 
-/** Runs `readSnapshot` in a worker, fed from the source here. */
+/** Runs `readSnapshot` in a worker, and feeds it from the source. */
 export async function restoreInWorker(db: LevelDatabase, source: SnapshotSource, options: WorkerRestoreOptions): Promise<void> {
   const { sections, ownKeys, storeKind, accepts, schemaVersion, interrupt, onProgress } = options
   const location = await locationOf(db)
@@ -58,18 +58,18 @@ interface WorkerStart {
   readonly interrupt: Interrupt
 }
 
-/** Starts a worker, talks to it, and has it gone before the result is. Closing the database ends the worker first. */
+/** Starts a worker and talks to it; the worker has ended before the result is returned. Closing the database ends the worker first. */
 async function withWorker<Received extends { readonly type: string }, T>(
   db: LevelDatabase,
   { url, request, name, interrupt }: WorkerStart,
   talk: (link: WorkerLink<Received>) => Promise<T>,
 ): Promise<T> {
-  // If it was closed meanwhile, the worker would open it anew and leave it open.
+  // The worker would open a closed database again and leave it open.
   if (db.status !== 'open') throw new StoreUnavailableError('Cannot use the store: its database is not open')
   const link = new WorkerLink<Received>(url, request, { name, interrupt })
-  // The worker uses the very LevelDB of this handle, and its block cache: it must be done before they go.
+  // The worker shares the LevelDB and the block cache of this handle: end the worker before they are freed.
   const close = async (): Promise<void> => {
-    interrupt.fail(new StoreUnavailableError('Cannot go on: the database is being closed'))
+    interrupt.fail(new StoreUnavailableError('Cannot continue: the database is being closed'))
     await link.close()
   }
   const resource = { close, [Symbol.asyncDispose]: close }
@@ -82,11 +82,11 @@ async function withWorker<Received extends { readonly type: string }, T>(
   }
 }
 
-/** Where the database is, once it is certain that a worker of this copy of classic-level can find its open handle. */
+/** The location of the database, after a check that a worker of this copy of classic-level can find its open handle. */
 async function locationOf(db: LevelDatabase): Promise<string> {
   const { ClassicLevel } = await import('classic-level')
   if (db instanceof ClassicLevel) return db.location
-  throw new BackupUnsupportedError('Cannot use a worker thread for a database that is not of the classic-level which Holdfast loads', {
+  throw new BackupUnsupportedError('Cannot use a worker thread: the database is of another copy of classic-level than Holdfast loads', {
     hint: 'Install one version of classic-level, or leave out the option "multithreading"',
   })
 }

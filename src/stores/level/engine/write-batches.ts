@@ -1,12 +1,12 @@
-/** Batches of records, to be written at once and filled again. */
+/** Batches of records, which are written at once and filled again. */
 import type { ClassicLevel } from 'classic-level'
 import type { Value } from './key-spans.ts'
 import type { LevelDatabase } from './text-database.ts'
 
-/** Empty at first, and again when a write has resolved. One call at a time. */
+/** A batch of records. It is empty at first, and again after a write. One call at a time. */
 export interface WriteBatch {
   put(key: Value, value: Value): void
-  /** Writes all or nothing; with `sync`, LevelDB makes its log durable. */
+  /** Writes all or nothing. With `sync`, LevelDB makes its log durable. */
   write(options: { readonly sync: boolean }): Promise<void>
   /** Frees the batch. */
   close(): Promise<void>
@@ -14,9 +14,9 @@ export interface WriteBatch {
 
 /** Batches for any database: arrays of operations. */
 export function arrayBatches(db: LevelDatabase): () => WriteBatch {
-  // Not by name: every operation then has the same shape from the start, which makes abstract-level's copies several times as fast.
+  // Pass encodings as objects, not by name: operations then have one shape, and abstract-level copies them several times as fast.
   const [textKey, textValue] = [db.keyEncoding('utf8'), db.valueEncoding('utf8')]
-  // Found when there are bytes: a database that stores text has no such encoding.
+  // Look these up only for bytes: a database that stores text does not have such an encoding.
   let bytes: readonly [Encoding, Encoding] | undefined
   const forBytes = (): readonly [Encoding, Encoding] => (bytes ??= [db.keyEncoding('view'), db.valueEncoding('view')])
   return () => {
@@ -25,7 +25,7 @@ export function arrayBatches(db: LevelDatabase): () => WriteBatch {
       put(key, value) {
         const keyEncoding = typeof key === 'string' ? textKey : forBytes()[0]
         const valueEncoding = typeof value === 'string' ? textValue : forBytes()[1]
-        // Bytes are views of what was read, which a database in memory must not keep.
+        // Copy bytes, which are views of a frame: a database in memory would keep the frame.
         operations.push({ type: 'put', key: kept(key), value: kept(value), keyEncoding, valueEncoding })
       },
       async write(options) {
@@ -39,10 +39,11 @@ export function arrayBatches(db: LevelDatabase): () => WriteBatch {
 }
 
 /**
- * Batches for LevelDB, twice as fast: chained batches that are used again. A chained batch is made for one write, and the memory
- * of each is given back only when V8 gets to collecting its handle, of whose weight it knows nothing: many would take as much memory
- * as the store. So this calls what abstract-level has implementors provide, which leaves the batch open. Hooks
- * and events of the handle are passed over.
+ * Batches for LevelDB, twice as fast: chained batches that are used again.
+ *
+ * A chained batch is meant for one write. V8 does not know the weight of its handle and collects it late, so that many batches would take
+ * as much memory as the store. This uses the private methods of abstract-level's implementors, which leave a batch open.
+ * They bypass hooks and events of the handle.
  */
 export function nativeBatches(db: ClassicLevel): () => WriteBatch {
   return () => {
@@ -68,7 +69,7 @@ interface Operation {
 
 type Encoding = ReturnType<LevelDatabase['keyEncoding']>
 
-/** What abstract-level calls on a chained batch. Keys and values are encoded: text, or bytes. */
+/** The methods that abstract-level calls on a chained batch. Keys and values are encoded: text or bytes. */
 interface ImplementedBatch {
   _put(key: Value, value: Value): void
   _write(options: { readonly sync: boolean }): Promise<void>

@@ -1,4 +1,4 @@
-/** One snapshot of a database, start to end; the same on the calling thread and in a worker. */
+/** Writes a snapshot of a database, on the calling thread or in a worker. */
 import type { SnapshotProgress, SnapshotSink, StoreKind } from '../../../contracts/backupable.ts'
 import { undoOnError } from '../../../errors/clean-up.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
@@ -23,20 +23,20 @@ export interface WriteSnapshotOptions {
   /** Called between batches: a chance to yield, or to end the snapshot by throwing. */
   readonly checkpoint: () => Promise<void> | void
   readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
-  /** Where the memory of frames comes from. @default fresh memory */
+  /** Allocates the memory of frames. @default fresh memory */
   readonly allocate?: Allocate | undefined
 }
 
 /** Writes the stream and resolves with the set of payload IDs, taken from the same view. The database must be open. */
 export async function writeSnapshot(db: LevelDatabase, sink: SnapshotSink, options: WriteSnapshotOptions): Promise<PayloadIdSet> {
   const { sections, ownKeys, encoding, counter, checkpoint, allocate, spillDirectory, onProgress } = options
-  // First of all, so that the snapshot is as near to the call as can be.
+  // Open the view first, as near to the call as possible.
   const view = new DatabaseView(db, encoding)
   const writer = new SnapshotWriter(sink, { ...options, sections: sections.map(({ name }) => name), createdAtMs: view.openedAtMs })
   const builder = new PayloadIdSetBuilder({ spillDirectory })
   const writeFrame = async ({ section, records, frame, payloadIds }: ScannedFrame): Promise<void> => {
     for (const list of payloadIds) builder.addList(list)
-    // Told before the sink has the frame, as a sink may pass it on with the frame.
+    // Report before the sink gets the frame: a sink may pass the progress on with the frame.
     onProgress?.({ bytes: writer.bytes + frame.byteLength, records: writer.records + records })
     await writer.writeFrame(section, frame, records)
   }

@@ -1,4 +1,4 @@
-/** The two small files of a home: which engine is live, and what a restore was about to do. Pure. */
+/** Encodes and parses the two small files of a home: the pointer to the live engine, and the journal of a restore. */
 import { isUlid } from '../../../util/ulid.ts'
 import { isStoreId } from '../../../metadata/validate.ts'
 import type { RestoreJournal } from '../../../contracts/swappable.ts'
@@ -8,18 +8,18 @@ export const POINTER_FILE = 'holdfast.json'
 export const JOURNAL_FILE = 'restore.json'
 export const ENGINES_DIRECTORY = 'engines'
 export const LOCK_DIRECTORY = 'holdfast.lock'
-/** Not the home's: where the command line keeps the store's catalog, which may be there before the store. */
+/** Where the command line keeps the store's catalog. It is not the home's, and may exist before the store. */
 export const CATALOG_DIRECTORY = 'catalog'
 
-/** The engine whose files are in the home's own directory: a plain LevelDB that was adopted. */
+/** The engine in the home's own directory: a plain LevelDB that was adopted. */
 export const ADOPTED_ENGINE = '.'
 
-/** The most bytes either file may have. */
+/** The most bytes of either file. */
 export const MAX_HOME_FILE_BYTES: number = 4 * 1024
 
 const FORMAT = 1
 
-/** What a home serves. A home that has no store yet has neither ID nor engine. */
+/** What a home serves. Before there is a store, ID and engine are missing. */
 export interface HomePointer {
   readonly storeId?: string | undefined
   readonly engine?: string | undefined
@@ -35,7 +35,7 @@ export function encodePointer({ storeId, engine, previous }: HomePointer): Uint8
   return encode({ format: FORMAT, storeId, engine, previous })
 }
 
-/** Throws with the reason when the bytes break a rule. */
+/** Parses a pointer. Throws with the reason when it breaks a rule. */
 export function parsePointer(bytes: Uint8Array): HomePointer {
   const { storeId, engine, previous } = parse(bytes, ['storeId', 'engine', 'previous'])
   if (storeId !== undefined && !isStoreId(storeId)) throw new Error('"storeId" is not a store ID')
@@ -50,7 +50,7 @@ export function encodeJournal({ restoreId, backupId, from, to, startedAtMs }: Re
   return encode({ format: FORMAT, restoreId, backupId, from, to, startedAtMs })
 }
 
-/** Throws with the reason when the bytes break a rule. */
+/** Parses a journal. Throws with the reason when it breaks a rule. */
 export function parseJournal(bytes: Uint8Array): RestoreJournal {
   const { restoreId, backupId, from, to, startedAtMs } = parse(bytes, ['restoreId', 'backupId', 'from', 'to', 'startedAtMs'])
   if (typeof restoreId !== 'string' || !isUlid(restoreId)) throw new Error('"restoreId" is not a ULID')

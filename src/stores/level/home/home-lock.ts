@@ -1,4 +1,4 @@
-/** One process, and one handle in it, is the owner of a home. */
+/** The lock of a home: one process owns it, by one handle. */
 import { readdir, realpath, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
@@ -11,18 +11,18 @@ export interface HomeLock {
 }
 
 /**
- * Locks of this process, by real path. LevelDB must not be asked for one twice: a process gives up a lock of the kernel by
- * closing any handle of the file, and that is what refusing the second would do to the first.
+ * The locks of this process, by real path. LevelDB must not be asked for a lock twice: to refuse the second, it would close a handle of
+ * the file, and closing any handle gives up the kernel's lock of the process.
  */
 const held = new Set<string>()
 
 /**
- * Takes the lock at a directory, making it when it is missing. It is an empty LevelDB, for its lock is the kernel's: it goes with
- * the process, however that ends. Rejects with `store_not_drained` when it is held.
+ * Takes the lock at a directory, which is made when missing. The lock is that of an empty LevelDB: the kernel releases it when the process
+ * ends, however it ends. Rejects with `store_not_drained` when the lock is taken.
  */
 export async function lockHome(directory: string): Promise<HomeLock> {
   const path = join(await realpath(dirname(directory)), basename(directory))
-  if (held.has(path)) throw new StoreNotDrainedError(`Cannot open "${dirname(directory)}": this process has it open already`)
+  if (held.has(path)) throw new StoreNotDrainedError(`Cannot open "${dirname(directory)}": this process already has it open`)
   held.add(path)
   try {
     await makePrivate(path)
@@ -39,7 +39,7 @@ export async function lockHome(directory: string): Promise<HomeLock> {
   }
 }
 
-/** LevelDB would make the directory with whatever mode the umask leaves: others could then hold the lock, and the store with it. */
+/** Makes the directory private. With LevelDB's own mode, other users could take the lock and so block the store. */
 async function makePrivate(directory: string): Promise<void> {
   try {
     await nodeFiles.makeDirectory(directory)
@@ -55,7 +55,7 @@ async function openOrMend(directory: string): Promise<HomeLock> {
     const failure = openFailure(directory, error)
     if (failure.code === 'store_not_drained') throw error
   }
-  // The files beside the lock mean nothing; a power failure may have damaged them. The lock itself stays where it is.
+  // The other files have no meaning, and a power failure may have damaged them. Remove all but the lock itself.
   for (const name of await readdir(directory)) {
     if (name !== 'LOCK') await rm(join(directory, name), { recursive: true, force: true })
   }

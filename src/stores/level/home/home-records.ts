@@ -1,4 +1,4 @@
-/** The two small files of a home, read and durably written: the pointer to the live engine, and the journal of a restore. */
+/** Reads and durably writes the two small files of a home: the pointer to the live engine, and the journal of a restore. */
 import { join } from 'node:path'
 import { messageOf } from '../../../errors/error-message.ts'
 import { StoreUnavailableError } from '../../../errors/errors.ts'
@@ -22,7 +22,7 @@ export class HomeRecords {
     return await this.#read(POINTER_FILE, parsePointer)
   }
 
-  /** Replaces the pointer where it says something else: the one step of a swap. */
+  /** Replaces the pointer if it differs: the one step of a swap. */
   async point(pointer: HomePointer): Promise<void> {
     const content = encodePointer(pointer)
     parsePointer(content)

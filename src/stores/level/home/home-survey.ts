@@ -1,19 +1,19 @@
-/** What is at the path of a home, without changing anything. */
+/** Finds out what is at the path of a home, without changing anything. */
 import { join } from 'node:path'
 import { StoreUnavailableError } from '../../../errors/errors.ts'
 import type { Files } from '../../../util/files.ts'
 import { CATALOG_DIRECTORY, ENGINES_DIRECTORY, JOURNAL_FILE, LOCK_DIRECTORY, POINTER_FILE } from './home-files.ts'
 
-/** Nothing yet, or only what making a home begins with; a home; or a LevelDB directory that is none. */
+/** `absent`: nothing, or only the beginnings of a home. `plain`: a LevelDB directory that is not a home. */
 export type HomeSurvey = 'absent' | 'home' | 'plain'
 
 /** Files that LevelDB makes in its directory. */
 const LEVELDB_FILE = /^(?:CURRENT|LOCK|LOG|LOG\.old|MANIFEST-\d+|\d+\.(?:ldb|sst|log|dbtmp))$/
 
-/** What a home that was never finished may hold. */
+/** What an unfinished home may have in it. */
 const BEGINNINGS: readonly string[] = [CATALOG_DIRECTORY, LOCK_DIRECTORY, ENGINES_DIRECTORY, `${POINTER_FILE}.tmp`, 'lost+found']
 
-/** Rejects with `store_unavailable` where no home is and none may be made. */
+/** Surveys a path. Rejects with `store_unavailable` when there is something else, or a damaged home. */
 export async function surveyHome(files: Files, path: string): Promise<HomeSurvey> {
   const info = await files.info(path)
   if (info === undefined) return 'absent'
@@ -25,19 +25,19 @@ export async function surveyHome(files: Files, path: string): Promise<HomeSurvey
   if (names.includes('CURRENT')) return 'plain'
   const foreign = names.find((name) => !BEGINNINGS.includes(name))
   if (foreign === undefined) return 'absent'
-  throw new StoreUnavailableError(`Cannot open the store at "${path}": the directory holds something else, such as ${JSON.stringify(foreign)}`, {
-    hint: 'Name the directory of a store, or one that is empty or does not exist yet',
+  throw new StoreUnavailableError(`Cannot open the store at "${path}": the directory has other files in it, such as ${JSON.stringify(foreign)}`, {
+    hint: 'Name the directory of a store, or one that is empty or does not exist',
   })
 }
 
-/** The files of an adopted LevelDB among names, the one that makes it a LevelDB first. */
+/** The files of an adopted LevelDB among names. `CURRENT` is first: without it the directory is not a LevelDB. */
 export function adoptedFiles(names: readonly string[]): readonly string[] {
   return names.filter((name) => LEVELDB_FILE.test(name)).toSorted((a, b) => Number(b === 'CURRENT') - Number(a === 'CURRENT'))
 }
 
 function lostPointer(path: string, engines: readonly string[]): StoreUnavailableError {
-  return new StoreUnavailableError(`Cannot open the store at "${path}": "${POINTER_FILE}", which says what engine is live, is missing`, {
-    hint: `Put "${POINTER_FILE}" back from a copy of this directory; or move the directory away and restore a backup to this path`,
+  return new StoreUnavailableError(`Cannot open the store at "${path}": "${POINTER_FILE}", which names the live engine, is missing`, {
+    hint: `Put "${POINTER_FILE}" back from a copy of this directory, or move the directory away and restore a backup to this path`,
     details: { engines },
   })
 }

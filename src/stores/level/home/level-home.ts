@@ -27,9 +27,9 @@ import { inStep, openFailure } from '../engine/open-failure.ts'
 import { SCHEMA_VERSION } from '../store/records.ts'
 
 export interface LevelHomeOptions extends LevelEnginesOptions {
-  /** Whether a plain LevelDB directory, made without a home, may become one: its files stay where they are. @default false */
+  /** Whether a plain LevelDB directory may become a home. Its files stay where they are. @default false */
   readonly adopt?: boolean | undefined
-  /** Called with what could not be cleaned up and does no harm. @default process.emitWarning */
+  /** Called with harmless failures to clean up. @default process.emitWarning */
   readonly onWarning?: ((warning: Error) => void) | undefined
   /** The file system. @default nodeFiles */
   readonly files?: Files | undefined
@@ -38,11 +38,13 @@ export interface LevelHomeOptions extends LevelEnginesOptions {
 }
 
 /**
- * Opens the home at a path, for restoring into it or rolling it back without a server. The live engine may be damaged, and the path may
- * not exist: it is made by the first restore. An interrupted restore is completed or undone, and what it left over is removed.
+ * Opens the home at a path, to restore into it or roll it back without a server.
  *
- * `store_not_drained` when another process has the home open; `store_unavailable` when the path holds something else, is a
- * link, has lost its pointer, or is a plain LevelDB that was not asked to be adopted.
+ * The live engine may be damaged. The path may be missing: the first restore makes it.
+ * An interrupted restore is completed or undone, and its leftovers are removed.
+ *
+ * Rejects with `store_not_drained` when another process has the home open, and with `store_unavailable` when the path has other files
+ * in it, is a link, has lost its pointer, or is a plain LevelDB and `adopt` is not set.
  */
 export async function openLevelHome(path: string, options: LevelHomeOptions = {}): Promise<LevelHome> {
   const home = new LevelHome(path, options)
@@ -54,7 +56,7 @@ export async function openLevelHome(path: string, options: LevelHomeOptions = {}
   }
 }
 
-/** A home of LevelDB engines. It serves no operations, so there is nothing to drain: see `LiveMetadataStore`. */
+/** A home of LevelDB engines. There is nothing to drain, for `LiveMetadataStore` serves the operations. */
 export class LevelHome implements StoreHome {
   readonly kind = 'level'
   readonly schemaVersion: number = SCHEMA_VERSION
@@ -64,7 +66,7 @@ export class LevelHome implements StoreHome {
   readonly #warn: (warning: Error) => void
   readonly #records: HomeRecords
   readonly #open: OpenEngines
-  /** Steps on the disk that are under way. */
+  /** Steps on the disk under way. */
   readonly #changes = new Set<Promise<unknown>>()
   #lock: HomeLock | undefined
   #closed: Promise<void> | undefined
@@ -78,13 +80,13 @@ export class LevelHome implements StoreHome {
     this.#open = new OpenEngines(`at "${this.path}"`, openFailure)
   }
 
-  /** Takes the home over: locks it, adopts it, recovers it, cleans it up. Called once, before anything else. */
+  /** Takes the home over: locks, adopts, recovers and cleans up. Called once, before anything else. */
   async begin({ adopt }: { readonly adopt: boolean }): Promise<void> {
     const found = await inStep(this.path, 'open', () => surveyHome(this.#files, this.path))
     if (found === 'absent') return
     if (found === 'plain' && !adopt) {
-      throw new StoreUnavailableError(`Cannot open the store at "${this.path}": it is a LevelDB directory that is not managed yet`, {
-        hint: 'Adopt it by name (adopt): its files stay where they are, and a pointer is put beside them',
+      throw new StoreUnavailableError(`Cannot open the store at "${this.path}": it is a plain LevelDB directory`, {
+        hint: 'Pass adopt to make it a store: its files stay where they are, and a pointer is written beside them',
       })
     }
     await this.#makeOwn()
@@ -179,7 +181,7 @@ export class LevelHome implements StoreHome {
     await this.#change(() => this.#records.clearJournal())
   }
 
-  /** Ends what is under way; nothing of the home changes afterwards. Idempotent. */
+  /** Waits for work under way, closes all engines and releases the lock. Nothing changes the home afterwards. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
@@ -194,7 +196,7 @@ export class LevelHome implements StoreHome {
     }
   }
 
-  /** A step on the disk. None begins once the home is being closed, for it would then be without the lock. */
+  /** Runs a step on the disk. Refused once the home is being closed, for the lock may be gone. */
   async #change<T>(step: () => Promise<T>): Promise<T> {
     if (this.#closed !== undefined) throw new StoreUnavailableError(`Cannot change the store at "${this.path}": it was closed`)
     const change = step()
@@ -208,7 +210,7 @@ export class LevelHome implements StoreHome {
 
   async #removeEngine(engine: string): Promise<void> {
     const { live, previous } = await this.engines()
-    if (engine === live || engine === previous) throw new InternalError(`Cannot remove engine "${engine}": it is kept`)
+    if (engine === live || engine === previous) throw new InternalError(`Cannot remove engine "${engine}": it is live or kept for rollback`)
     await this.closeEngine(engine)
     await inStep(this.path, 'remove', async () => {
       if (engine !== ADOPTED_ENGINE) return await removeTree(this.#files, this.#directoryOf(engine))
@@ -216,7 +218,7 @@ export class LevelHome implements StoreHome {
     })
   }
 
-  /** Makes the home where there is none, in steps that can be cut off anywhere, and locks it. */
+  /** Locks the home, and makes it when missing, in steps that can be cut off anywhere. */
   async #makeOwn(): Promise<void> {
     if (this.#lock !== undefined) return
     await inStep(this.path, 'make', () => makeDirectories(this.#files, this.path))
@@ -229,7 +231,7 @@ export class LevelHome implements StoreHome {
       const engines = join(this.path, ENGINES_DIRECTORY)
       await this.#refuseLink(engines)
       await makeDirectories(this.#files, engines)
-      // A process that was killed may have left names that only the kernel knows; nothing may be built on those.
+      // A killed process may have left names that are not durable yet: sync before building on them.
       await this.#files.syncDirectory(this.path)
     })
   }
@@ -240,7 +242,7 @@ export class LevelHome implements StoreHome {
     await this.#records.point({ storeId, engine: ADOPTED_ENGINE })
   }
 
-  /** Removes what interrupted work left: it stands in no way, so a failure is only worth a warning. */
+  /** Removes what interrupted work left. Leftovers do no harm, so a failure is only a warning. */
   async #cleanUp(): Promise<void> {
     const { leftovers } = await this.engines()
     const unfinished = [POINTER_FILE, JOURNAL_FILE].map((name) => join(this.path, `${name}.tmp`))
@@ -275,7 +277,7 @@ export class LevelHome implements StoreHome {
 
   async #seal(engine: string): Promise<void> {
     await this.closeEngine(engine)
-    // LevelDB moves what is left in its log into tables when it opens; done here, the opening in the full stop is short.
+    // Opening moves the rest of LevelDB's log into tables. Do that now, so that opening in the full stop is short.
     await this.openEngine(engine)
     await this.closeEngine(engine)
     await inStep(this.path, 'seal an engine of', async () => {
@@ -310,7 +312,7 @@ export class LevelHome implements StoreHome {
 }
 
 
-/** Makes a directory and those above it, each durable; what is there is fine. */
+/** Makes a directory and its missing parents, each durable. */
 async function makeDirectories(files: Files, path: string): Promise<void> {
   if ((await files.info(path)) !== undefined) return
   await makeDirectories(files, dirname(path))

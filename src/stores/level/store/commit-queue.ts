@@ -1,19 +1,19 @@
 /**
- * One mutation after another, each atomic. Those that arrive while a write is under way are worked out together and
- * written in one batch, so that many callers share the cost of one sync.
+ * Runs one mutation after another, each atomic. Mutations that arrive during a write run together and are written in one batch,
+ * so that many callers share the cost of one sync.
  */
 import type { RangeReadOptions, Reader, TextDatabase, TextRange } from '../engine/text-database.ts'
 
-/** One mutation: it sees what was committed before it, and its own changes. */
+/** One mutation. It sees what was committed before, and its own changes. */
 export interface Transaction extends Reader {
   put(key: string, value: string): void
   delete(key: string): void
 }
 
 interface Job {
-  /** Records that the work will read, to be fetched with those of the others. */
+  /** Records that the work will read, fetched with those of other jobs. */
   readonly keys: readonly string[]
-  /** Works without a transaction, with nothing else under way. */
+  /** Whether the job runs without a transaction, and nothing else beside it. */
   readonly alone: boolean
   work(transaction: Transaction): Promise<unknown>
   settle(outcome: Outcome): void
@@ -21,7 +21,7 @@ interface Job {
 
 type Outcome = { readonly value: unknown } | { readonly error: unknown }
 
-/** Bounds of what is written in one batch; a single mutation may exceed the second. */
+/** Limits of one batch. A single mutation may exceed the second. */
 const MAX_JOBS = 512
 const MAX_CHANGES = 10_000
 
@@ -36,17 +36,17 @@ export class CommitQueue {
     this.#sync = options.sync
   }
 
-  /** Runs a mutation in its turn; resolves once its changes are committed, rejects with none of them made. */
+  /** Runs a mutation in its turn. Resolves when its changes are committed; rejects without any of them. */
   async run<T>(work: (transaction: Transaction) => Promise<T>, keys: readonly string[] = []): Promise<T> {
     return (await this.#enqueue({ keys, alone: false, work })) as T
   }
 
-  /** Runs what changes the database by other means, in its turn and with no mutation beside it. */
+  /** Runs work that changes the database by other means, in its turn, without a mutation beside it. */
   async runAlone<T>(work: () => Promise<T>): Promise<T> {
     return (await this.#enqueue({ keys: [], alone: true, work })) as T
   }
 
-  /** Resolves when all that was asked for has been done. */
+  /** Resolves when all jobs are done. */
   async idle(): Promise<void> {
     while (this.#running !== undefined) await this.#running
   }
@@ -60,7 +60,7 @@ export class CommitQueue {
   }
 
   async #drain(): Promise<void> {
-    // What is asked for in the same turn of the event loop goes into the first batch.
+    // Wait for jobs of the same turn of the event loop: they go into the first batch.
     await Promise.resolve()
     while (this.#waiting.length > 0) {
       const jobs = this.#waiting.splice(0, this.#nextGroupSize())
@@ -97,7 +97,7 @@ export class CommitQueue {
     )
     if ('error' in written) return jobs.forEach((job) => job.settle(written))
     this.#waiting.unshift(...jobs.slice(outcomes.length))
-    // Refusals wait for the write too: they may rest on changes that were in it.
+    // Refusals wait for the write too, for they may depend on its changes.
     outcomes.forEach((outcome, at) => jobs[at]?.settle(outcome))
   }
 }
@@ -149,7 +149,7 @@ class StagedTransaction implements Transaction {
     this.changes.set(key, undefined)
   }
 
-  /** The database's records with the changes of this batch woven in, as they are when the loop begins. */
+  /** The records of the database merged with the changes of this batch, as they are when the loop begins. */
   async *range(range: TextRange, options?: RangeReadOptions): AsyncGenerator<readonly [string, string], void, undefined> {
     const changed = [...changedIn(range, this.#group.changes, this.changes)].toSorted(([a], [b]) => (a < b ? -1 : 1))
     let next = 0

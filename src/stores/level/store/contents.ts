@@ -1,4 +1,4 @@
-/** Block lists and the references to payloads, of inodes and of uploads. */
+/** Block lists and payload references of inodes and uploads. */
 import type { Block, InodeNumber } from '../../../contracts/metadata-store.ts'
 import type { Transaction } from './commit-queue.ts'
 import { type ReferenceOwner, blocksKey, blocksOf, inodeOwner, referenceKey, uploadBlocksKey, uploadBlocksOf, uploadOwner } from './keys.ts'
@@ -6,7 +6,7 @@ import { decodeRecord } from './record-check.ts'
 import { BLOCKS_PER_CHUNK, REFERENCE_VALUE, decodeBlocks, encodeBlocks } from './records.ts'
 import type { Reader, TextRange } from '../engine/text-database.ts'
 
-/** Whose blocks: where they are stored and as what they refer to payloads. */
+/** The owner of a block list: where blocks are stored, and the owner in their references. */
 export interface BlockOwner {
   readonly range: TextRange
   readonly reference: ReferenceOwner
@@ -21,7 +21,7 @@ export function blocksOfUpload(uploadId: string): BlockOwner {
   return { range: uploadBlocksOf(uploadId), reference: uploadOwner(uploadId), chunkKey: (chunk) => uploadBlocksKey(uploadId, chunk) }
 }
 
-/** Chunks are large records, so few are read at a time. */
+/** Chunks read at once: few, for they are large records. */
 export const CHUNKS_PER_PAGE = 4
 
 export async function* readBlocks(reader: Reader, owner: BlockOwner): AsyncGenerator<Block, void, undefined> {
@@ -30,7 +30,7 @@ export async function* readBlocks(reader: Reader, owner: BlockOwner): AsyncGener
   }
 }
 
-/** Where records are put: a transaction, or a store that is being filled. */
+/** Takes records: a transaction, or a store that is being filled. */
 export type Writer = Pick<Transaction, 'put'>
 
 export function putBlocks(writer: Writer, owner: BlockOwner, blocks: readonly Block[]): void {

@@ -1,4 +1,4 @@
-/** Copies all that a view of any metadata store shows into the empty database of one. */
+/** Copies a view of any metadata store into an empty database. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { usedBytesOf } from '../../../metadata/inodes.ts'
 import { holdsData } from '../../../metadata/refusals.ts'
@@ -12,15 +12,15 @@ import * as records from './records.ts'
 import { type LevelDatabase, TextDatabase } from '../engine/text-database.ts'
 
 export interface ImportViewOptions extends ImportOptions {
-  /** Whether what is imported survives a power cut once it is done. */
+  /** Whether the finished import survives a power cut. */
   readonly durable: boolean
 }
 
-/** What is written at once: the first of these that is reached. */
+/** Limits of one write: records, and characters. */
 const BATCH_RECORDS = 5000
 const BATCH_LENGTH: number = 2 * 1024 * 1024
 
-/** Fills the database, or leaves it empty; nothing else may write to it meanwhile. See `MetadataStore.importView`. */
+/** Fills the database, or leaves it empty. Nothing else may write to the database meanwhile. See `MetadataStore.importView`. */
 export async function importView(db: LevelDatabase, view: MetadataView, options: ImportViewOptions): Promise<void> {
   const { signal, check } = options
   if (!(await isEmpty(db, keys.STORE_KEYS))) throw holdsData()
@@ -36,7 +36,7 @@ export async function importView(db: LevelDatabase, view: MetadataView, options:
   await fillOrEmpty(fill, () => undoImport(db))
 }
 
-/** Empties a database in which an import was cut off; does nothing to any other. */
+/** Empties a database in which an import was cut off. */
 export async function undoUnfinishedImport(db: LevelDatabase): Promise<void> {
   if ((await new TextDatabase(db).get(keys.IMPORT_KEY)) !== undefined) await undoImport(db)
 }
@@ -157,7 +157,7 @@ class BatchWriter implements Writer {
   readonly #batches: BatchRotation
   readonly #options: ImportOptions
   #batch: WriteBatch
-  /** Records and characters in the batch, and records before it. */
+  /** Records and characters in the batch, and records written before. */
   #records = 0
   #length = 0
   #written = 0
@@ -178,7 +178,7 @@ class BatchWriter implements Writer {
     this.#length += key.length + value.length
   }
 
-  /** Has the batch written; resolves when there may be more. Rejects when the import is to end. */
+  /** Writes the batch. Resolves when more may be put; rejects when the signal has aborted. */
   async flush(): Promise<void> {
     await this.#batches.add(this.#batch)
     this.#batch = this.#batches.spare()
@@ -186,18 +186,18 @@ class BatchWriter implements Writer {
     this.#records = 0
     this.#length = 0
     this.#options.onProgress?.({ records: this.#written })
-    // Other work of the process goes first: a database in memory would never let it.
+    // Give way to other work of the process, which a database in memory does not do.
     await nextTurn()
     this.#options.signal?.throwIfAborted()
   }
 
-  /** Resolves when all is written. */
+  /** Writes the rest. */
   async end(): Promise<void> {
     await this.flush()
     await this.#batches.end()
   }
 
-  /** Waits for what is being written. */
+  /** Waits for the write under way, and frees the batches. */
   async close(): Promise<void> {
     await this.#batches.close()
   }

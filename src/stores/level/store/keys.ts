@@ -1,7 +1,7 @@
 /**
- * The keys of a metadata store's records. A key is the name of its section, a slash, and the fields that identify the
- * record; keys are ASCII, so their order is the same whether a database compares bytes or UTF-16, and a damaged byte
- * shows. Numbers have a fixed width, so that they sort.
+ * The keys of a metadata store's records: the name of the section, a slash, and the fields that identify the record.
+ *
+ * Keys are ASCII, so that they sort the same by bytes and by UTF-16, and a damaged byte shows. Numbers have a fixed width for sorting.
  *
  *     blocks/<inode>/<chunk>             a stretch of a file's block list
  *     counters/<name>                    next-inode, used-bytes
@@ -14,7 +14,7 @@
  *     upload-blocks/<upload ID>/<chunk>
  *     uploads/<upload ID>
  *
- * Beside them, and no part of a snapshot: store/id, store/schema-version, and store/import during an import.
+ * Not part of a snapshot: store/id, store/schema-version, and store/import during an import.
  */
 import type { InodeNumber, Place } from '../../../contracts/metadata-store.ts'
 import type { TextRange } from '../engine/text-database.ts'
@@ -36,12 +36,12 @@ export type SectionName = (typeof SECTION_NAMES)[number]
 /** The sections of a snapshot, in key order. */
 export const SECTIONS: readonly (TextRange & { readonly name: SectionName })[] = SECTION_NAMES.map((name) => ({ name, ...under(name) }))
 
-/** What is the store's own and no part of a snapshot. */
+/** The store's own keys, which are not part of a snapshot. */
 export const STORE_KEYS: TextRange = under('store')
 
 export const STORE_ID_KEY = 'store/id'
 export const SCHEMA_VERSION_KEY = 'store/schema-version'
-/** There while an import is under way, so that what a killed one has left is known. */
+/** Marks an import under way, so that the next start knows the leftovers of a killed one. */
 export const IMPORT_KEY = 'store/import'
 export const NEXT_INODE_KEY = 'counters/next-inode'
 export const USED_BYTES_KEY = 'counters/used-bytes'
@@ -58,10 +58,10 @@ export function entryKey({ parent, name }: Place): string {
   return `entries/${digits(parent)}/${escapeText(name)}`
 }
 
-/** The entries of a directory, or those with greater names than one. */
+/** The entries of a directory, or those with names greater than `after`. */
 export function entriesOf(directory: InodeNumber, after?: string): TextRange {
   const range = under(`entries/${digits(directory)}`)
-  // No name has a NUL, so this key lies between the entry and its successor.
+  // Names do not have NULs, so this key lies between the entry and its successor.
   return after === undefined ? range : { ...range, gte: `${entryKey({ parent: directory, name: after })}\0` }
 }
 
@@ -98,7 +98,7 @@ export function rangeOfLock(key: string): { readonly start: number; readonly own
   return { start: Number(key.slice(at, at + NUMBER_DIGITS)), owner: unescapeText(key.slice(at + NUMBER_DIGITS + 1)) }
 }
 
-/** What refers to payloads, as the last field of a reference's key. */
+/** An inode or upload that refers to payloads, as the last field of a reference's key. */
 export type ReferenceOwner = `i${string}` | `u${string}`
 
 export function inodeOwner(inode: InodeNumber): ReferenceOwner {
@@ -109,7 +109,7 @@ export function uploadOwner(uploadId: string): ReferenceOwner {
   return `u${escapeText(uploadId)}`
 }
 
-/** A space ends the payload ID: it is less than every character of one, so the keys are in the order of the IDs. */
+/** The key of a reference. A space ends the payload ID: it is less than the characters of IDs, so that keys sort as IDs do. */
 export function referenceKey(payloadId: string, owner: ReferenceOwner): string {
   return `references/${payloadId} ${owner}`
 }
@@ -149,8 +149,8 @@ export function textOfKey(key: string): string {
 }
 
 /**
- * Text as a field of a key: a slash, "~", DEL and every byte beyond ASCII become "~" and two hexadecimal digits. As "~" is the last
- * printable character, texts without a slash keep the order of their bytes.
+ * Text as a field of a key: a slash, "~", DEL and every byte beyond ASCII become "~" and two hexadecimal digits.
+ * As "~" is the last printable character, texts without a slash keep the order of their bytes.
  */
 export function escapeText(text: string): string {
   if (PLAIN.test(text)) return text
@@ -161,7 +161,7 @@ export function escapeText(text: string): string {
   return escaped
 }
 
-/** The text of a field; what `escapeText` cannot have made gives something that it turns into another field. */
+/** The text of a field. If `escapeText` cannot have made the field, escaping the result gives another field. */
 export function unescapeText(field: string): string {
   if (!field.includes('~')) return field
   const bytes: number[] = []
@@ -180,7 +180,7 @@ const TILDE = 0x7e
 const PLAIN = /^[\x01-.0-}]*$/
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).toUpperCase().padStart(2, '0'))
 
-/** "0" follows "/", so the range ends where keys of another prefix may begin. */
+/** The keys under a prefix. "0" follows "/", so the range ends before keys of another prefix. */
 function under(prefix: string): TextRange {
   return { gte: `${prefix}/`, lt: `${prefix}0` }
 }

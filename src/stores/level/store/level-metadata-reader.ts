@@ -1,4 +1,4 @@
-/** Reads a metadata store from its records, as they are now or at one instant. */
+/** Reads a metadata store from its records, as they are now or at one moment. */
 import type { Block, ByteRangeLock, DirectoryEntry, DirectoryPage, Inode, InodeNumber, PendingUpload, Place, Share } from '../../../contracts/metadata-store.ts'
 import { InternalError } from '../../../errors/errors.ts'
 import { noSuchInode, quoted, requireDirectoryType, requireFileType } from '../../../metadata/refusals.ts'

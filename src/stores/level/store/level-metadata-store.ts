@@ -18,17 +18,18 @@ import { type LevelDatabase, TextDatabase } from '../engine/text-database.ts'
 export interface LevelMetadataStoreOptions {
   /** `memory` for memory-level, `level` for classic-level. */
   readonly kind: StoreKind
-  /** The ID of a store that is made new, 1 to 64 characters of printable ASCII; one that exists must have it. @default a fresh ULID, or the store's own */
+  /** The ID of a new store, 1 to 64 printable ASCII characters; an existing store must have it. @default a fresh ULID, or the store's own */
   readonly storeId?: string | undefined
   /**
-   * Whether every acknowledged mutation survives a power cut. It costs one sync of the disk for each, shared by those
-   * asked for at the same time: many callers at once are nearly as fast as without. Without it a mutation survives the
-   * end of the process but not that of the machine, until `flush`. @default true
+   * Whether every acknowledged mutation survives a power cut. Each then costs a sync of the disk, which callers at the same time share:
+   * many callers at once are nearly as fast as without.
+   *
+   * Otherwise a mutation survives the end of the process, but the end of the machine only after `flush`. @default true
    */
   readonly durable?: boolean | undefined
   /**
-   * Say so when the database is a classic-level that was opened with its `multithreading` option: backups and restores
-   * then run in a worker thread. It must be true. @default false
+   * Set this for a classic-level opened with its `multithreading` option: backups and restores then run in a worker thread.
+   * It must not be set otherwise. @default false
    */
   readonly multithreading?: boolean | undefined
   /** The time in milliseconds since 1970. @default Date.now */
@@ -38,11 +39,11 @@ export interface LevelMetadataStoreOptions {
 const PAYLOAD_IDS_MODULE = new URL('./payload-ids-of-record.js', import.meta.url)
 
 /**
- * A metadata store in any abstract-level database with explicit snapshots, whose only user it is.
+ * A metadata store in any abstract-level database with explicit snapshots. The store must be the only user of the database.
  *
- * Mutations are done one after another, each in one atomic batch; reads never wait for them. What is given to a mutation must not
- * change until its promise settles. Times of inodes change when inodes are created and by `setAttributes` and `setContent`, not by
- * changes to directory entries.
+ * Mutations run one after another, each in one atomic batch. Reads do not wait for them.
+ * Arguments of a mutation must not change until its promise settles.
+ * `create`, `setAttributes` and `setContent` set the times of inodes; changes to directory entries do not.
  */
 export class LevelMetadataStore extends ValidatedStore {
   readonly kind: StoreKind
@@ -56,11 +57,11 @@ export class LevelMetadataStore extends ValidatedStore {
   readonly #backupable: Backupable
 
   /**
-   * Opens the store in a database, and makes it one where the database is empty. The store closes the database. What an import that was
-   * cut off has left is removed.
+   * Opens the store in a database, or makes one in an empty database. The store closes the database.
+   * Leftovers of an interrupted import are removed.
    *
-   * `schema_version_mismatch` when it was written by a newer release, `store_id_mismatch` when it is another store than
-   * the one named, `store_not_drained` when another process has it open, `store_unavailable` when it cannot be read or holds something else.
+   * Rejects with `schema_version_mismatch` when a newer release wrote the store, `store_id_mismatch` when it is another store,
+   * `store_not_drained` when another process has the database open, `store_unavailable` when it cannot be read or has other records in it.
    */
   static async open(db: LevelDatabase, options: LevelMetadataStoreOptions): Promise<LevelMetadataStore> {
     const text = new TextDatabase(db)
@@ -113,7 +114,7 @@ export class LevelMetadataStore extends ValidatedStore {
     await this.#queue.runAlone(() => importView(this.#level, view, { ...options, durable: this.#durable }))
   }
 
-  /** Makes every mutation acknowledged so far survive a power cut; only a store that is not `durable` needs it. */
+  /** Makes all acknowledged mutations survive a power cut. Only a store that is not `durable` needs this. */
   async flush(): Promise<void> {
     await this.#queue.runAlone(() => this.#db.write(new Map([[keys.STORE_ID_KEY, this.storeId]]), { sync: true }))
   }

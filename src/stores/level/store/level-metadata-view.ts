@@ -12,7 +12,7 @@ import type { DatabaseSnapshot } from '../engine/text-database.ts'
 export class LevelMetadataView extends ValidatedReader implements MetadataView {
   readonly #snapshot: DatabaseSnapshot
 
-  /** The snapshot is the view's from then on. */
+  /** Takes the snapshot over. */
   constructor(snapshot: DatabaseSnapshot) {
     super(new LevelMetadataReader(snapshot))
     this.#snapshot = snapshot

@@ -1,4 +1,4 @@
-/** One mutation of a metadata store as reads and writes of its records: what follows from them is kept in step here. */
+/** One mutation of a metadata store, as reads and writes of records. Updates what follows from them, such as counts and references. */
 import type { Block, ByteRangeLock, Inode, InodeAttributes, InodeNumber, InodeType, PendingUpload, Place, Share } from '../../../contracts/metadata-store.ts'
 import { InternalError } from '../../../errors/errors.ts'
 import { usedBytesOf } from '../../../metadata/inodes.ts'
@@ -9,10 +9,10 @@ import * as keys from './keys.ts'
 import * as nodes from './nodes.ts'
 import * as records from './records.ts'
 
-/** Nothing is locked, as one mutation runs at a time. */
+/** A transaction that does not lock, for one mutation runs at a time. */
 export class LevelTree implements TreeTransaction {
   readonly #transaction: Transaction
-  /** Inodes that were read, as they are by now. */
+  /** The inodes that were read, with the changes since. */
   readonly #inodes = new Map<InodeNumber, records.InodeRecord | undefined>()
 
   constructor(transaction: Transaction) {
@@ -194,7 +194,7 @@ export class LevelTree implements TreeTransaction {
     return this.#inodes.get(inode)
   }
 
-  /** An inode that an entry or a share names; that it is missing is damage. */
+  /** Reads an inode that an entry or a share names. The store is damaged if it is missing. */
   async #requireInode(inode: InodeNumber): Promise<records.InodeRecord> {
     const record = await this.#readInode(inode)
     if (record === undefined) throw new InternalError(`Cannot change inode ${inode}: it is missing`)
@@ -215,7 +215,7 @@ export class LevelTree implements TreeTransaction {
     this.#transaction.put(keys.entryKey(place), records.encodeEntry(entry))
   }
 
-  /** Puts an entry at its new place; what the old one names is the caller's to say. */
+  /** Puts an entry at its new place. The caller deals with the old place. */
   async #putMoved(entry: EntryRecord, from: Place, to: Place): Promise<void> {
     this.#putEntry(to, entry)
     if (entry.type !== 'directory' || from.parent === to.parent) return
@@ -241,7 +241,7 @@ export class LevelTree implements TreeTransaction {
     if (by !== 0n) this.#transaction.put(keys.USED_BYTES_KEY, String((await nodes.readUsedBytes(this.#transaction)) + by))
   }
 
-  /** A number that no inode of this store has had. */
+  /** A number that was never used in this store. */
   async #allocateInode(): Promise<InodeNumber> {
     const inode = await nodes.readNextInode(this.#transaction)
     if (inode >= Number.MAX_SAFE_INTEGER) throw new InternalError('Cannot create an inode: all numbers have been used')

@@ -1,4 +1,4 @@
-/** Reading single records of a metadata store. What breaks the rules of records is refused with `record_invalid`. */
+/** Reads single records of a metadata store. Rejects with `record_invalid` for a record that breaks the rules. */
 import type { Block, ByteRangeLock, Inode, InodeNumber, PendingUpload, Place, Share } from '../../../contracts/metadata-store.ts'
 import { inOrder } from '../../../metadata/locks.ts'
 import type { EntryRecord } from '../../../metadata/tree-transaction.ts'
@@ -56,7 +56,7 @@ export async function readUsedBytes(reader: Reader): Promise<bigint> {
   return (await readCounter(reader, USED_BYTES_KEY)) ?? 0n
 }
 
-/** The inode of a record, without what is the store's own. */
+/** The inode of a record, without the store's own fields. */
 export function inodeOf(inode: InodeNumber, record: InodeRecord): Inode {
   const { parent: _parent, ...shown } = record
   return { inode, ...shown }

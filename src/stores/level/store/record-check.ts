@@ -1,7 +1,8 @@
 /**
- * Whether a stored record is exactly one that a metadata store writes. Nearly all records match a strict regular
- * expression per section; those with rare content (escapes, extended attributes, large numbers) are decoded, held
- * against the rules of `metadata/validate.ts`, and encoded again, which must give the same text.
+ * Checks that a stored record is exactly one that a metadata store writes.
+ *
+ * Nearly all records match a strict regular expression per section. Others (escapes, extended attributes, large numbers) are decoded,
+ * checked by `metadata/validate.ts`, and encoded again, which must give the same text.
  */
 import { RecordInvalidError } from '../../../errors/errors.ts'
 import { INODE_TYPES } from '../../../contracts/metadata-store.ts'
@@ -24,7 +25,7 @@ import { checkPayloadId } from '../../../payload-ids/payload-id-set.ts'
 import * as keys from './keys.ts'
 import * as records from './records.ts'
 
-/** Checks the key and the value of one record; throws `record_invalid`, with the key, for what no store writes. */
+/** Checks the key and the value of one record. Throws `record_invalid`, with the key, for a record that stores do not write. */
 export function checkRecord(key: string, value: string): void {
   if (isPlainRecord(key, value)) return
   let cause: unknown
@@ -36,25 +37,25 @@ export function checkRecord(key: string, value: string): void {
   throw invalidRecord(key, cause)
 }
 
-/** Whether the expressions know the record; `false` says nothing. */
+/** Whether a record matches the expressions. A record that does not may still be valid. */
 export function isPlainRecord(key: string, value: string): boolean {
   const rule = ruleOf(key)
   return rule !== undefined && rule.key.test(key) && rule.value.test(value)
 }
 
-/** Whether the record is what encoding gives; may throw instead of saying no. */
+/** Whether decoding and encoding a record gives the same text. May throw instead of returning false. */
 export function isCanonicalRecord(key: string, value: string): boolean {
   return ruleOf(key)?.isCanonical(key, value) === true
 }
 
-/** Reads one record with its decoder; throws `record_invalid` for what no store writes. */
+/** Reads one record with its decoder. Throws `record_invalid` for a record that stores do not write. */
 export function decodeRecord<T>(key: string, value: string, decode: (value: string) => T): T {
   checkRecord(key, value)
   return decode(value)
 }
 
 export function invalidRecord(key: string, cause?: unknown): RecordInvalidError {
-  return new RecordInvalidError(`Cannot decode record ${JSON.stringify(key.slice(0, 300))}: it is not one that a metadata store writes`, {
+  return new RecordInvalidError(`Cannot decode record ${JSON.stringify(key.slice(0, 300))}: a metadata store does not write such a record`, {
     cause,
     details: { key },
   })
@@ -65,18 +66,18 @@ interface Rule {
   readonly key: RegExp
   /** Matches only valid values, and nearly all of them. */
   readonly value: RegExp
-  /** Decides what the expressions leave open; may throw instead of saying no. */
+  /** Decides about records that the expressions do not match. May throw instead of returning false. */
   isCanonical(key: string, value: string): boolean
 }
 
-/** Numbers far enough below the limits that their length alone says they are allowed. */
+/** Numbers so far below the limits that their length alone shows that they are allowed. */
 const KEY_NUMBER = String.raw`(?!0{16})0\d{15}`
 const NUMBER = String.raw`(?:0|[1-9]\d{0,14})`
 const POSITIVE = String.raw`[1-9]\d{0,14}`
 const ID = String.raw`(?:0|[1-9]\d{0,8})`
 const TIME = String.raw`"(?:-?(?:[1-8]\d{18}|[1-9]\d{0,17})|0)"`
 const MODE = String.raw`(?:0|[1-9]\d{0,2}|[1-3]\d{3}|40[0-8]\d|409[0-5])`
-/** A name with no escape and not one of "." and "..". */
+/** A name without escapes, and not "." or "..". */
 const NAME = String.raw`(?!\.{1,2}$)[ -.0-}]{1,255}`
 const TEXT = String.raw`[ !#-\[\]-}]`
 const PAYLOAD_ID = String.raw`[!#-\[\]-~]{1,255}`
@@ -128,7 +129,7 @@ const RULES: Readonly<Record<keys.SectionName, Rule>> = {
   },
   locks: {
     key: new RegExp(String.raw`^locks/${KEY_NUMBER}/0\d{15}/[ -.0-}]{1,${METADATA_LIMITS.lockOwnerBytes}}$`),
-    // The end is held against the start in the key.
+    // A lock with an end is checked against the start in its key, by `isCanonical`.
     value: /^\{"kind":"(?:shared|exclusive)"\}$/,
     isCanonical(key, value) {
       const inode = Number(key.slice(6, 22))

@@ -1,7 +1,8 @@
 /**
- * The values of a metadata store's records: canonical JSON in ASCII, with a fixed order of fields, no spaces, and absent
- * fields left out. Times, which need 64 bits, are decimal strings; bytes are base64. Decoding trusts its input as far as JSON
- * goes; `record-check.ts` is for what comes from outside.
+ * The values of a metadata store's records: canonical JSON in ASCII, with a fixed order of fields, without spaces and absent fields.
+ * Times, which need 64 bits, are decimal strings; bytes are base64.
+ *
+ * Decoding trusts its input. `record-check.ts` checks records from outside.
  */
 import type { Block, ByteRangeLock, InodeNumber, InodeType, PendingUpload, Share } from '../../../contracts/metadata-store.ts'
 import type { EntryRecord, InodeFields } from '../../../metadata/tree-transaction.ts'
@@ -12,9 +13,9 @@ export const SCHEMA_VERSION = 1
 /** The most blocks in one record of a block list. */
 export const BLOCKS_PER_CHUNK = 1000
 
-/** An inode as it is stored: without its number, which is in the key. */
+/** A stored inode. Its number is in the key. */
 export interface InodeRecord extends InodeFields {
-  /** The directory that holds a directory; a share's root holds itself. `undefined` for other types. */
+  /** The parent of a directory; the root of a share is its own parent. `undefined` for other types. */
   readonly parent: InodeNumber | undefined
 }
 
@@ -22,7 +23,7 @@ export type ShareRecord = Omit<Share, 'name'>
 export type LockRecord = Pick<ByteRangeLock, 'kind' | 'end'>
 export type UploadRecord = Omit<PendingUpload, 'uploadId' | 'blocks'> & { readonly blockCount: number }
 
-/** References say all in their key. */
+/** References are empty: all is in their keys. */
 export const REFERENCE_VALUE = ''
 
 export function encodeInode(record: InodeRecord): string {
@@ -113,7 +114,7 @@ export function decodeBlocks(text: string): Block[] {
   return (JSON.parse(text) as [string, number, number][]).map(([payloadId, offset, bytes]) => ({ payloadId, offset, bytes }))
 }
 
-/** A text as JSON in ASCII: what JSON leaves as it is beyond ASCII is escaped too. */
+/** A text as JSON in ASCII: characters beyond ASCII are escaped too. */
 export function encodeText(text: string): string {
   const json = JSON.stringify(text)
   return BEYOND_PRINTABLE.test(json) ? json.replaceAll(EACH_BEYOND_PRINTABLE, escapeUnit) : json

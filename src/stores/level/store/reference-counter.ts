@@ -1,4 +1,4 @@
-/** Whether the index of references has what inodes, block lists and uploads refer to, neither less nor more. */
+/** Checks that the index of references has exactly what inodes, block lists and uploads refer to. */
 import { StoreInconsistentError } from '../../../errors/errors.ts'
 import type { StoredRecord, TextColumns } from '../../../format/records.ts'
 import { PairHash, PairList, PairSum } from '../engine/pair-hash.ts'
@@ -7,28 +7,27 @@ import * as records from './records.ts'
 
 const REFERENCE_LENGTH = 'references/'.length
 const INODE_LENGTH = 'inodes/'.length
-/** What follows an owner in the key of a chunk. */
+/** The length of what follows an owner in the key of a chunk. */
 const CHUNK_LENGTH = '/00000000'.length
-/** How the fields of an inode's record begin that say what its content is; neither is the first. */
+/** The beginnings of the content fields in an inode's record. Neither is the first field. */
 const PAYLOAD_ID_FIELD = ',"payloadId":"'
 const BLOCK_COUNT_FIELD = ',"blockCount":'
-/** Who refers, as in the keys of references. */
+/** The kinds of owners in the keys of references. */
 const [INODE, UPLOAD] = ['i'.charCodeAt(0), 'u'.charCodeAt(0)] as const
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
-const HINT = 'Nothing was published or swapped in. Delete no payloads of it: restore an earlier backup, or export the trees and import them into a new store'
+const HINT = 'Nothing was published or swapped in. Do not delete its payloads. Restore an earlier backup, or export the trees and import them into a new store'
 
 type TextRecord = readonly [key: string, value: string]
 
 /**
- * Counts references on both sides, each a payload ID and the inode or upload that refers to it. Equal sums of their hashes are equal
- * references, but for a chance of 1 in 2^64. It compares the blocks that there are with what inodes and uploads count, too.
+ * Counts references on both sides. A reference is a payload ID and the inode or upload that refers to it.
+ * Equal sums of hashes mean equal references, except for a chance of 1 in 2^64. The numbers of blocks are compared too.
  *
- * The records are valid, and so ASCII: what is a character of a text is a byte of its column. The counter takes 8 bytes for each block of the
- * largest file.
+ * Valid records are ASCII: a character of a text is a byte of its column. The counter needs 8 bytes for each block of the largest file.
  *
- * Why it hashes the bytes of columns, four at a time: hashing the characters of the texts takes three to four times as long, which makes a backup
- * of many small files more than 5 % slower. Two sets of payload IDs in place of sums would have to be sorted, and would not see the reference of a wrong inode.
+ * Hashing the bytes of columns is three to four times as fast as hashing characters of texts, which would slow a backup of many small files
+ * by more than 5 %. Two sets of payload IDs instead of sums would have to be sorted, and would miss the reference of a wrong inode.
  */
 export class ReferenceCounter implements FrameCounter {
   readonly #indexed = new PairSum()
@@ -37,7 +36,7 @@ export class ReferenceCounter implements FrameCounter {
   #payloadIds = 0
   #lastLow = 0
   #lastHigh = 0
-  /** Of the inode or upload whose block list is being read. */
+  /** The references of the block list being read. */
   readonly #listed = new PairList()
   #list = ''
   #blocks = 0
@@ -55,18 +54,18 @@ export class ReferenceCounter implements FrameCounter {
     this.#listed.moveTo(this.#recorded)
     const [indexed, recorded] = [this.#indexed.count, this.#recorded.count]
     if (!this.#indexed.equals(this.#recorded)) {
-      const who = 'its inodes, block lists and uploads'
-      const what = indexed === recorded ? `the ${indexed} references of its index are not those of ${who}` : `its index has ${indexed} references, and ${who} make ${recorded}`
+      const owners = 'inodes, block lists and uploads'
+      const what = indexed === recorded ? `the ${indexed} references of the index are not those of ${owners}` : `the index has ${indexed} references, ${owners} make ${recorded}`
       throw inconsistent(what, { expected: { references: recorded }, actual: { references: indexed } })
     }
     if (this.#blocks !== this.#countedBlocks) {
       const counts = { expected: { blocks: this.#countedBlocks }, actual: { blocks: this.#blocks } }
-      throw inconsistent(`its block lists have ${this.#blocks} blocks, and its inodes and uploads count ${this.#countedBlocks}`, counts)
+      throw inconsistent(`block lists have ${this.#blocks} blocks, inodes and uploads count ${this.#countedBlocks}`, counts)
     }
     return this.#payloadIds
   }
 
-  /** The index is in the order of payload IDs, so that one is counted where another began. */
+  /** Adds the index, which is in the order of payload IDs: an ID is counted where it differs from the one before. */
   #addReferences(frame: readonly StoredRecord[], keys: DataView): void {
     const hash = this.#hash
     let end = 0
@@ -99,8 +98,8 @@ export class ReferenceCounter implements FrameCounter {
   }
 
   /**
-   * Whether an inode, whose bytes begin at `from`, has a payload; then that is in the hash. Otherwise its blocks are counted. Quotes within texts are
-   * escaped, so the name of a field with its quotes and its colon is that field, wherever it stands.
+   * Puts the payload of an inode, whose bytes begin at `from`, into the hash. Returns false when there is none, after counting its blocks.
+   * Quotes within texts are escaped, so that a field's name with quotes and colon is always that field.
    */
   #beginInode(values: DataView, from: number, value: string): boolean {
     const idField = value.indexOf(PAYLOAD_ID_FIELD)
@@ -121,7 +120,7 @@ export class ReferenceCounter implements FrameCounter {
     return payloadId !== undefined
   }
 
-  /** A block list may refer to a payload several times, which is one reference. */
+  /** Adds block lists. A list may refer to a payload several times, which is one reference. */
   #addChunks(frame: readonly StoredRecord[], { keys, values }: TextColumns, { owner, ownerAt }: { readonly owner: number; readonly ownerAt: number }): void {
     const isEscaped = hasBackslash(values)
     let keyEnd = 0
@@ -165,7 +164,7 @@ function hasBackslash({ buffer, byteOffset, byteLength }: DataView): boolean {
   return Buffer.from(buffer, byteOffset, byteLength).includes(BACKSLASH)
 }
 
-/** Calls for each text between quotes in a list of blocks that has no escapes. */
+/** Calls back for each text between quotes in a list of blocks without escapes. */
 function eachText(values: DataView, from: number, end: number, call: (from: number, end: number) => void): void {
   for (let at = from; at < end; at++) {
     if (values.getUint8(at) !== QUOTE) continue
@@ -182,5 +181,5 @@ function bytesOf(text: string): DataView {
 }
 
 function inconsistent(what: string, details: Readonly<Record<string, unknown>>): StoreInconsistentError {
-  return new StoreInconsistentError(`Cannot trust what the store refers to: ${what}`, { hint: HINT, details })
+  return new StoreInconsistentError(`Payload reference check failed: ${what}`, { hint: HINT, details })
 }
