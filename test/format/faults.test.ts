@@ -7,7 +7,7 @@ import { MemoryLevel } from 'memory-level'
 import { describe, expect, it } from 'vitest'
 import { fsDestination } from '../../destinations/fs/index.ts'
 import { findZstd } from '../../src/format/compression.ts'
-import { manifestOf } from '../../src/format/manifest.ts'
+import { manifestOf, parseManifest } from '../../src/format/manifest.ts'
 import { verifyBackup } from '../../src/repository/verify-backup.ts'
 import { levelBackupable } from '../../src/stores/level/index.ts'
 import { type Frame, changed, contentOf, flipped, frameStarts, frames, numbered, preamble, sealed, withContent } from '../support/stream-surgery.ts'
@@ -261,5 +261,39 @@ describe('FORMAT.md, order across objects', () => {
     }
     await put('payload-ids', ids.bytes)
     await verifyBackup({ destination: fsDestination({ path }), backupId: BACKUP_ID })
+  })
+  it('step 3 takes any integer of a double that is exact, and step 6 passes over whatever RFC 8259 allows', async () => {
+    const { summary } = await writeStream(DATA, { sections: SECTIONS })
+    const manifest = JSON.stringify(manifestOf(summary, { backupId: BACKUP_ID, payloadIdsBytes: 8, labels: {} }))
+    const parse = (text: string): unknown => parseManifest(Buffer.from(text), BACKUP_ID)
+    const version = (form: string): unknown => parse(manifest.replace(/"manifestVersion": ?1/, `"manifestVersion":${form}`))
+    for (const form of ['1.5', '9007199254740992', '-9007199254740992', '1e300', '1e400', '"1"']) expect(() => version(form), form).toThrow(/manifestVersion is not/)
+    for (const form of ['-0', '0', '-1', '3.0', '9007199254740991']) expect(() => version(form), form).toThrow(/it is of version/)
+    for (const form of ['1.0', '10e-1']) expect(version(form)).toMatchObject({ manifestVersion: 1 })
+    for (const value of ['1e400', String.raw`"\ud800"`, `${'['.repeat(30_000)}${']'.repeat(30_000)}`]) {
+      expect(parse(`${manifest.slice(0, -1)},"other":${value}}`)).toMatchObject({ backupId: BACKUP_ID })
+    }
+    for (const requires of ['["parts"]', '[1]', '{}', 'null']) {
+      const other = manifest.replace(/"requires": ?\[\]/, `"requires":${requires}`)
+      expect(await failureOf(Promise.resolve().then(() => parse(other)))).toMatchObject({ code: 'manifest_invalid' })
+    }
+  })
+})
+
+describe('FORMAT.md, unknown fields', () => {
+  /** The header with a field `zz` of these bytes more. */
+  const header = (...value: readonly number[]): Buffer =>
+    sealed(changed(LIST, 0, (frame) => {
+      const fields = patched(2, frame.stored.readUInt8(2) + 1)(frame.stored)
+      const stored = Buffer.concat([fields, Buffer.from([0x62, 0x7a, 0x7a, ...value])])
+      return { ...frame, stored, rawBytes: stored.byteLength }
+    }))
+  const arrays = (levels: number): readonly number[] => [...Array<number>(levels - 1).fill(0x81), 0x01]
+
+  it('may hold a key twice in a map within them, and 8 levels', async () => {
+    for (const value of [[0xa2, 0x61, 0x61, 0x01, 0x61, 0x61, 0x02], arrays(8)]) {
+      expect((await readStreamWhole(chunksOf(header(...value)))).data.length).toBe(DATA.length)
+    }
+    expect(await failureOf(readStreamWhole(chunksOf(header(...arrays(9)))))).toMatchObject({ code: 'restore_corrupt', frame: 0 })
   })
 })
