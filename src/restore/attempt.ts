@@ -1,6 +1,5 @@
 /**
- * One attempt to change a store: alone on its handle, as a job, under a lease on all payloads, and after what was interrupted before has been ended. Restore,
- * restore of a path and rollback are made of it.
+ * One attempt to change a store: alone on its handle, as a job, under a lease on all payloads. Restore, restore of a path and rollback are made of it.
  *
  * A catalog that fails is no reason to leave a store unrestored: it is warned of.
  */
@@ -14,7 +13,6 @@ import { toError } from '../errors/error-message.ts'
 import { CatalogUnavailableError, isHoldfastError } from '../errors/errors.ts'
 import type { Holds } from '../gc/holds/holds.ts'
 import { type HeldLease, Leases, releaseAfter, warnOfLease } from '../gc/leases/leases.ts'
-import { checkWaitMs } from '../util/check-number.ts'
 import { runExclusively } from './run-exclusively.ts'
 
 /** What the public options of all attempts have. */
@@ -109,11 +107,4 @@ async function protect(job: LeasedJob, { holds, catalog, clock = Date.now }: Att
     if (holds !== undefined || !isHoldfastError(error) || error.code !== 'catalog_unavailable') throw error
     return { lease: undefined, warnings: [new CatalogUnavailableError(`Payloads are not held meanwhile: ${error.message}`, { cause: error })] }
   }
-}
-
-const DRAIN_TIMEOUT_MS = 30_000
-
-/** How long operations in flight may take to end. Throws `RangeError` unless that is from 0 to a day. */
-export function drainTimeoutOf({ drainTimeoutMs = DRAIN_TIMEOUT_MS }: { readonly drainTimeoutMs?: number | undefined }): number {
-  return checkWaitMs('drainTimeoutMs', drainTimeoutMs)
 }

@@ -1,7 +1,7 @@
 /** What an interrupted restore or rollback left: completed or undone, by the journal and never by a guess. */
 import { StoreUnavailableError, isHoldfastError } from '../errors/errors.ts'
 import type { RestoreJournal, Swappable } from '../contracts/swappable.ts'
-import { drainTimeoutOf } from './attempt.ts'
+import { checkWaitMs } from '../util/check-number.ts'
 import { runExclusively } from './run-exclusively.ts'
 import { swapBack } from './swap-in.ts'
 
@@ -77,6 +77,13 @@ async function complete(target: Swappable, { from, to }: RestoreJournal): Promis
   }
   await target.clearJournal()
   return undefined
+}
+
+const DRAIN_TIMEOUT_MS = 30_000
+
+/** How long operations in flight may take to end. Throws `RangeError` unless that is from 0 to a day. */
+export function drainTimeoutOf({ drainTimeoutMs = DRAIN_TIMEOUT_MS }: RecoverOptions): number {
+  return checkWaitMs('drainTimeoutMs', drainTimeoutMs)
 }
 
 async function storeIdOf(target: Swappable): Promise<string> {

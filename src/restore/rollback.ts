@@ -2,8 +2,8 @@
 import type { Swappable } from '../contracts/swappable.ts'
 import { RollbackUnavailableError } from '../errors/errors.ts'
 import { newUlid } from '../util/ulid.ts'
-import { attempt, type AttemptOptions, type AttemptReport, drainTimeoutOf } from './attempt.ts'
-import { recoverInterrupted } from './recover.ts'
+import { attempt, type AttemptOptions, type AttemptReport } from './attempt.ts'
+import { drainTimeoutOf, recoverInterrupted } from './recover.ts'
 import { type RestoreProgress, StepRunner, type StepTime } from './steps.ts'
 import { swapIn } from './swap-in.ts'
 
