@@ -14,10 +14,10 @@ export type StartedJob = Pick<JobStarted, 'jobId' | 'kind' | 'storeKind' | 'stor
 /** What every job takes. */
 export interface JobHooks {
   /**
-   * Called once, as soon as the row of the job is durable in the catalog, and before anything else is done. Without a catalog it is called too. What it throws
-   * fails the job.
+   * Called once, as soon as the row of the job is durable in the catalog, and before anything else is done. Without a catalog it is called too. What it throws,
+   * or rejects with, fails the job.
    */
-  readonly onJob?: ((job: StartedJob) => void) | undefined
+  readonly onJob?: ((job: StartedJob) => void | Promise<void>) | undefined
 }
 
 export interface RunJobOptions extends JobHooks, JobLogOptions {
@@ -34,7 +34,7 @@ export async function runJob<T>(job: NewJob, options: RunJobOptions, run: (log: 
   const { onJob, signal } = options
   const log = await begin(job, options)
   try {
-    onJob?.({ jobId: log.jobId, startedAt: log.startedAt, ...job })
+    await onJob?.({ jobId: log.jobId, startedAt: log.startedAt, ...job })
     return await run(log)
   } catch (error) {
     const failure = toAborted(error, signal, cancelled(job.kind))
@@ -64,9 +64,9 @@ export function jobIdOf(error: unknown): string | undefined {
   return typeof jobId === 'string' ? jobId : undefined
 }
 
-/** Gives a failure the ID of its job, as the property `jobId`. One that another job failed with already, or that takes no property, is told in an error of its own. */
+/** Gives a failure the ID of its job, as the property `jobId`. One that has that property already, as of another job, or takes none, is told in an error of its own. */
 function withJobId(thrown: unknown, jobId: string): Error {
   const error = toError(thrown)
-  if (jobIdOf(error) === undefined && Object.isExtensible(error)) return Object.defineProperty(error, 'jobId', { value: jobId, enumerable: true })
+  if (!('jobId' in error) && Object.isExtensible(error)) return Object.defineProperty(error, 'jobId', { value: jobId, enumerable: true })
   return withJobId(new CombinedError(messageOf(error), [error]), jobId)
 }

@@ -5,6 +5,7 @@ import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
 import { type Manifest, recordCount } from '../contracts/manifest.ts'
 import type { Swappable } from '../contracts/swappable.ts'
+import { messageOf } from '../errors/error-message.ts'
 import {
   DestinationNoSpaceError,
   InvalidArgumentError,
@@ -14,6 +15,7 @@ import {
   StoreIdMismatchError,
   StoreKindMismatchError,
 } from '../errors/errors.ts'
+import { parseManifest } from '../format/manifest.ts'
 import { openBackup, StoredBackup } from '../repository/stored-backup.ts'
 import { formatBytes, formatTime, plural, printable } from '../util/text.ts'
 
@@ -89,15 +91,16 @@ export async function planRestore(options: PlanRestoreOptions): Promise<RestoreP
 export type RunPlanOptions = Pick<PlanRestoreOptions, 'target' | 'destination' | 'catalog'>
 
 /**
- * Checks, before a plan is run, that it still holds. The backup is not read again: what is stored must have the digests that the planned manifest says.
+ * Checks, before a plan is run, that it still holds, and resolves with it as it was read. The backup is not read again: what is stored must have the digests
+ * that the planned manifest says. The plan may come from anywhere: what is not as `planRestore` made it is refused.
  *
- * Rejects with `restore_plan_stale` when the store is not as it was planned, `invalid_argument` for a plan of another destination, and as `planRestore` does.
+ * Rejects with `restore_plan_stale` when the store is not as it was planned, `invalid_argument` for a plan of another destination or one that is
+ * malformed, and as `planRestore` does.
  */
-export async function checkPlan(plan: RestorePlan, { target, destination, catalog }: RunPlanOptions): Promise<void> {
+export async function checkPlan(given: RestorePlan, { target, destination, catalog }: RunPlanOptions): Promise<RestorePlan> {
+  const plan = readPlan(given)
   const { backupId, manifest, allowStoreId, allowAltered } = plan
-  if (plan.destination !== destination.url || manifest.backupId !== backupId) {
-    throw new InvalidArgumentError(`Cannot run the restore plan: it is of backup ${backupId} at ${JSON.stringify(plan.destination)}, not of one at ${JSON.stringify(destination.url)}`)
-  }
+  if (plan.destination !== destination.url) throw refusePlan(`it is of backup ${backupId} at ${JSON.stringify(plan.destination)}, not of one at ${JSON.stringify(destination.url)}`)
   const now = await lookAt(target)
   if (!isDeepStrictEqual(withoutGaps(plan.target), withoutGaps(now))) {
     throw new RestorePlanStaleError(`Cannot run the plan to restore backup ${backupId}: the store is not as it was when the plan was made`, {
@@ -110,6 +113,22 @@ export async function checkPlan(plan: RestorePlan, { target, destination, catalo
   if (!allowAltered) await compareIfPossible(backupOf(plan, destination), catalog)
   checkMatch(manifest, now, allowStoreId)
   await checkSpace(manifest, target)
+  return plan
+}
+
+/** A plan whose manifest is read as strictly as a stored one. */
+function readPlan(plan: RestorePlan): RestorePlan {
+  const { backupId, allowStoreId, allowAltered } = plan
+  if (typeof allowStoreId !== 'boolean' || typeof allowAltered !== 'boolean') throw refusePlan('allowStoreId and allowAltered must each be true or false')
+  try {
+    return { ...plan, manifest: parseManifest(Buffer.from(JSON.stringify({ ...plan.manifest })), backupId) }
+  } catch (cause) {
+    throw refusePlan(messageOf(cause), cause)
+  }
+}
+
+function refusePlan(what: string, cause?: unknown): InvalidArgumentError {
+  return new InvalidArgumentError(`Cannot run the restore plan: ${what}`, { cause, hint: 'Make a new plan with planRestore, and run it as it is' })
 }
 
 /** The ID that a store has after a restore: it keeps its own. */
@@ -155,7 +174,7 @@ async function lookAt(target: Swappable): Promise<PlannedTarget> {
 
 /** The same without what is left out, as it comes back from JSON. */
 function withoutGaps(target: PlannedTarget): object {
-  return Object.fromEntries(Object.entries(target).filter(([, value]) => value !== undefined))
+  return Object.fromEntries(Object.entries({ ...target }).filter(([, value]) => value !== undefined))
 }
 
 function checkMatch(manifest: Manifest, target: PlannedTarget, allowStoreId: boolean): void {

@@ -119,9 +119,7 @@ async function restore(options: RestoreBackupOptions, { backupId, drainTimeoutMs
 /** The plan that was given, if it still holds, or one that is made now. */
 async function preparedPlan(options: RestoreBackupOptions, backupId: string): Promise<RestorePlan> {
   const { plan, ...settings } = options
-  if (plan === undefined) return await planRestore({ ...settings, backupId })
-  await checkPlan(plan, settings)
-  return plan
+  return plan === undefined ? await planRestore({ ...settings, backupId }) : await checkPlan(plan, settings)
 }
 
 /** Fills, checks and seals the side engine. */

@@ -263,14 +263,26 @@ describe('runBackup() as a job', () => {
     expect(JSON.parse(JSON.stringify(error))).toMatchObject({ code: 'backup_aborted', jobId: jobs[0]?.jobId })
   })
 
-  test('that onJob fails is a failed job, and nothing was done', async () => {
+  test.each([
+    [
+      'throws',
+      (): never => {
+        throw new Error('Not now')
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('Not now'))],
+  ])('is a failed one when onJob %s, and nothing was done', async (_, onJob) => {
     const { destination, catalog, path } = await newPlace()
-    const onJob = (): never => {
-      throw new Error('Not now')
-    }
     expect(await failure(runBackup({ store: FakeStore.of(1), destination, catalog, onJob }))).toMatchObject({ message: 'Not now' })
     expect(await stateOf({ catalog, destination })).toMatchObject({ jobs: [{ state: 'failed' }], listed: [] })
     expect(leftAt(path)).toEqual([])
+  })
+
+  test('carries its ID when it fails with an error that has a jobId of something else', async () => {
+    const { destination } = await newPlace()
+    const foreign = Object.defineProperty(new Error('No such store'), 'jobId', { value: 5 })
+    const error = await failure(runBackup({ store: altered<Backupable>(FakeStore.of(1), { backup: () => Promise.reject(foreign) }), destination }))
+    expect([error.message, typeof jobIdOf(error)]).toEqual(['No such store', 'string'])
   })
 })
 
@@ -482,7 +494,7 @@ describe('runBackup() with a catalog that fails', () => {
   test('at the end as well: both are told, and the job is left for the next opening', async () => {
     const { destination, catalog } = await newPlace()
     const error = await failure(runBackup({ store: FakeStore.of(1), destination, catalog: failingAt(catalog, 'backup-recorded', 'forever') }))
-    expect(error.message).toMatch(/published and verified, but not recorded; its hold on payloads could not be released.*; the end of the job could not be recorded/)
+    expect(error.message).toMatch(/published and verified, but not recorded; its lease on payloads could not be released.*; the end of the job could not be recorded/)
     expect(await collect(catalog.jobs())).toMatchObject([{ state: 'running' }])
   })
 })

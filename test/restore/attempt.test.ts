@@ -113,7 +113,7 @@ describe('a restore with a catalog', () => {
       states.push(catalog.job(job.jobId))
     }
     const steps: string[] = []
-    const { jobId } = await restoreBackup({ ...setting, target, catalog, onJob: (job) => (onJob(job), steps.push('job')), onProgress: ({ step }) => steps.push(step) })
+    const { jobId } = await restoreBackup({ ...setting, target, catalog, onJob: (job) => (onJob(job), void steps.push('job')), onProgress: ({ step }) => steps.push(step) })
     expect(steps.slice(0, 2)).toEqual(['job', 'prepare'])
     const rolledBack = await rollback({ target, catalog, onJob })
     const failed: unknown = await restoreBackup({ ...setting, backupId: newUlid(), target, catalog, onJob }).catch((error: unknown) => error)

@@ -140,4 +140,29 @@ describe('restoreBackup() by a plan', () => {
     onTestFinished(() => other.close())
     await expect(restoreBackup({ target: other, destination, plan })).rejects.toMatchObject({ code: 'restore_plan_stale' })
   })
+
+  it('is refused, before anything is touched, when it is not as it was made', async () => {
+    const { target, destination, backupId } = await setUp()
+    const plan = await planRestore({ target, destination, backupId })
+    const { payload: _, ...noPayload } = plan.manifest
+    const before = [await target.engines(), await dump(target)]
+    const changes = [
+      { manifest: undefined },
+      { manifest: noPayload },
+      { manifest: { ...plan.manifest, records: null } },
+      { manifest: { ...plan.manifest, manifestVersion: 9 } },
+      { manifest: { ...plan.manifest, payload: { ...plan.manifest.payload, bytes: 1e300 } } },
+      { storeId: 'another' },
+      { storeId: undefined },
+      { allowStoreId: 'no' },
+      { allowAltered: undefined },
+    ]
+    for (const change of changes) {
+      const edited = { ...plan, ...change } as unknown as RestorePlan
+      await expect(restoreBackup({ target, destination, plan: edited }), JSON.stringify(change)).rejects.toMatchObject({ code: 'invalid_argument' })
+    }
+    await expect(restoreBackup({ target, destination, plan: { ...plan, target: null } as unknown as RestorePlan })).rejects.toMatchObject({ code: 'restore_plan_stale' })
+    expect([await target.engines(), await dump(target)]).toEqual(before)
+    await restoreBackup({ target, destination, plan })
+  })
 })
