@@ -1,6 +1,6 @@
 /** Keeps sweeps of a store's payloads apart from the work that needs them, across processes and machines. */
 import { failureAfter } from '../../../errors/clean-up.ts'
-import { HoldUnavailableError, StoreUnavailableError, SweepAlreadyRunningError } from '../../../errors/errors.ts'
+import { HoldUnavailableError, InternalError, StoreUnavailableError, SweepAlreadyRunningError } from '../../../errors/errors.ts'
 import { type PoolHandle, poolHandle } from '../connection/pools.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
 import type { PostgresPool } from '../connection/client.ts'
@@ -74,6 +74,7 @@ class Guard implements PayloadGuard {
 
   async check(): Promise<void> {
     this.#lost.signal.throwIfAborted()
+    if (this.#ended !== undefined) throw new InternalError(`Cannot check the guard of the payloads in schema "${this.#schema}": it was ended`)
     try {
       await this.#connection.rows('SELECT')
     } catch (error) {
