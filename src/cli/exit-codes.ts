@@ -11,7 +11,7 @@ export const EXIT_MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
   corrupt: 'something stored is corrupt, or failed verification',
   refused: 'refused by a precondition; nothing was changed',
   interrupted: 'interrupted by Ctrl-C',
-  terminated: 'ended by SIGTERM, as cleanly as by Ctrl-C',
+  terminated: 'ended by SIGTERM, cleanly',
 }
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT]

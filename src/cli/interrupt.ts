@@ -2,12 +2,12 @@
 import { BackupAbortedError } from '../index.ts'
 import { EXIT } from './exit-codes.ts'
 
-/** The reason a command's signal is aborted with; also what is printed where the command passes the reason on. */
+/** The reason with which a command's signal is aborted. Printed when the command passes it on. */
 export class Interrupted extends BackupAbortedError {
   readonly exitCode: number
 
   constructor(signalName: 'SIGINT' | 'SIGTERM') {
-    super(`Interrupted by ${signalName} before the command ended`, { hint: 'Nothing is left half done; run the command again when it suits' })
+    super(`Interrupted by ${signalName} before the command ended`, { hint: 'Nothing is left half done; run the command again when you are ready' })
     this.exitCode = signalName === 'SIGINT' ? EXIT.interrupted : EXIT.terminated
   }
 }

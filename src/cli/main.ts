@@ -15,14 +15,14 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
   })
 }
 
-// A reader that went away (`holdfast ls latest | head`) wants no more; the command itself goes on to its end.
+// A reader may close the pipe early (`holdfast ls latest | head`); the command itself still runs to its end.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error) => {
     if (!isSystemError(error, 'EPIPE', 'ECONNRESET')) process.exitCode = 1
   })
 }
 
-// That a later version of the SDK will need a later Node is for its maintainers to know, not for those who run a command.
+// The SDK warns that its later versions need a later Node; an operator can do nothing about that.
 process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true'
 
 const { stdin, stdout, stderr, env } = process

@@ -4,7 +4,7 @@ import { drawProgress, noProgress, type Progress } from './progress.ts'
 import { askYesNo, type Terminal, writeText } from './terminal.ts'
 import { printable } from '../util/text.ts'
 
-/** Options every command has. */
+/** The options of every command. */
 export interface OutputOptions {
   readonly json?: boolean | undefined
   readonly quiet?: boolean | undefined
@@ -40,17 +40,17 @@ export class Output {
     if (text !== '') await writeText(this.#terminal.stdout, text)
   }
 
-  /** Says on stderr what is about to happen or happened beside the outcome; nothing with `--json` or `--quiet`. */
+  /** Prints a remark on stderr; nothing with `--json` or `--quiet`. */
   async note(text: string): Promise<void> {
     if (!this.json && !this.quiet) await writeText(this.#terminal.stderr, `${text}\n`)
   }
 
-  /** Says on stderr what the operator should know, whatever the options. */
+  /** Prints a warning on stderr, whatever the options. */
   async warn(text: string): Promise<void> {
     await writeText(this.#terminal.stderr, `warning: ${text}\n`)
   }
 
-  /** The same of a warning that the library gives. */
+  /** Prints a warning that the library gives. */
   readonly onWarning = ({ message }: Error): Promise<void> => this.warn(printable(message))
 
   progress(label: string): Progress {
@@ -58,7 +58,7 @@ export class Output {
     return stderr.isTTY === true && !this.json && !this.quiet ? drawProgress(stderr, label) : noProgress
   }
 
-  /** Returns when the operator agrees. Without a terminal to ask on, agreement must be given with `--yes`. */
+  /** Returns when the operator agrees. Without a terminal to ask on, the operator agrees with `--yes`. */
   async confirm(question: string, options: { readonly yes?: boolean | undefined }): Promise<void> {
     if (options.yes === true) return
     if (this.#terminal.stdin.isTTY !== true) {
@@ -67,12 +67,12 @@ export class Output {
       })
     }
     if (!(await askYesNo(this.#terminal, question))) {
-      throw new BackupAbortedError('Not confirmed, so nothing was done', { hint: 'Answer y, or give --yes, if you mean it' })
+      throw new BackupAbortedError('Not confirmed; nothing was done', { hint: 'Answer y, or give --yes, if you mean it' })
     }
   }
 }
 
-/** JSON as it is printed: two spaces, big integers as text (they may be beyond what JSON readers hold), maps as objects. */
+/** Formats JSON: two spaces, big integers as text (JSON readers may not hold them), maps as objects. */
 export function toJson(document: unknown): string {
   return JSON.stringify(
     document,

@@ -57,7 +57,7 @@ export async function runCommandLine(words: readonly string[], terminal: Termina
   }
 }
 
-/** What to tell of a failure: a mistake on the command line in our own words, and what an interrupt made fail as the interrupt. */
+/** The error to print: a usage error in our own words, and the interrupt for any failure that it caused. */
 function failureOf(thrown: unknown, words: readonly string[], terminal: Terminal): unknown {
   if (thrown instanceof CommanderError) return usageError(thrown, words)
   return isHoldfastError(thrown) ? thrown : (interruptOf(terminal) ?? thrown)
@@ -77,7 +77,7 @@ export function createProgram(terminal: Terminal): Command {
     .showSuggestionAfterError(true)
   program.addHelpText('after', OVERVIEW)
   for (const register of COMMANDS) register(program, terminal)
-  // Commands made before inherit nothing of what is set later, so this is done for each of them.
+  // Commands do not inherit settings made after them, so each is set here.
   for (const command of allCommands(program)) {
     if (command.commands.length === 0) withOutputOptions(command)
     command.exitOverride().configureOutput({
@@ -93,10 +93,11 @@ const OVERVIEW = `
 URLs:
   level:PATH   a LevelDB metadata store in the directory PATH
   postgres://USER@HOST/DATABASE?schema=NAME
-               a Postgres metadata store in the schema NAME; a password is better in PGPASSWORD or ~/.pgpass than in the URL
+               a Postgres metadata store in the schema NAME; put the password in PGPASSWORD or ~/.pgpass
   file:PATH    a directory of backups
   s3://BUCKET/PREFIX?region=REGION&endpoint=URL
-               backups in a bucket of S3 or a compatible store; keys by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE
+               backups in a bucket of S3 or a compatible store; put the keys in AWS_ACCESS_KEY_ID and
+               AWS_SECRET_ACCESS_KEY, or name AWS_PROFILE
 
 Examples:
   # take a backup, look at it, and prove that it can be restored
@@ -108,7 +109,7 @@ Examples:
   # put it back
   holdfast restore latest --from file:/backups --store level:/srv/metadata
 
-"holdfast COMMAND --help" has the details, examples and exit codes of a command.
+"holdfast COMMAND --help" shows the details, examples and exit codes of a command.
 Set HOLDFAST_DEBUG=1 to see stack traces and causes.`
 
 function* allCommands(command: Command): Iterable<Command> {
@@ -116,13 +117,13 @@ function* allCommands(command: Command): Iterable<Command> {
   for (const child of command.commands) yield* allCommands(child)
 }
 
-/** A mistake on the command line as one of Holdfast's errors: commander says `error: sentence`, over one or two lines. */
+/** Converts commander's error, `error: sentence` on one or two lines, to one of Holdfast's. */
 function usageError(error: CommanderError, words: readonly string[]): InvalidArgumentError {
   const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n')
   const sentence = `${first.charAt(0).toUpperCase()}${first.slice(1)}`.replace(/\.$/, '').replace(/\. ([A-Z])/, (_, letter: string) => `: ${letter.toLowerCase()}`)
   const suggestion = rest.join(' ').replace(/^\(|\)$/g, '').trim()
   const name = words.find((word) => !word.startsWith('-'))
   const help = name === undefined || error.code === 'commander.unknownCommand' ? 'holdfast --help' : `holdfast ${name} --help`
-  const message = error.code === 'commander.help' ? 'A command is needed' : sentence
+  const message = error.code === 'commander.help' ? 'No command given' : sentence
   return new InvalidArgumentError(message, { cause: error, hint: `${suggestion === '' ? '' : `${suggestion} `}Run "${help}"` })
 }

@@ -1,12 +1,12 @@
-/** A progress line that is drawn over itself; only ever on a terminal. */
+/** A progress line that redraws itself; on a terminal only. */
 import type { Terminal } from './terminal.ts'
 import { formatBytes, formatCount, formatRate } from '../util/text.ts'
 
 export interface ProgressState {
-  /** Replaces the label the line began with. */
+  /** Replaces the first label. */
   readonly label?: string | undefined
   readonly bytes?: number | undefined
-  /** Where it is known, a bar is drawn. */
+  /** Draws a bar where the total is known. */
   readonly totalBytes?: number | undefined
   /** A count and its noun, such as `records`. */
   readonly count?: number | undefined
@@ -21,7 +21,7 @@ export interface Progress {
 
 const REDRAW_MS = 100
 const BAR_WIDTH = 24
-/** Where the terminal does not say how wide it is. */
+/** The width when the terminal does not report one. */
 const DEFAULT_COLUMNS = 80
 const CLEAR_LINE = '\r\u001b[K'
 

@@ -1,4 +1,4 @@
-/** How a failure is told: a code, one sentence and a hint; never a stack trace, unless asked for. */
+/** Prints a failure: a code, one sentence and a hint; a stack trace only on request. */
 import { inspect } from 'node:util'
 import type { HoldfastError } from '../index.ts'
 import { asHoldfastError } from '../util/system-errors.ts'
@@ -6,7 +6,7 @@ import { toJson } from './output.ts'
 import { type Terminal, writeText } from './terminal.ts'
 import { printable } from '../util/text.ts'
 
-/** Thrown to end a command with an error's exit code when its document has told the error already. */
+/** Thrown to end a command with an error's exit code when the command has printed the error already. */
 export class AlreadyReported extends Error {
   readonly error: HoldfastError
 
@@ -29,7 +29,7 @@ export async function reportError(terminal: Terminal, thrown: unknown, options: 
   return error
 }
 
-/** An error's own fields; also of errors that another copy of the package made. */
+/** An error's fields, for JSON. Works for errors of another copy of the package too. */
 export function errorDocument(error: HoldfastError): Record<string, unknown> {
   const { code, message, hint, retryable, details, jobId } = error
   return { code, message, hint, retryable, details, jobId }

@@ -1,4 +1,4 @@
-/** What the command line reads from and writes to, so that it can run in a process of its own or inside another. */
+/** The streams, environment and signal of a command line, which can run in its own process or inside another. */
 import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
 import type { Readable, Writable } from 'node:stream'
@@ -12,22 +12,21 @@ export interface Terminal {
   readonly signal: AbortSignal
 }
 
-/** Writes, waiting while the reader is behind. A reader that has gone is no error: the rest is dropped. */
+/** Writes, waiting while the reader is behind. A reader that has gone is not an error: the rest is dropped. */
 export async function writeText(stream: Writable, text: string): Promise<void> {
   if (stream.destroyed || stream.errored !== null) return
   if (!stream.write(text) && !stream.destroyed && stream.errored === null) {
-    // A pipe closed by its reader ends the wait with an error, which the process's own handler has judged already.
+    // If the reader closes the pipe, the wait ends with an error that the process's own handler has seen.
     await once(stream, 'drain').catch(() => undefined)
   }
 }
 
 /**
- * Asks a question that is answered with yes or no; anything but `y` or `yes` is no, the end of the input too. Ctrl-C
- * rejects with the signal's reason.
+ * Asks a yes-or-no question; anything but `y` or `yes` means no, and so does the end of the input. Ctrl-C rejects with the signal's reason.
  */
 export async function askYesNo(terminal: Terminal, question: string): Promise<boolean> {
   const { stdin, stderr, signal } = terminal
-  // Not as a terminal: the line editor would take Ctrl-C for itself.
+  // Not as a terminal: the line editor would catch Ctrl-C.
   const lines = createInterface({ input: stdin, output: stderr, terminal: false })
   try {
     const answer = await Promise.race([lines.question(`${question} [y/N] `, { signal }), once(lines, 'close').then(() => '')])

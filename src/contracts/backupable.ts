@@ -1,8 +1,8 @@
 /**
  * Contract 1: what a metadata store must do to be backed up and restored.
  *
- * The bytes are the framed stream of `format/FORMAT.md`; `format/` has the writer and the reader, so that a store
- * only says which records it has.
+ * The bytes are the framed stream of `format/FORMAT.md`; `format/` has the writer and the reader, so that a store only supplies its
+ * records.
  */
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 
@@ -13,7 +13,7 @@ export type StoreKind = 'memory' | 'level' | 'postgres' | (string & {})
 export const COMPRESSIONS = ['none', 'zstd'] as const
 export type Compression = (typeof COMPRESSIONS)[number]
 
-/** What a snapshot says of itself once it is written; all of it is in the stream's header and trailer too. */
+/** The facts of a written snapshot; the stream's header and trailer have them too. */
 export interface SnapshotSummary {
   readonly storeKind: StoreKind
   readonly storeId: string
@@ -33,40 +33,40 @@ export interface SnapshotSummary {
   readonly compression?: Compression | undefined
 }
 
-/** Where `backup` writes. */
+/** The sink that `backup` writes to. */
 export interface SnapshotSink {
   /**
-   * Takes the next bytes of the stream. Called again only after the promise resolved: that is the back-pressure. The
-   * chunk belongs to the sink from then on, unless it returns chunks. A rejection ends the backup with that very error.
+   * Takes the next bytes of the stream. The store calls `write` again only after the promise resolved: that is the back-pressure. The chunk
+   * belongs to the sink, unless `returnsChunks` is set. A rejection ends the backup with the same error.
    */
   write(chunk: Uint8Array): Promise<void>
-  /** Called once, after the last write, with what was written. Not called when the backup fails. */
+  /** Called once, after the last write. Not called when the backup fails. */
   finish(summary: SnapshotSummary): Promise<void>
   /**
-   * Whether the sink is done with a chunk once `write` has resolved. Its memory is then used again, which makes a snapshot
-   * much cheaper. @default false: the chunk is the sink's
+   * Whether the sink is done with a chunk when `write` resolves. The store then reuses the chunk's memory, which makes a snapshot much
+   * cheaper. @default false: the chunk is the sink's
    */
   readonly returnsChunks?: boolean | undefined
 }
 
-/** Where `restore` reads: the bytes of one stream, in any chunking. Left early, its `return` is called. */
+/** The bytes of one stream, in any chunking, that `restore` reads. If `restore` stops early, it calls `return`. */
 export type SnapshotSource = AsyncIterable<Uint8Array>
 
 export interface BackupOptions {
-  /** The backup that the snapshot becomes, for the header of the stream. A store that ignores it writes a stream that names no backup. */
+  /** The backup's ID, for the header of the stream. A store may ignore this option; its stream then names no backup. */
   readonly backupId?: string | undefined
-  /** How to compress data frames. A store that ignores it compresses as it likes; its summary says what it did. @default 'none' */
+  /** How to compress data frames. A store may ignore this option; its summary says what it did. @default 'none' */
   readonly compress?: Compression | undefined
-  /** Ends the backup; it rejects with the signal's reason. */
+  /** Ends the backup, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
-  /** Called as the stream grows: bytes and records so far. Never more often than once per frame. */
+  /** Called with the bytes and records so far, at most once per frame. */
   readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
   /** The most bytes per second to produce. @default unlimited */
   readonly maxBytesPerSecond?: number | undefined
 }
 
 export interface RestoreOptions {
-  /** Ends the restore and leaves the target empty; it rejects with the signal's reason. */
+  /** Ends the restore, which leaves the target empty and rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
 }
@@ -81,11 +81,11 @@ export interface Backupable {
   readonly kind: StoreKind
 
   /**
-   * Streams one consistent snapshot and returns every payload ID it refers to, taken from the same read view.
+   * Streams one consistent snapshot, and returns every payload ID in the same read view.
    *
-   * Writers are never blocked. May run several times at once. An entry that cannot be decoded fails the backup
-   * (`record_invalid`): it is never skipped, for a skipped file is a payload that garbage collection may take. On any
-   * failure the read view is closed and the sink's bytes are worthless. The caller closes the returned set.
+   * Writers are never blocked. May run several times at once. An entry that cannot be decoded fails the backup (`record_invalid`): skipping
+   * an entry would let garbage collection delete its payload. On any failure the read view is closed and the sink's bytes are worthless.
+   * The caller closes the returned set.
    */
   backup(sink: SnapshotSink, options?: BackupOptions): Promise<PayloadIdSet>
 
@@ -99,7 +99,7 @@ export interface Backupable {
   restore(source: SnapshotSource, options?: RestoreOptions): Promise<void>
 }
 
-/** Whether a store has the capability. Use it before a backup is scheduled for a store that came from elsewhere. */
+/** Whether a store can be backed up. Check this before scheduling backups of a store of another maker. */
 export function isBackupable(store: unknown): store is Backupable {
   const candidate = store as Partial<Backupable> | null | undefined
   return typeof candidate?.kind === 'string' && typeof candidate.backup === 'function' && typeof candidate.restore === 'function'

@@ -1,8 +1,8 @@
 /**
- * The server's own record of jobs and backups: what was tried, what came of it, what is where.
+ * The server's own record of jobs and their outcomes, and of where backups are.
  *
- * It is append-only: an event is never changed or removed, and a state is folded from events. The truth about a backup is at its
- * destination; a catalog that is lost is made anew by `rebuildCatalog`, without the history of jobs.
+ * The catalog is append-only: an event is never changed or removed, and a state is folded from events. The destination has the truth
+ * about a backup; `rebuildCatalog` rebuilds a lost catalog, without the history of jobs.
  */
 import type { ErrorCode } from '../errors/errors.ts'
 import type { Manifest } from './manifest.ts'
@@ -19,7 +19,7 @@ export type JobKind = OpenName<(typeof JOB_KINDS)[number]>
 export const JOB_STATES = ['running', 'succeeded', 'failed', 'interrupted'] as const
 export type JobState = OpenName<(typeof JOB_STATES)[number]>
 
-/** How far a backup is checked: its manifest and sizes; all of its stored bytes too; and on top of that a trial restore, or that its payloads exist. */
+/** How thoroughly to check a backup: its manifest and sizes; also all stored bytes; also a trial restore, or that its payloads exist. */
 export const VERIFICATION_LEVELS = ['manifest', 'checksum', 'restore', 'payloads'] as const
 export type VerificationLevel = (typeof VERIFICATION_LEVELS)[number]
 
@@ -30,18 +30,18 @@ export interface JobError {
   readonly hint: string
 }
 
-/** How far a job is. */
+/** The progress of a job. */
 export interface JobProgress {
-  /** What the job is at, in the words of its kind. */
+  /** The current step, in the words of the job's kind. */
   readonly phase: string
   readonly bytes: number
   readonly records: number
 }
 
-/** What verification found. */
+/** The outcome of a verification. */
 export interface Verification {
   readonly level: OpenName<VerificationLevel>
-  /** Why the backup is not good; `undefined` where it is. */
+  /** Why the backup is bad; `undefined` for a good one. */
   readonly error?: JobError | undefined
 }
 
@@ -65,7 +65,7 @@ export interface JobStarted extends Event {
 export interface JobProgressed extends Event, JobProgress {
   readonly type: 'job-progressed'
   readonly jobId: string
-  /** Where they were not known when the job began. */
+  /** The store's ID, if not known when the job began; likewise `backupId`. */
   readonly storeId?: string | undefined
   readonly backupId?: string | undefined
 }
@@ -74,7 +74,7 @@ export interface JobEnded extends Event {
   readonly type: 'job-ended'
   readonly jobId: string
   readonly state: Exclude<JobState, 'running'>
-  /** Why it failed or was interrupted. */
+  /** Why the job failed or was interrupted. */
   readonly error?: JobError | undefined
 }
 
@@ -82,11 +82,11 @@ export interface BackupRecorded extends Event {
   readonly type: 'backup-recorded'
   readonly backupId: string
   readonly destination: string
-  /** `undefined` where a newer release recorded one that this release cannot read. */
+  /** `undefined` where a newer release recorded a manifest that this release cannot read. */
   readonly manifest: Manifest | undefined
-  /** SHA-256 of the manifest's bytes as they were stored; releases up to 0.1.0 record none. */
+  /** SHA-256 of the manifest's stored bytes; releases up to 0.1.0 do not record it. */
   readonly manifestSha256?: string | undefined
-  /** By the backup itself, or found at the destination later. */
+  /** Recorded by the backup itself, or found at the destination later. */
   readonly how: OpenName<'backup' | 'rebuild'>
 }
 
@@ -96,7 +96,7 @@ export interface BackupVerified extends Event, Verification {
   readonly destination: string
 }
 
-/** The backup is about to be deleted: it may be found gone from now on. */
+/** The deletion of a backup begins: the backup may be gone from now on. */
 export interface BackupDeletionStarted extends Event {
   readonly type: 'backup-deletion-started'
   readonly backupId: string
@@ -109,7 +109,7 @@ export interface BackupDeleted extends Event {
   readonly destination: string
 }
 
-/** What a newer release wrote: it stays in the catalog as it is, and is passed over. */
+/** An event that a newer release wrote; it stays in the catalog and is skipped. */
 export interface UnknownEvent {
   readonly type: 'unknown'
 }
@@ -118,10 +118,10 @@ export type JobEvent = JobStarted | JobProgressed | JobEnded
 export type BackupEvent = BackupRecorded | BackupVerified | BackupDeletionStarted | BackupDeleted
 export type CatalogEvent = JobEvent | BackupEvent | LeaseEvent | SweepEvent
 
-/** Events after which other payloads are held than before. */
+/** Events that change which payloads are held. */
 export const HOLD_CHANGES: ReadonlySet<CatalogEvent['type']> = new Set(['lease-taken', 'lease-narrowed', 'lease-released', 'backup-recorded', 'backup-deletion-started', 'backup-deleted'])
 
-/** A job as its events make it. */
+/** The state of a job, folded from its events. */
 export interface Job {
   readonly jobId: string
   readonly kind: JobKind
@@ -133,22 +133,22 @@ export interface Job {
   readonly backupId: string | undefined
   readonly startedAt: string
   readonly endedAt: string | undefined
-  /** The last that was recorded. */
+  /** The last recorded progress. */
   readonly progress: JobProgress | undefined
   readonly error: JobError | undefined
 }
 
-/** A backup at one destination as its events make it. */
+/** The state of a backup at one destination, folded from its events. */
 export interface CatalogBackup {
   readonly backupId: string
   readonly destination: string
-  /** `undefined` where a newer release recorded one that this release cannot read: the backup may be whole. */
+  /** `undefined` where a newer release recorded a manifest that this release cannot read: the backup may be whole. */
   readonly manifest: Manifest | undefined
   /** SHA-256 of the manifest's bytes, where it was recorded. */
   readonly manifestSha256: string | undefined
   readonly recordedAt: string
   readonly how: BackupRecorded['how']
-  /** When it was last verified, with whatever outcome; `undefined` where it never was. */
+  /** When the backup was last verified, with any outcome. */
   readonly verifiedAt: string | undefined
   readonly verification: Verification | undefined
   /** When its deletion began; the backup may still be there. */
@@ -157,11 +157,11 @@ export interface CatalogBackup {
 }
 
 /**
- * A catalog belongs to one process at a time. Errors of every method: `catalog_unavailable` when it cannot be read or
- * written, or holds what it cannot have written.
+ * A catalog belongs to one process at a time. Errors of every method: `catalog_unavailable` when the catalog cannot be read or
+ * written, or holds events that no release can have written.
  */
 export interface Catalog extends AsyncDisposable {
-  /** Appends events, all or none, in order. Resolves when a power cut can no longer take them back. */
+  /** Appends events, all or none, in order. Resolves when they are sure to survive a power cut. */
   append(...events: readonly CatalogEvent[]): Promise<void>
   /** Newest first. */
   jobs(options?: { readonly limit?: number | undefined }): AsyncIterable<Job>
@@ -170,11 +170,11 @@ export interface Catalog extends AsyncDisposable {
   backups(): AsyncIterable<CatalogBackup>
   /** A backup at the destination of that URL. */
   backup(backupId: string, destination: string): Promise<CatalogBackup | undefined>
-  /** Leases that were not released, the oldest first. */
+  /** Leases that are not released, the oldest first. */
   leases(): Promise<readonly Lease[]>
-  /** Sweeps that have not ended. One whose process died is ended when the catalog is opened. */
+  /** Sweeps that have not ended. Opening a catalog ends those whose process died. */
   sweeps(): Promise<readonly RunningSweep[]>
-  /** Grows with every event of `HOLD_CHANGES`, in the same step; 0 before the first. */
+  /** A number that grows with every event of `HOLD_CHANGES`, in the same step; 0 before the first. */
   holdGeneration(): Promise<number>
   /** Idempotent. */
   close(): Promise<void>

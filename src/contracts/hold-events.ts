@@ -1,11 +1,11 @@
-/** What the catalog knows of holds: leases on the payloads of stores, and sweeps of payload stores. */
+/** The catalog's events about holds: leases on the payloads of stores, and sweeps of payload stores. */
 import type { JobOwner } from '../util/job-owner.ts'
 
-/** What a lease is taken for. */
+/** The purposes of leases. */
 export const LEASE_PURPOSES = ['backup', 'restore', 'rollback'] as const
 export type LeasePurpose = (typeof LEASE_PURPOSES)[number] | (string & {})
 
-/** Why a lease ended: what it held is held otherwise now; the work came to nothing; its owner was proven to be gone; or an operator said so. */
+/** Why a lease ended: something else holds its payloads now; the work failed; its owner is proven gone; or an operator released it. */
 export const LEASE_ENDS = ['handed-over', 'failed', 'recovered', 'told'] as const
 export type LeaseEnd = (typeof LEASE_ENDS)[number] | (string & {})
 
@@ -21,32 +21,32 @@ interface Event {
   readonly at: string
 }
 
-/** From now on everything is held that the store refers to, or ceases to refer to. */
+/** A lease begins: it holds everything that the store refers to, now or later, or stops referring to. */
 export interface LeaseTaken extends Event {
   readonly type: 'lease-taken'
   readonly leaseId: string
   readonly purpose: LeasePurpose
   readonly owner: JobOwner
-  /** Without one it is a lease on any store. */
+  /** The leased store; without an ID, every store. */
   readonly storeId?: string | undefined
-  /** What is taken or restored. */
+  /** The backup that is taken or restored. */
   readonly backupId?: string | undefined
 }
 
-/** From now on only these payloads are held. */
+/** A lease narrows: it holds only these payloads from now on. */
 export interface LeaseNarrowed extends Event {
   readonly type: 'lease-narrowed'
   readonly leaseId: string
   readonly payloadIds: PayloadIdsName
 }
 
-/** When its owner was first found to be gone, by a clock that never steps; times of different epochs cannot be compared. */
+/** When a lease's owner was first found gone, by a clock that never steps. Times of different epochs cannot be compared. */
 export interface Suspicion {
   readonly epoch: string
   readonly steadyMs: number
 }
 
-/** Its owner was found to be gone. */
+/** The owner of a lease was found gone. */
 export interface LeaseSuspected extends Event, Suspicion {
   readonly type: 'lease-suspected'
   readonly leaseId: string
@@ -64,7 +64,7 @@ export interface SweepStarted extends Event {
   readonly owner: JobOwner
 }
 
-/** The sweep decides nothing any more by holds that are older than this generation. */
+/** The sweep will not decide by holds older than this generation. */
 export interface SweepAcknowledged extends Event {
   readonly type: 'sweep-acknowledged'
   readonly sweepId: string
@@ -79,7 +79,7 @@ export interface SweepEnded extends Event {
 export type LeaseEvent = LeaseTaken | LeaseNarrowed | LeaseSuspected | LeaseReleased
 export type SweepEvent = SweepStarted | SweepAcknowledged | SweepEnded
 
-/** A lease that was not released. */
+/** A lease that is not released. */
 export interface Lease {
   readonly leaseId: string
   readonly purpose: LeasePurpose
@@ -87,9 +87,9 @@ export interface Lease {
   readonly storeId: string | undefined
   readonly backupId: string | undefined
   readonly takenAt: string
-  /** What it holds; `undefined` while it holds everything. */
+  /** The held payloads; `undefined` while the lease holds everything. */
   readonly payloadIds: PayloadIdsName | undefined
-  /** The last, if there was one. */
+  /** The last suspicion, if there was one. */
   readonly suspicion: Suspicion | undefined
 }
 
@@ -98,6 +98,6 @@ export interface RunningSweep {
   readonly sweepId: string
   readonly owner: JobOwner
   readonly startedAt: string
-  /** The generation of holds that it last acknowledged; 0 before the first. */
+  /** The generation of holds that the sweep last acknowledged; 0 before the first. */
   readonly acknowledged: number
 }

@@ -1,7 +1,7 @@
-/** The manifest: what a backup says of itself. `format/FORMAT.md` has the rule of each field. */
+/** The manifest of a backup. `format/FORMAT.md` has the rule of each field. */
 import type { Compression, StoreKind } from './backupable.ts'
 
-/** Of a manifest that requires nothing; one that requires features is of version 2. */
+/** The version of a manifest that requires no features; one that requires features has version 2. */
 export const MANIFEST_VERSION = 1
 
 /** The features that this release reads and that a manifest can require. */
@@ -11,7 +11,7 @@ export const MANIFEST_FEATURES: readonly string[] = []
 export const BACKUP_CONTENTS = ['records', 'archive', 'files'] as const
 export type BackupContent = (typeof BACKUP_CONTENTS)[number]
 
-/** An object of a backup as it is stored. */
+/** The size and digest of a backup's stored object. */
 export interface StoredObject {
   readonly bytes: number
   /** Lower-case hex. */
@@ -26,15 +26,18 @@ export interface Manifest {
   readonly storeId: string
   readonly storeKind: StoreKind
   readonly schemaVersion: number
-  /** A manifest of release 0.1.0 does not say it: such a backup holds an archive where the store is a Postgres one, records otherwise. */
+  /** What the stream holds. Missing in manifests of release 0.1.0: an archive for a Postgres store, records otherwise. */
   readonly content: BackupContent
   /** Features without which the backup cannot be read. Empty in version 1. */
   readonly requires: readonly string[]
   /** Stored bytes of `payload`. */
   readonly payload: StoredObject
-  /** `count` is that of the IDs, `sha256` that of the stored object, `set` the digest of the set. The two digests are the same unless a feature makes them differ. */
+  /**
+   * `count` counts the IDs, `sha256` is the digest of the stored object, `set` that of the set. Both digests are the same unless a feature
+   * makes them differ.
+   */
   readonly payloadIds: StoredObject & { readonly count: number; readonly set: string }
-  /** Every stored object by name, `payload` and `payload-ids` included. A manifest of release 0.1.0 does not have it. */
+  /** Every stored object by name, `payload` and `payload-ids` included. Missing in manifests of release 0.1.0. */
   readonly objects?: Readonly<Record<string, StoredObject>> | undefined
   /** Records per section. */
   readonly records: Readonly<Record<string, number>>
@@ -47,7 +50,7 @@ export interface Manifest {
   readonly holdfastVersion: string
 }
 
-/** How many records there are in all sections together. */
+/** The number of records in all sections. */
 export function recordCount({ records }: Pick<Manifest, 'records'>): number {
   return Object.values(records).reduce((sum, count) => sum + count, 0)
 }

@@ -2,8 +2,8 @@
  * The metadata store of a storage server: shares, inodes, directory entries, payload references, block lists, pending
  * uploads, byte-range locks and server settings. One contract, the same behaviour in Memory, LevelDB and Postgres.
  *
- * Every operation is atomic: its records change together or not at all. Names are compared byte for byte, in Unicode
- * as they were given. Inode numbers are never used twice within a store.
+ * Every operation is atomic: its records change together or not at all. Names are compared byte for byte, without
+ * Unicode normalization. A store never uses an inode number twice.
  */
 import type { Backupable } from './backupable.ts'
 
@@ -23,13 +23,13 @@ export interface Block {
 /** Where a file's bytes are: nowhere (empty), one payload, or a list of blocks in file order. */
 export type Content = { readonly payloadId: string } | { readonly blocks: readonly Block[] }
 
-/** What can be set on an inode. Times are nanoseconds since 1970, before it too. */
+/** The attributes that can be set on an inode. Times are nanoseconds since 1970, negative before. */
 export interface InodeAttributes {
   /** Permission bits, 0 to 0o7777. */
   readonly mode: number
   readonly uid: number
   readonly gid: number
-  /** Bytes of content; kept by the caller in step with the content. */
+  /** Bytes of content; the caller keeps this in step with the content. */
   readonly size: number
   readonly accessedAtNs: bigint
   readonly modifiedAtNs: bigint
@@ -42,13 +42,13 @@ export interface InodeAttributes {
 export interface Inode extends InodeAttributes {
   readonly inode: InodeNumber
   readonly type: InodeType
-  /** Directory entries that name it; for a directory 2 plus its subdirectories. */
+  /** The number of directory entries of the inode; for a directory 2 plus its subdirectories. */
   readonly links: number
-  /** Of a symlink only. */
+  /** For symlinks only. */
   readonly symlinkTarget: string | undefined
   /** The one payload of a small file; `undefined` for an empty file, for one with a block list, and for other types. */
   readonly payloadId: string | undefined
-  /** How many blocks `blocks()` gives. */
+  /** The number of blocks in `blocks()`. */
   readonly blockCount: number
 }
 
@@ -66,7 +66,7 @@ export interface DirectoryEntry {
 
 export interface DirectoryPage {
   readonly entries: readonly DirectoryEntry[]
-  /** Give it as `after` to read on; `undefined` at the end. Stays good while entries come and go. */
+  /** The `after` of the next page; `undefined` at the end. Stays valid while entries come and go. */
   readonly cursor: string | undefined
 }
 
@@ -78,7 +78,7 @@ export interface Share {
   readonly options: Readonly<Record<string, string>>
 }
 
-/** An upload that has not become a file yet; its payloads are referred to like a file's. */
+/** An upload that is not a file yet; it refers to payloads as a file does. */
 export interface PendingUpload {
   readonly uploadId: string
   readonly parent: InodeNumber
@@ -90,20 +90,20 @@ export interface PendingUpload {
 /** A lock on bytes `start` to `end` (exclusive; `undefined` for "to the end, however long it gets"). */
 export interface ByteRangeLock {
   readonly inode: InodeNumber
-  /** Who holds it: any text the server uses to name a client. */
+  /** The holder: any text that the server uses to name a client. */
   readonly owner: string
   readonly kind: 'shared' | 'exclusive'
   readonly start: number
   readonly end: number | undefined
 }
 
-/** What `entry` and friends are called with: a directory and a name in it. */
+/** A directory and a name in it. */
 export interface Place {
   readonly parent: InodeNumber
   readonly name: string
 }
 
-/** The reading half of a metadata store: of a store as it is at each call, of a view as it was at one instant. */
+/** The reading half of a metadata store. A store reads its current state, a view that of one instant. */
 export interface MetadataReader {
   share(name: string): Promise<Share | undefined>
   /** All shares, by name. */
@@ -144,11 +144,11 @@ export interface ListedBlock extends Block {
 }
 
 /**
- * A store at one instant, whatever is written to it meanwhile. Beside what a store can be asked, a view lists all that an exact copy
- * needs, each list in one pass, in bounded memory. A view keeps what it shows from being reclaimed, so close it.
+ * The state of a store at one instant, unaffected by later writes. A view also lists all that an exact copy needs, each list in one pass
+ * and in bounded memory. An open view keeps its data from being reclaimed, so close it.
  */
 export interface MetadataView extends MetadataReader {
-  /** The number that the next inode would have got: no inode has had it, nor a greater one. */
+  /** The number of the next new inode; every inode so far has a smaller one. */
   nextInode(): Promise<InodeNumber>
   /** All inodes, by number. */
   inodes(): AsyncIterable<ListedInode>
@@ -159,28 +159,28 @@ export interface MetadataView extends MetadataReader {
   /** All locks, by inode. */
   allLocks(): AsyncIterable<ByteRangeLock>
 
-  /** Waits for reads under way, iterations included; reads after it reject. Idempotent. */
+  /** Waits for running reads, iterations included; later reads reject. Idempotent. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
 export interface ImportOptions {
-  /** Ends the import and leaves the store empty; it rejects with the signal's reason. */
+  /** Ends the import, which leaves the store empty and rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
-  /** Called now and then with how many records were written. */
+  /** Called from time to time with the number of records written. */
   readonly onProgress?: ((progress: { readonly records: number }) => void) | undefined
-  /** Called once with all that was imported, before it is made to last; what it rejects with fails the import. The view is closed by the import. */
+  /** Called once with the imported data, before it is committed; a rejection fails the import. The import closes the view. */
   readonly check?: ((imported: MetadataView) => Promise<void>) | undefined
 }
 
-/** What becomes of an entry that is at the place where another is moved to. */
+/** The ways to treat an existing entry at the target of a rename. */
 export const RENAME_MODES = ['replace', 'refuse', 'exchange'] as const
 export type RenameMode = (typeof RENAME_MODES)[number]
 
 export interface RenameOptions {
   /**
-   * `replace`: a file replaces a file, and a directory an empty directory. `refuse`: any entry there is refused (`entry_exists`). `exchange`: the two
-   * change places, whatever they are; without one there it is `entry_not_found`.
+   * `replace`: a file replaces a file, and a directory an empty directory. `refuse`: an existing entry is an error (`entry_exists`).
+   * `exchange`: the two change places, whatever their types; a missing one is an error (`entry_not_found`).
    * @default 'replace'
    */
   readonly existing?: RenameMode | undefined
@@ -189,7 +189,7 @@ export interface RenameOptions {
 export interface MetadataStore extends Backupable, MetadataReader {
   /** The version of the records' schema. */
   readonly schemaVersion: number
-  /** Given at creation, kept through restores and imports. */
+  /** The store's ID, set at creation and kept through restores and imports. */
   readonly storeId: string
   /** Whether no other process can have the store open while this one has. @default false */
   readonly isAlone?: boolean | undefined
@@ -201,9 +201,9 @@ export interface MetadataStore extends Backupable, MetadataReader {
 
   /** Creates an inode and its entry. `entry_exists`, `entry_not_found` (no parent), `not_a_directory`. */
   create(place: Place, inode: NewInode): Promise<Inode>
-  /** Adds an entry for an existing inode that is no directory. */
+  /** Adds an entry for an existing inode that is not a directory. */
   link(place: Place, inode: InodeNumber): Promise<Inode>
-  /** Removes an entry, and with its last entry the inode and its references. `directory_not_empty`. */
+  /** Removes an entry; with the last entry, also the inode and its references. `directory_not_empty`. */
   unlink(place: Place): Promise<void>
   /** Moves an entry, also to another share. Never makes a directory its own descendant (`invalid_argument`). */
   rename(from: Place, to: Place, options?: RenameOptions): Promise<void>
@@ -213,25 +213,25 @@ export interface MetadataStore extends Backupable, MetadataReader {
 
   /** Starts or replaces a pending upload. */
   putUpload(upload: PendingUpload): Promise<void>
-  /** Turns an upload into a file at its place (replacing none), in one step. */
+  /** Turns an upload into a file at its place, in one step. Does not replace an existing entry. */
   completeUpload(uploadId: string, inode?: Partial<InodeAttributes>): Promise<Inode>
   removeUpload(uploadId: string): Promise<void>
 
   /** Takes a lock; `lock_conflict` when another owner's overlaps and either is exclusive. Replaces the owner's own on the same bytes. */
   lock(lock: ByteRangeLock): Promise<void>
-  /** Gives bytes back; parts of the owner's locks outside of them stay. */
+  /** Unlocks a range of bytes; parts of the owner's locks outside the range stay. */
   unlock(range: Omit<ByteRangeLock, 'kind'>): Promise<void>
 
   setSetting(name: string, value: string | undefined): Promise<void>
 
-  /** What `payloadIds` gives, with what a state of the store that is kept for rollback refers to; for stores that keep one. */
+  /** Like `payloadIds`, and also those of the state that the store keeps for rollback; for stores that keep one. */
   retainedPayloadIds?(): AsyncIterable<string>
 
-  /** The store at this instant, for reading on and on. Never holds up writers, nor they it. */
+  /** Opens a view of this instant, for long reads; it blocks no writers, and writers do not block it. */
   view(): Promise<MetadataView>
   /**
-   * Fills an empty store with all that a view of any store shows, as it is: inode numbers, links, times, upload IDs, locks. The
-   * store keeps its own ID, and never gives out an inode number that the other has used. Memory is bounded, whatever the view holds.
+   * Fills an empty store with everything in a view of any store, unchanged: inode numbers, links, times, upload IDs, locks. The store keeps
+   * its own ID, and never reuses an inode number of the other store. Memory is bounded.
    *
    * A populated store is refused (`restore_destination_not_empty`) before anything is read. The store is left empty when reading the
    * view, writing or `check` fails, when the signal aborts, and when the process ends before it is done.

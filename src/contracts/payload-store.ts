@@ -1,21 +1,21 @@
 /**
- * Contract 4: where a server keeps payloads, as garbage collection and verification see it.
+ * Contract 4: a server's payload store, as garbage collection and verification see it.
  *
- * What every writer of the server must keep to: before anything comes to refer to a payload that nothing refers to, the payload is
- * written, or, when it is there already, renewed, which gives it another version; and the reference is made within the sweep's `minAgeMs`.
+ * The rule for every writer of the server: before adding a reference to an unreferenced payload, write the payload, or, if it is already
+ * there, renew it, which gives it another version. Then add the reference within the sweep's `minAgeMs`.
  */
 
 /** A payload as the store lists it. */
 export interface StoredPayload {
   readonly payloadId: string
-  /** Another one whenever the payload was written or renewed: 1 to 255 characters of printable ASCII, no space. */
+  /** Changes whenever the payload is written or renewed: 1 to 255 characters of printable ASCII, no space. */
   readonly version: string
   readonly bytes: number
-  /** Milliseconds since then by the store's own clock, negative when that was set back; `undefined` where it is not known. */
+  /** Milliseconds since the version was made, by the store's clock (negative if that was set back); `undefined` if not known. */
   readonly ageMs: number | undefined
 }
 
-/** Some payloads and their bytes. */
+/** A count of payloads, and their bytes. */
 export interface Tally {
   readonly payloads: number
   readonly bytes: number
@@ -26,32 +26,32 @@ export interface PayloadStoreOptions {
 }
 
 export interface PayloadStore {
-  /** Where it is, for people, and to know it again; holds no secret. */
+  /** The URL of the store, for people and to recognize the store; holds no secret. */
   readonly url: string
 
   /**
-   * All payloads with IDs greater than `after`, in ascending order, some hundreds or thousands at a time. What comes and goes meanwhile may
-   * be listed or not. A list that cannot be completed rejects; it never just ends.
+   * All payloads with IDs greater than `after`, in ascending order, some hundreds or thousands at a time. Payloads that come or go
+   * meanwhile may be missing from the list. A listing that cannot be completed rejects.
    */
   list(options?: PayloadStoreOptions & { readonly after?: string | undefined }): AsyncIterable<readonly StoredPayload[]>
-  /** Whether each payload is there and whole, as far as that is known without reading it; in the order of the IDs, at most 1,000. */
+  /** Whether each payload is there and whole, as far as the store knows without reading; in the order of the IDs, at most 1,000. */
   exists(payloadIds: readonly string[], options?: PayloadStoreOptions): Promise<readonly boolean[]>
   /**
-   * Deletes each payload that still has the version it was listed with, and resolves with the IDs of those. One that was written or renewed
-   * meanwhile stays, also when that happens at the same instant. What is gone already is fine. One that cannot be deleted, while others can, is left out:
-   * a rejection ends the sweep. At most 1,000.
+   * Deletes each payload that still has the version it was listed with, and resolves with the deleted IDs. A payload that is written or
+   * renewed meanwhile, even at the same instant, stays. A payload that is gone already is fine. One that cannot be deleted, while others
+   * can, is left out: a rejection ends the sweep. At most 1,000.
    */
   deleteUnchanged(payloads: readonly StoredPayload[], options?: PayloadStoreOptions): Promise<readonly string[]>
 }
 
-/** The most payloads of one call. */
+/** The most payloads in one call. */
 export const MAX_PAYLOADS_PER_CALL = 1000
 
 /** A store that refers to payloads; every `MetadataStore` is one. */
 export interface PayloadReferences {
   readonly storeId: string
-  /** Every payload ID that anything in the store refers to, ascending, each once: of one instant, at or after the first step. */
+  /** Every payload ID that anything in the store refers to, ascending, each once, at one instant at or after the first read. */
   payloadIds(): AsyncIterable<string>
-  /** The same, with what a state of the store that is kept for rollback refers to. */
+  /** Like `payloadIds`, and also those of the state that the store keeps for rollback. */
   retainedPayloadIds?(): AsyncIterable<string>
 }

@@ -6,7 +6,7 @@
  */
 import type { Backupable, StoreKind } from './backupable.ts'
 
-/** A fresh, empty store beside the live one. Its ID is the one `openSide` was given. */
+/** A fresh, empty store next to the live one. Its ID is the one that `openSide` was given. */
 export interface SideEngine extends Backupable {
   /** The engine's name within its home. */
   readonly engine: string
@@ -18,23 +18,23 @@ export interface SideEngine extends Backupable {
 
 /** The engines of a home, by name. */
 export interface Engines {
-  /** The one in service; `undefined` where no store exists yet. */
+  /** The engine in service; `undefined` where no store exists yet. */
   readonly live: string | undefined
-  /** What `rollback` would make live again. */
+  /** The engine that `rollback` would make live again. */
   readonly previous: string | undefined
-  /** All others: side engines of restores that did not end. */
+  /** All other engines: side engines of restores that did not end. */
   readonly leftovers: readonly string[]
 }
 
 /**
- * The durable intent of a swap. Written before the swap, cleared after the live check; found at start-up it decides
+ * The durable intent of a swap, written before the swap and cleared after the live check. If it is there at start-up, it decides
  * whether the swap is completed or undone.
  */
 export interface RestoreJournal {
   readonly restoreId: string
-  /** What was restored; `undefined` for a rollback. */
+  /** The restored backup; `undefined` for a rollback. */
   readonly backupId: string | undefined
-  /** What was live before; `undefined` where there was no store. */
+  /** The engine that was live before; `undefined` where there was no store. */
   readonly from: string | undefined
   /** The engine to be made live: a sealed side engine, or the previous one. */
   readonly to: string
@@ -53,18 +53,21 @@ export interface Swappable {
   /** The ID of the store, readable even when the live engine is damaged; `undefined` where no store exists yet. */
   readStoreId(): Promise<string | undefined>
   engines(): Promise<Engines>
-  /** Bytes that may still be written where side engines live; `undefined` where that cannot be told. */
+  /** Free bytes where side engines live; `undefined` where that is not known. */
   freeBytes(): Promise<number | undefined>
 
   /**
-   * Refuses new writes (`restore_in_progress`, retryable) and waits for those in flight, of every process that has the store open. Reads go on.
-   * Rejects with `store_not_drained` when they do not end in time, and takes writes again; with `restore_in_progress` when another handle has
-   * drained the store.
+   * Refuses new writes (`restore_in_progress`, retryable) and waits for those in flight, of every process that has the store open. Reads go
+   * on. Rejects with `store_not_drained` when writes do not end in time, and then accepts writes again; with `restore_in_progress` when
+   * another handle has drained the store.
    */
   drainWrites(options: DrainOptions): Promise<void>
-  /** Holds back every new operation of this handle, and writes of all, and waits for those in flight; rejects like `drainWrites`, back in the state before. */
+  /**
+   * Holds back all operations of this handle and writes of other handles, and waits for those in flight. Rejects like `drainWrites`, with
+   * the state of before.
+   */
   drain(options: DrainOptions): Promise<void>
-  /** Ends any drain: operations that were held back go on, against the engine that is live now. Idempotent. */
+  /** Ends any drain: held operations continue on the engine that is live now. Idempotent. */
   resume(): Promise<void>
 
   /** Creates a fresh, empty engine named after `engine` (a ULID), with this store ID. Rejects when the name is taken. */
@@ -72,14 +75,14 @@ export interface Swappable {
 
   /**
    * Makes a sealed engine live, in one atomic step, whether or not it opens, and keeps `previous` (a name, or `undefined` for none) as the
-   * engine to roll back to. Called while drained; the handle serves the new engine after `resume`. Calling it again
-   * with the same engines changes nothing. After a failure the handle serves no engine, for which one is live may be in
-   * doubt: call it again, with the engine before to undo it, until it resolves.
+   * engine to roll back to. Called while drained; the handle serves the new engine after `resume`. Calling
+   * `swap` again with the same engines changes nothing. After a failure the handle serves no engine, because the live one may be
+   * unknown: call `swap` again, to repeat it or with the old engine to undo it, until it resolves.
    */
   swap(engine: string, options: { readonly storeId: string; readonly previous: string | undefined }): Promise<void>
   /** Undoes the first swap into a home that had no store: no engine is live or previous afterwards. Idempotent. */
   unswap(): Promise<void>
-  /** Reads through the store's own interface enough to know that the live engine serves. */
+  /** Checks that the live engine serves, by reads through the store's own interface. */
   checkLive(): Promise<void>
   /** Removes an engine that is neither live nor previous; `store_not_drained` while a backup or a view still reads it. Idempotent. */
   removeEngine(engine: string): Promise<void>

@@ -1,12 +1,11 @@
-/** Cleaning up after work without losing an error: what the work failed with comes first, what cleaning up failed with is told with it. */
+/** Cleans up after work without losing an error: the failure of the work comes first, that of the clean-up follows. */
 import { messageOf, toError } from './error-message.ts'
 import { CombinedError } from './errors.ts'
 
 const CLEANING_FAILED = 'and cleaning up after it failed'
 
-/**
- * Cleans up after a failure and resolves with what to throw: the failure itself, or, where cleaning up failed too, both in one error. `left` says in its
- * message what is left now, such as "the trial store could not be removed".
+/** Cleans up after a failure and resolves with the error to throw: the failure, or, if the clean-up failed too, both in one error.
+ * `left` tells the operator what remains, such as "the trial store could not be removed".
  */
 export async function failureAfter(error: unknown, undo: () => Promise<unknown> | undefined, left: string = CLEANING_FAILED): Promise<unknown> {
   try {
@@ -27,13 +26,13 @@ export async function undoOnError<T>(work: () => Promise<T>, undo: () => Promise
 }
 
 export interface AfterwardsOptions {
-  /** What is left when `always` fails. */
+  /** What remains when `always` fails. */
   readonly left?: string | undefined
-  /** Takes what `always` fails with after the work succeeded. @default it rejects with that */
+  /** Collects the failure of `always` after successful work. @default the call rejects with it */
   readonly warnings?: Error[] | undefined
 }
 
-/** Does work, then `always`, whatever came of the work. Rejects as `failureAfter` says. */
+/** Does work, then `always`, whether or not the work succeeded. Rejects as `failureAfter` says. */
 export async function afterwards<T>(work: () => Promise<T>, always: () => Promise<unknown> | undefined, { left, warnings }: AfterwardsOptions = {}): Promise<T> {
   const result = await undoOnError(work, always, left)
   try {

@@ -1,4 +1,4 @@
-/** Errors as plain data, to be sent between threads and rebuilt there as what they were. */
+/** Converts errors to plain data and back, to send them between threads. */
 import * as errors from './errors.ts'
 
 /** An error without its class; safe for the structured clone algorithm. */
@@ -8,14 +8,14 @@ export interface TransferredError {
   readonly stack: string | undefined
   readonly code: string | undefined
   readonly cause: TransferredError | undefined
-  /** Only of Holdfast's errors. */
+  /** Present for Holdfast's errors only. */
   readonly traits: { readonly code: errors.ErrorCode; readonly hint: string; readonly retryable: boolean; readonly details: string } | undefined
 }
 
-/** Causes further down are left out. */
+/** The most causes of one error; deeper ones are left out. */
 const MAX_CAUSES = 8
 
-/** Takes an error, or whatever was thrown, apart. Details that are not JSON become text. */
+/** Converts anything thrown to data. Details that are not JSON become text. */
 export function packError(error: unknown, depth = 0): TransferredError {
   if (!(error instanceof Error)) return { ...NO_ERROR, message: String(error) }
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
@@ -31,7 +31,7 @@ export function packError(error: unknown, depth = 0): TransferredError {
   }
 }
 
-/** Rebuilds an error: one of Holdfast's as the class of its code, any other as an `Error` of the same name and code. */
+/** Rebuilds an error: a Holdfast error as the class of its code, any other as an `Error` of the same name and code. */
 export function unpackError(packed: TransferredError): Error {
   const cause = packed.cause === undefined ? undefined : unpackError(packed.cause)
   const error = packed.traits === undefined ? plainError(packed, cause) : ownError(packed.traits, packed.message, cause)

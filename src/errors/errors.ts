@@ -13,17 +13,17 @@ export { ERROR_CODES, ERROR_TRAITS, type ErrorCode, type ErrorTraits } from './e
 export interface HoldfastErrorOptions {
   /** What caused this error. */
   readonly cause?: unknown
-  /** What the reader can do about it, one sentence, where it differs from the class's own. */
+  /** What the reader can do, in one sentence. @default the hint of the code */
   readonly hint?: string | undefined
-  /** Whether the same call may succeed later, where it differs from the class's own. */
+  /** Whether the same call may succeed later. @default as the code says */
   readonly retryable?: boolean | undefined
   /** Facts for machines: ids, offsets, expected and actual values. Never secrets. */
   readonly details?: Readonly<Record<string, unknown>> | undefined
 }
 
-/** The base of all of them. */
+/** The base class of Holdfast's errors. */
 export abstract class HoldfastError extends Error {
-  /** The code of all errors of a class; `undefined` where they have several. */
+  /** The code of the class; `undefined` where its errors have several. */
   static readonly code: ErrorCode | undefined = undefined
   /** Never changes within a major version. */
   readonly code: ErrorCode
@@ -31,10 +31,10 @@ export abstract class HoldfastError extends Error {
   readonly hint: string
   readonly retryable: boolean
   readonly details: Readonly<Record<string, unknown>>
-  /** The job that ended with this error, where one did: see `jobIdOf`. */
+  /** The job that ended with this error: see `jobIdOf`. */
   declare readonly jobId?: string
 
-  /** `code` is that of the class, unless errors of the class have several. */
+  /** `code` is needed only where errors of the class have several. */
   constructor(message: string, options: HoldfastErrorOptions = {}, code: ErrorCode = new.target.code ?? 'internal') {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     const traits = ERROR_TRAITS[code]
@@ -46,7 +46,7 @@ export abstract class HoldfastError extends Error {
     this.details = Object.freeze({ ...options.details })
   }
 
-  /** The error as data, for logs, job records and `--json`. Neither stack nor cause, which may hold what is not ours to print. */
+  /** The error as data, for logs, job records and `--json`. Stack and cause are left out: they may hold secrets of others. */
   toJSON(): { code: ErrorCode; message: string; hint: string; retryable: boolean; details: Readonly<Record<string, unknown>>; jobId?: string } {
     const { code, message, hint, retryable, details, jobId } = this
     return { code, message, hint, retryable, details, ...(jobId !== undefined && { jobId }) }
@@ -67,7 +67,7 @@ export class BackupUnsupportedError extends HoldfastError {
   static override readonly code = 'backup_unsupported'
 }
 
-/** Thrown when a snapshot stream is not whole: damaged, truncated, out of order, or followed by more bytes. */
+/** Thrown when a snapshot stream is damaged, truncated, out of order, or followed by more bytes. */
 export class RestoreCorruptError extends HoldfastError {
   static override readonly code = 'restore_corrupt'
   /** Byte offset of the first fault in the stream. */
@@ -83,7 +83,7 @@ export class RestoreCorruptError extends HoldfastError {
   }
 }
 
-/** Thrown when a restore or a conversion finds its target populated; nothing was read and nothing changed. */
+/** Thrown when the target of a restore or a conversion holds data; nothing was read or changed. */
 export class RestoreDestinationNotEmptyError extends HoldfastError {
   static override readonly code = 'restore_destination_not_empty'
 
@@ -92,17 +92,17 @@ export class RestoreDestinationNotEmptyError extends HoldfastError {
   }
 }
 
-/** Thrown when a snapshot's format or schema version is not the one this store reads; both are named. */
+/** Thrown when this store does not read a snapshot's format or schema version. */
 export class SchemaVersionMismatchError extends HoldfastError {
   static override readonly code = 'schema_version_mismatch'
 }
 
-/** Thrown when a destination has no manifest of that ID: the backup was never published, or was deleted. */
+/** Thrown when a destination has no manifest of that ID: the backup was deleted or never published. */
 export class ManifestMissingError extends HoldfastError {
   static override readonly code = 'manifest_missing'
 }
 
-/** Thrown when a manifest is of a version this release does not read. */
+/** Thrown when this release does not read the version of a manifest. */
 export class ManifestVersionUnsupportedError extends HoldfastError {
   static override readonly code = 'manifest_version_unsupported'
 }
@@ -122,17 +122,17 @@ export class BackupIncompleteError extends HoldfastError {
   static override readonly code = 'backup_incomplete'
 }
 
-/** Thrown when stored bytes, or what was restored from them, differ from the manifest's digest, count or set, or the copy of a store from its source. */
+/** Thrown when stored or restored bytes differ from the manifest's digest, count or set, or a copied store differs from its source. */
 export class ChecksumMismatchError extends HoldfastError {
   static override readonly code = 'checksum_mismatch'
 }
 
-/** Thrown when a backup is not what the catalog recorded of it: its manifest was replaced or changed since. */
+/** Thrown when a backup differs from what the catalog recorded: its manifest was replaced or changed. */
 export class BackupAlteredError extends HoldfastError {
   static override readonly code = 'backup_altered'
 }
 
-/** Thrown when a backup of the same ID is already at the destination. */
+/** Thrown when the destination already has a backup of the same ID. */
 export class DuplicateBackupIdError extends HoldfastError {
   static override readonly code = 'duplicate_backup_id'
 }
@@ -142,7 +142,7 @@ export class StoreKindMismatchError extends HoldfastError {
   static override readonly code = 'store_kind_mismatch'
 }
 
-/** Thrown when a backup was taken from another store than the one it is to replace. */
+/** Thrown when a backup was taken from another store than the one to be replaced. */
 export class StoreIdMismatchError extends HoldfastError {
   static override readonly code = 'store_id_mismatch'
 }
@@ -157,7 +157,7 @@ export class StoreUnavailableError extends HoldfastError {
   static override readonly code = 'store_unavailable'
 }
 
-/** Thrown when a store is being restored: by a second restore, and by writes during the drain window. */
+/** Thrown when a restore of the store is running: refused are a second restore, and writes in its drain window. */
 export class RestoreInProgressError extends HoldfastError {
   static override readonly code = 'restore_in_progress'
 
@@ -166,7 +166,7 @@ export class RestoreInProgressError extends HoldfastError {
   }
 }
 
-/** Thrown when a restore is to run a plan, and the store is not as it was when the plan was made; nothing was changed. */
+/** Thrown when the store changed after the restore plan was made; nothing was changed. */
 export class RestorePlanStaleError extends HoldfastError {
   static override readonly code = 'restore_plan_stale'
 }
@@ -176,12 +176,15 @@ export class RollbackUnavailableError extends HoldfastError {
   static override readonly code = 'rollback_unavailable'
 }
 
-/** Thrown when a backup of the same store is running already. */
+/** Thrown when another backup of the same store is running. */
 export class BackupAlreadyRunningError extends HoldfastError {
   static override readonly code = 'backup_already_running'
 }
 
-/** Thrown when a backup is not to be deleted: it is the last good one of its store, an unfinished restore names it, or its store holds it (Object Lock). */
+/**
+ * Thrown when a backup must not be deleted: it is the last good one of its store, an unfinished restore needs it, or the bucket locks it
+ * (Object Lock).
+ */
 export class BackupProtectedError extends HoldfastError {
   static override readonly code = 'backup_protected'
 }
@@ -211,7 +214,7 @@ export class DestinationConfigInvalidError extends HoldfastError {
   static override readonly code = 'destination_config_invalid'
 }
 
-/** Thrown when something else stands where a destination keeps its backups: a file, a symbolic link, a foreign directory. */
+/** Thrown when a file, symbolic link or foreign directory is in the place where a destination keeps its backups. */
 export class DestinationPathConflictError extends HoldfastError {
   static override readonly code = 'destination_path_conflict'
 }
@@ -221,7 +224,7 @@ export class CatalogUnavailableError extends HoldfastError {
   static override readonly code = 'catalog_unavailable'
 }
 
-/** Thrown when it cannot be told which payloads are held, or a hold cannot be made safe: a source of holds is missing or damaged, or a sweep does not answer. */
+/** Thrown when it is not known which payloads are held: a backup or catalog is missing or damaged, or a running sweep does not answer. */
 export class HoldUnavailableError extends HoldfastError {
   static override readonly code = 'hold_unavailable'
 }
@@ -231,15 +234,15 @@ export class PayloadMissingError extends HoldfastError {
   static override readonly code = 'payload_missing'
 }
 
-/** Thrown when a sweep of the same holds is running already. */
+/** Thrown when another sweep with the same catalog is running. */
 export class SweepAlreadyRunningError extends HoldfastError {
   static override readonly code = 'sweep_already_running'
 }
 
-/** The codes a metadata operation is refused with. */
+/** The codes of refused metadata operations. */
 export type MetadataErrorCode = 'entry_not_found' | 'entry_exists' | 'not_a_directory' | 'is_a_directory' | 'directory_not_empty' | 'lock_conflict'
 
-/** Thrown when a metadata operation cannot be done in the state the tree is in; the code says why. */
+/** Thrown when the tree's state does not allow a metadata operation; the code says why. */
 export class MetadataError extends HoldfastError {
   declare readonly code: MetadataErrorCode
 
@@ -248,12 +251,12 @@ export class MetadataError extends HoldfastError {
   }
 }
 
-/** Thrown when a stored record cannot be decoded; a backup fails with it rather than skip the record. */
+/** Thrown when a stored record cannot be decoded; a backup fails rather than skip the record. */
 export class RecordInvalidError extends HoldfastError {
   static override readonly code = 'record_invalid'
 }
 
-/** Thrown when a store says in one place that it refers to a payload, and in another that it does not; a backup or a restore of it fails. */
+/** Thrown when a store contradicts itself about which payloads it refers to; its backup or restore fails. */
 export class StoreInconsistentError extends HoldfastError {
   static override readonly code = 'store_inconsistent'
 }
@@ -263,9 +266,8 @@ export class InvalidArgumentError extends HoldfastError {
   static override readonly code = 'invalid_argument'
 }
 
-/**
- * Thrown when a failure was followed by others while its traces were being removed, or left something that has to be told. The code
- * and `retryable` are those of the first, and so is the hint unless another is given; the cause is an `AggregateError` of all, in order.
+/** Thrown when cleaning up after a failure failed too. Code, `retryable` and, unless another is given, hint are those of the first failure;
+ * the cause is an `AggregateError` of all, in order.
  */
 export class CombinedError extends HoldfastError {
   constructor(message: string, errors: readonly [unknown, ...unknown[]], options: Pick<HoldfastErrorOptions, 'hint' | 'details'> = {}) {
@@ -275,12 +277,12 @@ export class CombinedError extends HoldfastError {
   }
 }
 
-/** Thrown when Holdfast finds itself in a state it rules out. */
+/** Thrown when Holdfast reaches a state that should be impossible. */
 export class InternalError extends HoldfastError {
   static override readonly code = 'internal'
 }
 
-/** Whether a value is one of these errors, of this copy of the package or of another. */
+/** Whether a value is a `HoldfastError`, of this copy of the package or another. */
 export function isHoldfastError(value: unknown): value is HoldfastError {
   return value instanceof Error && 'code' in value && typeof value.code === 'string' && Object.hasOwn(ERROR_TRAITS, value.code)
 }

@@ -114,7 +114,7 @@ describe('holdfast list and show', () => {
   it('say where to look when the directory of one backup is listed', async () => {
     const { code, stdout, stderr } = await run('list', '--from', `file:backups/${first}`)
     expect({ code, stdout }).toEqual({ code: 0, stdout: 'There are no backups yet.\n' })
-    expect(stderr).toBe(`This has the name of a single backup; list the directory it is in: holdfast list --from file:${join(base, 'backups')}\n`)
+    expect(stderr).toBe(`This URL names a single backup; list the directory it is in: holdfast list --from file:${join(base, 'backups')}\n`)
   })
 
   it('list what is whole beside what is damaged, and end with exit code 3', async () => {
@@ -261,7 +261,7 @@ describe('holdfast restore and rollback', () => {
     const declined = await restore('store', 'n\n')
     expect(declined.code).toBe(1)
     expect(declined.stderr).toContain('Restore it? [y/N]')
-    expect(declined.stderr).toContain('Not confirmed, so nothing was done')
+    expect(declined.stderr).toContain('Not confirmed; nothing was done')
     expectError(await holdfast(['rollback', '--store', 'level:store'], { cwd: dir }), 4, 'rollback_unavailable')
     expect(await restore('store', 'y\n')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^Restored /) })
   })

@@ -40,7 +40,7 @@ it('holdfast convert says in two lines what was copied', async () => {
   const { dir } = await prepare()
   const { code, stdout, stderr } = await holdfast(CONVERT, { cwd: dir })
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-  expect(stdout).toMatch(/^Copied level:from \(level store \w+\) into level:to \(level store \w+\) in [^\n]+\n2 shares, [^\n]+, 701 payload IDs: all compared, and equal\n$/)
+  expect(stdout).toMatch(/^Copied level:from \(level store \w+\) into level:to \(level store \w+\) in [^\n]+\n2 shares, [^\n]+, 701 payload IDs: all compared and equal\n$/)
 })
 
 it('holdfast convert refuses a populated target with exit code 4, and changes nothing', async () => {

@@ -22,8 +22,8 @@ const HELD_OFF: SweepPayloadsReport = {
 }
 
 it.each([
-  ['says that nothing was decided when everything was held', NONE, 'Nothing was decided: everything is held'],
-  ['says what was deleted before everything was held', { payloads: 1000, bytes: 4000 }, 'Deleted: 1,000 payloads (3.91 KiB); nothing more was decided, for now everything is held'],
+  ['says that nothing was decided when everything was held', NONE, 'Nothing was marked or deleted: everything is held'],
+  ['says what was deleted before everything was held', { payloads: 1000, bytes: 4000 }, 'Deleted: 1,000 payloads (3.91 KiB); then stopped, because everything is held now'],
 ])('describeReport() %s', (_, deleted, line) => {
   expect([...describeReport({ ...HELD_OFF, deleted }, { apply: true, minAge: 0 })][0]).toBe(line)
 })

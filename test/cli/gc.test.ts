@@ -89,7 +89,7 @@ describe('holdfast gc', () => {
     await holdfastJson(['delete', backupId, '--from', 'file:backups', '--catalog', 'metadata/catalog', '--force', '--yes'], { cwd })
     const { code, stdout } = await holdfast(['gc', ...PLACES, '--apply'], { cwd })
     expect(code).toBe(0)
-    expect(stdout).toMatch(/Needed by nothing, but not for .* yet: 2 payloads \(9 B\); a later run deletes them\nDeleted: 0 payloads/)
+    expect(stdout).toMatch(/Unused, but not for .* yet: 2 payloads \(9 B\); a later run deletes them\nDeleted: 0 payloads/)
     expect(payloadsIn(cwd)).toBe(2)
   })
 
@@ -145,7 +145,7 @@ describe('holdfast gc', () => {
     await catalog.close()
     const { code, stdout } = await holdfast(['gc', ...PLACES], { cwd })
     expect(code).toBe(0)
-    expect(stdout).toMatch(new RegExp(`^Nothing was decided: everything is held\n  lease ${leaseId} of a restore, taken [^\n]+\nEach ends with its work\\. [^\n]+--apply, a minute or more apart; [^\n]+"holdfast holds --release"\n$`))
+    expect(stdout).toMatch(new RegExp(`^Nothing was marked or deleted: everything is held\n  lease ${leaseId} of a restore, taken [^\n]+\nEach ends with its work\\. [^\n]+--apply, a minute or more apart; [^\n]+"holdfast holds --release"\n$`))
   })
 
   test('refuses payloads that another store refers to as well', async () => {
@@ -254,7 +254,7 @@ describe('holdfast holds', () => {
     expect(await holdfastJson(['holds', payloadId, '--from', 'file:backups'], { cwd })).toMatchObject({ payloadId, holders: [{ backupId }] })
     const none = ['holds', '0'.repeat(64), '--from', 'file:backups']
     expect((await holdfast([...none, '--catalog', 'metadata/catalog'], { cwd })).stdout).toBe(`Nothing holds ${'0'.repeat(64)}\n`)
-    expect((await holdfast(none, { cwd })).stdout).toMatch(/^No backup holds 0{64}; leases were not looked at, [^\n]*--catalog[^\n]*\n$/)
+    expect((await holdfast(none, { cwd })).stdout).toMatch(/^No backup holds 0{64}; leases were not checked; [^\n]*--catalog[^\n]*\n$/)
   })
 })
 

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { type Destination, type Manifest, recordCount, runBackup } from '../../index.ts'
-import { collectLabel, parseBytes, withExamples, withStore } from '../command-options.ts'
+import { CATALOG_DEFAULT, collectLabel, parseBytes, withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { openPayloadStore, parseStoreUrl, withParts } from '../../registry/index.ts'
 import { asHoldfastError } from '../../util/system-errors.ts'
@@ -21,25 +21,25 @@ interface BackupCommandOptions extends OutputOptions {
 }
 
 export function registerBackup(program: Command, terminal: Terminal): void {
-  const command = withStore(program.command('backup').description('take a backup, publish it, and read it back'))
-    .requiredOption('--to <url>', 'where to publish it, such as file:/backups; made when missing')
+  const command = withStore(program.command('backup').description('take a backup, publish it and read it back'))
+    .requiredOption('--to <url>', 'where to publish it, such as file:/backups; created if missing')
     .option('--payloads <dir>', 'publish nothing unless every payload that the store refers to is in this directory')
     .option('--label <name=value>', 'a label for the manifest; may be given several times', collectLabel)
     .addOption(new Option('--compress [codec]', 'compress the backup, about fivefold').choices(['zstd']).preset('zstd'))
-    .option('--catalog <path>', "where jobs are recorded (default: the directory catalog within the store's; of a Postgres store one in ~/.local/state/holdfast)")
-    .option('--check', 'first try everything that a backup needs of --to, and tell what is odd about it; the first backup there does so anyway')
+    .option('--catalog <path>', `where jobs are recorded ${CATALOG_DEFAULT}`)
+    .option('--check', 'test the destination first, and warn of its weaknesses; the first backup there always does')
     .option('--max-rate <bytes>', 'the most bytes per second to write, such as 10MiB', parseBytes)
     .option('--gentle', 'keep out of the way of other sessions on the Postgres server; takes about four times as long')
   withExamples(
     command,
     [
       ['backup --store level:/srv/metadata --to file:/backups', 'a backup'],
-      ['backup --store level:/srv/metadata --to file:/backups --payloads /srv/payloads', 'only when no payload is missing'],
+      ['backup --store level:/srv/metadata --to file:/backups --payloads /srv/payloads', 'only if no payload is missing'],
       ['backup --store level:/srv/metadata --to file:/backups --label why=upgrade --json', 'labelled, with the manifest as JSON'],
     ],
-    `No other process may have a LevelDB store open: back up a running server from within it, through the library. A Postgres
-store may be in service. The backup is listed only
-once it is whole, and counts as done only after the stored bytes were read back and matched.`,
+    `No other process may have a LevelDB store open: a running server backs itself up through the library. A Postgres store may be
+in service. The backup is listed only when it is complete, and the command succeeds only after the stored bytes were read
+back and matched.`,
   )
   command.action((options: BackupCommandOptions) => backup(options, terminal))
 }
@@ -79,7 +79,7 @@ async function backup(options: BackupCommandOptions, terminal: Terminal): Promis
   })
 }
 
-/** Probes the destination for what is worth a warning. A destination that is of no use fails the backup itself, which records that. */
+/** Tests the destination and returns warnings. A useless destination fails the backup itself, which records that. */
 async function doubtsAbout(destination: Destination, signal: AbortSignal): Promise<readonly { readonly message: string }[]> {
   try {
     return await destination.validate({ signal })

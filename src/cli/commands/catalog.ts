@@ -11,16 +11,16 @@ import { plural, printable } from '../../util/text.ts'
 type RebuildOptions = OutputOptions & { readonly from: readonly string[]; readonly catalog: string }
 
 export function registerCatalog(program: Command, terminal: Terminal): void {
-  const catalog = program.command('catalog').description('the record of jobs and backups')
+  const catalog = program.command('catalog').description('manage the record of jobs and backups; see "catalog rebuild --help"')
   const rebuild = catalog
     .command('rebuild')
-    .description('make a catalog anew, or complete it, from what destinations hold')
+    .description('rebuild or complete a catalog from the backups at destinations')
     .requiredOption('--from <url>', 'where backups are, such as file:/backups; may be given several times', collect)
-    .requiredOption('--catalog <path>', 'the directory of the catalog; made when missing')
+    .requiredOption('--catalog <path>', 'the directory of the catalog; created if missing')
   withExamples(
     rebuild,
     [['catalog rebuild --from file:/backups --catalog /srv/metadata/catalog', 'after the catalog was lost']],
-    'Nothing is removed, neither from the catalog nor at the destinations. The history of jobs cannot be made anew.',
+    'Nothing is removed, from the catalog or the destinations. The history of jobs cannot be rebuilt.',
   )
   rebuild.action((options: RebuildOptions) => runRebuild(options, terminal))
 }
@@ -42,7 +42,7 @@ async function runRebuild(options: RebuildOptions, terminal: Terminal): Promise<
 function* describe({ recorded, altered, known, unreadable, missing }: RebuildReport, catalog: string): Iterable<string> {
   yield `Recorded ${plural(recorded.length, 'backup')} in ${printable(catalog)}; ${plural(known, 'backup')} known before`
   for (const { destination, backupId } of recorded) yield `+ ${backupId} at ${printable(destination)}`
-  for (const { destination, backupId } of altered) yield `~ ${backupId} at ${printable(destination)} was not as recorded; it is recorded as it is now`
-  for (const { destination, backupId } of missing) yield `! ${backupId} is in the catalog, and no longer at ${printable(destination)}`
+  for (const { destination, backupId } of altered) yield `~ ${backupId} at ${printable(destination)} differed from its record; the record is updated`
+  for (const { destination, backupId } of missing) yield `! ${backupId} is in the catalog, but no longer at ${printable(destination)}`
   for (const { destination, backupId } of unreadable) yield `? ${backupId ?? 'the list of backups'} at ${printable(destination)} cannot be read`
 }

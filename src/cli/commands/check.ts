@@ -10,16 +10,16 @@ import type { Terminal } from '../terminal.ts'
 type CheckOptions = OutputOptions & { readonly store: string; readonly adopt?: boolean | undefined }
 
 export function registerCheck(program: Command, terminal: Terminal): void {
-  const command = withStore(program.command('check').description('check that what a metadata store says of itself fits together; changes nothing in it'))
+  const command = withStore(program.command('check').description('check a metadata store for inconsistencies; changes nothing'))
   withExamples(
     command,
     [
-      ['check --store level:/srv/metadata', 'one line for each thing that is wrong'],
+      ['check --store level:/srv/metadata', 'print a line for each problem'],
       ['check --store postgres://server@localhost/files?schema=meta --json', 'from a script: { "problems": [...] }'],
     ],
-    `Every entry has its inode, link counts are those of the entries, the payload IDs are those that files refer to, used bytes are the sum of
-the sizes. The exit code is 3 where something is wrong. Memory grows with the number of inodes and payload IDs. No other process may have a
-LevelDB store open; a Postgres store may be in service, and is checked as it was at one instant.`,
+    `Checks that every entry has its inode, that link counts match the entries, that the payload IDs are those that files refer to,
+and that used bytes are the sum of the sizes. The exit code is 3 if there are problems. Memory grows with the number of inodes
+and payload IDs. No other process may have a LevelDB store open; a Postgres store may be in service, and is checked at one instant.`,
   )
   command.action((options: CheckOptions) => check(options, terminal))
 }
@@ -32,10 +32,10 @@ async function check(options: CheckOptions, terminal: Terminal): Promise<void> {
     const view = parts.keep(await store.view())
     return await checkTree(view, { signal: terminal.signal })
   })
-  await output.result({ problems }, () => (problems.length === 0 ? [`${printable(shown)} fits together`] : problems.map(printable)))
+  await output.result({ problems }, () => (problems.length === 0 ? [`${printable(shown)} is consistent`] : problems.map(printable)))
   if (problems.length === 0) return
-  const error = new StoreInconsistentError(`The store ${JSON.stringify(shown)} does not fit together: ${plural(problems.length, 'problem')} found`, {
-    hint: 'Restore a verified backup; keep the store as it is until you know what happened to it',
+  const error = new StoreInconsistentError(`The store ${JSON.stringify(shown)} is inconsistent: ${plural(problems.length, 'problem')} found`, {
+    hint: 'Restore a verified backup; keep a copy of the store until you know what happened to it',
   })
   throw output.json ? new AlreadyReported(error) : error
 }

@@ -16,11 +16,11 @@ interface ConvertOptions extends OutputOptions {
 export function registerConvert(program: Command, terminal: Terminal): void {
   const command = program
     .command('convert')
-    .description('copy a metadata store into an empty one of another kind or place')
+    .description('copy a metadata store into an empty one, of any kind')
     .requiredOption('--from-store <url>', 'the store to copy, such as level:/srv/metadata')
-    .requiredOption('--to-store <url>', 'where to copy it; made when missing')
-    .option('--payloads <dir>', 'where its payloads are: note there that the new store needs them, for "gc" of the old one')
-    .option('--adopt', 'manage a plain LevelDB directory to copy from as a store from now on; its files stay where they are')
+    .requiredOption('--to-store <url>', 'where to copy it; created if missing')
+    .option('--payloads <dir>', 'its payload directory: note there that the new store needs payloads, for "gc" of the old one')
+    .option('--adopt', 'take over a plain LevelDB directory to copy from; nothing is moved')
   withExamples(
     command,
     [
@@ -28,10 +28,9 @@ export function registerConvert(program: Command, terminal: Terminal): void {
       ['convert --from-store level:/srv/metadata --to-store postgres://server@localhost/files?schema=meta', 'move from LevelDB to Postgres'],
       ['convert --from-store level:/srv/metadata --to-store level:./copy --json', 'from a script, with the report as JSON'],
     ],
-    `Inode numbers, links, times, upload IDs, locks and settings stay as they are; the new store has an ID of its own. Before the copy counts, every
-record and the set of payload IDs are read from both stores and compared. The target is left empty when the command fails, is
-interrupted or killed. A store that holds data is never a target. No other process may have either
-store open, but one of Postgres to copy from.`,
+    `Inode numbers, links, times, upload IDs, locks and settings stay the same; the new store has its own ID. Every record and
+the set of payload IDs are compared before the command succeeds. If it fails, is interrupted or is killed, the target is left
+empty. A target that holds data is refused. No other process may have either store open, except a Postgres store to copy from.`,
   )
   command.action((options: ConvertOptions) => convert(options, terminal))
 }
@@ -69,6 +68,6 @@ function describeReport({ from, to, records, payloadIds, durationMs }: ConvertRe
   return [
     `Copied ${printable(shown.from)} (${printable(from.kind)} store ${printable(from.storeId)}) into ${printable(shown.to)} (${printable(to.kind)} store ${printable(to.storeId)}) in ${formatDuration(durationMs)}`,
     `${plural(shares, 'share')}, ${plural(inodes, 'inode')}, ${plural(entries, 'entry', 'entries')}, ${plural(blocks, 'block')}, ${plural(uploads, 'pending upload')}, ` +
-      `${plural(locks, 'lock')}, ${plural(settings, 'setting')}, ${plural(payloadIds.count, 'payload ID')}: all compared, and equal`,
+      `${plural(locks, 'lock')}, ${plural(settings, 'setting')}, ${plural(payloadIds.count, 'payload ID')}: all compared and equal`,
   ]
 }

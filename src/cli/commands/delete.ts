@@ -17,19 +17,19 @@ interface DeleteCommandOptions extends OutputOptions {
 export function registerDelete(program: Command, terminal: Terminal): void {
   const command = withSource(program.command('delete').description('delete backups'))
     .argument('<id...>', `one or several: ${ID_HELP}`)
-    .option('--force', 'delete them even if no good backup of the store is left, or if this release cannot tell whether they are good')
-    .option('--store <url>', 'the store they are backups of: the deletion is recorded in its catalog, and refused while a restore needs a backup')
-    .option('--catalog <path>', 'the same with a catalog that is elsewhere')
+    .option('--force', 'delete even the last good backup of a store, or one that this release cannot read')
+    .option('--store <url>', 'the store that was backed up: record the deletion in its catalog, and refuse it while a restore needs the backup')
+    .option('--catalog <path>', 'the same, with a catalog in another place')
     .option('-y, --yes', 'do not ask')
   withExamples(
     command,
     [
-      ['delete 01JD3 --from file:/backups', 'say which one it is, ask, delete it'],
+      ['delete 01JD3 --from file:/backups', 'show the backup, ask, delete it'],
       ['delete 01JD3 01JD4 --from file:/backups --store level:/srv/metadata --yes', 'two from a script, recorded in the catalog of the store'],
     ],
-    `A backup is un-listed first, then its objects are removed; an interrupted delete is finished by the next one, or by a later backup.
-The last good backup of a store is refused without --force. Payloads are not touched; "gc" deletes nothing while a catalog has a backup
-whose deletion it was not told of: name the store, or its catalog.`,
+    `The manifest goes first, then the objects; the next delete or backup finishes an interrupted one. The last good backup of a
+store needs --force. Payloads are not touched. Name the store or its catalog: "gc" deletes nothing while the catalog
+expects a backup that is gone.`,
   )
   command.action((ids: readonly string[], options: DeleteCommandOptions) => runDelete(ids, options, terminal))
 }
@@ -45,7 +45,7 @@ async function runDelete(ids: readonly string[], options: DeleteCommandOptions, 
     for (const backupId of backupIds) await output.note(await describe(named, { backupId, signal }))
     await output.confirm(backupIds.length === 1 ? 'Delete it for good?' : `Delete these ${backupIds.length} for good?`, options)
     const catalogPath = options.store === undefined ? options.catalog : catalogPathOf(options.store, options.catalog)
-    // A new catalog in a wrong place would take the record, and the store's own never learn of it.
+    // A catalog made in a wrong place would get the record, and the store's own would not.
     const catalog = catalogPath === undefined ? undefined : await parts.catalog(catalogPath, { create: false })
     const reports = await openRepository(destination, { catalog }).delete(backupIds, { force: options.force, signal })
     const deleted = reports.filter(({ wasListed }) => wasListed).map(({ backupId }) => backupId)
@@ -53,7 +53,7 @@ async function runDelete(ids: readonly string[], options: DeleteCommandOptions, 
     if (missing.length > 0) {
       const others = deleted.length === 0 ? '' : `; deleted ${deleted.join(', ')}`
       throw new ManifestMissingError(`Cannot delete backup ${missing.join(', ')}: not listed at ${JSON.stringify(destination.url)}${others}`, {
-        hint: 'What an interrupted delete may have left of it is removed now',
+        hint: 'Run "holdfast list" to see the backups; leftovers of an interrupted delete of this one are removed now',
         details: { deleted, missing },
       })
     }
@@ -62,7 +62,7 @@ async function runDelete(ids: readonly string[], options: DeleteCommandOptions, 
   })
 }
 
-/** What would be deleted. A damaged backup may be deleted too, one that is not listed may not. */
+/** Describes a backup before its deletion. A damaged one can be deleted; one that is not listed cannot. */
 async function describe(repository: Repository, options: { readonly backupId: string; readonly signal: AbortSignal }): Promise<string> {
   const { backupId, signal } = options
   try {

@@ -9,14 +9,14 @@ import { type BackupDiff, type Change, diffBackups } from '../../browse/index.ts
 type DiffOptions = OutputOptions & { readonly from: string }
 
 export function registerDiff(program: Command, terminal: Terminal): void {
-  const command = withSource(program.command('diff').description('what changed between two backups of one store'))
+  const command = withSource(program.command('diff').description('show what changed between two backups of one store'))
     .argument('<id>', `the older backup: ${ID_HELP}`)
-    .argument('<id>', 'the newer backup, in the same way')
+    .argument('<id>', `the newer backup: ${ID_HELP}`)
   withExamples(
     command,
-    [['diff 01JD3 latest --from file:/backups', 'what changed since then']],
-    `+ added, - removed, > renamed, M modified (with the fields that differ). Both streams are read twice, side by side; memory grows with
-the number of changes and of directories, not with that of files.`,
+    [['diff 01JD3 latest --from file:/backups', 'changes since then']],
+    `+ added, - removed, > renamed, M modified (with the fields that differ). Both backups are read twice.
+Memory grows with the number of changes and directories, not with the number of files.`,
   )
   command.action((older: string, newer: string, options: DiffOptions) => diff([older, newer], options, terminal))
 }

@@ -17,14 +17,14 @@ interface ExportCommandOptions extends OutputOptions {
 
 export function registerExport(program: Command, terminal: Terminal): void {
   const command = withStore(program.command('export').description('write a share back as a directory tree, byte for byte'))
-    .argument('<dir>', 'where to write it; must not exist yet, or be empty')
-    .requiredOption('--payloads <dir>', 'where "import" put the content')
-    .option('--share <name>', 'which share (default: the only one there is)')
+    .argument('<dir>', 'where to write it: a missing or empty directory')
+    .requiredOption('--payloads <dir>', 'the payload directory that "import" filled')
+    .option('--share <name>', 'the share to write (default: the only one)')
   withExamples(
     command,
     [['export ./photos-again --store level:./metadata --payloads ./payloads', 'write the tree back']],
     `Content is checked against its digest while it is written. Modes, times (to the microsecond), symbolic and hard links are set; owners
-only when run as root. Sockets, fifos and devices are not made. A failed or interrupted export leaves what it had written.`,
+only when run as root. Sockets, fifos and devices are not created. A failed or interrupted export leaves what it has written.`,
   )
   command.action((directory: string, options: ExportCommandOptions) => runExport(directory, options, terminal))
 }
@@ -48,7 +48,7 @@ async function runExport(directory: string, options: ExportCommandOptions, termi
       await output.result(document, () => [describeExport(counts, { share: share.name, directory, elapsedMs })])
     } catch (error) {
       if (!(error instanceof Interrupted)) throw error
-      throw new BackupAbortedError(error.message, { cause: error, hint: `What was written so far is left in ${JSON.stringify(directory)}; remove it, then run the command again` })
+      throw new BackupAbortedError(error.message, { cause: error, hint: `Remove what was written to ${JSON.stringify(directory)}, then run the command again` })
     } finally {
       progress.end()
     }
@@ -66,7 +66,7 @@ function describeExport(counts: ExportCounts, context: { readonly share: string;
 }
 
 async function warnOfGaps(counts: ExportCounts, output: Output): Promise<void> {
-  if (!counts.owners) await output.note('note: owners were not set, which only root can do')
+  if (!counts.owners) await output.note('note: owners were not set; only root can set them')
   if (counts.notMadeCount === 0) return
   const listed = counts.notMade.map(printable).join(', ')
   await output.warn(`${plural(counts.notMadeCount, 'socket, fifo or device was', 'sockets, fifos and devices were')} not made: ${listed}`)

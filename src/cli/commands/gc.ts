@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { type HeldBy, sweepPayloads, type SweepPayloadsReport, type Tally, warnOfLease } from '../../index.ts'
-import { collect, parseDuration, withExamples, withStore } from '../command-options.ts'
+import { CATALOG_DEFAULT, collect, parseDuration, withExamples, withStore } from '../command-options.ts'
 import { openPayloadStoreToSweep, placeOf, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
@@ -25,27 +25,30 @@ const HOLDERS_SHOWN = 10
 
 export function registerGc(program: Command, terminal: Terminal): void {
   const command = withStore(program.command('gc').description('delete the payloads that neither the store nor a backup needs'))
-    .requiredOption('--payloads <dir>', 'the payload directory, as "import" made it')
-    .requiredOption('--from <url>', 'where backups of the store are; give all of them', collect)
-    .addOption(new Option('--min-age <time>', 'how long a payload must have been of no use, such as 90m, 1h or 7d').argParser(parseDuration).default(HOUR_MS, '1h'))
-    .option('--apply', 'do it; without this, nothing is changed')
-    .option('--catalog <path>', "the store's catalog (default: the directory catalog within the store's)")
-    .option('--allow-empty', 'believe a --from that lists no backup, and of which the catalog never had one')
-    .option('--register', 'take the store for the only one that needs payloads of a directory that knows of none, and note it there')
-    .option('--ignore-kept', 'give up what only the store kept for "rollback" needs')
+    .requiredOption('--payloads <dir>', 'the payload directory that "import" made')
+    .requiredOption('--from <url>', 'where backups of the store are; give every place (the option may be repeated)', collect)
+    .addOption(new Option('--min-age <time>', 'how long a payload must have been unused, such as 90m, 1h or 7d').argParser(parseDuration).default(HOUR_MS, '1h'))
+    .option('--apply', 'mark and delete; without it, only report')
+    .option('--catalog <path>', `the store's catalog ${CATALOG_DEFAULT}`)
+    .option('--allow-empty', 'proceed even if a --from has no backups and the catalog never recorded one there')
+    .option('--register', 'note this store in a payload directory that knows no store yet; only if no other store uses the directory')
+    .option('--ignore-kept', 'also delete payloads needed only by "rollback"')
   withExamples(
     command,
     [
-      ['gc --store level:/srv/metadata --payloads /srv/payloads --from file:/backups', 'say what would be deleted'],
-      ['gc --store level:/srv/metadata --payloads /srv/payloads --from file:/backups --apply', 'mark what is of no use, delete what was marked an hour ago'],
+      ['gc --store level:/srv/metadata --payloads /srv/payloads --from file:/backups', 'report what would be deleted'],
+      ['gc --store level:/srv/metadata --payloads /srv/payloads --from file:/backups --apply', 'mark unused payloads, and delete those marked an hour ago or longer'],
     ],
-    `A payload is deleted when a run marked it as needed by nothing, the minimum age passed since, and a later look finds it so still: run it
-regularly. If anything that may hold payloads cannot be read, nothing is deleted. No other process may have a LevelDB store open. A
-Postgres store may be in service, of servers that write or renew a payload within the minimum age before they refer to it; while it is backed up, restored or
-imported into by another command, a sweep is refused, and these while it is swept. Files that a killed import left half written
-go after a day, by this or by the next import.
-A payload directory knows the stores that need payloads there, by ID and place: "import", "restore" and "convert" note it, with --payloads. When it
-knows of another store, or of none, nothing is deleted.`,
+    `Run it regularly: one run marks a payload as unused, and a run after the minimum age deletes it if it is still unused.
+If anything that may hold payloads cannot be read, nothing is deleted. Files that a killed import left half written
+go after a day.
+
+No other process may have a LevelDB store open. A Postgres store may be in service if its servers write or renew a payload
+within the minimum age before they refer to it. A sweep is refused while another command backs up, restores or imports into
+the store, and those are refused during a sweep.
+
+A payload directory records the ID and place of each store that uses it: "import", "restore" and "convert" note that with
+--payloads. If the directory records another store, or none, nothing is deleted.`,
   )
   command.action((options: GcOptions) => gc(options, terminal))
 }
@@ -80,25 +83,25 @@ async function gc(options: GcOptions, terminal: Terminal): Promise<void> {
   })
 }
 
-/** A report for people, a line each. */
+/** The lines of a report, for people. */
 export function* describeReport(report: SweepPayloadsReport, { apply, minAge }: Pick<GcOptions, 'apply' | 'minAge'>): Iterable<string> {
   const { listed, live, held, heldBy, waiting, deleted, spared, heldOff, holders, oldestHold, durationMs } = report
   if (heldOff.length > 0) {
-    yield deleted.payloads > 0 ? `Deleted: ${tally(deleted)}; nothing more was decided, for now everything is held` : 'Nothing was decided: everything is held'
+    yield deleted.payloads > 0 ? `Deleted: ${tally(deleted)}; then stopped, because everything is held now` : 'Nothing was marked or deleted: everything is held'
     for (const lease of heldOff) yield `  ${describeHolder(lease)}`
-    yield 'Each ends with its work. Those whose process was killed are released by two runs with --apply, a minute or more apart; one of a machine that is gone for good by "holdfast holds --release"'
+    yield 'A lease ends with its work. If its process was killed, run this twice with --apply, a minute or more apart; if its machine is gone for good, use "holdfast holds --release"'
     return
   }
   yield `Looked at ${tally(listed)} in ${formatDuration(durationMs)}`
   yield `Needed by the store: ${tally(live)}; by backups alone: ${tally(held)}`
   if (oldestHold !== undefined) yield `Held by ${plural(holders.length, 'backup')}; the oldest is ${describeHolder(oldestHold)}`
   yield* describeHolders(heldBy)
-  if (waiting.payloads > 0) yield `Needed by nothing, but not for ${formatDuration(minAge)} yet: ${tally(waiting)}${apply === true ? '; a later run deletes them' : ''}`
-  if (spared.payloads > 0) yield `Spared at the second look: ${tally(spared)}`
-  yield apply === true ? `Deleted: ${tally(deleted)}` : `Would delete: ${tally(deleted)}; nothing was changed, --apply does it`
+  if (waiting.payloads > 0) yield `Unused, but not for ${formatDuration(minAge)} yet: ${tally(waiting)}${apply === true ? '; a later run deletes them' : ''}`
+  if (spared.payloads > 0) yield `Kept after the second look: ${tally(spared)}`
+  yield apply === true ? `Deleted: ${tally(deleted)}` : `Would delete: ${tally(deleted)}; nothing was changed; repeat with --apply to do it`
 }
 
-/** What backups alone need, by backup: those first whose deletion would free most. */
+/** The payloads that only backups need, by backup; first those whose deletion would free most. */
 function* describeHolders(heldBy: readonly HeldBy[]): Iterable<string> {
   const first = heldBy.toSorted((left, right) => right.alone.bytes - left.alone.bytes || right.payloads.bytes - left.payloads.bytes)
   for (const { holder, payloads, alone } of first.slice(0, HOLDERS_SHOWN)) {

@@ -11,11 +11,11 @@ type HoldsOptions = OutputOptions & { readonly from: readonly string[]; readonly
 export function registerHolds(program: Command, terminal: Terminal): void {
   const command = program
     .command('holds')
-    .description('say what holds payloads, or one of them')
-    .argument('[id]', 'a payload ID; without one, all holders are listed')
+    .description('show which backups and leases hold payloads, or one payload')
+    .argument('[id]', 'a payload ID; without it, all holders are listed')
     .requiredOption('--from <url>', 'where backups are, such as file:/backups; may be given several times', collect)
-    .option('--catalog <path>', 'a catalog, for the leases of backups and restores under way')
-    .option('--release <lease>', 'first release a lease of the catalog whose owner is gone for good, such as with its machine')
+    .option('--catalog <path>', 'a catalog: also list the leases of running backups and restores')
+    .option('--release <lease>', 'first release this lease of the catalog; only if its owner, such as a lost machine, is gone for good')
   withExamples(command, [
     ['holds --from file:/backups', 'every backup, and how many payloads it holds'],
     ['holds 9f86d0818...0a08 --from file:/backups', 'the backups that hold this payload'],
@@ -34,17 +34,17 @@ async function runHolds(id: string | undefined, options: HoldsOptions, terminal:
   await new Output(terminal, options).result({ payloadId, holders }, () => describe(holders, { payloadId, sawLeases: options.catalog !== undefined }))
 }
 
-/** Releases a lease whose owner is gone for good: what cannot be proven, an operator may know. */
+/** Releases a lease whose owner is gone for good, on the word of the operator. */
 async function release(leaseId: string, catalog: Catalog | undefined): Promise<void> {
-  if (catalog === undefined) throw new InvalidArgumentError('Cannot release a lease: no catalog is named', { hint: 'Name the one that has it with --catalog' })
+  if (catalog === undefined) throw new InvalidArgumentError('Cannot release a lease: no catalog is named', { hint: 'Name the catalog that has the lease with --catalog' })
   if (await releaseLease(catalog, leaseId)) return
-  throw new InvalidArgumentError(`Cannot release lease ${JSON.stringify(leaseId)}: the catalog has none of that ID`, { hint: 'See those it has with "holdfast holds", without --release' })
+  throw new InvalidArgumentError(`Cannot release lease ${JSON.stringify(leaseId)}: the catalog does not have it`, { hint: 'Run "holdfast holds" without --release to see the leases' })
 }
 
 function describe(holders: readonly Holder[], { payloadId, sawLeases }: { readonly payloadId: string | undefined; readonly sawLeases: boolean }): readonly string[] {
   if (holders.length === 0) {
     const what = payloadId === undefined ? 'payloads' : printable(payloadId)
-    return [sawLeases ? `Nothing holds ${what}` : `No backup holds ${what}; leases were not looked at, for which the catalog is to be named (--catalog)`]
+    return [sawLeases ? `Nothing holds ${what}` : `No backup holds ${what}; leases were not checked; name the catalog with --catalog`]
   }
   const rows = holders.map((holder) => [
     holder.kind === 'backup' ? holder.backupId : holder.leaseId,

@@ -16,7 +16,7 @@ interface ImportCommandOptions extends OutputOptions {
 }
 
 export function registerImport(program: Command, terminal: Terminal): void {
-  const command = withStore(program.command('import').description('index a directory tree in a metadata store, as a new share'))
+  const command = withStore(program.command('import').description('index a directory tree as a new share of a metadata store'))
     .argument('<dir>', 'the directory to index')
     .option('--payloads <dir>', 'also copy the content there, as files named by their SHA-256; "export" needs them')
     .option('--share <name>', "the share's name (default: the directory's name)")
@@ -27,8 +27,8 @@ export function registerImport(program: Command, terminal: Terminal): void {
       ['import /srv/files --share files --store level:/srv/metadata', 'index names, attributes and content IDs only'],
     ],
     `Links are never followed. Hard links stay hard links; sockets, fifos and devices are recorded by type. Extended attributes are
-not read (Node cannot). Files over 4 MiB become lists of 4 MiB blocks. A failed or interrupted import removes its share
-again; of one that was killed, the next import does.`,
+not read (Node cannot). Files over 4 MiB become lists of 4 MiB blocks. A failed or interrupted import removes its
+share; the next import removes the share of a killed one.`,
   )
   command.action((directory: string, options: ImportCommandOptions) => runImport(directory, options, terminal))
 }

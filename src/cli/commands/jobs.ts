@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Job } from '../../index.ts'
-import { parseCount, withExamples } from '../command-options.ts'
+import { CATALOG_DEFAULT, parseCount, withExamples } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { catalogPathOf, withParts } from '../../registry/index.ts'
 import type { Terminal } from '../terminal.ts'
@@ -11,13 +11,13 @@ type JobsOptions = OutputOptions & { readonly store: string; readonly catalog?: 
 export function registerJobs(program: Command, terminal: Terminal): void {
   const command = program
     .command('jobs')
-    .description('what was tried with a store, and what came of it, newest first')
+    .description('list the jobs of a store and their outcomes, newest first')
     .requiredOption('--store <url>', 'the metadata store, such as level:/var/lib/server/metadata')
-    .option('--catalog <path>', "the catalog (default: the directory catalog within the store's; of a Postgres store one in ~/.local/state/holdfast)")
+    .option('--catalog <path>', `the catalog ${CATALOG_DEFAULT}`)
     .option('--limit <count>', 'the most jobs to print', parseCount, 20)
   withExamples(command, [
-    ['jobs --store level:/srv/metadata', 'the last twenty'],
-    ['jobs --store level:/srv/metadata --limit 1 --json', 'how the last one ended, for scripts'],
+    ['jobs --store level:/srv/metadata', 'the last twenty jobs'],
+    ['jobs --store level:/srv/metadata --limit 1 --json', 'the last job, as JSON'],
   ])
   command.action((options: JobsOptions) => jobs(options, terminal))
 }

@@ -11,17 +11,17 @@ import { formatBytes, formatCount, formatLabels, formatTable, formatTime, printa
 
 type ListOptions = OutputOptions & { readonly from: string; readonly catalog?: string | undefined }
 
-/** What the list shows: a backup is there, good or not. */
+/** A backup that the list shows: it is there, good or not. */
 type Shown = Exclude<ListedBackup, { readonly state: 'gone' | 'unreachable' }>
 
 export function registerList(program: Command, terminal: Terminal): void {
   const command = withSource(program.command('list').description('list the backups of a destination, oldest first'))
-    .option('--catalog <path>', 'compare them with what this catalog recorded')
+    .option('--catalog <path>', 'compare the backups with what this catalog recorded')
   withExamples(command, [
-    ['list --from file:/backups', 'what there is'],
+    ['list --from file:/backups', 'every backup, a line each'],
     ['list --from file:/backups --json', 'the manifests, for scripts: { "backups": [...], "newer": [...], "altered": [...], "damaged": [...] }'],
-  ], `A backup that needs a newer release is shown as newer. One whose manifest is not valid is shown as damaged, and one that is not as the catalog recorded
-it as altered; then the exit code is 3.`)
+  ], `States: "newer" needs a newer release; "damaged" has an invalid manifest; "altered" differs from what the catalog recorded.
+The exit code is 3 if any backup is damaged or altered.`)
   command.action((options: ListOptions) => list(options, terminal))
 }
 
@@ -49,12 +49,12 @@ async function list(options: ListOptions, terminal: Terminal): Promise<void> {
   if (error !== undefined) throw output.json ? new AlreadyReported(error) : error
 }
 
-/** What to say when there are no backups at the directory of one. */
+/** The hint for a URL that names a single backup instead of its directory. */
 function hintFor(url: string): string | undefined {
   const [path = '', query] = url.replace(/\/+$/, '').split('?')
   if (!isUlid(path.slice(path.lastIndexOf('/') + 1))) return undefined
   const parent = `${dirname(path)}${query === undefined ? '' : `?${query}`}`
-  return `This has the name of a single backup; list the directory it is in: holdfast list --from ${printable(parent)}`
+  return `This URL names a single backup; list its parent directory: holdfast list --from ${printable(parent)}`
 }
 
 function listing(entries: readonly Shown[]): string[] {

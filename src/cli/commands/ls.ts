@@ -9,16 +9,16 @@ import { type BackupEntry, listBackupPath, listBackupShares } from '../../browse
 type LsOptions = OutputOptions & { readonly from: string }
 
 export function registerLs(program: Command, terminal: Terminal): void {
-  const command = withSource(program.command('ls').description('look into a backup without restoring it'))
+  const command = withSource(program.command('ls').description('list the files in a backup without restoring it'))
     .argument('<id>', ID_HELP)
-    .argument('[path]', 'share/directory/name; without it the shares are listed')
+    .argument('[path]', 'share/directory/name; without it, the shares are listed')
   withExamples(
     command,
     [
       ['ls latest --from file:/backups', 'the shares'],
       ['ls latest photos/2026 --from file:/backups', 'a directory'],
     ],
-    'The stream is read from its beginning once for the shares and once or more for the path; memory holds one directory.',
+    'The backup is read from its beginning, once or more; memory holds one directory.',
   )
   command.action((id: string, path: string | undefined, options: LsOptions) => ls(id, path, options, terminal))
 }

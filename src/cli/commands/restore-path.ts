@@ -29,7 +29,7 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
   const { signal } = terminal
   const address = parseStoreUrl(options.store)
   const target = showPath(parsePath(toPath))
-  // A Postgres backup is tried where the store is, unless another server is named.
+  // The trial of a Postgres backup uses the store's server, unless another is named.
   const at = trialUrls({ trialDir: options.trialDir, trialServer: options.trialServer ?? address.trialUrl })
   const payloads = options.payloads === undefined ? undefined : await openPayloadStore(options.payloads)
   await withParts(terminal, async (parts) => {
@@ -37,7 +37,7 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
     const backupId = await openRepository(destination).resolve(id, { signal })
     const store = await parts.store(options.store, { adopt: options.adopt })
     if (overwrite === true) await output.confirm(`Replace what is at "${printable(target)}" in ${printable(address.shown)} for good?`, options)
-    // The payloads are held by way of the catalog: without it, a collection of garbage could take them.
+    // The catalog holds the payloads: without it, garbage collection could delete them.
     const { catalog, holds } = await parts.holds({ store: options.store, use: 'need', catalog: options.catalog, destinations: [destination] })
     const holding = parts.signal
     const progress = output.progress('restore')
@@ -50,14 +50,14 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
         toPath,
         overwrite,
         openTrial: async (manifest, backup) => {
-          // A path that is not there is told before all of the backup is restored.
+          // Reports a missing path before the whole backup is restored.
           await checkBackupPath(backup, { path: parsePath(path), signal: holding })
           return await openTrial(manifest, { at, pace: 'full', onWarning: output.onWarning })
         },
         catalog,
         holds,
         payloads,
-        // A sweep for another store, or for one that this is a copy of, must know that this one needs payloads there.
+        // A sweep for another store, such as the original of this copy, must know that this one needs payloads there.
         beforeChange: async () => await payloads?.addUser({ storeId: store.storeId, place: await address.place() }),
         allowStoreId,
         allowAltered,
@@ -74,7 +74,7 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
   })
 }
 
-/** Options that mean something with a path only. */
+/** Refuses options that need `--path`. */
 export function refuseWithoutPath(options: Omit<RestorePathOptions, 'path'>): void {
   const named = (['toPath', 'overwrite', 'release', 'trialServer'] as const).find((name) => options[name] !== undefined)
   if (named === undefined) return

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { describePlan, openRepository, planRestore, recordCount, restoreBackup, type RestoreReport } from '../../index.ts'
-import { ID_HELP, withExamples, withSource, withStore, withTrial } from '../command-options.ts'
+import { CATALOG_DEFAULT, ID_HELP, withExamples, withSource, withStore, withTrial } from '../command-options.ts'
 import { openPayloadStore, parseStoreUrl, withParts } from '../../registry/index.ts'
 import { Output } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
@@ -10,35 +10,36 @@ import { refuseWithoutPath, restorePath, type RestorePathOptions } from './resto
 type RestoreOptions = Omit<RestorePathOptions, 'path'> & { readonly path?: string | undefined }
 
 export function registerRestore(program: Command, terminal: Terminal): void {
-  const restoring = withStore(withSource(program.command('restore').description('replace a store by what a backup holds, or bring one file or directory back')))
+  const restoring = withStore(withSource(program.command('restore').description('restore a whole store, or one file or directory, from a backup')))
     .argument('<id>', ID_HELP)
-    .option('--allow-store-id', 'restore the backup of another store; the store keeps its own ID')
-    .option('--allow-altered', 'restore a backup that is not as the catalog recorded it, as it is now')
-    .option('--catalog <path>', "where the job is recorded (default: the directory catalog within the store's; of a Postgres store one in ~/.local/state/holdfast)")
+    .option('--allow-store-id', 'allow a backup of another store; the target keeps its own ID')
+    .option('--allow-altered', 'allow a backup that differs from what the catalog recorded')
+    .option('--catalog <path>', `where the job is recorded ${CATALOG_DEFAULT}`)
     .option('-y, --yes', 'do not ask')
-    .option('--path <path>', 'bring back only this file or directory, share/directory/name, into a store that goes on as it is')
-    .option('--to-path <path>', 'bring it back under this path; the directory above is there (default: where it was)')
-    .option('--overwrite', 'replace what is there already')
-    .option('--payloads <dir>', 'where its payloads are: note there that this store needs them, for "gc" of other stores; with --path, see first that all are there')
-    .option('--release <share>', 'with --path: first remove what a killed one left in this share, .holdfast-restore-..., on a machine that is gone for good')
+    .option('--path <path>', 'restore only this file or directory, share/directory/name; the rest of the store stays')
+    .option('--to-path <path>', 'restore it under this path, in an existing directory (default: where it was)')
+    .option('--overwrite', 'with --path: replace what is there, for good')
+    .option('--payloads <dir>', 'its payload directory: note there that this store needs payloads, for "gc" of other stores; with --path, also check that all are there')
+    .option('--release <share>', 'with --path: first remove this share, .holdfast-restore-..., of a restore killed on a machine that is gone for good')
   const command = withTrial(restoring, 'a restore with --path')
   withExamples(
     command,
     [
-      ['restore latest --from file:/backups --store level:/srv/metadata', 'say what would be replaced, ask, restore'],
+      ['restore latest --from file:/backups --store level:/srv/metadata', 'show what would be replaced, ask, restore'],
       ['restore 01JD3 --from file:/backups --store level:./copy --yes', 'into a new store, from a script'],
       ['restore 01JD3 --from file:/backups --store level:/srv/metadata --path photos/2026', 'one directory that was lost'],
-      ['restore 01JD3 --from file:/backups --store level:/srv/metadata --path photos/a.jpg --to-path photos/old/a.jpg', 'one file, beside the one there is'],
+      ['restore 01JD3 --from file:/backups --store level:/srv/metadata --path photos/a.jpg --to-path photos/old/a.jpg', 'one file, next to the current one'],
     ],
-    `The backup is restored beside the store and checked in full before it takes its place, in one step. The store that was there before is
-kept: "holdfast rollback" brings it back. The store may be damaged, or not exist yet. No other process may have
-a LevelDB store open; of a Postgres store, writes of others are refused for that time, and reads go on.
+    `The backup is restored next to the store and checked in full, then swapped in, in one step. The replaced store is kept:
+"holdfast rollback" brings it back. The store may be damaged or missing. No other process may have a LevelDB store open; a
+Postgres store refuses writes meanwhile, and still serves reads.
 
-With --path the store stays, and users of a Postgres store are not held up; a LevelDB store must be at rest, or its server restores from within. The
-backup is restored into a temporary store first, which needs as much space and checks all of it; then what was asked for appears in one step, whole.
---overwrite replaces what is there in the same step, for good: "rollback" does not bring it back. Interrupted or killed, the command
-leaves the tree as it was, or whole; a share .holdfast-restore-... that a killed one leaves is removed by the next, or in a Postgres store, where it
-was killed on another machine, by --release; so is a schema holdfast_trial_... of a Postgres backup. Locks and pending uploads are not brought back.`,
+With --path the store stays, and a Postgres store stays in service; a server that runs on LevelDB restores a path through the
+library. The backup is first restored into a temporary store, which takes as much space as the whole backup and checks all of
+it; then the path appears in one step. --overwrite replaces what is there in the same step, for good: "rollback" does not bring
+it back. If interrupted or killed, the command has restored all of the path or none. The next run removes what a killed one
+left: a share .holdfast-restore-... and a schema holdfast_trial_...; if that ran on another machine, use --release. Locks and
+pending uploads are not restored.`,
   )
   command.action(async (id: string, options: RestoreOptions) => {
     const { path } = options
@@ -58,8 +59,8 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
     const backupId = await openRepository(destination).resolve(id, { signal })
     const target = await parts.home(options.store, { adopt: options.adopt, pace: 'full' })
     const settings = { target, destination, backupId, allowStoreId: options.allowStoreId, allowAltered: options.allowAltered }
-    // What is refused is refused before the operator is asked, and before anything is made for it, be it the catalog or a note in the payload directory. Of a
-    // script, though, a refusal is recorded: the restore below is refused in the same way.
+    // A refusal comes before the question, and before a catalog or a note in the payload directory is made. With --yes a refusal is
+    // recorded: the restore below is refused in the same way.
     const isRecorded = options.yes === true && payloads === undefined && (await target.engines()).live !== undefined
     const plan = await planRestore({ ...settings, signal }).catch((error: unknown) => {
       if (!isRecorded) throw error
@@ -69,7 +70,7 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
       for (const line of describePlan(plan, address.shown)) await output.note(line)
       if (payloads === undefined && plan.target.storeId !== plan.manifest.storeId) await output.note(UNKNOWN_USER)
       await output.confirm('Restore it?', options)
-      // Before the first reference is there, and never taken back: a restore that was cut off may be completed by the next start.
+      // Noted before the first reference exists, and never removed: the next start may complete an interrupted restore.
       await payloads?.addUser({ storeId: plan.storeId, place: await address.place() })
     }
     const progress = output.progress('restore')
@@ -90,15 +91,15 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
   })
 }
 
-/** Where the store need not be one that the payload directory knows, garbage collection for another store would take its payloads. */
+/** The remark for a store that its payload directory may not know: garbage collection for another store would delete its payloads. */
 const UNKNOWN_USER =
-  'If its payloads are in a payload directory, name that with --payloads: else "holdfast gc" of another store does not know that this one needs them'
+  'If its payloads are in a payload directory, name it with --payloads: otherwise "holdfast gc" of another store may delete them'
 
 function describeReport(report: RestoreReport, store: string): string[] {
   const { bytes, durationMs, previous, stoppedMs } = report
   return [
     `Restored ${report.backupId} into ${printable(store)}: ${plural(recordCount(report), 'record')}, ${formatBytes(bytes)}, ${formatCount(report.payloadIds.count)} payload IDs ` +
       `checked, in ${formatPace(bytes, durationMs)}; the swap took ${formatDuration(stoppedMs)}`,
-    previous === undefined ? 'There was no store before' : `The store as it was is kept; "holdfast rollback --store ${printable(store)}" brings it back`,
+    previous === undefined ? 'There was no store before' : `The replaced store is kept; "holdfast rollback --store ${printable(store)}" brings it back`,
   ]
 }

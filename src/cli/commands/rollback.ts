@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { rollback } from '../../index.ts'
-import { withExamples, withStore } from '../command-options.ts'
+import { CATALOG_DEFAULT, withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { parseStoreUrl, withParts } from '../../registry/index.ts'
 import type { Terminal } from '../terminal.ts'
@@ -11,12 +11,12 @@ type RollbackOptions = OutputOptions & { readonly store: string; readonly adopt?
 export function registerRollback(program: Command, terminal: Terminal): void {
   const command = withStore(program.command('rollback').description('bring back the store that the last restore replaced')).option(
     '--catalog <path>',
-    "where the job is recorded (default: the directory catalog within the store's; of a Postgres store one in ~/.local/state/holdfast)",
+    `where the job is recorded ${CATALOG_DEFAULT}`,
   )
   withExamples(
     command,
     [['rollback --store level:/srv/metadata', 'undo the last restore']],
-    'What is live now is kept in turn: rolling back twice changes nothing.',
+    'The store that is live now is kept in turn: a second rollback undoes the first.',
   )
   command.action((options: RollbackOptions) => runRollback(options, terminal))
 }
@@ -26,14 +26,14 @@ async function runRollback(options: RollbackOptions, terminal: Terminal): Promis
   await withParts(terminal, async (parts) => {
     const target = await parts.home(options.store, { adopt: options.adopt })
     terminal.signal.throwIfAborted()
-    // Where there is no store, there is nothing to roll back, and no catalog is made of that.
+    // Without a store there is nothing to roll back, and no catalog is created.
     const isThere = (await target.engines()).live !== undefined
     const catalog = isThere ? await parts.catalogIfPossible({ store: options.store, catalog: options.catalog, warn: (text) => output.warn(printable(text)) }) : undefined
     const report = await rollback({ target, catalog })
     for (const warning of report.warnings) await output.warn(printable(warning.message))
     await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => [
       `Rolled back ${printable(parseStoreUrl(options.store).shown)} to the store before its last restore, in ${formatDuration(report.stoppedMs)}`,
-      'What was live until now is kept; another rollback brings it back',
+      'The store that was live until now is kept; another rollback brings it back',
     ])
   })
 }

@@ -12,7 +12,7 @@ export function registerShow(program: Command, terminal: Terminal): void {
   const command = withSource(program.command('show').description("print a backup's manifest").argument('<id>', ID_HELP))
   withExamples(command, [
     ['show latest --from file:/backups', 'the newest backup'],
-    ['show 01JD --from file:/backups --json', 'the manifest of the one backup whose ID begins so'],
+    ['show 01JD --from file:/backups --json', 'the backup whose ID begins with 01JD, as JSON'],
   ])
   command.action((id: string, options: ShowOptions) => show(id, options, terminal))
 }
@@ -26,7 +26,7 @@ async function show(id: string, options: ShowOptions, terminal: Terminal): Promi
   await new Output(terminal, options).result(manifest, () => describeManifest(manifest))
 }
 
-/** A manifest for people, one fact per line. */
+/** The lines of a manifest, for people. */
 export function describeManifest(manifest: Manifest): string[] {
   const { payload, payloadIds, records } = manifest
   return formatPairs([
@@ -44,7 +44,7 @@ export function describeManifest(manifest: Manifest): string[] {
   ])
 }
 
-/** The total, and the sections that hold any. */
+/** The total, and the count of each section that has records. */
 function describeRecords(records: Manifest['records']): string {
   const sections = Object.entries(records).filter(([, count]) => count > 0)
   return `${formatCount(recordCount({ records }))} (${sections.map(([section, count]) => `${printable(section)} ${formatCount(count)}`).join(', ')})`

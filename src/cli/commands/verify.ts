@@ -16,23 +16,23 @@ interface VerifyCommandOptions extends OutputOptions, TrialPlace {
 export function registerVerify(program: Command, terminal: Terminal): void {
   const verifying = withSource(program.command('verify').description('check a backup; changes nothing at the destination'))
     .argument('<id>', ID_HELP)
-    .addOption(new Option('--level <level>', 'how thoroughly').choices(VERIFICATION_LEVELS).default('checksum'))
-    .option('--catalog <path>', 'a catalog to record the outcome in')
-    .option('--payloads <dir>', 'the payload directory, for level payloads')
-  const command = withTrial(verifying, 'level restore')
+    .addOption(new Option('--level <level>', 'how thorough the check is').choices(VERIFICATION_LEVELS).default('checksum'))
+    .option('--catalog <path>', 'record the outcome in this catalog')
+    .option('--payloads <dir>', 'the payload directory, for level "payloads"')
+  const command = withTrial(verifying, 'level "restore"')
   withExamples(
     command,
     [
       ['verify latest --from file:/backups', 'read all stored bytes, check every frame, count and digest'],
       ['verify latest --from file:/backups --level restore', 'the same, then restore it into a temporary store and compare'],
-      ['verify latest --from file:/backups --level payloads --payloads /srv/payloads', 'whether every payload is there too'],
+      ['verify latest --from file:/backups --level payloads --payloads /srv/payloads', 'also check that every payload is there'],
       ['verify latest --from file:/backups --level restore --trial-server postgres://server@localhost/spare', 'the same for a backup of a Postgres store'],
     ],
     `Levels:
-  manifest  the manifest is valid and the objects have the sizes it says
-  checksum  all stored bytes are read; every frame, count and digest agrees
-  restore   as checksum, and a trial restore is compared record by record, and removed
-  payloads  as checksum, and every payload that the backup refers to is in --payloads`,
+  manifest  the manifest is valid, and the objects have the sizes that it states
+  checksum  also reads all stored bytes; every frame, count and digest agrees
+  restore   like checksum, and compares a trial restore record by record, then removes it
+  payloads  like checksum, and checks that every payload of the backup is in --payloads`,
   )
   command.action((id: string, options: VerifyCommandOptions) => verify(id, options, terminal))
 }
@@ -41,7 +41,7 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
   const output = new Output(terminal, options)
   const { signal } = terminal
   const { level } = options
-  if (level === 'payloads' && options.payloads === undefined) throw new InvalidArgumentError('Level payloads needs --payloads <dir>')
+  if (level === 'payloads' && options.payloads === undefined) throw new InvalidArgumentError('Level payloads needs --payloads')
   if (level !== 'payloads' && options.payloads !== undefined) {
     throw new InvalidArgumentError(`Cannot look for payloads at level ${level}`, { hint: 'Add --level payloads, or leave --payloads out' })
   }
@@ -56,7 +56,7 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
       const report = await openRepository(destination, { catalog }).verify(backupId, {
         level,
         onManifest: (manifest) => {
-          // At once, and not after all has been read.
+          // Refuses at once, not after everything has been read.
           if (level === 'restore') checkTrial(manifest, at)
         },
         openTrial: (manifest) => openTrial(manifest, { at, pace: 'full', onWarning: output.onWarning }),
@@ -74,7 +74,7 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
 
 function describeReport({ backupId, manifest, level, bytes, frames, durationMs }: VerifyReport): string {
   const which = `${backupId} of ${formatTime(manifest.createdAt)}, store ${printable(manifest.storeId)}`
-  if (level === 'manifest') return `The manifest of ${which} is valid, and the objects have the sizes it says`
+  if (level === 'manifest') return `The manifest of ${which} is valid, and the objects have the sizes that it states`
   const read = `${formatBytes(bytes)} in ${plural(frames, 'frame')}, ${plural(recordCount(manifest), 'record')}, ${plural(manifest.payloadIds.count, 'payload ID')}`
   const more = level === 'restore' ? '; a trial restore gave back the same records' : level === 'payloads' ? '; every payload is there' : ''
   return `Good: ${which}: ${read} checked in ${formatPace(bytes, durationMs)}${more}`
