@@ -1,4 +1,4 @@
-/** What the caller is told, and what is done, when an attempt fails after its backup was published. */
+/** Handles the failure of an attempt after its backup was published. */
 import type { Destination } from '../contracts/destination.ts'
 import { messageOf } from '../errors/error-message.ts'
 import { isAbort } from '../errors/aborts.ts'
@@ -9,16 +9,16 @@ export interface PublishedBackup {
   readonly destination: Destination
   readonly backupId: string
   readonly isVerified: boolean
-  /** The attempt's. */
+  /** The signal of the attempt. */
   readonly signal: AbortSignal | undefined
 }
 
 /**
- * Returns what to throw. A backup that was read back and is damaged is deleted: it must not be what `latest` finds. Any other stays, for it
- * may well be good, and the error says so.
+ * Returns the error to throw. A backup that was read back and is damaged is deleted: `latest` must not find it. Any other may be good, so
+ * it stays, and the error says so.
  */
 export async function afterPublish(error: unknown, backup: PublishedBackup): Promise<unknown> {
-  if (!backup.isVerified && isDamage(error) && !isMissing(error)) return await deleted(error, backup)
+  if (!backup.isVerified && isDamage(error) && !isMissing(error)) return await deleteDamaged(error, backup)
   const { backupId, destination, isVerified, signal } = backup
   const details = { backupId, destination: destination.url, isPublished: true, isVerified }
   const place = `${backupId} at ${JSON.stringify(destination.url)}`
@@ -30,24 +30,24 @@ export async function afterPublish(error: unknown, backup: PublishedBackup): Pro
   return new CombinedError(`Cannot ${isVerified ? 'record' : 'verify'} backup ${place}: ${messageOf(error)}; ${state}`, [error], { hint: nextSteps(backup), details })
 }
 
-async function deleted(error: unknown, { destination, backupId, isVerified }: PublishedBackup): Promise<unknown> {
+async function deleteDamaged(error: unknown, { destination, backupId, isVerified }: PublishedBackup): Promise<unknown> {
   const details = { backupId, destination: destination.url, isVerified }
   try {
     await destination.delete(backupId)
-    const text = `${messageOf(error)}; the backup was published and is not what was written, so it was deleted again`
+    const text = `${messageOf(error)}; the published backup differs from what was written, so it was deleted again`
     return new CombinedError(text, [error], { hint: 'Check the storage of the destination, then take the backup again', details: { ...details, isPublished: false } })
   } catch (deleting) {
-    const text = `${messageOf(error)}; the backup is not what was written, and is still listed, for deleting it failed too: ${messageOf(deleting)}`
-    return new CombinedError(text, [error, deleting], { hint: `Do not trust backup ${backupId}; delete it when the destination can be written`, details: { ...details, isPublished: true } })
+    const text = `${messageOf(error)}; the published backup differs from what was written, and is still listed, because deleting it failed too: ${messageOf(deleting)}`
+    return new CombinedError(text, [error, deleting], { hint: `Do not trust backup ${backupId}; delete it as soon as the destination can be written`, details: { ...details, isPublished: true } })
   }
 }
 
-/** What is listed nowhere may come back, as on a file system that was unmounted. */
+/** Whether a backup is not listed; it may come back, for example when its file system is mounted again. */
 function isMissing(error: unknown): boolean {
   return isHoldfastError(error) && error.code === 'manifest_missing'
 }
 
 function nextSteps({ backupId, isVerified }: PublishedBackup): string {
   const verify = isVerified ? '' : `Verify it with "holdfast verify ${backupId}", then record it`
-  return `${isVerified ? 'Record it' : verify} with "holdfast catalog rebuild"; or delete it and take the backup again`
+  return `${isVerified ? 'Record it' : verify} with "holdfast catalog rebuild"; or delete this backup and take a new one`
 }

@@ -1,4 +1,4 @@
-/** IDs that are in the order of the backups, whatever the clock says. */
+/** Makes IDs in the order of the backups, whatever the clock says. */
 import { decodeTime } from 'ulid'
 import { checkBackupId, newUlid } from '../util/ulid.ts'
 import type { Destination } from '../contracts/destination.ts'
@@ -6,11 +6,11 @@ import { InvalidArgumentError, isHoldfastError } from '../errors/errors.ts'
 
 export interface NextBackupIdOptions {
   readonly nowMs: number
-  /** Makes an ID for a time; those of later calls must be greater. @default newUlid */
+  /** Makes an ID for a time, greater than earlier ones. @default newUlid */
   readonly newId?: ((nowMs: number) => string) | undefined
 }
 
-/** Makes an ID that is greater than the newest that a destination lists, also when the clock was set back or another host's is ahead. */
+/** Makes an ID greater than the newest one at a destination, even if the clock was set back or another host's clock is ahead. */
 export function nextBackupId(newest: string | undefined, { nowMs, newId = newUlid }: NextBackupIdOptions): string {
   const atLeastMs = newest === undefined ? nowMs : Math.max(nowMs, decodeTime(newest) + 1)
   const backupId = checkBackupId(newId(atLeastMs))
@@ -20,7 +20,7 @@ export function nextBackupId(newest: string | undefined, { nowMs, newId = newUli
   })
 }
 
-/** The newest ID that a destination lists; a destination that does not exist yet lists none. Rejects with what the list rejects with. */
+/** Finds the newest ID at a destination; `undefined` if the destination is empty or missing. Rejects as the listing does. */
 export async function newestListed(destination: Destination, signal: AbortSignal | undefined): Promise<string | undefined> {
   let newest: string | undefined
   try {
@@ -31,7 +31,7 @@ export async function newestListed(destination: Destination, signal: AbortSignal
   return newest
 }
 
-/** Whether an error says that the destination does not exist yet. */
+/** Whether an error means that the destination does not exist yet. */
 export function isNotThere(error: unknown): boolean {
   return isHoldfastError(error) && error.code === 'destination_not_found'
 }

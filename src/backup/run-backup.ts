@@ -1,4 +1,4 @@
-/** The executor: one backup attempt, end to end. */
+/** Runs one backup attempt, end to end. */
 import { COMPRESSIONS, type Backupable, type Compression, isBackupable } from '../contracts/backupable.ts'
 import { loadZstd } from '../format/compression.ts'
 import type { Catalog } from '../contracts/catalog.ts'
@@ -28,37 +28,37 @@ import { sha256Of } from '../util/checked-bytes.ts'
 export const BACKUP_PHASES = ['snapshot', 'payload-ids', 'publish', 'verify', 'record'] as const
 export type BackupPhase = (typeof BACKUP_PHASES)[number]
 
-/** How far a backup is. Told at the begin and the end of each phase, and at most 20 times a second in between. */
+/** The progress of a backup. Reported at the begin and the end of each phase, and at most 20 times a second in between. */
 export interface BackupProgress extends Measured {
   readonly phase: BackupPhase
   readonly backupId: string
 }
 
 export interface RunBackupOptions extends JobHooks {
-  /** The store to back up; it goes on reading and writing meanwhile. */
+  /** The store to back up; it stays in service. */
   readonly store: Backupable
   readonly destination: Destination
   /** Where the attempt and the backup are recorded. @default nowhere */
   readonly catalog?: Catalog | undefined
   /**
-   * What keeps the payloads of the snapshot from being deleted until the backup is published. @default leases in the catalog, each of which holds
-   * everything until the backup ends; without a catalog nothing: then nothing may delete payloads meanwhile
+   * Keeps the payloads of the snapshot from being deleted until the backup is published. @default leases in the catalog, each of which
+   * holds everything until the backup ends; without a catalog, the caller must see that nothing deletes payloads meanwhile
    */
   readonly holds?: Holds | undefined
-  /** Where every payload of the snapshot must be; else nothing is published. It costs one look for each. @default it is not looked at */
+  /** Publishes nothing unless every payload of the snapshot is in this store. Costs one check per payload. @default not checked */
   readonly payloads?: PayloadStore | undefined
-  /** For the manifest: at most 64; names of lower-case letters, digits and "._/-", values of at most 256 characters. */
+  /** Labels for the manifest: at most 64; names of lower-case letters, digits and "._/-", values of at most 256 characters. */
   readonly labels?: Readonly<Record<string, string>> | undefined
-  /** Ends the attempt with `backup_aborted`, whose cause is the signal's reason. Once the backup is being recorded, the signal is not looked at. */
+  /** Ends the attempt with `backup_aborted`, whose cause is the signal's reason. The signal has no effect while the backup is recorded. */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: BackupProgress) => void) | undefined
-  /** `zstd` makes a backup of records about a fifth as large, and needs a Node or a package that has it to be read. @default 'none' */
+  /** `zstd` makes a backup of records about a fifth as large; reading it needs a Node or a package with zstd. @default 'none' */
   readonly compress?: Compression | undefined
   /** The most bytes per second to take from the store. Reading back is not limited. @default unlimited */
   readonly maxBytesPerSecond?: number | undefined
   /** The time in milliseconds since 1970. @default Date.now */
   readonly clock?: (() => number) | undefined
-  /** Makes an ID for a time; those of later calls must be greater. @default newUlid */
+  /** Makes an ID for a time, greater than earlier ones. @default newUlid */
   readonly newId?: ((nowMs: number) => string) | undefined
 }
 
@@ -74,29 +74,29 @@ export interface BackupRecord {
   readonly endedAt: string
   /** Whether the destination listed no backup before this one. */
   readonly isFirst: boolean
-  /** What reading back found. */
+  /** The result of reading the backup back. */
   readonly verification: VerifyReport
   readonly phases: readonly PhaseTime<BackupPhase>[]
-  /** What did not go as it should and does no harm, such as leftovers that could not be removed, or progress that the catalog did not take. */
+  /** Harmless failures, such as leftovers that could not be removed, or progress that could not be recorded. */
   readonly warnings: readonly Error[]
 }
 
 const running = new WeakSet<Backupable>()
-/** How often the catalog is told, in a long phase. */
+/** How often a long phase is recorded in the catalog. */
 const RECORD_INTERVAL_MS = 5000
 
 /**
- * Takes a backup: job row, lease on the payloads, snapshot, payload IDs, manifest, publish; then reads everything back, and only what matches is recorded as
- * succeeded. Leftovers of other attempts at the destination that are older than a day are removed first.
+ * Takes a backup: job row, lease on the payloads, snapshot, payload IDs, manifest, publish; then reads everything back, and records the
+ * success only if all of it matches. First removes leftovers at the destination that are older than a day.
  *
- * Whatever happens, the job ends as `succeeded`, `failed`, or, when the signal aborted, `interrupted`; the rejection has its ID (`jobIdOf`). On a failure
- * before the backup is published nothing of it is left. Afterwards the error says what is there: a backup that was read back and does not match is
- * deleted again; one that could not be read back, or not be recorded, stays, and the message says how to go on.
+ * The job ends as `succeeded`, `failed`, or, when the signal aborted, `interrupted`; the rejection has its ID (`jobIdOf`). A failure before
+ * publishing leaves nothing. A failure after it says what is there: a backup that does not match is deleted again; one that could not be
+ * read back or recorded stays, and the hint says how to go on.
  *
  * Rejects with `backup_unsupported` when the store has no backups, `backup_already_running` for a second one of the same store handle,
- * `invalid_argument` for labels, `backup_aborted`, `catalog_unavailable`, `hold_unavailable` when a running sweep does not let it hold the payloads,
- * `payload_missing`, what the store and the destination reject with, and with `restore_corrupt`, `checksum_mismatch`, `backup_incomplete` for what was read
- * back. A failure while cleaning up is told with the first.
+ * `invalid_argument` for labels, `backup_aborted`, `catalog_unavailable`, `hold_unavailable` when a running sweep does not answer,
+ * `payload_missing`, what the store and the destination reject with, and `restore_corrupt`, `checksum_mismatch`, `backup_incomplete` for a
+ * backup that does not match. A failed clean-up is combined with the first failure.
  */
 export async function runBackup(options: RunBackupOptions): Promise<BackupRecord> {
   const { store, destination, signal } = options
@@ -105,7 +105,7 @@ export async function runBackup(options: RunBackupOptions): Promise<BackupRecord
   const { compress = 'none' } = options
   if (!COMPRESSIONS.includes(compress)) throw new TypeError(`compress must be one of ${COMPRESSIONS.join(', ')}`)
   if (compress === 'zstd') await loadZstd('write')
-  if (running.has(store)) throw new BackupAlreadyRunningError('Cannot back up the store: a backup of it is running')
+  if (running.has(store)) throw new BackupAlreadyRunningError('Cannot back up the store: another backup of it is running')
   if (signal?.aborted === true) throw new BackupAbortedError(undefined, { cause: signal.reason })
   running.add(store)
   try {
@@ -123,7 +123,7 @@ interface PublishedManifest {
   readonly manifestBytes: Uint8Array
 }
 
-/** One attempt, step after step. */
+/** The steps of one attempt. */
 class BackupRun {
   readonly #options: RunOptions
   readonly #log: JobLog
@@ -132,11 +132,11 @@ class BackupRun {
   readonly #warnings: Error[] = []
   readonly #leases: Leases | undefined
   #lease: HeldLease | undefined
-  /** Open while the manifest is on its way, and when that failed. */
+  /** `open` while the manifest is being published, and after that failed. */
   #isListed: 'no' | 'open' | 'yes' = 'no'
   #isFirst = false
   #backupId = ''
-  /** Of the phase so far. */
+  /** Records of the phase so far. */
   #records = 0
   #recordedMs = 0
 
@@ -160,7 +160,7 @@ class BackupRun {
     }
   }
 
-  /** Everything until the backup is listed. */
+  /** Does everything until the backup is listed. */
   async #publish(): Promise<PublishedManifest> {
     const { store, destination, signal, newId } = this.#options
     const newest = await this.#removeLeftovers()
@@ -171,11 +171,11 @@ class BackupRun {
     this.#lease = await this.#leases?.protect({ purpose: 'backup', storeId: storeIdOf(store), backupId: this.#backupId, signal })
     await this.#begin('snapshot')
     const upload = await openUpload(destination, { backupId: this.#backupId, signal, onWritten: (bytes) => this.#written(bytes) })
-    const left = `what was uploaded of ${this.#backupId} could not be removed, which a later backup does`
+    const left = `the upload ${this.#backupId} could not be removed; a later backup removes it`
     return await undoOnError(() => this.#send(upload), () => upload.abort(), left)
   }
 
-  /** The three objects: payload, payload IDs, manifest. */
+  /** Sends the three objects: payload, payload IDs, manifest. */
   async #send(upload: Upload): Promise<PublishedManifest> {
     const { store, labels, compress, signal, maxBytesPerSecond } = this.#options
     const backupId = this.#backupId
@@ -197,7 +197,7 @@ class BackupRun {
     return { manifest, manifestBytes }
   }
 
-  /** From now on the lease holds only what the snapshot refers to. */
+  /** Narrows the lease to the payloads of the snapshot. */
   async #narrow(payloadIds: PayloadIdSet): Promise<void> {
     const { payloads, signal } = this.#options
     await this.#lease?.narrow(payloadIds)
@@ -226,7 +226,7 @@ class BackupRun {
     return { jobId, backupId, destination: url, manifest, startedAt, endedAt: this.#log.now(), isFirst: this.#isFirst, verification, phases: this.#meter.times, warnings: [] }
   }
 
-  /** The manifest holds the payloads now. That the lease stays too does no harm. */
+  /** Releases the lease: the manifest holds the payloads now. A lease that stays is harmless. */
   async #handOver(): Promise<void> {
     try {
       await this.#lease?.release('handed-over')
@@ -235,11 +235,11 @@ class BackupRun {
     }
   }
 
-  /** Gives the lease up after a failure, and resolves with what to throw. */
+  /** Releases the lease after a failure, and resolves with the error to throw. */
   async #release(error: unknown): Promise<unknown> {
-    // What was published holds its payloads itself.
+    // A published backup holds its payloads itself.
     if (this.#isListed !== 'open') return await releaseAfter(error, this.#lease)
-    // What was sent to publish it may still arrive, though it was given up.
+    // The manifest may still arrive, though publishing failed.
     this.#lease?.abandon()
     return error
   }
@@ -248,12 +248,12 @@ class BackupRun {
     const { destination, signal } = this.#options
     const backup = await openBackup({ destination, backupId: this.#backupId, signal })
     if (backup.manifestSha256 === sha256Of(manifestBytes)) return backup
-    throw new ChecksumMismatchError(`Cannot use backup ${backup.backupId}: its manifest is not the one that was written`)
+    throw new ChecksumMismatchError(`Cannot use backup ${backup.backupId}: its manifest differs from the one that was written`)
   }
 
   /**
-   * Removes what crashed attempts left; that it stays does no harm. Resolves with the newest ID that is listed, which the same look at the destination tells,
-   * unless a driver of another maker does not.
+   * Removes leftovers of crashed attempts; a failure is only a warning. Resolves with the newest listed ID, which most drivers report with
+   * the clean-up.
    */
   async #removeLeftovers(): Promise<string | undefined> {
     const { destination, signal } = this.#options
@@ -285,7 +285,7 @@ class BackupRun {
   }
 }
 
-/** The store's ID if it has one up front; otherwise the snapshot tells it. */
+/** The store's ID, if known before the snapshot. */
 function storeIdOf(store: Backupable): string | undefined {
   return 'storeId' in store && typeof store.storeId === 'string' ? store.storeId : undefined
 }

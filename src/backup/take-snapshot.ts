@@ -1,4 +1,4 @@
-/** Takes one snapshot of a store, which may not keep its contract. */
+/** Takes one snapshot of a store, and checks that the store keeps its contract. */
 import type { BackupOptions, Backupable, SnapshotSink, SnapshotSummary } from '../contracts/backupable.ts'
 import { failureAfter } from '../errors/clean-up.ts'
 import { BackupAbortedError, InternalError } from '../errors/errors.ts'
@@ -12,19 +12,19 @@ export interface TakeSnapshotOptions extends Pick<BackupOptions, 'backupId' | 'c
 
 export interface TakenSnapshot {
   readonly summary: SnapshotSummary
-  /** The caller closes it. */
+  /** The set of payload IDs; the caller closes it. */
   readonly payloadIds: PayloadIdSet
 }
 
-/** How long a store may take to end after its signal aborted. */
+/** The time for a store to end after its signal aborted. */
 const ABORT_GRACE_MS = 5000
 const SHA256 = /^[0-9a-f]{64}$/
-const HINT = { hint: 'The store does not keep the contract of Backupable; hold it against the suite of "holdfast/conformance"' }
+const HINT = { hint: 'Report this to the maker of the store: it breaks the contract of Backupable; test it with "holdfast/conformance"' }
 
 /**
- * Has the store write its snapshot, and checks that what it says of it fits what it wrote. A store that does not end when the signal aborts is
- * left behind after 5 seconds, its writes refused. Rejects with what the store rejects with, `internal` when it breaks the
- * contract, the signal's reason, and `backup_aborted` when the store was left behind.
+ * Has the store write its snapshot, and checks that its summary fits what it wrote. After an abort, a store that does not end within 5
+ * seconds is left behind, and its writes are refused. Rejects with what the store rejects with, `internal` when it breaks the contract, the
+ * signal's reason, and `backup_aborted` when the store was left behind.
  */
 export async function takeSnapshot(store: Backupable, { write, onRecords, ...options }: TakeSnapshotOptions): Promise<TakenSnapshot> {
   const { signal } = options
@@ -33,19 +33,19 @@ export async function takeSnapshot(store: Backupable, { write, onRecords, ...opt
   let isOpen = true
   const sink: SnapshotSink = {
     async write(chunk) {
-      if (!isOpen) throw broken('it writes after its end')
+      if (!isOpen) throw contractError('it writes after its end')
       bytes += chunk.byteLength
       await write(chunk)
     },
     async finish(written) {
-      if (!isOpen) throw broken('it finishes twice')
+      if (!isOpen) throw contractError('it finishes twice')
       isOpen = false
       summary = written
     },
     returnsChunks: true,
   }
   try {
-    const payloadIds = await orAborted(store.backup(sink, { ...options, onProgress: ({ records }) => onRecords(records) }), signal)
+    const payloadIds = await awaitUnlessAborted(store.backup(sink, { ...options, onProgress: ({ records }) => onRecords(records) }), signal)
     try {
       return { summary: checkSummary(summary, { bytes, payloadIds }), payloadIds }
     } catch (error) {
@@ -56,8 +56,8 @@ export async function takeSnapshot(store: Backupable, { write, onRecords, ...opt
   }
 }
 
-/** The result, unless the signal aborted and the store does not end. */
-async function orAborted(backup: Promise<PayloadIdSet>, signal: AbortSignal | undefined): Promise<PayloadIdSet> {
+/** Waits for the result; after an abort, only for the grace time. */
+async function awaitUnlessAborted(backup: Promise<PayloadIdSet>, signal: AbortSignal | undefined): Promise<PayloadIdSet> {
   if (signal === undefined) return await backup
   let timer: NodeJS.Timeout | undefined
   let onAbort: (() => void) | undefined
@@ -79,19 +79,19 @@ async function orAborted(backup: Promise<PayloadIdSet>, signal: AbortSignal | un
 }
 
 function checkSummary(summary: SnapshotSummary | undefined, { bytes, payloadIds }: { readonly bytes: number; readonly payloadIds: PayloadIdSet }): SnapshotSummary {
-  if (typeof payloadIds?.size !== 'number') throw broken('it returned no set of payload IDs')
-  if (summary === undefined) throw broken('it never finished its snapshot')
-  if (summary.bytes !== bytes) throw broken(`it says it wrote ${summary.bytes} bytes, and wrote ${bytes}`)
-  if (!SHA256.test(summary.sha256)) throw broken('it gave no SHA-256 of its snapshot')
-  if (!(Math.abs(summary.createdAtMs) <= MAX_DATE_MS)) throw broken(`it gave ${summary.createdAtMs} as the time of its snapshot`)
+  if (typeof payloadIds?.size !== 'number') throw contractError('it did not return a set of payload IDs')
+  if (summary === undefined) throw contractError('it never finished its snapshot')
+  if (summary.bytes !== bytes) throw contractError(`it reports ${summary.bytes} bytes, but wrote ${bytes}`)
+  if (!SHA256.test(summary.sha256)) throw contractError('it did not report the SHA-256 of its snapshot')
+  if (!(Math.abs(summary.createdAtMs) <= MAX_DATE_MS)) throw contractError(`it reports an impossible time, ${summary.createdAtMs}`)
   const { count, digest } = summary.payloadIds
-  if (count !== payloadIds.size || digest !== payloadIds.digest) throw broken('the payload IDs in its snapshot are not those that it returned')
+  if (count !== payloadIds.size || digest !== payloadIds.digest) throw contractError('the payload IDs in its snapshot differ from those that it returned')
   return summary
 }
 
-/** The last time that a date can have. */
+/** The greatest time of a `Date`. */
 const MAX_DATE_MS = 8.64e15
 
-function broken(what: string): InternalError {
+function contractError(what: string): InternalError {
   return new InternalError(`Cannot use the snapshot of the store: ${what}`, HINT)
 }

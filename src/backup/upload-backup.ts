@@ -1,15 +1,15 @@
-/** A backup on its way to a destination, object after object, each told as it is written. */
+/** Uploads a backup to a destination, object after object, and reports the bytes. */
 import type { BackupUpload, Destination } from '../contracts/destination.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 
 export interface UploadOptions {
   readonly backupId: string
   readonly signal?: AbortSignal | undefined
-  /** Called after each write with the bytes of its object so far; the write waits for it. */
+  /** Called after each write with the bytes of the object so far; the write waits for the callback. */
   readonly onWritten: (bytes: number) => Promise<void>
 }
 
-/** Begins the upload of a backup: nothing of it is listed before `publish`. */
+/** Begins the upload of a backup, which is not listed before `publish`. */
 export async function openUpload(destination: Destination, options: UploadOptions): Promise<Upload> {
   return new Upload(await destination.put(options.backupId, { signal: options.signal }), options)
 }
@@ -32,7 +32,7 @@ export class Upload {
     await this.#options.onWritten(this.#payloadBytes)
   }
 
-  /** Writes the payload IDs, and resolves with the bytes that they take. */
+  /** Writes the payload IDs, and resolves with their encoded size. */
   async payloadIds(payloadIds: PayloadIdSet): Promise<number> {
     let bytes = 0
     for await (const chunk of payloadIds.encoded()) {
@@ -44,7 +44,7 @@ export class Upload {
     return bytes
   }
 
-  /** Makes the backup listed, in one step. */
+  /** Lists the backup, in one step. */
   async publish(manifest: Uint8Array): Promise<void> {
     await this.#upload.publish(manifest)
   }

@@ -1,4 +1,4 @@
-/** The records of a metadata store's backup, as text, read from its stream without restoring it. */
+/** Reads the records of a metadata store's backup as text, without a restore. */
 import { openRepository } from '../repository/repository.ts'
 import type { RecordBatch } from '../repository/stored-backup.ts'
 import { BackupUnsupportedError } from '../errors/errors.ts'
@@ -6,10 +6,10 @@ import type { Destination } from '../contracts/destination.ts'
 import type { Manifest } from '../contracts/manifest.ts'
 import { SCHEMA_VERSION } from '../stores/level/store/records.ts'
 
-/** Starts reading a backup from its beginning; what is read is checked, to the end of the stream. */
+/** Reads a backup from its beginning, and checks the stream to its end. */
 export type OpenRecords = () => AsyncIterable<RecordBatch>
 
-/** Finds a backup and makes its records readable, as often as needed. Rejects with `backup_unsupported` for records whose meaning is not known. */
+/** Finds a backup whose records can be read, any number of times. Rejects with `backup_unsupported` for records of an unknown kind. */
 export async function openBackupRecords(
   destination: Destination,
   id: string,
@@ -21,13 +21,13 @@ export async function openBackupRecords(
   if (!canLookInto(manifest)) {
     const { storeKind, schemaVersion } = manifest
     throw new BackupUnsupportedError(`Cannot look into backup "${backupId}": it is of a store of kind "${storeKind}", schema version ${schemaVersion}`, {
-      hint: "Only backups of this release's Memory and LevelDB metadata stores can be looked into; restore it to see what it holds",
+      hint: "Restore the backup to see its files; only backups of this release's Memory and LevelDB stores can be listed",
     })
   }
   return { backupId, manifest, open: () => backup.records(options) }
 }
 
-/** Whether the meaning of a backup's records is known. */
+/** Whether this release knows the records of a backup. */
 export function canLookInto({ storeKind, schemaVersion }: Manifest): boolean {
   return (storeKind === 'level' || storeKind === 'memory') && schemaVersion === SCHEMA_VERSION
 }

@@ -1,7 +1,6 @@
 /**
- * What changed between two backups of one store. Both streams are in key order, so they are compared side by side in
- * one pass; a second pass finds the paths. Memory grows with the number of changes, and with that of directories (for
- * the paths), not with that of files.
+ * Compares two backups of one store. Both streams are in key order, so one pass compares them side by side; a second pass finds the
+ * paths. Memory grows with the number of changes and of directories, not with that of files.
  */
 import type { Destination } from '../contracts/destination.ts'
 import type { InodeNumber, InodeType } from '../contracts/metadata-store.ts'
@@ -18,9 +17,9 @@ export interface Change {
   readonly change: ChangeKind
   readonly path: string
   readonly type: InodeType
-  /** Of a renamed entry: where it was. */
+  /** The old path of a renamed entry. */
   readonly from?: string | undefined
-  /** Of a modified inode: which of its fields differ, `content` among them. */
+  /** The differing fields of a modified inode, such as `content`. */
   readonly fields?: readonly string[] | undefined
 }
 
@@ -35,15 +34,15 @@ export interface BackupDiff {
 
 export interface DiffBackupsOptions {
   readonly destination: Destination
-  /** Both by an ID, the beginning of one, or "latest". */
+  /** An ID, the beginning of one, or "latest"; likewise `newer`. */
   readonly older: string
   readonly newer: string
   readonly signal?: AbortSignal | undefined
 }
 
 /**
- * Compares two backups of one store. Rejects with `store_id_mismatch` when they are of different stores, with `backup_unsupported` for records whose
- * meaning is not known, and as reading a backup does.
+ * Compares two backups of one store. Rejects with `store_id_mismatch` when they are of different stores, with `backup_unsupported` for
+ * records of an unknown kind, and as reading a backup does.
  */
 export async function diffBackups({ destination, signal, ...ids }: DiffBackupsOptions): Promise<BackupDiff> {
   const older = await openBackupRecords(destination, ids.older, { signal })
@@ -55,7 +54,7 @@ export async function diffBackups({ destination, signal, ...ids }: DiffBackupsOp
   }
   const collector = new DiffCollector()
   await mergeRecords(older.open, newer.open, (key, before, after) => collector.add(key, before, after))
-  // What was removed is named by its own entry, so only directories are looked up on the older side.
+  // A removed entry has its own name, so only directories are looked up in the older backup.
   const [oldPaths, newPaths] = [new EntryPaths([]), new EntryPaths(collector.modified.keys())]
   if (collector.needsPaths) {
     await oldPaths.read(older.open)
@@ -64,10 +63,10 @@ export async function diffBackups({ destination, signal, ...ids }: DiffBackupsOp
   return { from: older.backupId, to: newer.backupId, changes: collector.changes(oldPaths, newPaths), records: collector.records }
 }
 
-/** All sections but the index of references and the counters, which only follow from the others. */
+/** All sections but the index of references and the counters, which follow from the others. */
 const COMPARED: ReadonlySet<string> = new Set(['blocks', 'entries', 'inodes', 'locks', 'settings', 'shares', 'upload-blocks', 'uploads'])
 
-/** Calls `differ` for each key whose value is not the same in both. */
+/** Calls `differ` for each key whose values differ. */
 async function mergeRecords(
   older: OpenRecords,
   newer: OpenRecords,
@@ -127,7 +126,7 @@ class DiffCollector {
     return this.#added.length + this.#removed.length + this.modified.size > 0
   }
 
-  /** The changes by path: removed and added entries of one inode are one rename, of one path one modification. */
+  /** The changes by path. A removed and an added entry of one inode are a rename; of one path, a modification. */
   changes(oldPaths: EntryPaths, newPaths: EntryPaths): Change[] {
     const changes: Change[] = []
     const renamedFrom = new Map(this.#removed.map((place) => [place.inode, place]))
@@ -170,7 +169,7 @@ class DiffCollector {
 
 const PLAIN_FIELDS = ['mode', 'uid', 'gid', 'size', 'modifiedAtNs', 'symlinkTarget'] as const
 
-/** The fields that differ. What follows from other changes is left out: link counts, and the times and sizes of directories. */
+/** The differing fields. Consequences of other changes are left out: link counts, and times and sizes of directories. */
 function changedFields(before: InodeRecord, after: InodeRecord): string[] {
   const fields: string[] = []
   if (before.payloadId !== after.payloadId || before.blockCount !== after.blockCount) fields.push('content')
@@ -191,7 +190,7 @@ function sameXattrs(before: ReadonlyMap<string, Uint8Array>, after: ReadonlyMap<
   return true
 }
 
-/** The number that follows the section in a key. */
+/** The inode number after the section in a key. */
 function inodeOfKey(key: string): InodeNumber {
   const start = key.indexOf('/') + 1
   const end = key.indexOf('/', start)

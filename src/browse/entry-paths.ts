@@ -1,4 +1,4 @@
-/** Paths of a backup's entries, `share/name/name`. */
+/** The paths of a backup's entries, `share/name/name`. */
 import type { InodeNumber } from '../contracts/metadata-store.ts'
 import { nameOfEntry, textOfKey } from '../stores/level/store/keys.ts'
 import { decodeEntry, decodeShare } from '../stores/level/store/records.ts'
@@ -11,7 +11,7 @@ interface Named {
 
 const SECTIONS: ReadonlySet<string> = new Set(['entries', 'shares'])
 
-/** Remembers where every directory is, and one name of each inode that it was asked to find. */
+/** Knows the place of every directory, and one name of each wanted inode. */
 export class EntryPaths {
   readonly #names = new Map<InodeNumber, Named>()
   readonly #wanted: ReadonlySet<InodeNumber>

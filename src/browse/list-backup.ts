@@ -1,6 +1,6 @@
 /**
- * Looks into a backup without restoring it. The stream is read once for the shares and again for each directory on the
- * way that comes before its parent, which is rare; memory holds one directory.
+ * Looks into a backup without restoring it. A listing reads the stream once for the shares, and again for each
+ * directory on the way that comes before its parent, which is rare; memory holds one directory.
  */
 import { MetadataError } from '../errors/errors.ts'
 import type { Inode, InodeNumber, InodeType, Share } from '../contracts/metadata-store.ts'
@@ -26,7 +26,9 @@ export interface ListBackupOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Lists the shares of a backup, by name. Rejects with `backup_unsupported` for records whose meaning is not known, and as reading a backup does. */
+/**
+ * Lists the shares of a backup, by name. Rejects with `backup_unsupported` for records of an unknown kind, and as reading a backup does.
+ */
 export async function listBackupShares({ destination, backup, signal }: ListBackupOptions): Promise<{ readonly backupId: string; readonly shares: readonly Share[] }> {
   const { backupId, open } = await openBackupRecords(destination, backup, { signal })
   return { backupId, shares: await listShares(open) }
@@ -42,7 +44,7 @@ export async function listBackupPath({ destination, backup, path, signal }: List
 }
 
 /**
- * Checks that there is something at a path of a backup, reading no further than to it. A backup whose records' meaning is not known is not looked into.
+ * Checks that a path exists in a backup, and reads no further than to that path. Does nothing for records of an unknown kind.
  * Rejects with `entry_not_found` and `not_a_directory`.
  */
 export async function checkBackupPath(backup: StoredBackup, { path, signal }: { readonly path: TreePath; readonly signal?: AbortSignal | undefined }): Promise<void> {
@@ -61,7 +63,7 @@ async function walkDown(open: OpenRecords, path: readonly string[], { isListing 
   const [shareName = '', ...names] = path
   const share = (await listShares(open)).find((candidate) => candidate.name === shareName)
   if (share === undefined) {
-    throw new MetadataError('entry_not_found', `Cannot find share ${JSON.stringify(shareName)} in the backup`, { hint: 'See the shares of the backup with "holdfast ls", without a path' })
+    throw new MetadataError('entry_not_found', `Cannot find share ${JSON.stringify(shareName)} in the backup`, { hint: 'Run "holdfast ls" without a path to see the shares' })
   }
   const walk: Walk = { isListing, share: shareName, number: share.root, type: 'directory', names, depth: 0, entries: [] }
   while (!hasArrived(walk) && !(await readOn(open, walk))) continue
@@ -74,13 +76,13 @@ interface ListedEntry {
   readonly type: InodeType
 }
 
-/** Where a walk down a path has come to. */
+/** The state of a walk down a path. */
 interface Walk {
-  /** Whether the entries of a directory at its end are wanted. */
+  /** Whether to list a directory at the end of the path. */
   readonly isListing: boolean
   readonly share: string
   readonly names: readonly string[]
-  /** How many of the names have been found. */
+  /** The number of names found so far. */
   depth: number
   number: InodeNumber
   type: InodeType
@@ -95,7 +97,7 @@ function hasArrived({ depth, names, type, isListing }: Walk): boolean {
   return depth === names.length && !(type === 'directory' && isListing)
 }
 
-/** Reads the entries once, in key order, taking every step that can be taken on the way. Resolves with whether the walk has ended. */
+/** Reads the entries once, in key order, and walks on as far as their order allows. Resolves with whether the walk has ended. */
 async function readOn(open: OpenRecords, walk: Walk): Promise<boolean> {
   const depthBefore = walk.depth
   let position = ''
@@ -127,7 +129,7 @@ async function readOn(open: OpenRecords, walk: Walk): Promise<boolean> {
   return false
 }
 
-/** The keys that a walk needs next: one entry, or all entries of the directory it has come to. */
+/** The keys that a walk needs next: one entry, or all entries of its directory. */
 function nextWanted(walk: Walk): TextRange {
   const name = walk.names[walk.depth]
   if (name === undefined) return entriesOf(walk.number)
@@ -150,14 +152,14 @@ async function withAttributes(open: OpenRecords, entries: readonly ListedEntry[]
 }
 
 function notFound(walk: Walk): MetadataError {
-  return new MetadataError('entry_not_found', `Cannot find ${JSON.stringify(pathOf(walk, 1))} in the backup`, { hint: `See what is there with "holdfast ls" and the path ${JSON.stringify(pathOf(walk))}` })
+  return new MetadataError('entry_not_found', `Cannot find ${JSON.stringify(pathOf(walk, 1))} in the backup`, { hint: `Run "holdfast ls" with the path to see its entries: ${JSON.stringify(pathOf(walk))}` })
 }
 
 function notDirectory(walk: Walk): MetadataError {
-  return new MetadataError('not_a_directory', `Cannot look into ${JSON.stringify(pathOf(walk))} in the backup: it is a ${walk.type}`)
+  return new MetadataError('not_a_directory', `Cannot list ${JSON.stringify(pathOf(walk))} in the backup: it is a ${walk.type}`)
 }
 
-/** How far a walk has come, and so many names further. */
+/** The path walked so far, and `further` names more. */
 function pathOf({ share, names, depth }: Walk, further = 0): string {
   return [share, ...names.slice(0, depth + further)].join('/')
 }

@@ -1,4 +1,4 @@
-/** Events as they are stored: JSON, version 1, checked field by field when it is read. */
+/** Encodes events as JSON, version 1, and decodes them with a check of every field. */
 import { isUlid } from '../util/ulid.ts'
 import type { Manifest } from '../contracts/manifest.ts'
 import { isNewerManifest, parseManifest } from '../format/manifest.ts'
@@ -14,15 +14,15 @@ export function encodeEvent(event: CatalogEvent): string {
 }
 
 /**
- * Reads an event. Fields and names that it does not know are passed over or kept; an event of an unknown type or a newer version is `UnknownEvent`: a newer
- * release used the catalog. Throws a `TypeError`, or what `parseManifest` throws, for what no release writes.
+ * Decodes an event. Unknown fields are skipped, unknown names kept; an event of an unknown type or a newer version, from a newer release,
+ * is an `UnknownEvent`. Throws a `TypeError`, or as `parseManifest` does, for anything malformed.
  */
 export function decodeEvent(text: string): CatalogEvent | UnknownEvent {
   const fields = object(JSON.parse(text))
   const version = count(fields, 'version')
   const type = name(fields, 'type')
   if (version > EVENT_VERSION) return UNKNOWN
-  if (version !== EVENT_VERSION) throw new TypeError(`it is of version ${version}, and there is no such version`)
+  if (version !== EVENT_VERSION) throw new TypeError(`version ${version} does not exist`)
   const at = textField(fields, 'at')
   if (!UTC.test(at)) throw new TypeError('at is not a time')
   if (!isKnown(type)) return UNKNOWN
@@ -103,7 +103,7 @@ function backup(fields: Fields): { backupId: string; destination: string } {
   return { backupId: id(fields, 'backupId'), destination: textField(fields, 'destination') }
 }
 
-/** A manifest of a newer kind must not make the catalog unreadable. */
+/** Decodes a manifest; one of a newer kind is `undefined`, so that the catalog stays readable. */
 function manifest(fields: Fields): Manifest | undefined {
   try {
     return parseManifest(Buffer.from(JSON.stringify(object(fields['manifest']))), id(fields, 'backupId'))
@@ -145,7 +145,7 @@ function optional<T>(fields: Fields, name: string, read: (fields: Fields, name: 
   return own(fields, name) === undefined ? undefined : read(fields, name)
 }
 
-/** A name that this release has, or one that a newer release added. */
+/** Decodes a name, known or added by a newer release. */
 function name(fields: Fields, field: string): string {
   const value = textField(fields, field)
   if (!NAME.test(value)) throw new TypeError(`${field} is not a name`)
@@ -157,7 +157,7 @@ function object(value: unknown): Fields {
   return value as Fields
 }
 
-/** Fields that JSON put there; never what objects inherit. */
+/** Reads an own field; never an inherited one. */
 function own(fields: Fields, name: string): unknown {
   return Object.hasOwn(fields, name) ? fields[name] : undefined
 }

@@ -1,22 +1,22 @@
-/** What events come to. */
+/** Folds events into jobs, backups, leases and sweeps. */
 import type { BackupEvent, CatalogBackup, Job, JobEvent, UnknownEvent } from '../contracts/catalog.ts'
 import type { Lease, LeaseEvent, RunningSweep, SweepEvent } from '../contracts/hold-events.ts'
 
-/** The job that its events make, in order; `undefined` when the first is not its start. */
+/** Folds a job's events, in order; `undefined` if the first is not its start. */
 export function foldJob(events: readonly (JobEvent | UnknownEvent)[]): Job | undefined {
   let job: Job | undefined
   for (const event of events) if (event.type !== 'unknown') job = withJobEvent(job, event)
   return job
 }
 
-/** The backup that its events make, in order; `undefined` when it was never recorded. */
+/** Folds a backup's events, in order; `undefined` if it was never recorded. */
 export function foldBackup(events: readonly (BackupEvent | UnknownEvent)[]): CatalogBackup | undefined {
   let backup: CatalogBackup | undefined
   for (const event of events) if (event.type !== 'unknown') backup = withBackupEvent(backup, event)
   return backup
 }
 
-/** The lease that its events make, in order; `undefined` when it was released, or the first is not its start. */
+/** Folds a lease's events, in order; `undefined` if it was released, or the first is not its start. */
 export function foldLease(events: readonly (LeaseEvent | UnknownEvent)[]): Lease | undefined {
   let lease: Lease | undefined
   for (const event of events) if (event.type !== 'unknown') lease = withLeaseEvent(lease, event)
@@ -24,7 +24,7 @@ export function foldLease(events: readonly (LeaseEvent | UnknownEvent)[]): Lease
   return lease && events.some(({ type }) => type === 'unknown') ? { ...lease, payloadIds: undefined } : lease
 }
 
-/** The sweep that its events make, in order; `undefined` when it ended, or the first is not its start. */
+/** Folds a sweep's events, in order; `undefined` if it ended, or the first is not its start. */
 export function foldSweep(events: readonly (SweepEvent | UnknownEvent)[]): RunningSweep | undefined {
   let sweep: RunningSweep | undefined
   for (const event of events) {

@@ -1,4 +1,4 @@
-/** What a job says to the catalog: that it began, how far it is, how it ended. */
+/** Records a job in the catalog: its start, progress and end. */
 import { newUlid } from '../util/ulid.ts'
 import { failureAfter } from '../errors/clean-up.ts'
 import { messageOf } from '../errors/error-message.ts'
@@ -11,7 +11,7 @@ export type NewJob = Pick<JobStarted, 'kind' | 'storeKind' | 'storeId' | 'destin
 type Progress = JobProgress & Pick<JobProgressed, 'backupId' | 'storeId'>
 
 export interface JobLogOptions {
-  /** Without one, nothing is recorded. */
+  /** The catalog to record in. @default none */
   readonly catalog?: Catalog | undefined
   /** @default Date.now */
   readonly clock?: (() => number) | undefined
@@ -22,7 +22,7 @@ const MAX_MESSAGE_LENGTH = 4096
 export class JobLog {
   readonly jobId: string
   readonly startedAt: string
-  /** What could not be recorded, though the job goes on. */
+  /** Failures to record that do not stop the job. */
   readonly warnings: Error[] = []
   readonly #kind: NewJob['kind']
   #isBehind = false
@@ -40,7 +40,7 @@ export class JobLog {
     this.#release = markUnderWay(this.jobId)
   }
 
-  /** Records that a job begins; durable when it resolves. */
+  /** Records, durably, that a job begins. */
   static async start(job: NewJob, options: JobLogOptions): Promise<JobLog> {
     const log = new JobLog(job.kind, options)
     try {
@@ -52,12 +52,12 @@ export class JobLog {
     }
   }
 
-  /** The time as events have it. */
+  /** The time, in the format of events. */
   now(): string {
     return new Date(this.#clock()).toISOString()
   }
 
-  /** Records how far the job is. That a catalog does not take it fails no job: it is a warning, once. */
+  /** Records the job's progress. A failure to record is only a warning, once. */
   async progress(progress: Progress): Promise<void> {
     try {
       await this.#catalog?.append(this.progressed(progress))
@@ -67,40 +67,40 @@ export class JobLog {
     }
   }
 
-  /** The event of it, for `succeed`. */
+  /** The event of some progress, for `succeed`. */
   progressed(progress: Progress): JobProgressed {
     return { type: 'job-progressed', at: this.now(), jobId: this.jobId, ...progress }
   }
 
-  /** Records the success, and with it, all or none, what came of the job. */
+  /** Records the success and the job's results, all or none. */
   async succeed(...events: readonly CatalogEvent[]): Promise<void> {
     await this.#catalog?.append(...events, { type: 'job-ended', at: this.now(), jobId: this.jobId, state: 'succeeded' })
     this.#release()
   }
 
-  /** Gives the job up unrecorded: the next opening of the catalog ends it as `interrupted`. */
+  /** Leaves the end of the job unrecorded: the next opening of the catalog ends it as `interrupted`. */
   forget(): void {
     this.#release()
   }
 
-  /** Records how the job ended otherwise, and returns what to throw: the error, or, when it could not be recorded, both. */
+  /** Records a failure, and returns the error to throw: that failure, combined with a failure to record it. */
   async end(state: Exclude<JobEnded['state'], 'succeeded'>, error: unknown): Promise<unknown> {
     const ended = { type: 'job-ended', at: this.now(), jobId: this.jobId, state, error: jobErrorOf(error) } as const
-    const thrown = await failureAfter(error, () => this.#catalog?.append(ended), 'the end of the job could not be recorded, which the next opening of the catalog does')
+    const thrown = await failureAfter(error, () => this.#catalog?.append(ended), 'the end of the job could not be recorded; the next opening of the catalog records it')
     this.#release()
     return thrown
   }
 }
 
-/** The warning of a job that is not in the catalog as it was. */
+/** The warning for a job that is recorded incompletely or not at all. */
 export function notRecorded(kind: NewJob['kind'], cause: unknown): CatalogUnavailableError {
-  return new CatalogUnavailableError(`The ${kind} is not recorded as it was: ${messageOf(cause)}`, { cause })
+  return new CatalogUnavailableError(`The ${kind} is not fully recorded: ${messageOf(cause)}`, { cause })
 }
 
-/** An error as data; what is no error of Holdfast is `internal`, in its own words. */
+/** An error as data; a foreign error becomes `internal`, with its own message. */
 export function jobErrorOf(error: unknown): JobError {
   const { code, message, hint }: HoldfastError = isHoldfastError(error) ? error : new InternalError(messageOf(error), FOREIGN)
   return { code, message: message.slice(0, MAX_MESSAGE_LENGTH), hint }
 }
 
-const FOREIGN = { hint: 'The error came from outside Holdfast: see its message' }
+const FOREIGN = { hint: 'Read the message; the error came from outside Holdfast' }

@@ -1,22 +1,22 @@
-/** Whether payloads that are referred to exist. */
+/** Checks that referenced payloads exist. */
 import { PayloadMissingError } from '../errors/errors.ts'
 import { MAX_PAYLOADS_PER_CALL, type PayloadStore } from '../contracts/payload-store.ts'
 
 export interface CheckPayloadsOptions {
   readonly payloads: PayloadStore
-  /** What refers to them, for the error: "backup 01J..." */
+  /** What refers to the payloads, for the error: "backup 01J..." */
   readonly what: string
   readonly signal?: AbortSignal | undefined
-  /** Called with how many were looked for. */
+  /** Called with the number of payloads checked so far. */
   readonly onProgress?: ((payloads: number) => void) | undefined
 }
 
-/** How many IDs an error names. */
+/** The most IDs that an error names. */
 const MAX_NAMED = 20
 
 /**
- * Looks for every payload, and resolves with how many there are. Rejects with `payload_missing`, which names the first 20 that are not there and counts
- * all, with what the payload store rejects with, and with the signal's reason.
+ * Checks that every payload exists, and resolves with their number. Rejects with `payload_missing`, which names the first 20 missing ones
+ * and counts all, with what the payload store rejects with, and with the signal's reason.
  */
 export async function checkPayloadsExist(batches: AsyncIterable<readonly string[]>, { payloads, what, signal, onProgress }: CheckPayloadsOptions): Promise<number> {
   const missing: string[] = []

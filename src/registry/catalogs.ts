@@ -4,14 +4,14 @@ import { InvalidArgumentError } from '../errors/errors.ts'
 import { findParameterFault, kindOf, listSchemes, parametersOfPath, pathOfUrl, schemeOf } from '../util/urls.ts'
 
 export interface OpenCatalogOptions {
-  /** Whether to make the catalog where there is none. @default true */
+  /** Whether to create a missing catalog. @default true */
   readonly create?: boolean | undefined
 }
 
-/** A catalog URL that was understood. The driver is loaded when it is opened. */
+/** A parsed catalog URL. `open` loads the driver. */
 export interface CatalogAddress {
   open(options: OpenCatalogOptions): Promise<Catalog>
-  /** The directory of this machine for what sweeps by the catalog remember; losing it costs time only. */
+  /** The local directory where sweeps with the catalog cache holds; losing it costs only time. */
   readonly holdsDirectory: string
 }
 
@@ -19,22 +19,25 @@ const KINDS: Readonly<Record<string, (url: string) => CatalogAddress>> = {
   level: levelCatalogAt,
 }
 
-/** Opens the catalog that a URL or a path names: `level:PATH`, or the path alone. Close it. Rejects with `invalid_argument` and `catalog_unavailable`. */
+/**
+ * Opens the catalog at a URL or a path: `level:PATH`, or the path alone. The caller closes it. Rejects with `invalid_argument` and
+ * `catalog_unavailable`.
+ */
 export async function openCatalog(url: string, options: OpenCatalogOptions = {}): Promise<Catalog> {
   return await parseCatalogUrl(url).open(options)
 }
 
-/** Understands the URL or the path of a catalog; nothing is opened. Throws `invalid_argument`, naming the kinds there are. */
+/** Parses the URL or the path of a catalog; opens nothing. Throws `invalid_argument`, which lists the known kinds. */
 export function parseCatalogUrl(url: string): CatalogAddress {
   const scheme = schemeOf(url) ?? 'level'
   const kind = kindOf(KINDS, scheme)
   if (kind !== undefined) return kind(schemeOf(url) === undefined ? `level:${url}` : url)
-  throw refuse(`no kind of catalog is called ${JSON.stringify(scheme)}; known are ${listSchemes(KINDS)}`, 'Write the path of a directory, beginning with "./" where it holds a colon')
+  throw refuse(`${JSON.stringify(scheme)} is not a kind of catalog; known are ${listSchemes(KINDS)}`, 'Write the path of a directory; begin it with "./" if it contains a colon')
 }
 
 function levelCatalogAt(url: string): CatalogAddress {
   const path = pathOfUrl(url)
-  if (path === undefined) throw refuse('it names no path of this machine', 'Write the path of a directory')
+  if (path === undefined) throw refuse('it has no local path', 'Write the path of a directory')
   const fault = findParameterFault(parametersOfPath(url), { scheme: 'level', known: [] })
   if (fault !== undefined) throw refuse(fault.sentence, fault.hint)
   return {

@@ -1,4 +1,4 @@
-/** What one piece of work opens by URL, closed at its end. */
+/** Opens the parts of one piece of work by URL, and closes them at its end. */
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
 import type { MetadataStore } from '../contracts/metadata-store.ts'
@@ -17,13 +17,13 @@ interface Closable {
 }
 
 export interface HoldsOptions extends OpenCatalogOptions {
-  /** URL of the store whose payloads are needed, or swept. */
+  /** URL of the store whose payloads are needed or swept. */
   readonly store: string
   readonly use: PayloadUse
   /** URL or path of the catalog. @default the store's own */
   readonly catalog?: string | undefined
   readonly destinations: readonly Destination[]
-  /** Whether a destination that the catalog never had a backup at may list none. @default true */
+  /** Whether a destination may be empty if the catalog never recorded a backup there. @default true */
   readonly mayBeEmpty?: boolean | undefined
 }
 
@@ -32,13 +32,12 @@ export interface LeasesOptions {
   readonly store: string
   /** URL or path of the catalog. @default the store's own */
   readonly catalog?: string | undefined
-  /** Called with why the work is not recorded. */
+  /** Called with the reason why the work is not recorded. */
   readonly warn: (text: string) => Promise<void>
 }
 
-/**
- * Calls `run` with an opener of parts, and closes what was opened through it, the last first, whatever happens. An error while closing is
- * never lost: it is combined with the others. Where `run` fails after a guard of payloads was lost, the error says that.
+/** Calls `run` with an opener of parts, and afterwards closes the parts, the last first. An error while closing is combined with the others,
+ * never lost. If `run` fails after the guard of payloads was lost, the error says that.
  */
 export async function withParts<T>(options: { readonly signal: AbortSignal }, run: (parts: Parts) => Promise<T>): Promise<T> {
   return await closing(new Parts(options.signal), async (parts) => {
@@ -50,7 +49,7 @@ export async function withParts<T>(options: { readonly signal: AbortSignal }, ru
   })
 }
 
-/** Opens stores, destinations and catalogs by URL, and knows what there is to close. */
+/** Opens stores, destinations and catalogs by URL, and closes them. */
 export class Parts {
   readonly #opened: Closable[] = []
   readonly #signal: AbortSignal
@@ -60,7 +59,7 @@ export class Parts {
     this.#signal = signal
   }
 
-  /** Ends the work: it was interrupted, or others are not kept from its payloads any more. */
+  /** Aborted when the work is interrupted, or when the guard of its payloads is lost. */
   get signal(): AbortSignal {
     return this.#guard === undefined ? this.#signal : AbortSignal.any([this.#signal, this.#guard.signal])
   }
@@ -88,8 +87,8 @@ export class Parts {
   }
 
   /**
-   * Keeps others from the payloads of a store in the ways that would do harm, until the end. Rejects with `hold_unavailable` and
-   * `sweep_already_running` when that cannot be had. Resolves with whether no other process can have the store open.
+   * Guards the payloads of a store against harmful use by others, until the end. Rejects with `hold_unavailable` and
+   * `sweep_already_running`. Resolves with whether no other process can have the store open.
    */
   async guardPayloads(storeUrl: string, use: PayloadUse): Promise<{ readonly isAlone: boolean }> {
     const guard = await parseStoreUrl(storeUrl).guardPayloads?.(use)
@@ -99,12 +98,12 @@ export class Parts {
     return { isAlone: false }
   }
 
-  /** Rejects when others are not kept from the payloads any more. */
+  /** Rejects when the guard of the payloads is lost. */
   async checkGuard(): Promise<void> {
     await this.#guard?.check()
   }
 
-  /** Guards the payloads of a store, and opens what holds them: its catalog and destinations. */
+  /** Guards the payloads of a store, and opens its catalog and its holds. */
   async holds({ store, use, catalog: named, create, destinations, mayBeEmpty }: HoldsOptions): Promise<{ readonly catalog: Catalog; readonly holds: Holds }> {
     await this.guardPayloads(store, use)
     const url = catalogPathOf(store, named)
@@ -113,13 +112,12 @@ export class Parts {
   }
 
   /**
-   * Guards the payloads of a store, and opens its catalog for work that is done whether or not it can be recorded: there is none when it cannot
-   * be opened, which `warn` is told; so is a failure to close it. One that another process has open is refused where that process may have the
-   * store too, and sweep by its catalog.
+   * Guards the payloads of a store, and opens its catalog for work that need not be recorded: if the catalog cannot be opened or closed,
+   * `warn` is called, and the work goes on. Rejects if another process has the catalog open and may sweep the store by it.
    */
   async catalogIfPossible({ store, catalog: named, warn }: LeasesOptions): Promise<Catalog | undefined> {
     const tell = async (error: unknown): Promise<undefined> => {
-      await warn(`This is not recorded: ${messageOf(error)}`)
+      await warn(`This work is not recorded: ${messageOf(error)}`)
       return undefined
     }
     const { isAlone } = await this.guardPayloads(store, 'need')
@@ -131,18 +129,18 @@ export class Parts {
     return catalog
   }
 
-  /** Closes something else at the end too. */
+  /** Closes another part at the end too. */
   keep<Part extends Closable>(part: Part): Part {
     this.#opened.push(part)
     return part
   }
 
-  /** Why work failed: the loss of the guard where that came first, and otherwise what it failed with. */
+  /** The reason for failed work: the loss of the guard if that came first, otherwise its own error. */
   lossOf(error: unknown): unknown {
     return !this.#signal.aborted && this.#guard?.signal.aborted === true ? this.#guard.signal.reason : error
   }
 
-  /** Closes everything, the last first. Rejects when some could not be closed, with all errors. */
+  /** Closes everything, the last first. Rejects with all errors, combined. */
   async close(): Promise<void> {
     const errors: unknown[] = []
     for (const part of this.#opened.splice(0).toReversed()) await part.close().catch((error: unknown) => errors.push(error))

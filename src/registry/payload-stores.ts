@@ -4,7 +4,7 @@ import type { OpenToSweepOptions, PayloadDirectory } from '../payload-stores/dir
 import { findParameterFault, kindOf, listSchemes, parametersOfPath, pathOfUrl, schemeOf } from '../util/urls.ts'
 
 export interface OpenPayloadStoreOptions {
-  /** Create it where there is none. @default false */
+  /** Whether to create a missing payload store. @default false */
   readonly create?: boolean | undefined
 }
 
@@ -22,13 +22,13 @@ async function directories(): Promise<PayloadStoreKind> {
   return { open: async (path, options) => await PayloadDirectory.open(path, options), openToSweep }
 }
 
-/** Opens the payload store that a URL or a path names: `file:PATH`, or the path alone. Rejects with `invalid_argument` and `entry_not_found`. */
+/** Opens the payload store at a URL or a path: `file:PATH`, or the path alone. Rejects with `invalid_argument` and `entry_not_found`. */
 export async function openPayloadStore(url: string, options: OpenPayloadStoreOptions = {}): Promise<PayloadDirectory> {
   const { kind, path } = parsePayloadStoreUrl(url)
   return await (await kind()).open(path, options)
 }
 
-/** The same, to sweep it for one store: refused, with `hold_unavailable`, where another store needs payloads there, or may. */
+/** Opens a payload store to sweep it for one store. Rejects with `hold_unavailable` when another store needs payloads there, or may. */
 export async function openPayloadStoreToSweep(url: string, options: OpenToSweepOptions): Promise<PayloadDirectory> {
   const { kind, path } = parsePayloadStoreUrl(url)
   return await (await kind()).openToSweep(path, options)
@@ -38,9 +38,9 @@ function parsePayloadStoreUrl(url: string): { readonly kind: () => Promise<Paylo
   const written = schemeOf(url) === undefined ? `file:${url}` : url
   const scheme = schemeOf(written) ?? ''
   const kind = kindOf(KINDS, scheme)
-  if (kind === undefined) throw refuse(`no kind of it is called ${JSON.stringify(scheme)}; known are ${listSchemes(KINDS)}`, 'Write the path of a directory, beginning with "./" where it holds a colon')
+  if (kind === undefined) throw refuse(`${JSON.stringify(scheme)} is not a kind of payload store; known are ${listSchemes(KINDS)}`, 'Write the path of a directory; begin it with "./" if it contains a colon')
   const path = pathOfUrl(written)
-  if (path === undefined) throw refuse('it names no path of this machine', 'Write the path of a directory')
+  if (path === undefined) throw refuse('it has no local path', 'Write the path of a directory')
   const fault = findParameterFault(parametersOfPath(written), { scheme, known: [] })
   if (fault !== undefined) throw refuse(fault.sentence, fault.hint)
   return { kind, path }

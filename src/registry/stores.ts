@@ -5,7 +5,7 @@ import { type OpenHomeOptions, type OpenStoreOptions, refuseStoreUrl, type Store
 import { levelStores } from './stores/level.ts'
 import { postgresStores } from './stores/postgres.ts'
 
-/** Each loads its driver, and what that needs, only when a store is opened. */
+/** The kinds of stores by scheme. Each loads its driver only when a store is opened. */
 const KINDS: Readonly<Record<string, StoreKind>> = {
   level: levelStores,
   postgres: postgresStores,
@@ -14,34 +14,36 @@ const KINDS: Readonly<Record<string, StoreKind>> = {
 
 const FORMS: string = [...new Set(Object.values(KINDS))].map(({ form }) => form).join(' or ')
 
-/** Understands a store URL; nothing is opened. Throws `invalid_argument`, naming the kinds there are. What may be a password is never repeated. */
+/** Parses a store URL; opens nothing. Throws `invalid_argument`, which lists the known kinds and never repeats a possible password. */
 export function parseStoreUrl(url: string): StoreAddress {
   const scheme = schemeOf(url)
   if (scheme === undefined) throw refuseStoreUrl('it has no scheme', `Write ${/@|password/i.test(url) ? FORMS : `level:${url}`}`)
   const kind = kindOf(KINDS, scheme)
   if (kind !== undefined) return kind.parse(url)
   if (scheme === 'memory') {
-    throw refuseStoreUrl("a memory store lives only within its server's process", 'Name a store on disk, such as level:PATH; back up a memory store from the server itself, through the library')
+    throw refuseStoreUrl("a memory store exists only in its server's process", 'Name a store on disk, such as level:PATH; a server backs up its memory store through the library')
   }
-  throw refuseStoreUrl(`no kind of store is called ${JSON.stringify(scheme)}`, `Write ${FORMS}`)
+  throw refuseStoreUrl(`${JSON.stringify(scheme)} is not a kind of store`, `Write ${FORMS}`)
 }
 
-/** Opens the store that a URL names, such as `level:/srv/metadata`. Close it. Rejects with `invalid_argument`, and as its driver says. */
+/**
+ * Opens the store at a URL, such as `level:/srv/metadata`. The caller closes it. Rejects with `invalid_argument`, and as its driver says.
+ */
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<MetadataStore> {
   return await parseStoreUrl(url).openStore(options)
 }
 
-/** Opens the home of a store, for restoring into it or rolling it back: the store may be damaged, or not exist yet. Close it. */
+/** Opens the home of a store, to restore into it or roll it back: the store may be damaged or missing. The caller closes it. */
 export async function openHome(url: string, options: OpenHomeOptions = {}): Promise<StoreHome> {
   return await parseStoreUrl(url).openHome(options)
 }
 
-/** Where the store of a URL is, made or not: an absolute URL, the same whichever way the store is named, and without secrets. */
+/** The place of a URL's store, existing or not: an absolute URL without secrets, the same for every way to name the store. */
 export async function placeOf(url: string): Promise<string> {
   return await parseStoreUrl(url).place()
 }
 
-/** The catalog of a store, unless another one is named: in the store's own directory, or, where it has none, in the user's. */
+/** The path of a store's catalog: the named one, or else in the store's directory, or else in the user's state directory. */
 export function catalogPathOf(storeUrl: string, catalog?: string): string {
   return catalog ?? parseStoreUrl(storeUrl).catalogPath
 }

@@ -1,4 +1,4 @@
-/** Whether a stored backup is what it says it is. */
+/** Checks a stored backup against its manifest. */
 import { VERIFICATION_LEVELS, type VerificationLevel } from '../contracts/catalog.ts'
 import { type Manifest, recordCount } from '../contracts/manifest.ts'
 import type { PayloadStore } from '../contracts/payload-store.ts'
@@ -16,33 +16,33 @@ export type { TrialStore, VerificationLevel }
 export const VERIFY_STEPS = ['manifest', 'objects', 'trial-restore', 'trial-check', 'payloads'] as const
 export type VerifyStep = (typeof VERIFY_STEPS)[number]
 
-/** Header and trailer. */
+/** The number of control frames: header and trailer. */
 const CONTROL_FRAMES = 2
 
 export interface VerifyProgress {
   readonly step: VerifyStep
-  /** Bytes that the step has read. */
+  /** Bytes read by the step so far. */
   readonly bytes: number
-  /** Bytes that it will read in all, about; 0 where it reads none. */
+  /** About how many bytes the step will read in all; 0 for none. */
   readonly totalBytes: number
   readonly records: number
-  /** Since the step began. */
+  /** The average since the step began. */
   readonly bytesPerSecond: number
 }
 
 export interface CheckBackupOptions {
   /**
-   * `manifest`: the manifest is valid and the objects have the sizes it says. `checksum`: all stored bytes are read once, and every frame, count and
-   * digest agrees. `restore`: on top of that the backup is restored into an empty store, whose content is compared record by record. `payloads`:
-   * as `checksum`, and every payload that the backup refers to is in the payload store.
+   * `manifest`: the manifest is valid and the objects have the sizes in it. `checksum`: also reads all stored bytes once; every frame,
+   * count and digest agrees. `restore`: like `checksum`, and compares a trial restore record by record. `payloads`: like `checksum`, and
+   * checks that every payload of the backup is in the payload store.
    * @default 'checksum'
    */
   readonly level?: VerificationLevel | undefined
-  /** Makes the empty store for `restore`; it is discarded afterwards. Its schema version must be that of the store that was backed up. */
+  /** Opens an empty store for level `restore`; it is discarded afterwards. Its schema version must be that of the backup. */
   readonly openTrial?: ((manifest: Manifest) => Promise<TrialStore>) | undefined
-  /** Where the payloads should be, for `payloads`. */
+  /** The payload store for level `payloads`. */
   readonly payloads?: PayloadStore | undefined
-  /** Ends the check; it rejects with the signal's reason. */
+  /** Ends the check, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: VerifyProgress) => void) | undefined
   /** The time in milliseconds since 1970. @default Date.now */
@@ -57,17 +57,17 @@ export interface VerifyReport {
   readonly manifest: Manifest
   /** When the verification ended: ISO 8601 in UTC. */
   readonly verifiedAt: string
-  /** Stored bytes that were read and hashed. */
+  /** Stored bytes read and hashed. */
   readonly bytes: number
-  /** Frames that were checked; 0 at level `manifest`. */
+  /** Frames checked; 0 at level `manifest`. */
   readonly frames: number
   readonly durationMs: number
   readonly bytesPerSecond: number
 }
 
 /**
- * Checks an opened backup and resolves with what was checked. Changes nothing at the destination, and does not hold up the event loop: it reads in
- * pieces of about a millisecond. Rejects as `verifyBackup` does.
+ * Checks an opened backup and resolves with a report. Changes nothing at the destination, and yields to the event loop about every
+ * millisecond. Rejects as `verifyBackup` does.
  */
 export async function checkBackup(backup: StoredBackup, options: CheckBackupOptions = {}): Promise<VerifyReport> {
   const { level = 'checksum', signal, clock = Date.now } = options
@@ -85,14 +85,14 @@ export async function checkBackup(backup: StoredBackup, options: CheckBackupOpti
   }
 }
 
-/** Throws a `TypeError` for a level that there is not, or that lacks what it needs. */
+/** Throws a `TypeError` for an unknown level, and for a level without the option that it needs. */
 export function checkOptions({ level = 'checksum', openTrial, payloads }: CheckBackupOptions): void {
   if (!VERIFICATION_LEVELS.includes(level)) throw new TypeError(`level must be one of ${VERIFICATION_LEVELS.join(', ')}`)
   if (level === 'restore' && openTrial === undefined) throw new TypeError('Level "restore" needs openTrial')
   if (level === 'payloads' && payloads === undefined) throw new TypeError('Level "payloads" needs payloads')
 }
 
-/** Resolves with the number of frames. */
+/** Checks to a level, and resolves with the number of frames. */
 async function check(backup: StoredBackup, { level, openTrial, payloads, signal, onProgress }: CheckBackupOptions): Promise<number> {
   const { payload, payloadIds } = backup.manifest
   const meter = new Meter<VerifyStep>((step, progress) => onProgress?.({ step, ...progress }))
@@ -120,12 +120,15 @@ async function check(backup: StoredBackup, { level, openTrial, payloads, signal,
 
 interface CheckObjectsOptions {
   readonly signal: AbortSignal | undefined
-  /** Takes in what the payload holds. */
+  /** Collects the digest of the records. */
   readonly content: ContentDigest | undefined
   readonly onProgress: (progress: { readonly bytes: number; readonly records: number }) => void
 }
 
-/** Reads both objects once, whole: every byte, frame, count and digest, and all that manifest, header and trailer say, must agree. Resolves with the number of frames. */
+/**
+ * Reads both objects once, whole, and checks that every byte, frame, count and digest agrees with manifest, header and trailer. Resolves
+ * with the number of frames.
+ */
 async function checkObjects(backup: StoredBackup, { signal, content, onProgress }: CheckObjectsOptions): Promise<number> {
   const { payload } = backup.manifest
   let frames = CONTROL_FRAMES

@@ -1,4 +1,4 @@
-/** Deleting backups, unless they are needed. */
+/** Deletes backups, unless they are needed. */
 import { type JobHooks, runJob } from '../catalog/run-job.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
@@ -11,11 +11,11 @@ import { lookAtBackup, MANIFESTS_AT_ONCE } from './list-backups.ts'
 import type { StoredBackup } from './stored-backup.ts'
 
 export interface DeleteOptions extends JobHooks {
-  /** Whether the last good backup of a store may be deleted, and one of which it cannot be told whether it is good. @default false */
+  /** Whether to delete even the last good backup of a store, and backups that this release cannot judge. @default false */
   readonly force?: boolean | undefined
-  /** Whether an unfinished restore names the backup; then it is not deleted, forced or not. @default none does */
+  /** Whether an unfinished restore needs the backup, which is then not deleted, even with `force`. @default none does */
   readonly isBeingRestored?: ((backupId: string) => boolean | Promise<boolean>) | undefined
-  /** Ends the call until the first backup is being deleted; it rejects with the signal's reason. */
+  /** Ends the call, which rejects with the signal's reason. Has no effect once the first deletion has begun. */
   readonly signal?: AbortSignal | undefined
   /** The time in milliseconds since 1970. @default Date.now */
   readonly clock?: (() => number) | undefined
@@ -23,7 +23,7 @@ export interface DeleteOptions extends JobHooks {
 
 export interface DeleteBackupsOptions extends DeleteOptions {
   readonly destination: Destination
-  /** Where the deletions are recorded; it also knows which backups did not verify, and so are not good. */
+  /** Records the deletions; also knows which backups failed verification. */
   readonly catalog?: Catalog | undefined
   readonly backupIds: readonly string[]
 }
@@ -35,7 +35,7 @@ export interface DeleteBackupOptions extends Omit<DeleteBackupsOptions, 'backupI
 export interface DeleteReport {
   readonly jobId: string
   readonly backupId: string
-  /** Whether it was listed until now; otherwise only what an interrupted delete had left was removed. */
+  /** Whether the backup was listed; otherwise only leftovers of an interrupted delete were removed. */
   readonly wasListed: boolean
 }
 
@@ -46,14 +46,14 @@ export async function deleteBackup({ backupId, ...options }: DeleteBackupOptions
 }
 
 /**
- * Un-lists backups, one after the other, and removes their objects. Idempotent: a deletion that was cut off is finished by the next call. All of them are
- * looked at before the first is deleted; when one deletion fails, those after it are not begun.
+ * Un-lists backups, one after the other, and removes their objects. Idempotent: the next call finishes an interrupted deletion. All backups
+ * are checked before the first is deleted; after a failure, no further deletion begins.
  *
- * Rejects with `backup_protected` when no good backup of a store would be left at the destination, unless forced, and when an unfinished restore names
- * one. A backup is good when its manifest can be read and is what the catalog recorded, its objects have the sizes it says, and it did not fail its last
- * verification. One that is damaged may always be deleted. Rejects, unless forced, with `manifest_version_unsupported` or
- * `manifest_feature_unsupported` for a backup of a newer release, and
- * with `backup_altered`, of which it cannot be told; with `invalid_argument` for what is not an ID, `catalog_unavailable`, and what the destination rejects with.
+ * Rejects with `backup_protected` when no good backup of a store would be left at the destination, unless forced, and when an unfinished
+ * restore needs a backup. A backup is good when its manifest is readable and as the catalog recorded it, its objects have the right sizes,
+ * and it did not fail its last verification. A damaged backup may always be deleted. Rejects, unless forced, with
+ * `manifest_version_unsupported`, `manifest_feature_unsupported` or `backup_altered` for a backup that this release cannot judge; with
+ * `invalid_argument` for a malformed ID, `catalog_unavailable`, and what the destination rejects with.
  */
 export async function deleteBackups(options: DeleteBackupsOptions): Promise<readonly DeleteReport[]> {
   const { catalog, force = false, isBeingRestored, signal } = options
@@ -77,11 +77,11 @@ export async function deleteBackups(options: DeleteBackupsOptions): Promise<read
 interface Candidate {
   readonly backupId: string
   readonly isListed: boolean
-  /** The manifest of a backup that is good. */
+  /** The manifest of a good backup. */
   readonly good: Manifest | undefined
 }
 
-/** Finds out whether a backup is good. Of one that cannot be told: the error is thrown, or it counts as not good. */
+/** Finds out whether a backup is good. One that cannot be judged throws with `refuseUnknown`, and otherwise counts as not good. */
 async function judge(
   { destination, catalog, signal }: DeleteBackupsOptions,
   { backupId, refuseUnknown }: { readonly backupId: string; readonly refuseUnknown: boolean },
@@ -118,7 +118,7 @@ async function isComplete(backup: StoredBackup, signal: AbortSignal | undefined)
   }
 }
 
-/** Throws when a store would be left without a good backup. The newest are looked at first, until there is one of each store. */
+/** Throws if a store would be left without a good backup. Checks the newest first, until each store has one. */
 async function refuseLastGood(candidates: readonly Candidate[], options: DeleteBackupsOptions): Promise<void> {
   const { destination, signal } = options
   const lastOf = new Map<string, string>()
@@ -143,7 +143,7 @@ async function deleteOne({ backupId, isListed, good }: Candidate, { destination,
   return await runJob({ kind: 'delete', ...place, storeId: good?.storeId, storeKind: good?.storeKind }, { catalog, clock, onJob }, async (log) => {
     const recorded = await catalog?.backup(backupId, destination.url)
     const isRecorded = recorded !== undefined && recorded.deletedAt === undefined
-    // Before anything is removed: from now on that the backup is gone is no fault, and yet it holds its payloads as long as it is listed.
+    // Before anything is removed: from now on the backup may be gone, but holds its payloads as long as it is listed.
     if (isRecorded) await catalog?.append({ type: 'backup-deletion-started', at: log.now(), ...place })
     await destination.delete(backupId)
     await log.succeed(...(isRecorded ? [{ type: 'backup-deleted' as const, at: log.now(), ...place }] : []))
@@ -152,15 +152,15 @@ async function deleteOne({ backupId, isListed, good }: Candidate, { destination,
 }
 
 function beingRestored(backupId: string): BackupProtectedError {
-  return new BackupProtectedError(`Cannot delete backup ${backupId}: an unfinished restore names it`, {
-    hint: 'Let the restore end, or open its store once, which completes or undoes it',
+  return new BackupProtectedError(`Cannot delete backup ${backupId}: an unfinished restore needs it`, {
+    hint: 'Let the restore end, or open its store once to complete or undo it',
     retryable: true,
   })
 }
 
 function beingUsed(backupId: string, purpose: Lease['purpose']): BackupProtectedError {
   return new BackupProtectedError(`Cannot delete backup ${backupId}: it is being ${purpose === 'backup' ? 'taken' : 'restored'}`, {
-    hint: `Let the ${purpose} end; one that crashed is found by the next backup or sweep`,
+    hint: `Let the ${purpose} end; if it crashed, the next backup or sweep releases its lease`,
     retryable: true,
   })
 }

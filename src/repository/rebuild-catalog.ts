@@ -1,4 +1,4 @@
-/** A catalog made anew, or completed, from what destinations hold. */
+/** Rebuilds or completes a catalog from the backups at destinations. */
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
 import { type ListedBackup, listBackups } from './list-backups.ts'
@@ -7,22 +7,22 @@ export interface RebuildCatalogOptions {
   readonly catalog: Catalog
   readonly destinations: readonly Destination[]
   readonly signal?: AbortSignal | undefined
-  /** Called for each backup that was looked at. */
+  /** Called for each backup. */
   readonly onProgress?: ((progress: { readonly destination: string; readonly backupId: string }) => void) | undefined
   /** The time in milliseconds since 1970. @default Date.now */
   readonly clock?: (() => number) | undefined
 }
 
 export interface RebuildReport {
-  /** Backups that the catalog did not have. They count as unverified. */
+  /** Backups that were not in the catalog. They count as unverified. */
   readonly recorded: readonly BackupPlace[]
-  /** Backups that were not as the catalog had recorded them, and are recorded anew as they are now. They count as unverified. */
+  /** Backups that differed from their record, which is updated. They count as unverified. */
   readonly altered: readonly BackupPlace[]
-  /** Backups that it had already. */
+  /** The number of backups that the catalog had already. */
   readonly known: number
-  /** What could not be read: a backup, or, without an ID, the list of a destination. */
+  /** Backups that could not be read; without an ID, the list of a destination. */
   readonly unreadable: readonly (Omit<BackupPlace, 'backupId'> & { readonly backupId: string | undefined; readonly error: unknown })[]
-  /** Backups that the catalog has and that a destination no longer lists. They stay in the catalog as they are. */
+  /** Backups in the catalog that a destination no longer lists. They stay in the catalog. */
   readonly missing: readonly BackupPlace[]
 }
 
@@ -32,8 +32,8 @@ export interface BackupPlace {
 }
 
 /**
- * Reads the manifest of every listed backup and records those that the catalog does not have, or has otherwise. What cannot be read is reported and does
- * not stop it. Nothing is removed from the catalog, and nothing at the destinations is changed.
+ * Reads the manifest of every listed backup, and records those that the catalog lacks or has otherwise. An unreadable backup is reported
+ * and does not stop the rebuild. Nothing is removed from the catalog, and nothing changes at the destinations.
  *
  * Rejects with `catalog_unavailable`, and with the signal's reason.
  */
@@ -44,7 +44,7 @@ export async function rebuildCatalog(options: RebuildCatalogOptions): Promise<Re
     signal?.throwIfAborted()
     const entries: ListedBackup[] = []
     try {
-      // What is recorded is compared below.
+      // `record` compares with the catalog.
       for await (const entry of listBackups(destination, async () => undefined, { signal })) entries.push(entry)
     } catch (error) {
       signal?.throwIfAborted()

@@ -1,4 +1,4 @@
-/** Which backup is meant by what was typed. */
+/** Finds the backup that an operator's text names. */
 import { isUlid } from '../util/ulid.ts'
 import type { Destination, DestinationOptions } from '../contracts/destination.ts'
 import { InvalidArgumentError, ManifestMissingError } from '../errors/errors.ts'
@@ -8,19 +8,19 @@ const MAX_SHOWN = 3
 const MAX_LISTED = 100
 
 /**
- * The ID of the backup that `text` names: a whole ID, whether it is listed or not; the beginning of exactly one that is listed, in
- * capitals or not; or `latest`, the greatest listed.
+ * Finds the ID of the backup that `text` names: a whole ID, listed or not; the beginning of exactly one listed ID, in any case; or
+ * `latest`, the greatest listed one.
  *
- * Rejects with `invalid_argument` when the text can be no ID or begins several (which are in `details.matches`), and
- * `manifest_missing` when it begins none.
+ * Rejects with `invalid_argument` when the text is malformed or matches several IDs (in `details.matches`), and with `manifest_missing`
+ * when it matches none.
  */
 export async function resolveBackup(destination: Destination, text: string, options: DestinationOptions = {}): Promise<string> {
   if (text === 'latest') return await latestBackup(destination, options)
   const prefix = text.toUpperCase()
   if (isUlid(prefix)) return prefix
   if (!ID_PREFIX.test(prefix)) {
-    throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text.slice(0, 64))} as a backup ID: it is not a ULID, nor the beginning of one`, {
-      hint: 'Give an ID from "holdfast list", the beginning of one, or "latest"',
+    throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text.slice(0, 64))} as a backup ID: it is neither a ULID nor the beginning of one`, {
+      hint: 'Use an ID from "holdfast list", the beginning of one, or "latest"',
     })
   }
   const matches: string[] = []
@@ -29,7 +29,7 @@ export async function resolveBackup(destination: Destination, text: string, opti
   if (match === undefined) throw new ManifestMissingError(`Cannot find a backup that begins with "${prefix}" at ${JSON.stringify(destination.url)}`)
   if (second === undefined) return match
   throw new InvalidArgumentError(`Cannot tell which backup "${prefix}" means: ${matches.length} begin with it`, {
-    hint: `Give more of the ID: ${matches.slice(0, MAX_SHOWN).join(', ')}${matches.length > MAX_SHOWN ? ', ...' : ''}`,
+    hint: `Type more of the ID: ${matches.slice(0, MAX_SHOWN).join(', ')}${matches.length > MAX_SHOWN ? ', ...' : ''}`,
     details: { matches: matches.slice(0, MAX_LISTED) },
   })
 }

@@ -1,4 +1,4 @@
-/** Filling a store from a backup, and proving that what is in it is what the manifest says. */
+/** Fills a store from a backup, and compares its content with the manifest. */
 import type { Backupable, SnapshotSummary } from '../contracts/backupable.ts'
 import type { Manifest } from '../contracts/manifest.ts'
 import { ChecksumMismatchError, InternalError } from '../errors/errors.ts'
@@ -10,8 +10,8 @@ export interface ContentOptions {
 }
 
 /**
- * Restores a backup's payload into an empty store, and compares the bytes read with the manifest's count and SHA-256 before the store can
- * take them for whole. Rejects with `restore_corrupt`, `checksum_mismatch` or `backup_incomplete`; the store is empty then.
+ * Restores a backup's payload into an empty store. The end of the stream is withheld unless the count and SHA-256 of its bytes match the
+ * manifest. Rejects with `restore_corrupt`, `checksum_mismatch` or `backup_incomplete`; the store is empty then.
  */
 export async function fillFromBackup(store: Backupable, backup: StoredBackup, { signal, onProgress }: ContentOptions = {}): Promise<void> {
   const totalBytes = backup.manifest.payload.bytes
@@ -25,7 +25,7 @@ export async function fillFromBackup(store: Backupable, backup: StoredBackup, { 
     isWhole = true
   }
   await store.restore(payload(), { signal, onProgress: ({ records }) => onProgress?.({ bytes, totalBytes, records }) })
-  if (!isWhole) throw new InternalError(`Cannot trust the restored engine: the store took ${bytes} of ${totalBytes} bytes`)
+  if (!isWhole) throw new InternalError(`Cannot trust the restored engine: the store read only ${bytes} of ${totalBytes} bytes`)
 }
 
 /**
@@ -48,7 +48,7 @@ export async function checkRestored(store: Backupable, manifest: Manifest, optio
     const expected = { records: manifest.records, payloadIds: { count: manifest.payloadIds.count, digest: manifest.payloadIds.set } }
     const actual = { records: summary?.records ?? {}, payloadIds: { count: payloadIds.size, digest: payloadIds.digest } }
     if (JSON.stringify(inOrder(expected)) === JSON.stringify(inOrder(actual))) return
-    throw new ChecksumMismatchError(`Cannot use the engine restored from backup ${manifest.backupId}: it does not hold what the manifest says`, { details: { expected, actual } })
+    throw new ChecksumMismatchError(`Cannot use the engine restored from backup ${manifest.backupId}: its content differs from the manifest`, { details: { expected, actual } })
   } finally {
     await payloadIds.close()
   }

@@ -1,4 +1,4 @@
-/** One stored backup, opened: its manifest was read once, and everything else of it is read through here. */
+/** An opened backup: its manifest was read once, and its objects are read through here. */
 import { isDeepStrictEqual } from 'node:util'
 import type { BackupRecorded, Catalog, CatalogBackup } from '../contracts/catalog.ts'
 import { BACKUP_OBJECTS, type BackupObject, type Destination, type DestinationOptions } from '../contracts/destination.ts'
@@ -12,13 +12,13 @@ import { checkBackupId } from '../util/ulid.ts'
 import { type BytesDigest, checkedBytes, sha256Of } from '../util/checked-bytes.ts'
 
 export interface OpenOptions extends DestinationOptions {
-  /** Whether a backup that is not as the catalog recorded it is opened all the same. @default false */
+  /** Whether to open a backup that differs from its record. @default false */
   readonly allowAltered?: boolean | undefined
 }
 
 export interface OpenBackupOptions extends OpenOptions {
   readonly destination: Destination
-  /** Whose record of the backup is compared. @default none */
+  /** The catalog whose record of the backup is compared. @default none */
   readonly catalog?: Catalog | undefined
   readonly backupId: string
 }
@@ -26,24 +26,24 @@ export interface OpenBackupOptions extends OpenOptions {
 /** Records of one section, in key order. */
 export interface RecordBatch {
   readonly section: string
-  /** How many they are. */
+  /** The number of records. */
   readonly count: number
-  /** Decodes them; to be called before the next batch is asked for. Throws `restore_corrupt` for a store's own form. */
+  /** Decodes the records; call it before taking the next batch. Throws `restore_corrupt` for an archive in a store's own form. */
   records(): readonly StoredRecord[]
 }
 
 export interface ReadBackupOptions extends DestinationOptions {
-  /** Called for each piece that was read, with the bytes so far. */
+  /** Called after each piece, with the bytes read so far. */
   readonly onBytes?: ((bytes: number) => void) | undefined
 }
 
-const DAMAGED = { hint: 'Do not trust this backup; restore another one, and check the storage it lies on' }
+const DAMAGED = { hint: 'Do not trust this backup; restore another one, and check its storage' }
 
 /**
  * Reads and checks the manifest of a published backup, and compares it with what the catalog recorded.
  *
- * Rejects with `manifest_missing`, `manifest_invalid`, `manifest_version_unsupported`, `manifest_feature_unsupported`, `backup_altered`, `invalid_argument` for what is not an ID,
- * `catalog_unavailable`, and what the destination rejects with.
+ * Rejects with `manifest_missing`, `manifest_invalid`, `manifest_version_unsupported`, `manifest_feature_unsupported`, `backup_altered`,
+ * `invalid_argument` for a malformed ID, `catalog_unavailable`, and what the destination rejects with.
  */
 export async function openBackup({ destination, catalog, backupId, allowAltered = false, signal }: OpenBackupOptions): Promise<StoredBackup> {
   const bytes = await destination.manifest(checkBackupId(backupId), { signal })
@@ -52,10 +52,10 @@ export async function openBackup({ destination, catalog, backupId, allowAltered 
   return backup
 }
 
-/** A published backup whose manifest was read. */
+/** A published backup with its manifest. */
 export class StoredBackup {
   readonly manifest: Manifest
-  /** SHA-256 of the manifest's bytes as they are stored. */
+  /** SHA-256 of the manifest's stored bytes. */
   readonly manifestSha256: string
   readonly #destination: Destination
 
@@ -85,23 +85,26 @@ export class StoredBackup {
     if (error !== undefined) throw error
   }
 
-  /** How the backup differs from what was recorded of it: a `backup_altered`. A backup that was never recorded, or was deleted since, may be anything. */
+  /**
+   * Returns a `backup_altered` error if the backup differs from its record. Without a record, or after a recorded deletion, nothing is
+   * compared.
+   */
   alteredSince(recorded: CatalogBackup | undefined): BackupAlteredError | undefined {
     if (recorded === undefined || recorded.deletedAt !== undefined) return undefined
     const { manifest, manifestSha256: expected } = recorded
     const fields = manifest === undefined ? [] : differingFields(manifest, this.manifest)
-    // Earlier releases recorded no digest. A recorded manifest that is of a newer kind is not this one, which was read. The values count too: the digest of
-    // a plan is what the plan says.
+    // Earlier releases recorded no digest. A recorded manifest of a newer kind differs from this one, which could be read. Fields are
+    // compared too, because the digest in a plan is only a claim of the plan.
     const isSame = expected === undefined ? manifest !== undefined : expected === this.manifestSha256
     if (isSame && fields.length === 0) return undefined
-    const what = fields.length === 0 ? 'its manifest was written anew' : `its manifest has other values of ${fields.join(', ')}`
-    return new BackupAlteredError(`Backup ${this.backupId} at ${JSON.stringify(this.url)} is not as the catalog recorded it: ${what}`, {
+    const what = fields.length === 0 ? 'its manifest was rewritten' : `its manifest has other values for ${fields.join(', ')}`
+    return new BackupAlteredError(`Backup ${this.backupId} at ${JSON.stringify(this.url)} differs from what the catalog recorded: ${what}`, {
       details: { backupId: this.backupId, destination: this.url, expected, actual: this.manifestSha256, fields },
     })
   }
 
   /**
-   * The stored bytes of one object, whose end is reached only when their number and their SHA-256 are those of the manifest. Rejects with
+   * Reads the stored bytes of one object. The end is reached only if their number and SHA-256 match the manifest. Rejects with
    * `checksum_mismatch`, `backup_incomplete`, what the destination rejects with, and the signal's reason.
    */
   async *read(object: BackupObject, { signal }: DestinationOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
@@ -109,7 +112,7 @@ export class StoredBackup {
     const fault = ({ bytes }: BytesDigest): Error => {
       if (bytes < expected.bytes) return new BackupIncompleteError(this.#cannotUse(`its ${object} ends after ${bytes} of ${expected.bytes} bytes`), { details: { object } })
       const what = bytes > expected.bytes ? 'more bytes' : 'another SHA-256'
-      return new ChecksumMismatchError(this.#cannotUse(`its ${object} has ${what} than the manifest says`), { details: { object } })
+      return new ChecksumMismatchError(this.#cannotUse(`its ${object} has ${what} than the manifest states`), { details: { object } })
     }
     for await (const chunk of checkedBytes(this.#destination.open(this.backupId, object, { signal }), expected, fault)) {
       signal?.throwIfAborted()
@@ -117,18 +120,20 @@ export class StoredBackup {
     }
   }
 
-  /** The stored bytes of the payload, for a store to restore. A stream that names another backup is refused before its first byte. Rejects as `read` does. */
+  /**
+   * Reads the payload for a store to restore. A stream that names another backup is refused before its first byte. Rejects as `read` does.
+   */
   payload(options: DestinationOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
     return checkHeader(this.read('payload', options), ({ backupId = this.backupId }) => this.#compare('backup ID', { expected: this.backupId, actual: backupId }))
   }
 
   /**
-   * The data frames of the payload, each checked before it is given, with the name of its section. The end is reached only when the stream is whole and the
-   * one that the manifest names. Rejects with `restore_corrupt` at the first fault, and otherwise as `read` does.
+   * Reads the data frames of the payload, each checked before it is yielded, with the name of its section. The end is reached only if the
+   * stream is whole and matches the manifest. Rejects with `restore_corrupt` at the first fault, and otherwise as `read` does.
    */
   async *frames({ signal, onBytes }: ReadBackupOptions = {}): AsyncGenerator<readonly [frame: DataFrame, section: string], void, undefined> {
     try {
-      const reader = await openSnapshot(counted(this.#destination.open(this.backupId, 'payload', { signal }), onBytes), { signal })
+      const reader = await openSnapshot(countBytes(this.#destination.open(this.backupId, 'payload', { signal }), onBytes), { signal })
       try {
         for await (const frame of reader.frames()) yield [frame, reader.header.sections[frame.section] ?? '']
         this.#compareWithManifest(reader)
@@ -140,7 +145,7 @@ export class StoredBackup {
     }
   }
 
-  /** The records of a key-value store's backup, a frame at a time: memory does not grow with the backup. Rejects as `frames` does. */
+  /** Reads the records of a key-value store's backup, a frame at a time: memory does not grow with the backup. Rejects as `frames` does. */
   async *records(options: DestinationOptions = {}): AsyncGenerator<RecordBatch, void, undefined> {
     for await (const [frame, section] of this.frames(options)) yield { section, count: frame.records, records: () => this.#decode(frame) }
   }
@@ -153,13 +158,13 @@ export class StoredBackup {
       const actual = bytes[object]
       if (actual === expected) continue
       const found = actual === undefined ? 'is missing' : `has ${actual} bytes`
-      throw new BackupIncompleteError(this.#cannotUse(`its ${object} ${found}, and the manifest says ${expected} bytes`), { details: { object, expected, actual } })
+      throw new BackupIncompleteError(this.#cannotUse(`its ${object} ${found}, but the manifest states ${expected} bytes`), { details: { object, expected, actual } })
     }
   }
 
-  /** Reads the payload IDs: their bytes, digest, form and number must be those of the manifest. Rejects with `restore_corrupt`, and as `read` does. */
+  /** Reads the payload IDs, and checks their bytes, digest, form and number. Rejects with `restore_corrupt`, and as `read` does. */
   async checkPayloadIds({ signal, onBytes }: ReadBackupOptions = {}): Promise<void> {
-    const count = await countPayloadIds(counted(this.read('payload-ids', { signal }), onBytes)).catch((error: unknown) => {
+    const count = await countPayloadIds(countBytes(this.read('payload-ids', { signal }), onBytes)).catch((error: unknown) => {
       throw this.#damageOf(error)
     })
     this.#compare('number of payload IDs', { expected: this.manifest.payloadIds.count, actual: count })
@@ -194,17 +199,17 @@ export class StoredBackup {
     if (manifest.objects !== undefined) this.#compare('compression', { expected: manifest.compression, actual: compression })
   }
 
-  /** A `restore_corrupt` in the words of this backup; any other error as it is. */
+  /** Adds the backup's ID to a `restore_corrupt`; returns other errors unchanged. */
   #damageOf(error: unknown): unknown {
     if (!(error instanceof RestoreCorruptError)) return error
     const { offset, frame } = error
     return new RestoreCorruptError(this.#cannotUse(error.message), { cause: error, offset, frame, ...DAMAGED })
   }
 
-  /** Throws `checksum_mismatch` where two of them differ. */
+  /** Throws `checksum_mismatch` if two values differ. */
   #compare(what: string, { expected, actual }: { readonly expected: unknown; readonly actual: unknown }): void {
     if (expected === actual) return
-    throw new ChecksumMismatchError(this.#cannotUse(`the ${what} should be ${String(expected)}, and is ${String(actual)}`), { details: { what, expected, actual } })
+    throw new ChecksumMismatchError(this.#cannotUse(`the ${what} should be ${String(expected)}, but is ${String(actual)}`), { details: { what, expected, actual } })
   }
 
   #cannotUse(what: string): string {
@@ -212,8 +217,8 @@ export class StoredBackup {
   }
 }
 
-/** The same pieces; tells how many bytes they are, after each. */
-async function* counted(source: AsyncIterable<Uint8Array>, onBytes: ((bytes: number) => void) | undefined): AsyncGenerator<Uint8Array, void, undefined> {
+/** Passes pieces on, and reports the bytes after each. */
+async function* countBytes(source: AsyncIterable<Uint8Array>, onBytes: ((bytes: number) => void) | undefined): AsyncGenerator<Uint8Array, void, undefined> {
   let bytes = 0
   for await (const piece of source) {
     yield piece
@@ -222,12 +227,12 @@ async function* counted(source: AsyncIterable<Uint8Array>, onBytes: ((bytes: num
   }
 }
 
-/** Fields of a recorded manifest that have other values now. Those that an earlier release did not record may have any. */
+/** The fields of a recorded manifest that differ now. Fields that an earlier release did not record are not compared. */
 function differingFields(recorded: Manifest, now: Manifest): readonly string[] {
   return (Object.keys(recorded) as (keyof Manifest)[]).filter((field) => recorded[field] !== undefined && !isDeepStrictEqual(recorded[field], now[field]))
 }
 
-/** A header may claim a time that no date can have. */
+/** Formats a time; a header may claim one that no `Date` can have. */
 function timeOf(ms: number): string {
   const date = new Date(ms)
   return Number.isNaN(date.getTime()) ? `${ms} ms` : date.toISOString()

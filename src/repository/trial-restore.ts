@@ -1,4 +1,4 @@
-/** Restoring a backup into a store that is thrown away, to prove that it gives back what was backed up. */
+/** Restores a backup into a temporary store, to prove that it gives back what was backed up. */
 import type { Backupable, SnapshotSummary } from '../contracts/backupable.ts'
 import { afterwards } from '../errors/clean-up.ts'
 import { ChecksumMismatchError, InternalError } from '../errors/errors.ts'
@@ -8,15 +8,15 @@ import { openSnapshot } from '../format/snapshot-reader.ts'
 import { ContentDigest } from '../format/content-digest.ts'
 import type { StoredBackup } from './stored-backup.ts'
 
-/** A fresh, empty store of the kind that was backed up. */
+/** A fresh, empty store of the backup's kind. */
 export interface TrialStore extends Backupable {
-  /** Closes and removes it. */
+  /** Closes and removes the store. */
   discard(): Promise<void>
 }
 
 export interface TrialOptions {
   readonly openTrial: (manifest: Manifest) => Promise<TrialStore>
-  /** What the stored stream holds. */
+  /** The digest of the stored records. */
   readonly content: ContentDigest
   readonly signal?: AbortSignal | undefined
   readonly onProgress: (step: 'trial-restore' | 'trial-check', progress: { readonly bytes: number; readonly records: number }) => void
@@ -24,7 +24,10 @@ export interface TrialOptions {
 
 const NOTHING = { bytes: 0, records: 0 }
 
-/** Restores, backs up what was restored, and compares the two; removes the trial store in any case. Rejects with `checksum_mismatch` and `restore_corrupt`. */
+/**
+ * Restores a backup, reads the restored store, compares the two, and always removes the store. Rejects with `checksum_mismatch` and
+ * `restore_corrupt`.
+ */
 export async function tryRestore(backup: StoredBackup, options: TrialOptions): Promise<void> {
   const store = await options.openTrial(backup.manifest)
   await afterwards(() => restoreAndCompare(store, backup, options), () => store.discard(), { left: 'the trial store could not be removed' })
@@ -39,7 +42,7 @@ async function restoreAndCompare(store: TrialStore, backup: StoredBackup, { cont
   signal?.throwIfAborted()
   const restored = await readStore(store, { signal, onProgress: (progress) => onProgress('trial-check', progress) })
   const differs = (what: string, expected: unknown, actual: unknown): ChecksumMismatchError =>
-    new ChecksumMismatchError(`Cannot verify backup ${backupId}: a trial restore gives other ${what} than was backed up`, { details: { what, expected, actual } })
+    new ChecksumMismatchError(`Cannot verify backup ${backupId}: a trial restore gives other ${what} than the backup has`, { details: { what, expected, actual } })
   for (const section of new Set([...Object.keys(records), ...Object.keys(restored.records)])) {
     if (records[section] !== restored.records[section]) throw differs(`numbers of records of "${section}"`, records[section], restored.records[section])
   }
@@ -56,7 +59,7 @@ interface StoreContent {
   readonly content: ContentDigest
 }
 
-/** Backs a store up into a reader. */
+/** Reads a store through its own backup. */
 async function readStore(
   store: Backupable,
   { signal, onProgress }: { readonly signal: AbortSignal | undefined; readonly onProgress: (progress: { readonly bytes: number; readonly records: number }) => void },
@@ -75,7 +78,7 @@ async function readStore(
   if (written.status === 'rejected') throw written.reason
   const { size: count, digest } = written.value
   if (count !== read.value.payloadIds.count || digest !== read.value.payloadIds.digest) {
-    throw new InternalError('Cannot trust the trial store: it returned another set of payload IDs than it wrote')
+    throw new InternalError('Cannot trust the trial store: the set of payload IDs that it returned differs from the one that it wrote')
   }
   return read.value
 }

@@ -1,4 +1,4 @@
-/** Verifying a backup, and recording what came of it. */
+/** Verifies a backup, and records the outcome. */
 import { jobErrorOf } from '../catalog/job-log.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
@@ -11,19 +11,20 @@ import { openBackup, type StoredBackup } from './stored-backup.ts'
 export interface VerifyBackupOptions extends CheckBackupOptions {
   readonly destination: Destination
   readonly backupId: string
-  /** Where the outcome is recorded: that the backup is good, or that it is damaged. What it recorded of the backup is compared. */
+  /** Records the outcome, good or damaged. Its record of the backup is compared. */
   readonly catalog?: Catalog | undefined
-  /** Called when the manifest was read, before all else; what it throws ends the verification. */
+  /** Called first, when the manifest was read; throwing ends the verification. */
   readonly onManifest?: ((manifest: Manifest) => void) | undefined
 }
 
 /**
- * Verifies a published backup and resolves with what was checked. Changes nothing at the destination, and does not hold up the event loop: it reads in
- * pieces of about a millisecond.
+ * Verifies a published backup and resolves with a report. Changes nothing at the destination, and yields to the event loop about every
+ * millisecond.
  *
- * Rejects with `manifest_missing`, `manifest_invalid`, `manifest_version_unsupported`, `manifest_feature_unsupported`, `backup_altered`, `backup_incomplete`, `restore_corrupt` (with the
- * byte offset and the frame of the first fault), `checksum_mismatch`, `payload_missing`, `catalog_unavailable`, what the destination, the trial store and the payload store reject
- * with, and the signal's reason. Throws a `TypeError` for level `restore` without `openTrial`, and for `payloads` without `payloads`.
+ * Rejects with `manifest_missing`, `manifest_invalid`, `manifest_version_unsupported`, `manifest_feature_unsupported`, `backup_altered`,
+ * `backup_incomplete`, `restore_corrupt` (with the byte offset and the frame of the first fault), `checksum_mismatch`, `payload_missing`,
+ * `catalog_unavailable`, what the destination, the trial store and the payload store reject with, and the signal's reason. Throws a `TypeError` for level
+ * `restore` without `openTrial`, and for `payloads` without `payloads`.
  */
 export async function verifyBackup(options: VerifyBackupOptions): Promise<VerifyReport> {
   const { signal, onManifest } = options
@@ -42,7 +43,7 @@ export async function verifyBackup(options: VerifyBackupOptions): Promise<Verify
   }
 }
 
-/** Whether an error says that a stored backup is not good, and not only that it could not be read. */
+/** Whether an error proves that a stored backup is bad, not only that it could not be read now. */
 export function isDamage(error: unknown): boolean {
   return isHoldfastError(error) && DAMAGE.has(error.code)
 }
@@ -56,7 +57,7 @@ async function recordOutcome({ catalog }: VerifyBackupOptions, backup: StoredBac
   await catalog.append(...(isRecorded ? [] : [backup.recordedAt(at, 'rebuild')]), { type: 'backup-verified', at, backupId, destination, level })
 }
 
-/** Returns the error, or, when it could not be recorded, both. */
+/** Records damage, and returns the error to throw: the damage, combined with a failure to record it. */
 async function recordDamage({ catalog, destination, backupId, level = 'checksum', clock = Date.now }: VerifyBackupOptions, backup: StoredBackup | undefined, error: unknown): Promise<unknown> {
   if (catalog === undefined) return error
   const at = new Date(clock()).toISOString()

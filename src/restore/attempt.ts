@@ -1,9 +1,8 @@
 /**
- * One attempt to change a store: alone on its handle, as a job, under a lease on all payloads. Restore, restore of a path and rollback are made of it.
- *
- * A catalog that fails is no reason to leave a store unrestored: it is warned of.
+ * One attempt to change a store: alone on its handle, as a job, under a lease on all payloads. Restore, path restore and rollback all run
+ * as attempts. A failing catalog does not stop an attempt: it is a warning.
  */
-import { cancelled, type JobHooks, runJob } from '../catalog/run-job.ts'
+import { abortTextOf, type JobHooks, runJob } from '../catalog/run-job.ts'
 import { type NewJob, notRecorded } from '../catalog/job-log.ts'
 import type { Catalog, JobProgress, JobProgressed } from '../contracts/catalog.ts'
 import type { MetadataStore } from '../contracts/metadata-store.ts'
@@ -15,52 +14,53 @@ import type { Holds } from '../gc/holds/holds.ts'
 import { type HeldLease, Leases, releaseAfter, warnOfLease } from '../gc/leases/leases.ts'
 import { runExclusively } from './run-exclusively.ts'
 
-/** What the public options of all attempts have. */
+/** The public options of every attempt. */
 export interface AttemptOptions extends JobHooks {
-  /** Where the attempt is recorded. An attempt that cannot be recorded is made all the same: see `warnings`. @default nowhere */
+  /** Where the attempt is recorded. A failure to record is only a warning: see `warnings`. @default nowhere */
   readonly catalog?: Catalog | undefined
   /**
-   * What keeps payloads from being deleted until the store refers to them. @default a lease in the catalog, as far as that can be written to; without a
-   * catalog nothing: then nothing may delete payloads meanwhile
+   * Keeps payloads from being deleted until the store refers to them. @default a lease in the catalog, if that can be written; without one,
+   * the caller must see that nothing deletes payloads meanwhile
    */
   readonly holds?: Holds | undefined
   /** The time in milliseconds since 1970. @default Date.now */
   readonly clock?: (() => number) | undefined
 }
 
-/** What every report of an attempt has. */
+/** The common part of all reports. */
 export interface AttemptReport {
   readonly jobId: string
-  /** What did not go as it should and does no harm. */
+  /** Harmless failures. */
   readonly warnings: readonly Error[]
 }
 
 export interface Attempt<Report> {
-  /** The handle that is changed. */
+  /** The store to change. */
   readonly target: Swappable | MetadataStore
   readonly job: Pick<NewJob, 'storeKind' | 'destination' | 'backupId'> & { readonly kind: 'restore' | 'rollback' }
-  /** The ID of the store; what is wrong with one that cannot tell it is for the work to find. */
+  /** Reads the ID of the store. A failure here is ignored: the work finds its cause. */
   readonly readStoreId: () => Promise<string | undefined>
   readonly signal?: AbortSignal | undefined
   /** Does the work; the ID of the job is added to the report. */
   readonly run: () => Promise<Report>
-  /** What the job says last. */
+  /** The last progress of the job. */
   readonly lastProgress: (report: Report) => JobProgress & Pick<JobProgressed, 'storeId'>
 }
 
 /**
- * Makes an attempt. The job ends as `succeeded`, `failed`, or, when the signal aborted, `interrupted`. Where its start or its success cannot be recorded, the
- * outcome stays what it is, and `warnings` has why; where a failure cannot be, the error says so.
+ * Makes an attempt. The job ends as `succeeded`, `failed`, or, when the signal aborted, `interrupted`. If its start or
+ * success cannot be recorded, that is in `warnings`; if a failure cannot be, the error says so.
  *
- * Rejects with `restore_in_progress` and, for a signal that was aborted before, `backup_aborted`, which are no attempt yet; with `hold_unavailable` when a running
- * sweep does not answer, and, where `holds` are given, `catalog_unavailable`; with `backup_aborted` when the signal ended it, and with what `run` rejects with.
+ * Rejects, before the job begins, with `restore_in_progress`, and with `backup_aborted` for a signal that is aborted already; then with
+ * `hold_unavailable` when a running sweep does not answer, with `catalog_unavailable` if `holds` are given, with `backup_aborted` when the
+ * signal ended the attempt, and with what `run` rejects with.
  */
 export async function attempt<Report extends { readonly warnings: readonly Error[] }>(
   { target, job, readStoreId, signal, run, lastProgress }: Attempt<Report>,
   options: AttemptOptions,
 ): Promise<Report & AttemptReport> {
   return await runExclusively(target, async () => {
-    if (signal?.aborted === true) throw toAborted(signal.reason, signal, cancelled(job.kind))
+    if (signal?.aborted === true) throw toAborted(signal.reason, signal, abortTextOf(job.kind))
     const storeId = await readStoreId().catch(() => undefined)
     const row = { ...job, storeId }
     return await runJob(row, { ...options, signal, isUrgent: true }, async (log) => {
@@ -79,10 +79,10 @@ export async function attempt<Report extends { readonly warnings: readonly Error
 type LeasedJob = Pick<NewJob, 'storeId' | 'backupId'> & { readonly kind: 'restore' | 'rollback'; readonly signal: AbortSignal | undefined }
 
 /**
- * Runs the work under a lease: what the new engine refers to is referred to by the store only once that engine is live.
+ * Runs the work under a lease, because the store refers to the new engine's payloads only once that engine is live.
  *
- * The lease ends with the work, also when that could not clear its journal: whichever engine the recovery makes live, the store keeps the other one, or removes
- * it unused, and what it keeps it says in `retainedPayloadIds`.
+ * The lease ends with the work, even if the journal could not be cleared: whichever engine the recovery makes live, the store removes the
+ * other one unused, or keeps it and lists its payloads in `retainedPayloadIds`.
  */
 async function underLease<Report>(job: LeasedJob, options: AttemptOptions, run: () => Promise<Report>): Promise<{ readonly report: Report; readonly warnings: Error[] }> {
   const { lease, warnings } = await protect(job, options)
@@ -105,6 +105,6 @@ async function protect(job: LeasedJob, { holds, catalog, clock = Date.now }: Att
     return { lease: await leases.protect({ purpose, storeId, backupId, signal }), warnings: unproven.map(warnOfLease) }
   } catch (error) {
     if (holds !== undefined || !isHoldfastError(error) || error.code !== 'catalog_unavailable') throw error
-    return { lease: undefined, warnings: [new CatalogUnavailableError(`Payloads are not held meanwhile: ${error.message}`, { cause: error })] }
+    return { lease: undefined, warnings: [new CatalogUnavailableError(`Payloads are not held during this work: ${error.message}`, { cause: error })] }
   }
 }

@@ -1,4 +1,4 @@
-/** The plan of a restore: whether a backup can be restored into a store, and what that replaces, found out before anything is touched. */
+/** Plans a restore: whether a backup can be restored into a store, and what it replaces, before anything is touched. */
 import { isDeepStrictEqual } from 'node:util'
 import type { StoreKind } from '../contracts/backupable.ts'
 import type { Catalog } from '../contracts/catalog.ts'
@@ -24,11 +24,11 @@ export interface PlanRestoreOptions {
   readonly target: Swappable
   readonly destination: Destination
   readonly backupId: string
-  /** Whose record of the backup is compared with it; a catalog that cannot be read does not stand in the way of a restore. @default none */
+  /** The catalog whose record of the backup is compared; one that cannot be read is ignored. @default none */
   readonly catalog?: Catalog | undefined
   /** Whether a backup of another store may be restored; the target keeps its own ID. @default false */
   readonly allowStoreId?: boolean | undefined
-  /** Whether a backup that is not as the catalog recorded it may be restored. @default false */
+  /** Whether a backup that differs from the catalog's record may be restored. @default false */
   readonly allowAltered?: boolean | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -45,35 +45,35 @@ export interface PlannedTarget {
   readonly previous?: string | undefined
 }
 
-/** What a restore will do. It is plain data: to be shown, sent as JSON, confirmed, and run by `restoreBackup`. */
+/** What a restore will do, as plain data to show, send as JSON, confirm, and run with `restoreBackup`. */
 export interface RestorePlan {
   readonly backupId: string
   /** URL of the destination. */
   readonly destination: string
   readonly manifest: Manifest
-  /** SHA-256 of the manifest as it is stored. */
+  /** SHA-256 of the stored manifest. */
   readonly manifestSha256: string
   readonly target: PlannedTarget
-  /** The ID that the store has afterwards: its own, or the backup's where there is no store yet. */
+  /** The store's ID after the restore: its own, or the backup's where there is no store yet. */
   readonly storeId: string
-  /** Bytes on the disk of the store: about those needed, and those free, left out where that cannot be told. */
+  /** Bytes on the store's disk: about how many are needed, and how many are free, if known. */
   readonly space: { readonly neededBytes: number; readonly freeBytes?: number | undefined }
   readonly allowStoreId: boolean
   readonly allowAltered: boolean
 }
 
-/** Kinds whose records are the same, so that a backup of one restores into the other. */
+/** Kinds with the same records: a backup of one restores into the other. */
 const ALIKE: ReadonlySet<StoreKind> = new Set(['memory', 'level'])
 
-/** An engine takes about the bytes of the stream, and while it is filled its log too. */
+/** An engine takes about the bytes of the stream, and its log while it is filled. */
 const SPACE_FACTOR = 1.1
 
 /**
- * Makes the plan of a restore; touches nothing. The manifest is read once, the objects are not: their sizes are compared with it.
+ * Makes the plan of a restore; changes nothing. Reads the manifest once, and compares the sizes of the objects with it.
  *
- * Rejects with `invalid_argument` for what is not a backup ID, `manifest_missing`, `manifest_invalid`, `manifest_version_unsupported`,
- * `manifest_feature_unsupported`, `backup_altered`, `backup_incomplete`, `store_kind_mismatch`, `store_id_mismatch`, `schema_version_mismatch`,
- * `destination_no_space`, what the destination rejects with, and the signal's reason.
+ * Rejects with `invalid_argument` for a malformed backup ID, `manifest_missing`, `manifest_invalid`, `manifest_version_unsupported`,
+ * `manifest_feature_unsupported`, `backup_altered`, `backup_incomplete`, `store_kind_mismatch`, `store_id_mismatch`,
+ * `schema_version_mismatch`, `destination_no_space`, what the destination rejects with, and the signal's reason.
  */
 export async function planRestore(options: PlanRestoreOptions): Promise<RestorePlan> {
   const { target, destination, backupId, catalog, allowStoreId = false, allowAltered = false, signal } = options
@@ -87,7 +87,7 @@ export async function planRestore(options: PlanRestoreOptions): Promise<RestoreP
   return { backupId, destination: destination.url, manifest, manifestSha256, target: now, storeId: storeIdAfter(manifest, now), space, allowStoreId, allowAltered }
 }
 
-/** What it takes to run a plan. */
+/** The options to run a plan. */
 export type RunPlanOptions = Pick<PlanRestoreOptions, 'target' | 'destination' | 'catalog'>
 
 /**
@@ -103,7 +103,7 @@ export async function checkPlan(given: RestorePlan, { target, destination, catal
   if (plan.destination !== destination.url) throw refusePlan(`it is of backup ${backupId} at ${JSON.stringify(plan.destination)}, not of one at ${JSON.stringify(destination.url)}`)
   const now = await lookAt(target)
   if (!isDeepStrictEqual(withoutGaps(plan.target), withoutGaps(now))) {
-    throw new RestorePlanStaleError(`Cannot run the plan to restore backup ${backupId}: the store is not as it was when the plan was made`, {
+    throw new RestorePlanStaleError(`Cannot run the plan to restore backup ${backupId}: the store changed after the plan was made`, {
       details: { backupId, expected: plan.target, actual: now },
     })
   }
@@ -136,12 +136,12 @@ function storeIdAfter(manifest: Manifest, { storeId = manifest.storeId }: Planne
   return storeId
 }
 
-/** The backup of a plan, whose manifest is not read again. */
+/** Opens the backup of a plan without reading its manifest again. */
 export function backupOf(plan: RestorePlan, destination: Destination): StoredBackup {
   return new StoredBackup(destination, plan)
 }
 
-/** A plan in lines for people. `place` is what the store is called. */
+/** The lines of a plan, for people. `place` is the name of the store. */
 export function describePlan({ manifest, target, space }: RestorePlan, place = 'the store'): string[] {
   const { backupId, createdAt, storeId, storeKind, payload, payloadIds } = manifest
   const { neededBytes, freeBytes } = space
@@ -150,14 +150,16 @@ export function describePlan({ manifest, target, space }: RestorePlan, place = '
     `Backup ${backupId} of ${formatTime(createdAt)}: ${printable(storeKind)} store ${printable(storeId)}, ${plural(recordCount(manifest), 'record')}, ` +
       `${plural(payloadIds.count, 'payload ID')}, ${formatBytes(payload.bytes)}`,
     ...(target.live === undefined
-      ? [`There is no store at ${shown} yet: it will be made`]
+      ? [`There is no store at ${shown} yet: it will be created`]
       : [`It replaces everything in ${shown} (store ${printable(target.storeId ?? 'unknown')}), which is kept for "holdfast rollback"`]),
-    ...(target.previous === undefined ? [] : ['The store that an earlier restore replaced, kept until now, will be removed']),
-    ...(freeBytes === undefined ? [] : [`It needs about ${formatBytes(neededBytes)} beside the store, where ${formatBytes(freeBytes)} are free`]),
+    ...(target.previous === undefined ? [] : ['The store kept from an earlier restore will be removed']),
+    ...(freeBytes === undefined ? [] : [`It needs about ${formatBytes(neededBytes)} next to the store, where ${formatBytes(freeBytes)} are free`]),
   ]
 }
 
-/** Rejects with `backup_altered`. A catalog that cannot be read is no reason to leave a store unrestored: that the job is not recorded is warned of anyway. */
+/**
+ * Compares a backup with the catalog; rejects with `backup_altered`. An unreadable catalog is ignored, because the job warns of it anyway.
+ */
 export async function compareIfPossible(backup: StoredBackup, catalog: Catalog | undefined): Promise<void> {
   try {
     await backup.compareWith(catalog)
@@ -172,7 +174,7 @@ async function lookAt(target: Swappable): Promise<PlannedTarget> {
   return { kind, schemaVersion, storeId: await target.readStoreId(), live, previous }
 }
 
-/** The same without what is left out, as it comes back from JSON. */
+/** A target without undefined fields, as it comes back from JSON. */
 function withoutGaps(target: PlannedTarget): object {
   return Object.fromEntries(Object.entries({ ...target }).filter(([, value]) => value !== undefined))
 }
@@ -180,22 +182,22 @@ function withoutGaps(target: PlannedTarget): object {
 function checkMatch(manifest: Manifest, target: PlannedTarget, allowStoreId: boolean): void {
   const { backupId, storeKind, schemaVersion } = manifest
   if (storeKind !== target.kind && !(ALIKE.has(storeKind) && ALIKE.has(target.kind))) {
-    throw new StoreKindMismatchError(`Cannot restore backup ${backupId}: it is of a store of kind "${storeKind}", and the target is of kind "${target.kind}"`, {
+    throw new StoreKindMismatchError(`Cannot restore backup ${backupId}: it is of a "${storeKind}" store, but the target is a "${target.kind}" store`, {
       details: { expected: target.kind, actual: storeKind },
     })
   }
   if (schemaVersion !== target.schemaVersion) {
-    throw new SchemaVersionMismatchError(`Cannot restore backup ${backupId}: its records are of schema version ${schemaVersion}, and the target has ${target.schemaVersion}`, {
+    throw new SchemaVersionMismatchError(`Cannot restore backup ${backupId}: its records have schema version ${schemaVersion}, but the target has ${target.schemaVersion}`, {
       details: { expected: target.schemaVersion, actual: schemaVersion },
     })
   }
   checkStoreId(manifest, { targetId: target.storeId, allowStoreId })
 }
 
-/** Throws `store_id_mismatch` unless it is a backup of the target, or may be another store's. */
+/** Throws `store_id_mismatch` for a backup of another store, unless that is allowed. */
 export function checkStoreId({ backupId, storeId }: Manifest, { targetId, allowStoreId }: { readonly targetId: string | undefined; readonly allowStoreId: boolean }): void {
   if (targetId === undefined || targetId === storeId || allowStoreId) return
-  throw new StoreIdMismatchError(`Cannot restore backup ${backupId}: it is of the store "${storeId}", and the target is "${targetId}"`, {
+  throw new StoreIdMismatchError(`Cannot restore backup ${backupId}: it is of store "${storeId}", but the target is store "${targetId}"`, {
     details: { expected: targetId, actual: storeId },
   })
 }

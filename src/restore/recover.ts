@@ -1,4 +1,4 @@
-/** What an interrupted restore or rollback left: completed or undone, by the journal and never by a guess. */
+/** Completes or undoes an interrupted restore or rollback, by its journal and never by a guess. */
 import { StoreUnavailableError, isHoldfastError } from '../errors/errors.ts'
 import type { RestoreJournal, Swappable } from '../contracts/swappable.ts'
 import { checkWaitMs } from '../util/check-number.ts'
@@ -6,7 +6,7 @@ import { runExclusively } from './run-exclusively.ts'
 import { swapBack } from './swap-in.ts'
 
 export interface RecoverOptions {
-  /** How long operations in flight may take to end, where the store is served already. @default 30,000 */
+  /** The time for operations in flight to end, if the store is in service already. @default 30,000 */
   readonly drainTimeoutMs?: number | undefined
 }
 
@@ -14,24 +14,23 @@ export type RecoveryOutcome = 'nothing-to-do' | 'completed' | 'undone'
 
 export interface RecoveryReport {
   readonly outcome: RecoveryOutcome
-  /** What was interrupted. */
+  /** The journal of the interrupted swap. */
   readonly journal: RestoreJournal | undefined
-  /** Why the engine that was swapped in did not serve, where that is why it was undone. */
+  /** Why the new engine did not serve, if the swap was undone for that. */
   readonly reason: unknown
 }
 
 /**
- * Ends what a crash interrupted: where the swap was made and the new engine serves, the restore is completed; otherwise it is
- * undone. Run when a store is opened, before anything is served. Cut off itself, it can be run again.
+ * Ends an interrupted restore: completes it if the swap was made and the new engine serves, otherwise undoes it. Runs when a store is
+ * opened, before it serves. An interrupted recovery can run again.
  *
- * Rejects with what the new engine failed with where that may pass, such as a connection that broke: it says nothing of the engine. The next
- * run decides.
+ * Rejects with a temporary failure of the new engine, such as a broken connection; the next run decides.
  */
 export async function recover(target: Swappable, options: RecoverOptions = {}): Promise<RecoveryReport> {
   return await runExclusively(target, () => recoverInterrupted(target, options))
 }
 
-/** The same, for a caller that has the target for itself. */
+/** Does the work of `recover`, for a caller that runs exclusively on the target. */
 export async function recoverInterrupted(target: Swappable, options: RecoverOptions = {}): Promise<RecoveryReport> {
   const timeoutMs = drainTimeoutOf(options)
   const journal = await target.readJournal()
@@ -51,18 +50,18 @@ async function decide(target: Swappable, journal: RestoreJournal): Promise<Recov
     return { outcome: reason === undefined ? 'completed' : 'undone', journal, reason: reason?.error }
   }
   if (live !== journal.from) {
-    throw new StoreUnavailableError(`Cannot recover the restore ${journal.restoreId}: engine "${live}" is live, and the journal knows "${journal.from}" and "${journal.to}" only`, {
-      hint: 'Put the pointer that belongs to the journal back; no engine was changed or removed',
+    throw new StoreUnavailableError(`Cannot recover the restore ${journal.restoreId}: engine "${live}" is live, but the journal names only "${journal.from}" and "${journal.to}"`, {
+      hint: 'Put back the pointer file that belongs to the journal; no engine was changed or removed',
     })
   }
-  // Swapping the live engine in again changes nothing on the disk, and makes a handle serve it that was in doubt.
+  // Swapping the live engine in again changes nothing on the disk, but makes a handle in doubt serve it.
   await swapBack(target, { from: live, storeId: await storeIdOf(target), previous })
   if (journal.to !== previous) await target.removeEngine(journal.to)
   await target.clearJournal()
   return { outcome: 'undone', journal, reason: undefined }
 }
 
-/** Checks what was swapped in; when it does not serve, swaps back, keeps both, and returns why. Throws, with all as it was, what may pass. */
+/** Checks the new engine; if it does not serve, swaps back, keeps both, and returns why. Throws temporary failures and changes nothing. */
 async function complete(target: Swappable, { from, to }: RestoreJournal): Promise<{ readonly error: unknown } | undefined> {
   const storeId = await storeIdOf(target)
   try {

@@ -1,4 +1,4 @@
-/** The orchestrated restore: from a published backup to the live store of a server. */
+/** Restores a published backup into the live store of a server. */
 import type { Destination } from '../contracts/destination.ts'
 import { recordCount } from '../contracts/manifest.ts'
 import type { SideEngine, Swappable } from '../contracts/swappable.ts'
@@ -13,7 +13,7 @@ import { drainTimeoutOf, recoverInterrupted } from './recover.ts'
 import { type RestoreProgress, StepRunner, type StepTime } from './steps.ts'
 import { swapIn } from './swap-in.ts'
 
-/** Which backup: one to be planned now, or a plan that was made, shown and confirmed before. */
+/** The backup to restore: an ID, or a plan that was made, shown and confirmed before. */
 type Planned =
   | (Pick<PlanRestoreOptions, 'backupId' | 'allowStoreId' | 'allowAltered'> & { readonly plan?: undefined })
   | { readonly plan: RestorePlan; readonly backupId?: undefined; readonly allowStoreId?: undefined; readonly allowAltered?: undefined }
@@ -23,11 +23,11 @@ export type RestoreBackupOptions = AttemptOptions &
     /** The store to be replaced: a live handle, or a home without a server. */
     readonly target: Swappable
     readonly destination: Destination
-    /** `none` where the server has stopped writing already; the full stop before the swap is made all the same. @default 'writes' */
+    /** `none` if the server has stopped writing already; the full stop before the swap happens anyway. @default 'writes' */
     readonly drain?: 'writes' | 'none' | undefined
-    /** How long operations in flight may take to end, of each drain. @default 30,000 */
+    /** The time for operations in flight to end, in each drain. @default 30,000 */
     readonly drainTimeoutMs?: number | undefined
-    /** Ends the restore, with `backup_aborted`, until its full stop begins. Later it is not looked at. */
+    /** Ends the restore with `backup_aborted`. Has no effect once the full stop has begun. */
     readonly signal?: AbortSignal | undefined
     readonly onProgress?: ((progress: RestoreProgress) => void) | undefined
   }
@@ -45,7 +45,7 @@ export interface RestoreReport extends AttemptReport {
   readonly payloadIds: { readonly count: number; readonly digest: string }
   readonly startedAtMs: number
   readonly durationMs: number
-  /** How long every operation was held back, milliseconds. */
+  /** Milliseconds during which every operation was held back. */
   readonly stoppedMs: number
   readonly steps: readonly StepTime[]
 }
@@ -54,14 +54,14 @@ export interface RestoreReport extends AttemptReport {
  * Restores a backup into a store that may be in service.
  *
  * The backup is restored into an engine of its own and checked in full there, while reads go on; then, in a full stop of milliseconds, that
- * engine is swapped in and the one before is kept for `rollback`. Until the swap nothing of the store changes: on every failure
- * the side engine is removed and the store goes on as it was. A failure after it says which engine is live. The store is resumed in any case.
- * The job ends as `succeeded`, `failed`, or, when the signal aborted, `interrupted`; the rejection has its ID (`jobIdOf`).
+ * engine is swapped in and the old one is kept for `rollback`. The store does not change before the swap: a failure removes the side
+ * engine. A failure after the swap says which engine is live. The store always resumes. The job ends as `succeeded`, `failed`, or, when the
+ * signal aborted, `interrupted`; the rejection has its ID (`jobIdOf`).
  *
- * Rejects with `restore_in_progress` and `invalid_argument`, which are no attempt yet; `hold_unavailable` when a running sweep does not let it hold the
- * payloads; before anything is touched with `restore_plan_stale` when the store is not as a plan found it, and with what `planRestore` rejects with; then with
- * `store_not_drained`, `restore_corrupt`, `checksum_mismatch`, `store_unavailable`, `backup_aborted`, and what the destination rejects with. A backup that
- * changed since a plan was made is refused by its digests, before the swap.
+ * Rejects, before the job begins, with `restore_in_progress` and `invalid_argument`; with `hold_unavailable` when a running sweep does not
+ * answer; before anything is touched, with `restore_plan_stale` when the store changed after planning, and as `planRestore` does; then with
+ * `store_not_drained`, `restore_corrupt`, `checksum_mismatch`, `store_unavailable`, `backup_aborted`, and what the destination rejects
+ * with. A backup that changed since a plan was made is refused by its digests, before the swap.
  */
 export async function restoreBackup(options: RestoreBackupOptions): Promise<RestoreReport> {
   const { target, destination, signal } = options
@@ -85,12 +85,12 @@ async function restore(options: RestoreBackupOptions, { backupId, drainTimeoutMs
   const startedAt = performance.now()
   const restoreId = newUlid(startedAtMs)
   const steps = new StepRunner(options.onProgress)
-  const plan = await steps.run('prepare', () => preparedPlan(options, backupId))
+  const plan = await steps.run('prepare', () => preparePlan(options, backupId))
   const { manifest, storeId, target: before } = plan
   try {
     if (drain === 'writes') await steps.run('drain-writes', () => target.drainWrites({ timeoutMs: drainTimeoutMs }))
     const side = await steps.run('side-engine', () => target.openSide(restoreId, { storeId }))
-    const left = `the live store is as it was, and the next start removes the side engine "${side.engine}", which could not be done now`
+    const left = `the live store is unchanged; the side engine "${side.engine}" could not be removed, and the next start removes it`
     await undoOnError(() => fill(side, backupOf(plan, destination), { steps, signal }), () => side.discard(), left)
     const journal = { restoreId, backupId, from: before.live, to: restoreId, startedAtMs }
     const outcome = await swapIn(target, { journal, storeId, previous: before.previous, drainTimeoutMs }, steps)
@@ -116,8 +116,8 @@ async function restore(options: RestoreBackupOptions, { backupId, drainTimeoutMs
   }
 }
 
-/** The plan that was given, if it still holds, or one that is made now. */
-async function preparedPlan(options: RestoreBackupOptions, backupId: string): Promise<RestorePlan> {
+/** Checks the given plan, or makes one. */
+async function preparePlan(options: RestoreBackupOptions, backupId: string): Promise<RestorePlan> {
   const { plan, ...settings } = options
   return plan === undefined ? await planRestore({ ...settings, backupId }) : await checkPlan(plan, settings)
 }
@@ -133,7 +133,7 @@ async function fill(side: SideEngine, backup: StoredBackup, { steps, signal }: {
   signal?.throwIfAborted()
 }
 
-/** Removes the engine that was kept until now; that it stays does no harm, for the next start removes it. */
+/** Removes the engine kept until now. A failure is harmless: the next start removes it. */
 async function removeOld(target: Swappable, engine: string | undefined): Promise<readonly Error[]> {
   if (engine === undefined) return []
   try {

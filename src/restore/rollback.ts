@@ -1,4 +1,4 @@
-/** Going back to the engine before the last restore. */
+/** Goes back to the engine before the last restore. */
 import type { Swappable } from '../contracts/swappable.ts'
 import { RollbackUnavailableError } from '../errors/errors.ts'
 import { newUlid } from '../util/ulid.ts'
@@ -9,7 +9,7 @@ import { swapIn } from './swap-in.ts'
 
 export interface RollbackOptions extends AttemptOptions {
   readonly target: Swappable
-  /** How long operations in flight may take to end. @default 30,000 */
+  /** The time for operations in flight to end. @default 30,000 */
   readonly drainTimeoutMs?: number | undefined
   readonly onProgress?: ((progress: RestoreProgress) => void) | undefined
 }
@@ -21,18 +21,18 @@ export interface RollbackReport extends AttemptReport {
   readonly live: string
   /** The engine that was live before: another rollback makes it live again. */
   readonly previous: string
-  /** How long every operation was held back, milliseconds. */
+  /** Milliseconds during which every operation was held back. */
   readonly stoppedMs: number
   readonly steps: readonly StepTime[]
 }
 
 /**
- * Makes the previous engine live again and keeps the live one as the previous, with the same journal as a restore: rolling back twice changes
- * nothing. What was written since the restore is in the engine that is kept.
+ * Makes the previous engine live again and keeps the live one as the previous, with the same journal as a restore: a second rollback undoes
+ * the first. Writes since the restore are in the kept engine.
  *
- * Rejects with `rollback_unavailable` when no engine is kept, `restore_in_progress`, `store_not_drained`, and `store_unavailable` when
- * the engine does not serve, swapped back by then; `hold_unavailable` when a running sweep does not let it hold the payloads. The rejection has the ID of
- * the job (`jobIdOf`).
+ * Rejects with `rollback_unavailable` when no engine is kept, `restore_in_progress`, `store_not_drained`, `store_unavailable` when the
+ * engine does not serve and was swapped back, and `hold_unavailable` when a running sweep does not answer. The rejection has the ID of the
+ * job (`jobIdOf`).
  */
 export async function rollback(options: RollbackOptions): Promise<RollbackReport> {
   const { target } = options
@@ -54,7 +54,7 @@ async function swapPrevious({ target, drainTimeoutMs, onProgress, clock = Date.n
   const { live, previous } = await target.engines()
   const storeId = await target.readStoreId()
   if (live === undefined || previous === undefined || storeId === undefined) {
-    throw new RollbackUnavailableError('Cannot roll back: the store keeps no engine from before a restore')
+    throw new RollbackUnavailableError('Cannot roll back: the store does not keep a previous engine')
   }
   const startedAtMs = clock()
   const restoreId = newUlid(startedAtMs)

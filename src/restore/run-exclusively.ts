@@ -1,11 +1,11 @@
-/** One restore, rollback or recovery at a time on one handle; other processes are kept out by the store's own lock. */
+/** Allows one restore, rollback or recovery at a time on a handle; the store's own lock keeps other processes out. */
 import { RestoreInProgressError } from '../errors/errors.ts'
 import type { MetadataStore } from '../contracts/metadata-store.ts'
 import type { Swappable } from '../contracts/swappable.ts'
 
 const busy = new WeakSet<Swappable | MetadataStore>()
 
-/** Runs a task unless another runs on the same target: then it rejects with `restore_in_progress`. */
+/** Runs a task. Rejects with `restore_in_progress` if another task runs on the same target. */
 export async function runExclusively<T>(target: Swappable | MetadataStore, task: () => Promise<T>): Promise<T> {
   if (busy.has(target)) throw new RestoreInProgressError('Cannot restore or roll back: another restore or rollback of the store is running')
   busy.add(target)

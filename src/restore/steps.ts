@@ -1,6 +1,6 @@
-/** The steps of a restore and of a rollback: their names, their progress, their times. */
+/** The steps of a restore or a rollback: names, progress, times. */
 
-/** In order; a rollback has the steps from `drain-writes` that do not fill an engine. */
+/** The steps in order. A rollback has those from `drain-writes` that do not fill an engine. */
 export const RESTORE_STEPS = [
   'prepare',
   'drain-writes',
@@ -21,9 +21,9 @@ export interface RestoreProgress extends StepProgress<RestoreStep> {}
 
 export interface StepProgress<Step extends string> {
   readonly step: Step
-  /** Bytes that the step has read: of the backup in `restore`, of the side engine in `check`; 0 in the others. */
+  /** Bytes read by the step: of the backup in `restore`, of the side engine in `check`, 0 in others. */
   readonly bytes: number
-  /** Bytes the step will read in all; 0 where it reads none. */
+  /** All bytes that the step will read, or 0. */
   readonly totalBytes: number
   readonly records: number
 }
@@ -33,7 +33,7 @@ export interface StepTime<Step extends string = RestoreStep> {
   readonly durationMs: number
 }
 
-/** Runs steps one after another, says so, and notes how long each took. */
+/** Runs steps one after another, reports them, and measures their times. */
 export class StepRunner<Step extends string = RestoreStep> {
   readonly #onProgress: ((progress: StepProgress<Step>) => void) | undefined
   readonly #times: StepTime<Step>[] = []
@@ -47,7 +47,7 @@ export class StepRunner<Step extends string = RestoreStep> {
     return await this.#timed(step, () => task((progress) => this.#onProgress?.({ step, ...progress })))
   }
 
-  /** Runs a step that is taken even when `onProgress` throws. */
+  /** Runs a step even if `onProgress` throws. */
   async runAnyway(step: Step, task: () => Promise<void>): Promise<void> {
     try {
       this.#tell(step)
@@ -60,7 +60,7 @@ export class StepRunner<Step extends string = RestoreStep> {
     return [...this.#times]
   }
 
-  /** Milliseconds that these steps took together. */
+  /** The total time of some steps, in milliseconds. */
   total(...steps: readonly Step[]): number {
     return this.#times.filter(({ step }) => steps.includes(step)).reduce((sum, { durationMs }) => sum + durationMs, 0)
   }

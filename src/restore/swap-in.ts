@@ -1,4 +1,4 @@
-/** The full stop of a restore or rollback: journal, swap, check, and all of it undone when a step fails. */
+/** The full stop of a restore or rollback: journal, swap, check; undone when a step fails. */
 import { failureAfter } from '../errors/clean-up.ts'
 import { messageOf, toError } from '../errors/error-message.ts'
 import { CombinedError } from '../errors/errors.ts'
@@ -8,17 +8,17 @@ import type { StepRunner } from './steps.ts'
 export interface SwapIn {
   readonly journal: RestoreJournal
   readonly storeId: string
-  /** What is the previous engine now, and stays it when the swap is undone. */
+  /** The previous engine of now, which an undone swap keeps. */
   readonly previous: string | undefined
   readonly drainTimeoutMs: number
 }
 
-/** What became of the engine that was to go live. */
+/** The outcome of a swap. `kept`: the new engine is kept as the previous one. */
 export type SwapOutcome = { readonly swapped: true; readonly warnings: readonly Error[] } | { readonly swapped: false; readonly error: unknown; readonly kept: boolean }
 
 /**
- * Makes `journal.to` live. When it does not serve, the engine before is made live again and both are kept. Resolves with what came of it;
- * the target is left drained.
+ * Makes `journal.to` live. If it does not serve, makes the old engine live again and keeps both. Resolves with the outcome; the target
+ * stays drained.
  */
 export async function swapIn(target: Swappable, swap: SwapIn, steps: StepRunner): Promise<SwapOutcome> {
   const { journal, storeId, drainTimeoutMs } = swap
@@ -46,32 +46,32 @@ export async function swapIn(target: Swappable, swap: SwapIn, steps: StepRunner)
     await steps.run('clear-journal', () => target.clearJournal())
     return { swapped: true, warnings: [] }
   } catch (error) {
-    // The new engine is live, durable and checked; the next start finds that out from the journal and clears it.
+    // The new engine is live, durable and checked; the next start clears the journal.
     return { swapped: true, warnings: [toError(error)] }
   }
 }
 
-/** Makes the engine of before live, or none where there was none. */
+/** Makes the old engine live, or none if there was none. */
 export async function swapBack(target: Swappable, { from, storeId, previous }: { readonly from: string | undefined; readonly storeId: string; readonly previous: string | undefined }): Promise<void> {
   if (from === undefined) await target.unswap()
   else await target.swap(from, { storeId, previous })
 }
 
-/** The journal may or may not be there; the pointer is as it was. */
+/** Cleans up after a failure to write the journal, which may be there or not; nothing was swapped. */
 async function afterJournal(target: Swappable, error: unknown): Promise<SwapOutcome> {
-  const left = 'nothing was swapped, and the next start clears the journal, which could not be done now'
+  const left = 'nothing was swapped; the journal could not be cleared, and the next start clears it'
   return { swapped: false, error: await failureAfter(error, () => target.clearJournal(), left), kept: false }
 }
 
 async function undo(target: Swappable, { journal, storeId, previous }: SwapIn, { error, keep }: { readonly error: unknown; readonly keep: boolean }): Promise<SwapOutcome> {
   const { from, to } = journal
   const kept = keep && from !== undefined
-  const doubt = `closing and opening the store decides whether engine ${nameOf(from)} or ${nameOf(to)} is live, for undoing the swap failed too`
+  const doubt = `undoing the swap failed too, so engine ${nameOf(from)} or ${nameOf(to)} is live; closing and opening the store decides which`
   const undone = await failureAfter(error, () => swapBack(target, { from, storeId, previous: kept ? to : previous }), doubt)
   if (undone !== error) return { swapped: false, error: undone, kept: true }
   const state = from === undefined ? 'there is no store, as before' : `engine ${nameOf(from)} is live again${kept ? `, and ${nameOf(to)} is kept as the previous one` : ''}`
   const failure = new CombinedError(`${messageOf(error)}; the swap was undone: ${state}`, [error])
-  return { swapped: false, error: await failureAfter(failure, () => target.clearJournal(), 'the next start clears the journal, which could not be done now'), kept }
+  return { swapped: false, error: await failureAfter(failure, () => target.clearJournal(), 'the journal could not be cleared, and the next start clears it'), kept }
 }
 
 function nameOf(engine: string | undefined): string {

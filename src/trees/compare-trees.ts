@@ -1,4 +1,4 @@
-/** Whether two directory trees are the same: by their own walk, independent of import and export. */
+/** Compares two directory trees, with code that import and export do not share. */
 import { createHash } from 'node:crypto'
 import { createReadStream, type BigIntStats } from 'node:fs'
 import { lstat, readdir, readlink } from 'node:fs/promises'
@@ -13,7 +13,9 @@ export interface TreeComparison {
   readonly differences: readonly string[]
 }
 
-/** Compares names, types, modes, hard links within the tree, link targets, modification times (to the microsecond) and content by SHA-256. */
+/**
+ * Compares names, types, modes, hard links within the tree, link targets, modification times (to the microsecond) and content by SHA-256.
+ */
 export async function compareTrees(first: string, second: string): Promise<TreeComparison> {
   const total: Total = { entries: 0, bytes: 0, differences: [], firstLinks: new Map(), secondLinks: new Map() }
   await compareEntry({ first, second, path: '.' }, total)
@@ -24,7 +26,7 @@ export async function compareTrees(first: string, second: string): Promise<TreeC
 interface Pair {
   readonly first: string
   readonly second: string
-  /** For the report. */
+  /** The path in the report. */
   readonly path: string
 }
 
@@ -32,7 +34,7 @@ interface Total {
   entries: number
   bytes: number
   readonly differences: string[]
-  /** The first path of each inode, by its number: names outside of the tree do not count. */
+  /** The first path of each inode by number; names outside the tree do not count. */
   readonly firstLinks: Map<bigint, string>
   readonly secondLinks: Map<bigint, string>
 }

@@ -13,7 +13,7 @@ import type { PayloadDirectory } from '../payload-stores/directory/index.ts'
 import { forEachLimited } from '../util/in-parallel.ts'
 
 export interface ExportOptions {
-  /** Created; if it exists it must be an empty directory. */
+  /** The directory to create; an existing one must be empty. */
   readonly directory: string
   readonly store: MetadataStore
   /** The root of the share. */
@@ -30,7 +30,7 @@ export interface ExportCounts {
   hardLinks: number
   /** Bytes of content written, each checked against its payload's digest. */
   bytes: number
-  /** Paths of sockets, fifos and devices, which were not made, up to `MAX_LISTED`; and how many there are. */
+  /** Paths of sockets, fifos and devices, which are not created; at most `MAX_LISTED`, and `notMadeCount` counts all. */
   readonly notMade: string[]
   notMadeCount: number
   /** Whether owners were set. */
@@ -42,7 +42,7 @@ export const MAX_LISTED: number = 20
 const FILES_AT_ONCE = 8
 const PRIVATE_DIRECTORY = 0o700
 
-/** Exports a tree. When it fails, what was written so far is left for the operator to look at or remove. */
+/** Exports a tree. A failed export leaves what it has written, for the operator to keep or remove. */
 export async function exportTree(options: ExportOptions): Promise<ExportCounts> {
   await makeTarget(options.directory)
   const root = await options.store.inode(options.root)
@@ -55,7 +55,7 @@ export async function exportTree(options: ExportOptions): Promise<ExportCounts> 
 class TreeExporter {
   readonly counts: ExportCounts
   readonly #options: ExportOptions
-  /** Where an inode with several names was written first. */
+  /** The first path of each inode with several names. */
   readonly #written = new Map<InodeNumber, Promise<string>>()
 
   constructor(options: ExportOptions) {
@@ -64,7 +64,7 @@ class TreeExporter {
     this.counts = { files: 0, directories: 0, symlinks: 0, hardLinks: 0, bytes: 0, notMade: [], notMadeCount: 0, owners }
   }
 
-  /** Fills a directory that exists and sets its mode and times last, for filling it changes them. */
+  /** Fills an existing directory. Sets its mode and times last, because filling changes them. */
   async writeDirectory(path: string, directory: Inode, above: ReadonlySet<InodeNumber>): Promise<void> {
     if (above.has(directory.inode)) throw new RecordInvalidError(`Cannot export ${JSON.stringify(path)}: the directory contains itself`)
     const chain = new Set(above).add(directory.inode)
@@ -82,7 +82,7 @@ class TreeExporter {
         this.#options.onProgress?.(this.counts)
       })
       for (const [child, inode] of directories) {
-        await mkdir(child, { mode: PRIVATE_DIRECTORY }).catch(named(child, 'create'))
+        await mkdir(child, { mode: PRIVATE_DIRECTORY }).catch(rethrowFor(child, 'create'))
         await this.writeDirectory(child, inode, chain)
       }
       after = page.cursor
@@ -91,18 +91,18 @@ class TreeExporter {
     this.counts.directories += 1
   }
 
-  /** The first name of an inode is written, the others are linked to it. */
+  /** Writes the first name of an inode, and links the others to it. */
   async #writeEntry(path: string, inode: Inode): Promise<void> {
-    if (inode.links <= 1) return await this.#writeLeaf(path, inode).catch(named(path, 'write'))
+    if (inode.links <= 1) return await this.#writeLeaf(path, inode).catch(rethrowFor(path, 'write'))
     const first = this.#written.get(inode.inode)
     if (first === undefined) {
       const writing = this.#writeLeaf(path, inode).then(() => path)
-      // The failure is thrown by the await below; those who wait for the file see it too.
+      // The await below throws the failure; later names of the file see it too.
       writing.catch(() => undefined)
       this.#written.set(inode.inode, writing)
-      await writing.catch(named(path, 'write'))
+      await writing.catch(rethrowFor(path, 'write'))
     } else if (isMade(inode)) {
-      await link(await first, path).catch(named(path, 'link'))
+      await link(await first, path).catch(rethrowFor(path, 'link'))
       this.counts.hardLinks += 1
     } else {
       this.#passOver(path)
@@ -149,7 +149,7 @@ class TreeExporter {
   async #readBlock(block: Block): Promise<Uint8Array> {
     const payload = await this.#options.payloads.read(block.payloadId)
     if (block.offset + block.bytes <= payload.byteLength) return payload.subarray(block.offset, block.offset + block.bytes)
-    throw new ChecksumMismatchError(`Cannot read a block of payload "${block.payloadId}": it has ${payload.byteLength} bytes, too few`)
+    throw new ChecksumMismatchError(`Cannot read a block of payload "${block.payloadId}": its ${payload.byteLength} bytes are too few`)
   }
 
   async #append(handle: FileHandle, bytes: Uint8Array, position: number): Promise<number> {
@@ -189,7 +189,7 @@ async function makeTarget(directory: string): Promise<void> {
   }
 }
 
-/** A name that cannot lead out of its directory. */
+/** Returns a name that cannot lead out of its directory, or throws. */
 function checkName(name: string, directory: string): string {
   if (name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name)) return name
   throw new RecordInvalidError(`Cannot export an entry of ${JSON.stringify(directory)}: ${JSON.stringify(name)} is not a file name`)
@@ -199,14 +199,14 @@ function isMade(inode: Inode): boolean {
   return inode.type === 'file' || inode.type === 'symlink'
 }
 
-/** Rethrows with the path in the sentence. */
-function named(path: string, action: string): (error: unknown) => never {
+/** A catch handler that rethrows with the path in the message. */
+function rethrowFor(path: string, action: string): (error: unknown) => never {
   return (error) => {
     throw asHoldfastError(error, `${action} ${JSON.stringify(path)}`)
   }
 }
 
-/** A time as `utimes` takes it: seconds, half a microsecond up, since the system call's binding cuts the rest off. */
+/** A time for `utimes`: seconds, half a microsecond up, because Node truncates to microseconds. */
 function timeOf(ns: bigint): number | Date {
   if (ns < 0n) return new Date(Number(ns / 1_000_000n))
   return (Number(ns / 1000n) + 0.5) / 1e6

@@ -1,6 +1,6 @@
 /**
- * Indexes a directory tree of this machine in a metadata store: names, types, modes, owners, times, link targets, hard
- * links, and content as payload IDs. Links are never followed. Extended attributes are not taken: Node cannot read them.
+ * Indexes a local directory tree in a metadata store: names, types, modes, owners, times, link targets, hard
+ * links, and content as payload IDs. Links are never followed. Extended attributes are left out: Node cannot read them.
  */
 import { constants, type BigIntStats } from 'node:fs'
 import { type FileHandle, lstat, open, readdir, readlink, realpath } from 'node:fs/promises'
@@ -24,7 +24,7 @@ export interface ImportOptions {
   readonly store: MetadataStore
   /** The share to create; rejects with `entry_exists` when the store has it. */
   readonly share: string
-  /** Where content goes; without it only its IDs are taken. */
+  /** The store for content; without one, only payload IDs are recorded. */
   readonly payloads?: PayloadDirectory | undefined
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((counts: ImportCounts) => void) | undefined
@@ -34,11 +34,11 @@ export interface ImportCounts {
   files: number
   directories: number
   symlinks: number
-  /** Further names of files that were counted already. */
+  /** Further names of counted files. */
   hardLinks: number
   /** Sockets, fifos and devices. */
   others: number
-  /** Entries that were gone when their turn came. */
+  /** Entries that disappeared before they were read. */
   vanished: number
   /** Bytes of content read. */
   bytes: number
@@ -52,8 +52,8 @@ const ENTRIES_AT_ONCE = 4
 const ATTEMPTS = 3
 
 /**
- * Imports a tree as a new share. When it fails, or its signal aborts, what it had created is removed from the store again; when its process
- * is killed, the next import does that. One import of a store runs at a time.
+ * Imports a tree as a new share. A failed or aborted import removes its share; the next import removes the share of a killed one. One
+ * import of a store runs at a time.
  */
 export async function importTree(options: ImportOptions): Promise<ImportCounts> {
   const { directory, store, share } = options
@@ -69,7 +69,7 @@ export async function importTree(options: ImportOptions): Promise<ImportCounts> 
     await options.payloads?.sync()
     await unfinished.end()
   }
-  await undoOnError(run, () => removeUnfinishedImports(store), 'what it had created could not be removed, which the next import does')
+  await undoOnError(run, () => removeUnfinishedImports(store), 'the new share could not be removed; the next import removes it')
   return importer.counts
 }
 
@@ -82,7 +82,7 @@ interface Directory {
   readonly inode: InodeNumber
 }
 
-/** A name in a directory of this machine, and where it goes. */
+/** An entry of a local directory, and its place in the store. */
 interface Item {
   readonly path: string
   readonly parent: InodeNumber
@@ -102,7 +102,7 @@ class TreeImporter {
     newPayloadBytes: 0,
   }
   readonly #options: ImportOptions
-  /** Files with several names that were met, by device and inode, and how many of their names are still to come. */
+  /** Files with several names, by device and inode, and the number of names still to come. */
   readonly #linked = new Map<string, { readonly inode: Promise<InodeNumber>; remaining: number }>()
 
   constructor(options: ImportOptions) {
@@ -140,13 +140,13 @@ class TreeImporter {
     }
   }
 
-  /** The first of several names creates the inode, the others link to it. */
+  /** Creates the inode for the first of several names, and links the others to it. */
   async #importLinked(item: Item, stats: BigIntStats): Promise<void> {
     const key = `${stats.dev}:${stats.ino}`
     const known = this.#linked.get(key)
     if (known === undefined) {
       const inode = this.#importLeaf(item, stats)
-      // The failure is thrown by the await below; those who wait for the inode see it too.
+      // The await below throws the failure; later names of the file see it too.
       inode.catch(() => undefined)
       this.#linked.set(key, { inode, remaining: Number(stats.nlink) - 1 })
       await inode
@@ -173,7 +173,7 @@ class TreeImporter {
     return (await store.create(item, leaf)).inode
   }
 
-  /** Reads a file's content and attributes as they are at one time; a file that keeps changing is an error. */
+  /** Reads a file's content and attributes at one time. Rejects for a file that keeps changing. */
   async #readFile(path: string): Promise<NewInode> {
     const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
     try {
@@ -188,8 +188,8 @@ class TreeImporter {
     } finally {
       await handle.close()
     }
-    throw new InvalidArgumentError(`Cannot import ${JSON.stringify(path)}: it changed each time it was read`, {
-      hint: 'Stop what is writing to the tree, then import it again',
+    throw new InvalidArgumentError(`Cannot import ${JSON.stringify(path)}: it changed during each of ${ATTEMPTS} reads`, {
+      hint: 'Stop the program that writes to the tree, then import again',
     })
   }
 
@@ -216,7 +216,7 @@ class TreeImporter {
   }
 }
 
-/** The names in a directory, sorted; a name that is not UTF-8 is an error, since the store holds names as text. */
+/** The names in a directory, sorted. Rejects for a name that is not UTF-8, because the store holds names as text. */
 async function readNames(path: string): Promise<string[]> {
   const names = await readdir(path, { encoding: 'buffer' })
   return names.map((name) => decodeText(name, `the name of an entry of ${JSON.stringify(path)}`)).sort()
@@ -229,7 +229,7 @@ async function readTarget(path: string): Promise<string> {
 function decodeText(bytes: Buffer, what: string): string {
   if (isUtf8(bytes)) return bytes.toString()
   throw new InvalidArgumentError(`Cannot import ${what}: ${JSON.stringify(bytes.toString('latin1'))} is not UTF-8`, {
-    hint: 'Rename it, then import the tree again; nothing is skipped silently',
+    hint: 'Rename it, then import the tree again',
   })
 }
 
@@ -268,8 +268,8 @@ function specialTypeOf(stats: BigIntStats): InodeType {
 }
 
 /**
- * Checks, before anything is made, that a directory can be imported: it is one, and none of the paths that the import writes to, which need not
- * exist yet, lies in it. Rejects with `invalid_argument`.
+ * Checks that a path is a directory, and contains none of the paths that the import writes to. Creates nothing. Rejects with
+ * `invalid_argument`.
  */
 export async function checkImport(directory: string, { writesTo }: { readonly writesTo: readonly string[] }): Promise<void> {
   const root = await realpath(directory).catch((error: unknown) => {
@@ -280,13 +280,13 @@ export async function checkImport(directory: string, { writesTo }: { readonly wr
   for (const path of writesTo) {
     const real = await realExisting(path)
     if (real !== root && !real.startsWith(root.endsWith(sep) ? root : `${root}${sep}`)) continue
-    throw new InvalidArgumentError(`Cannot import ${JSON.stringify(directory)}: it holds ${JSON.stringify(path)}, which the import writes to`, {
-      hint: 'Keep the store and the payloads outside of the tree',
+    throw new InvalidArgumentError(`Cannot import ${JSON.stringify(directory)}: it contains ${JSON.stringify(path)}, which the import writes to`, {
+      hint: 'Keep the store and the payloads outside the tree',
     })
   }
 }
 
-/** The real path of a path, of which the last parts may not exist yet. */
+/** The real path of a path whose last parts may not exist yet. */
 async function realExisting(path: string): Promise<string> {
   try {
     return await realpath(path)

@@ -1,4 +1,4 @@
-/** Directory trees of this machine: into a metadata store, out of it again, and compared. */
+/** Imports local directory trees into a metadata store, exports them, and compares them. */
 export { chooseShare } from './choose-share.ts'
 export { compareTrees, type TreeComparison } from './compare-trees.ts'
 export { type ExportCounts, type ExportOptions, exportTree } from './export-tree.ts'

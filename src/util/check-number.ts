@@ -5,22 +5,22 @@ export interface NumberRange {
   readonly most: number
 }
 
-/** The longest wait, a day: a timer of more than some 24 would not wait at all. */
+/** The longest wait, a day. (A timer of more than 24 days would not wait at all.) */
 export const MAX_WAIT_MS: number = 24 * 60 * 60 * 1000
 
-/** Gives the number. Throws `RangeError`, naming the option, for one out of the range and for NaN. */
+/** Returns the number. Throws `RangeError`, with the option's name, for NaN and for a number out of range. */
 export function checkNumber(name: string, value: number, { least, most }: NumberRange): number {
   if (value >= least && value <= most) return value
   throw new RangeError(`${name} must be ${most === Infinity ? `${least} or more` : `from ${least} to ${most}`}, got ${value}`)
 }
 
-/** The same for whole numbers. */
+/** Returns the number, like `checkNumber`, if it is an integer. */
 export function checkWholeNumber(name: string, value: number, { least, most }: NumberRange): number {
   if (Number.isInteger(value) && value >= least && value <= most) return value
-  throw new RangeError(`${name} must be a whole number ${most === Infinity ? `of ${least} or more` : `from ${least} to ${most}`}, got ${value}`)
+  throw new RangeError(`${name} must be an integer ${most === Infinity ? `of ${least} or more` : `from ${least} to ${most}`}, got ${value}`)
 }
 
-/** The same for how long something may take, or is waited for: 0 to a day. */
+/** Returns a time to wait, like `checkNumber`: 0 to a day. */
 export function checkWaitMs(name: string, waitMs: number): number {
   return checkNumber(name, waitMs, { least: 0, most: MAX_WAIT_MS })
 }

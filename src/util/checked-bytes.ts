@@ -1,15 +1,15 @@
-/** Bytes that are what they should be, by their number and their SHA-256. */
+/** Checks bytes by their number and their SHA-256. */
 import { createHash } from 'node:crypto'
 
-/** What names bytes: how many they are, and their SHA-256 in hex. */
+/** The number of bytes and their SHA-256 in hex. */
 export interface BytesDigest {
   readonly bytes: number
   readonly sha256: string
 }
 
 /**
- * The chunks of a source, whose end is reached only when they are the bytes expected; otherwise it throws what `fault` makes of those found. No more
- * bytes than expected are given out.
+ * Passes the chunks of a source on. The end is reached only if they are the expected bytes; otherwise `fault` makes the error. Yields no
+ * more bytes than expected.
  */
 export async function* checkedBytes(source: AsyncIterable<Uint8Array>, expected: BytesDigest, fault: (found: BytesDigest) => Error): AsyncGenerator<Uint8Array, void, undefined> {
   const hash = createHash('sha256')

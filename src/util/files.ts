@@ -1,6 +1,6 @@
 /**
  * The one door to the file system for everything that must survive a crash: publish, delete, swap, journal, recovery.
- * Tests drive it to kill, fail or cut the power at every step.
+ * Tests kill the process, fail a call or cut the power at every step of this interface.
  */
 import { constants } from 'node:fs'
 import { type FileHandle, lstat, lutimes, mkdir, open, readdir, rename, rmdir, statfs, unlink } from 'node:fs/promises'
@@ -8,62 +8,62 @@ import { dirname, join } from 'node:path'
 
 /** A file being written. Errors name the path it was created at. */
 export interface WritableFile {
-  /** Writes all of the chunk, in as many calls as it takes. */
+  /** Writes the whole chunk. */
   write(chunk: Uint8Array): Promise<void>
   /**
-   * Sends what was written so far on its way to the disk (`fdatasync`), so that a later `sync` has less to wait for. May run
-   * beside `write`. Promises nothing about what is durable, but its failure is as final as that of `sync`.
+   * Starts writing to the disk (`fdatasync`), so that a later `sync` is shorter. May run during `write`. Makes no promise of durability,
+   * but a failure is as final as that of `sync`.
    */
   flush(): Promise<void>
-  /** Makes what was written durable (`fsync`). After a failure the file must be abandoned: a second `fsync` may lie. */
+  /** Makes all writes durable (`fsync`). After a failure the file must be abandoned: a second `fsync` may lie. */
   sync(): Promise<void>
   /** Frees the handle. Idempotent. */
   close(): Promise<void>
 }
 
-/** What is at a path. Links are never followed. */
+/** The entry at a path. Links are never followed. */
 export interface FileInfo {
   readonly type: 'file' | 'directory' | 'other'
   readonly bytes: number
   readonly modifiedAtMs: number
   /** Permission bits, such as 0o600; the sticky bit included. */
   readonly mode: number
-  /** The user ID of the owner; 0 where the system has none. */
+  /** The user ID of the owner; 0 if the system has none. */
   readonly ownerId: number
 }
 
 /**
- * The file system as Holdfast uses it. Errors are Node's own, with `code`, `syscall` and `path`. `EINTR` never comes out of it: libuv
- * repeats the call. `EMFILE`, `EAGAIN` and the like do come out: how to go on is for the caller to say.
+ * The file system as Holdfast uses it. Errors are Node's own, with `code`, `syscall` and `path`. `EINTR` never
+ * occurs: libuv repeats the call. `EMFILE`, `EAGAIN` and the like do; the caller decides how to go on.
  *
- * The last part of a path is never followed when it is a link. The parts before it are: Node has no `openat`, so who may
- * replace a parent directory by a link may lead a call elsewhere. Keep the directories above private.
+ * The last part of a path is never followed if it is a link. The parts before it are, because Node has no `openat`: anything that can
+ * replace a parent directory by a link can redirect a call. Keep the parent directories private.
  */
 export interface Files {
   /** Creates a file that must not exist (`EEXIST`), following no link, with mode 0600 whatever the umask. */
   create(path: string): Promise<WritableFile>
   /**
-   * The bytes from `startByte` on, following no link (`ELOOP`). Only regular files are read (`EINVAL` otherwise). One chunk is
-   * read ahead while the caller works on the one before.
+   * Reads from `startByte` on, following no link (`ELOOP`). Reads only regular files (`EINVAL` otherwise). Reads one chunk ahead of the
+   * caller.
    */
   read(path: string, options?: { readonly startByte?: number | undefined; readonly chunkBytes?: number | undefined }): AsyncIterable<Uint8Array>
-  /** `undefined` where nothing is. */
+  /** Describes the entry at a path; `undefined` if there is none. */
   info(path: string): Promise<FileInfo | undefined>
-  /** Names in a directory, sorted; `ENOENT` where there is none. */
+  /** Lists the names in a directory, sorted; `ENOENT` if it is missing. */
   list(path: string): Promise<readonly string[]>
   /** Creates one directory that must not exist (`EEXIST`), with mode 0700 whatever the umask. */
   makeDirectory(path: string): Promise<void>
   /** Replaces `to` when it is a file; refuses (`ENOTEMPTY`, `EEXIST`) when it is a directory that is not empty. */
   rename(from: string, to: string): Promise<void>
-  /** Makes now the time of a file's last write; `ENOENT` where there is none. */
+  /** Sets the time of a file's last write to now; `ENOENT` if it is missing. */
   renewFile(path: string): Promise<void>
   removeFile(path: string): Promise<void>
   removeDirectory(path: string): Promise<void>
-  /** Makes the names in a directory durable. A link to a directory is followed here: nothing is changed or shown by it. */
+  /** Makes the names in a directory durable. A link to a directory is followed, which is harmless here. */
   syncDirectory(path: string): Promise<void>
-  /** Makes the content of a file that was written by others durable. */
+  /** Makes the content of a file durable, whichever process wrote it. */
   syncFile(path: string): Promise<void>
-  /** Bytes that an ordinary user may still write to the file system of a path, `undefined` where it does not tell, and its type number (`statfs`). */
+  /** The free bytes of a path's file system for ordinary users (`undefined` if not reported), and its type number (`statfs`). */
   space(path: string): Promise<{ readonly freeBytes: number | undefined; readonly type: number }>
 }
 
@@ -77,7 +77,7 @@ export const nodeFiles: Files = {
   async create(path) {
     const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, PRIVATE_FILE)
     try {
-      await named(path, handle.chmod(PRIVATE_FILE))
+      await withPath(path, handle.chmod(PRIVATE_FILE))
     } catch (error) {
       await handle.close()
       throw error
@@ -89,11 +89,11 @@ export const nodeFiles: Files = {
     // A FIFO would block the open without O_NONBLOCK; regular files do not know the flag.
     const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
     const readAt = async (position: number): Promise<Buffer> => {
-      const { bytesRead, buffer } = await named(path, handle.read({ buffer: Buffer.allocUnsafeSlow(chunkBytes), position }))
+      const { bytesRead, buffer } = await withPath(path, handle.read({ buffer: Buffer.allocUnsafeSlow(chunkBytes), position }))
       return buffer.subarray(0, bytesRead)
     }
     try {
-      if (!(await named(path, handle.stat())).isFile()) throw systemError('EINVAL', 'read', path)
+      if (!(await withPath(path, handle.stat())).isFile()) throw systemError('EINVAL', 'read', path)
       let position = startByte
       let ahead = readAt(position)
       for (;;) {
@@ -101,7 +101,7 @@ export const nodeFiles: Files = {
         if (chunk.byteLength === 0) return
         position += chunk.byteLength
         ahead = readAt(position)
-        // Seen by the next turn; a caller that leaves before it must not leave an unhandled rejection behind.
+        // The next turn throws this; if the caller stops before, the rejection must not count as unhandled.
         ahead.catch(() => undefined)
         yield chunk
       }
@@ -127,10 +127,10 @@ export const nodeFiles: Files = {
 
   async makeDirectory(path) {
     await mkdir(path, { mode: PRIVATE_DIRECTORY })
-    // The umask may have taken bits from the mode; chmod through a handle that follows no link.
+    // The umask may have cleared bits of the mode; the handle follows no link.
     const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
     try {
-      await named(path, handle.chmod(PRIVATE_DIRECTORY))
+      await withPath(path, handle.chmod(PRIVATE_DIRECTORY))
     } finally {
       await handle.close()
     }
@@ -149,7 +149,7 @@ export const nodeFiles: Files = {
   async syncDirectory(path) {
     const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY)
     try {
-      await named(path, handle.sync())
+      await withPath(path, handle.sync())
     } finally {
       await handle.close()
     }
@@ -158,7 +158,7 @@ export const nodeFiles: Files = {
   async syncFile(path) {
     const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
     try {
-      await named(path, handle.sync())
+      await withPath(path, handle.sync())
     } finally {
       await handle.close()
     }
@@ -166,14 +166,14 @@ export const nodeFiles: Files = {
 
   async space(path) {
     const { bavail, bsize, blocks, type } = await statfs(path)
-    // Some FUSE file systems answer with zeros.
+    // Some FUSE file systems report zeros.
     return { freeBytes: blocks === 0 ? undefined : bavail * bsize, type }
   },
 }
 
 /**
- * Replaces a small file in one atomic, durable step: the old content or the new one, whole, after a crash at any instant.
- * When the last step fails, making the new name durable, the new content is there but a crash may still bring the old one back.
+ * Replaces a small file in one atomic, durable step: after a crash at any instant the old or the new content is there, whole. If only the
+ * last step fails, which makes the new name durable, the new content is there, but a crash may bring the old one back.
  */
 export async function replaceFile(files: Files, path: string, content: Uint8Array): Promise<void> {
   const temporary = `${path}.tmp`
@@ -182,7 +182,7 @@ export async function replaceFile(files: Files, path: string, content: Uint8Arra
   await files.syncDirectory(dirname(path))
 }
 
-/** Writes a small file durably under a temporary name, and gives it its own. Its name is durable when the directory is synced. */
+/** Writes a small file durably under a temporary name, then renames it. The name is durable when the directory is synced. */
 export async function writeByRename(files: Files, { temporary, path }: { readonly temporary: string; readonly path: string }, content: Uint8Array): Promise<void> {
   const file = await files.create(temporary)
   try {
@@ -200,8 +200,8 @@ export async function writeByRename(files: Files, { temporary, path }: { readonl
 }
 
 /**
- * The same file, whose bytes are sent to the disk while more are written, one flush at a time, so that `sync` at the end
- * is short. A flush that failed fails every later call: the kernel reports the loss of a page only once.
+ * Wraps a file so that its bytes are flushed to the disk while more are written, one flush at a time, and the final `sync` is short. After
+ * a failed flush every later call fails: the kernel reports the loss of a page only once.
  */
 export function writeBehind(file: WritableFile, flushBytes: number = FLUSH_BYTES): WritableFile {
   let unflushed = 0
@@ -241,7 +241,7 @@ export function writeBehind(file: WritableFile, flushBytes: number = FLUSH_BYTES
   }
 }
 
-/** Removes a file; nothing there is fine. */
+/** Removes a file; a missing one is fine. */
 export async function removeIfThere(files: Files, path: string): Promise<void> {
   try {
     await files.removeFile(path)
@@ -250,7 +250,7 @@ export async function removeIfThere(files: Files, path: string): Promise<void> {
   }
 }
 
-/** Removes a directory and all in it, following no link; nothing there is fine. */
+/** Removes a directory and its content, following no link; a missing one is fine. */
 export async function removeTree(files: Files, path: string): Promise<void> {
   const info = await files.info(path)
   if (info === undefined) return
@@ -259,7 +259,7 @@ export async function removeTree(files: Files, path: string): Promise<void> {
   await files.removeDirectory(path)
 }
 
-/** Makes a directory and all in it durable, innermost first. */
+/** Makes a directory and its content durable, innermost first. */
 export async function syncTree(files: Files, path: string): Promise<void> {
   for (const name of await files.list(path)) {
     const child = join(path, name)
@@ -270,7 +270,7 @@ export async function syncTree(files: Files, path: string): Promise<void> {
   await files.syncDirectory(path)
 }
 
-/** Reads a small file whole; `undefined` where nothing is. Rejects with `EFBIG` above the limit, before reading on. */
+/** Reads a small file whole; `undefined` if it is missing. Rejects with `EFBIG` above the limit, before reading on. */
 export async function readSmallFile(files: Files, path: string, maxBytes: number): Promise<Buffer | undefined> {
   const chunks: Uint8Array[] = []
   let bytes = 0
@@ -287,7 +287,7 @@ export async function readSmallFile(files: Files, path: string, maxBytes: number
   return Buffer.concat(chunks)
 }
 
-/** Whether an error is the file system's, of one of these codes. */
+/** Whether an error is the system's, with one of these codes if given. */
 export function isSystemError(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && (codes.length === 0 || codes.includes(error.code))
 }
@@ -301,21 +301,21 @@ function writableFile(handle: FileHandle, path: string): WritableFile {
   let closed: Promise<void> | undefined
   return {
     async write(chunk) {
-      // A short write is not an error to the kernel; the rest is written until it is, or until an error says why not.
+      // A short write is not an error to the kernel; write the rest, until done or until an error.
       for (let written = 0; written < chunk.byteLength; ) {
-        const { bytesWritten } = await named(path, handle.write(chunk, written))
+        const { bytesWritten } = await withPath(path, handle.write(chunk, written))
         if (bytesWritten === 0) throw systemError('EIO', 'write', path)
         written += bytesWritten
       }
     },
-    flush: () => named(path, handle.datasync()),
-    sync: () => named(path, handle.sync()),
-    close: () => (closed ??= named(path, handle.close())),
+    flush: () => withPath(path, handle.datasync()),
+    sync: () => withPath(path, handle.sync()),
+    close: () => (closed ??= withPath(path, handle.close())),
   }
 }
 
-/** Errors of an open handle do not know their path; this adds it. */
-async function named<T>(path: string, result: Promise<T>): Promise<T> {
+/** Adds the path to errors of an open handle, which lack it. */
+async function withPath<T>(path: string, result: Promise<T>): Promise<T> {
   try {
     return await result
   } catch (error) {

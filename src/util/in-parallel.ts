@@ -1,8 +1,8 @@
-/** Work in parallel, bounded. */
+/** Runs work in parallel, with a limit. */
 
 /**
- * Calls `work` for every item, at most `limit` at a time. After the first failure nothing new is started; once all that
- * was running has ended, the promise rejects with that failure.
+ * Calls `work` for every item, at most `limit` at a time. After the first failure nothing new
+ * starts; when all running work has ended, the promise rejects with that failure.
  */
 export async function forEachLimited<T>(items: Iterable<T>, limit: number, work: (item: T) => Promise<void>): Promise<void> {
   const iterator = items[Symbol.iterator]()
@@ -23,8 +23,8 @@ export async function forEachLimited<T>(items: Iterable<T>, limit: number, work:
 }
 
 /**
- * Calls `work` for `first` and for all that it hands to `add`, at most `limit` at a time, last added first: a tree is
- * walked depth first, so that what waits stays small. Failures are treated as in `forEachLimited`.
+ * Calls `work` for `first` and for all items that it adds, at most `limit` at a time, last added first: a tree is walked depth first, so
+ * that few items wait. Failures are treated as in `forEachLimited`.
  */
 export async function drainStack<T>(first: T, limit: number, work: (item: T, add: (item: T) => void) => Promise<void>): Promise<void> {
   const waiting = [first]
@@ -49,15 +49,15 @@ export async function drainStack<T>(first: T, limit: number, work: (item: T, add
 }
 
 /**
- * Calls `work` for every item, at most `limit` at a time, and gives the results in the order of the items. Where it ends early, by a failure or because
- * the caller leaves it, it first waits for all that is running.
+ * Calls `work` for every item, at most `limit` at a time, and gives the results in the order of the items. If it ends early, by a failure
+ * or by its caller, it first waits for all running work.
  */
 export async function* mapInOrder<T, R>(items: AsyncIterable<T> | Iterable<T>, limit: number, work: (item: T) => Promise<R>): AsyncGenerator<R, void, undefined> {
   const running: Promise<R>[] = []
   try {
     for await (const item of items) {
       const result = work(item)
-      // A failure is thrown when its turn comes; until then it must not count as unhandled.
+      // A failure is thrown in its turn; until then it must not count as unhandled.
       result.catch(() => undefined)
       running.push(result)
       if (running.length >= limit) yield await (running.shift() as Promise<R>)

@@ -1,10 +1,10 @@
-/** One first reason to stop, which ends every wait that goes through it. */
+/** Ends all its waits with the first reason to stop. */
 
 export class Interrupt {
   #failure: { readonly error: unknown } | undefined
   readonly #waits = new Set<(error: unknown) => void>()
 
-  /** Ends all waits, now and later, with this error. Only the first call counts. */
+  /** Ends all current and later waits with this error. Only the first call counts. */
   fail(error: unknown): void {
     if (this.#failure !== undefined) return
     this.#failure = { error }
@@ -12,7 +12,7 @@ export class Interrupt {
     this.#waits.clear()
   }
 
-  /** Fails with the signal's reason when it aborts. The returned function lets go of the signal. */
+  /** Fails with the signal's reason when the signal aborts. The returned function removes the listener. */
   follow(signal: AbortSignal | undefined): () => void {
     if (signal === undefined) return () => undefined
     const abort = (): void => this.fail(signal.reason)
@@ -21,18 +21,18 @@ export class Interrupt {
     return () => signal.removeEventListener('abort', abort)
   }
 
-  /** Throws the error when there is one. */
+  /** Throws the failure, if any. */
   check(): void {
     if (this.#failure !== undefined) throw this.#failure.error
   }
 
-  /** Waits for a promise, but no longer than until the failure; nothing awaits the promise after that. */
+  /** Waits for a promise until the failure; after that, nothing awaits the promise. */
   async race<T>(promise: Promise<T>): Promise<T> {
     if (this.#failure !== undefined) {
       promise.catch(() => undefined)
       throw this.#failure.error
     }
-    // Not Promise.race: that would leave a reaction on a promise which lives as long as the backup, for every wait.
+    // Not Promise.race: each wait would leave a reaction on a promise that lives as long as the backup.
     return await new Promise<T>((resolve, reject) => {
       this.#waits.add(reject)
       const settle = (): void => void this.#waits.delete(reject)
@@ -40,7 +40,7 @@ export class Interrupt {
     })
   }
 
-  /** The items of a source until the failure; the source is closed in every case, but not waited for when it hangs. */
+  /** Yields the items of a source until the failure. Always closes the source, but does not wait for a source that hangs. */
   async *items<T>(source: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
     const iterator = source[Symbol.asyncIterator]()
     let pending: Promise<IteratorResult<T>> | undefined

@@ -1,4 +1,4 @@
-/** Which process a job belongs to, so that a job whose process died can be told from one that is running. */
+/** Identifies the process of a job, to tell a job whose process died from a running one. */
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { isSystemError } from './files.ts'
@@ -6,9 +6,9 @@ import { isSystemError } from './files.ts'
 export interface JobOwner {
   readonly host: string
   readonly pid: number
-  /** Of the running kernel; "" where the system has none. */
+  /** The boot ID of the running kernel; "" if the system has none. */
   readonly bootId: string
-  /** When the process started, in the system's own units: a process ID is used again, this is not. "" where the system does not tell. */
+  /** The start time of the process, in the system's own units, because process IDs are reused; "" if not known. */
   readonly start: string
 }
 
@@ -17,21 +17,21 @@ const underWay = new Set<string>()
 
 let self: JobOwner | undefined
 
-/** The running process. */
+/** Identifies the running process. */
 export function thisProcess(): JobOwner {
   self ??= { host: hostname(), pid: process.pid, bootId: bootId(), start: startOf(process.pid) ?? '' }
   return self
 }
 
-/** Says that a job of this process is under way, until the returned function is called. */
+/** Marks a job of this process as under way, until the returned function is called. */
 export function markUnderWay(jobId: string): () => void {
   underWay.add(jobId)
   return () => void underWay.delete(jobId)
 }
 
 /**
- * Whether a job may still be going on: its process runs on this machine. A job of another machine cannot be: a catalog belongs to one
- * process at a time, and that is the one that asks.
+ * Whether a job may be running: its process runs on this machine. A job of another machine cannot, because a catalog belongs to one process
+ * at a time, which is the one that asks.
  */
 export function mayBeUnderWay(jobId: string, owner: JobOwner): boolean {
   const { host, pid, bootId, start } = thisProcess()
@@ -42,8 +42,8 @@ export function mayBeUnderWay(jobId: string, owner: JobOwner): boolean {
 }
 
 /**
- * Whether a process is proven to have ended, or the work in it: unlike for a job, that it is another machine's proves nothing, for the work
- * may go on there. `undefined` where it cannot be told.
+ * Whether the work of a process has certainly ended; `undefined` if not known. Unlike a job of the catalog, the work may be running on
+ * another machine.
  */
 export function hasEnded(id: string, owner: JobOwner): boolean | undefined {
   if (owner.host !== hostname()) return undefined
@@ -55,14 +55,14 @@ function bootId(): string {
   return readIfThere('/proc/sys/kernel/random/boot_id')?.trim() ?? ''
 }
 
-/** "" where the system does not tell; `undefined` where there is no such process, or only what its parent has not asked after yet. */
+/** The start time of a process; "" if not known, `undefined` for a missing process and for a zombie. */
 function startOf(pid: number): string | undefined {
   if (process.platform !== 'linux') return exists(pid) ? '' : undefined
-  // "pid (name) state ppid ...": the name may hold anything, so fields are counted from its end. The state is the third field of all.
+  // "pid (name) state ppid ...": the name may contain anything, so fields are counted from its end. The state is the third field.
   const stat = readIfThere(`/proc/${pid}/stat`)
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? []
   const [state, threads, start] = [fields[3 - 3], fields[20 - 3], fields[22 - 3]]
-  // A zombie has ended once no thread of it is left but the first; in a container it may stay for good.
+  // A zombie has ended when only its first thread is left; in a container it may stay for good.
   const isZombie = (state === 'Z' || state === 'X') && Number(threads) <= 1
   return isZombie ? undefined : start
 }
@@ -80,7 +80,7 @@ function readIfThere(path: string): string | undefined {
   try {
     return readFileSync(path, 'latin1')
   } catch (error) {
-    // A process that ends while it is read of gives ESRCH.
+    // Reading about a process that ends gives ESRCH.
     if (isSystemError(error, 'ENOENT', 'ESRCH')) return undefined
     throw error
   }

@@ -1,12 +1,12 @@
-/** Progress of work in phases: how much, how fast, and not too often. */
+/** Measures the progress of work in phases, and reports it at a limited rate. */
 
 export interface Measured {
   /** Bytes of the phase so far. */
   readonly bytes: number
-  /** Bytes of the phase in all, about; 0 where that is not known. */
+  /** About how many bytes the phase has in all; 0 if not known. */
   readonly totalBytes: number
   readonly records: number
-  /** Since the phase began. */
+  /** The average since the phase began. */
   readonly bytesPerSecond: number
 }
 
@@ -16,7 +16,7 @@ export interface PhaseTime<Phase extends string> {
   readonly bytes: number
 }
 
-/** The pace of what is told to people and logs. */
+/** The shortest time between two reports. */
 const INTERVAL_MS = 50
 
 /** Reports the begin and the end of each phase, and in between at most 20 times a second. */
@@ -34,7 +34,7 @@ export class Meter<Phase extends string> {
     this.#report = report
   }
 
-  /** The one that was begun last. */
+  /** The current phase. */
   get phase(): Phase | undefined {
     return this.#phase
   }
@@ -44,7 +44,7 @@ export class Meter<Phase extends string> {
     return [...this.#times]
   }
 
-  /** Ends the phase before and begins another. */
+  /** Ends the current phase and begins another. */
   begin(phase: Phase, totalBytes = 0): void {
     this.end()
     this.#phase = phase
@@ -61,7 +61,7 @@ export class Meter<Phase extends string> {
     if (performance.now() - this.#reportedMs >= INTERVAL_MS) this.#tell()
   }
 
-  /** Ends the phase. Idempotent. */
+  /** Ends the current phase. Idempotent. */
   end(): void {
     if (this.#phase === undefined) return
     this.#tell()

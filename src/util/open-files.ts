@@ -1,4 +1,4 @@
-/** Private files that can be read as long as they are open, also when another process replaces or removes them. */
+/** Private files that stay readable while open, even if another process replaces or removes them. */
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { InternalError } from '../errors/errors.ts'
@@ -7,14 +7,14 @@ import { isSystemError } from './files.ts'
 const PRIVATE_FILE = 0o600
 const READ_BYTES: number = 1024 * 1024
 
-/** Creates a file of 0600, to be written and read. Rejects when it exists. */
+/** Creates a file of mode 0600 to write and read. Rejects when the file exists. */
 export async function createFile(path: string): Promise<FileHandle> {
   const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, PRIVATE_FILE)
   await handle.chmod(PRIVATE_FILE)
   return handle
 }
 
-/** Opens a file of so many bytes; `undefined` where there is none. */
+/** Opens a file that has exactly `bytes` bytes; `undefined` if there is none. */
 export async function openWhole(path: string, bytes: number): Promise<FileHandle | undefined> {
   let handle: FileHandle | undefined
   try {
@@ -28,13 +28,13 @@ export async function openWhole(path: string, bytes: number): Promise<FileHandle
   return undefined
 }
 
-/** The bytes of a file that has so many. Reads one chunk ahead. */
+/** Reads the first `bytes` bytes of a file, one chunk ahead. */
 export async function* readOpen(handle: FileHandle, bytes: number): AsyncGenerator<Uint8Array, void, undefined> {
   const readAt = async (position: number): Promise<Buffer> => {
     const length = Math.min(READ_BYTES, bytes - position)
     if (length === 0) return Buffer.alloc(0)
     const { bytesRead, buffer } = await handle.read({ buffer: Buffer.allocUnsafeSlow(length), position })
-    if (bytesRead === 0) throw new InternalError('A file of held payload IDs is shorter than what was written of it')
+    if (bytesRead === 0) throw new InternalError('A file of held payload IDs is shorter than it was written')
     return buffer.subarray(0, bytesRead)
   }
   let ahead = readAt(0)

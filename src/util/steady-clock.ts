@@ -1,4 +1,4 @@
-/** A clock that never steps, and that processes of one boot of the machine share. */
+/** A clock that never steps, shared by all processes of one boot of the machine. */
 import { randomUUID } from 'node:crypto'
 import { readlinkSync } from 'node:fs'
 import { thisProcess } from './job-owner.ts'
@@ -11,8 +11,8 @@ export interface SteadyClock {
 }
 
 /**
- * Time since the machine was started, not counting suspends. Where the system does not name its boot, time since the process began. The name of the
- * machine says nothing about its clock: each run of a container has another.
+ * The time since the machine was started, not counting suspends; without a boot ID, the time since the process began. The host name is not
+ * part of the epoch: each run of a container has another.
  */
 export function steadyClock(): SteadyClock {
   const { bootId } = thisProcess()
@@ -20,12 +20,12 @@ export function steadyClock(): SteadyClock {
   return { epoch: isShared ? `${bootId} ${timeNamespace()}` : randomUUID(), nowMs: () => Number(process.hrtime.bigint() / 1_000_000n) }
 }
 
-/** Which clock the process sees, of those that the kernel shows with offsets; "" where it has no such namespaces. */
+/** The time namespace of the process, which offsets its clock; "" if the kernel has none. */
 function timeNamespace(): string {
   try {
     return readlinkSync('/proc/self/ns/time')
   } catch (error) {
-    // An unknown clock is shared with no other process.
+    // An unknown clock is not shared with other processes.
     return isSystemError(error, 'ENOENT') ? '' : randomUUID()
   }
 }

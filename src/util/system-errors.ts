@@ -1,4 +1,4 @@
-/** Errors of the file system as Holdfast's own, so that each is printed with a code, a sentence and a hint. */
+/** Converts errors of the file system to Holdfast's own, with a code, a sentence and a hint. */
 import { messageOf } from '../errors/error-message.ts'
 import {
   DestinationNoSpaceError,
@@ -13,8 +13,8 @@ import {
 import { isSystemError } from './files.ts'
 
 /**
- * What went wrong while doing `action` (such as `read "/srv/a"`). Errors of Holdfast's own are passed on as they are,
- * those of the file system get the code nearest to them, anything else is `internal`.
+ * Converts the error of an `action`, such as `read "/srv/a"`. Holdfast's own errors are returned unchanged, file system errors get the
+ * nearest code, anything else is `internal`.
  */
 export function asHoldfastError(error: unknown, action?: string): HoldfastError {
   if (isHoldfastError(error)) return error
@@ -28,7 +28,7 @@ export function asHoldfastError(error: unknown, action?: string): HoldfastError 
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
-      return new DestinationPermissionDeniedError(message, { cause: error, hint: 'Give the process permission to that path' })
+      return new DestinationPermissionDeniedError(message, { cause: error, hint: 'Give the process permission to use that path' })
     case 'ENOENT':
       return new MetadataError('entry_not_found', message, { cause: error, hint: 'Check the path' })
     case 'ENOTDIR':

@@ -1,9 +1,9 @@
-/** How the command line writes things: numbers, sizes, times, tables, and names that came from elsewhere. */
+/** Formats numbers, sizes, times, tables and foreign names for people. */
 
-/** Control characters, marks that turn the writing direction, line separators, and halves of surrogate pairs. */
+/** Control characters, marks of writing direction, line separators, and halves of surrogate pairs. */
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb]|\p{Surrogate}/gu
 
-/** A name or value from outside with everything escaped that could move the cursor, hide text or forge a line. */
+/** Escapes everything in a foreign text that could move the cursor, hide text or forge a line. */
 export function printable(text: string): string {
   return text.replace(UNPRINTABLE, (character) => {
     const code = character.charCodeAt(0)
@@ -46,12 +46,12 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
 }
 
-/** Bytes per second over a time span; empty when the span is too short to say. */
+/** Bytes per second over a time span; empty if the span is too short. */
 export function formatRate(bytes: number, ms: number): string {
   return ms < 1 ? '' : `${formatBytes((bytes / ms) * 1000)}/s`
 }
 
-/** How long something took, and how fast it was where that says something: `3.4 s`, `3.4 s (35 MiB/s)`. */
+/** A duration, with the rate for at least 1 MiB: `3.4 s`, `3.4 s (35 MiB/s)`. */
 export function formatPace(bytes: number, ms: number): string {
   return bytes < 1024 * 1024 ? formatDuration(ms) : `${formatDuration(ms)} (${formatRate(bytes, ms)})`
 }

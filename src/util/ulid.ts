@@ -6,7 +6,7 @@ const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/
 
 const next = monotonicFactory()
 
-/** Makes an ID that is greater than every one this process made before, also when the clock steps back. */
+/** Makes an ID greater than all earlier ones of this process, even if the clock steps back. */
 export function newUlid(nowMs: number = Date.now()): string {
   return next(nowMs)
 }
@@ -16,7 +16,7 @@ export function isUlid(text: string): boolean {
   return ULID.test(text)
 }
 
-/** Returns the backup ID, which may become part of a path or a key now. Throws `invalid_argument` when it is not a ULID. */
+/** Returns a backup ID that is safe in a path or a key. Throws `invalid_argument` if it is not a ULID. */
 export function checkBackupId(text: string): string {
   if (!isUlid(text)) throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text.slice(0, 64))} as a backup ID: it is not a ULID`)
   return text

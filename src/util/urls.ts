@@ -1,18 +1,18 @@
-/** What the URLs of stores, destinations, catalogs and payload stores have in common: a scheme, and parameters that are refused when they are not known. */
+/** Parses the common part of the URLs of stores, destinations, catalogs and payload stores: a scheme, and known parameters. */
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const SCHEME = /^([a-z][a-z0-9+.-]{0,15}):/i
-/** Where the parameters of a URL with a plain path begin. A "?" that no `NAME=` follows belongs to the path. */
+/** The begin of the parameters of a URL with a plain path. A "?" without `NAME=` belongs to the path. */
 const PARAMETERS_OF_PATH = /\?(?=[a-z][a-z0-9_-]*=)/i
-/** A name that can be repeated in a message. Anything else may be a piece of a password. */
+/** A name that a message may repeat. Anything else may be part of a password. */
 const PLAIN_NAME = /^[a-z][a-z0-9_.-]{0,39}$/i
 
-/** The scheme of a URL in lower case; `undefined` where there is none. */
+/** The scheme of a URL in lower case; `undefined` if there is none. */
 export function schemeOf(url: string): string | undefined {
   return SCHEME.exec(url)?.[1]?.toLowerCase()
 }
 
-/** The entry of a table that a scheme names; nothing that the table only inherits. */
+/** The table's own entry for a scheme, never an inherited one. */
 export function kindOf<Kind>(kinds: Readonly<Record<string, Kind>>, scheme: string | undefined): Kind | undefined {
   return scheme !== undefined && Object.hasOwn(kinds, scheme) ? kinds[scheme] : undefined
 }
@@ -23,8 +23,8 @@ export function listSchemes(kinds: Readonly<Record<string, unknown>>): string {
 }
 
 /**
- * The path of a URL such as `level:PATH`: as it stands, relative or absolute, with no decoding; or, of `level:///PATH`, absolute and
- * percent-encoded. `undefined` where there is no path of this machine.
+ * The path of a URL: for `level:PATH` as written, relative or absolute; for `level:///PATH` absolute and percent-decoded. `undefined` if
+ * there is no local path.
  */
 export function pathOfUrl(url: string): string | undefined {
   const rest = url.slice(url.indexOf(':') + 1)
@@ -41,7 +41,7 @@ function decodedPath(rest: string): string | undefined {
   }
 }
 
-/** The URL of an absolute path, which `pathOfUrl` gives back. */
+/** The URL of an absolute path; `pathOfUrl` reverses it. */
 export function urlOfPath(scheme: string, path: string): string {
   return PARAMETERS_OF_PATH.test(path) ? pathToFileURL(path).href.replace(/^file:/, `${scheme}:`) : `${scheme}:${path}`
 }
@@ -57,7 +57,7 @@ export interface ParameterFault {
   readonly hint: string
 }
 
-/** What is wrong with the parameters of a URL: one that is not known, or one that stands twice. No value is repeated. */
+/** Finds an unknown or repeated parameter of a URL. The result never contains a value. */
 export function findParameterFault(parameters: URLSearchParams, { scheme, known }: { readonly scheme: string; readonly known: readonly string[] }): ParameterFault | undefined {
   const list = known.length === 0 ? `"${scheme}:" URLs have none` : `Known are ${known.join(', ')}`
   const names = [...parameters.keys()]
@@ -71,10 +71,10 @@ export function findParameterFault(parameters: URLSearchParams, { scheme, known 
     }
   }
   const doubled = names.find((name, index) => names.indexOf(name) !== index)
-  return doubled === undefined ? undefined : { sentence: `it has the parameter ${JSON.stringify(doubled)} more than once`, hint: 'Give it once' }
+  return doubled === undefined ? undefined : { sentence: `it has the parameter ${JSON.stringify(doubled)} more than once`, hint: 'Write it once' }
 }
 
-/** The known name that was probably meant: the same but for its spelling of words, or at most two typing errors away. */
+/** The known name that was probably meant: equal but for case and punctuation, or at most two typing errors away. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const plain = plainOf(name)
   const [first] = known.map((candidate) => ({ candidate, distance: distanceBetween(plain, plainOf(candidate)) })).toSorted((a, b) => a.distance - b.distance)
@@ -85,7 +85,7 @@ function plainOf(name: string): string {
   return name.toLowerCase().replace(/[_.-]/g, '')
 }
 
-/** The fewest characters to add, remove or replace that make one text of the other. */
+/** The edit distance of two texts. */
 function distanceBetween(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, index) => index)
   for (let index = 0; index < from.length; index++) {

@@ -345,7 +345,7 @@ describe('runBackup() with a store that fails', () => {
       await (await good.backup(sink)).close()
       return await FakeStore.of(3).backup({ write: async () => undefined, finish: async () => undefined })
     }, /payload IDs/],
-    ['returns nothing', async (sink) => (await (await good.backup(sink)).close()) as never, /no set of payload IDs/],
+    ['returns nothing', async (sink) => (await (await good.backup(sink)).close()) as never, /not return a set of payload IDs/],
     ['has an ID that no manifest holds', (sink) => good.backup({ ...sink, finish: (summary) => sink.finish({ ...summary, storeId: 'a b' }) }), 'manifest_invalid'],
   ]
 
@@ -466,7 +466,7 @@ describe('runBackup() with a catalog that fails', () => {
   test.each(['snapshot', 'payload-ids', 'publish', 'verify'])('at the progress of "%s": the backup is taken, and the report warns', async (phase) => {
     const { destination, catalog } = await newPlace()
     const { backupId, warnings } = await runBackup({ store: FakeStore.of(1), destination, catalog: failingAt(catalog, `job-progressed ${phase}`, 'once') })
-    expect(warnings).toMatchObject([{ code: 'catalog_unavailable', message: expect.stringContaining('not recorded as it was: The disk is gone') as string }])
+    expect(warnings).toMatchObject([{ code: 'catalog_unavailable', message: expect.stringContaining('not fully recorded: The disk is gone') as string }])
     expect(await stateOf({ catalog, destination })).toMatchObject({ jobs: [{ state: 'succeeded' }], backups: [{ backupId }], listed: [backupId] })
   })
 

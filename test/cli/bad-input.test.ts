@@ -32,13 +32,13 @@ function expectError({ code, stdout, stderr }: Outcome, exitCode: number, errorC
 
 describe('a URL that is wrong', () => {
   it.each([
-    ['nope:store', /no kind of store is called "nope"/],
+    ['nope:store', /"nope" is not a kind of store/],
     ['store', /has no scheme/],
     ['level:', /no path of this machine/],
     ['level://host/store', /no path of this machine/],
-    ['memory:', /a memory store lives only within its server's process/],
-    ['__proto__:x', /has no scheme|no kind of store/],
-    ['constructor:x', /no kind of store/],
+    ['memory:', /a memory store exists only in its server's process/],
+    ['__proto__:x', /has no scheme|is not a kind of store/],
+    ['constructor:x', /is not a kind of store/],
   ])('of a store, %s, ends with exit code 2', async (url, sentence) => {
     expectError(await run('backup', '--store', url, '--to', 'file:backups'), 2, 'invalid_argument', sentence)
   })

@@ -114,7 +114,7 @@ describe('holdfast list and show', () => {
   it('say where to look when the directory of one backup is listed', async () => {
     const { code, stdout, stderr } = await run('list', '--from', `file:backups/${first}`)
     expect({ code, stdout }).toEqual({ code: 0, stdout: 'There are no backups yet.\n' })
-    expect(stderr).toBe(`This URL names a single backup; list the directory it is in: holdfast list --from file:${join(base, 'backups')}\n`)
+    expect(stderr).toBe(`This URL names a single backup; list its parent directory: holdfast list --from file:${join(base, 'backups')}\n`)
   })
 
   it('list what is whole beside what is damaged, and end with exit code 3', async () => {
@@ -231,7 +231,7 @@ describe('holdfast restore and rollback', () => {
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toMatch(/^Backup [0-9A-Z]{26} of [^\n]*: level store [^\n]*, [0-9,]+ records, [0-9,]+ payload IDs?, [^\n]*B\n/)
     expect(stderr).toContain('It replaces everything in level:store')
-    expect(stderr).toMatch(/\nIt needs about [^\n]*B beside the store, where [^\n]*B are free\n/)
+    expect(stderr).toMatch(/\nIt needs about [^\n]*B next to the store, where [^\n]*B are free\n/)
     expect(stderr).toMatch(/\nerror: invalid_argument: Cannot ask for confirmation: .*\nhint: Repeat the command with --yes/)
   })
 
@@ -288,7 +288,7 @@ describe('holdfast restore and rollback', () => {
     await using _held = await openLevelCatalog(join(dir, 'store/catalog'))
     for (const words of [['restore', first, '--from', 'file:backups', '--yes', '--quiet'], ['rollback']]) {
       const { code, stderr } = await holdfast([...words, '--store', 'level:store'], { cwd: dir })
-      expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(/^warning: This is not recorded: Cannot open the catalog: another process has it open, at "[^\n]*"\n$/) })
+      expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(/^warning: This work is not recorded: Cannot open the catalog: another process has it open, at "[^\n]*"\n$/) })
     }
   })
 })

@@ -135,7 +135,7 @@ describe('holdfast gc', () => {
     onTestFinished(() => remove.mockRestore())
     const { code, stderr } = await holdfastOnTerminal(['gc', '--store', `level:${cwd}/metadata`, '--payloads', join(cwd, 'payloads'), '--from', `file:${cwd}/backups`, '--min-age', '0', '--apply', '--quiet'])
     expect([code, payloadsIn(cwd)]).toEqual([1, 1])
-    expect(stderr).toMatch(/^error: destination_permission_denied: Cannot delete 1 payload of no use, the first of them "[^"]+": operation not permitted \(EPERM\)\n/)
+    expect(stderr).toMatch(/^error: destination_permission_denied: Cannot delete 1 payload that nothing needs, the first of them "[^"]+": operation not permitted \(EPERM\)\n/)
   })
 
   test('says what holds everything, and how that ends', async () => {
@@ -230,7 +230,7 @@ describe('holdfast gc', () => {
     const gc = ['gc', ...PLACES, '--min-age', '0']
     const { code, stderr } = await holdfast([...gc, '--apply'], { cwd })
     expect([code, payloadsIn(cwd)]).toEqual([1, 2])
-    expect(stderr).toMatch(/: the directory does not say which stores refer to payloads there\nhint: [^\n]+--register\n$/)
+    expect(stderr).toMatch(/: the directory does not record which stores use it\nhint: [^\n]+--register\n$/)
     await holdfastJson([...gc, '--register'], { cwd })
     expect(readdirSync(join(cwd, 'payloads'))).not.toContain('stores')
     await holdfastJson([...gc, '--register', '--apply'], { cwd })

@@ -195,7 +195,7 @@ describe('a Postgres store on the command line', () => {
     await failed(wrongPort.href, 1, 'store_unavailable', /ECONNREFUSED/)
     await failed(store.replace(/schema=[^&]+/, 'schema=public'), 2, 'invalid_argument', /public/)
     await failed(store.replace(/schema=[^&]+/, `schema=${'x'.repeat(40)}`), 2, 'invalid_argument', /bytes/)
-    await failed(store.replace(/\?.*/, ''), 2, 'invalid_argument', /names no schema/)
+    await failed(store.replace(/\?.*/, ''), 2, 'invalid_argument', /has no schema/)
   })
 
   it('never shows a password', () => {

@@ -112,8 +112,8 @@ describe('holdfast restore --path', () => {
   })
 
   it.each([
-    ['tree/none/x', 'entry_not_found: Cannot find "tree/none" in the backup\nhint: See what is there with "holdfast ls" and the path "tree"'],
-    ['none/x', 'entry_not_found: Cannot find share "none" in the backup\nhint: See the shares of the backup with "holdfast ls", without a path'],
+    ['tree/none/x', 'entry_not_found: Cannot find "tree/none" in the backup\nhint: Run "holdfast ls" with the path to see its entries: "tree"'],
+    ['none/x', 'entry_not_found: Cannot find share "none" in the backup\nhint: Run "holdfast ls" without a path to see the shares'],
     ['tree/kept/a.txt/x', 'not_a_directory: Cannot look into "tree/kept/a.txt" in the backup: it is a file\n'],
   ])('says that %s is not in the backup before it is restored', async (path, says) => {
     const { cwd } = await withLoss()

@@ -33,7 +33,7 @@ describe('openToSweep()', () => {
 
   it('refuses a directory that knows of no store, unless it is told that there is no other', async () => {
     const path = await payloadsOf()
-    await expect(openToSweep(path, { user })).rejects.toMatchObject({ code: 'hold_unavailable', message: expect.stringContaining('does not say which stores') as unknown })
+    await expect(openToSweep(path, { user })).rejects.toMatchObject({ code: 'hold_unavailable', message: expect.stringContaining('does not record which stores') as unknown })
     await openToSweep(path, { user, register: true, dryRun: true })
     expect(await readdir(path)).not.toContain('stores')
     await openToSweep(path, { user, register: true })

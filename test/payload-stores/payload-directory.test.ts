@@ -68,7 +68,7 @@ describe('PayloadDirectory deleteUnchanged()', () => {
     const before = await listed(payloads)
     expect(await payloads.deleteUnchanged(before)).toHaveLength(9)
     expect(await listed(payloads)).toMatchObject([{ payloadId: payloadIdOf(bytesOf(3)) }])
-    expect(() => payloads.checkDeleted()).toThrow(new RegExp(`^Cannot delete 1 payload of no use, the first of them "[^"]+${stuck}": [^:]+ \\(${code}\\)$`))
+    expect(() => payloads.checkDeleted()).toThrow(new RegExp(`^Cannot delete 1 payload that nothing needs, the first of them "[^"]+${stuck}": [^:]+ \\(${code}\\)$`))
   })
 
   it('has nothing to tell where all went', async () => {

@@ -9,14 +9,14 @@ const SOURCE = readFileSync(join(ROOT, 'src/errors/errors.ts'), 'utf8')
 
 it('every code has one class, which says when it is thrown', () => {
   const classes = Object.entries(errors as unknown as Record<string, unknown>).filter(([name, value]) => typeof value === 'function' && name.endsWith('Error') && !['HoldfastError', 'CombinedError', 'isHoldfastError'].includes(name))
-  for (const [name] of classes) expect(SOURCE, name).toMatch(new RegExp(String.raw`/\*\*\s(?:\* )?Thrown when (?:(?!\*/)[\s\S])*\*/\nexport class ${name}\b`))
+  for (const [name] of classes) expect(SOURCE, name).toMatch(new RegExp(String.raw`/\*\*\s+(?:\* )?Thrown when (?:(?!\*/)[\s\S])*\*/\nexport class ${name}\b`))
   // One class for what the operations of a metadata store refuse: their callers match on the code.
   const metadata = /MetadataErrorCode = (.*)/.exec(SOURCE)?.[1]?.split('|').length ?? 0
   expect(classes.length).toBe(errors.ERROR_CODES.length - metadata + 1)
 })
 
 it('a class says of its code what the table of codes says', () => {
-  const said = [...SOURCE.matchAll(/\/\*\*\s(?:\* )?Thrown when ((?:(?!\*\/)[\s\S])*?)\s*\*\/\nexport class \w+ extends HoldfastError \{\n {2}static override readonly code = '([a-z_]+)'/g)]
+  const said = [...SOURCE.matchAll(/\/\*\*\s+(?:\* )?Thrown when ((?:(?!\*\/)[\s\S])*?)\s*\*\/\nexport class \w+ extends HoldfastError \{\n {2}static override readonly code = '([a-z_]+)'/g)]
   expect(said.length).toBeGreaterThan(30)
   for (const [, text = '', code = ''] of said) expect(text.replaceAll(/\s*\n \* ?/g, ' ').replace(/\.$/, ''), code).toBe(errors.ERROR_TRAITS[code as errors.ErrorCode].when)
 })

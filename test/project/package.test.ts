@@ -98,7 +98,7 @@ describe('the packed package', () => {
       expect(JSON.parse(said)).toEqual({
         code: 'backup_unsupported',
         message: `The package "${name}" is not installed`,
-        hint: `Install it beside Holdfast: npm install ${name}`,
+        hint: `Install it next to Holdfast: npm install ${name}`,
       })
       expect(run(`const { openMemoryStore } = await import('holdfast/stores/memory'); await (await openMemoryStore()).close(); console.log('done')`)).toBe('done\n')
     } finally {

@@ -71,7 +71,7 @@ describe('withParts()', () => {
     const found = await withParts({ signal }, (parts) => parts.catalogIfPossible({ store: `level:${join(dir, 'store')}`, catalog: join(dir, 'catalog'), warn }))
     await taken.close()
     expect(found).toBeUndefined()
-    expect(warnings).toEqual([expect.stringContaining('This is not recorded: ')])
+    expect(warnings).toEqual([expect.stringContaining('This work is not recorded: ')])
   })
 })
 
@@ -86,7 +86,7 @@ describe('catalogs and payload stores', () => {
   })
 
   it.each([
-    ['postgres://u:very-secret@h/d', /no kind of catalog is called "postgres"; known are "level:"/],
+    ['postgres://u:very-secret@h/d', /"postgres" is not a kind of catalog; known are "level:"/],
     ['level:', /no path of this machine/],
     ['level:catalog?create=true', /"create" is not a parameter of "level:" URLs/],
     ['catalog?create=true', /"create" is not a parameter of "level:" URLs/],
@@ -95,7 +95,7 @@ describe('catalogs and payload stores', () => {
   })
 
   it.each([
-    ['s3://bucket/payloads', /no kind of it is called "s3"; known are "file:"/],
+    ['s3://bucket/payloads', /"s3" is not a kind of payload store; known are "file:"/],
     ['file:', /no path of this machine/],
     ['file:payloads?create=true', /"create" is not a parameter of "file:" URLs/],
   ])('refuse %s as a payload store, by name', async (url, sentence) => {

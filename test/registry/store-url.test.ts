@@ -27,8 +27,8 @@ describe('parseStoreUrl()', () => {
   })
 
   it.each([
-    ['without a schema', `postgres://u:${PASSWORD}@h/d`, /names no schema/],
-    ['with an empty one', `postgres://u:${PASSWORD}@h/d?schema=`, /names no schema/],
+    ['without a schema', `postgres://u:${PASSWORD}@h/d`, /has no schema/],
+    ['with an empty one', `postgres://u:${PASSWORD}@h/d?schema=`, /has no schema/],
     ['with two', `postgres://u:${PASSWORD}@h/d?schema=a&schema=b`, /"schema" more than once/],
     ['with a password that is not escaped, with "/"', `postgres://u:a/${PASSWORD}@h/d?schema=a`, /not of the form/],
     ['with a password that is not escaped, with "#"', `postgres://u:a#${PASSWORD}@h/d?schema=a`, /not of the form/],
@@ -44,8 +44,8 @@ describe('parseStoreUrl()', () => {
     ['with parameters where there are none', 'level:/srv/store?create=true', /"create" is not a parameter of "level:" URLs/],
     ['in memory', 'memory:', /only within its server's process/],
     ['of no path', 'level:', /no path of this machine/],
-    ['of a kind that every object has', 'constructor:x', /no kind of store is called "constructor"/],
-    ['of another kind', `mysql://u:${PASSWORD}@h/d`, /no kind of store is called "mysql"/],
+    ['of a kind that every object has', 'constructor:x', /"constructor" is not a kind of store/],
+    ['of another kind', `mysql://u:${PASSWORD}@h/d`, /"mysql" is not a kind of store/],
   ])('refuses one %s, and does not repeat what may be a password', (_, url, sentence) => {
     const refused = expect(() => parseStoreUrl(url))
     refused.toThrow(expect.objectContaining({ code: 'invalid_argument', message: expect.stringMatching(sentence) as unknown, hint: expect.any(String) as unknown }) as Error)

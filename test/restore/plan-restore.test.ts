@@ -65,7 +65,7 @@ describe('planRestore()', () => {
     const [backup, replaced, space] = describePlan(plan, 'level:store')
     expect(backup).toMatch(new RegExp(`^Backup ${backupId} of .*: level store ${target.storeId}, [0-9,]+ records?, [0-9,]+ payload IDs?, .*B$`))
     expect(replaced).toBe(`It replaces everything in level:store (store ${target.storeId}), which is kept for "holdfast rollback"`)
-    expect(space).toMatch(/^It needs about .*B beside the store, where .*B are free$/)
+    expect(space).toMatch(/^It needs about .*B next to the store, where .*B are free$/)
   })
 
   it('says when there is no store yet, and when an engine that was kept goes', async () => {
@@ -74,9 +74,9 @@ describe('planRestore()', () => {
     onTestFinished(() => home.close())
     const plan = await planRestore({ target: home, destination, backupId })
     expect([plan.storeId, plan.target.storeId, plan.target.live]).toEqual([target.storeId, undefined, undefined])
-    expect(describePlan(plan)).toContain('There is no store at the store yet: it will be made')
+    expect(describePlan(plan)).toContain('There is no store at the store yet: it will be created')
     await restoreBackup({ target, destination, backupId })
-    expect(describePlan(await planRestore({ target, destination, backupId }))).toContain('The store that an earlier restore replaced, kept until now, will be removed')
+    expect(describePlan(await planRestore({ target, destination, backupId }))).toContain('The store kept from an earlier restore will be removed')
   })
 
   it('refuses what a restore would refuse', async () => {

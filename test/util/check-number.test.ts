@@ -22,9 +22,9 @@ test('checkNumber() and checkWholeNumber() give what is in the range, and name w
   const range = { least: 0, most: 10 }
   for (const good of [0, 0.5, 10]) expect(checkNumber('n', good, range)).toBe(good)
   for (const bad of [-0.1, 10.1, NaN, Infinity, -Infinity]) expect(() => checkNumber('n', bad, range)).toThrow(new RangeError(`n must be from 0 to 10, got ${bad}`))
-  for (const bad of [0.5, -1, 11, NaN]) expect(() => checkWholeNumber('n', bad, range)).toThrow(new RangeError(`n must be a whole number from 0 to 10, got ${bad}`))
+  for (const bad of [0.5, -1, 11, NaN]) expect(() => checkWholeNumber('n', bad, range)).toThrow(new RangeError(`n must be an integer from 0 to 10, got ${bad}`))
   expect(checkNumber('n', Infinity, { least: 1, most: Infinity })).toBe(Infinity)
-  expect(() => checkWholeNumber('n', Infinity, { least: 1, most: Infinity })).toThrow(new RangeError('n must be a whole number of 1 or more, got Infinity'))
+  expect(() => checkWholeNumber('n', Infinity, { least: 1, most: Infinity })).toThrow(new RangeError('n must be an integer of 1 or more, got Infinity'))
 })
 
 const WAITS = [NaN, -1, Infinity, MAX_WAIT_MS + 1]

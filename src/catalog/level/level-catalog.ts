@@ -1,4 +1,4 @@
-/** A catalog in any abstract-level database. */
+/** Keeps a catalog in any abstract-level database. */
 import { createHash } from 'node:crypto'
 import type { AbstractLevel } from 'abstract-level'
 import { checkNumber } from '../../util/check-number.ts'
@@ -11,7 +11,7 @@ import { foldBackup, foldJob, foldLease, foldSweep } from '../fold-events.ts'
 import type { Lease, LeaseEvent, RunningSweep, SweepEvent } from '../../contracts/hold-events.ts'
 import { mayBeUnderWay } from '../../util/job-owner.ts'
 
-/** Any abstract-level database, whatever its own encodings. It keeps catalogs only: nothing else may be in it. */
+/** Any abstract-level database, with any encodings. It may contain nothing but the catalog. */
 // eslint-disable-next-line typescript/no-explicit-any -- the formats and defaults of the database do not matter here
 export type CatalogDatabase = AbstractLevel<any, any, any>
 
@@ -20,10 +20,10 @@ export interface LevelCatalogOptions {
   readonly clock?: (() => number) | undefined
 }
 
-// jobs/JOB/INDEX, backups/BACKUP/DESTINATION/INDEX, leases/LEASE/INDEX and sweeps/SWEEP/INDEX hold events, never rewritten. running/JOB,
-// leased/LEASE and sweeping/SWEEP are there while it has not ended: indexes, so that opening a catalog and asking for
-// holds cost the same whatever its age. hold-generation counts the changes of holds. hold-features/FEATURE, written by a newer release, says
-// that payloads are held in a way that a release must know before it says what is held.
+// The keys. jobs/JOB/INDEX, backups/BACKUP/DESTINATION/INDEX, leases/LEASE/INDEX and sweeps/SWEEP/INDEX hold events, never rewritten.
+// running/JOB, leased/LEASE and sweeping/SWEEP index what has not ended, so that opening a catalog and reading holds cost the same at any
+// age. hold-generation counts the changes of holds. hold-features/FEATURE, from a newer release, names a way of holding payloads that a
+// release must know before it reads holds.
 const MARKER = 'catalog'
 const GENERATION = 'hold-generation'
 const HOLD_FEATURES = 'hold-features/'
@@ -33,7 +33,7 @@ const PAGE_SIZE = 100
 const TEXT = { keyEncoding: 'utf8', valueEncoding: 'utf8' } as const
 
 /**
- * Opens a catalog in a database, which the catalog closes. Jobs whose process died are ended as `interrupted`.
+ * Opens a catalog in a database, which the catalog closes. Ends jobs whose process died as `interrupted`.
  *
  * Rejects with `catalog_unavailable` when the database cannot be opened, or holds something else.
  */
@@ -49,7 +49,7 @@ export async function levelCatalog(db: CatalogDatabase, options: LevelCatalogOpt
 
 class LevelCatalog implements Catalog {
   readonly #db: CatalogDatabase
-  /** The append before: they run one after another, for each looks for the end of the events it goes on from. */
+  /** The last append: appends run one after another, because each looks for the end of the events before it. */
   #last: Promise<void> = Promise.resolve()
 
   constructor(db: CatalogDatabase) {
@@ -63,7 +63,7 @@ class LevelCatalog implements Catalog {
       if ((await this.#keys({ limit: 1 })).length > 0) throw new CatalogUnavailableError('Cannot open the catalog: the database holds something else', NOT_ITS)
       await this.#write([[MARKER, FORMAT]])
     } else if (marker !== FORMAT) {
-      throw new CatalogUnavailableError('Cannot open the catalog: it is of a format that this release does not know', NEWER)
+      throw new CatalogUnavailableError('Cannot open the catalog: this release does not know its format', NEWER)
     }
     await this.#endInterrupted(at)
   }
@@ -80,7 +80,7 @@ class LevelCatalog implements Catalog {
     for await (const events of this.#groups('jobs/', { reverse: true })) {
       const job = foldJob(events as readonly JobEvent[])
       if (job === undefined && hasUnknown(events)) continue
-      if (job === undefined) throw damaged('jobs/', new TypeError('a job has no start'))
+      if (job === undefined) throw damageError('jobs/', new TypeError('a job has no start'))
       yield job
       left -= 1
       if (left <= 0) return
@@ -116,8 +116,8 @@ class LevelCatalog implements Catalog {
         if (lease !== undefined) leases.push(lease)
         else if (!events.some(({ type }) => type === 'lease-released')) throw newerHolds(`lease ${leaseId} was taken`)
       }
-      // Events stay, also those of a lease that was released meanwhile.
-      if (!isThere) throw damaged(`leases/${leaseId}/`, new TypeError('a lease that was not released has no events'))
+      // Events are never removed, not even those of a lease released meanwhile.
+      if (!isThere) throw damageError(`leases/${leaseId}/`, new TypeError('a lease that was not released has no events'))
     }
     return leases
   }
@@ -125,7 +125,7 @@ class LevelCatalog implements Catalog {
   async sweeps(): Promise<readonly RunningSweep[]> {
     const sweeps: RunningSweep[] = []
     for (const sweepId of await this.#open('sweeping/')) {
-      for await (const events of this.#groups(`sweeps/${sweepId}/`)) sweeps.push(...present(foldSweep(events as readonly SweepEvent[])))
+      for await (const events of this.#groups(`sweeps/${sweepId}/`)) sweeps.push(...listOf(foldSweep(events as readonly SweepEvent[])))
     }
     return sweeps
   }
@@ -133,7 +133,7 @@ class LevelCatalog implements Catalog {
   async holdGeneration(): Promise<number> {
     const text = (await this.#get(GENERATION)) ?? '0'
     const generation = Number(text)
-    if (!/^\d+$/.test(text) || !Number.isSafeInteger(generation)) throw damaged(GENERATION, new TypeError('it is no number'))
+    if (!/^\d+$/.test(text) || !Number.isSafeInteger(generation)) throw damageError(GENERATION, new TypeError('it is not a number'))
     return generation
   }
 
@@ -176,7 +176,7 @@ class LevelCatalog implements Catalog {
   async #endInterrupted(at: string): Promise<void> {
     for (const jobId of await this.#open('running/')) {
       const job = await this.job(jobId)
-      // A newer release began it otherwise, and ends it.
+      // A newer release began this job, and ends it.
       if (job === undefined || mayBeUnderWay(jobId, job.owner)) continue
       await this.append({ type: 'job-ended', at, jobId, state: 'interrupted', error: diedError(job.kind) })
     }
@@ -196,7 +196,7 @@ class LevelCatalog implements Catalog {
         events = []
       }
       current = owner
-      events.push(decoded(key, value))
+      events.push(decode(key, value))
     }
     if (events.length > 0) yield reverse ? events.toReversed() : events
   }
@@ -222,7 +222,7 @@ class LevelCatalog implements Catalog {
     return await attempt('read', () => this.#db.get<string, string>(key, TEXT))
   }
 
-  /** All or nothing, and durable. A value of `undefined` removes. */
+  /** Writes all changes or none, durably. A value of `undefined` removes its key. */
   async #write(changes: readonly (readonly [string, string | undefined])[]): Promise<void> {
     const operations = changes.map(([key, value]) => (value === undefined ? { type: 'del' as const, key } : { type: 'put' as const, key, value }))
     await attempt('write', () => this.#db.batch<string, string>(operations, { ...TEXT, sync: true } as typeof TEXT))
@@ -230,23 +230,23 @@ class LevelCatalog implements Catalog {
 }
 
 const NOT_ITS = { hint: 'Give the catalog a directory of its own' }
-const IN_USE = { hint: 'Let the backup, restore or sweep that uses it end, then try again; of a running server, do this from within it', details: { isInUse: true } }
-const NEWER = { hint: 'Use the release of Holdfast that wrote it, or a newer one' }
-const MAKE_ANEW = { hint: 'Move the catalog away and make it anew from the destinations: holdfast catalog rebuild' }
-const HINT_OF_STORE = 'The store was left as it was, or has been replaced whole: opening it completed or undid what was under way'
+const IN_USE = { hint: 'Let the backup, restore or sweep that uses the catalog end, then try again; if a server is running, do this from within the server', details: { isInUse: true } }
+const NEWER = { hint: 'Use the release of Holdfast that wrote the catalog, or a newer one' }
+const MAKE_ANEW = { hint: 'Move the catalog away and rebuild it from the destinations: holdfast catalog rebuild' }
+const HINT_OF_STORE = 'Check the store: opening it completed or undid the job, so the store is unchanged or replaced as a whole'
 const HINT_OF_DEAD: Readonly<Record<string, string>> = {
-  backup: 'If the backup is listed at its destination, "holdfast verify" says whether it is whole, and "holdfast catalog rebuild" records it',
+  backup: 'If the backup is listed at its destination, check it with "holdfast verify" and record it with "holdfast catalog rebuild"',
   restore: HINT_OF_STORE,
   rollback: HINT_OF_STORE,
-  delete: 'Delete the backup again: that removes what is left of it',
+  delete: 'Delete the backup again, to remove the rest of it',
 }
 
-/** Why a job was interrupted whose process died. */
+/** The error of a job whose process died. */
 function diedError(kind: JobKind): JobError {
-  return { code: 'internal', message: 'The process that ran the job ended before it', hint: HINT_OF_DEAD[kind] ?? NEWER.hint }
+  return { code: 'internal', message: 'The process of the job ended before the job did', hint: HINT_OF_DEAD[kind] ?? NEWER.hint }
 }
 
-/** Leases must never look fewer than they are. */
+/** The error for holds of a newer release, which must never be missed. */
 function newerHolds(what: string): CatalogUnavailableError {
   return new CatalogUnavailableError(`Cannot tell what the catalog holds: ${what} by a newer release in a way that this release does not know`, { ...NEWER, retryable: false })
 }
@@ -255,11 +255,11 @@ function hasUnknown(events: readonly { readonly type: string }[]): boolean {
   return events.some(({ type }) => type === 'unknown')
 }
 
-function present<T>(value: T | undefined): readonly T[] {
+function listOf<T>(value: T | undefined): readonly T[] {
   return value === undefined ? [] : [value]
 }
 
-/** The key of an index that an event adds, and the one that it removes. */
+/** The index key that an event adds, and the one that it removes. */
 function indexOf(event: CatalogEvent): readonly [opens: string | undefined, closes: string | undefined] {
   switch (event.type) {
     case 'job-started':
@@ -293,20 +293,20 @@ function backupPrefix(backupId: string, destination: string): string {
   return `backups/${backupId}/${createHash('sha256').update(destination).digest('hex').slice(0, 32)}/`
 }
 
-/** All keys that begin so: "0" comes after "/". */
+/** The range of all keys with a prefix: "0" comes after "/". */
 function rangeOf(prefix: string): { readonly gte: string; readonly lt: string } {
   return { gte: prefix, lt: `${prefix.slice(0, -1)}0` }
 }
 
-function decoded(key: string, value: string): CatalogEvent | UnknownEvent {
+function decode(key: string, value: string): CatalogEvent | UnknownEvent {
   try {
     return decodeEvent(value)
   } catch (error) {
-    throw damaged(key, error)
+    throw damageError(key, error)
   }
 }
 
-function damaged(key: string, cause: unknown): CatalogUnavailableError {
+function damageError(key: string, cause: unknown): CatalogUnavailableError {
   const reason = messageOf(cause)
   return new CatalogUnavailableError(`Cannot read the catalog: its record "${key}" is damaged: ${reason}`, { cause, retryable: false, ...MAKE_ANEW })
 }

@@ -1,4 +1,4 @@
-/** A catalog in a directory of its own. */
+/** Opens a catalog in a directory of its own. */
 import { mkdir, realpath } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { ClassicLevel } from 'classic-level'
@@ -9,34 +9,34 @@ import { CatalogUnavailableError } from '../../errors/errors.ts'
 import { isSystemError, nodeFiles } from '../../util/files.ts'
 
 export interface OpenLevelCatalogOptions extends LevelCatalogOptions {
-  /** Whether to make a catalog where there is none. @default true */
+  /** Whether to create a missing catalog. @default true */
   readonly create?: boolean | undefined
 }
 
 /**
- * Catalogs that this process has open, by real path. LevelDB must not be asked for one twice: a process gives up a lock of the
- * kernel by closing any handle of the file, and that is what refusing the second would do to the first.
+ * The real paths of catalogs that this process has open. LevelDB must not open one twice: closing the refused second handle would release
+ * the process's kernel lock of the first.
  */
-const held = new Set<string>()
-/** One that begins empty knows of no backup, and so not of those that a destination should list and does not. */
-const LOST = 'Check the path; the first backup makes it, and one that was lost is made anew from all destinations: holdfast catalog rebuild'
+const openPaths = new Set<string>()
+/** The hint for a missing catalog: a new, empty one would not notice backups that a destination has lost. */
+const LOST = 'Check the path; the first backup creates a catalog, and "holdfast catalog rebuild" rebuilds a lost one from all destinations'
 
 /**
  * Opens the catalog in a directory, alone, and ends the jobs of processes that died as `interrupted`.
  *
- * Rejects with `catalog_unavailable` when another process has it open, when it is missing and not to be made, or when it is damaged.
+ * Rejects with `catalog_unavailable` when another process has it open, when it is missing and `create` is false, or when it is damaged.
  */
 export async function openLevelCatalog(path: string, { create = true, ...options }: OpenLevelCatalogOptions = {}): Promise<Catalog> {
   const directory = await findDirectory(resolve(path), create)
-  if (held.has(directory)) throw new CatalogUnavailableError(`Cannot open the catalog at "${directory}": this process has it open already`)
-  held.add(directory)
+  if (openPaths.has(directory)) throw new CatalogUnavailableError(`Cannot open the catalog at "${directory}": this process has it open already`)
+  openPaths.add(directory)
   const db = new ClassicLevel(directory, { createIfMissing: create })
-  // Closed by whoever closes it, also when opening fails half-way.
-  db.once('closed', () => held.delete(directory))
+  // Also emitted when opening fails half-way.
+  db.once('closed', () => openPaths.delete(directory))
   try {
     return await levelCatalog(db, options)
   } catch (error) {
-    held.delete(directory)
+    openPaths.delete(directory)
     if (!(error instanceof CatalogUnavailableError)) throw error
     throw new CatalogUnavailableError(`${error.message}, at "${directory}"`, { cause: error, hint: error.hint, retryable: error.retryable, details: error.details })
   }

@@ -1,6 +1,6 @@
 /**
- * Payloads as files in a directory, named by their content: payload `abcdef...` is the file `ab/cdef...`. A name never
- * gets another content, so a payload that is there is never written again.
+ * Payloads as files in a directory, named by their content: payload `abcdef...` is the file `ab/cdef...`. A file never changes its content,
+ * so an existing payload is not written again.
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
@@ -17,37 +17,37 @@ import { addUser, type KnownUser, type PayloadUser, readUsers } from './payload-
 const PAYLOAD_ID = /^[0-9a-f]{64}$/
 const DIRECTORY = /^[0-9a-f]{2}$/
 const LISTED_AT_ONCE = 64
-/** How many are deleted between two looks at whether they still may be. */
+/** The number of deletions between two calls of `beforeDelete`. */
 const DELETED_AT_ONCE = 64
 const TEMPORARY = /^[0-9a-f]{62}\.[0-9a-f-]{36}\.tmp$/
-/** How long after its last write a file is still taken for that of a running import, which writes it in one go. */
+/** The age at which a temporary file is a leftover: a running import writes one in a single go. */
 const GRACE_MS: number = 24 * 60 * 60 * 1000
 
-/** The payload ID of some bytes: their SHA-256, in lower-case hex. */
+/** The payload ID of bytes: their SHA-256, in lower-case hex. */
 export function payloadIdOf(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 
 export interface PayloadDirectoryOptions {
-  /** @default false */
+  /** Whether to create a missing directory. @default false */
   readonly create?: boolean | undefined
   /** The file system. @default the real one */
   readonly files?: Files | undefined
-  /** Called before payloads are deleted, again and again; when it rejects, none is from then on. @default nothing is asked */
+  /** Called before each batch of deletions; a rejection ends them. @default none */
   readonly beforeDelete?: (() => Promise<void>) | undefined
 }
 
 /**
- * A payload store in a directory. A payload is written once, durably, and renewed when it is put again; `sync` makes the names durable. Notes
- * which stores refer to payloads there, so that a sweep for one of them does not take what another one needs.
+ * A payload store in a directory. A payload is written once, durably, and renewed when put again; `sync` makes the names durable. The
+ * directory records the stores that use it, so that a sweep for one store does not delete payloads of another.
  */
 export class PayloadDirectory implements PayloadStore {
   readonly path: string
   readonly #files: Files
   readonly #beforeDelete: () => Promise<void>
-  /** Payloads being written or known to be there, so that equal blocks are written once. */
+  /** Payloads being written, so that equal blocks are written once. */
   readonly #writing = new Map<string, Promise<boolean>>()
-  /** Payloads being deleted, which a write of them waits for. */
+  /** Payloads being deleted; a write of the same payload waits. */
   readonly #deleting = new Map<string, Promise<boolean>>()
   readonly #directories = new Map<string, Promise<void>>()
   #undeleted = 0
@@ -93,10 +93,10 @@ export class PayloadDirectory implements PayloadStore {
   }
 
   /**
-   * Deletes what is unchanged. A payload that the file system does not let go is left out, for the others must not wait for it: `checkDeleted` tells.
+   * Deletes unchanged payloads. A payload that the file system cannot delete is skipped; `checkDeleted` reports it.
    *
-   * A payload that is written or renewed at the same time stays when that is done through this handle. Other processes must be kept off, by what
-   * keeps the store and by `beforeDelete`: between the look at a file and its removal they could renew it unseen.
+   * A payload that this handle writes or renews at the same time stays. Other processes must be kept off by the store's lock or guard, and
+   * `beforeDelete`: they could renew a file unseen between its check and its removal.
    */
   async deleteUnchanged(payloads: readonly StoredPayload[], { signal }: PayloadStoreOptions = {}): Promise<readonly string[]> {
     const deleted: string[] = []
@@ -114,7 +114,7 @@ export class PayloadDirectory implements PayloadStore {
     return deleted
   }
 
-  /** Deletes one payload unless it was changed, or is being changed. */
+  /** Deletes one payload unless it was changed or is being changed. */
   async #delete({ payloadId, version }: StoredPayload): Promise<boolean> {
     for (let writing = this.#writing.get(payloadId); writing !== undefined; writing = this.#writing.get(payloadId)) await writing.catch(() => undefined)
     const deleting = (async () => {
@@ -126,14 +126,14 @@ export class PayloadDirectory implements PayloadStore {
     return await deleting.finally(() => this.#deleting.delete(payloadId))
   }
 
-  /** Throws when the file system did not let payloads go, with how many and why the first. */
+  /** Throws if the file system could not delete some payloads, with their number and the first reason. */
   checkDeleted(): void {
     if (this.#firstUndeleted === undefined) return
     const { payloadId, error } = this.#firstUndeleted
-    throw asHoldfastError(error, `delete ${plural(this.#undeleted, 'payload')} of no use, the first of them ${JSON.stringify(this.#pathOf(payloadId))}`)
+    throw asHoldfastError(error, `delete ${plural(this.#undeleted, 'payload')} that nothing needs, the first of them ${JSON.stringify(this.#pathOf(payloadId))}`)
   }
 
-  /** Removes what killed imports left half written a day ago or longer. Others may import meanwhile. */
+  /** Removes temporary files of killed imports that are a day old or older. Others may import meanwhile. */
   async removeAbandoned(): Promise<void> {
     for (const directory of (await this.#files.list(this.path)).filter((name) => DIRECTORY.test(name))) {
       for (const name of (await this.#files.list(join(this.path, directory))).filter((found) => TEMPORARY.test(found))) {
@@ -145,17 +145,17 @@ export class PayloadDirectory implements PayloadStore {
     }
   }
 
-  /** Notes that a store refers to payloads in this directory; durable when it resolves. */
+  /** Records, durably, that a store uses this directory. */
   async addUser(user: PayloadUser): Promise<void> {
     await addUser(this.#files, this.path, user)
   }
 
-  /** The stores that are known to refer to payloads in this directory. Rejects with `hold_unavailable`. */
+  /** The stores that use this directory. Rejects with `hold_unavailable`. */
   async users(): Promise<readonly KnownUser[]> {
     return await readUsers(this.#files, this.path)
   }
 
-  /** A payload as it is listed; `undefined` for one that is not there, and for an ID that none can have. */
+  /** A payload as it is listed; `undefined` for a missing one and for a malformed ID. */
   async #stored(payloadId: string): Promise<StoredPayload | undefined> {
     if (!PAYLOAD_ID.test(payloadId)) return undefined
     const info = await this.#files.info(this.#pathOf(payloadId))
@@ -170,7 +170,7 @@ export class PayloadDirectory implements PayloadStore {
     const deleting = this.#deleting.get(payloadId)
     const writing = deleting === undefined ? this.#write(payloadId, bytes) : deleting.catch(() => undefined).then(() => this.#write(payloadId, bytes))
     this.#writing.set(payloadId, writing)
-    // What is written needs no further promise: its file says so.
+    // Once written, the file itself shows that the payload is there.
     return writing.finally(() => this.#writing.delete(payloadId))
   }
 
@@ -180,14 +180,14 @@ export class PayloadDirectory implements PayloadStore {
     await this.#files.syncDirectory(this.path)
   }
 
-  /** A payload, whole; rejects when it is missing (`backup_incomplete`) or not what its ID says (`checksum_mismatch`). */
+  /** Reads a whole payload. Rejects when it is missing (`backup_incomplete`) or does not match its ID (`checksum_mismatch`). */
   async read(payloadId: string): Promise<Uint8Array> {
     const path = this.#pathOf(payloadId)
     const bytes = await readWhole(path).catch((error: unknown) => {
       if (!isSystemError(error, 'ENOENT')) throw error
       throw new BackupIncompleteError(`Cannot read payload "${payloadId}": ${JSON.stringify(path)} is missing`, {
         cause: error,
-        hint: 'Give the directory that the payloads were imported into; if it is the right one, the payload is lost',
+        hint: 'Name the directory that the payloads were imported into; if this is the right one, the payload is lost',
         details: { payloadId },
       })
     })
@@ -206,19 +206,19 @@ export class PayloadDirectory implements PayloadStore {
     const existing = await this.#files.info(path)
     if (existing?.type === 'file' && existing.bytes === bytes.byteLength && (await this.#renew(path, existing.modifiedAtMs))) return false
     await this.#ensureDirectory(payloadId.slice(0, 2))
-    // In a container the next process may well have the same ID, and meet what this one left when it was killed.
+    // A random name, not a process ID: in a container the next process may have the same ID as a killed one.
     await writeByRename(this.#files, { temporary: `${path}.${randomUUID()}.tmp`, path }, bytes)
     return true
   }
 
-  /** Gives a file another version. Resolves with whether it was still there. */
+  /** Gives a file another version. Resolves with whether the file was still there. */
   async #renew(path: string, modifiedAtMs: number): Promise<boolean> {
     try {
       for (;;) {
         await this.#files.renewFile(path)
         const renewed = await this.#files.info(path)
         if (renewed?.modifiedAtMs !== modifiedAtMs) return renewed !== undefined
-        // Renewed within the millisecond of its last write, which would be the same version.
+        // Within the millisecond of the last write, the version would be the same.
         await setTimeout(1)
       }
     } catch (error) {
@@ -247,7 +247,7 @@ export class PayloadDirectory implements PayloadStore {
   }
 }
 
-/** Reads a regular file into one buffer, following no link. */
+/** Reads a regular file into one buffer; follows no link. */
 async function readWhole(path: string): Promise<Uint8Array> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   try {

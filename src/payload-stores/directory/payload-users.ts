@@ -1,21 +1,21 @@
-/** The stores that refer to the payloads of a payload directory: a small file for each, in its directory `stores`. */
+/** Records the stores that use a payload directory: a small file for each, in its directory `stores`. */
 import { createHash, randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { HoldUnavailableError } from '../../errors/errors.ts'
 import { type Files, isSystemError, readSmallFile, writeByRename } from '../../util/files.ts'
 
-/** A store that refers to payloads. Copies of a store have its ID, so that it takes both to know one again. */
+/** A store that uses the directory. Copies of a store share its ID, so only ID and place together identify one. */
 export interface PayloadUser {
   readonly storeId: string
-  /** As `placeOf` says it. */
+  /** The result of `placeOf`. */
   readonly place: string
 }
 
 export interface KnownUser {
   readonly storeId: string
-  /** `undefined` for a store of which only the ID was noted: it may be anywhere. */
+  /** `undefined` if only the ID was recorded: the store may be anywhere. */
   readonly place: string | undefined
-  /** The file that says so. */
+  /** The file that records the store. */
   readonly path: string
 }
 
@@ -25,7 +25,7 @@ const MAX_PLACE_BYTES = 64 * 1024
 /** No encoded ID has this character. */
 const SEPARATOR = '@'
 
-/** Notes a user; durable when it resolves. */
+/** Records a user, durably. */
 export async function addUser(files: Files, root: string, { storeId, place }: PayloadUser): Promise<void> {
   const directory = join(root, USERS_DIRECTORY)
   const path = join(directory, `${encodeURIComponent(storeId)}${SEPARATOR}${digestOf(place)}`)
@@ -39,13 +39,13 @@ export async function addUser(files: Files, root: string, { storeId, place }: Pa
   await files.syncDirectory(root)
 }
 
-/** All users that were noted. Rejects with `hold_unavailable` when a note is damaged. */
+/** Reads all recorded users. Rejects with `hold_unavailable` when a record is damaged. */
 export async function readUsers(files: Files, root: string): Promise<readonly KnownUser[]> {
   const directory = join(root, USERS_DIRECTORY)
   if ((await files.info(directory)) === undefined) return []
   const users: KnownUser[] = []
   for (const name of await files.list(directory)) {
-    // What begins so was being written when its process was killed, before anything was referred to.
+    // A leftover of a killed process, which did not refer to any payload yet.
     if (name.startsWith(SEPARATOR)) continue
     const [id = '', digest] = name.split(SEPARATOR)
     const path = join(directory, name)
@@ -58,7 +58,7 @@ async function readPlace(files: Files, path: string, digest: string): Promise<st
   const place = (await readSmallFile(files, path, MAX_PLACE_BYTES))?.toString() ?? ''
   if (digestOf(place) === digest) return place
   throw new HoldUnavailableError(`Cannot tell which store needs payloads: ${JSON.stringify(path)} is damaged`, {
-    hint: 'Nothing was deleted. Find out which stores refer to payloads of the directory; then remove that file, and run "gc" for the one store with --register',
+    hint: 'Find out which stores use the directory; then remove that file, and run "gc" for the only store with --register. Nothing was deleted',
     retryable: false,
   })
 }

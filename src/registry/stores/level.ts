@@ -1,4 +1,4 @@
-/** `level:PATH`: metadata stores in directories of this machine. */
+/** `level:PATH`: metadata stores in local directories. */
 import { realpath } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { CATALOG_DIRECTORY } from '../../stores/level/home/home-files.ts'
@@ -10,9 +10,9 @@ export const levelStores: StoreKind = { form: 'level:PATH', parse: parseLevelUrl
 
 function parseLevelUrl(url: string): StoreAddress {
   const written = pathOfUrl(url)
-  if (written === undefined) throw refuseStoreUrl('it names no path of this machine', 'Write level:PATH with a relative or an absolute path')
+  if (written === undefined) throw refuseStoreUrl('it has no local path', 'Write level:PATH with a relative or an absolute path')
   const fault = findParameterFault(parametersOfPath(url), { scheme: 'level', known: [] })
-  if (fault !== undefined) throw refuseStoreUrl(fault.sentence, `${fault.hint}; a path that holds "?" is written as level:///PATH with %3F`)
+  if (fault !== undefined) throw refuseStoreUrl(fault.sentence, `${fault.hint}; write a path that contains "?" as level:///PATH with %3F`)
   const path = resolve(written)
   return {
     shown: url,
@@ -28,7 +28,7 @@ async function driver(): Promise<typeof import('../../stores/level/index.ts')> {
   return await import('../../stores/level/index.ts')
 }
 
-/** The path without links, as far as it exists. */
+/** The real path of a path whose last parts may not exist yet. */
 async function realPathOf(path: string): Promise<string> {
   try {
     return await realpath(path)

@@ -7,7 +7,7 @@ import { refuseStoreUrl, type StoreAddress, type StoreKind } from './address.ts'
 
 export const postgresStores: StoreKind = { form: 'postgres://USER@HOST/DATABASE?schema=NAME', parse: parsePostgresUrl }
 
-/** What `pg` goes by in a URL, beside the schema, which is ours. It passes over anything else, which its user would never learn. */
+/** The URL parameters of `pg`, and `schema`, which is ours. Others are refused: `pg` ignores them silently. */
 const PARAMETERS: readonly string[] = [
   'schema',
   'user',
@@ -34,7 +34,7 @@ const PARAMETERS: readonly string[] = [
 function parsePostgresUrl(text: string): StoreAddress {
   const url = parseUrl(text)
   const schema = url.searchParams.get('schema') ?? ''
-  if (schema === '') throw refuseStoreUrl('it names no schema', 'End it with ?schema=NAME, such as postgres://server@localhost/files?schema=meta')
+  if (schema === '') throw refuseStoreUrl('it has no schema', 'End it with ?schema=NAME, such as postgres://server@localhost/files?schema=meta')
   url.searchParams.delete('schema')
   const connection = url.href
   const place = placeOf(url, schema)
@@ -49,7 +49,7 @@ function parsePostgresUrl(text: string): StoreAddress {
   }
 }
 
-/** How to connect to the server that a URL names, with or without a schema. Throws `invalid_argument`. */
+/** The connection string of a URL, with or without a schema. Throws `invalid_argument`. */
 export function parseServerUrl(text: string): string {
   const url = parseUrl(text)
   url.searchParams.delete('schema')
@@ -60,10 +60,10 @@ async function driver(): Promise<typeof import('../../stores/postgres/index.ts')
   return await import('../../stores/postgres/index.ts')
 }
 
-/** The server, database and schema that a URL leads to. */
+/** The server, database and schema of a URL. */
 function placeOf({ hostname, port, username, pathname, searchParams }: URL, schema: string): readonly [host: string, port: string, database: string, schema: string] {
   const { env } = process
-  // As pg connects: the options of a URL come before its parts, the environment after them, and a database without a name has the user's name.
+  // Like pg: parameters of a URL win over its parts, these over the environment; the default database is named after the user.
   const user = searchParams.get('user') || username || env['PGUSER'] || env['USER'] || ''
   const database = pathname.slice(1) || env['PGDATABASE'] || user
   return [searchParams.get('host') || hostname, searchParams.get('port') || port || env['PGPORT'] || '5432', database, schema]
@@ -71,9 +71,9 @@ function placeOf({ hostname, port, username, pathname, searchParams }: URL, sche
 
 function parseUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text.replace(/^postgres(ql)?:/i, 'postgres:')) : undefined
-  // What follows a password that was not escaped would be shown as the path. The text is not repeated: it may hold a password.
+  // Part of an unescaped password would be shown as the path. The message does not repeat the text, which may hold a password.
   if (url === undefined || url.pathname.slice(1).includes('/') || url.pathname.includes('@') || url.protocol !== 'postgres:' || url.host === '' || url.hash !== '') {
-    throw refuseStoreUrl('it is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME', 'Escape what is special in a URL, such as "/" as %2F and "@" as %40; a password may also be in PGPASSWORD or ~/.pgpass')
+    throw refuseStoreUrl('it is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME', 'Escape special characters, such as "/" as %2F and "@" as %40; a password may also be in PGPASSWORD or ~/.pgpass')
   }
   const fault = findParameterFault(url.searchParams, { scheme: 'postgres', known: PARAMETERS })
   if (fault !== undefined) throw refuseStoreUrl(fault.sentence, fault.hint)

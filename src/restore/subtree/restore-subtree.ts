@@ -1,4 +1,4 @@
-/** Bringing one file or directory back from a backup into a store that goes on serving. */
+/** Restores one file or directory from a backup into a store in service. */
 import { checkBackupId, newUlid } from '../../util/ulid.ts'
 import type { Backupable } from '../../contracts/backupable.ts'
 import type { Destination } from '../../contracts/destination.ts'
@@ -19,41 +19,43 @@ import { openStaging, removeUnfinished } from './staging.ts'
 import { type StepProgress, StepRunner, type StepTime } from '../steps.ts'
 import { checkTarget, putInPlace, type TargetOptions } from './subtree-target.ts'
 
-/** In order; `payloads` only where they are looked for. */
+/** The steps in order; `payloads` only if they are checked. */
 export const RESTORE_SUBTREE_STEPS = ['prepare', 'restore', 'payloads', 'copy', 'place', 'clean-up'] as const
 export type RestoreSubtreeStep = (typeof RESTORE_SUBTREE_STEPS)[number]
 export type RestoreSubtreeProgress = StepProgress<RestoreSubtreeStep>
 
-/** A fresh, empty store of the kind that was backed up, which is read from and thrown away. */
+/** A fresh, empty store of the backup's kind, to read from and throw away. */
 export interface ReadableTrial extends Backupable, Pick<MetadataStore, 'view'> {
   /** Closes and removes it. */
   discard(): Promise<void>
 }
 
 export interface RestoreSubtreeOptions extends AttemptOptions {
-  /** The store that gets it; it need not be of the backup's kind. */
+  /** The store to restore into; it may be of another kind than the backup. */
   readonly store: MetadataStore
   readonly destination: Destination
   readonly backupId: string
-  /** What to bring back, `share/directory/name`. */
+  /** The path to restore, `share/directory/name`. */
   readonly path: string
-  /** Where to; the last name is what it is called there, the directory above is there already. @default path */
+  /** The new path; its directory must exist. @default path */
   readonly toPath?: string | undefined
-  /** Whether what is there is replaced, whatever it is, in one step. @default false */
+  /** Whether to replace any existing entry there, in one step. @default false */
   readonly overwrite?: boolean | undefined
-  /** Makes an empty store, for which there is as much space as the backup takes; it is discarded afterwards. Its schema version must be that of the store that was backed up. */
+  /**
+   * Opens an empty store with enough space for the whole backup; it is discarded afterwards. Its schema version must be that of the backup.
+   */
   readonly openTrial: (manifest: Manifest, backup: StoredBackup) => Promise<ReadableTrial>
-  /** Where every payload of what is restored must be before the store is changed. @default they are not looked for */
+  /** Changes nothing unless every restored payload is in this store. @default not checked */
   readonly payloads?: PayloadStore | undefined
-  /** Called once when all was checked, right before the store comes to refer to the payloads; when it rejects, the store stays as it is. @default nothing is done */
+  /** Called once after all checks, before the store refers to the payloads; a rejection leaves the store as it is. @default none */
   readonly beforeChange?: (() => Promise<void>) | undefined
   /** Whether the backup may be of another store. @default false */
   readonly allowStoreId?: boolean | undefined
-  /** Whether the backup may be another than the catalog recorded. @default false */
+  /** Whether the backup may differ from the catalog's record. @default false */
   readonly allowAltered?: boolean | undefined
-  /** A share, `.holdfast-restore-ULID`, of a restore on a machine that is gone for good: it is removed first. @default what cannot be proven to have ended stays */
+  /** A share, `.holdfast-restore-ULID`, of a restore on a machine that is gone for good: it is removed first. @default none */
   readonly release?: string | undefined
-  /** Ends the restore, with `backup_aborted`, until it takes its place. Later it is not looked at. */
+  /** Ends the restore with `backup_aborted`. Has no effect once the result takes its place. */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: RestoreSubtreeProgress) => void) | undefined
 }
@@ -64,7 +66,7 @@ export interface RestoreSubtreeReport extends AttemptReport {
   readonly storeId: string
   readonly path: string
   readonly toPath: string
-  /** Whether something was there, and is gone now. */
+  /** Whether an existing entry was replaced. */
   readonly replaced: boolean
   readonly restored: Readonly<TreeCounts>
   readonly startedAtMs: number
@@ -73,21 +75,20 @@ export interface RestoreSubtreeReport extends AttemptReport {
 }
 
 /**
- * Restores one file or directory, with all that is in it, while the store goes on serving.
+ * Restores one file or directory, with everything in it, while the store stays in service.
  *
- * The backup is restored into a trial store first, which checks all of it; then what is asked for is copied from there into a share of the store's own,
- * `.holdfast-restore-ULID`, and from there, whole, renamed to its place. So no reader sees half of it: after a failure, an abort, or the end of the
- * process, the tree is as it was, or whole. What a restore that was killed leaves in that share is removed by the next; where
- * other processes may have the store open, only when it ran on this machine, or with `release`. What is replaced goes there too,
- * by the same rename, and is removed with it.
+ * The backup is first restored into a trial store, which checks all of it. Then the path is copied into a share of the store,
+ * `.holdfast-restore-ULID`, and renamed to its place. So no reader sees half of it: after a failure, an abort or the end of the process,
+ * all of the path is restored, or nothing. The next restore removes the share of a killed one; if other processes may have the store open,
+ * only a share of this machine, or `release`. A replaced entry moves to the share by the same rename, and is removed with it.
  *
- * Attributes, times, links within what is restored, and what content refers to are as they were; inode numbers are new; a name of an inode with other
- * names outside becomes an inode of its own. Locks and pending uploads are not restored.
+ * Attributes, times, content and links within the path are restored; inode numbers are new; a hard link to an inode outside the path
+ * becomes an inode of its own. Locks and pending uploads are not restored.
  *
- * Rejects with `restore_in_progress` and `invalid_argument`, which are no attempt yet; with `hold_unavailable` and, where `holds` are given,
- * `catalog_unavailable` when the payloads cannot be held; with `entry_exists` when something is there, `entry_not_found` and `not_a_directory` for either path; with what `restoreBackup` says of a
- * backup, `payload_missing`, what the trial store and the destination reject with, and `backup_aborted`. The rejection has the
- * ID of the job (`jobIdOf`).
+ * Rejects, before the job begins, with `restore_in_progress` and `invalid_argument`; with `hold_unavailable` and, if `holds` are given,
+ * `catalog_unavailable` when the payloads cannot be held; with `entry_exists` for a taken place, `entry_not_found` and `not_a_directory`
+ * for either path; with what `restoreBackup` rejects with for a backup, `payload_missing`, what the trial store and the destination reject
+ * with, and `backup_aborted`. The rejection has the ID of the job (`jobIdOf`).
  */
 export async function restoreSubtree(options: RestoreSubtreeOptions): Promise<RestoreSubtreeReport> {
   const { store, destination, backupId, signal } = options
@@ -112,7 +113,7 @@ function lastProgress({ storeId, restored }: RestoredTree): { readonly phase: 'c
 
 type Outcome = Pick<RestoreSubtreeReport, 'replaced' | 'restored'>
 
-/** One attempt. */
+/** The steps of one attempt. */
 class SubtreeRestore {
   readonly #options: RestoreSubtreeOptions
   readonly #path: TreePath
@@ -148,7 +149,7 @@ class SubtreeRestore {
     }
   }
 
-  /** What is refused before the backup is read. */
+  /** Makes all refusals before the backup is read. */
   async #prepare(): Promise<StoredBackup> {
     const { store, destination, backupId, catalog, allowStoreId = false, allowAltered = false, release, signal } = this.#options
     this.#warnings.push(...(await removeUnfinished(store, { release })))
@@ -193,7 +194,7 @@ class SubtreeRestore {
       return { replaced: await this.#steps.run('place', () => putInPlace(store, place, this.#target)), restored }
     }
     return await afterwards(build, () => this.#steps.run('clean-up', () => staging.remove()), {
-      left: `the share "${staging.share}" could not be removed, which the next restore of a path does`,
+      left: `the share "${staging.share}" could not be removed; the next restore of a path removes it`,
       warnings: this.#warnings,
     })
   }

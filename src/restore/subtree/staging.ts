@@ -1,6 +1,6 @@
 /**
- * Where a part of a backup is built in a live store before it takes its place: a share of its own, which the restore removes. What a killed one left is
- * found by its name and removed by the next one.
+ * Builds a part of a backup in a share of its own in the live store, before it takes its place. The restore removes the share; the next one
+ * finds the share of a killed one by its name.
  */
 import { newUlid } from '../../util/ulid.ts'
 import { hasEnded, type JobOwner, markUnderWay, mayBeUnderWay, thisProcess } from '../../util/job-owner.ts'
@@ -10,21 +10,21 @@ import type { MetadataStore, Place, Share } from '../../contracts/metadata-store
 import { removeShareTree } from '../../metadata/remove-tree.ts'
 
 const SHARE_PREFIX = '.holdfast-restore-'
-/** An option of such a share: the process that builds in it, as JSON. A share without it is not Holdfast's. */
+/** The share option with the owner, as JSON. A share without this option belongs to another program. */
 const OWNER_OPTION = 'holdfast.owner'
-/** A server that serves all shares does not serve this one to its users. */
+/** Private: a server that serves all shares does not show this one to users. */
 const ROOT = { mode: 0o700 }
 
 export interface Staging {
   /** The share's name. */
   readonly share: string
-  /** For what is built. */
+  /** The place to build in. */
   readonly place: Place
-  /** Removes the share with all that is in it. A failure leaves it to the next restore. */
+  /** Removes the share and its content. After a failure, the next restore does. */
   remove(): Promise<void>
 }
 
-/** Makes an empty one. */
+/** Creates an empty staging share. */
 export async function openStaging(store: MetadataStore): Promise<Staging> {
   const id = newUlid()
   const share = `${SHARE_PREFIX}${id}`
@@ -38,34 +38,37 @@ export async function openStaging(store: MetadataStore): Promise<Staging> {
   }
 }
 
-/** Whether a share is where a restore builds, or has built until it was killed. */
+/** Whether a share is the staging share of a running or killed restore. */
 export function isStaging(share: Share): boolean {
   return ownerOf(share) !== undefined
 }
 
 /**
- * Removes what restores that were killed have left: where that is proven, and the share `release`, where it cannot be told. Resolves with what is worth a
- * warning: a share that stays, which does no harm to the next restore. `invalid_argument` for a share to release that no restore has left, or one that goes on.
+ * Removes the shares of restores that are proven to have ended, and the share `release`. Resolves with a warning for each share that stays,
+ * which is harmless. Rejects with `invalid_argument` when `release` is not a staging share, or its restore is running.
  */
 export async function removeUnfinished(store: MetadataStore, { release }: { readonly release?: string | undefined } = {}): Promise<readonly Error[]> {
   const warnings: Error[] = []
   const unfinished = (await store.shares()).filter(isStaging)
-  if (release !== undefined && !unfinished.some(({ name }) => name === release)) throw notReleased(release, 'no restore has left a share of that name')
+  if (release !== undefined && !unfinished.some(({ name }) => name === release)) throw releaseError(release, 'there is no such share of a restore')
   for (const share of unfinished) {
     const isOver = hasRestoreEnded(store, share)
-    if (isOver === false && share.name === release) throw notReleased(release, 'the restore that builds in it goes on')
-    if (isOver === undefined && share.name !== release) warnings.push(unproven(share))
+    if (isOver === false && share.name === release) throw releaseError(release, 'its restore is still running')
+    if (isOver === undefined && share.name !== release) warnings.push(unprovenWarning(share))
     if (isOver !== true && share.name !== release) continue
     try {
       await removeShareTree(store, share.name)
     } catch (error) {
-      warnings.push(new Error(`The share "${share.name}", which another restore left, could not be removed: ${messageOf(error)}`, { cause: error }))
+      warnings.push(new Error(`The share "${share.name}" of another restore could not be removed: ${messageOf(error)}`, { cause: error }))
     }
   }
   return warnings
 }
 
-/** Of a store that no other process can have open, a restore that is not this one's has ended, on whatever machine it was. `undefined` where it cannot be told. */
+/**
+ * Whether the restore of a share has ended: always, unless in this process, if no other process can have the store open. `undefined` if not
+ * known.
+ */
 function hasRestoreEnded({ isAlone = false }: MetadataStore, share: Share): boolean | undefined {
   const owner = ownerOf(share)
   const id = share.name.slice(SHARE_PREFIX.length)
@@ -73,13 +76,13 @@ function hasRestoreEnded({ isAlone = false }: MetadataStore, share: Share): bool
   return isAlone ? !mayBeUnderWay(id, owner) : hasEnded(id, owner)
 }
 
-function unproven({ name }: Share): Error {
+function unprovenWarning({ name }: Share): Error {
   return new Error(
-    `The share "${name}" is of another restore, of which it cannot be told whether it goes on. If its machine, or container, is gone for good, say so: holdfast restore --path ... --release ${name}`,
+    `The share "${name}" belongs to a restore that may still be running. If its machine or container is gone for good, remove the share: holdfast restore --path ... --release ${name}`,
   )
 }
 
-function notReleased(name: string, why: string): InvalidArgumentError {
+function releaseError(name: string, why: string): InvalidArgumentError {
   return new InvalidArgumentError(`Cannot release the share ${JSON.stringify(name)}: ${why}`)
 }
 

@@ -1,4 +1,4 @@
-/** The place in a live store where a file or directory from a backup goes. */
+/** Puts a restored file or directory in its place in a live store. */
 import { isHoldfastError, MetadataError, RestoreInProgressError } from '../../errors/errors.ts'
 import type { Inode, MetadataStore, Place } from '../../contracts/metadata-store.ts'
 import { findPath, showPath, type TreePath } from '../../metadata/tree-path.ts'
@@ -9,28 +9,31 @@ export interface TargetOptions {
 }
 
 const WHERE = 'in the store'
-const ELSEWHERE = 'Name a place in a directory that is there (--to-path), or restore the directory that is missing'
+const ELSEWHERE = 'Name a place in an existing directory (--to-path), or restore the missing directory'
 const NO_SHARE =
-  'Bring it back as a directory of a share that is there (--to-path SHARE/NAME), or make the share first: its server, or "holdfast import" of an empty directory with --share; then bring back what was in it. Without --path the whole store comes back'
-/** How often what is there may come and go. */
+  'Restore it into an existing share (--to-path SHARE/NAME), or create the share first, with its server or "holdfast import" of an empty directory with --share; or restore the whole store, without --path'
+/** The most attempts while others create and remove the entry. */
 const MOST_TRIES = 100
 
-/** That the directory is there, and the name in it free or to be replaced. `entry_exists`, `entry_not_found`, `not_a_directory`. */
+/**
+ * Checks that the directory exists, and that the name in it is free or to be replaced. `entry_exists`, `entry_not_found`,
+ * `not_a_directory`.
+ */
 export async function checkTarget(store: MetadataStore, { toPath, overwrite }: TargetOptions): Promise<Place> {
   const place = await placeOf(store, toPath)
   if (!overwrite && (await store.lookup(place)) !== undefined) throw exists(toPath)
   return place
 }
 
-/** Moves what was built to its place. With `overwrite` what is there comes to where it was built; resolves with whether there was something. */
+/** Moves the built entry to its place; with `overwrite`, exchanges it with an existing one. Resolves with whether there was one. */
 export async function putInPlace(store: MetadataStore, from: Place, { toPath, overwrite }: TargetOptions): Promise<boolean> {
   const to = await placeOf(store, toPath)
   for (let tries = 0; tries < MOST_TRIES; tries++) {
-    if (overwrite && (await did(store.rename(from, to, { existing: 'exchange' }), 'entry_not_found'))) return true
-    if (await did(store.rename(from, to, { existing: 'refuse' }), 'entry_exists')) return false
+    if (overwrite && (await succeeds(store.rename(from, to, { existing: 'exchange' }), 'entry_not_found'))) return true
+    if (await succeeds(store.rename(from, to, { existing: 'refuse' }), 'entry_exists')) return false
     if (!overwrite) throw exists(toPath)
   }
-  throw new RestoreInProgressError(`Cannot restore to ${JSON.stringify(showPath(toPath))}: others keep making and removing what is there`)
+  throw new RestoreInProgressError(`Cannot restore to ${JSON.stringify(showPath(toPath))}: others keep creating and removing this entry`)
 }
 
 async function placeOf(store: MetadataStore, toPath: TreePath): Promise<Place> {
@@ -51,8 +54,8 @@ async function directoryAt(store: MetadataStore, path: TreePath): Promise<Inode>
   }
 }
 
-/** Whether it was done, and not refused by that code. */
-async function did(renaming: Promise<void>, code: 'entry_exists' | 'entry_not_found'): Promise<boolean> {
+/** Whether a rename succeeded; false if it was refused with a code. */
+async function succeeds(renaming: Promise<void>, code: 'entry_exists' | 'entry_not_found'): Promise<boolean> {
   try {
     await renaming
     return true
@@ -63,7 +66,7 @@ async function did(renaming: Promise<void>, code: 'entry_exists' | 'entry_not_fo
 }
 
 function exists(toPath: TreePath): MetadataError {
-  return new MetadataError('entry_exists', `Cannot restore to ${JSON.stringify(showPath(toPath))}: something of that name is in the store`, {
-    hint: 'Name another place (--to-path), or have it replaced (--overwrite)',
+  return new MetadataError('entry_exists', `Cannot restore to ${JSON.stringify(showPath(toPath))}: the store has an entry of that name`, {
+    hint: 'Name another place (--to-path), or replace the entry (--overwrite)',
   })
 }

@@ -120,7 +120,7 @@ const REFUSALS: readonly (readonly [why: string, options: Partial<RestoreSubtree
   ['a name with a NUL', { toPath: 's/a\0b' }, 'invalid_argument', /NUL/],
   ['no path', { path: '//' }, 'invalid_argument', /it does not name a share/],
   ['a share as the target', { path: 's' }, 'invalid_argument', /"s": it names a whole share/],
-  ['a target that is there', {}, 'entry_exists', /Cannot restore to "s\/dir": something of that name is in the store/],
+  ['a target that is there', {}, 'entry_exists', /Cannot restore to "s\/dir": the store has an entry of that name/],
   ['a target in no share', { toPath: 'none/x' }, 'entry_not_found', /the share "none" in the store/],
   ['a target in no directory', { toPath: 's/none/x' }, 'entry_not_found', /"s\/none" in the store/],
   ['a target in a file', { toPath: 't/elsewhere/x' }, 'not_a_directory', /"t\/elsewhere" is a file/],
@@ -323,12 +323,12 @@ export function subtreeTests(stores: SubtreeStores): void {
         unlink: () => Promise.reject(new Error('Stuck')),
         rename: () => Promise.reject(new Error('Broken')),
       })
-      await expect(restoreSubtree({ ...setting, toPath: 's/x', store: stuck })).rejects.toThrow(/^Broken; the share "\.holdfast-restore-\w+" could not be removed, which the next restore of a path does: Stuck$/)
+      await expect(restoreSubtree({ ...setting, toPath: 's/x', store: stuck })).rejects.toThrow(/^Broken; the share "\.holdfast-restore-\w+" could not be removed; the next restore of a path removes it: Stuck$/)
       expect((await store.shares()).map(({ name }) => name)).toEqual([expect.stringMatching(/^\.holdfast-restore-/) as unknown, 's', 't'])
       const [{ name: left } = { name: '' }] = await store.shares()
       const unremovable = altered(store, { removeShare: (name) => (name === left ? Promise.reject(new Error('Stuck')) : store.removeShare(name)) })
       const { warnings } = await restoreSubtree({ ...setting, toPath: 's/y', store: unremovable })
-      expect(warnings.map(({ message }) => message)).toEqual([`The share "${left}", which another restore left, could not be removed: Stuck`])
+      expect(warnings.map(({ message }) => message)).toEqual([`The share "${left}" of another restore could not be removed: Stuck`])
       expect(await treeAt(store, 's/y')).toEqual(setting.original)
       await restoreSubtree({ ...setting, toPath: 's/x' })
       await expectClean(setting)
