@@ -19,7 +19,7 @@ export function registerRestore(program: Command, terminal: Terminal): void {
     .option('--path <path>', 'restore only this file or directory, share/directory/name; the rest of the store stays')
     .option('--to-path <path>', 'restore it under this path, in an existing directory (default: where it was)')
     .option('--overwrite', 'with --path: replace what is there, for good')
-    .option('--payloads <dir>', 'its payload directory: note there that this store needs payloads, for "gc" of other stores; with --path, also check that all are there')
+    .option('--payloads <dir>', 'the payload directory of the store: note there that this store uses it, for "gc" of other stores; with --path, also check that all are there')
     .option('--release <share>', 'with --path: first remove this share, .holdfast-restore-..., of a restore killed on a machine that is gone for good')
   const command = withTrial(restoring, 'a restore with --path')
   withExamples(
