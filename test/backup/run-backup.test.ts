@@ -338,9 +338,9 @@ describe('runBackup() with a store that fails', () => {
       await sink.write(new Uint8Array(1))
       return set
     }, /after its end/],
-    ['says another size', (sink) => good.backup({ ...sink, finish: (summary) => sink.finish({ ...summary, bytes: summary.bytes + 1 }) }), /bytes, and wrote/],
-    ['gives no SHA-256', (sink) => good.backup({ ...sink, finish: (summary) => sink.finish({ ...summary, sha256: '' }) }), /no SHA-256/],
-    ['gives no time', (sink) => good.backup({ ...sink, finish: (summary) => sink.finish({ ...summary, createdAtMs: NaN }) }), /as the time/],
+    ['says another size', (sink) => good.backup({ ...sink, finish: (summary) => sink.finish({ ...summary, bytes: summary.bytes + 1 }) }), /bytes, but wrote/],
+    ['gives no SHA-256', (sink) => good.backup({ ...sink, finish: (summary) => sink.finish({ ...summary, sha256: '' }) }), /not report the SHA-256/],
+    ['gives no time', (sink) => good.backup({ ...sink, finish: (summary) => sink.finish({ ...summary, createdAtMs: NaN }) }), /an impossible time/],
     ['returns another set of payload IDs', async (sink) => {
       await (await good.backup(sink)).close()
       return await FakeStore.of(3).backup({ write: async () => undefined, finish: async () => undefined })

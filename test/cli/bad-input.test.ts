@@ -34,8 +34,8 @@ describe('a URL that is wrong', () => {
   it.each([
     ['nope:store', /"nope" is not a kind of store/],
     ['store', /has no scheme/],
-    ['level:', /no path of this machine/],
-    ['level://host/store', /no path of this machine/],
+    ['level:', /no local path/],
+    ['level://host/store', /no local path/],
     ['memory:', /a memory store exists only in its server's process/],
     ['__proto__:x', /has no scheme|is not a kind of store/],
     ['constructor:x', /is not a kind of store/],

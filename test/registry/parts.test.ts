@@ -87,7 +87,7 @@ describe('catalogs and payload stores', () => {
 
   it.each([
     ['postgres://u:very-secret@h/d', /"postgres" is not a kind of catalog; known are "level:"/],
-    ['level:', /no path of this machine/],
+    ['level:', /no local path/],
     ['level:catalog?create=true', /"create" is not a parameter of "level:" URLs/],
     ['catalog?create=true', /"create" is not a parameter of "level:" URLs/],
   ])('refuse %s as a catalog, by name', async (url, sentence) => {
@@ -96,7 +96,7 @@ describe('catalogs and payload stores', () => {
 
   it.each([
     ['s3://bucket/payloads', /"s3" is not a kind of payload store; known are "file:"/],
-    ['file:', /no path of this machine/],
+    ['file:', /no local path/],
     ['file:payloads?create=true', /"create" is not a parameter of "file:" URLs/],
   ])('refuse %s as a payload store, by name', async (url, sentence) => {
     await expect(openPayloadStore(url)).rejects.toMatchObject({ code: 'invalid_argument', message: expect.stringMatching(sentence) as unknown })
@@ -120,8 +120,8 @@ describe('openTrial()', () => {
 
   it.each([
     ['a Postgres store without a server', 'postgres', ['level:/tmp'], /no server is named/],
-    ['a store of another kind', 'other', ['level:/tmp', 'postgres://u@h/d'], /can try stores of kind "other"/],
-    ['a place of another kind', 'level', ['s3://bucket'], /names no place for trials/],
+    ['a store of another kind', 'other', ['level:/tmp', 'postgres://u@h/d'], /takes stores of kind "other"/],
+    ['a place of another kind', 'level', ['s3://bucket'], /is not a place for trials/],
   ])('refuses %s', (_, storeKind, at, sentence) => {
     expect(() => checkTrial({ backupId, storeKind }, at)).toThrow(expect.objectContaining({ code: 'invalid_argument', message: expect.stringMatching(sentence) as unknown }) as Error)
   })
