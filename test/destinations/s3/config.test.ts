@@ -106,7 +106,7 @@ describe('s3Destination()', () => {
   })
 
   test.each(['https://s3.eu-central-1.amazonaws.com', 'https://s3.amazonaws.com'])('refuses the prefix of the payloads also where one of the two names its endpoint %s', (endpoint) => {
-    const overlap = { code: INVALID.code, message: /payload store keeps its payloads/ }
+    const overlap = { code: INVALID.code, message: /payload store is under/ }
     throws(() => s3Destination({ bucket: 'bucket', prefix: 'a', payloadStore: { bucket: 'bucket', prefix: 'a/', endpoint } }), overlap)
     throws(() => s3Destination({ bucket: 'bucket', prefix: 'a', endpoint, payloadStore: { bucket: 'bucket', prefix: 'a/', endpoint: 'https://s3.dualstack.eu-central-1.amazonaws.com' } }), overlap)
   })

@@ -220,7 +220,7 @@ describe('levelBackupable() with countPayloadIds', () => {
     const sink = new CollectingSink()
     await expect(levelBackupable(db, options).backup(sink)).rejects.toMatchObject({
       code: 'store_inconsistent',
-      message: expect.stringContaining('1000 payload IDs were gathered, and 1001 counted') as string,
+      message: expect.stringContaining('found 1000 payload IDs, expected 1001') as string,
       details: { expected: { count: 1001 }, actual: { count: 1000 } },
     })
     expect(sink.summary).toBeUndefined()
