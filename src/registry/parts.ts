@@ -143,7 +143,13 @@ export class Parts {
   /** Closes everything, the last first. Rejects with all errors, combined. */
   async close(): Promise<void> {
     const errors: unknown[] = []
-    for (const part of this.#opened.splice(0).toReversed()) await part.close().catch((error: unknown) => errors.push(error))
+    for (const part of this.#opened.splice(0).toReversed()) {
+      try {
+        await part.close()
+      } catch (error) {
+        errors.push(error)
+      }
+    }
     const [first, ...others] = errors
     if (others.length > 0) throw new CombinedError(errors.map(messageOf).join('; and '), [first, ...others])
     if (errors.length > 0) throw first

@@ -53,6 +53,20 @@ describe('withParts()', () => {
     })
   })
 
+  it('closes the others too where a part of somebody else throws instead of rejecting', async () => {
+    let closed = 0
+    const closing = withParts({ signal }, async (parts) => {
+      parts.keep({ close: async () => void closed++ })
+      parts.keep({
+        close: () => {
+          throw new Error('did not close')
+        },
+      })
+    })
+    await expect(closing).rejects.toThrow(/^did not close$/)
+    expect(closed).toBe(1)
+  })
+
   it('rejects with what could not be closed after work that succeeded', async () => {
     const dir = await tempDir()
     const closing = withParts({ signal }, async (parts) => {
