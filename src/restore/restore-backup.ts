@@ -4,6 +4,7 @@ import { recordCount } from '../contracts/manifest.ts'
 import type { SideEngine, Swappable } from '../contracts/swappable.ts'
 import { failureAfter, undoOnError } from '../errors/clean-up.ts'
 import { toError } from '../errors/error-message.ts'
+import { BackupUnsupportedError } from '../errors/errors.ts'
 import { checkRestored, fillFromBackup } from '../repository/restore-content.ts'
 import type { StoredBackup } from '../repository/stored-backup.ts'
 import { checkBackupId, newUlid } from '../util/ulid.ts'
@@ -65,6 +66,11 @@ export interface RestoreReport extends AttemptReport {
  */
 export async function restoreBackup(options: RestoreBackupOptions): Promise<RestoreReport> {
   const { target, destination, signal } = options
+  if (typeof target?.readStoreId !== 'function') {
+    throw new BackupUnsupportedError('Cannot restore into this target: it has no engines that can be swapped', {
+      hint: 'Give a store or a home of Holdfast; a database of your own is restored by the restore() of its Backupable, when it is empty',
+    })
+  }
   const backupId = checkBackupId(options.plan?.backupId ?? options.backupId ?? '')
   const drainTimeoutMs = drainTimeoutOf(options)
   const job = { kind: 'restore', storeKind: target.kind, destination: destination.url, backupId } as const

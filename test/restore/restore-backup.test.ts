@@ -12,6 +12,7 @@ import type { MetadataStore } from '../../src/contracts/metadata-store.ts'
 import { type RestoreBackupOptions, restoreBackup } from '../../src/restore/restore-backup.ts'
 import { rollback } from '../../src/restore/rollback.ts'
 import { RESTORE_STEPS, type RestoreStep } from '../../src/restore/steps.ts'
+import { levelBackupable } from '../../src/stores/level/engine/level-backupable.ts'
 import { type LevelEngines, levelEngines } from '../../src/stores/level/home/level-engines.ts'
 import { LevelMetadataStore, type LevelStore, type LevelStoreOptions, openLevelHome, openLevelStore } from '../../src/stores/level/index.ts'
 import { createMemoryHome } from '../../src/stores/memory/memory-home.ts'
@@ -565,3 +566,13 @@ function flipped(bytes: Buffer, at: number): Buffer {
   copy[at] = (copy[at] ?? 0) ^ 1
   return copy
 }
+
+it('says of a database that is not a home what restores it instead', async () => {
+  const destination = await destinationAt()
+  const database = new ClassicLevel(join(await tempDir(), 'database'))
+  onTestFinished(() => database.close())
+  const target = levelBackupable(database, { payloadIds: () => [] })
+  // @ts-expect-error a Backupable is not Swappable
+  const options: RestoreBackupOptions = { target, destination, backupId: newUlid() }
+  await expect(restoreBackup(options)).rejects.toMatchObject({ code: 'backup_unsupported', hint: expect.stringContaining('restore()') })
+})
