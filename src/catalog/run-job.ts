@@ -69,7 +69,7 @@ export function jobIdOf(error: unknown): string | undefined {
 }
 
 /** Gives an error the property `jobId`. An error that has another job's ID already, or is not extensible, is wrapped. */
-function withJobId(thrown: unknown, jobId: string): Error {
+export function withJobId(thrown: unknown, jobId: string): Error {
   const error = toError(thrown)
   if (!('jobId' in error) && Object.isExtensible(error)) return Object.defineProperty(error, 'jobId', { value: jobId, enumerable: true })
   return withJobId(new CombinedError(messageOf(error), [error]), jobId)

@@ -23,8 +23,6 @@ export function exitCodeFor(code: ErrorCode): ExitCode {
     case 'destination_config_invalid':
       return EXIT.usage
     case 'restore_corrupt':
-    case 'manifest_version_unsupported':
-    case 'manifest_feature_unsupported':
     case 'manifest_invalid':
     case 'backup_incomplete':
     case 'checksum_mismatch':
@@ -35,6 +33,8 @@ export function exitCodeFor(code: ErrorCode): ExitCode {
       return EXIT.corrupt
     case 'restore_destination_not_empty':
     case 'schema_version_mismatch':
+    case 'manifest_version_unsupported':
+    case 'manifest_feature_unsupported':
     case 'duplicate_backup_id':
     case 'store_kind_mismatch':
     case 'store_id_mismatch':

@@ -1,10 +1,11 @@
 /** Deletes backups, unless they are needed. */
-import { type JobHooks, runJob } from '../catalog/run-job.ts'
+import { type JobHooks, jobIdOf, runJob, withJobId } from '../catalog/run-job.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
 import type { Lease } from '../contracts/hold-events.ts'
 import type { Manifest } from '../contracts/manifest.ts'
-import { BackupProtectedError, isHoldfastError } from '../errors/errors.ts'
+import { messageOf } from '../errors/error-message.ts'
+import { BackupProtectedError, CombinedError, isHoldfastError } from '../errors/errors.ts'
 import { checkBackupId } from '../util/ulid.ts'
 import { mapInOrder } from '../util/in-parallel.ts'
 import { lookAtBackup, MANIFESTS_AT_ONCE } from './list-backups.ts'
@@ -47,7 +48,7 @@ export async function deleteBackup({ backupId, ...options }: DeleteBackupOptions
 
 /**
  * Un-lists backups, one after the other, and removes their objects. Idempotent: the next call finishes an interrupted deletion. All backups
- * are checked before the first is deleted; after a failure, no further deletion begins.
+ * are checked before the first is deleted; after a failure no further deletion begins, and `details.deleted` has those that were done.
  *
  * Rejects with `backup_protected` when no good backup of a store would be left at the destination, unless forced, and when an unfinished
  * restore needs a backup. A backup is good when its manifest is readable and as the catalog recorded it, its objects have the right sizes,
@@ -70,8 +71,22 @@ export async function deleteBackups(options: DeleteBackupsOptions): Promise<read
   }
   signal?.throwIfAborted()
   const reports: DeleteReport[] = []
-  for (const candidate of candidates) reports.push(await deleteOne(candidate, options))
+  for (const candidate of candidates) {
+    try {
+      reports.push(await deleteOne(candidate, options))
+    } catch (error) {
+      throw reports.length === 0 ? error : afterOthers(error, reports)
+    }
+  }
   return reports
+}
+
+/** What one deletion failed with, and which were done before. */
+function afterOthers(error: unknown, reports: readonly DeleteReport[]): Error {
+  const deleted = reports.map(({ backupId }) => backupId)
+  const jobId = jobIdOf(error)
+  const told = new CombinedError(`${messageOf(error)}; deleted before that: ${deleted.join(', ')}`, [error], { details: { deleted } })
+  return jobId === undefined ? told : withJobId(told, jobId)
 }
 
 interface Candidate {

@@ -8,9 +8,11 @@ describe('exitCodeFor()', () => {
   })
 
   it('gives 3 for what is stored damaged and 2 for what was typed wrong', () => {
-    for (const code of ['restore_corrupt', 'checksum_mismatch', 'manifest_invalid', 'backup_incomplete', 'manifest_version_unsupported'] as const) {
+    for (const code of ['restore_corrupt', 'checksum_mismatch', 'manifest_invalid', 'backup_incomplete'] as const) {
       expect(exitCodeFor(code), code).toBe(EXIT.corrupt)
     }
+    // A backup of a newer release is not damaged.
+    for (const code of ['manifest_version_unsupported', 'manifest_feature_unsupported'] as const) expect(exitCodeFor(code), code).toBe(EXIT.refused)
     expect(exitCodeFor('invalid_argument')).toBe(EXIT.usage)
     expect(exitCodeFor('destination_config_invalid')).toBe(EXIT.usage)
   })

@@ -56,6 +56,18 @@ describe('deleteBackup()', () => {
     expect(await collect(destination.list())).toEqual([good])
   })
 
+  test('tells what was deleted before one of several could not be', async () => {
+    const { destination, catalog, ids } = await withBackups(4)
+    const [first = '', second = '', third = '', kept = ''] = ids
+    const failing = altered(destination, { delete: async (backupId: string) => {
+      if (backupId === third) throw new DestinationUnreachableError('The disk is gone')
+      await destination.delete(backupId)
+    } })
+    const failure = openRepository(failing, { catalog }).delete([first, second, third])
+    await expect(failure).rejects.toMatchObject({ code: 'destination_unreachable', details: { deleted: [first, second] }, jobId: expect.any(String) as string })
+    expect(await collect(destination.list())).toEqual([third, kept])
+  })
+
   test('refuses a backup that an unfinished restore names, forced or not', async () => {
     const { destination, catalog, ids } = await withBackups(2)
     const [backupId = ''] = ids

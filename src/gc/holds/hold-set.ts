@@ -278,5 +278,5 @@ function unavailable(what: string, cause: unknown, signal: AbortSignal | undefin
   if (signal?.aborted === true) return signal.reason
   if (isHoldfastError(cause) && cause.code === 'hold_unavailable') return cause
   const retryable = isHoldfastError(cause) ? cause.retryable : undefined
-  return new HoldUnavailableError(`Cannot tell what is held: ${what} cannot be read: ${messageOf(cause)}`, { cause, retryable, ...AGAIN })
+  return new HoldUnavailableError(`Cannot tell what is held: ${what} cannot be read: ${messageOf(cause)}`, { cause, retryable, hint: isHoldfastError(cause) ? `Nothing was deleted. ${cause.hint}` : AGAIN.hint })
 }
