@@ -42,7 +42,7 @@ describe('parseStoreUrl()', () => {
     ['with a parameter that is not known', `postgres://u:${PASSWORD}@h/d?schema=a&connect_timeout=5`, /"connect_timeout" is not a parameter of "postgres:" URLs/],
     ['with a piece of a password for a parameter', `postgres://u:1?${PASSWORD}@h/d?schema=a`, /a parameter that "postgres:" URLs do not have/],
     ['with parameters where there are none', 'level:/srv/store?create=true', /"create" is not a parameter of "level:" URLs/],
-    ['in memory', 'memory:', /only within its server's process/],
+    ['in memory', 'memory:', /only in its server's process/],
     ['of no path', 'level:', /no local path/],
     ['of a kind that every object has', 'constructor:x', /"constructor" is not a kind of store/],
     ['of another kind', `mysql://u:${PASSWORD}@h/d`, /"mysql" is not a kind of store/],

@@ -189,7 +189,7 @@ describe('scenario 21: an answer that is lost or wrong is decided by what is sto
 test('scenario 21: a manifest that gets through after its upload was given up makes a whole backup, never a listed one without its objects', async () => {
   const own = await ownServer()
   const proxy = await startFaultProxy(own.server.endpoint, {
-    plan: ({ method, url }) => (method === 'PUT' && url.includes('manifest.json') ? { kind: 'slow', bytesPerSecond: MANIFEST.byteLength / 2 } : undefined),
+    plan: ({ method, url }) => (method === 'PUT' && url.includes('manifest.json') ? { kind: 'slow', bytesPerSecond: MANIFEST.byteLength / 8 } : undefined),
   })
   onTestFinished(() => proxy.close())
   const backupId = newUlid()
