@@ -99,7 +99,8 @@ for (const worker of [false, true]) {
     await expect(store.backup(new CollectingSink(() => Promise.reject(new Error('full'))))).rejects.toThrow('full')
     await noneLeft()
     const controller = new AbortController()
-    await expect(store.backup(new CollectingSink(async () => controller.abort()), { signal: controller.signal })).rejects.toBe(controller.signal.reason)
+    const reason = new Error('enough')
+    await expect(store.backup(new CollectingSink(async () => controller.abort(reason)), { signal: controller.signal })).rejects.toBe(reason)
     await noneLeft()
   })
 
