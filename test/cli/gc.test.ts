@@ -145,7 +145,7 @@ describe('holdfast gc', () => {
     await catalog.close()
     const { code, stdout } = await holdfast(['gc', ...PLACES], { cwd })
     expect(code).toBe(0)
-    expect(stdout).toMatch(new RegExp(`^Nothing was marked or deleted: everything is held\n  lease ${leaseId} of a restore, taken [^\n]+\nEach ends with its work\\. [^\n]+--apply, a minute or more apart; [^\n]+"holdfast holds --release"\n$`))
+    expect(stdout).toMatch(new RegExp(`^Nothing was marked or deleted: everything is held\n  lease ${leaseId} of a restore, taken [^\n]+\nA lease ends with its work\\. [^\n]+--apply, a minute or more apart; [^\n]+"holdfast holds --release"\n$`))
   })
 
   test('refuses payloads that another store refers to as well', async () => {
@@ -165,7 +165,7 @@ describe('holdfast gc', () => {
     const gc = ['gc', '--store', 'level:copy', '--payloads', 'payloads', '--from', 'file:backups', '--min-age', '0', '--apply']
     const { code, stderr } = await holdfast(gc, { cwd })
     expect([code, payloadsIn(cwd)]).toEqual([1, 3])
-    expect(stderr).toMatch(/^error: hold_unavailable: Cannot sweep "payloads" for the store "\w+" at "level:\/[^"]+\/copy": a copy of it at "level:\/[^"]+\/metadata" refers to payloads there too\nhint: [^\n]+ remove "payloads\/stores\/[^"]+"\n$/)
+    expect(stderr).toMatch(/^error: hold_unavailable: Cannot sweep "payloads" for the store "\w+" at "level:\/[^"]+\/copy": a copy of it at "level:\/[^"]+\/metadata" refers to payloads there too\nhint: [^\n]+ remove "payloads\/stores\/[^"]+"\. Nothing was deleted\n$/)
   })
 
   test.each([
@@ -176,7 +176,7 @@ describe('holdfast gc', () => {
     await writeTree(join(cwd, 'empty'), {})
     if (isThere) await holdfastJson(['import', 'empty', '--store', store], { cwd })
     const restore = ['restore', 'latest', '--from', 'file:backups', '--store', store, '--allow-store-id', '--yes']
-    expect((await holdfast(restore, { cwd })).stderr).toMatch(/^If its payloads are in a payload directory, name that with --payloads: /m)
+    expect((await holdfast(restore, { cwd })).stderr).toMatch(/^If its payloads are in a payload directory, name it with --payloads: /m)
     expect((await holdfast([...restore, '--payloads', 'payloads'], { cwd })).stderr).not.toMatch(/--payloads/)
     await emptied(cwd)
     await holdfastJson(['delete', backupId, '--from', 'file:backups', '--catalog', 'metadata/catalog', '--force', '--yes'], { cwd })
@@ -230,7 +230,7 @@ describe('holdfast gc', () => {
     const gc = ['gc', ...PLACES, '--min-age', '0']
     const { code, stderr } = await holdfast([...gc, '--apply'], { cwd })
     expect([code, payloadsIn(cwd)]).toEqual([1, 2])
-    expect(stderr).toMatch(/: the directory does not record which stores use it\nhint: [^\n]+--register\n$/)
+    expect(stderr).toMatch(/: the directory does not record which stores use it\nhint: [^\n]+--register\. Nothing was deleted\n$/)
     await holdfastJson([...gc, '--register'], { cwd })
     expect(readdirSync(join(cwd, 'payloads'))).not.toContain('stores')
     await holdfastJson([...gc, '--register', '--apply'], { cwd })

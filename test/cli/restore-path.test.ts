@@ -114,7 +114,7 @@ describe('holdfast restore --path', () => {
   it.each([
     ['tree/none/x', 'entry_not_found: Cannot find "tree/none" in the backup\nhint: Run "holdfast ls" with the path to see its entries: "tree"'],
     ['none/x', 'entry_not_found: Cannot find share "none" in the backup\nhint: Run "holdfast ls" without a path to see the shares'],
-    ['tree/kept/a.txt/x', 'not_a_directory: Cannot look into "tree/kept/a.txt" in the backup: it is a file\n'],
+    ['tree/kept/a.txt/x', 'not_a_directory: Cannot list "tree/kept/a.txt" in the backup: it is a file\n'],
   ])('says that %s is not in the backup before it is restored', async (path, says) => {
     const { cwd } = await withLoss()
     await rename(join(cwd, 'trials'), join(cwd, 'no-trials'))

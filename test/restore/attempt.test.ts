@@ -164,8 +164,9 @@ describe('a restore with a catalog', () => {
     await catalog.append((await openRepository(destination).open(backupId)).recordedAt(new Date().toISOString(), 'backup'))
     const plan = await planRestore({ target, destination, backupId, catalog })
     const before = await dump(target)
-    const forged = { ...plan, manifest: { ...plan.manifest, payload: { ...plan.manifest.payload, sha256: '0'.repeat(64) } } }
-    await expect(restoreBackup({ target, destination, catalog, plan: forged })).rejects.toMatchObject({ code: 'backup_altered', details: { fields: ['payload'] } })
+    const payload = { ...plan.manifest.payload, sha256: '0'.repeat(64) }
+    const forged = { ...plan, manifest: { ...plan.manifest, payload, objects: { ...plan.manifest.objects, payload } } }
+    await expect(restoreBackup({ target, destination, catalog, plan: forged })).rejects.toMatchObject({ code: 'backup_altered', details: { fields: expect.arrayContaining(['payload']) as string[] } })
     await expect(restoreBackup({ target, destination, catalog, plan: { ...plan, storeId: 'another' } })).rejects.toMatchObject({ code: 'invalid_argument' })
     expect(await dump(target)).toBe(before)
     await restoreBackup({ target, destination, catalog, plan })
