@@ -78,6 +78,6 @@ it('holdfast restore of a backup of another kind of store is refused as store_ki
   await writeFile(manifest, (await readFile(manifest, 'utf8')).replace('"storeKind":"level"', '"storeKind":"postgres"').replace('"storeKind": "level"', '"storeKind": "postgres"'))
   const { code, stderr } = await holdfast(['restore', backupId, '--from', 'file:backups', '--store', 'level:from', '--allow-altered', '--yes'], { cwd: dir })
   expect(code).toBe(4)
-  expect(stderr).toMatch(/\nerror: store_kind_mismatch: [^\n]*"postgres"[^\n]*"level"[^\n]*\nhint: [^\n]*"holdfast convert"[^\n]*\n$/)
+  expect(stderr).toMatch(/^error: store_kind_mismatch: [^\n]*"postgres"[^\n]*"level"[^\n]*\nhint: [^\n]*"holdfast convert"[^\n]*\n$/)
   expect(await dumpAt(join(dir, 'from'))).toEqual(dump)
 })

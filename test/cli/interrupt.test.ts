@@ -95,6 +95,6 @@ describe('Ctrl-C', () => {
     const words = ['export', join(dir, 'again'), '--store', `level:${join(dir, 'store')}`, '--payloads', join(dir, 'payloads')]
     expect(await runCommandLine(words, terminal)).toBe(130)
     expect(await namesIn(dir)).toContain('again')
-    expect(String(stderr.read())).toMatch(/^error: backup_aborted: Interrupted by SIGINT .*\nhint: What was written so far is left in ".*again"; remove it, /)
+    expect(String(stderr.read())).toMatch(/^error: backup_aborted: Interrupted by SIGINT .*\nhint: Remove what was written to ".*again", then run the command again/)
   })
 })

@@ -131,7 +131,7 @@ describe.runIf(process.platform === 'linux')('SIGKILL in the middle of', () => {
     expect(await sharesOf(cwd)).toEqual([])
     // The live one, and the one that is kept for rollback.
     expect((await readdir(join(cwd, 'store/engines'))).length).toBe(2)
-    const interrupted = { kind: 'restore', state: 'interrupted', error: { code: 'internal', hint: expect.stringContaining('The store was left as it was') } }
+    const interrupted = { kind: 'restore', state: 'interrupted', error: { code: 'internal', hint: expect.stringContaining('the store is unchanged or replaced as a whole') } }
     expect(await jobsOf(cwd)).toMatchObject([{ kind: 'restore', state: 'succeeded' }, interrupted, { kind: 'backup', state: 'succeeded' }])
   })
 })

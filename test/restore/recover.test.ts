@@ -148,7 +148,7 @@ describe('recover', () => {
     const store = await opened(path, files)
     const failure = await restoreBackup({ target: store, destination, backupId, onProgress: ({ step }) => void (step === 'swap' && (failing = true)) }).catch((error: unknown) => error)
     expect(failure).toMatchObject({ code: 'store_unavailable', message: expect.stringContaining('undoing the swap failed too') as string })
-    await expect(store.setSetting('a', 'b')).rejects.toMatchObject({ code: 'store_unavailable', message: expect.stringContaining('open it again') as string })
+    await expect(store.setSetting('a', 'b')).rejects.toMatchObject({ code: 'store_unavailable', message: expect.stringContaining('reopen the store') as string })
     await expect(store.shares()).rejects.toMatchObject({ code: 'store_unavailable' })
     failing = false
     const { outcome } = await recover(store)

@@ -8,6 +8,8 @@ import { RecyclingSocket } from './recycling-socket.ts'
 
 /** One that asks the server what the others are doing, and ends it. */
 const SPARE_CONNECTIONS = 1
+/** How much longer the pool waits than the caller, which says how long the server was waited for. */
+const MARGIN_MS = 1000
 
 /**
  * Runs a task with a pool, and closes all its connections in every case. The task's interrupt fails when the calling thread wants no more.
@@ -18,7 +20,7 @@ export async function withPool<T>(
   task: (pool: PostgresPool, interrupt: Interrupt) => Promise<T>,
 ): Promise<T> {
   // A pool does not end while a connection is being made; 0 means for ever.
-  const connectionTimeoutMillis = Math.min(connection.connectionTimeoutMillis || answerTimeoutMs, answerTimeoutMs)
+  const connectionTimeoutMillis = Math.min(connection.connectionTimeoutMillis || Infinity, answerTimeoutMs + MARGIN_MS)
   const pool = await ownPool({ ...connection, connectionTimeoutMillis, max: connections + SPARE_CONNECTIONS, stream: newSocket as () => Socket })
   const interrupt = new Interrupt()
   port.onStop((error) => interrupt.fail(error))
