@@ -83,6 +83,11 @@ export function parseManifest(bytes: Uint8Array, backupId: string): Manifest {
   }
 }
 
+/** Checks a manifest that came as a value, such as in a plan, as strictly as a stored one. Throws what `parseManifest` throws. */
+export function checkManifest(manifest: object, backupId: string): Manifest {
+  return parseManifest(Buffer.from(JSON.stringify(manifest)), backupId)
+}
+
 /** Whether an error means that a newer release wrote the manifest: then only a newer release can tell if the backup is whole. */
 export function isNewerManifest(error: unknown): boolean {
   return isHoldfastError(error) && (error.code === 'manifest_version_unsupported' || error.code === 'manifest_feature_unsupported')

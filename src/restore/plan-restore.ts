@@ -15,7 +15,7 @@ import {
   StoreIdMismatchError,
   StoreKindMismatchError,
 } from '../errors/errors.ts'
-import { parseManifest } from '../format/manifest.ts'
+import { checkManifest } from '../format/manifest.ts'
 import { openBackup, StoredBackup } from '../repository/stored-backup.ts'
 import { formatBytes, formatTime, plural, printable } from '../util/text.ts'
 
@@ -121,7 +121,7 @@ function readPlan(plan: RestorePlan): RestorePlan {
   const { backupId, allowStoreId, allowAltered } = plan
   if (typeof allowStoreId !== 'boolean' || typeof allowAltered !== 'boolean') throw refusePlan('allowStoreId and allowAltered must each be true or false')
   try {
-    return { ...plan, manifest: parseManifest(Buffer.from(JSON.stringify({ ...plan.manifest })), backupId) }
+    return { ...plan, manifest: checkManifest({ ...plan.manifest }, backupId) }
   } catch (cause) {
     throw refusePlan(messageOf(cause), cause)
   }

@@ -68,6 +68,6 @@ describe('chooseShare()', () => {
     await store.createShare('two')
     expect(await chooseShare(store, 'two')).toMatchObject({ name: 'two' })
     await expect(chooseShare(store, undefined)).rejects.toMatchObject({ code: 'invalid_argument', hint: 'Name one with --share: "one", "two"' })
-    await expect(chooseShare(store, 'three')).rejects.toMatchObject({ code: 'entry_not_found', hint: 'It has: "one", "two"' })
+    await expect(chooseShare(store, 'three')).rejects.toMatchObject({ code: 'entry_not_found', hint: 'Name one of its shares: "one", "two"' })
   })
 })
