@@ -86,7 +86,7 @@ const CHECKSUMS_IGNORED: DestinationWarning = {
   message: 'The store does not compare checksums: bytes damaged in transit are found only when the backup is read back',
 }
 
-/** Writes one key by several requests at once, of which one may win, then once more, then in parts. The session remembers the result. */
+/** Writes one key by several requests at once (only one may win), then once more, then in parts. The session remembers the result. */
 async function tryConditions(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<void> {
   const condition = { IfNoneMatch: '*' } as const
   const writes = await Promise.allSettled(Array.from({ length: CROWD }, () => writeProbe(session, { key, signal, condition })))

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest'
 import { sourcesOf } from './sources.ts'
 
-/** What reads a manifest, whoever is asked for it, or opens a stored object. */
+/** Calls that read a manifest or open a stored object. */
 const READS = /\.manifest\(|\bparseManifest\(|[dD]estination\w*(?:\[[^\]]*\])?\??\.open\(|\.open\([^()]*'payload(?:-ids)?'/
 
 /** The form itself, and what the catalog recorded. Destinations are what the door reads from. */

@@ -45,7 +45,7 @@ export interface SchemaScope {
   readonly leaveOut: readonly string[]
 }
 
-/** Tables and partitions, of which each holds rows of its own; in the order of their names' bytes. */
+/** Tables and partitions that hold rows of their own, in the order of their names' bytes. */
 export async function findTables(session: Connection, scope: SchemaScope): Promise<readonly { readonly name: string; readonly oid: number; readonly hasRanges: boolean }[]> {
   const found = await session.rows<{ name: string; oid: number; kind: string; has_ranges: boolean }>(
     `SELECT c.relname AS name, c.oid, c.relkind AS kind,
