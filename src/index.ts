@@ -1,7 +1,7 @@
 /** The public face: contracts, errors, and what works on any store and any destination. Loads no database, no binding and no SDK. */
 export * from './errors/errors.ts'
 export {
-  type BackupOptions,
+  type BackupContent, type BackupOptions,
   type Backupable,
   isBackupable,
   type RestoreOptions,
@@ -24,7 +24,10 @@ export {
   type CleanUpReport,
 } from './contracts/destination.ts'
 export { type DrainOptions, type Engines, type RestoreJournal, type SideEngine, type Swappable } from './contracts/swappable.ts'
-export { MAX_PAYLOADS_PER_CALL, type PayloadReferences, type PayloadStore, type PayloadStoreOptions, type StoredPayload, type Tally } from './contracts/payload-store.ts'
+export {
+  MAX_PAYLOADS_PER_CALL, type PayloadGuard, type PayloadReferences, type PayloadStore, type PayloadStoreOptions, type PayloadUser, type StoredPayload, type Tally,
+  type WritablePayloadStore,
+} from './contracts/payload-store.ts'
 export type { BackupHolder, Holder, LeaseHolder, ReadHoldsOptions } from './gc/holds/hold-source.ts'
 export type { HeldBy } from './gc/holds/held-cursor.ts'
 export { findHolders, type FindHoldersOptions, type Holds, holdersOf, openHolds, type OpenHoldsOptions } from './gc/holds/holds.ts'
@@ -33,7 +36,7 @@ export { type SweepPayloadsOptions, type SweepPayloadsProgress, type SweepPayloa
 export type { SteadyClock } from './util/steady-clock.ts'
 export { checkBackupId, isUlid as isBackupId, newUlid as newBackupId } from './util/ulid.ts'
 export { checkPayloadId, decodePayloadIds, emptyPayloadIdSet, PayloadIdSet, PayloadIdSetBuilder, type PayloadIdSetOptions, type PayloadIdSetState } from './payload-ids/payload-id-set.ts'
-export { type BackupContent, type Manifest, MANIFEST_VERSION, recordCount, type StoredObject } from './contracts/manifest.ts'
+export { type Manifest, MANIFEST_VERSION, recordCount, type StoredObject } from './contracts/manifest.ts'
 export { encodeManifest, isNewerManifest, type ManifestFields, parseManifest } from './format/manifest.ts'
 export { type DataFrame, decodeRecords, openSnapshot, type OpenSnapshotOptions, type SnapshotReader, type StoredRecord, type Value } from './format/snapshot-reader.ts'
 export { SnapshotWriter, type SnapshotWriterOptions } from './format/snapshot-writer.ts'

@@ -217,9 +217,14 @@ class BackupRun {
       const at = verification.verifiedAt
       const done = this.#log.progressed({ phase: 'record', bytes: manifest.payload.bytes, records: recordCount(manifest) })
       await this.#log.succeed(done, backup.recordedAt(at, 'backup'), { type: 'backup-verified', at, backupId, destination: destination.url, level: 'checksum' })
-      this.#meter.end()
     } catch (error) {
       throw await afterPublish(error, { destination, backupId, isVerified: verification !== undefined, signal })
+    }
+    try {
+      this.#meter.end()
+    } catch (error) {
+      // The backup is recorded: what a progress callback throws now cannot make it fail.
+      this.#warnings.push(toError(error))
     }
     const { jobId, startedAt } = this.#log
     const url = destination.url

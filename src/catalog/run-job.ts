@@ -45,7 +45,8 @@ export async function runJob<T>(job: NewJob, options: RunJobOptions, run: (log: 
 
 /** The message and hint of an aborted job. */
 export function abortTextOf(kind: NewJob['kind']): AbortText {
-  return { message: `The ${kind} was cancelled`, hint: kind === 'backup' ? undefined : `Nothing was changed; start the ${kind} again when you are ready` }
+  const hints: Readonly<Record<string, string | undefined>> = { backup: undefined, delete: 'Start the delete again when you are ready; what is deleted already stays deleted' }
+  return { message: `The ${kind} was cancelled`, hint: kind in hints ? hints[kind] : `Nothing was changed; start the ${kind} again when you are ready` }
 }
 
 async function begin(job: NewJob, options: RunJobOptions): Promise<JobLog> {

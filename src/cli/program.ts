@@ -47,19 +47,20 @@ const COMMANDS = [
 
 /** Runs one command line (without `node` and the script) and resolves with the exit code. Never rejects, never exits the process. */
 export async function runCommandLine(words: readonly string[], terminal: Terminal): Promise<number> {
+  const program = createProgram(terminal)
   try {
-    await createProgram(terminal).parseAsync([...words], { from: 'user' })
+    await program.parseAsync([...words], { from: 'user' })
     return EXIT.done
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return EXIT.done
-    const error = await reportError(terminal, failureOf(thrown, words, terminal), { json: words.includes('--json') })
+    const error = await reportError(terminal, failureOf(thrown, program, words, terminal), { json: words.includes('--json') })
     return interruptOf(terminal)?.exitCode ?? exitCodeFor(error.code)
   }
 }
 
 /** The error to print: a usage error in our own words, and the interrupt for any failure that it caused. */
-function failureOf(thrown: unknown, words: readonly string[], terminal: Terminal): unknown {
-  if (thrown instanceof CommanderError) return usageError(thrown, words)
+function failureOf(thrown: unknown, program: Command, words: readonly string[], terminal: Terminal): unknown {
+  if (thrown instanceof CommanderError) return usageError(thrown, program, words)
   return isHoldfastError(thrown) ? thrown : (interruptOf(terminal) ?? thrown)
 }
 
@@ -118,12 +119,26 @@ function* allCommands(command: Command): Iterable<Command> {
 }
 
 /** Converts commander's error, `error: sentence` on one or two lines, to one of Holdfast's. */
-function usageError(error: CommanderError, words: readonly string[]): InvalidArgumentError {
+function usageError(error: CommanderError, program: Command, words: readonly string[]): InvalidArgumentError {
   const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n')
   const sentence = `${first.charAt(0).toUpperCase()}${first.slice(1)}`.replace(/\.$/, '').replace(/\. ([A-Z])/, (_, letter: string) => `: ${letter.toLowerCase()}`)
   const suggestion = rest.join(' ').replace(/^\(|\)$/g, '').trim()
-  const name = words.find((word) => !word.startsWith('-'))
-  const help = name === undefined || error.code === 'commander.unknownCommand' ? 'holdfast --help' : `holdfast ${name} --help`
-  const message = error.code === 'commander.help' ? 'No command given' : sentence
-  return new InvalidArgumentError(message, { cause: error, hint: `${suggestion === '' ? '' : `${suggestion} `}Run "${help}"` })
+  const [names, command] = commandOf(program, words)
+  // A misspelled option is not there, but commander says first that it is missing.
+  const misspelled = error.code === 'commander.missingMandatoryOptionValue' ? command.parseOptions([...words]).unknown.find((word) => word.startsWith('--')) : undefined
+  const message = error.code === 'commander.help' ? 'No command given' : misspelled === undefined ? sentence : `${sentence}, and ${JSON.stringify(misspelled)} is not an option`
+  return new InvalidArgumentError(message, { cause: error, hint: `${suggestion === '' ? '' : `${suggestion} `}Run "${['holdfast', ...names].join(' ')} --help"` })
+}
+
+/** The command that the words name, and its names. */
+function commandOf(program: Command, words: readonly string[]): [names: string[], command: Command] {
+  const names: string[] = []
+  let command = program
+  for (const word of words) {
+    const child = command.commands.find((candidate) => candidate.name() === word)
+    if (child === undefined) continue
+    names.push(word)
+    command = child
+  }
+  return [names, command]
 }

@@ -13,11 +13,17 @@ export type StoreKind = 'memory' | 'level' | 'postgres' | (string & {})
 export const COMPRESSIONS = ['none', 'zstd'] as const
 export type Compression = (typeof COMPRESSIONS)[number]
 
+/** What the data frames of a stream hold: records with keys, an archive in the store kind's own form, or files. */
+export const BACKUP_CONTENTS = ['records', 'archive', 'files'] as const
+export type BackupContent = (typeof BACKUP_CONTENTS)[number]
+
 /** The facts of a written snapshot; the stream's header and trailer have them too. */
 export interface SnapshotSummary {
   readonly storeKind: StoreKind
   readonly storeId: string
   readonly schemaVersion: number
+  /** @default 'archive' for a store of the kind `postgres`, otherwise 'records' */
+  readonly content?: BackupContent | undefined
   /** When the snapshot was opened, milliseconds since 1970. */
   readonly createdAtMs: number
   /** Records per section, in section order. */

@@ -1,15 +1,11 @@
 /** The manifest of a backup. `format/FORMAT.md` has the rule of each field. */
-import type { Compression, StoreKind } from './backupable.ts'
+import type { BackupContent, Compression, StoreKind } from './backupable.ts'
 
 /** The version of a manifest that requires no features; one that requires features has version 2. */
 export const MANIFEST_VERSION = 1
 
 /** The features that this release reads and that a manifest can require. */
 export const MANIFEST_FEATURES: readonly string[] = []
-
-/** What the data frames of a stream hold: records with keys, an archive in the store kind's own form, or files. */
-export const BACKUP_CONTENTS = ['records', 'archive', 'files'] as const
-export type BackupContent = (typeof BACKUP_CONTENTS)[number]
 
 /** The size and digest of a backup's stored object. */
 export interface StoredObject {

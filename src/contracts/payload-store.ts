@@ -47,6 +47,39 @@ export interface PayloadStore {
 /** The most payloads in one call. */
 export const MAX_PAYLOADS_PER_CALL = 1000
 
+/** A store that uses a payload store. Copies of a store share its ID, so only ID and place together identify one. */
+export interface PayloadUser {
+  readonly storeId: string
+  /** The result of `placeOf`. */
+  readonly place: string
+}
+
+/** A payload store that Holdfast can also write and read, as `import` and `export` do, and that records which stores use it. */
+export interface WritablePayloadStore extends PayloadStore {
+  /** Stores a payload durably, or renews it when it is there already. Resolves with whether it was written. */
+  put(payloadId: string, bytes: Uint8Array): Promise<boolean>
+  /** Makes the names of all payloads written so far durable. */
+  sync(): Promise<void>
+  /** Reads a whole payload. Rejects when it is missing (`backup_incomplete`) or does not match its ID (`checksum_mismatch`). */
+  read(payloadId: string): Promise<Uint8Array>
+  /** Removes what killed writers left a day ago or earlier. Others may write meanwhile. */
+  removeAbandoned(): Promise<void>
+  /** Records, durably, that a store uses this payload store. */
+  addUser(user: PayloadUser): Promise<void>
+  /** Throws if some payloads could not be deleted, with their number and the first reason. */
+  checkDeleted(): void
+}
+
+/** Keeps harmful users of a store's payloads off until it is ended. */
+export interface PayloadGuard {
+  /** Aborts when the connection broke, and with it the guard; its reason is `store_unavailable`. */
+  readonly signal: AbortSignal
+  /** Rejects with `store_unavailable` when the guard is lost: then nothing may be deleted, or come to refer to a payload. */
+  check(): Promise<void>
+  /** Idempotent. Never rejects. */
+  end(): Promise<void>
+}
+
 /** A store that refers to payloads; every `MetadataStore` is one. */
 export interface PayloadReferences {
   readonly storeId: string

@@ -2,7 +2,6 @@
  * Recognizes failures that an aborted signal caused. Inner code rejects with the signal's reason; a public entrance that promises
  * `backup_aborted` converts the reason here. Stores of other makers may throw `backup_aborted` themselves.
  */
-import { messageOf } from './error-message.ts'
 import { BackupAbortedError, CombinedError, type HoldfastErrorOptions, isHoldfastError } from './errors.ts'
 
 export interface AbortText extends Pick<HoldfastErrorOptions, 'hint' | 'details'> {
@@ -28,8 +27,10 @@ export function toAborted(error: unknown, signal: AbortSignal | undefined, { mes
   const reason: unknown = signal.reason
   const told = isAborted(reason) ? reason : undefined
   const text = told?.message ?? message
-  const left = error instanceof CombinedError ? `: ${messageOf(error)}` : ''
-  return new BackupAbortedError(`${text}${left}`, { cause: left === '' ? reason : error, hint: told?.hint ?? hint, details: { ...told?.details, ...details } })
+  const combined = error instanceof CombinedError ? error : undefined
+  const left = combined === undefined ? '' : `: ${combined.message}`
+  const all = { ...told?.details, ...combined?.details, ...details }
+  return new BackupAbortedError(`${text}${left}`, { cause: combined ?? reason, hint: told?.hint ?? hint, details: all })
 }
 
 /** Converts what a store of another maker rejects with on abort to the signal's reason. Returns other and combined failures unchanged. */

@@ -1,9 +1,9 @@
 /** Reads and writes manifests: JSON of at most 64 KiB, never encrypted. */
 import { isUlid } from '../util/ulid.ts'
 import { MAX_MANIFEST_BYTES } from '../contracts/destination.ts'
-import { COMPRESSIONS, type SnapshotSummary } from '../contracts/backupable.ts'
+import { BACKUP_CONTENTS, type BackupContent, COMPRESSIONS, type SnapshotSummary } from '../contracts/backupable.ts'
 import { InvalidArgumentError, ManifestFeatureUnsupportedError, ManifestInvalidError, ManifestVersionUnsupportedError, isHoldfastError } from '../errors/errors.ts'
-import { BACKUP_CONTENTS, type BackupContent, MANIFEST_FEATURES, MANIFEST_VERSION, type Manifest, type StoredObject } from '../contracts/manifest.ts'
+import { MANIFEST_FEATURES, MANIFEST_VERSION, type Manifest, type StoredObject } from '../contracts/manifest.ts'
 import { HOLDFAST_VERSION } from '../util/version.ts'
 import { MAX_SECTIONS, NAME, STORE_ID } from './header-trailer.ts'
 
@@ -26,15 +26,13 @@ export type ManifestFields = Omit<Manifest, 'content' | 'requires' | 'payloadIds
 
 export interface NewManifest {
   readonly backupId: string
-  /** @default as the kind of the store says */
-  readonly content?: BackupContent | undefined
   readonly payloadIdsBytes: number
   readonly labels: Readonly<Record<string, string>>
 }
 
 /** Makes the manifest of a snapshot whose two objects are stored unchanged. */
-export function manifestOf(summary: SnapshotSummary, { backupId, content, payloadIdsBytes, labels }: NewManifest): Manifest {
-  const { createdAtMs, storeId, storeKind, schemaVersion, records, compression = 'none' } = summary
+export function manifestOf(summary: SnapshotSummary, { backupId, payloadIdsBytes, labels }: NewManifest): Manifest {
+  const { createdAtMs, storeId, storeKind, schemaVersion, records, content = contentOfKind(storeKind), compression = 'none' } = summary
   const payload = { bytes: summary.bytes, sha256: summary.sha256 }
   const payloadIds = { bytes: payloadIdsBytes, sha256: summary.payloadIds.digest }
   return {
@@ -44,7 +42,7 @@ export function manifestOf(summary: SnapshotSummary, { backupId, content, payloa
     storeId,
     storeKind,
     schemaVersion,
-    content: content ?? contentOfKind(storeKind),
+    content,
     requires: [],
     payload,
     payloadIds: { count: summary.payloadIds.count, ...payloadIds, set: summary.payloadIds.digest },

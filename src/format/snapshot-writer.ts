@@ -1,6 +1,6 @@
 /** Writes a stream of format version 1. */
 import { type Hash, createHash } from 'node:crypto'
-import type { Compression, SnapshotSink, SnapshotSummary, StoreKind } from '../contracts/backupable.ts'
+import type { BackupContent, Compression, SnapshotSink, SnapshotSummary, StoreKind } from '../contracts/backupable.ts'
 import { InternalError } from '../errors/errors.ts'
 import { type Zstd, loadZstd } from './compression.ts'
 import { decodeHeader, decodeTrailer, encodeHeader, encodeTrailer } from './header-trailer.ts'
@@ -17,6 +17,8 @@ export interface SnapshotWriterOptions {
   readonly sections: readonly string[]
   /** When the read view was opened, milliseconds since 1970. */
   readonly createdAtMs: number
+  /** What the data frames hold, for the manifest; the stream does not say it. @default 'records' */
+  readonly content?: BackupContent | undefined
   /** @default 'none' */
   readonly compress?: Compression | undefined
 }
@@ -94,11 +96,12 @@ export class SnapshotWriter {
     const trailer = encodeTrailer({ frames: this.#sequence + 1, records: this.#counts, payloadIds, sha256 })
     decodeTrailer(trailer)
     await this.#writeControl(FRAME_TYPES.trailer, trailer)
-    const { backupId, storeKind, storeId, schemaVersion, sections, createdAtMs } = this.#options
+    const { backupId, storeKind, storeId, schemaVersion, sections, createdAtMs, content = 'records' } = this.#options
     const summary: SnapshotSummary = {
       storeKind,
       storeId,
       schemaVersion,
+      content,
       createdAtMs,
       records: Object.fromEntries(sections.map((name, index) => [name, this.#counts[index] ?? 0])),
       payloadIds: { count: payloadIds.count, digest: payloadIds.digest },

@@ -1,12 +1,12 @@
 /** Opens the parts of one piece of work by URL, and closes them at its end. */
 import type { Catalog } from '../contracts/catalog.ts'
+import type { PayloadGuard } from '../contracts/payload-store.ts'
 import type { Destination } from '../contracts/destination.ts'
 import type { MetadataStore } from '../contracts/metadata-store.ts'
 import { closing } from '../errors/clean-up.ts'
 import { messageOf } from '../errors/error-message.ts'
 import { CombinedError, isHoldfastError } from '../errors/errors.ts'
 import { type Holds, openHolds } from '../gc/holds/holds.ts'
-import type { PayloadGuard } from '../stores/postgres/index.ts'
 import { openDestination } from '../../destinations/registry.ts'
 import { openCatalog, type OpenCatalogOptions, parseCatalogUrl } from './catalogs.ts'
 import { catalogPathOf, openHome, openStore, parseStoreUrl } from './stores.ts'

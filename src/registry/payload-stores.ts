@@ -1,6 +1,7 @@
 /** Payload stores by URL or path. A new kind is one line here. */
 import { InvalidArgumentError } from '../errors/errors.ts'
-import type { OpenToSweepOptions, PayloadDirectory } from '../payload-stores/directory/index.ts'
+import type { WritablePayloadStore } from '../contracts/payload-store.ts'
+import type { OpenToSweepOptions } from '../payload-stores/directory/index.ts'
 import { findParameterFault, kindOf, listSchemes, parametersOfPath, pathOfUrl, schemeOf } from '../util/urls.ts'
 
 export interface OpenPayloadStoreOptions {
@@ -9,8 +10,8 @@ export interface OpenPayloadStoreOptions {
 }
 
 interface PayloadStoreKind {
-  open(path: string, options: OpenPayloadStoreOptions): Promise<PayloadDirectory>
-  openToSweep(path: string, options: OpenToSweepOptions): Promise<PayloadDirectory>
+  open(path: string, options: OpenPayloadStoreOptions): Promise<WritablePayloadStore>
+  openToSweep(path: string, options: OpenToSweepOptions): Promise<WritablePayloadStore>
 }
 
 const KINDS: Readonly<Record<string, () => Promise<PayloadStoreKind>>> = {
@@ -23,13 +24,13 @@ async function directories(): Promise<PayloadStoreKind> {
 }
 
 /** Opens the payload store at a URL or a path: `file:PATH`, or the path alone. Rejects with `invalid_argument` and `entry_not_found`. */
-export async function openPayloadStore(url: string, options: OpenPayloadStoreOptions = {}): Promise<PayloadDirectory> {
+export async function openPayloadStore(url: string, options: OpenPayloadStoreOptions = {}): Promise<WritablePayloadStore> {
   const { kind, path } = parsePayloadStoreUrl(url)
   return await (await kind()).open(path, options)
 }
 
 /** Opens a payload store to sweep it for one store. Rejects with `hold_unavailable` when another store needs payloads there, or may. */
-export async function openPayloadStoreToSweep(url: string, options: OpenToSweepOptions): Promise<PayloadDirectory> {
+export async function openPayloadStoreToSweep(url: string, options: OpenToSweepOptions): Promise<WritablePayloadStore> {
   const { kind, path } = parsePayloadStoreUrl(url)
   return await (await kind()).openToSweep(path, options)
 }

@@ -1,5 +1,6 @@
 /** Deletes backups, unless they are needed. */
-import { type JobHooks, jobIdOf, runJob, withJobId } from '../catalog/run-job.ts'
+import type { JobLog } from '../catalog/job-log.ts'
+import { type JobHooks, runJob } from '../catalog/run-job.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
 import type { Lease } from '../contracts/hold-events.ts'
@@ -14,9 +15,7 @@ import type { StoredBackup } from './stored-backup.ts'
 export interface DeleteOptions extends JobHooks {
   /** Whether to delete even the last good backup of a store, and backups that this release cannot judge. @default false */
   readonly force?: boolean | undefined
-  /** Whether an unfinished restore needs the backup, which is then not deleted, even with `force`. @default none does */
-  readonly isBeingRestored?: ((backupId: string) => boolean | Promise<boolean>) | undefined
-  /** Ends the call, which rejects with the signal's reason. Has no effect once the first deletion has begun. */
+  /** Ends the call before the next deletion. A deletion that has begun is finished. */
   readonly signal?: AbortSignal | undefined
   /** The time in milliseconds since 1970. @default Date.now */
   readonly clock?: (() => number) | undefined
@@ -47,46 +46,52 @@ export async function deleteBackup({ backupId, ...options }: DeleteBackupOptions
 }
 
 /**
- * Un-lists backups, one after the other, and removes their objects. Idempotent: the next call finishes an interrupted deletion. All backups
- * are checked before the first is deleted; after a failure no further deletion begins, and `details.deleted` has those that were done.
+ * Un-lists backups, one after the other, and removes their objects, as one job. Idempotent: the next call finishes an interrupted deletion.
+ * All backups are checked before the first is deleted; after a failure or an abort no further deletion begins, and `details.deleted` has
+ * those that were done.
  *
- * Rejects with `backup_protected` when no good backup of a store would be left at the destination, unless forced, and when an unfinished
- * restore needs a backup. A backup is good when its manifest is readable and as the catalog recorded it, its objects have the right sizes,
+ * Rejects with `backup_protected` when no good backup of a store would be left at the destination, unless forced, and, forced or not,
+ * while the catalog has a lease on a backup that is being taken or restored. A backup is good when its manifest is readable and as the catalog recorded it, its objects have the right sizes,
  * and it did not fail its last verification. A damaged backup may always be deleted. Rejects, unless forced, with
  * `manifest_version_unsupported`, `manifest_feature_unsupported` or `backup_altered` for a backup that this release cannot judge; with
- * `invalid_argument` for a malformed ID, `catalog_unavailable`, and what the destination rejects with.
+ * `invalid_argument` for a malformed ID, `backup_aborted`, `catalog_unavailable`, and what the destination rejects with.
  */
 export async function deleteBackups(options: DeleteBackupsOptions): Promise<readonly DeleteReport[]> {
-  const { catalog, force = false, isBeingRestored, signal } = options
+  const { destination } = options
   const backupIds = [...new Set(options.backupIds)].map((backupId) => checkBackupId(backupId))
-  signal?.throwIfAborted()
-  for (const backupId of backupIds) if ((await isBeingRestored?.(backupId)) === true) throw beingRestored(backupId)
+  if (backupIds.length === 0) return []
+  const job = { kind: 'delete', destination: destination.url, backupId: backupIds.length === 1 ? backupIds[0] : undefined } as const
+  return await runJob(job, options, async (log) => {
+    const candidates = await judgeAll(backupIds, options)
+    const reports: DeleteReport[] = []
+    try {
+      for (const candidate of candidates) reports.push(await deleteOne(candidate, options, log))
+    } catch (error) {
+      throw reports.length === 0 ? error : afterOthers(error, reports)
+    }
+    await log.succeed()
+    return reports
+  })
+}
+
+/** Finds out what each backup is. Throws if one of them must stay. */
+async function judgeAll(backupIds: readonly string[], options: DeleteBackupsOptions): Promise<readonly Candidate[]> {
+  const { catalog, force = false } = options
   const candidates: Candidate[] = []
   for await (const candidate of mapInOrder(backupIds, MANIFESTS_AT_ONCE, (backupId) => judge(options, { backupId, refuseUnknown: !force }))) candidates.push(candidate)
   if (!force) await refuseLastGood(candidates, options)
   const leases = (await catalog?.leases()) ?? []
-  for (const { backupId } of candidates) {
+  for (const backupId of backupIds) {
     const lease = leases.find((lease) => lease.backupId === backupId)
     if (lease !== undefined) throw beingUsed(backupId, lease.purpose)
   }
-  signal?.throwIfAborted()
-  const reports: DeleteReport[] = []
-  for (const candidate of candidates) {
-    try {
-      reports.push(await deleteOne(candidate, options))
-    } catch (error) {
-      throw reports.length === 0 ? error : afterOthers(error, reports)
-    }
-  }
-  return reports
+  return candidates
 }
 
 /** What one deletion failed with, and which were done before. */
-function afterOthers(error: unknown, reports: readonly DeleteReport[]): Error {
+function afterOthers(error: unknown, reports: readonly DeleteReport[]): CombinedError {
   const deleted = reports.map(({ backupId }) => backupId)
-  const jobId = jobIdOf(error)
-  const told = new CombinedError(`${messageOf(error)}; deleted before that: ${deleted.join(', ')}`, [error], { details: { deleted } })
-  return jobId === undefined ? told : withJobId(told, jobId)
+  return new CombinedError(`${messageOf(error)}; deleted before that: ${deleted.join(', ')}`, [error], { details: { deleted } })
 }
 
 interface Candidate {
@@ -153,24 +158,18 @@ async function refuseLastGood(candidates: readonly Candidate[], options: DeleteB
   }
 }
 
-async function deleteOne({ backupId, isListed, good }: Candidate, { destination, catalog, clock, onJob }: DeleteBackupsOptions): Promise<DeleteReport> {
+/** Once it has begun, a deletion is not aborted. */
+async function deleteOne({ backupId, isListed, good }: Candidate, { destination, catalog, signal }: DeleteBackupsOptions, log: JobLog): Promise<DeleteReport> {
+  signal?.throwIfAborted()
   const place = { backupId, destination: destination.url }
-  return await runJob({ kind: 'delete', ...place, storeId: good?.storeId, storeKind: good?.storeKind }, { catalog, clock, onJob }, async (log) => {
-    const recorded = await catalog?.backup(backupId, destination.url)
-    const isRecorded = recorded !== undefined && recorded.deletedAt === undefined
-    // Before anything is removed: from now on the backup may be gone, but holds its payloads as long as it is listed.
-    if (isRecorded) await catalog?.append({ type: 'backup-deletion-started', at: log.now(), ...place })
-    await destination.delete(backupId)
-    await log.succeed(...(isRecorded ? [{ type: 'backup-deleted' as const, at: log.now(), ...place }] : []))
-    return { jobId: log.jobId, backupId, wasListed: isListed }
-  })
-}
-
-function beingRestored(backupId: string): BackupProtectedError {
-  return new BackupProtectedError(`Cannot delete backup ${backupId}: an unfinished restore needs it`, {
-    hint: 'Let the restore end, or open its store once to complete or undo it',
-    retryable: true,
-  })
+  await log.progress({ phase: 'delete', bytes: 0, records: 0, backupId, storeId: good?.storeId })
+  const recorded = await catalog?.backup(backupId, destination.url)
+  const isRecorded = recorded !== undefined && recorded.deletedAt === undefined
+  // Before anything is removed: from now on the backup may be gone, but holds its payloads as long as it is listed.
+  if (isRecorded) await catalog?.append({ type: 'backup-deletion-started', at: log.now(), ...place })
+  await destination.delete(backupId)
+  if (isRecorded) await catalog?.append({ type: 'backup-deleted', at: log.now(), ...place })
+  return { jobId: log.jobId, backupId, wasListed: isListed }
 }
 
 function beingUsed(backupId: string, purpose: Lease['purpose']): BackupProtectedError {

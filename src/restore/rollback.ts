@@ -1,6 +1,6 @@
 /** Goes back to the engine before the last restore. */
 import type { Swappable } from '../contracts/swappable.ts'
-import { RollbackUnavailableError } from '../errors/errors.ts'
+import { RollbackUnavailableError, StoreUnavailableError } from '../errors/errors.ts'
 import { newUlid } from '../util/ulid.ts'
 import { attempt, type AttemptOptions, type AttemptReport } from './attempt.ts'
 import { drainTimeoutOf, recoverInterrupted } from './recover.ts'
@@ -30,8 +30,8 @@ export interface RollbackReport extends AttemptReport {
  * Makes the previous engine live again and keeps the live one as the previous, with the same journal as a restore: a second rollback undoes
  * the first. Writes since the restore are in the kept engine.
  *
- * Rejects with `rollback_unavailable` when no engine is kept, `restore_in_progress`, `store_not_drained`, `store_unavailable` when the
- * engine does not serve and was swapped back, and `hold_unavailable` when a running sweep does not answer. The rejection has the ID of the
+ * Rejects with `rollback_unavailable` when no engine is kept, `restore_in_progress`, `store_not_drained`, `store_unavailable` when there
+ * is no store or the engine does not serve and was swapped back, and `hold_unavailable` when a running sweep does not answer. The rejection has the ID of the
  * job (`jobIdOf`).
  */
 export async function rollback(options: RollbackOptions): Promise<RollbackReport> {
@@ -53,9 +53,8 @@ async function swapPrevious({ target, drainTimeoutMs, onProgress, clock = Date.n
   const steps = new StepRunner(onProgress)
   const { live, previous } = await target.engines()
   const storeId = await target.readStoreId()
-  if (live === undefined || previous === undefined || storeId === undefined) {
-    throw new RollbackUnavailableError('Cannot roll back: the store does not keep a previous engine')
-  }
+  if (live === undefined || storeId === undefined) throw new StoreUnavailableError('Cannot roll back: there is no store', { hint: 'Check the path of the store; one that was lost comes back by a restore' })
+  if (previous === undefined) throw new RollbackUnavailableError('Cannot roll back: the store does not keep a previous engine')
   const startedAtMs = clock()
   const restoreId = newUlid(startedAtMs)
   const journal = { restoreId, backupId: undefined, from: live, to: previous, startedAtMs }

@@ -9,7 +9,7 @@ import { ChecksumMismatchError, RecordInvalidError, RestoreDestinationNotEmptyEr
 import { isSystemError } from '../util/files.ts'
 import type { Block, Inode, InodeNumber, MetadataStore } from '../contracts/metadata-store.ts'
 import { asHoldfastError } from '../util/system-errors.ts'
-import type { PayloadDirectory } from '../payload-stores/directory/index.ts'
+import type { WritablePayloadStore } from '../contracts/payload-store.ts'
 import { forEachLimited } from '../util/in-parallel.ts'
 
 export interface ExportOptions {
@@ -18,7 +18,7 @@ export interface ExportOptions {
   readonly store: MetadataStore
   /** The root of the share. */
   readonly root: InodeNumber
-  readonly payloads: PayloadDirectory
+  readonly payloads: Pick<WritablePayloadStore, 'read'>
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((counts: ExportCounts) => void) | undefined
 }

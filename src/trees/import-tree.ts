@@ -11,7 +11,8 @@ import { InvalidArgumentError } from '../errors/errors.ts'
 import { isSystemError } from '../util/files.ts'
 import type { Block, Content, InodeAttributes, InodeNumber, InodeType, MetadataStore, NewInode } from '../contracts/metadata-store.ts'
 import { asHoldfastError } from '../util/system-errors.ts'
-import { type PayloadDirectory, payloadIdOf } from '../payload-stores/directory/index.ts'
+import type { WritablePayloadStore } from '../contracts/payload-store.ts'
+import { payloadIdOf } from '../payload-stores/directory/index.ts'
 import { beginImport, removeUnfinishedImports } from './unfinished-imports.ts'
 import { drainStack, forEachLimited } from '../util/in-parallel.ts'
 
@@ -25,7 +26,7 @@ export interface ImportOptions {
   /** The share to create; rejects with `entry_exists` when the store has it. */
   readonly share: string
   /** The store for content; without one, only payload IDs are recorded. */
-  readonly payloads?: PayloadDirectory | undefined
+  readonly payloads?: WritablePayloadStore | undefined
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((counts: ImportCounts) => void) | undefined
 }

@@ -64,9 +64,12 @@ export class Meter<Phase extends string> {
   /** Ends the current phase. Idempotent. */
   end(): void {
     if (this.#phase === undefined) return
-    this.#tell()
-    this.#times.push({ phase: this.#phase, durationMs: performance.now() - this.#beganMs, bytes: this.#bytes })
-    this.#phase = undefined
+    try {
+      this.#tell()
+    } finally {
+      this.#times.push({ phase: this.#phase, durationMs: performance.now() - this.#beganMs, bytes: this.#bytes })
+      this.#phase = undefined
+    }
   }
 
   #tell(): void {

@@ -544,6 +544,18 @@ describe('runBackup() aborted', () => {
     expect(await collect(catalog.jobs())).toMatchObject([{ state: 'succeeded' }])
   })
 
+  test('a progress callback that throws once the backup is recorded is a warning', async () => {
+    const { destination, catalog } = await newPlace()
+    let reports = 0
+    const onProgress = ({ phase }: BackupProgress): void => {
+      if (phase === 'record' && ++reports === 2) throw new Error('The terminal is gone')
+    }
+    const { warnings, phases } = await runBackup({ store: FakeStore.of(5), destination, catalog, onProgress })
+    expect(warnings.map(({ message }) => message)).toEqual(['The terminal is gone'])
+    expect(phases.map(({ phase }) => phase)).toEqual(BACKUP_PHASES)
+    expect(await collect(catalog.jobs())).toMatchObject([{ state: 'succeeded' }])
+  })
+
   test('a store that hangs until the signal aborts ends with it', async () => {
     const { destination, catalog } = await newPlace()
     const controller = new AbortController()

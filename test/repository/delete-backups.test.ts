@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import type { StartedJob } from '../../src/catalog/run-job.ts'
 import { newUlid } from '../../src/util/ulid.ts'
 import { deleteBackup } from '../../src/repository/delete-backups.ts'
 import { openRepository } from '../../src/repository/repository.ts'
@@ -40,7 +41,7 @@ describe('deleteBackup()', () => {
     await expect(deleteBackup({ destination, catalog, backupId })).rejects.toMatchObject(PROTECTED)
     await expect(deleteBackup({ destination, backupId })).rejects.toMatchObject(PROTECTED)
     expect(await collect(destination.list())).toContain(backupId)
-    expect((await collect(catalog.jobs())).filter(({ kind }) => kind === 'delete')).toEqual([])
+    expect((await collect(catalog.jobs())).filter(({ kind }) => kind === 'delete')).toMatchObject([{ state: 'failed', backupId, error: { code: 'backup_protected' } }])
     expect(await deleteBackup({ destination, catalog, backupId, force: true })).toMatchObject({ wasListed: true })
   })
 
@@ -66,15 +67,6 @@ describe('deleteBackup()', () => {
     const failure = openRepository(failing, { catalog }).delete([first, second, third])
     await expect(failure).rejects.toMatchObject({ code: 'destination_unreachable', details: { deleted: [first, second] }, jobId: expect.any(String) as string })
     expect(await collect(destination.list())).toEqual([third, kept])
-  })
-
-  test('refuses a backup that an unfinished restore names, forced or not', async () => {
-    const { destination, catalog, ids } = await withBackups(2)
-    const [backupId = ''] = ids
-    for (const force of [false, true]) {
-      await expect(deleteBackup({ destination, catalog, backupId, force, isBeingRestored: (id) => id === backupId })).rejects.toMatchObject(PROTECTED)
-    }
-    await deleteBackup({ destination, catalog, backupId, isBeingRestored: async () => false })
   })
 
   test('refuses a backup of a newer release, unless forced', async () => {
@@ -105,11 +97,11 @@ describe('deleteBackup()', () => {
     const deleted = [...ids.slice(0, 3), ids[0] ?? '']
     const reports = await repository.delete([...deleted, unlisted])
     expect(reports.map(({ backupId, wasListed }) => [backupId, wasListed])).toEqual([...ids.slice(0, 3).map((backupId) => [backupId, true]), [unlisted, false]])
-    expect(new Set(reports.map(({ jobId }) => jobId)).size).toBe(4)
+    expect(new Set(reports.map(({ jobId }) => jobId)).size).toBe(1)
     expect(lists).toBe(1)
     expect(await collect(destination.list())).toEqual([ids[3], other.backupId])
     const jobs = (await collect(catalog.jobs())).filter(({ kind }) => kind === 'delete')
-    expect(jobs.map(({ state }) => state)).toEqual(Array.from({ length: 4 }, () => 'succeeded'))
+    expect(jobs.map(({ state }) => state)).toEqual(['succeeded', 'failed', 'failed'])
     expect(await repository.delete([])).toEqual([])
   })
 
@@ -134,10 +126,33 @@ describe('deleteBackup()', () => {
     expect((await catalog.backup(backupId, destination.url))?.deletedAt).toBeDefined()
   })
 
+  test('gives its job before it looks at a backup, and an abort ends it after the deletion that has begun', async () => {
+    const { destination, catalog, ids } = await withBackups(4)
+    const [first = '', second = '', ...kept] = ids
+    const controller = new AbortController()
+    const seen: string[] = []
+    const watched = altered(destination, {
+      manifest: (backupId: string, options?: object) => {
+        seen.push('manifest')
+        return destination.manifest(backupId, options)
+      },
+      delete: async (backupId: string) => {
+        controller.abort('enough')
+        await destination.delete(backupId)
+      },
+    })
+    const onJob = ({ kind, jobId }: StartedJob): void => void seen.push(kind, jobId)
+    const failure = await openRepository(watched, { catalog }).delete([first, second], { signal: controller.signal, onJob }).catch((error: unknown) => error)
+    expect(failure).toMatchObject({ code: 'backup_aborted', details: { deleted: [first] }, jobId: seen[1], hint: expect.stringContaining('stays deleted') as string })
+    expect(seen.slice(0, 3)).toEqual(['delete', seen[1], 'manifest'])
+    expect(await collect(destination.list())).toEqual([second, ...kept])
+    expect(await collect(catalog.jobs({ limit: 1 }))).toMatchObject([{ jobId: seen[1], kind: 'delete', state: 'interrupted' }])
+  })
+
   test('refuses what is no ID, and ends with its signal', async () => {
     const { destination, ids } = await withBackups(2)
     await expect(deleteBackup({ destination, backupId: '../x' })).rejects.toMatchObject({ code: 'invalid_argument' })
-    await expect(deleteBackup({ destination, backupId: ids[0] ?? '', signal: AbortSignal.abort('no') })).rejects.toBe('no')
+    await expect(deleteBackup({ destination, backupId: ids[0] ?? '', signal: AbortSignal.abort('no') })).rejects.toMatchObject({ code: 'backup_aborted', cause: 'no' })
     expect(await collect(destination.list())).toEqual(ids)
   })
 })

@@ -41,7 +41,9 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
   const output = new Output(terminal, options)
   const { signal } = terminal
   const { level } = options
-  if (level === 'payloads' && options.payloads === undefined) throw new InvalidArgumentError('Level payloads needs --payloads')
+  if (level === 'payloads' && options.payloads === undefined) {
+    throw new InvalidArgumentError('Level payloads needs --payloads', { hint: 'Add --payloads with the directory that the payloads are in' })
+  }
   if (level !== 'payloads' && options.payloads !== undefined) {
     throw new InvalidArgumentError(`Cannot look for payloads at level ${level}`, { hint: 'Add --level payloads, or leave --payloads out' })
   }

@@ -1,7 +1,7 @@
 /** Opens a payload directory for the sweep of one store: no other store may need payloads there. */
 import { HoldUnavailableError } from '../../errors/errors.ts'
+import type { PayloadUser } from '../../contracts/payload-store.ts'
 import { PayloadDirectory } from './payload-directory.ts'
-import type { PayloadUser } from './payload-users.ts'
 
 export interface OpenToSweepOptions {
   /** The store to sweep for. */

@@ -8,11 +8,11 @@ import { open } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { BackupIncompleteError, ChecksumMismatchError, InvalidArgumentError, MetadataError } from '../../errors/errors.ts'
-import type { PayloadStore, PayloadStoreOptions, StoredPayload } from '../../contracts/payload-store.ts'
+import type { PayloadStoreOptions, PayloadUser, StoredPayload, WritablePayloadStore } from '../../contracts/payload-store.ts'
 import { type Files, isSystemError, nodeFiles, removeIfThere, writeByRename } from '../../util/files.ts'
 import { asHoldfastError } from '../../util/system-errors.ts'
 import { plural } from '../../util/text.ts'
-import { addUser, type KnownUser, type PayloadUser, readUsers } from './payload-users.ts'
+import { addUser, type KnownUser, readUsers } from './payload-users.ts'
 
 const PAYLOAD_ID = /^[0-9a-f]{64}$/
 const DIRECTORY = /^[0-9a-f]{2}$/
@@ -41,7 +41,7 @@ export interface PayloadDirectoryOptions {
  * A payload store in a directory. A payload is written once, durably, and renewed when put again; `sync` makes the names durable. The
  * directory records the stores that use it, so that a sweep for one store does not delete payloads of another.
  */
-export class PayloadDirectory implements PayloadStore {
+export class PayloadDirectory implements WritablePayloadStore {
   readonly path: string
   readonly #files: Files
   readonly #beforeDelete: () => Promise<void>
@@ -63,7 +63,7 @@ export class PayloadDirectory implements PayloadStore {
   static async open(path: string, { create = false, files = nodeFiles, beforeDelete = async () => {} }: PayloadDirectoryOptions = {}): Promise<PayloadDirectory> {
     const info = await files.info(path)
     if (info === undefined) {
-      if (!create) throw new MetadataError('entry_not_found', `Cannot open the payloads in ${JSON.stringify(path)}: there is no such directory`)
+      if (!create) throw new MetadataError('entry_not_found', `Cannot open the payloads in ${JSON.stringify(path)}: there is no such directory`, { hint: 'Name the directory that "import" or the server writes the payloads to' })
       await files.makeDirectory(path)
     } else if (info.type !== 'directory') {
       throw new MetadataError('not_a_directory', `Cannot open the payloads in ${JSON.stringify(path)}: it is not a directory`)
@@ -126,14 +126,12 @@ export class PayloadDirectory implements PayloadStore {
     return await deleting.finally(() => this.#deleting.delete(payloadId))
   }
 
-  /** Throws if the file system could not delete some payloads, with their number and the first reason. */
   checkDeleted(): void {
     if (this.#firstUndeleted === undefined) return
     const { payloadId, error } = this.#firstUndeleted
     throw asHoldfastError(error, `delete ${plural(this.#undeleted, 'payload')} that nothing needs, the first of them ${JSON.stringify(this.#pathOf(payloadId))}`)
   }
 
-  /** Removes temporary files of killed imports that are a day old or older. Others may import meanwhile. */
   async removeAbandoned(): Promise<void> {
     for (const directory of (await this.#files.list(this.path)).filter((name) => DIRECTORY.test(name))) {
       for (const name of (await this.#files.list(join(this.path, directory))).filter((found) => TEMPORARY.test(found))) {
@@ -145,7 +143,6 @@ export class PayloadDirectory implements PayloadStore {
     }
   }
 
-  /** Records, durably, that a store uses this directory. */
   async addUser(user: PayloadUser): Promise<void> {
     await addUser(this.#files, this.path, user)
   }
@@ -163,7 +160,6 @@ export class PayloadDirectory implements PayloadStore {
     return { payloadId, version: `${info.modifiedAtMs}-${info.bytes}`, bytes: info.bytes, ageMs: Date.now() - info.modifiedAtMs }
   }
 
-  /** Stores a payload durably, or renews it when it is there already. Resolves with whether it was written. */
   put(payloadId: string, bytes: Uint8Array): Promise<boolean> {
     const known = this.#writing.get(payloadId)
     if (known !== undefined) return known.then(() => false)
@@ -174,13 +170,11 @@ export class PayloadDirectory implements PayloadStore {
     return writing.finally(() => this.#writing.delete(payloadId))
   }
 
-  /** Makes the names of all payloads written so far durable. */
   async sync(): Promise<void> {
     for (const directory of this.#directories.keys()) await this.#files.syncDirectory(join(this.path, directory))
     await this.#files.syncDirectory(this.path)
   }
 
-  /** Reads a whole payload. Rejects when it is missing (`backup_incomplete`) or does not match its ID (`checksum_mismatch`). */
   async read(payloadId: string): Promise<Uint8Array> {
     const path = this.#pathOf(payloadId)
     const bytes = await readWhole(path).catch((error: unknown) => {

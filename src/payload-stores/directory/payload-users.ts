@@ -1,15 +1,9 @@
 /** Records the stores that use a payload directory: a small file for each, in its directory `stores`. */
 import { createHash, randomUUID } from 'node:crypto'
 import { join } from 'node:path'
+import type { PayloadUser } from '../../contracts/payload-store.ts'
 import { HoldUnavailableError } from '../../errors/errors.ts'
 import { type Files, isSystemError, readSmallFile, writeByRename } from '../../util/files.ts'
-
-/** A store that uses the directory. Copies of a store share its ID, so only ID and place together identify one. */
-export interface PayloadUser {
-  readonly storeId: string
-  /** The result of `placeOf`. */
-  readonly place: string
-}
 
 export interface KnownUser {
   readonly storeId: string

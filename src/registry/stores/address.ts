@@ -1,14 +1,14 @@
 /** The contract of a parsed store URL, for every kind of store. */
 import type { MetadataStore } from '../../contracts/metadata-store.ts'
+import type { PayloadGuard } from '../../contracts/payload-store.ts'
 import type { Swappable } from '../../contracts/swappable.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
-import type { PayloadGuard, PostgresPace } from '../../stores/postgres/index.ts'
 
 export interface OpenHomeOptions {
   /** Whether to take over a plain database directory or schema. @default false */
   readonly adopt?: boolean | undefined
   /** How a backup of the store treats the other sessions of its server. A LevelDB store has no other sessions. @default "gentle" */
-  readonly pace?: PostgresPace | undefined
+  readonly pace?: 'gentle' | 'full' | undefined
 }
 
 export interface OpenStoreOptions extends OpenHomeOptions {

@@ -42,6 +42,14 @@ async function fixtureThroughProxy(worker: boolean, options: Partial<PostgresBac
   return { fixture, store: fixture.storeOf(pool), proxy }
 }
 
+/** A snapshot of some rows, by a store that waits as long as it takes. */
+async function snapshotOfRows(rows: number): Promise<Uint8Array> {
+  const { store, populate, cleanup } = await openFixture({ pace: 'full' })
+  onTestFinished(cleanup)
+  await populate(rows)
+  return (await snapshotOf(store)).bytes
+}
+
 /** What it fails with, which must say that nothing was heard. */
 async function unanswered(work: Promise<unknown>): Promise<HoldfastError> {
   const error = (await refused(work, 'store_unavailable')) as HoldfastError
@@ -156,9 +164,7 @@ for (const worker of [false, true]) {
     })
 
     it('whose server falls silent while it is restored fails with store_unavailable, and leaves the target empty', async () => {
-      const { fixture: source } = await fixtureThroughProxy(worker)
-      await source.populate(ROWS)
-      const { bytes } = await snapshotOf(source.store)
+      const bytes = await snapshotOfRows(ROWS)
       const { fixture, store, proxy } = await fixtureThroughProxy(worker)
       const empty = await fixture.dump()
       const onChunk = (bytesRead: number): void => {
@@ -191,9 +197,7 @@ it('a snapshot in a worker whose server does not let it connect fails, for howev
 
 describe('a COMMIT of a restore', () => {
   it('that is not answered is told as of unknown outcome, and how to find out', async () => {
-    const { fixture: source } = await fixtureThroughProxy(false)
-    await source.populate(10)
-    const { bytes } = await snapshotOf(source.store)
+    const bytes = await snapshotOfRows(10)
     const { fixture } = await fixtureThroughProxy(false)
     const lost = fixture.storeOf(alteredPool(await sharedPool(), 'COMMIT', losing) as Pool)
     const error = await refused(restoreBytes(lost, bytes), 'store_unavailable')
@@ -202,9 +206,7 @@ describe('a COMMIT of a restore', () => {
   })
 
   it('that the server refuses is not of unknown outcome', async () => {
-    const { fixture: source } = await fixtureThroughProxy(false)
-    await source.populate(10)
-    const { bytes } = await snapshotOf(source.store)
+    const bytes = await snapshotOfRows(10)
     const { fixture } = await fixtureThroughProxy(false)
     const refusing = alteredPool(await sharedPool(), 'COMMIT', (_, client) => client.query('SELECT 1/0'))
     const error = await refused(restoreBytes(fixture.storeOf(refusing as Pool), bytes), 'restore_corrupt')

@@ -1,6 +1,7 @@
 /** Keeps sweeps of a store's payloads apart from the work that needs them, across processes and machines. */
 import { failureAfter } from '../../../errors/clean-up.ts'
 import { HoldUnavailableError, InternalError, StoreUnavailableError, SweepAlreadyRunningError } from '../../../errors/errors.ts'
+import type { PayloadGuard } from '../../../contracts/payload-store.ts'
 import { type PoolHandle, poolHandle } from '../connection/pools.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
 import type { PostgresPool } from '../connection/client.ts'
@@ -13,16 +14,6 @@ export interface PayloadGuardOptions {
   readonly schema: string
   /** Any number of guards may need payloads at the same time; a sweep is alone. */
   readonly use: 'need' | 'sweep'
-}
-
-/** Keeps the others off until it is ended. */
-export interface PayloadGuard {
-  /** Aborts when the connection broke, and with it the guard; its reason is `store_unavailable`. */
-  readonly signal: AbortSignal
-  /** Rejects with `store_unavailable` when the guard is lost: then nothing may be deleted, or come to refer to a payload. */
-  check(): Promise<void>
-  /** Idempotent. Never rejects. */
-  end(): Promise<void>
 }
 
 /**

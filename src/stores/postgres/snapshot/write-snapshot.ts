@@ -53,7 +53,7 @@ async function writeView(view: SchemaView, sink: SnapshotSink, options: ViewOpti
   const directories = directoriesOf(found.tables)
   const tables = found.tables.map(({ name, columns, format }, index) => ({ name, directory: directories[index] ?? '', format, columns }))
   const sections = planSections(tables)
-  const writer = new SnapshotWriter(sink, { backupId, compress, storeKind, storeId, schemaVersion, sections: sections.names, createdAtMs: view.state.openedAtMs })
+  const writer = new SnapshotWriter(sink, { backupId, compress, storeKind, storeId, schemaVersion, sections: sections.names, createdAtMs: view.state.openedAtMs, content: 'archive' })
   const archive = new ArchiveWriter(writer, { schema: { tables, sequences: found.sequences }, sections, allocate, onProgress })
   const runner = new CopyRunner(new CopyRanges(sizes, { schema, pageBytes }), { stride: strideOf(options), interrupt })
   const reading = view.read(runner, (session) => readReferences(session, options))
