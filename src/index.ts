@@ -1,32 +1,17 @@
 /** The public face: contracts, errors, and what works on any store and any destination. Loads no database, no binding and no SDK. */
 export * from './errors/errors.ts'
 export {
-  type BackupContent, type BackupOptions,
-  type Backupable,
-  isBackupable,
-  type RestoreOptions,
-  type SnapshotProgress,
-  type SnapshotSink,
-  type SnapshotSource,
-  type SnapshotSummary,
-  type StoreKind,
+  type BackupContent, type BackupOptions, type Backupable, isBackupable, type RestoreOptions, type SnapshotProgress, type SnapshotSink,
+  type SnapshotSource, type SnapshotSummary, type StoreKind,
 } from './contracts/backupable.ts'
 export {
-  BACKUP_OBJECTS,
-  type BackupObject,
-  type BackupStat,
-  type BackupUpload,
-  type Destination,
-  type DestinationOptions,
-  type DestinationWarning,
-  MAX_MANIFEST_BYTES,
-  type CleanUpOptions,
-  type CleanUpReport,
+  BACKUP_OBJECTS, type BackupObject, type BackupStat, type BackupUpload, type Destination, type DestinationOptions, type DestinationWarning,
+  MAX_MANIFEST_BYTES, type CleanUpOptions, type CleanUpReport,
 } from './contracts/destination.ts'
 export { type DrainOptions, type Engines, type RestoreJournal, type SideEngine, type Swappable } from './contracts/swappable.ts'
 export {
-  MAX_PAYLOADS_PER_CALL, type PayloadGuard, type PayloadReferences, type PayloadStore, type PayloadStoreOptions, type PayloadUser, type StoredPayload, type Tally,
-  type WritablePayloadStore,
+  MAX_PAYLOADS_PER_CALL, type PayloadGuard, type PayloadReferences, type PayloadStore, type PayloadStoreOptions, type PayloadUser,
+  type StoredPayload, type Tally, type WritablePayloadStore,
 } from './contracts/payload-store.ts'
 export type { BackupHolder, Holder, LeaseHolder, ReadHoldsOptions } from './gc/holds/hold-source.ts'
 export type { HeldBy } from './gc/holds/held-cursor.ts'
@@ -57,25 +42,14 @@ export type { AttemptOptions, AttemptReport } from './restore/attempt.ts'
 export { describePlan, type PlannedTarget, planRestore, type PlanRestoreOptions, type RestorePlan } from './restore/plan-restore.ts'
 export { type RestoreBackupOptions, type RestoreReport, restoreBackup } from './restore/restore-backup.ts'
 export {
-  type ReadableTrial,
-  RESTORE_SUBTREE_STEPS,
-  restoreSubtree,
-  type RestoreSubtreeOptions,
-  type RestoreSubtreeProgress,
-  type RestoreSubtreeReport,
+  type ReadableTrial, RESTORE_SUBTREE_STEPS, restoreSubtree, type RestoreSubtreeOptions, type RestoreSubtreeProgress, type RestoreSubtreeReport,
   type RestoreSubtreeStep,
 } from './restore/subtree/restore-subtree.ts'
 export { rollback, type RollbackOptions, type RollbackReport } from './restore/rollback.ts'
 export { recover, type RecoverOptions, type RecoveryOutcome, type RecoveryReport } from './restore/recover.ts'
 export { RESTORE_STEPS, type RestoreProgress, type RestoreStep, type StepProgress, type StepTime } from './restore/steps.ts'
 export {
-  CONVERT_STEPS,
-  type ConvertedStore,
-  type ConvertProgress,
-  type ConvertReport,
-  type ConvertStep,
-  convertStore,
-  type ConvertStoreOptions,
+  CONVERT_STEPS, type ConvertedStore, type ConvertProgress, type ConvertReport, type ConvertStep, convertStore, type ConvertStoreOptions,
 } from './metadata/convert-store.ts'
 export type { TreeCounts } from './metadata/copy-tree.ts'
 export { RECORD_KINDS, type RecordKind } from './metadata/view-summary.ts'

@@ -1,13 +1,7 @@
 /** Turns errors of the file system into errors of a destination. */
 import {
-  DestinationConfigInvalidError,
-  DestinationNoSpaceError,
-  DestinationNotFoundError,
-  DestinationPathConflictError,
-  DestinationPermissionDeniedError,
-  DestinationUnreachableError,
-  type HoldfastError,
-  type HoldfastErrorOptions,
+  DestinationConfigInvalidError, DestinationNoSpaceError, DestinationNotFoundError, DestinationPathConflictError, DestinationPermissionDeniedError,
+  DestinationUnreachableError, type HoldfastError, type HoldfastErrorOptions,
 } from '../../src/errors/errors.ts'
 import { isSystemError } from '../../src/util/files.ts'
 

@@ -2,22 +2,11 @@
 import { join, resolve } from 'node:path'
 import { checkBackupId, isUlid, newUlid } from '../../src/util/ulid.ts'
 import {
-  type BackupObject,
-  type BackupStat,
-  type BackupUpload,
-  type Destination,
-  type DestinationOptions,
-  type DestinationWarning,
-  MAX_MANIFEST_BYTES,
-  type CleanUpOptions,
-  type CleanUpReport,
+  type BackupObject, type BackupStat, type BackupUpload, type Destination, type DestinationOptions, type DestinationWarning, MAX_MANIFEST_BYTES,
+  type CleanUpOptions, type CleanUpReport,
 } from '../../src/contracts/destination.ts'
 import {
-  BackupIncompleteError,
-  DestinationConfigInvalidError,
-  DestinationNotFoundError,
-  ManifestInvalidError,
-  ManifestMissingError,
+  BackupIncompleteError, DestinationConfigInvalidError, DestinationNotFoundError, ManifestInvalidError, ManifestMissingError,
 } from '../../src/errors/errors.ts'
 import { type Files, isSystemError, nodeFiles, readSmallFile } from '../../src/util/files.ts'
 import { findParameterFault, parametersOfPath, pathOfUrl, urlOfPath } from '../../src/util/urls.ts'

@@ -1,14 +1,7 @@
 /** Turns errors of the SDK, the network and the server into errors of a destination, without secrets. */
 import {
-  ChecksumMismatchError,
-  DestinationConfigInvalidError,
-  DestinationNoSpaceError,
-  DestinationNotFoundError,
-  DestinationPermissionDeniedError,
-  DestinationUnreachableError,
-  type HoldfastError,
-  type HoldfastErrorOptions,
-  isHoldfastError,
+  ChecksumMismatchError, DestinationConfigInvalidError, DestinationNoSpaceError, DestinationNotFoundError, DestinationPermissionDeniedError,
+  DestinationUnreachableError, type HoldfastError, type HoldfastErrorOptions, isHoldfastError,
 } from '../../src/errors/errors.ts'
 
 /** The request, for messages: `Cannot list "s3://bucket/prefix/"`. */

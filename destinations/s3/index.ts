@@ -1,16 +1,8 @@
 /** Backups in a bucket of Amazon S3 or a compatible store. */
 import { checkBackupId } from '../../src/util/ulid.ts'
 import {
-  BACKUP_OBJECTS,
-  type BackupObject,
-  type BackupStat,
-  type BackupUpload,
-  type Destination,
-  type DestinationOptions,
-  type DestinationWarning,
-  MAX_MANIFEST_BYTES,
-  type CleanUpOptions,
-  type CleanUpReport,
+  BACKUP_OBJECTS, type BackupObject, type BackupStat, type BackupUpload, type Destination, type DestinationOptions, type DestinationWarning,
+  MAX_MANIFEST_BYTES, type CleanUpOptions, type CleanUpReport,
 } from '../../src/contracts/destination.ts'
 import { BackupProtectedError, DestinationUnreachableError, ManifestInvalidError, ManifestMissingError } from '../../src/errors/errors.ts'
 import { parseS3Url, resolveS3Config, type S3DestinationOptions } from './config.ts'

@@ -1,15 +1,8 @@
 /** Checks that the bucket exists and that the access key may do its work, and finds where the store differs from S3. */
 import { randomUUID } from 'node:crypto'
 import {
-  CompleteMultipartUploadCommand,
-  CreateMultipartUploadCommand,
-  GetBucketLifecycleConfigurationCommand,
-  GetObjectLockConfigurationCommand,
-  type LifecycleRule,
-  ListMultipartUploadsCommand,
-  ListObjectsV2Command,
-  PutObjectCommand,
-  UploadPartCommand,
+  CompleteMultipartUploadCommand, CreateMultipartUploadCommand, GetBucketLifecycleConfigurationCommand, GetObjectLockConfigurationCommand,
+  type LifecycleRule, ListMultipartUploadsCommand, ListObjectsV2Command, PutObjectCommand, UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { newUlid } from '../../src/util/ulid.ts'
 import type { DestinationWarning } from '../../src/contracts/destination.ts'

@@ -63,9 +63,7 @@ export class BackupAbortedError extends HoldfastError {
 }
 
 /** Thrown when a store, or the running Node, lacks a capability that the call needs. */
-export class BackupUnsupportedError extends HoldfastError {
-  static override readonly code = 'backup_unsupported'
-}
+export class BackupUnsupportedError extends HoldfastError { static override readonly code = 'backup_unsupported' }
 
 /** Thrown when a snapshot stream is damaged, truncated, out of order, or followed by more bytes. */
 export class RestoreCorruptError extends HoldfastError {
@@ -93,69 +91,43 @@ export class RestoreDestinationNotEmptyError extends HoldfastError {
 }
 
 /** Thrown when this store does not read a snapshot's format or schema version. */
-export class SchemaVersionMismatchError extends HoldfastError {
-  static override readonly code = 'schema_version_mismatch'
-}
+export class SchemaVersionMismatchError extends HoldfastError { static override readonly code = 'schema_version_mismatch' }
 
 /** Thrown when a destination has no manifest of that ID: the backup was deleted or never published. */
-export class ManifestMissingError extends HoldfastError {
-  static override readonly code = 'manifest_missing'
-}
+export class ManifestMissingError extends HoldfastError { static override readonly code = 'manifest_missing' }
 
 /** Thrown when this release does not read the version of a manifest. */
-export class ManifestVersionUnsupportedError extends HoldfastError {
-  static override readonly code = 'manifest_version_unsupported'
-}
+export class ManifestVersionUnsupportedError extends HoldfastError { static override readonly code = 'manifest_version_unsupported' }
 
 /** Thrown when a manifest requires a feature that this release does not have; the backup may be whole. */
-export class ManifestFeatureUnsupportedError extends HoldfastError {
-  static override readonly code = 'manifest_feature_unsupported'
-}
+export class ManifestFeatureUnsupportedError extends HoldfastError { static override readonly code = 'manifest_feature_unsupported' }
 
 /** Thrown when a manifest is too large, is not JSON, or breaks the rules of its version. */
-export class ManifestInvalidError extends HoldfastError {
-  static override readonly code = 'manifest_invalid'
-}
+export class ManifestInvalidError extends HoldfastError { static override readonly code = 'manifest_invalid' }
 
 /** Thrown when an object that the manifest names is missing or has another size. */
-export class BackupIncompleteError extends HoldfastError {
-  static override readonly code = 'backup_incomplete'
-}
+export class BackupIncompleteError extends HoldfastError { static override readonly code = 'backup_incomplete' }
 
 /** Thrown when stored or restored bytes differ from the manifest's digest, count or set, or a copied store differs from its source. */
-export class ChecksumMismatchError extends HoldfastError {
-  static override readonly code = 'checksum_mismatch'
-}
+export class ChecksumMismatchError extends HoldfastError { static override readonly code = 'checksum_mismatch' }
 
 /** Thrown when a backup differs from what the catalog recorded: its manifest was replaced or changed. */
-export class BackupAlteredError extends HoldfastError {
-  static override readonly code = 'backup_altered'
-}
+export class BackupAlteredError extends HoldfastError { static override readonly code = 'backup_altered' }
 
 /** Thrown when the destination already has a backup of the same ID. */
-export class DuplicateBackupIdError extends HoldfastError {
-  static override readonly code = 'duplicate_backup_id'
-}
+export class DuplicateBackupIdError extends HoldfastError { static override readonly code = 'duplicate_backup_id' }
 
 /** Thrown when a backup was taken from another kind of store. */
-export class StoreKindMismatchError extends HoldfastError {
-  static override readonly code = 'store_kind_mismatch'
-}
+export class StoreKindMismatchError extends HoldfastError { static override readonly code = 'store_kind_mismatch' }
 
 /** Thrown when a backup was taken from another store than the one to be replaced. */
-export class StoreIdMismatchError extends HoldfastError {
-  static override readonly code = 'store_id_mismatch'
-}
+export class StoreIdMismatchError extends HoldfastError { static override readonly code = 'store_id_mismatch' }
 
 /** Thrown when a store is still in use: another process has it open, or operations did not end within the drain window. */
-export class StoreNotDrainedError extends HoldfastError {
-  static override readonly code = 'store_not_drained'
-}
+export class StoreNotDrainedError extends HoldfastError { static override readonly code = 'store_not_drained' }
 
 /** Thrown when a metadata store cannot be opened: it is missing, damaged, or out of reach. */
-export class StoreUnavailableError extends HoldfastError {
-  static override readonly code = 'store_unavailable'
-}
+export class StoreUnavailableError extends HoldfastError { static override readonly code = 'store_unavailable' }
 
 /** Thrown when a restore of the store is running: refused are a second restore, and writes in its drain window. */
 export class RestoreInProgressError extends HoldfastError {
@@ -167,77 +139,49 @@ export class RestoreInProgressError extends HoldfastError {
 }
 
 /** Thrown when the store changed after the restore plan was made; nothing was changed. */
-export class RestorePlanStaleError extends HoldfastError {
-  static override readonly code = 'restore_plan_stale'
-}
+export class RestorePlanStaleError extends HoldfastError { static override readonly code = 'restore_plan_stale' }
 
 /** Thrown when a store keeps no previous engine to roll back to. */
-export class RollbackUnavailableError extends HoldfastError {
-  static override readonly code = 'rollback_unavailable'
-}
+export class RollbackUnavailableError extends HoldfastError { static override readonly code = 'rollback_unavailable' }
 
 /** Thrown when another backup of the same store is running. */
-export class BackupAlreadyRunningError extends HoldfastError {
-  static override readonly code = 'backup_already_running'
-}
+export class BackupAlreadyRunningError extends HoldfastError { static override readonly code = 'backup_already_running' }
 
 /**
  * Thrown when a backup must not be deleted: it is the last good one of its store, an unfinished restore needs it, or the bucket locks it
  * (Object Lock).
  */
-export class BackupProtectedError extends HoldfastError {
-  static override readonly code = 'backup_protected'
-}
+export class BackupProtectedError extends HoldfastError { static override readonly code = 'backup_protected' }
 
 /** Thrown when a destination does not answer, or answers with an I/O error. */
-export class DestinationUnreachableError extends HoldfastError {
-  static override readonly code = 'destination_unreachable'
-}
+export class DestinationUnreachableError extends HoldfastError { static override readonly code = 'destination_unreachable' }
 
 /** Thrown when a destination refuses the process's credentials or permissions. */
-export class DestinationPermissionDeniedError extends HoldfastError {
-  static override readonly code = 'destination_permission_denied'
-}
+export class DestinationPermissionDeniedError extends HoldfastError { static override readonly code = 'destination_permission_denied' }
 
 /** Thrown when the root of a destination (directory, bucket) does not exist. */
-export class DestinationNotFoundError extends HoldfastError {
-  static override readonly code = 'destination_not_found'
-}
+export class DestinationNotFoundError extends HoldfastError { static override readonly code = 'destination_not_found' }
 
 /** Thrown when a destination, or the disk a restore writes to, has no space, quota or inodes left. */
-export class DestinationNoSpaceError extends HoldfastError {
-  static override readonly code = 'destination_no_space'
-}
+export class DestinationNoSpaceError extends HoldfastError { static override readonly code = 'destination_no_space' }
 
 /** Thrown when a destination's URL or options cannot be used. */
-export class DestinationConfigInvalidError extends HoldfastError {
-  static override readonly code = 'destination_config_invalid'
-}
+export class DestinationConfigInvalidError extends HoldfastError { static override readonly code = 'destination_config_invalid' }
 
 /** Thrown when a file, symbolic link or foreign directory is in the place where a destination keeps its backups. */
-export class DestinationPathConflictError extends HoldfastError {
-  static override readonly code = 'destination_path_conflict'
-}
+export class DestinationPathConflictError extends HoldfastError { static override readonly code = 'destination_path_conflict' }
 
 /** Thrown when the catalog cannot be opened, read or written. */
-export class CatalogUnavailableError extends HoldfastError {
-  static override readonly code = 'catalog_unavailable'
-}
+export class CatalogUnavailableError extends HoldfastError { static override readonly code = 'catalog_unavailable' }
 
 /** Thrown when it is not known which payloads are held: a backup or catalog is missing or damaged, or a running sweep does not answer. */
-export class HoldUnavailableError extends HoldfastError {
-  static override readonly code = 'hold_unavailable'
-}
+export class HoldUnavailableError extends HoldfastError { static override readonly code = 'hold_unavailable' }
 
 /** Thrown when payloads that a backup or a store refers to are not in the payload store. */
-export class PayloadMissingError extends HoldfastError {
-  static override readonly code = 'payload_missing'
-}
+export class PayloadMissingError extends HoldfastError { static override readonly code = 'payload_missing' }
 
 /** Thrown when another sweep with the same catalog is running. */
-export class SweepAlreadyRunningError extends HoldfastError {
-  static override readonly code = 'sweep_already_running'
-}
+export class SweepAlreadyRunningError extends HoldfastError { static override readonly code = 'sweep_already_running' }
 
 /** The codes of refused metadata operations. */
 export type MetadataErrorCode = 'entry_not_found' | 'entry_exists' | 'not_a_directory' | 'is_a_directory' | 'directory_not_empty' | 'lock_conflict'
@@ -252,19 +196,13 @@ export class MetadataError extends HoldfastError {
 }
 
 /** Thrown when a stored record cannot be decoded; a backup fails rather than skip the record. */
-export class RecordInvalidError extends HoldfastError {
-  static override readonly code = 'record_invalid'
-}
+export class RecordInvalidError extends HoldfastError { static override readonly code = 'record_invalid' }
 
 /** Thrown when a store contradicts itself about which payloads it refers to; its backup or restore fails. */
-export class StoreInconsistentError extends HoldfastError {
-  static override readonly code = 'store_inconsistent'
-}
+export class StoreInconsistentError extends HoldfastError { static override readonly code = 'store_inconsistent' }
 
 /** Thrown when input from outside (an ID, a URL, a name) breaks its rules. */
-export class InvalidArgumentError extends HoldfastError {
-  static override readonly code = 'invalid_argument'
-}
+export class InvalidArgumentError extends HoldfastError { static override readonly code = 'invalid_argument' }
 
 /** Thrown when cleaning up after a failure failed too. Code, `retryable` and, unless another is given, hint are those of the first failure;
  * the cause is an `AggregateError` of all, in order.
@@ -278,9 +216,7 @@ export class CombinedError extends HoldfastError {
 }
 
 /** Thrown when Holdfast reaches a state that should be impossible. */
-export class InternalError extends HoldfastError {
-  static override readonly code = 'internal'
-}
+export class InternalError extends HoldfastError { static override readonly code = 'internal' }
 
 /** Whether a value is a `HoldfastError`, of this copy of the package or another. */
 export function isHoldfastError(value: unknown): value is HoldfastError {

@@ -8,18 +8,8 @@ import { ByteReader } from './byte-reader.ts'
 import { type Zstd, loadZstd } from './compression.ts'
 import { decodeHeader, decodeTrailer, type SnapshotHeader, type SnapshotTrailer } from './header-trailer.ts'
 import {
-  CODECS,
-  CRC_BYTES,
-  decodeFrameHeader,
-  FORMAT_VERSION,
-  FRAME_HEADER_BYTES,
-  FRAME_TYPES,
-  type FrameHeader,
-  MAGIC,
-  MAX_CONTROL_BYTES,
-  MAX_RAW_BYTES,
-  MAX_STORED_BYTES,
-  PREAMBLE_BYTES,
+  CODECS, CRC_BYTES, decodeFrameHeader, FORMAT_VERSION, FRAME_HEADER_BYTES, FRAME_TYPES, type FrameHeader, MAGIC, MAX_CONTROL_BYTES, MAX_RAW_BYTES,
+  MAX_STORED_BYTES, PREAMBLE_BYTES,
 } from './frame.ts'
 import { checkZstdFrame } from './zstd-frame.ts'
 

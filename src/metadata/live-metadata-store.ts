@@ -10,20 +10,8 @@ import { EnginePins } from './engine-pins.ts'
 import { PinnedView } from './pinned-view.ts'
 import { mergeAscending } from './merge-ascending.ts'
 import type {
-  ByteRangeLock,
-  Content,
-  ImportOptions,
-  Inode,
-  InodeAttributes,
-  InodeNumber,
-  MetadataReader,
-  MetadataStore,
-  MetadataView,
-  NewInode,
-  PendingUpload,
-  Place,
-  RenameOptions,
-  Share,
+  ByteRangeLock, Content, ImportOptions, Inode, InodeAttributes, InodeNumber, MetadataReader, MetadataStore, MetadataView, NewInode, PendingUpload,
+  Place, RenameOptions, Share,
 } from '../contracts/metadata-store.ts'
 import { OperationGate } from './operation-gate.ts'
 import { RoutedReader } from './routed-reader.ts'

@@ -2,17 +2,8 @@
 import { InvalidArgumentError } from '../errors/errors.ts'
 import { checkPayloadId } from '../payload-ids/payload-id-set.ts'
 import {
-  type Block,
-  type ByteRangeLock,
-  type Content,
-  INODE_TYPES,
-  type InodeAttributes,
-  type InodeNumber,
-  type NewInode,
-  type PendingUpload,
-  type Place,
-  RENAME_MODES,
-  type RenameMode,
+  type Block, type ByteRangeLock, type Content, INODE_TYPES, type InodeAttributes, type InodeNumber, type NewInode, type PendingUpload, type Place,
+  RENAME_MODES, type RenameMode,
 } from '../contracts/metadata-store.ts'
 
 export type MetadataLimit =

@@ -1,19 +1,8 @@
 /** A metadata store. Checks every argument and applies every rule of the tree, once for all stores. */
 import type { BackupOptions, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../contracts/backupable.ts'
 import type {
-  ByteRangeLock,
-  Content,
-  ImportOptions,
-  Inode,
-  InodeAttributes,
-  InodeNumber,
-  MetadataStore,
-  MetadataView,
-  NewInode,
-  PendingUpload,
-  Place,
-  RenameOptions,
-  Share,
+  ByteRangeLock, Content, ImportOptions, Inode, InodeAttributes, InodeNumber, MetadataStore, MetadataView, NewInode, PendingUpload, Place,
+  RenameOptions, Share,
 } from '../contracts/metadata-store.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 import * as files from './files.ts'

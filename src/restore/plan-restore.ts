@@ -7,12 +7,7 @@ import { type Manifest, recordCount } from '../contracts/manifest.ts'
 import type { Swappable } from '../contracts/swappable.ts'
 import { messageOf } from '../errors/error-message.ts'
 import {
-  DestinationNoSpaceError,
-  InvalidArgumentError,
-  isHoldfastError,
-  RestorePlanStaleError,
-  SchemaVersionMismatchError,
-  StoreIdMismatchError,
+  DestinationNoSpaceError, InvalidArgumentError, isHoldfastError, RestorePlanStaleError, SchemaVersionMismatchError, StoreIdMismatchError,
   StoreKindMismatchError,
 } from '../errors/errors.ts'
 import { checkManifest } from '../format/manifest.ts'

@@ -12,13 +12,17 @@ export class Interrupt {
     this.#waits.clear()
   }
 
-  /** Fails with the signal's reason when the signal aborts. The returned function removes the listener. */
-  follow(signal: AbortSignal | undefined): () => void {
-    if (signal === undefined) return () => undefined
-    const abort = (): void => this.fail(signal.reason)
-    if (signal.aborted) abort()
-    else signal.addEventListener('abort', abort, { once: true })
-    return () => signal.removeEventListener('abort', abort)
+  /** Runs work whose waits end with the signal's reason when the signal aborts. */
+  static async during<T>(signal: AbortSignal | undefined, run: (interrupt: Interrupt) => Promise<T>): Promise<T> {
+    signal?.throwIfAborted()
+    const interrupt = new Interrupt()
+    const abort = (): void => interrupt.fail(signal?.reason)
+    signal?.addEventListener('abort', abort, { once: true })
+    try {
+      return await run(interrupt)
+    } finally {
+      signal?.removeEventListener('abort', abort)
+    }
   }
 
   /** Throws the failure, if any. */

@@ -1,14 +1,8 @@
 /** Converts errors of the file system to Holdfast's own, with a code, a sentence and a hint. */
 import { messageOf } from '../errors/error-message.ts'
 import {
-  DestinationNoSpaceError,
-  DestinationPathConflictError,
-  DestinationPermissionDeniedError,
-  DestinationUnreachableError,
-  type HoldfastError,
-  InternalError,
-  isHoldfastError,
-  MetadataError,
+  DestinationNoSpaceError, DestinationPathConflictError, DestinationPermissionDeniedError, DestinationUnreachableError, type HoldfastError,
+  InternalError, isHoldfastError, MetadataError,
 } from '../errors/errors.ts'
 import { isSystemError } from './files.ts'
 

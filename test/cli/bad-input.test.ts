@@ -61,7 +61,7 @@ describe('a path that is wrong', () => {
       expectError(await run(...words, '--store', 'level:nowhere'), 1, 'store_unavailable')
     }
     expectError(await run('jobs', '--store', 'level:nowhere'), 1, 'catalog_unavailable')
-    expectError(await run('rollback', '--store', 'level:nowhere'), 4, 'rollback_unavailable')
+    expectError(await run('rollback', '--store', 'level:nowhere'), 1, 'store_unavailable')
     expect(await readdir(base)).not.toContain('nowhere')
   })
 

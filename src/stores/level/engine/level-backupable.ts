@@ -107,10 +107,7 @@ class LevelBackupable implements Backupable {
   }
 
   async backup(sink: SnapshotSink, { backupId, compress, signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {
-    const interrupt = new Interrupt()
-    const release = interrupt.follow(signal)
-    try {
-      interrupt.check()
+    return await Interrupt.during(signal, async (interrupt) => {
       await this.#ready()
       const target = throttle(sink, { interrupt, maxBytesPerSecond })
       const options = { ...this.#store, backupId, compress, encoding: this.#encoding, spillDirectory: this.#spillDirectory, interrupt, onProgress }
@@ -120,16 +117,11 @@ class LevelBackupable implements Backupable {
       }
       const { payloadIdsOf, newCounter } = payloadIds instanceof URL ? await loadPayloadIds(payloadIds.href) : payloadIds
       return await writeSnapshot(this.#db, target, { ...options, payloadIdsOf, counter: newCounter?.(), checkpoint: () => yieldTo(interrupt) })
-    } finally {
-      release()
-    }
+    })
   }
 
   async restore(source: SnapshotSource, { signal, onProgress }: RestoreOptions = {}): Promise<void> {
-    const interrupt = new Interrupt()
-    const release = interrupt.follow(signal)
-    try {
-      interrupt.check()
+    return await Interrupt.during(signal, async (interrupt) => {
       await this.#ready()
       const { ownKeys } = this.#store
       if (!(await isEmpty(this.#db, ownKeys))) throw new RestoreDestinationNotEmptyError()
@@ -141,9 +133,7 @@ class LevelBackupable implements Backupable {
         else await readSnapshot(bytes, { ...options, newBatch: arrayBatches(this.#db), checkpoint: () => yieldTo(interrupt) })
       }
       await fillOrEmpty(fill, () => removeData(this.#db, ownKeys))
-    } finally {
-      release()
-    }
+    })
   }
 
   async #ready(): Promise<void> {

@@ -10,15 +10,7 @@ import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import { recover } from '../../../restore/recover.ts'
 import type { Engines, RestoreJournal, SideEngine } from '../../../contracts/swappable.ts'
 import { failureAfter } from '../../../errors/clean-up.ts'
-import {
-  ADOPTED_ENGINE,
-  ENGINES_DIRECTORY,
-  JOURNAL_FILE,
-  LOCK_DIRECTORY,
-  POINTER_FILE,
-  encodePointer,
-  isEngineName,
-} from './home-files.ts'
+import { ADOPTED_ENGINE, ENGINES_DIRECTORY, JOURNAL_FILE, LOCK_DIRECTORY, POINTER_FILE, encodePointer, isEngineName } from './home-files.ts'
 import { type HomeLock, lockHome } from './home-lock.ts'
 import { HomeRecords } from './home-records.ts'
 import { adoptedFiles, surveyHome } from './home-survey.ts'

@@ -7,19 +7,8 @@
 import { RecordInvalidError } from '../../../errors/errors.ts'
 import { INODE_TYPES } from '../../../contracts/metadata-store.ts'
 import {
-  METADATA_LIMITS,
-  checkBlocks,
-  checkInodeNumber,
-  checkInteger,
-  checkName,
-  checkNewInode,
-  checkPlace,
-  checkRange,
-  checkSettingName,
-  checkSettingValue,
-  checkShareOptions,
-  checkTimeMs,
-  checkUploadId,
+  METADATA_LIMITS, checkBlocks, checkInodeNumber, checkInteger, checkName, checkNewInode, checkPlace, checkRange, checkSettingName,
+  checkSettingValue, checkShareOptions, checkTimeMs, checkUploadId,
 } from '../../../metadata/validate.ts'
 import { checkPayloadId } from '../../../payload-ids/payload-id-set.ts'
 import * as keys from './keys.ts'

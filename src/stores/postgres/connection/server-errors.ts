@@ -1,14 +1,8 @@
 /** What the server and the connection fail with, as Holdfast's errors. */
 import { messageOf } from '../../../errors/error-message.ts'
 import {
-  type HoldfastErrorOptions,
-  DestinationNoSpaceError,
-  InternalError,
-  RecordInvalidError,
-  RestoreCorruptError,
-  StoreNotDrainedError,
-  StoreUnavailableError,
-  isHoldfastError,
+  type HoldfastErrorOptions, DestinationNoSpaceError, InternalError, RecordInvalidError, RestoreCorruptError, StoreNotDrainedError,
+  StoreUnavailableError, isHoldfastError,
 } from '../../../errors/errors.ts'
 
 /** Every one that a server gives has a digit; `EPIPE`, which is as long, is the system's. */

@@ -4,17 +4,8 @@ import { RestoreCorruptError } from '../../../errors/errors.ts'
 import { NAME } from '../../../format/header-trailer.ts'
 import type { DataFrame, SnapshotReader } from '../../../format/snapshot-reader.ts'
 import {
-  type ArchivedSchema,
-  type ArchivedTable,
-  type SequenceValue,
-  ARCHIVE_FORMAT,
-  ARCHIVE_VERSION,
-  MAX_JSON_BYTES,
-  ROWS_ENTRY,
-  SCHEMA_ENTRY,
-  SEQUENCES_ENTRY,
-  planSections,
-  sliceName,
+  type ArchivedSchema, type ArchivedTable, type SequenceValue, ARCHIVE_FORMAT, ARCHIVE_VERSION, MAX_JSON_BYTES, ROWS_ENTRY, SCHEMA_ENTRY,
+  SEQUENCES_ENTRY, planSections, sliceName,
 } from './archive.ts'
 import { TAR_END, decodeTarEntry } from './tar-entry.ts'
 

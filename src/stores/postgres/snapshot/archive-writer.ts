@@ -3,17 +3,8 @@ import type { SnapshotProgress } from '../../../contracts/backupable.ts'
 import type { Allocate } from '../../../format/frame.ts'
 import type { SnapshotWriter } from '../../../format/snapshot-writer.ts'
 import {
-  type ArchivedSchema,
-  type SectionPlan,
-  type SequenceValue,
-  ARCHIVE_FORMAT,
-  ARCHIVE_VERSION,
-  MAX_JSON_BYTES,
-  ROWS_ENTRY,
-  SCHEMA_ENTRY,
-  SEQUENCES_ENTRY,
-  encodeJson,
-  sliceName,
+  type ArchivedSchema, type SectionPlan, type SequenceValue, ARCHIVE_FORMAT, ARCHIVE_VERSION, MAX_JSON_BYTES, ROWS_ENTRY, SCHEMA_ENTRY,
+  SEQUENCES_ENTRY, encodeJson, sliceName,
 } from './archive.ts'
 import { BackupUnsupportedError } from '../../../errors/errors.ts'
 import { BINARY_HEADER, BINARY_TRAILER, type Piece } from '../connection/copy-out.ts'

@@ -119,34 +119,24 @@ class PostgresBackupable implements Backupable {
   }
 
   async backup(sink: SnapshotSink, { backupId, compress, signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {
-    const interrupt = new Interrupt()
-    const release = interrupt.follow(signal)
-    try {
-      interrupt.check()
+    return await Interrupt.during(signal, async (interrupt) => {
       const target = throttle(sink, { interrupt, maxBytesPerSecond })
       const options = { ...this.#store, backupId, compress, storeId: this.#storeId, ...this.#pace, interrupt, onProgress }
       const connection = await this.#connection()
       if (connection === undefined) return await writeSnapshot(this.#pool, target, options)
       const identity = await interrupt.race(this.#identity('back up'))
       return await snapshotInWorker(connection, target, { ...options, identity })
-    } finally {
-      release()
-    }
+    })
   }
 
   async restore(source: SnapshotSource, { signal, onProgress }: RestoreOptions = {}): Promise<void> {
-    const interrupt = new Interrupt()
-    const release = interrupt.follow(signal)
-    try {
-      interrupt.check()
+    return await Interrupt.during(signal, async (interrupt) => {
       const bytes = interrupt.items(source)
       const options = { ...this.#store, interrupt, onProgress }
       const connection = await this.#connection()
       if (connection === undefined) await readSnapshot(this.#pool, bytes, options)
       else await restoreInWorker(connection, bytes, { ...options, identity: await interrupt.race(this.#identity('restore into')) })
-    } finally {
-      release()
-    }
+    })
   }
 
   async #connection(): Promise<Readonly<Record<string, unknown>> | undefined> {

@@ -1,11 +1,7 @@
 /** One restore into an empty schema, start to end; the same on the calling thread and in a worker. */
 import type { SnapshotProgress, SnapshotSource } from '../../../contracts/backupable.ts'
 import {
-  RestoreCorruptError,
-  RestoreDestinationNotEmptyError,
-  RestoreInProgressError,
-  SchemaVersionMismatchError,
-  StoreKindMismatchError,
+  RestoreCorruptError, RestoreDestinationNotEmptyError, RestoreInProgressError, SchemaVersionMismatchError, StoreKindMismatchError,
   StoreUnavailableError,
 } from '../../../errors/errors.ts'
 import { PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
