@@ -15,7 +15,8 @@ export class KeyTree {
     const keys = this.#keys
     keys[this.#leaves + run] = key
     for (let node = (this.#leaves + run) >> 1; node > 0; node >>= 1) {
-      const [left, right] = [keys[2 * node] as number, keys[2 * node + 1] as number]
+      const left = keys[2 * node] as number
+      const right = keys[2 * node + 1] as number
       const least = left < right ? left : right
       if (keys[node] === least) return
       keys[node] = least

@@ -13,6 +13,7 @@ export interface MergedList extends IdList {
 
 /** IDs of a part: some milliseconds of work. */
 const BATCH_IDS = 8192
+const WORD_BYTES = 4
 const NO_BYTES: Buffer = Buffer.alloc(0)
 
 /** Merges ascending runs: the IDs of all in ascending order, each once. */
@@ -28,13 +29,17 @@ export async function* mergeRuns(runs: readonly IdLists[]): AsyncGenerator<Merge
 class Head {
   readonly bytes: Buffer
   readonly width: number
+  /** The bytes as words if IDs are whole words: most IDs that are compared are the same, which words tell in a third of the time. */
+  readonly words: Uint32Array | undefined
   at = 0
   end = 0
 
   /** Width 0 means lines. A line feed belongs to its line and is less than any character, so that lines compare as bytes. */
   constructor(bytes: Buffer, width: number) {
-    this.bytes = bytes
+    const isOfWords = width > 0 && width % WORD_BYTES === 0
+    this.bytes = isOfWords && bytes.byteOffset % WORD_BYTES > 0 ? Buffer.from(new Uint8Array(bytes).buffer) : bytes
     this.width = width
+    this.words = isOfWords ? new Uint32Array(this.bytes.buffer, this.bytes.byteOffset, bytes.byteLength / WORD_BYTES) : undefined
     this.#findEnd()
   }
 
@@ -45,6 +50,11 @@ class Head {
   /** Where the last ID of the list begins. */
   get lastAt(): number {
     return this.width > 0 ? this.bytes.length - this.width : this.bytes.lastIndexOf(LINE_FEED, this.bytes.length - 2) + 1
+  }
+
+  /** The number to compare the smallest ID by, from the bytes after the first `skip`; infinite at the end of the list. */
+  keyAfter(skip: number): number {
+    return this.at === this.bytes.length ? Number.POSITIVE_INFINITY : keyAt(this.bytes, this.at + skip, this.end - this.at - skip)
   }
 
   step(): void {
@@ -113,15 +123,17 @@ class Merge {
       if (least === 0) return 0
       const { bytes, at, end } = this.#heads[this.#least[0] as number] as Head
       this.#batchBytes = copyId(bytes, at, this.#batch, this.#batchBytes, end - at)
+      const [heads, keys, skip, leastRuns] = [this.#heads, this.#keys, this.#skip, this.#least]
       let bits = 0
       let isUsedUp = false
       for (let index = 0; index < least; index++) {
-        const run = this.#least[index] as number
-        const head = this.#heads[run] as Head
+        const run = leastRuns[index] as number
+        const head = heads[run] as Head
         bits |= 1 << run
         head.step()
-        isUsedUp ||= head.isUsedUp
-        this.#setKey(run)
+        const key = head.keyAfter(skip)
+        if (key === Number.POSITIVE_INFINITY) isUsedUp = true
+        keys.set(run, key)
       }
       this.#batchRuns[this.#count++] = bits
       if (isUsedUp || this.#count === BATCH_IDS) return least
@@ -158,8 +170,14 @@ class Merge {
 
   /** Compares IDs whose keys are the same. */
   #compare(left: number, right: number): number {
-    const { bytes, at, end } = this.#heads[left] as Head
-    const { bytes: others, at: othersAt } = this.#heads[right] as Head
+    const { bytes, at, end, words } = this.#heads[left] as Head
+    const { bytes: others, at: othersAt, words: otherWords } = this.#heads[right] as Head
+    if (words !== undefined && otherWords !== undefined) {
+      const [from, othersFrom, count] = [at / WORD_BYTES, othersAt / WORD_BYTES, (end - at) / WORD_BYTES]
+      let word = 0
+      while (word < count && words[from + word] === otherWords[othersFrom + word]) word++
+      if (word === count) return 0
+    }
     for (let index = this.#skip + KEY_BYTES; index < end - at; index++) {
       const difference = (bytes[at + index] as number) - (others[othersAt + index] as number)
       if (difference !== 0) return difference
@@ -208,8 +226,7 @@ class Merge {
   }
 
   #setKey(run: number): void {
-    const { bytes, at, end, isUsedUp } = this.#heads[run] as Head
-    this.#keys.set(run, isUsedUp ? Number.POSITIVE_INFINITY : keyAt(bytes, at + this.#skip, end - at - this.#skip))
+    this.#keys.set(run, (this.#heads[run] as Head).keyAfter(this.#skip))
   }
 }
 
