@@ -23,7 +23,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/run/global-setup.ts'],
-    setupFiles: ['test/support/run/end-with-runner.ts'],
+    setupFiles: ['test/support/run/end-with-runner.ts', 'test/support/run/try-a-share.ts'],
     // A test that hangs ends some day; on a machine that is slow none ends too early.
     testTimeout: 600_000,
     hookTimeout: 300_000,

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { compareTrees } from '../../src/trees/compare-trees.ts'
-import { holdfast, holdfastJson, holdfastOnTerminal, type Outcome, writeTree } from './holdfast.ts'
+import { holdfast, holdfastProcess, holdfastJson, holdfastOnTerminal, type Outcome, writeTree } from './holdfast.ts'
 
 /** One directory with a store, its payloads and two backups, for all tests; those that change something copy it first. */
 let base: string
@@ -287,7 +287,7 @@ describe('holdfast restore and rollback', () => {
     const { openLevelCatalog } = await import('../../src/catalog/level/index.ts')
     await using _held = await openLevelCatalog(join(dir, 'store/catalog'))
     for (const words of [['restore', first, '--from', 'file:backups', '--yes', '--quiet'], ['rollback']]) {
-      const { code, stderr } = await holdfast([...words, '--store', 'level:store'], { cwd: dir })
+      const { code, stderr } = await holdfastProcess([...words, '--store', 'level:store'], { cwd: dir })
       expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(/^warning: This work is not recorded: Cannot open the catalog: another process has it open, at "[^\n]*"\n$/) })
     }
   })

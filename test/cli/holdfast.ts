@@ -5,6 +5,7 @@ import { dirname, join, resolve } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { runCommandLine } from '../../src/cli/program.ts'
 import type { Terminal } from '../../src/cli/terminal.ts'
+import { isFull } from '../support/seed.ts'
 
 export const MAIN: string = resolve(import.meta.dirname, '../../dist/src/cli/main.js')
 
@@ -14,8 +15,16 @@ export interface Outcome {
   readonly stderr: string
 }
 
-/** Runs one command; standard input is empty, as from a script. */
+/**
+ * Runs one command; standard input is empty, as from a script. In a full run, and with variables of its own, it is a process; otherwise it
+ * runs in this one, several times as fast, one at a time.
+ */
 export async function holdfast(words: readonly string[], options: { readonly cwd?: string; readonly env?: Record<string, string> } = {}): Promise<Outcome> {
+  return isFull || options.env !== undefined ? await holdfastProcess(words, options) : await inTurn(words, options)
+}
+
+/** Runs one command in a process of its own, whatever the run. */
+export async function holdfastProcess(words: readonly string[], options: { readonly cwd?: string; readonly env?: Record<string, string> } = {}): Promise<Outcome> {
   const child = spawn(process.execPath, [MAIN, ...words], {
     cwd: options.cwd,
     env: { ...process.env, ...options.env },
@@ -30,11 +39,15 @@ export async function holdfast(words: readonly string[], options: { readonly cwd
 
 let last: Promise<unknown> = Promise.resolve()
 
-/** Runs one command that must succeed, with `--json`, and gives its document. It runs in this process, several times as fast, one at a time. */
-export async function holdfastJson<T = Record<string, unknown>>(words: readonly string[], { cwd = process.cwd() }: { readonly cwd?: string } = {}): Promise<T> {
-  const running = last.then(() => runIn(cwd, [...words, '--json']))
+async function inTurn(words: readonly string[], { cwd = process.cwd() }: { readonly cwd?: string }): Promise<Outcome> {
+  const running = last.then(() => runIn(cwd, words))
   last = running.catch(() => undefined)
-  const { code, stdout, stderr } = await running
+  return await running
+}
+
+/** Runs one command that must succeed, with `--json`, in this process, and gives its document. */
+export async function holdfastJson<T = Record<string, unknown>>(words: readonly string[], options: { readonly cwd?: string } = {}): Promise<T> {
+  const { code, stdout, stderr } = await inTurn([...words, '--json'], options)
   if (code !== 0) throw new Error(`holdfast ${words.join(' ')} ended with ${code}: ${stdout}${stderr}`)
   return JSON.parse(stdout) as T
 }

@@ -2,6 +2,7 @@
  * The seed and the size of random tests. HOLDFAST_SEED replays a run. HOLDFAST_RUNS is the share of the cases that is tried: a fifth by default,
  * 1 in `npm run test:full`, more to search longer.
  */
+import { createHash } from 'node:crypto'
 import { randomFrom } from '../conformance/random.ts'
 
 export { randomFrom }
@@ -10,6 +11,14 @@ export { randomFrom }
 export const seed: number = Number(process.env['HOLDFAST_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 
 const share = Number(process.env['HOLDFAST_RUNS'] ?? 0.2)
+
+/** Whether every case is tried. */
+export const isFull: boolean = share >= 1
+
+/** Whether to try the case of this name, of all that are tried in full. */
+export function isTried(name: string): boolean {
+  return createHash('sha256').update(`${seed} ${name}`).digest().readUInt32LE() < share * 2 ** 32
+}
 
 /** How many cases to try where `count` are tried in full. */
 export function runs(count: number): number {
