@@ -16,7 +16,7 @@ it('every code has one class, which says when it is thrown', () => {
 })
 
 it('a class says of its code what the table of codes says', () => {
-  const said = [...SOURCE.matchAll(/\/\*\*\s+(?:\* )?Thrown when ((?:(?!\*\/)[\s\S])*?)\s*\*\/\nexport class \w+ extends HoldfastError \{\n {2}static override readonly code = '([a-z_]+)'/g)]
+  const said = [...SOURCE.matchAll(/\/\*\*\s+(?:\* )?Thrown when ((?:(?!\*\/)[\s\S])*?)\s*\*\/\nexport class \w+ extends HoldfastError \{\s+static override readonly code = '([a-z_]+)'/g)]
   expect(said.length).toBeGreaterThan(30)
   for (const [, text = '', code = ''] of said) expect(text.replaceAll(/\s*\n \* ?/g, ' ').replace(/\.$/, ''), code).toBe(errors.ERROR_TRAITS[code as errors.ErrorCode].when)
 })
