@@ -94,7 +94,8 @@ export class JobLog {
 
 /** The warning for a job that is recorded incompletely or not at all. */
 export function notRecorded(kind: NewJob['kind'], cause: unknown): CatalogUnavailableError {
-  return new CatalogUnavailableError(`The ${kind} is not fully recorded: ${messageOf(cause)}`, { cause })
+  const hint = isHoldfastError(cause) ? cause.hint : undefined
+  return new CatalogUnavailableError(`The ${kind} is not fully recorded: ${messageOf(cause)}`, { cause, hint })
 }
 
 /** An error as data; a foreign error becomes `internal`, with its own message. */

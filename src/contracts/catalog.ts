@@ -161,7 +161,11 @@ export interface CatalogBackup {
  * written, or holds events that no release can have written.
  */
 export interface Catalog extends AsyncDisposable {
-  /** Appends events, all or none, in order. Resolves when they are sure to survive a power cut. */
+  /**
+   * Appends events, all or none, in order. Resolves when they are sure to survive a power cut. After an append that failed to write, the
+   * catalog is only read: every append is refused until the catalog was closed and opened again. Only then it shows whether the failed one was
+   * made (`details.outcome` "unknown").
+   */
   append(...events: readonly CatalogEvent[]): Promise<void>
   /** Newest first. */
   jobs(options?: { readonly limit?: number | undefined }): AsyncIterable<Job>

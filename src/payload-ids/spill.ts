@@ -80,6 +80,8 @@ export class Spill {
     try {
       this.#write(directory, this.#fd === undefined ? this.#chunks : [chunk])
     } catch (cause) {
+      // The file may end within the chunk: what came after would be read at the wrong place.
+      void this.close()
       throw spillFailure(directory, cause)
     }
     this.#chunks = []

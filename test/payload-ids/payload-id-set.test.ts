@@ -4,6 +4,9 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { PayloadIdSet, PayloadIdSetBuilder, type PayloadIdSetOptions, checkPayloadId, decodePayloadIds, emptyPayloadIdSet } from '../../src/payload-ids/payload-id-set.ts'
 import { idsOf, packedLines } from '../../src/payload-ids/id-list.ts'
+import { Spill } from '../../src/payload-ids/spill.ts'
+import { DestinationNoSpaceError } from '../../src/errors/errors.ts'
+import { canLimitFileSize, limitFileSize } from '../support/file-size-limit.ts'
 import { readPayloadIds } from '../format/format-reader.ts'
 import { runs, seed } from '../support/seed.ts'
 import { chunksOf, collect, failureOf } from '../support/streams.ts'
@@ -85,6 +88,18 @@ describe('PayloadIdSet', () => {
       expect(await set.has(digestName(140_000))).toBe(false)
       expect(await readdir(directory)).toEqual([])
     }
+  })
+
+  it.skipIf(!canLimitFileSize)('takes nothing more after a write to its file was cut off', async () => {
+    const spill = new Spill({ memoryLimitBytes: 0, spillDirectory: await tempDir() })
+    limitFileSize(10)
+    try {
+      expect(() => spill.append(Buffer.alloc(20))).toThrow(DestinationNoSpaceError)
+    } finally {
+      limitFileSize('unlimited')
+    }
+    expect(() => spill.append(Buffer.alloc(20))).toThrow(TypeError)
+    await expect(collect(spill.read(0))).rejects.toThrow(TypeError)
   })
 
   it('merges runs of digests with runs of other IDs', async () => {

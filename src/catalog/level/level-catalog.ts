@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { AbstractLevel } from 'abstract-level'
 import { checkNumber } from '../../util/check-number.ts'
+import { failedWriteOptions, writeUnlessFailed } from '../../util/failed-writes.ts'
 import { failureAfter } from '../../errors/clean-up.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import { CatalogUnavailableError, isHoldfastError } from '../../errors/errors.ts'
@@ -222,10 +223,10 @@ class LevelCatalog implements Catalog {
     return await attempt('read', () => this.#db.get<string, string>(key, TEXT))
   }
 
-  /** Writes all changes or none, durably. A value of `undefined` removes its key. */
+  /** Writes all changes or none, durably. A value of `undefined` removes its key. Refused after a failed write: see `failed-writes.ts`. */
   async #write(changes: readonly (readonly [string, string | undefined])[]): Promise<void> {
     const operations = changes.map(([key, value]) => (value === undefined ? { type: 'del' as const, key } : { type: 'put' as const, key, value }))
-    await attempt('write', () => this.#db.batch<string, string>(operations, { ...TEXT, sync: true } as typeof TEXT))
+    await attempt('write', () => writeUnlessFailed(this.#db, () => this.#db.batch<string, string>(operations, { ...TEXT, sync: true } as typeof TEXT)))
   }
 }
 
@@ -319,7 +320,8 @@ async function attempt<T>(verb: string, call: () => Promise<T>): Promise<T> {
     // LevelDB's own reason is the cause of "Database failed to open".
     const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
     if (isLocked(reason)) throw new CatalogUnavailableError(`Cannot ${verb} the catalog: another process has it open`, { cause: error, ...IN_USE })
-    throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${messageOf(reason)}`, { cause: error })
+    const options = verb === 'write' ? failedWriteOptions(error, 'catalog') : { cause: error }
+    throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${messageOf(reason)}`, options)
   }
 }
 

@@ -9,6 +9,7 @@ import { PostgresMetadataStore } from '../../../src/stores/postgres/store/postgr
 import { refused } from '../../conformance/backupable-fixture.ts'
 import { dumpStore } from '../../support/dump-store.ts'
 import { randomFrom, runs, seed } from '../../support/seed.ts'
+import { alteredPool, losing } from './altered-pool.ts'
 import { dropSchema, newSchemaName, openStore } from './metadata-stores.ts'
 import { inSchema, quote, sharedPool } from './schemas.ts'
 import { testPool } from './server.ts'
@@ -182,26 +183,66 @@ for (const isBefore of [true, false]) {
   })
 }
 
-test('a commit whose answer is lost is told as of unknown outcome, and is not tried again', async () => {
-  const pool = await sharedPool()
-  const store = await openStore()
-  const deaf: PostgresPool = {
-    async connect() {
-      const client = await pool.connect()
-      const query = async (text: string, values?: unknown[]): Promise<{ rows: unknown[] }> => {
-        const result = await client.query(text, values)
-        if (text === 'COMMIT' && isDeaf) throw new Error('Connection terminated unexpectedly')
-        return result
-      }
-      return { query, release: (destroy) => client.release(destroy), on: (event, listener) => client.on(event, listener), removeListener: (event, listener) => client.removeListener(event, listener) }
-    },
-  }
-  let isDeaf = false
-  const other = await PostgresMetadataStore.open(deaf, { schema: store.schema })
-  isDeaf = true
-  const error = await refused(other.createShare('made'), 'store_unavailable')
-  expect(error).toMatchObject({ retryable: true, details: { outcome: 'unknown' }, hint: expect.stringContaining('Look whether') })
-  expect((await store.shares()).map(({ name }) => name)).toEqual(['made'])
+const ROUND = { owner: 'x', start: 0, end: 9 } as const
+
+/** Every mutation of a tree of `makeTree`, with a share "empty" and a lock on its root. */
+const ALL_MUTATIONS: Readonly<Record<string, (store: MetadataStore, root: number) => Promise<unknown>>> = {
+  createShare: (store) => store.createShare('made'),
+  removeShare: (store) => store.removeShare('empty'),
+  create: (store, root) => store.create({ parent: root, name: 'made' }, { type: 'file' }),
+  link: (store, root) => store.link({ parent: root, name: 'linked' }, root + 2),
+  unlink: (store, root) => store.unlink({ parent: root, name: 'new' }),
+  rename: (store, root) => store.rename({ parent: root, name: 'new' }, { parent: root + 1, name: 'old' }),
+  setAttributes: (store, root) => store.setAttributes(root + 2, { uid: 7 }),
+  setContent: (store, root) => store.setContent(root + 3, undefined, { size: 0 }),
+  putUpload: (store, root) => store.putUpload({ uploadId: 'other', parent: root, name: 'other', startedAtMs: 0, blocks: [] }),
+  completeUpload: (store) => store.completeUpload('tree'),
+  removeUpload: (store) => store.removeUpload('tree'),
+  lock: (store, root) => store.lock({ ...ROUND, inode: root + 2, kind: 'shared' }),
+  unlock: (store, root) => store.unlock({ ...ROUND, inode: root }),
+  setSetting: (store) => store.setSetting('a', 'b'),
+}
+
+/** A store whose COMMITs are made, and their answers lost, from `lose` on; and how many there were since. */
+async function losingStore(schema: string): Promise<{ readonly store: PostgresMetadataStore; readonly lose: () => void; readonly commits: () => number }> {
+  let [isLosing, commits] = [false, 0]
+  const pool = alteredPool(await sharedPool(), 'COMMIT', (run, client) => {
+    if (!isLosing) return run()
+    commits += 1
+    return losing(run, client)
+  })
+  const store = await PostgresMetadataStore.open(pool, { schema })
+  onTestFinished(() => store.close())
+  return { store, lose: () => void (isLosing = true), commits: () => commits }
+}
+
+const UNKNOWN = { retryable: true, details: { outcome: 'unknown' }, hint: expect.stringContaining('Look whether') as string }
+
+describe('a commit whose answer is lost is told as of unknown outcome, and is not tried again', () => {
+  test.each(Object.entries(ALL_MUTATIONS))('%s()', async (_, mutate) => {
+    const store = await openStore()
+    const root = await makeTree(store, 'tree')
+    await store.createShare('empty')
+    await store.lock({ ...ROUND, inode: root, kind: 'shared' })
+    const before = await dumpStore(store)
+    const { store: other, lose, commits } = await losingStore(store.schema)
+    lose()
+    expect(await refused(mutate(other, root), 'store_unavailable')).toMatchObject(UNKNOWN)
+    expect(commits()).toBe(1)
+    expect(await dumpStore(store)).not.toEqual(before)
+    expect(await checkTree(store)).toEqual([])
+  })
+
+  test('importView()', async () => {
+    const [store, source] = [await openStore(), await openStore()]
+    await makeTree(source, 'tree')
+    const { store: other, lose, commits } = await losingStore(store.schema)
+    lose()
+    await using view = await source.view()
+    expect(await refused(other.importView(view), 'store_unavailable')).toMatchObject(UNKNOWN)
+    expect(commits()).toBe(1)
+    expect(await dumpStore(store)).toEqual(await dumpStore(source))
+  })
 })
 
 describe('two stores at once', () => {

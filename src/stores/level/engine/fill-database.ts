@@ -3,7 +3,8 @@ import { undoOnError } from '../../../errors/clean-up.ts'
 import { messageOf } from '../../../errors/error-message.ts'
 import { DestinationNoSpaceError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { type KeyRange, type Value, dataRanges } from './key-spans.ts'
-import { isFullDisk } from './open-failure.ts'
+import { WriteRefusal, failedWriteOptions, hasFailedWrite, writeUnlessFailed } from '../../../util/failed-writes.ts'
+import { isFullDisk, reasonOf } from './open-failure.ts'
 import type { WriteBatch } from './write-batches.ts'
 import type { LevelDatabase } from './text-database.ts'
 
@@ -16,14 +17,33 @@ export async function isEmpty(db: LevelDatabase, ownKeys: KeyRange | undefined):
   return true
 }
 
-/** Removes all records but the store's own. */
-export async function removeData(db: LevelDatabase, ownKeys: KeyRange | undefined): Promise<void> {
-  for (const range of dataRanges(ownKeys)) await writing(() => db.clear(bounds(range)))
+/** Rejects with `store_unavailable` when a write failed since the database was opened. */
+export async function refuseAfterFailedWrite(db: LevelDatabase): Promise<void> {
+  await writing(() => writeUnlessFailed(db, async () => undefined))
 }
 
-/** Runs `fill`. After a failure, runs `empty` before rejecting. */
-export async function fillOrEmpty(fill: () => Promise<void>, empty: () => Promise<void>): Promise<void> {
-  await undoOnError(fill, empty, 'and the store cannot be emptied again')
+/** Removes all records but the store's own. */
+export async function removeData(db: LevelDatabase, ownKeys: KeyRange | undefined): Promise<void> {
+  for (const range of dataRanges(ownKeys)) await writing(() => writeUnlessFailed(db, () => db.clear(bounds(range))))
+}
+
+/** Runs `fill`. After a failure, runs `empty` before rejecting; after a failed write, it first closes and opens the database. */
+export async function fillOrEmpty(db: LevelDatabase, fill: () => Promise<void>, empty: () => Promise<void>): Promise<void> {
+  const undo = async (): Promise<void> => {
+    // Nothing else is in the database that a reader could miss. The caller may be closing it, and a sublevel is a part of more.
+    if (hasFailedWrite(db) && db.status === 'open' && !('parent' in db && db.parent !== null)) await reopen(db)
+    await empty()
+  }
+  await undoOnError(fill, undo, 'and the store cannot be emptied again')
+}
+
+async function reopen(db: LevelDatabase): Promise<void> {
+  await db.close()
+  try {
+    await db.open({ createIfMissing: false, errorIfExists: false })
+  } catch (error) {
+    throw new StoreUnavailableError(`Cannot open the store again: ${messageOf(reasonOf(error))}`, { cause: error })
+  }
 }
 
 /** Writes batches one after another, while the caller fills the next. */
@@ -99,6 +119,7 @@ async function writing(write: () => Promise<void> | undefined): Promise<void> {
     await write()
   } catch (error) {
     const message = `Cannot write to the store: ${messageOf(error)}`
+    if (error instanceof WriteRefusal) throw new StoreUnavailableError(message, failedWriteOptions(error, 'store'))
     if (isFullDisk(message)) throw new DestinationNoSpaceError(message, { cause: error })
     throw new StoreUnavailableError(message, { cause: error })
   }

@@ -3,9 +3,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
 import { BackupUnsupportedError, RestoreDestinationNotEmptyError, StoreUnavailableError } from '../../../errors/errors.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
+import { writeUnlessFailed } from '../../../util/failed-writes.ts'
 import { Interrupt } from '../../../util/interrupt.ts'
 import { throttle } from '../../worker/rate-limit.ts'
-import { fillOrEmpty, isEmpty, removeData } from './fill-database.ts'
+import { fillOrEmpty, isEmpty, refuseAfterFailedWrite, removeData } from './fill-database.ts'
 import { type KeyRange, type Section, keySpans } from './key-spans.ts'
 import type { PayloadIdCounter } from './payload-id-counter.ts'
 import { type PayloadIdFunctions, loadPayloadIds, payloadIdFunctions } from './payload-ids-module.ts'
@@ -61,6 +62,9 @@ export interface LevelBackupableOptions {
 /**
  * Makes a database a `Backupable`. The caller keeps the database open while a backup or a restore runs; closing it ends them with
  * `store_unavailable`.
+ *
+ * A restore that ends by a failed write, or in a worker thread, closes and opens the database before it empties it again: sublevels of it must
+ * be opened again then.
  *
  * LevelDB syncs only the last batch of a restore: the rest is durable after the database is closed and its files are synced.
  *
@@ -125,14 +129,16 @@ class LevelBackupable implements Backupable {
       await this.#ready()
       const { ownKeys } = this.#store
       if (!(await isEmpty(this.#db, ownKeys))) throw new RestoreDestinationNotEmptyError()
+      await refuseAfterFailedWrite(this.#db)
       const bytes = interrupt.items(source)
       const options = { ...this.#store, interrupt, onProgress }
       const fill = async (): Promise<void> => {
         interrupt.check()
-        if (this.#multithreading) await restoreInWorker(this.#db, bytes, options)
+        // A write of the worker may fail unseen, as when a signal aborts at the same time: any failure counts as one of this database.
+        if (this.#multithreading) await writeUnlessFailed(this.#db, () => restoreInWorker(this.#db, bytes, options))
         else await readSnapshot(bytes, { ...options, newBatch: arrayBatches(this.#db), checkpoint: () => yieldTo(interrupt) })
       }
-      await fillOrEmpty(fill, () => removeData(this.#db, ownKeys))
+      await fillOrEmpty(this.#db, fill, () => removeData(this.#db, ownKeys))
     })
   }
 

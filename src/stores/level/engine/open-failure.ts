@@ -6,13 +6,18 @@ import { isSystemError } from '../../../util/files.ts'
 /** Turns an error of opening a LevelDB at a path into one for the user. */
 export function openFailure(path: string, error: unknown): HoldfastError {
   if (isHoldfastError(error)) return error
-  const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  const reason = reasonOf(error)
   if (codeOf(reason) === 'LEVEL_LOCKED') {
     return new StoreNotDrainedError(`Cannot open "${path}": another process has it open`, { cause: error })
   }
   const text = messageOf(reason)
   if (isFullDisk(text)) return new DestinationNoSpaceError(`Cannot open "${path}": ${text}`, { cause: error })
   return new StoreUnavailableError(`Cannot open "${path}": ${text}`, { cause: error, hint: hintFor(codeOf(reason)) })
+}
+
+/** LevelDB's own reason, which is the cause of "Database failed to open". */
+export function reasonOf(error: unknown): unknown {
+  return error instanceof Error && error.cause instanceof Error ? error.cause : error
 }
 
 function hintFor(code: unknown): string | undefined {

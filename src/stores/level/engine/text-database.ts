@@ -2,7 +2,8 @@
 import type { AbstractLevel, AbstractSnapshot } from 'abstract-level'
 import { failureAfter } from '../../../errors/clean-up.ts'
 import { messageOf } from '../../../errors/error-message.ts'
-import { BackupUnsupportedError, StoreNotDrainedError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { BackupUnsupportedError, type HoldfastErrorOptions, StoreNotDrainedError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { failedWriteOptions, writeUnlessFailed } from '../../../util/failed-writes.ts'
 
 /** Any abstract-level database with explicit snapshots, whatever its own encodings. */
 // eslint-disable-next-line typescript/no-explicit-any -- the formats and defaults of the database do not matter here
@@ -112,21 +113,12 @@ export class TextDatabase implements Source {
     }
   }
 
-  /** Writes all or nothing. With `sync`, resolves when the write survives a power cut. */
+  /** Writes all or nothing. With `sync`, resolves when the write survives a power cut. Refused after a failed write: see `failed-writes.ts`. */
   async write(changes: Changes, options: { readonly sync: boolean }): Promise<void> {
     try {
-      const batch = this.#db.batch()
-      try {
-        for (const [key, value] of changes) {
-          if (value === undefined) batch.del(key, TEXT)
-          else batch.put(key, value, TEXT)
-        }
-      } catch (error) {
-        throw await failureAfter(error, () => batch.close())
-      }
-      await batch.write({ sync: options.sync } as object)
+      await writeUnlessFailed(this.#db, () => this.#write(changes, options))
     } catch (error) {
-      throw unavailable('write', error)
+      throw unavailable('write', error, failedWriteOptions(error, 'store'))
     }
   }
 
@@ -136,6 +128,19 @@ export class TextDatabase implements Source {
     } catch (error) {
       throw unavailable('close', error)
     }
+  }
+
+  async #write(changes: Changes, { sync }: { readonly sync: boolean }): Promise<void> {
+    const batch = this.#db.batch()
+    try {
+      for (const [key, value] of changes) {
+        if (value === undefined) batch.del(key, TEXT)
+        else batch.put(key, value, TEXT)
+      }
+    } catch (error) {
+      throw await failureAfter(error, () => batch.close())
+    }
+    await batch.write({ sync } as object)
   }
 }
 
@@ -213,7 +218,6 @@ function isLocked(error: unknown): boolean {
   return false
 }
 
-function unavailable(verb: string, cause: unknown): StoreUnavailableError {
-  const reason = messageOf(cause)
-  return new StoreUnavailableError(`Cannot ${verb} the metadata store: ${reason}`, { cause })
+function unavailable(verb: string, cause: unknown, options: HoldfastErrorOptions = { cause }): StoreUnavailableError {
+  return new StoreUnavailableError(`Cannot ${verb} the metadata store: ${messageOf(cause)}`, options)
 }

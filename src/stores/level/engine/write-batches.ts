@@ -1,6 +1,7 @@
 /** Batches of records, which are written at once and filled again. */
 import type { ClassicLevel } from 'classic-level'
 import type { Value } from './key-spans.ts'
+import { writeUnlessFailed } from '../../../util/failed-writes.ts'
 import type { LevelDatabase } from './text-database.ts'
 
 /** A batch of records. It is empty at first, and again after a write. One call at a time. */
@@ -31,7 +32,7 @@ export function arrayBatches(db: LevelDatabase): () => WriteBatch {
       async write(options) {
         const written = operations
         operations = []
-        await db.batch(written, options as object)
+        await writeUnlessFailed(db, () => db.batch(written, options as object))
       },
       close: async () => undefined,
     }

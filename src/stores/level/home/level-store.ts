@@ -21,6 +21,9 @@ export interface LevelStoreOptions extends LevelHomeOptions {
  * Rejects with `store_not_drained` when another process has it open, `store_id_mismatch` when it is another store, and `store_unavailable`
  * when it is missing and `create` is false, when the path has other files in it, or when the live engine is damaged.
  * A backup can then still be restored through `openLevelHome`.
+ *
+ * After a failed write (a full disk, for example) the store takes no mutations, `store_unavailable`, and goes on to be read. Free space, then
+ * close it and open it again. Whether a mutation that failed with `details.outcome` "unknown" was made, shows only then.
  */
 export async function openLevelStore(path: string, options: LevelStoreOptions = {}): Promise<LevelStore> {
   const home = await openLevelHome(path, options)

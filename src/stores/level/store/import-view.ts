@@ -33,7 +33,7 @@ export async function importView(db: LevelDatabase, view: MetadataView, options:
     signal?.throwIfAborted()
     await text.write(new Map([[keys.IMPORT_KEY, undefined]]), { sync: true })
   }
-  await fillOrEmpty(fill, () => undoImport(db))
+  await fillOrEmpty(db, fill, () => undoImport(db))
 }
 
 /** Empties a database in which an import was cut off. */

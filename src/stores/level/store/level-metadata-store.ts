@@ -7,6 +7,7 @@ import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import { CommitQueue } from './commit-queue.ts'
 import { importView, undoUnfinishedImport } from './import-view.ts'
 import * as keys from './keys.ts'
+import { refuseAfterFailedWrite } from '../engine/fill-database.ts'
 import { levelBackupable } from '../engine/level-backupable.ts'
 import { LevelMetadataReader } from './level-metadata-reader.ts'
 import { LevelMetadataView } from './level-metadata-view.ts'
@@ -43,6 +44,7 @@ const PAYLOAD_IDS_MODULE = new URL('./payload-ids-of-record.js', import.meta.url
  *
  * Mutations run one after another, each in one atomic batch. Reads do not wait for them.
  * Arguments of a mutation must not change until its promise settles.
+ * After a failed write, all are refused with `store_unavailable` until the database was closed and opened again: see `failed-writes.ts`.
  * `create`, `setAttributes` and `setContent` set the times of inodes; changes to directory entries do not.
  */
 export class LevelMetadataStore extends ValidatedStore {
@@ -108,6 +110,12 @@ export class LevelMetadataStore extends ValidatedStore {
 
   async view(): Promise<MetadataView> {
     return new LevelMetadataView(this.#db.snapshot())
+  }
+
+  /** After a failed write rejects with `store_unavailable`: that may turn out to have been made, and refer to payloads that a sweep finds unneeded. */
+  override async *payloadIds(): AsyncGenerator<string, void, undefined> {
+    await refuseAfterFailedWrite(this.#level)
+    yield* super.payloadIds()
   }
 
   async importView(view: MetadataView, options?: ImportOptions): Promise<void> {
