@@ -183,9 +183,9 @@ for (const isBefore of [true, false]) {
   })
 }
 
-const ROUND = { owner: 'x', start: 0, end: 9 } as const
+const RANGE = { owner: 'x', start: 0, end: 9 } as const
 
-/** Every mutation of a tree of `makeTree`, with a share "empty" and a lock on its root. */
+/** Every mutation of a tree of `makeTree`, with a share "empty" and a lock on "old". */
 const ALL_MUTATIONS: Readonly<Record<string, (store: MetadataStore, root: number) => Promise<unknown>>> = {
   createShare: (store) => store.createShare('made'),
   removeShare: (store) => store.removeShare('empty'),
@@ -198,8 +198,8 @@ const ALL_MUTATIONS: Readonly<Record<string, (store: MetadataStore, root: number
   putUpload: (store, root) => store.putUpload({ uploadId: 'other', parent: root, name: 'other', startedAtMs: 0, blocks: [] }),
   completeUpload: (store) => store.completeUpload('tree'),
   removeUpload: (store) => store.removeUpload('tree'),
-  lock: (store, root) => store.lock({ ...ROUND, inode: root + 2, kind: 'shared' }),
-  unlock: (store, root) => store.unlock({ ...ROUND, inode: root }),
+  lock: (store, root) => store.lock({ ...RANGE, inode: root + 2, kind: 'shared' }),
+  unlock: (store, root) => store.unlock({ ...RANGE, inode: root + 3 }),
   setSetting: (store) => store.setSetting('a', 'b'),
 }
 
@@ -223,7 +223,7 @@ describe('a commit whose answer is lost is told as of unknown outcome, and is no
     const store = await openStore()
     const root = await makeTree(store, 'tree')
     await store.createShare('empty')
-    await store.lock({ ...ROUND, inode: root, kind: 'shared' })
+    await store.lock({ ...RANGE, inode: root + 3, kind: 'shared' })
     const before = await dumpStore(store)
     const { store: other, lose, commits } = await losingStore(store.schema)
     lose()
