@@ -212,11 +212,12 @@ class BackupRun {
     try {
       await this.#begin('verify', { totalBytes: manifest.payload.bytes + manifest.payloadIds.bytes })
       const backup = await this.#readBack(manifestBytes)
-      verification = await checkBackup(backup, { signal, clock, onProgress: (progress) => this.#meter.update(progress) })
+      // The writer has checked what it wrote, and the digests show that nothing else is stored.
+      verification = await checkBackup(backup, { level: 'checksum', signal, clock, onProgress: (progress) => this.#meter.update(progress) })
       this.#meter.begin('record')
       const at = verification.verifiedAt
       const done = this.#log.progressed({ phase: 'record', bytes: manifest.payload.bytes, records: recordCount(manifest) })
-      await this.#log.succeed(done, backup.recordedAt(at, 'backup'), { type: 'backup-verified', at, backupId, destination: destination.url, level: 'checksum' })
+      await this.#log.succeed(done, backup.recordedAt(at, 'backup'), { type: 'backup-verified', at, backupId, destination: destination.url, level: verification.level })
     } catch (error) {
       throw await afterPublish(error, { destination, backupId, isVerified: verification !== undefined, signal })
     }

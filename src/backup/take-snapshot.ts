@@ -2,6 +2,7 @@
 import type { BackupOptions, Backupable, SnapshotSink, SnapshotSummary } from '../contracts/backupable.ts'
 import { failureAfter } from '../errors/clean-up.ts'
 import { BackupAbortedError, InternalError } from '../errors/errors.ts'
+import { CodecScan } from '../format/codec-scan.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 
 export interface TakeSnapshotOptions extends Pick<BackupOptions, 'backupId' | 'compress' | 'signal' | 'maxBytesPerSecond'> {
@@ -28,6 +29,7 @@ const HINT = { hint: 'Report this to the maker of the store: it breaks the contr
  */
 export async function takeSnapshot(store: Backupable, { write, onRecords, ...options }: TakeSnapshotOptions): Promise<TakenSnapshot> {
   const { signal } = options
+  const codecs = new CodecScan()
   let bytes = 0
   let summary: SnapshotSummary | undefined
   let isOpen = true
@@ -35,6 +37,7 @@ export async function takeSnapshot(store: Backupable, { write, onRecords, ...opt
     async write(chunk) {
       if (!isOpen) throw contractError('it writes after its end')
       bytes += chunk.byteLength
+      codecs.add(chunk)
       await write(chunk)
     },
     async finish(written) {
@@ -47,7 +50,8 @@ export async function takeSnapshot(store: Backupable, { write, onRecords, ...opt
   try {
     const payloadIds = await awaitUnlessAborted(store.backup(sink, { ...options, onProgress: ({ records }) => onRecords(records) }), signal)
     try {
-      return { summary: checkSummary(summary, { bytes, payloadIds }), payloadIds }
+      // A store need not say how it compresses, and one of an earlier contract cannot.
+      return { summary: { ...checkSummary(summary, { bytes, payloadIds }), compression: codecs.compression }, payloadIds }
     } catch (error) {
       throw await failureAfter(error, () => payloadIds?.close?.())
     }

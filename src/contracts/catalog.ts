@@ -19,8 +19,11 @@ export type JobKind = OpenName<(typeof JOB_KINDS)[number]>
 export const JOB_STATES = ['running', 'succeeded', 'failed', 'interrupted'] as const
 export type JobState = OpenName<(typeof JOB_STATES)[number]>
 
-/** How thoroughly to check a backup: its manifest and sizes; also all stored bytes; also a trial restore, or that its payloads exist. */
-export const VERIFICATION_LEVELS = ['manifest', 'checksum', 'restore', 'payloads'] as const
+/**
+ * How thoroughly to check a backup: its manifest and sizes; also all stored bytes; also what they hold; also a trial restore, or that its payloads
+ * exist.
+ */
+export const VERIFICATION_LEVELS = ['manifest', 'checksum', 'content', 'restore', 'payloads'] as const
 export type VerificationLevel = (typeof VERIFICATION_LEVELS)[number]
 
 /** An error as data. */

@@ -66,15 +66,16 @@ export interface TextColumns {
   readonly values: DataView
 }
 
-/** The columns of a frame that `encodeRecords` made from `count` records. */
-export function columnsOf(frame: Buffer, count: number): TextColumns {
-  const content = contentOf(frame)
-  const keys = columnAt(content, 1 + 2 * HEAD_BYTES + LENGTH_BYTES * count)
-  return { keys, values: columnAt(content, keys.byteOffset - content.byteOffset + keys.byteLength + 2 * HEAD_BYTES + LENGTH_BYTES * count) }
-}
-
-function columnAt(content: Buffer, at: number): DataView {
-  return new DataView(content.buffer, content.byteOffset + at, content.readUInt32BE(at - LENGTH_BYTES))
+/** The columns of a frame's content, as views. The content must be one that `decodeRecords` decodes. */
+export function columnsOf(content: Uint8Array): TextColumns {
+  const reader = new CborReader(content)
+  reader.array()
+  const next = (): DataView => {
+    reader.bytes()
+    const { buffer, byteOffset, byteLength } = reader.string().bytes
+    return new DataView(buffer, byteOffset, byteLength)
+  }
+  return { keys: next(), values: next() }
 }
 
 /** Decodes a frame of `encodeRecords`. Byte strings are views of the frame. Throws `restore_corrupt` for any other content. */

@@ -28,6 +28,15 @@ export interface DataFrame {
   readonly data: Uint8Array
 }
 
+/** The header and the frames of a stream, to be read once. */
+export type FrameSource = Pick<SnapshotReader, 'header' | 'frames'>
+
+/**
+ * Reads a stream to its end, and rejects where a store of its kind would refuse to restore it. Resolves with the payload IDs that the content refers
+ * to, where the content shows them.
+ */
+export type ContentCheck = (source: FrameSource) => Promise<SnapshotSummary['payloadIds'] | undefined>
+
 export interface OpenSnapshotOptions {
   /** Checked before and after every read of the source. A source that can stall must watch the signal itself. */
   readonly signal?: AbortSignal | undefined

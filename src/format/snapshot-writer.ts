@@ -122,9 +122,11 @@ export class SnapshotWriter {
 
   async #write(header: { readonly type: number; readonly section: number; readonly records: number }, raw: Buffer): Promise<void> {
     const zstd = header.type === FRAME_TYPES.data ? this.#zstd : undefined
-    const codec = zstd === undefined ? CODECS.none : CODECS.zstd
-    const stored = zstd === undefined ? raw : compressed(raw, zstd)
-    this.#hasCompressed ||= zstd !== undefined
+    const packed = zstd === undefined ? raw : compressed(raw, zstd)
+    // What cannot be compressed grows, and would not fit where it fits as it is.
+    const stored = contentOf(packed).byteLength > MAX_STORED_BYTES ? raw : packed
+    const codec = stored === raw ? CODECS.none : CODECS.zstd
+    this.#hasCompressed ||= stored !== raw
     const [rawBytes, storedBytes] = [contentOf(raw).byteLength, contentOf(stored).byteLength]
     if (rawBytes > MAX_RAW_BYTES || storedBytes > MAX_STORED_BYTES) {
       throw new RangeError(`A frame holds at most ${MAX_STORED_BYTES} bytes as stored and ${MAX_RAW_BYTES} raw; this one has ${storedBytes} and ${rawBytes}`)

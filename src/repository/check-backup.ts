@@ -1,9 +1,12 @@
 /** Checks a stored backup against its manifest. */
+import { setImmediate } from 'node:timers/promises'
 import { VERIFICATION_LEVELS, type VerificationLevel } from '../contracts/catalog.ts'
 import { type Manifest, recordCount } from '../contracts/manifest.ts'
 import type { PayloadStore } from '../contracts/payload-store.ts'
 import { toReason } from '../errors/aborts.ts'
 import { ContentDigest } from '../format/content-digest.ts'
+import { checkRecordForm } from '../format/record-order.ts'
+import type { ContentCheck, FrameSource } from '../format/snapshot-reader.ts'
 import { decodePayloadIdBatches } from '../payload-ids/payload-id-set.ts'
 import { checkPayloadsExist } from '../payload-stores/check-payloads.ts'
 import { Meter } from '../util/meter.ts'
@@ -15,6 +18,14 @@ export type { TrialStore, VerificationLevel }
 /** The steps of a verification, in order; each level takes some of them. */
 export const VERIFY_STEPS = ['manifest', 'objects', 'trial-restore', 'trial-check', 'payloads'] as const
 export type VerifyStep = (typeof VERIFY_STEPS)[number]
+
+export const DEFAULT_LEVEL: VerificationLevel = 'content'
+
+/**
+ * How far a verification went into the content of a stream. `all`: every rule that can be checked without a store. `form`: that records decode and
+ * are in order; what they mean is known to their maker. `none`: only bytes, frames, counts and digests.
+ */
+export type CheckedContent = 'all' | 'form' | 'none'
 
 /** The number of control frames: header and trailer. */
 const CONTROL_FRAMES = 2
@@ -33,11 +44,19 @@ export interface VerifyProgress {
 export interface CheckBackupOptions {
   /**
    * `manifest`: the manifest is valid and the objects have the sizes in it. `checksum`: also reads all stored bytes once; every frame,
-   * count and digest agrees. `restore`: like `checksum`, and compares a trial restore record by record. `payloads`: like `checksum`, and
-   * checks that every payload of the backup is in the payload store.
-   * @default 'checksum'
+   * count and digest agrees. `content`: also decodes them, and applies the rules that a restore applies: see `contentCheck`. `restore`: like
+   * `checksum`, and compares a trial restore record by record. `payloads`: like `content`, and checks that every payload of the backup is in
+   * the payload store.
+   * @default 'content'
    */
   readonly level?: VerificationLevel | undefined
+  /**
+   * Finds the rules for the content of a backup, for the levels `content` and `payloads`: `findContentCheck` of "holdfast/registry", or one for
+   * a store of your own. Where it finds none, records are checked for their form and order, and an archive is not read: level `content`
+   * is then `checksum`, as the report says.
+   * @default no rules are known
+   */
+  readonly contentCheck?: ((manifest: Manifest) => Promise<ContentCheck | undefined>) | undefined
   /** Opens an empty store for level `restore`; it is discarded afterwards. Its schema version must be that of the backup. */
   readonly openTrial?: ((manifest: Manifest) => Promise<TrialStore>) | undefined
   /** The payload store for level `payloads`. */
@@ -53,7 +72,9 @@ export interface VerifyReport {
   readonly backupId: string
   /** URL of the destination. */
   readonly destination: string
+  /** The level that was reached: `checksum` instead of `content` where the content could not be read. */
   readonly level: VerificationLevel
+  readonly checkedContent: CheckedContent
   readonly manifest: Manifest
   /** When the verification ended: ISO 8601 in UTC. */
   readonly verifiedAt: string
@@ -66,48 +87,56 @@ export interface VerifyReport {
 }
 
 /**
- * Checks an opened backup and resolves with a report. Changes nothing at the destination, and yields to the event loop about every
- * millisecond. Rejects as `verifyBackup` does.
+ * Checks an opened backup and resolves with a report. Changes nothing at the destination, and yields to the event loop every few
+ * milliseconds. Rejects as `verifyBackup` does.
  */
 export async function checkBackup(backup: StoredBackup, options: CheckBackupOptions = {}): Promise<VerifyReport> {
-  const { level = 'checksum', signal, clock = Date.now } = options
+  const { level: wanted = DEFAULT_LEVEL, signal, clock = Date.now } = options
   checkOptions(options)
   signal?.throwIfAborted()
   const startedMs = performance.now()
   try {
-    const frames = await check(backup, { ...options, level })
+    const { frames, checkedContent } = await check(backup, { ...options, level: wanted })
+    const level = wanted === 'content' && checkedContent === 'none' ? 'checksum' : wanted
     const durationMs = performance.now() - startedMs
     const { backupId, url: destination, manifest } = backup
     const bytes = level === 'manifest' ? 0 : manifest.payload.bytes + manifest.payloadIds.bytes
-    return { backupId, destination, level, manifest, verifiedAt: new Date(clock()).toISOString(), bytes, frames, durationMs, bytesPerSecond: (bytes * 1000) / durationMs }
+    const verifiedAt = new Date(clock()).toISOString()
+    return { backupId, destination, level, checkedContent, manifest, verifiedAt, bytes, frames, durationMs, bytesPerSecond: (bytes * 1000) / durationMs }
   } catch (error) {
     throw toReason(error, signal)
   }
 }
 
 /** Throws a `TypeError` for an unknown level, and for a level without the option that it needs. */
-export function checkOptions({ level = 'checksum', openTrial, payloads }: CheckBackupOptions): void {
+export function checkOptions({ level = DEFAULT_LEVEL, openTrial, payloads }: CheckBackupOptions): void {
   if (!VERIFICATION_LEVELS.includes(level)) throw new TypeError(`level must be one of ${VERIFICATION_LEVELS.join(', ')}`)
   if (level === 'restore' && openTrial === undefined) throw new TypeError('Level "restore" needs openTrial')
   if (level === 'payloads' && payloads === undefined) throw new TypeError('Level "payloads" needs payloads')
 }
 
-/** Checks to a level, and resolves with the number of frames. */
-async function check(backup: StoredBackup, { level, openTrial, payloads, signal, onProgress }: CheckBackupOptions): Promise<number> {
+interface Checked {
+  readonly frames: number
+  readonly checkedContent: CheckedContent
+}
+
+/** Checks to a level. */
+async function check(backup: StoredBackup, { level, openTrial, payloads, contentCheck, signal, onProgress }: CheckBackupOptions): Promise<Checked> {
   const { payload, payloadIds } = backup.manifest
   const meter = new Meter<VerifyStep>((step, progress) => onProgress?.({ step, ...progress }))
   meter.begin('manifest')
   await backup.checkSizes({ signal })
-  if (level === 'manifest') return 0
-  const content = level === 'restore' ? new ContentDigest() : undefined
+  if (level === 'manifest') return { frames: 0, checkedContent: 'none' }
+  const digest = level === 'restore' ? new ContentDigest() : undefined
+  const [checkedContent, contentRules] = await findRules(backup.manifest, { level, contentCheck })
   meter.begin('objects', payload.bytes + payloadIds.bytes)
-  const frames = await checkObjects(backup, { signal, content, onProgress: (progress) => meter.update(progress) })
-  if (content !== undefined && openTrial !== undefined) {
+  const frames = await checkObjects(backup, { signal, check: contentRules, digest, onProgress: (progress) => meter.update(progress) })
+  if (digest !== undefined && openTrial !== undefined) {
     const onTrial = (step: VerifyStep, progress: { readonly bytes: number; readonly records: number }): void => {
       if (meter.phase !== step) meter.begin(step, payload.bytes)
       meter.update(progress)
     }
-    await tryRestore(backup, { openTrial, content, signal, onProgress: onTrial })
+    await tryRestore(backup, { openTrial, content: digest, signal, onProgress: onTrial })
   }
   if (level === 'payloads' && payloads !== undefined) {
     meter.begin('payloads')
@@ -115,13 +144,24 @@ async function check(backup: StoredBackup, { level, openTrial, payloads, signal,
     await checkPayloadsExist(decodePayloadIdBatches(backup.read('payload-ids', { signal })), { payloads, what: `backup ${backup.backupId}`, signal, onProgress: onRecords })
   }
   meter.end()
-  return frames
+  return { frames, checkedContent }
+}
+
+/** Finds what is checked of the content of a backup, and by what. */
+async function findRules(manifest: Manifest, { level, contentCheck }: Pick<CheckBackupOptions, 'level' | 'contentCheck'>): Promise<readonly [CheckedContent, ContentCheck]> {
+  if (level === 'checksum') return ['none', readFrames]
+  // The trial store applies its own rules.
+  if (level === 'restore') return ['all', readFrames]
+  const check = await contentCheck?.(manifest)
+  if (check !== undefined) return ['all', check]
+  return manifest.content === 'records' ? ['form', checkRecordForm] : ['none', readFrames]
 }
 
 interface CheckObjectsOptions {
   readonly signal: AbortSignal | undefined
+  readonly check: ContentCheck
   /** Collects the digest of the records. */
-  readonly content: ContentDigest | undefined
+  readonly digest: ContentDigest | undefined
   readonly onProgress: (progress: { readonly bytes: number; readonly records: number }) => void
 }
 
@@ -129,15 +169,30 @@ interface CheckObjectsOptions {
  * Reads both objects once, whole, and checks that every byte, frame, count and digest agrees with manifest, header and trailer. Resolves
  * with the number of frames.
  */
-async function checkObjects(backup: StoredBackup, { signal, content, onProgress }: CheckObjectsOptions): Promise<number> {
+async function checkObjects(backup: StoredBackup, { signal, check, digest, onProgress }: CheckObjectsOptions): Promise<number> {
   const { payload } = backup.manifest
-  let frames = CONTROL_FRAMES
+  let read = CONTROL_FRAMES
   let records = 0
-  for await (const [frame, section] of backup.frames({ signal, onBytes: (bytes) => onProgress({ bytes, records }) })) {
-    frames += 1
-    records += frame.records
-    content?.add(frame, section)
+  const counted: ContentCheck = async (source) => {
+    const frames = async function* (): ReturnType<FrameSource['frames']> {
+      for await (const frame of source.frames()) {
+        read += 1
+        records += frame.records
+        digest?.add(frame, source.header.sections[frame.section] ?? '')
+        yield frame
+        // Decoding a frame is some milliseconds of work.
+        if (check !== readFrames) await setImmediate()
+      }
+    }
+    return await check({ header: source.header, frames })
   }
+  await backup.checkPayload(counted, { signal, onBytes: (bytes) => onProgress({ bytes, records }) })
   await backup.checkPayloadIds({ signal, onBytes: (bytes) => onProgress({ bytes: payload.bytes + bytes, records: recordCount(backup.manifest) }) })
-  return frames
+  return read
+}
+
+/** Reads all frames, and looks into none. */
+const readFrames: ContentCheck = async (source) => {
+  for await (const _ of source.frames());
+  return undefined
 }

@@ -1,6 +1,5 @@
 /** Fills a store from a backup, and compares its content with the manifest. */
 import type { Backupable, SnapshotSummary } from '../contracts/backupable.ts'
-import type { Manifest } from '../contracts/manifest.ts'
 import { ChecksumMismatchError, InternalError } from '../errors/errors.ts'
 import type { StoredBackup } from './stored-backup.ts'
 
@@ -30,9 +29,10 @@ export async function fillFromBackup(store: Backupable, backup: StoredBackup, { 
 
 /**
  * Reads a restored store through its own `backup`, and compares the records of each section and the payload-ID set with the
- * manifest. Rejects with `checksum_mismatch`, and with the signal's reason.
+ * manifest. Rejects with `checksum_mismatch`, with what the backup of such a store rejects with, and with the signal's reason.
  */
-export async function checkRestored(store: Backupable, manifest: Manifest, options: ContentOptions = {}): Promise<void> {
+export async function checkRestored(store: Backupable, backup: StoredBackup, options: ContentOptions = {}): Promise<void> {
+  const { manifest } = backup
   const { signal, onProgress } = options
   const totalBytes = manifest.payload.bytes
   let summary: SnapshotSummary | undefined
@@ -43,7 +43,10 @@ export async function checkRestored(store: Backupable, manifest: Manifest, optio
     },
     returnsChunks: true,
   }
-  const payloadIds = await store.backup(sink, { signal, onProgress: ({ bytes, records }) => onProgress?.({ bytes, totalBytes, records }) })
+  const reading = store.backup(sink, { signal, onProgress: ({ bytes, records }) => onProgress?.({ bytes, totalBytes, records }) })
+  const payloadIds = await reading.catch((error: unknown) => {
+    throw backup.damageOf(error)
+  })
   try {
     const expected = { records: manifest.records, payloadIds: { count: manifest.payloadIds.count, digest: manifest.payloadIds.set } }
     const actual = { records: summary?.records ?? {}, payloadIds: { count: payloadIds.size, digest: payloadIds.digest } }

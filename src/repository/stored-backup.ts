@@ -1,12 +1,18 @@
 /** An opened backup: its manifest was read once, and its objects are read through here. */
 import { isDeepStrictEqual } from 'node:util'
+import type { SnapshotSummary } from '../contracts/backupable.ts'
 import type { BackupRecorded, Catalog, CatalogBackup } from '../contracts/catalog.ts'
 import { BACKUP_OBJECTS, type BackupObject, type Destination, type DestinationOptions } from '../contracts/destination.ts'
 import type { Manifest } from '../contracts/manifest.ts'
-import { BackupAlteredError, BackupIncompleteError, ChecksumMismatchError, RestoreCorruptError } from '../errors/errors.ts'
+import {
+  BackupAlteredError, BackupIncompleteError, ChecksumMismatchError, type HoldfastErrorOptions, RecordInvalidError, RestoreCorruptError,
+  StoreInconsistentError,
+} from '../errors/errors.ts'
 import { checkHeader } from '../format/check-header.ts'
+import { CodecScan } from '../format/codec-scan.ts'
+import type { SnapshotHeader } from '../format/header-trailer.ts'
 import { parseManifest } from '../format/manifest.ts'
-import { type DataFrame, decodeRecords, openSnapshot, type SnapshotReader, type StoredRecord } from '../format/snapshot-reader.ts'
+import { type ContentCheck, type DataFrame, decodeRecords, openSnapshot, type SnapshotReader, type StoredRecord } from '../format/snapshot-reader.ts'
 import { countPayloadIds } from '../payload-ids/payload-id-set.ts'
 import { checkBackupId } from '../util/ulid.ts'
 import { type BytesDigest, checkedBytes, sha256Of } from '../util/checked-bytes.ts'
@@ -37,6 +43,8 @@ export interface ReadBackupOptions extends DestinationOptions {
   readonly onBytes?: ((bytes: number) => void) | undefined
 }
 
+/** The errors of a stream or its content that prove a backup bad. */
+const CONTENT_ERRORS: readonly (new (message: string, options: HoldfastErrorOptions) => Error)[] = [RestoreCorruptError, RecordInvalidError, StoreInconsistentError]
 const DAMAGED = { hint: 'Do not trust this backup; restore another one, and check its storage' }
 
 /**
@@ -121,19 +129,25 @@ export class StoredBackup {
   }
 
   /**
-   * Reads the payload for a store to restore. A stream that names another backup is refused before its first byte. Rejects as `read` does.
+   * Reads the payload for a store to restore. A stream whose header does not fit the manifest, such as one of another backup, is refused before its first
+   * byte. Rejects as `read` does.
    */
-  payload(options: DestinationOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
-    return checkHeader(this.read('payload', options), ({ backupId = this.backupId }) => this.#compare('backup ID', { expected: this.backupId, actual: backupId }))
+  async *payload(options: DestinationOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    const codecs = new CodecScan()
+    for await (const chunk of checkHeader(this.read('payload', options), (header) => this.#compareHeader(header))) {
+      codecs.add(chunk)
+      yield chunk
+    }
+    this.#compareCompression(codecs)
   }
 
   /**
    * Reads the data frames of the payload, each checked before it is yielded, with the name of its section. The end is reached only if the
    * stream is whole and matches the manifest. Rejects with `restore_corrupt` at the first fault, and otherwise as `read` does.
    */
-  async *frames({ signal, onBytes }: ReadBackupOptions = {}): AsyncGenerator<readonly [frame: DataFrame, section: string], void, undefined> {
+  async *frames(options: ReadBackupOptions = {}): AsyncGenerator<readonly [frame: DataFrame, section: string], void, undefined> {
     try {
-      const reader = await openSnapshot(countBytes(this.#destination.open(this.backupId, 'payload', { signal }), onBytes), { signal })
+      const reader = await this.#openPayload(options)
       try {
         for await (const frame of reader.frames()) yield [frame, reader.header.sections[frame.section] ?? '']
         this.#compareWithManifest(reader)
@@ -141,7 +155,28 @@ export class StoredBackup {
         await reader.close()
       }
     } catch (error) {
-      throw this.#damageOf(error)
+      throw this.damageOf(error)
+    }
+  }
+
+  /**
+   * Has a check read the payload to its end, and compares the stream, and the payload IDs that the content shows, with the manifest.
+   * Rejects as `frames` does, and with what the check rejects with.
+   */
+  async checkPayload(check: ContentCheck, options: ReadBackupOptions = {}): Promise<void> {
+    try {
+      const reader = await this.#openPayload(options)
+      try {
+        const payloadIds = await check(reader)
+        this.#compareWithManifest(reader)
+        if (payloadIds === undefined) return
+        this.#compare('number of payload IDs in the records', { expected: this.manifest.payloadIds.count, actual: payloadIds.count })
+        this.#compare('digest of the payload IDs in the records', { expected: this.manifest.payloadIds.set, actual: payloadIds.digest })
+      } finally {
+        await reader.close()
+      }
+    } catch (error) {
+      throw this.damageOf(error)
     }
   }
 
@@ -165,9 +200,21 @@ export class StoredBackup {
   /** Reads the payload IDs, and checks their bytes, digest, form and number. Rejects with `restore_corrupt`, and as `read` does. */
   async checkPayloadIds({ signal, onBytes }: ReadBackupOptions = {}): Promise<void> {
     const count = await countPayloadIds(countBytes(this.read('payload-ids', { signal }), onBytes)).catch((error: unknown) => {
-      throw this.#damageOf(error)
+      throw this.damageOf(error)
     })
     this.#compare('number of payload IDs', { expected: this.manifest.payloadIds.count, actual: count })
+  }
+
+  /** Says of an error in the content that the backup is bad; returns other errors unchanged. */
+  damageOf(error: unknown): unknown {
+    const Damage = CONTENT_ERRORS.find((candidate) => error instanceof candidate)
+    if (Damage === undefined) return error
+    const { message, details } = error as RestoreCorruptError
+    return new Damage(this.#cannotUse(message), { cause: error, details, ...DAMAGED })
+  }
+
+  async #openPayload({ signal, onBytes }: ReadBackupOptions): Promise<SnapshotReader> {
+    return await openSnapshot(countBytes(this.#destination.open(this.backupId, 'payload', { signal }), onBytes), { signal })
   }
 
   #expected(object: BackupObject): BytesDigest {
@@ -178,32 +225,34 @@ export class StoredBackup {
     try {
       return decodeRecords(frame)
     } catch (error) {
-      throw this.#damageOf(error)
+      throw this.damageOf(error)
     }
   }
 
   #compareWithManifest(reader: SnapshotReader): void {
     const { manifest } = this
-    const { backupId, storeKind, storeId, schemaVersion, createdAtMs, records, payloadIds, bytes, sha256, compression } = reader.summary()
+    const { records, payloadIds, bytes, sha256, compression } = reader.summary()
     this.#compare('bytes of payload', { expected: manifest.payload.bytes, actual: bytes })
     this.#compare('SHA-256 of payload', { expected: manifest.payload.sha256, actual: sha256 })
+    this.#compareHeader(reader.header)
+    this.#compare('records', { expected: inOrder(manifest.records), actual: inOrder(records) })
+    this.#compare('number of payload IDs', { expected: manifest.payloadIds.count, actual: payloadIds.count })
+    this.#compare('digest of the payload IDs', { expected: manifest.payloadIds.set, actual: payloadIds.digest })
+    this.#compareCompression({ compression })
+  }
+
+  #compareHeader({ backupId, storeKind, storeId, schemaVersion, createdAtMs }: SnapshotHeader): void {
+    const { manifest } = this
     this.#compare('backup ID', { expected: manifest.backupId, actual: backupId ?? manifest.backupId })
     this.#compare('kind of store', { expected: manifest.storeKind, actual: storeKind })
     this.#compare('store ID', { expected: manifest.storeId, actual: storeId })
     this.#compare('schema version', { expected: manifest.schemaVersion, actual: schemaVersion })
     this.#compare('time of the snapshot', { expected: manifest.createdAt, actual: timeOf(createdAtMs) })
-    this.#compare('records', { expected: inOrder(manifest.records), actual: inOrder(records) })
-    this.#compare('number of payload IDs', { expected: manifest.payloadIds.count, actual: payloadIds.count })
-    this.#compare('digest of the payload IDs', { expected: manifest.payloadIds.set, actual: payloadIds.digest })
-    // Release 0.1.0 wrote "none" whatever the frames were.
-    if (manifest.objects !== undefined) this.#compare('compression', { expected: manifest.compression, actual: compression })
   }
 
-  /** Adds the backup's ID to a `restore_corrupt`; returns other errors unchanged. */
-  #damageOf(error: unknown): unknown {
-    if (!(error instanceof RestoreCorruptError)) return error
-    const { offset, frame } = error
-    return new RestoreCorruptError(this.#cannotUse(error.message), { cause: error, offset, frame, ...DAMAGED })
+  /** Release 0.1.0 wrote "none" whatever the frames were; its manifests do not have `objects`. */
+  #compareCompression({ compression }: Pick<SnapshotSummary, 'compression'>): void {
+    if (this.manifest.objects !== undefined) this.#compare('compression', { expected: this.manifest.compression, actual: compression })
   }
 
   /** Throws `checksum_mismatch` if two values differ. */

@@ -30,7 +30,12 @@ const NOTHING = { bytes: 0, records: 0 }
  */
 export async function tryRestore(backup: StoredBackup, options: TrialOptions): Promise<void> {
   const store = await options.openTrial(backup.manifest)
-  await afterwards(() => restoreAndCompare(store, backup, options), () => store.discard(), { left: 'the trial store could not be removed' })
+  const trial = async (): Promise<void> => {
+    await restoreAndCompare(store, backup, options).catch((error: unknown) => {
+      throw backup.damageOf(error)
+    })
+  }
+  await afterwards(trial, () => store.discard(), { left: 'the trial store could not be removed' })
 }
 
 async function restoreAndCompare(store: TrialStore, backup: StoredBackup, { content, signal, onProgress }: TrialOptions): Promise<void> {

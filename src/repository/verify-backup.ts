@@ -5,7 +5,7 @@ import type { Destination } from '../contracts/destination.ts'
 import type { Manifest } from '../contracts/manifest.ts'
 import { failureAfter } from '../errors/clean-up.ts'
 import { type ErrorCode, isHoldfastError } from '../errors/errors.ts'
-import { checkBackup, type CheckBackupOptions, checkOptions, type VerifyReport } from './check-backup.ts'
+import { checkBackup, type CheckBackupOptions, checkOptions, DEFAULT_LEVEL, type VerifyReport } from './check-backup.ts'
 import { openBackup, type StoredBackup } from './stored-backup.ts'
 
 export interface VerifyBackupOptions extends CheckBackupOptions {
@@ -18,12 +18,12 @@ export interface VerifyBackupOptions extends CheckBackupOptions {
 }
 
 /**
- * Verifies a published backup and resolves with a report. Changes nothing at the destination, and yields to the event loop about every
- * millisecond.
+ * Verifies a published backup and resolves with a report. Changes nothing at the destination, and yields to the event loop every few
+ * milliseconds.
  *
  * Rejects with `manifest_missing`, `manifest_invalid`, `manifest_version_unsupported`, `manifest_feature_unsupported`, `backup_altered`,
- * `backup_incomplete`, `restore_corrupt` (with the byte offset and the frame of the first fault), `checksum_mismatch`, `payload_missing`,
- * `catalog_unavailable`, what the destination, the trial store and the payload store reject with, and the signal's reason. Throws a `TypeError` for level
+ * `backup_incomplete`, `restore_corrupt` (with the byte offset and the frame of the first fault), `record_invalid`, `store_inconsistent`,
+ * `store_kind_mismatch`, `checksum_mismatch`, `payload_missing`, `catalog_unavailable`, what the destination, the trial store and the payload store reject with, and the signal's reason. Throws a `TypeError` for level
  * `restore` without `openTrial`, and for `payloads` without `payloads`.
  */
 export async function verifyBackup(options: VerifyBackupOptions): Promise<VerifyReport> {
@@ -48,7 +48,10 @@ export function isDamage(error: unknown): boolean {
   return isHoldfastError(error) && DAMAGE.has(error.code)
 }
 
-const DAMAGE: ReadonlySet<ErrorCode> = new Set(['restore_corrupt', 'checksum_mismatch', 'backup_incomplete', 'manifest_invalid', 'manifest_missing', 'payload_missing', 'backup_altered'])
+const DAMAGE: ReadonlySet<ErrorCode> = new Set([
+  'restore_corrupt', 'record_invalid', 'store_inconsistent', 'checksum_mismatch', 'backup_incomplete', 'manifest_invalid', 'manifest_missing', 'payload_missing',
+  'backup_altered',
+])
 
 async function recordOutcome({ catalog }: VerifyBackupOptions, backup: StoredBackup, { backupId, destination, level, verifiedAt: at }: VerifyReport): Promise<void> {
   if (catalog === undefined) return
@@ -58,7 +61,7 @@ async function recordOutcome({ catalog }: VerifyBackupOptions, backup: StoredBac
 }
 
 /** Records damage, and returns the error to throw: the damage, combined with a failure to record it. */
-async function recordDamage({ catalog, destination, backupId, level = 'checksum', clock = Date.now }: VerifyBackupOptions, backup: StoredBackup | undefined, error: unknown): Promise<unknown> {
+async function recordDamage({ catalog, destination, backupId, level = DEFAULT_LEVEL, clock = Date.now }: VerifyBackupOptions, backup: StoredBackup | undefined, error: unknown): Promise<unknown> {
   if (catalog === undefined) return error
   const at = new Date(clock()).toISOString()
   const write = async (): Promise<void> => {

@@ -134,7 +134,7 @@ async function fill(side: SideEngine, backup: StoredBackup, { steps, signal }: {
     await backup.checkPayloadIds({ signal })
     await fillFromBackup(side, backup, { signal, onProgress })
   })
-  await steps.run('check', (onProgress) => checkRestored(side, backup.manifest, { signal, onProgress }))
+  await steps.run('check', (onProgress) => checkRestored(side, backup, { signal, onProgress }))
   await steps.run('seal', () => side.seal())
   signal?.throwIfAborted()
 }

@@ -80,6 +80,24 @@ function failingAt(catalog: Catalog, type: string, times: 'once' | 'forever'): C
 }
 
 describe('runBackup()', () => {
+  test.each(['zstd', 'none'] as const)('says in the manifest what the frames of a store are, %s, though the store says nothing or another thing', async (compress) => {
+    const { destination } = await newPlace()
+    for (const said of [undefined, 'none', 'zstd'] as const) {
+      const store = FakeStore.of(1000)
+      const other: Backupable = altered(store as Backupable, {
+        backup: async (sink, options) => {
+          // The chunks are not those of frames.
+          const inPieces = async (chunk: Uint8Array): Promise<void> => {
+            for (let at = 0; at < chunk.byteLength; at += 7) await sink.write(chunk.slice(at, at + 7))
+          }
+          return await store.backup({ write: inPieces, finish: (summary) => sink.finish({ ...summary, compression: said }) }, { ...options, compress })
+        },
+      })
+      const { manifest, verification } = await runBackup({ store: other, destination })
+      expect([manifest.compression, verification.manifest.compression]).toEqual([compress, compress])
+    }
+  })
+
   test('publishes, reads back and records a backup', async () => {
     const { destination, catalog } = await newPlace()
     const record = await runBackup({ store: FakeStore.of(1000), destination, catalog, labels: { why: 'test' } })

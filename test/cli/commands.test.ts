@@ -2,7 +2,11 @@ import { cp, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { fsDestination } from '../../destinations/fs/index.ts'
+import { SECTION_NAMES } from '../../src/stores/level/store/keys.ts'
 import { compareTrees } from '../../src/trees/compare-trees.ts'
+import { publishCrafted } from '../support/rebuilt-stream.ts'
+import { payloadIdsObject, writeStream } from '../support/streams.ts'
 import { holdfast, holdfastProcess, holdfastJson, holdfastOnTerminal, type Outcome, writeTree } from './holdfast.ts'
 
 /** One directory with a store, its payloads and two backups, for all tests; those that change something copy it first. */
@@ -148,10 +152,10 @@ describe('the ID of a backup', () => {
 })
 
 describe('holdfast verify', () => {
-  it.each(['manifest', 'checksum', 'restore'])('passes a whole backup at level %s, and leaves nothing behind', async (level) => {
+  it.each(['manifest', 'checksum', 'content', 'restore'])('passes a whole backup at level %s, and leaves nothing behind', async (level) => {
     const before = await readdir(tmpdir())
     const report = await holdfastJson(['verify', 'latest', '--from', 'file:backups', '--level', level], { cwd: base })
-    expect(report).toMatchObject({ backupId: second, level })
+    expect(report).toMatchObject({ backupId: second, level, checkedContent: { manifest: 'none', checksum: 'none', content: 'all', restore: 'all' }[level] })
     const left = (await readdir(tmpdir())).filter((name) => !before.includes(name) && /verify|trial/i.test(name))
     expect(left).toEqual([])
   })
@@ -184,7 +188,7 @@ describe('holdfast verify', () => {
     const bytes = await readFile(payload)
     bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 4
     await writeFile(payload, bytes)
-    for (const level of ['checksum', 'restore']) {
+    for (const level of ['checksum', 'content', 'restore']) {
       const outcome = await holdfast(['verify', first, '--from', 'file:backups', '--level', level], { cwd: dir })
       expectError(outcome, 3, '(?:checksum_mismatch|restore_corrupt)')
     }
@@ -196,7 +200,25 @@ describe('holdfast verify', () => {
   })
 
   it('refuses a level that there is not, with exit code 2', async () => {
-    expectError(await run('verify', 'latest', '--from', 'file:backups', '--level', 'deep'), 2, 'invalid_argument', /manifest, checksum, restore/)
+    expectError(await run('verify', 'latest', '--from', 'file:backups', '--level', 'deep'), 2, 'invalid_argument', /manifest, checksum, content, restore/)
+  })
+
+  it('says what it did not look into, and fails with exit code 3 where records are not what a store writes', async () => {
+    const dir = await copy()
+    const verify = async (backupId: string, ...options: readonly string[]): Promise<Outcome> => await holdfast(['verify', backupId, '--from', 'file:crafted', ...options], { cwd: dir })
+    expect((await run('verify', 'latest', '--from', 'file:backups')).stdout).toMatch(/ checked in [^;\n]*\n$/)
+    expect((await run('verify', 'latest', '--from', 'file:backups', '--level', 'checksum')).stdout).toMatch(/; what the frames hold was not checked\n$/)
+    const destination = fsDestination({ path: join(dir, 'crafted') })
+    const write = async (sections: readonly string[], key: string, value: string): Promise<string> => {
+      const ids = await payloadIdsObject([])
+      const { bytes } = await writeStream([{ section: sections.indexOf(key.split('/')[0] ?? ''), records: [[key, value]] }], { sections }, ids)
+      return await publishCrafted(destination, bytes, { ids: ids.bytes })
+    }
+    expect((await verify(await write(['things'], 'things/1', 'value'))).stdout).toMatch(/^Good: .*; what the records mean was not checked, for the store is of another maker\n$/)
+    expect((await verify(await write(SECTION_NAMES, 'settings/name', '"value"'))).stdout).toMatch(/^Good: .* checked in [^;\n]*\n$/)
+    const invalid = await write(SECTION_NAMES, 'settings/name', 'value')
+    expectError(await verify(invalid), 3, 'record_invalid', /settings\/name/)
+    expect((await verify(invalid, '--level', 'checksum')).code).toBe(0)
   })
 })
 

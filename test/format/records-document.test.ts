@@ -8,6 +8,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { fsDestination } from '../../destinations/fs/index.ts'
 import { manifestOf } from '../../src/format/manifest.ts'
 import { checkTree } from '../../src/metadata/check-tree.ts'
+import { findContentCheck } from '../../src/registry/index.ts'
 import { verifyBackup } from '../../src/repository/verify-backup.ts'
 import { LevelMetadataStore } from '../../src/stores/level/index.ts'
 import { openMemoryStore } from '../../src/stores/memory/index.ts'
@@ -65,6 +66,7 @@ describe('RECORDS.md, test vectors', () => {
 
 interface Crafted {
   readonly stream: Buffer
+  readonly isOfAnother?: boolean
   readonly frame?: number
   readonly ids?: Buffer
 }
@@ -87,7 +89,8 @@ describe('RECORDS.md, what a reader refuses', () => {
 
   /** In the order of the table. */
   const CRAFTED: readonly (readonly Crafted[])[] = [
-    [sections.toReversed(), [...sections, 'zz'], sections.with(4, 'lock')].map((sections) => ({
+    [sections.toReversed(), [...sections, 'zz'], sections.with(4, 'lock')].map((sections, index) => ({
+      isOfAnother: index > 0,
       // The trailer's counts go with the sections, so that nothing else is wrong.
       stream: sealed(frames(control(0, { sections })).map((frame) => (frame.type === 3 ? withContent(frame, { ...contentOf(frame), records: countsOf(sections.length) }) : frame))),
     })),
@@ -104,7 +107,7 @@ describe('RECORDS.md, what a reader refuses', () => {
     return Array.from({ length }, (_, index) => (records as readonly number[])[index] ?? 0)
   }
 
-  async function refusalOf({ stream, ids = bytesOf(IDS) }: Crafted): ReturnType<typeof failureOf> {
+  async function refusalOf({ stream, ids = bytesOf(IDS) }: Crafted, level: 'content' | 'restore'): ReturnType<typeof failureOf> {
     const backupId = '01JGZ7GK3G0000000000000001'
     const path = await tempDir()
     const { summary } = await readStreamWhole(chunksOf(stream))
@@ -113,7 +116,7 @@ describe('RECORDS.md, what a reader refuses', () => {
     for (const [name, content] of Object.entries({ payload: stream, 'payload-ids': ids, 'manifest.json': manifest })) await writeFile(join(path, backupId, name), content)
     await using home = await openMemoryStore()
     const openTrial = (): ReturnType<typeof home.openSide> => home.openSide(newUlid(), { storeId: 'trial' })
-    return await failureOf(verifyBackup({ destination: fsDestination({ path }), backupId, level: 'restore', openTrial }))
+    return await failureOf(verifyBackup({ destination: fsDestination({ path }), backupId, level, openTrial, contentCheck: findContentCheck }))
   }
 
   it('has a row for each fault that is crafted here', () => {
@@ -122,9 +125,13 @@ describe('RECORDS.md, what a reader refuses', () => {
 
   it.each(rows.map(([, what, code, where], index) => [what, code, where, index] as const))('%s', async (_what, code, where, index) => {
     for (const crafted of CRAFTED[index] ?? []) {
-      const failure = await refusalOf(crafted)
       const place = where?.includes('offset') === true ? { offset: frameStarts(whole)[crafted.frame ?? 0], frame: crafted.frame } : { offset: undefined, frame: undefined }
-      expect({ code: failure.code, offset: failure.offset, frame: failure.frame }, failure.message).toEqual({ code, ...place })
+      for (const level of ['content', 'restore'] as const) {
+        // With other sections than the ten, records may be an embedder's own.
+        if (level === 'content' && crafted.isOfAnother === true) continue
+        const failure = await refusalOf(crafted, level)
+        expect({ code: failure.code, offset: failure.offset, frame: failure.frame }, `${level}: ${failure.message}`).toEqual({ code, ...place })
+      }
     }
   })
 })

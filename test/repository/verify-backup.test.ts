@@ -2,7 +2,11 @@ import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { MemoryLevel } from 'memory-level'
 import { runBackup } from '../../src/backup/run-backup.ts'
+import { PayloadDirectory } from '../../src/payload-stores/directory/index.ts'
+import { findContentCheck } from '../../src/registry/index.ts'
+import { levelBackupable } from '../../src/stores/level/index.ts'
 import type { VerifyProgress } from '../../src/repository/check-backup.ts'
 import { verifyBackup } from '../../src/repository/verify-backup.ts'
 import { DestinationUnreachableError, type HoldfastError } from '../../src/errors/errors.ts'
@@ -15,6 +19,7 @@ import { collect } from '../support/collect.ts'
 import { FakeStore } from '../support/fake-store.ts'
 import { randomFrom, runs, seed } from '../support/seed.ts'
 import { flipped, newPlace, tamper, type Place } from '../backup/backups.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 async function published(count = 300): Promise<Place & { readonly backupId: string; readonly object: (name: string) => string; readonly store: FakeStore }> {
   const place = await newPlace()
@@ -43,7 +48,8 @@ describe('verifyBackup()', () => {
     expect([...steps]).toEqual(['manifest'])
     const report = await verifyBackup({ destination, backupId, onProgress })
     const { payload, payloadIds } = report.manifest
-    expect(report).toMatchObject({ level: 'checksum', frames: 5, bytes: payload.bytes + payloadIds.bytes })
+    expect(report).toMatchObject({ level: 'content', checkedContent: 'form', frames: 5, bytes: payload.bytes + payloadIds.bytes })
+    expect(await verifyBackup({ destination, backupId, level: 'checksum' })).toMatchObject({ level: 'checksum', checkedContent: 'none', frames: 5 })
     expect([...steps]).toEqual(['manifest', 'objects'])
     const trial = new FakeStore([], { batch: 7, storeId: 'trial' })
     let restored: readonly unknown[] = []
@@ -194,14 +200,47 @@ describe('verifyBackup()', () => {
     expect((await entry())?.verification).toEqual({ level: 'restore', error: undefined })
     tamper(object('payload'), (bytes) => flipped(bytes, 3000))
     expect(await codeOf(verifyBackup({ destination, backupId, catalog }))).toBe('restore_corrupt')
-    expect((await entry())?.verification).toMatchObject({ level: 'checksum', error: { code: 'restore_corrupt' } })
+    expect((await entry())?.verification).toMatchObject({ level: 'content', error: { code: 'restore_corrupt' } })
   })
 
   test('records a backup that the catalog did not know', async () => {
     const { destination, backupId } = await published()
     const { catalog } = await newPlace()
     await verifyBackup({ destination, backupId, catalog })
-    expect(await catalog.backup(backupId, destination.url)).toMatchObject({ how: 'rebuild', verification: { level: 'checksum' } })
+    expect(await catalog.backup(backupId, destination.url)).toMatchObject({ how: 'rebuild', verification: { level: 'content' } })
+  })
+
+  test('says how far it could look into the content, and records that', async () => {
+    const { destination, catalog } = await newPlace()
+    const level = async (backupId: string): Promise<unknown> => (await catalog.backup(backupId, destination.url))?.verification?.level
+    const verify = (backupId: string): ReturnType<typeof verifyBackup> => verifyBackup({ destination, backupId, catalog, contentCheck: findContentCheck })
+    await using store = await openMemoryStore()
+    await store.createShare('s')
+    const known = (await runBackup({ store, destination, catalog })).backupId
+    expect(await level(known)).toBe('checksum')
+    expect(await verify(known)).toMatchObject({ level: 'content', checkedContent: 'all' })
+    expect(await level(known)).toBe('content')
+    const database = new MemoryLevel()
+    await database.put('a', 'p1')
+    const others = (await runBackup({ store: levelBackupable(database, { payloadIds: (_, value) => [value] }), destination, catalog })).backupId
+    expect(await verify(others)).toMatchObject({ level: 'content', checkedContent: 'form' })
+    const archive = await takeBackup(FakeStore.of(20))
+    const unread = await publish(destination, vouchedFor(archive, { manifest: { content: 'archive' } }))
+    expect(await verify(unread)).toMatchObject({ level: 'checksum', checkedContent: 'none' })
+    expect(await level(unread)).toBe('checksum')
+    expect(await verifyBackup({ destination, backupId: unread, contentCheck: async () => async (source) => void (await collect(source.frames())) })).toMatchObject({ level: 'content', checkedContent: 'all' })
+  })
+
+  test('records whose maker is not known are damaged where they are out of order or not records, and checksums do not tell', async () => {
+    const { destination, catalog } = await newPlace()
+    const disordered = new FakeStore()
+    disordered.records = [['b', 'p1'], ['a', 'p2']]
+    const { backupId } = await runBackup({ store: disordered, destination, catalog })
+    await verifyBackup({ destination, backupId, catalog, level: 'checksum' })
+    const failure = { code: 'restore_corrupt', frame: 1, message: expect.stringContaining('"a" is not greater than the key before'), hint: expect.stringContaining('Do not trust this backup') }
+    await expect(verifyBackup({ destination, backupId, catalog })).rejects.toMatchObject(failure)
+    expect((await catalog.backup(backupId, destination.url))?.verification).toMatchObject({ level: 'content', error: { code: 'restore_corrupt' } })
+    await expect(verifyBackup({ destination, backupId, level: 'payloads', payloads: await PayloadDirectory.open(await tempDir()) })).rejects.toMatchObject(failure)
   })
 
   test('rejects with the reason of its signal, at any time', async () => {

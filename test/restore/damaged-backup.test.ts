@@ -118,8 +118,9 @@ describe.each(Object.entries(STORES))('restoreBackup() into a %s store in servic
 
   it('refuses every kind of damage to a stream that its manifest vouches for, the live store serving and equal, nothing left over', async () => {
     const place = await scene(open)
-    const whole = await fourFrames(place.backup, 0)
-    const damaged = damagedStreams(whole, await fourFrames(place.backup, 1)).filter((_, at) => at % every === 0)
+    const createdAtMs = Date.parse(place.backup.manifest.createdAt)
+    const whole = await fourFrames(place.backup, createdAtMs)
+    const damaged = damagedStreams(whole, await fourFrames(place.backup, createdAtMs + 1)).filter((_, at) => at % every === 0)
     for (const { bytes, expected } of damaged) {
       await place.refuses(await publishVouched(place, { payload: bytes }), expected.code)
     }

@@ -2,6 +2,7 @@
 import type { BackupOptions, Backupable, SnapshotSink, SnapshotSource } from '../../src/contracts/backupable.ts'
 import { RestoreDestinationNotEmptyError } from '../../src/errors/errors.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder } from '../../src/payload-ids/payload-id-set.ts'
+import { compareKeys } from '../../src/format/record-order.ts'
 import { decodeRecords, openSnapshot, type StoredRecord } from '../../src/format/snapshot-reader.ts'
 import { SnapshotWriter } from '../../src/format/snapshot-writer.ts'
 
@@ -11,7 +12,7 @@ export interface FakeStoreOptions {
   readonly batch?: number | undefined
 }
 
-/** Keeps records in an array; the payload IDs of a record are its value, when it begins with "p". */
+/** Keeps records in an array, in the order of their keys; the payload IDs of a record are its value, when it begins with "p". */
 export class FakeStore implements Backupable {
   readonly kind = 'fake'
   readonly storeId: string
@@ -19,7 +20,7 @@ export class FakeStore implements Backupable {
   readonly #batch: number
 
   constructor(records: Iterable<StoredRecord> = [], { storeId = 'fake-store', batch = 100 }: FakeStoreOptions = {}) {
-    this.records = [...records]
+    this.records = [...records].toSorted(([a], [b]) => compareKeys(a, b))
     this.storeId = storeId
     this.#batch = batch
   }
@@ -29,8 +30,8 @@ export class FakeStore implements Backupable {
     return new FakeStore(Array.from({ length: count }, (_, index) => [`key-${index}`, `p${index}`] as const), options)
   }
 
-  async backup(sink: SnapshotSink, { signal, onProgress }: BackupOptions = {}): Promise<PayloadIdSet> {
-    const writer = new SnapshotWriter(sink, { storeKind: this.kind, storeId: this.storeId, schemaVersion: 1, sections: ['entries'], createdAtMs: 1_700_000_000_000 })
+  async backup(sink: SnapshotSink, { signal, onProgress, compress }: BackupOptions = {}): Promise<PayloadIdSet> {
+    const writer = new SnapshotWriter(sink, { compress, storeKind: this.kind, storeId: this.storeId, schemaVersion: 1, sections: ['entries'], createdAtMs: 1_700_000_000_000 })
     const builder = new PayloadIdSetBuilder()
     const view = [...this.records]
     await writer.start()

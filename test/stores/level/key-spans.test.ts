@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { FOREIGN_SPAN, OWN_SPAN, SpanCursor, compareKeys, dataRanges, keySpans, nameOfKey } from '../../../src/stores/level/engine/key-spans.ts'
+import { compareKeys, nameOfKey } from '../../../src/format/record-order.ts'
+import { FOREIGN_SPAN, OWN_SPAN, SpanCursor, dataRanges, keySpans } from '../../../src/stores/level/engine/key-spans.ts'
 import { runs, seed } from '../../support/seed.ts'
 
 const anyKey = fc.oneof(fc.string({ unit: 'binary', maxLength: 6 }), fc.uint8Array({ maxLength: 6 }))

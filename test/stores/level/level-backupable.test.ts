@@ -143,7 +143,7 @@ describe.each(ENGINES)('levelBackupable() of %s', (engine) => {
     await expect(levelBackupable(db, backupableOptions(engine)).backup(SINK, { maxBytesPerSecond: 0 })).rejects.toThrow(RangeError)
   })
 
-  test('backup() refuses a record that no frame can hold with record_invalid, and takes one that just fits', async () => {
+  test('backup() refuses a record that no frame can hold by its key and the limit, and takes one that just fits', async () => {
     const db = await open(engine)
     await put(db, 'big', 'x'.repeat(16 * 1024 * 1024 - 100))
     const store = levelBackupable(db, backupableOptions(engine))
@@ -152,11 +152,36 @@ describe.each(ENGINES)('levelBackupable() of %s', (engine) => {
     await restoreBytes(levelBackupable(target, backupableOptions(engine)), bytes)
     expect((await target.get(Buffer.from('big')))?.byteLength).toBe(16 * 1024 * 1024 - 100)
     await put(db, 'bigger', 'x'.repeat(16 * 1024 * 1024))
-    expect(await rejection(store.backup(SINK))).toMatchObject({ code: 'record_invalid', details: { keys: ['bigger'] } })
+    expect(await rejection(store.backup(SINK))).toMatchObject({
+      code: 'backup_unsupported',
+      message: 'Cannot back up record "bigger": it has 16777222 bytes, and a backup holds records of at most 16777152',
+      hint: expect.stringMatching(/payloads|several records/),
+      details: { key: 'bigger', bytes: 16_777_222, limit: 16_777_152 },
+    })
   })
 })
 
 describe('levelBackupable() in general', () => {
+  test('counts the key of a record too: one byte over the limit is refused', async () => {
+    const db = new MemoryLevel()
+    const store = levelBackupable(db, { payloadIds: () => [] })
+    await db.put('k'.repeat(64), 'x'.repeat(16 * 1024 * 1024 - 127))
+    expect(await rejection(store.backup(SINK))).toMatchObject({ code: 'backup_unsupported', details: { bytes: 16_777_153 } })
+    await db.put('k'.repeat(64), 'x'.repeat(16 * 1024 * 1024 - 128))
+    await snapshotOf(store)
+  })
+
+  test('refuses keys that a database sorts by UTF-16, in an order that no restore would take, also over the edge of a frame', async () => {
+    const db = new MemoryLevel({ storeEncoding: 'utf8' })
+    const store = levelBackupable(db, { payloadIds: () => [] })
+    await db.batch(Array.from({ length: 1500 }, (_, at) => ({ type: 'put', key: `\u{1f600}${String(at).padStart(4, '0')}`, value: '' }) as const))
+    await snapshotOf(store)
+    await db.put('\uff5e', '')
+    expect(await rejection(store.backup(SINK))).toMatchObject({ code: 'backup_unsupported', message: expect.stringContaining('order of their bytes'), hint: expect.stringContaining('storeEncoding') })
+    await db.clear({ gte: '\u{1f600}1000', lt: '\u{1f600}~' })
+    expect(await rejection(store.backup(SINK))).toMatchObject({ code: 'backup_unsupported' })
+  })
+
   test('a snapshot of each engine restores into each other, with the same frames', async () => {
     for (const from of ENGINES) {
       const source = await open(from)

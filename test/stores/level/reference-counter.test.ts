@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { contentOf } from '../../../src/format/frame.ts'
 import { type StoredRecord, columnsOf, encodeRecords } from '../../../src/format/records.ts'
 import * as keys from '../../../src/stores/level/store/keys.ts'
 import { encodeBlocks, encodeInode } from '../../../src/stores/level/store/records.ts'
@@ -19,7 +20,7 @@ function count(...frames: readonly (readonly StoredRecord[])[]): number {
   const counter = new ReferenceCounter()
   for (const records of frames) {
     const frame = encodeRecords(records)
-    counter.add({ name: String(records[0]?.[0]).split('/')[0] ?? '', records, columns: () => columnsOf(frame, records.length) })
+    counter.add({ name: String(records[0]?.[0]).split('/')[0] ?? '', records, columns: () => columnsOf(contentOf(frame)) })
   }
   return counter.count()
 }

@@ -1,9 +1,9 @@
 /** Writes the records of a snapshot into an empty database. */
 import type { RestoreOptions } from '../../../contracts/backupable.ts'
-import { RestoreCorruptError } from '../../../errors/errors.ts'
-import { type DataFrame, type SnapshotReader, decodeRecords } from '../../../format/snapshot-reader.ts'
+import { frameFault, KeyOrder, nameOfKey } from '../../../format/record-order.ts'
+import { type DataFrame, type FrameSource, type StoredRecord, decodeRecords } from '../../../format/snapshot-reader.ts'
 import { BatchRotation } from './fill-database.ts'
-import { type KeySpan, type Value, SpanCursor, compareKeys, nameOfKey } from './key-spans.ts'
+import { type KeySpan, SpanCursor } from './key-spans.ts'
 import type { WriteBatch } from './write-batches.ts'
 
 export interface ApplyOptions {
@@ -14,27 +14,20 @@ export interface ApplyOptions {
   readonly onProgress?: RestoreOptions['onProgress']
 }
 
-/**
- * Writes all records in sorted batches, each while the next is decoded.
- * Rejects with `restore_corrupt` for a key outside its section, or not greater than its predecessor. The caller removes what was written.
- */
-export async function applySnapshot(reader: SnapshotReader, options: ApplyOptions): Promise<void> {
+/** Writes all records in sorted batches, each while the next is decoded. Rejects as `sectionRecords` does. The caller removes what was written. */
+export async function applySnapshot(source: FrameSource, options: ApplyOptions): Promise<void> {
   const { spans, checkpoint, onProgress } = options
-  const checker = new KeyChecker(spans)
   const batches = new BatchRotation(options.newBatch)
-  let records = 0
+  let written = 0
   let bytes = 0
   try {
-    for await (const frame of reader.frames()) {
+    for await (const [frame, records] of sectionRecords(source, spans)) {
       const batch = batches.spare()
-      for (const [key, value] of decodeRecords(frame)) {
-        checker.check(key, frame)
-        batch.put(key, value)
-      }
+      for (const [key, value] of records) batch.put(key, value)
       await batches.add(batch)
-      records += frame.records
+      written += frame.records
       bytes += frame.data.byteLength
-      onProgress?.({ bytes, records })
+      onProgress?.({ bytes, records: written })
       await checkpoint()
     }
     await batches.end()
@@ -43,26 +36,22 @@ export async function applySnapshot(reader: SnapshotReader, options: ApplyOption
   }
 }
 
-/** Checks that keys come in strictly ascending order, each in the section of its frame. */
-class KeyChecker {
-  readonly #cursor: SpanCursor
-  #last: Value | undefined
-
-  constructor(spans: readonly KeySpan[]) {
-    this.#cursor = new SpanCursor(spans)
-  }
-
-  check(key: Value, frame: DataFrame): void {
-    if (this.#last !== undefined && compareKeys(this.#last, key) >= 0) {
-      throw corrupt(frame, `key ${JSON.stringify(nameOfKey(key))} is not greater than the key before`)
+/**
+ * Reads the records of each frame: use them before the next. Rejects with `restore_corrupt` for a key outside its section, or not greater than its
+ * predecessor.
+ */
+export async function* sectionRecords(
+  source: FrameSource,
+  spans: readonly KeySpan[],
+): AsyncGenerator<readonly [frame: DataFrame, records: readonly StoredRecord[]], void, undefined> {
+  const order = new KeyOrder()
+  const cursor = new SpanCursor(spans)
+  for await (const frame of source.frames()) {
+    const records = decodeRecords(frame)
+    for (const [key] of records) {
+      order.check(key, frame)
+      if (cursor.of(key).section !== frame.section) throw frameFault(frame, `key ${JSON.stringify(nameOfKey(key))} does not belong to its section`)
     }
-    if (this.#cursor.of(key).section !== frame.section) {
-      throw corrupt(frame, `key ${JSON.stringify(nameOfKey(key))} does not belong to its section`)
-    }
-    this.#last = key
+    yield [frame, records]
   }
-}
-
-function corrupt(frame: DataFrame, fault: string): RestoreCorruptError {
-  return new RestoreCorruptError(`Cannot restore frame ${frame.sequence}: ${fault}`, { offset: frame.offset, frame: frame.sequence })
 }

@@ -1,4 +1,5 @@
 /** Finds the part of a snapshot that a key belongs to: a section, the store's own records, or a gap. */
+import { compareKeys } from '../../../format/record-order.ts'
 import type { Value } from '../../../format/records.ts'
 
 export type { Value }
@@ -75,28 +76,6 @@ export class SpanCursor {
 /** Whether a key comes before the end of a span. */
 export function isBefore(key: Value, { lt }: KeySpan): boolean {
   return lt === undefined || compareKeys(key, lt) < 0
-}
-
-/** Compares keys by their bytes, text by its UTF-8. */
-export function compareKeys(left: Value, right: Value): number {
-  if (typeof left === 'string' && typeof right === 'string' && !(HIGH.test(left) && HIGH.test(right))) {
-    return left < right ? -1 : left > right ? 1 : 0
-  }
-  return Buffer.compare(keyBytes(left), keyBytes(right))
-}
-
-/** A key for an error: its text, or its bytes in hexadecimal. Long keys are cut. */
-export function nameOfKey(key: Value): string {
-  return typeof key === 'string' ? key.slice(0, NAMED_LENGTH) : `0x${keyBytes(key.subarray(0, NAMED_LENGTH)).toString('hex')}`
-}
-
-const NAMED_LENGTH = 300
-
-/** UTF-16 and UTF-8 sort alike unless both texts have characters from the surrogates on. */
-const HIGH = /[\ud800-\uffff]/
-
-function keyBytes(key: Value): Buffer {
-  return typeof key === 'string' ? Buffer.from(key) : Buffer.from(key.buffer, key.byteOffset, key.byteLength)
 }
 
 interface NamedRange extends KeyRange {

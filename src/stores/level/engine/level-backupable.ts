@@ -68,6 +68,8 @@ export interface LevelBackupableOptions {
  *
  * LevelDB syncs only the last batch of a restore: the rest is durable after the database is closed and its files are synced.
  *
+ * A record, key and value together, has at most 16,777,152 bytes: `backup` rejects with `backup_unsupported` for a larger one, by its key.
+ *
  * Throws `RangeError` for sections that are not ascending ranges, `TypeError` for `countPayloadIds` with a module.
  * `backup` and `restore` reject with `backup_unsupported` for a database without snapshots.
  */

@@ -1,8 +1,8 @@
 /** Checks the number of payload IDs of a snapshot against an independent count from the same snapshot. */
 import { messageOf } from '../../../errors/error-message.ts'
 import { RecordInvalidError, StoreInconsistentError } from '../../../errors/errors.ts'
-import type { StoredRecord, TextColumns } from '../../../format/records.ts'
-import { type Value, nameOfKey } from './key-spans.ts'
+import { nameOfKey } from '../../../format/record-order.ts'
+import type { StoredRecord, TextColumns, Value } from '../../../format/records.ts'
 
 /**
  * Counts payload IDs independently: from an index of references if they are gathered from the records, or the other way round.

@@ -31,7 +31,11 @@ export async function readSnapshot(source: SnapshotSource, options: ReadSnapshot
   }
 }
 
-function checkHeader(header: SnapshotReader['header'], { storeKind, accepts, schemaVersion, sections }: ReadSnapshotOptions): void {
+/** Checks that a stream is of a kind, a schema version and sections that the store takes. */
+export function checkHeader(
+  header: SnapshotReader['header'],
+  { storeKind, accepts, schemaVersion, sections }: Pick<ReadSnapshotOptions, 'storeKind' | 'accepts' | 'schemaVersion' | 'sections'>,
+): void {
   if (!accepts.includes(header.storeKind)) {
     throw new StoreKindMismatchError(`Cannot restore a snapshot of a "${header.storeKind}" store into a "${storeKind}" store`, {
       details: { expected: accepts, actual: header.storeKind },

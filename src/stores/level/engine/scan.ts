@@ -1,10 +1,12 @@
 /** Reads a whole database in key order from one view, and cuts it into frames of records. */
+import { isAscii } from 'node:buffer'
 import { messageOf } from '../../../errors/error-message.ts'
-import { RecordInvalidError } from '../../../errors/errors.ts'
+import { BackupUnsupportedError, RecordInvalidError } from '../../../errors/errors.ts'
 import { type IdList, checkPayloadId, listOf } from '../../../payload-ids/index.ts'
-import { type Allocate, MAX_STORED_BYTES } from '../../../format/frame.ts'
-import { type StoredRecord, columnsOf, encodeRecords } from '../../../format/records.ts'
-import { type KeySpan, type Value, FOREIGN_SPAN, OWN_SPAN, SpanCursor, isBefore, nameOfKey } from './key-spans.ts'
+import { type Allocate, MAX_STORED_BYTES, contentOf } from '../../../format/frame.ts'
+import { compareKeys, nameOfKey } from '../../../format/record-order.ts'
+import { type StoredRecord, type TextColumns, columnsOf, encodeRecords } from '../../../format/records.ts'
+import { type KeySpan, type Value, FOREIGN_SPAN, OWN_SPAN, SpanCursor, isBefore } from './key-spans.ts'
 import type { FrameCounter } from './payload-id-counter.ts'
 import type { DatabaseView } from './database-view.ts'
 
@@ -42,7 +44,7 @@ export interface ScanTarget {
 export const FRAME_RECORDS = 1000
 /** The characters of text, or bytes, after which a frame ends. */
 const FRAME_LENGTH = 1024 * 1024
-/** The most bytes of a record: those of a frame, less what the encoding adds. */
+/** The most bytes of a record, key and value together: those of a frame, less what the encoding adds. */
 const MAX_RECORD_BYTES = MAX_STORED_BYTES - 64
 /** Payload IDs packed at once. */
 const PACKED_IDS = 4096
@@ -52,7 +54,8 @@ const REPLACEMENT = '\ufffd'
 
 /**
  * Reads every record of a view. A record that cannot be decoded, is not valid text, or is outside all sections fails the scan
- * with `record_invalid`, after all such records have been counted.
+ * with `record_invalid`, after all such records have been counted. A record that is larger than a frame, and a database that does not sort keys by
+ * their bytes, fail it with `backup_unsupported`: no restore would take them.
  */
 export async function scan(view: DatabaseView, target: ScanTarget, options: ScanOptions): Promise<void> {
   const frames = new FrameCutter(view, target, options)
@@ -98,6 +101,8 @@ class FrameCutter {
   readonly #full: Frame[] = []
   #frame: Frame | undefined
   #lastKey: Value | undefined
+  /** The last key of the frame before, if that has keys beyond ASCII. */
+  #lastHighKey: Value | undefined
 
   constructor(view: DatabaseView, target: ScanTarget, { spans, payloadIdsOf, counter }: ScanOptions) {
     this.#view = view
@@ -130,7 +135,8 @@ class FrameCutter {
       if (encoded.includes(REPLACEMENT)) await this.#checkText(frame)
       // After an invalid record the snapshot is void; the rest is read only to count.
       if (this.#invalid.count > 0) continue
-      this.#counter?.add({ name, records, columns: () => columnsOf(encoded, records.length) })
+      this.#checkOrder(records, columnsOf(contentOf(encoded)))
+      this.#counter?.add({ name, records, columns: () => columnsOf(contentOf(encoded)) })
       await this.#target.writeFrame({ section, records: records.length, frame: encoded, payloadIds })
     }
     this.#full.length = 0
@@ -149,7 +155,7 @@ class FrameCutter {
     if (length > FRAME_LENGTH) {
       // The record gets a frame of its own, for a frame has a limit too.
       this.#endFrame()
-      if (byteLength(key) + byteLength(value) > MAX_RECORD_BYTES) return this.#invalid.add(key, new TypeError('The record is larger than a frame can be'))
+      checkSize(record)
     }
     if (this.#frame?.section !== span.section) this.#endFrame()
     const frame = (this.#frame ??= new Frame(span, this.#lastKey))
@@ -182,6 +188,26 @@ class FrameCutter {
       for (const [key, value] of records) this.#try(key, () => [...this.#payloadIdsOf(key, value, name)].forEach(checkPayloadId))
     }
     return lists
+  }
+
+  /**
+   * Checks the order of keys that are not ASCII. A database in memory that stores text sorts it by UTF-16, which only characters beyond the first
+   * plane tell from the order of bytes.
+   */
+  #checkOrder(records: readonly StoredRecord[], { keys: { buffer, byteOffset, byteLength } }: TextColumns): void {
+    let before = this.#lastHighKey
+    this.#lastHighKey = undefined
+    if (isAscii(new Uint8Array(buffer, byteOffset, byteLength))) return
+    for (const [key] of records) {
+      if (before !== undefined && compareKeys(before, key) >= 0) {
+        const [first, second] = [before, key].map((key) => JSON.stringify(nameOfKey(key)))
+        throw new BackupUnsupportedError(`Cannot back up the database: it sorts key ${first} before ${second}, which is not the order of their bytes`, {
+          hint: 'Open the database with the option storeEncoding "buffer" or "view": it then sorts keys by their bytes',
+        })
+      }
+      before = key
+    }
+    this.#lastHighKey = before
   }
 
   #try(key: Value, task: () => void): void {
@@ -228,6 +254,17 @@ class InvalidRecords {
       details: { key: first, keys: this.#keys, count: this.count },
     })
   }
+}
+
+/** Throws `backup_unsupported` for a record that no frame can hold. */
+function checkSize([key, value]: StoredRecord): void {
+  const bytes = byteLength(key) + byteLength(value)
+  if (bytes <= MAX_RECORD_BYTES) return
+  const name = nameOfKey(key)
+  throw new BackupUnsupportedError(`Cannot back up record ${JSON.stringify(name)}: it has ${bytes} bytes, and a backup holds records of at most ${MAX_RECORD_BYTES}`, {
+    hint: 'Keep large values as payloads, or cut them into several records',
+    details: { key: name, bytes, limit: MAX_RECORD_BYTES },
+  })
 }
 
 function byteLength(value: Value): number {

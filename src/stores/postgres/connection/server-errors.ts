@@ -20,6 +20,9 @@ const READ_ONLY_SERVER: readonly string[] = ['25006', '0A000']
 const SESSION_TIMEOUTS: readonly string[] = ['25P03', '25P04']
 /** Data exception, integrity constraint violation, and data that the server itself finds corrupted. */
 const BAD_DATA: readonly string[] = ['22', '23', 'XX001', 'XX002']
+/** A value in binary form that is cut short: "insufficient data left in message". Poolers give this state to other errors. */
+const PROTOCOL_VIOLATION = '08P01'
+const CUT_VALUE = /in message$/
 
 export interface FailureOptions {
   /** Begins the message, such as `Cannot back up the schema "meta"`. */
@@ -40,7 +43,7 @@ export function postgresError(error: unknown, { action, badData }: FailureOption
   if (code === INSUFFICIENT_PRIVILEGE) {
     return new StoreUnavailableError(message, { ...options, hint: 'Connect as the owner of the tables, or give the role the privilege named in the message' })
   }
-  if (BAD_DATA.some((start) => code.startsWith(start))) {
+  if (BAD_DATA.some((start) => code.startsWith(start)) || (code === PROTOCOL_VIOLATION && CUT_VALUE.test(error.message))) {
     return badData === 'corrupt' ? new RestoreCorruptError(message, options) : new RecordInvalidError(message, options)
   }
   return new StoreUnavailableError(message, { ...options, hint: HINT, retryable: isTransient(code, error) })

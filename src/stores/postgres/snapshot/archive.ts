@@ -15,8 +15,8 @@ export const MAX_SLICE_BYTES: number = 8 * 1024 * 1024
 /** Of `schema.json`, `sequences.json` and `rows.json`. */
 export const MAX_JSON_BYTES: number = 8 * 1024 * 1024
 
-const FIRST_SECTION = 'schema'
-const LAST_SECTION = 'end'
+export const FIRST_SECTION = 'schema'
+export const LAST_SECTION = 'end'
 /** With more tables than this, all of them share one section: a stream has at most 256. */
 const MAX_TABLE_SECTIONS = 250
 const SHARED_SECTION = 'tables'

@@ -7,7 +7,7 @@ import {
 import { PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
 import { type SnapshotReader, openSnapshot } from '../../../format/snapshot-reader.ts'
 import { type ArchivedSchema, type SequenceValue } from './archive.ts'
-import { ArchiveReader } from './archive-reader.ts'
+import { ArchiveReader, checkRows } from './archive-reader.ts'
 import { type PostgresPool, quoteName } from '../connection/client.ts'
 import type { CopyIn } from '../connection/copy-in.ts'
 import { type FoundSchema, type SchemaScope, differenceOf, findSchema } from './definition.ts'
@@ -87,10 +87,7 @@ async function fill(session: Connection, options: FillOptions): Promise<void> {
   checkDefinition(schema, found, options)
   await target.prepare()
   const copied = await copyRows(session, archive, { ...options, archived: schema })
-  for (const [index, rows] of archive.rows().entries()) {
-    if (rows === copied[index]) continue
-    throw new RestoreCorruptError(`Cannot restore table "${schema.tables[index]?.name}": ${copied[index]} rows were read, the snapshot counts ${rows}`)
-  }
+  for (const [index, rows] of archive.rows().entries()) checkRows(schema.tables[index], { expected: rows, actual: copied[index] })
   await target.complete()
   await setSequences(session, options.schema, sequences)
   await checkPayloadIds(session, options)

@@ -49,14 +49,17 @@ export function decodeTarEntry(bytes: Buffer, { tailBytes = 0 }: { readonly tail
   if (bytes.byteLength < TAR_BLOCK_BYTES) throw new RestoreCorruptError('Cannot read an entry of the archive: it is shorter than a tar header')
   const name = bytes.toString('latin1', 0, MAX_NAME_BYTES).replace(/\0.*$/s, '')
   const contentBytes = Number.parseInt(bytes.toString('latin1', SIZE_OFFSET, SIZE_OFFSET + 11), 8)
-  const checksum = Number.parseInt(bytes.toString('latin1', CHECKSUM_OFFSET, CHECKSUM_OFFSET + 6), 8)
-  if (!bytes.subarray(MAGIC_OFFSET, MAGIC_OFFSET + USTAR.byteLength).equals(USTAR) || bytes[TYPE_OFFSET] !== REGULAR_FILE || checksum !== checksumOf(bytes)) {
+  const expected = Buffer.alloc(TAR_BLOCK_BYTES)
+  encodeTarHeader(expected, { name, contentBytes })
+  if (!expected.equals(bytes.subarray(0, TAR_BLOCK_BYTES))) {
     throw new RestoreCorruptError(`Cannot read an entry of the archive: its tar header is not that of a plain file (${JSON.stringify(name)})`)
   }
   if (tarEntryBytes(contentBytes) + tailBytes !== bytes.byteLength) {
     throw new RestoreCorruptError(`Cannot read the entry "${name}" of the archive: its size does not fit its frame`)
   }
-  return { name, content: bytes.subarray(TAR_BLOCK_BYTES, TAR_BLOCK_BYTES + contentBytes) }
+  const contentEnd = TAR_BLOCK_BYTES + contentBytes
+  if (bytes.subarray(contentEnd).some((byte) => byte !== 0)) throw new RestoreCorruptError(`Cannot read the entry "${name}" of the archive: what follows its content is not zeros`)
+  return { name, content: bytes.subarray(TAR_BLOCK_BYTES, contentEnd) }
 }
 
 function octal(value: number, digits: number): string {

@@ -1,0 +1,52 @@
+/** Checks the stream of a metadata store by the rules that its restore applies, without a store. */
+import type { Manifest } from '../../../contracts/manifest.ts'
+import { type StoredRecord, type Value, columnsOf } from '../../../format/records.ts'
+import type { ContentCheck, FrameSource } from '../../../format/snapshot-reader.ts'
+import { PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
+import { sectionRecords } from '../engine/apply.ts'
+import { keySpans } from '../engine/key-spans.ts'
+import { checkCount } from '../engine/payload-id-counter.ts'
+import { checkHeader } from '../engine/read-snapshot.ts'
+import { SECTION_NAMES, SECTIONS, STORE_KEYS } from './keys.ts'
+import { countFrames, payloadIds } from './payload-ids-of-record.ts'
+import { SCHEMA_VERSION } from './records.ts'
+
+/** The check for a backup of a memory or LevelDB store; `undefined` for records of an embedder's own, which are in other sections. */
+export function contentCheckOf({ schemaVersion, records }: Manifest): ContentCheck | undefined {
+  const isKnown = schemaVersion === SCHEMA_VERSION && Object.keys(records).toSorted().join() === SECTION_NAMES.join()
+  return isKnown ? checkMetadata : undefined
+}
+
+const KINDS = ['memory', 'level']
+
+/**
+ * Checks every record, the order of keys and the index of references; the tree that the records make is checked by a trial restore.
+ * Rejects with `store_kind_mismatch`, `restore_corrupt`, `record_invalid` and `store_inconsistent`, as RECORDS.md says.
+ */
+async function checkMetadata(source: FrameSource): ReturnType<ContentCheck> {
+  checkHeader(source.header, { storeKind: 'level', accepts: KINDS, schemaVersion: SCHEMA_VERSION, sections: SECTIONS })
+  const counter = countFrames()
+  const builder = new PayloadIdSetBuilder()
+  try {
+    for await (const [frame, found] of sectionRecords(source, keySpans(SECTIONS, STORE_KEYS))) {
+      const records = found.map(textOf)
+      for (const [key, value] of records) for (const payloadId of payloadIds(key, value)) builder.add(payloadId)
+      counter.add({ name: SECTION_NAMES[frame.section] ?? '', records, columns: () => columnsOf(frame.data) })
+    }
+    const set = await builder.finish()
+    await set.close()
+    checkCount(counter, set.size)
+    return { count: set.size, digest: set.digest }
+  } finally {
+    await builder.close()
+  }
+}
+
+/** Valid records are ASCII, so that a byte beyond becomes a character that no record has. */
+function textOf([key, value]: StoredRecord): readonly [key: string, value: string] {
+  return [asText(key), asText(value)]
+}
+
+function asText(part: Value): string {
+  return typeof part === 'string' ? part : Buffer.from(part.buffer, part.byteOffset, part.byteLength).toString('latin1')
+}
