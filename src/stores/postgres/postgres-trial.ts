@@ -17,6 +17,8 @@ const SCHEMA_PREFIX = 'holdfast_trial_'
 const RANDOM_CHARACTERS = 12
 /** The comment of such a schema. A schema without it is not a trial's. */
 const COMMENT = 'Holdfast: a trial restore, whose process has an advisory lock for it; without one, the next trial removes it'
+/** Whatever the role or the database has for transactions. */
+const READ_WRITE = 'SET TRANSACTION READ WRITE'
 /** How long the server may take to make or drop a schema. */
 const CHANGE_TIMEOUT_MS = 300_000
 /** How long the clean-up waits for whatever uses a table of a schema that no trial has locked. */
@@ -43,7 +45,7 @@ export async function openPostgresTrial(connection: PostgresPool | string, { pac
   const handle = await poolHandle(connection)
   const schema = `${SCHEMA_PREFIX}${newUlid().slice(-RANDOM_CHARACTERS).toLowerCase()}`
   const query = (action: string): Query => poolQuery(handle.pool, `Cannot ${action} the schema "${schema}" of a trial`, CHANGE_TIMEOUT_MS)
-  const drop = async (): Promise<void> => void (await query('remove')(`DROP SCHEMA ${quoteName(schema)} CASCADE`))
+  const drop = async (): Promise<void> => void (await query('remove')(`${READ_WRITE}; DROP SCHEMA ${quoteName(schema)} CASCADE`))
   let session: Connection | undefined
   try {
     session = await openLockConnection(handle.pool, { action: `Cannot lock the schema "${schema}" of a trial`, answerTimeoutMs: ANSWER_TIMEOUT_MS })
@@ -52,7 +54,7 @@ export async function openPostgresTrial(connection: PostgresPool | string, { pac
     await tryLock(lock, trialLockKey(schema))
     await removeOldTrials(handle.pool, onWarning)
     // In one transaction.
-    await query('make')(`CREATE SCHEMA ${quoteName(schema)}; COMMENT ON SCHEMA ${quoteName(schema)} IS ${quoteText(COMMENT)}`)
+    await query('make')(`${READ_WRITE}; CREATE SCHEMA ${quoteName(schema)}; COMMENT ON SCHEMA ${quoteName(schema)} IS ${quoteText(COMMENT)}`)
     const store = await undoOnError(() => PostgresMetadataStore.open(handle.pool, { schema, pace }), drop)
     return {
       kind: store.kind,

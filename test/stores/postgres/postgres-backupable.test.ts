@@ -8,16 +8,16 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Pool } from 'pg'
 import { expect, onTestFinished, test } from 'vitest'
-import { type PostgresBackupableOptions, postgresBackupable } from '../../../src/stores/postgres/snapshot/postgres-backupable.ts'
+import { postgresBackupable } from '../../../src/stores/postgres/snapshot/postgres-backupable.ts'
 import { CountingSource, refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { tempDir } from '../../support/temp-dir.ts'
-import { DOCUMENT_TABLES, archiveOf, describeSchema, dumpSchema, inSchema, newSchema, openFixture, quote, sharedPool } from './schemas.ts'
+import { NO_PAYLOADS, made } from './made-schemas.ts'
+import { DOCUMENT_TABLES, archiveOf, describeSchema, dumpSchema, inSchema, openFixture, quote, sharedPool } from './schemas.ts'
 import { serverUrl } from './server.ts'
 import { statementPool } from './statement-pool.ts'
 import { EVERY_TYPE_ROWS, EVERY_TYPE_TABLES } from './every-type.ts'
 
 const run = promisify(execFile)
-const NO_PAYLOADS = 'SELECT NULL::text WHERE false'
 
 test('backup() and restore() keep every type of data: NULLs, arrays, bytea, jsonb, timestamps at the extremes, types of the schema itself', async () => {
   const [source, target] = [await made(EVERY_TYPE_TABLES), await made(EVERY_TYPE_TABLES)]
@@ -278,19 +278,6 @@ test('backup() goes by none of the limits and wishes that a pool, a role or a da
     expect(other.payloadIds).toEqual(plain.payloadIds)
   }
 })
-
-interface Made {
-  readonly pool: Pool
-  readonly schema: string
-  readonly store: ReturnType<typeof postgresBackupable>
-}
-
-async function made(tables: string, options: Partial<PostgresBackupableOptions> = {}, payloadIds: string = NO_PAYLOADS): Promise<Made> {
-  const pool = await sharedPool()
-  const { schema, drop } = await newSchema(pool, tables)
-  onTestFinished(drop)
-  return { pool, schema, store: postgresBackupable(pool, { schema, payloadIds, schemaVersion: 1, worker: false, ...options }) }
-}
 
 /** A pool whose connections act as another role. */
 async function limitedPool(pool: Pool, role: string): Promise<Pool> {

@@ -5,7 +5,7 @@ import { PAYLOAD_IDS, PostgresMetadataStore } from '../../../src/stores/postgres
 import { payloadIdCommand } from '../../../src/stores/postgres/snapshot/payload-id-query.ts'
 import { writeLockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
 import { type BackupableFixture, testBackupable } from '../../conformance/backupable.ts'
-import { refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
+import { CollectingSink, refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { dumpStore } from '../../support/dump-store.ts'
 import { fillStore } from '../../support/fill-store.ts'
 import { runs, seed } from '../../support/seed.ts'
@@ -132,6 +132,34 @@ describe('PostgresMetadataStore backup() and restore()', () => {
     }
     await snapshotOf(store, { onWrite })
     expect(most).toBe(expected)
+  })
+
+  test.each([
+    ['ALTER TABLE inodes ADD COLUMN note text', 'column "inodes"."note" of the schema is not in a metadata store of version 1'],
+    ['ALTER TABLE settings ADD COLUMN number serial', 'column "settings"."number" of the schema is not'],
+    ['ALTER TABLE entries DROP COLUMN type CASCADE', 'column "entries"."type" of a metadata store of version 1 is missing in the schema'],
+    ['ALTER TABLE uploads ALTER COLUMN started_at_ms TYPE numeric', 'column "uploads"."started_at_ms" is of type bigint in a metadata store of version 1 and of type numeric in the schema'],
+    ['CREATE TABLE notes (note text)', 'table "notes" of the schema is not'],
+    ['DROP TABLE locks', 'table "locks" of a metadata store of version 1 is missing in the schema'],
+    ['CREATE SEQUENCE numbers', 'sequence "numbers" of the schema is not'],
+  ])('backup() of a store with %j is schema_version_mismatch, as its restore would be, and writes nothing', async (change, difference) => {
+    const store = await openStore()
+    await inSchema(await sharedPool(), store.schema, (client) => client.query(change))
+    const sink = new CollectingSink()
+    const error = await refused(store.backup(sink), 'schema_version_mismatch')
+    expect(error).toMatchObject({ message: expect.stringContaining(difference) as string, hint: expect.stringContaining('Drop what was added by hand') as string })
+    expect(sink.chunks).toEqual([])
+  })
+
+  test('backup() takes what no restore minds: constraints, indexes, views, comments and computed columns that were added by hand', async () => {
+    const [source, target] = [await openStore(), await openStore()]
+    await fillStore(source)
+    await inSchema(await sharedPool(), source.schema, (client) =>
+      client.query(`ALTER TABLE inodes ADD CONSTRAINT small CHECK (size >= 0), ADD COLUMN kib bigint GENERATED ALWAYS AS (size / 1024) STORED;
+        CREATE INDEX ON entries (name); CREATE VIEW files AS SELECT * FROM inodes; COMMENT ON TABLE locks IS 'ours'`),
+    )
+    await restoreBytes(target, (await snapshotOf(source)).bytes)
+    expect(await dumpStore(target)).toEqual(await dumpStore(source))
   })
 
   test('restore() is refused with restore_in_progress while writers are held off, and a backup is not', async () => {

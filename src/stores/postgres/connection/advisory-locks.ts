@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { StoreNotDrainedError } from '../../../errors/errors.ts'
 import type { PostgresPool } from './client.ts'
 import { Connection } from './connection.ts'
+import { requireOwnSession } from './pooler.ts'
 import { postgresError } from './server-errors.ts'
 import { type Settings, CONFIRMED_IN_TIME, LONG_WORK, settingsStatement } from './settings.ts'
 
@@ -65,10 +66,15 @@ const BE_DURABLE = `SELECT set_config('synchronous_commit', 'on', false) WHERE c
 /** How much later than its limit the server may say that a lock was not given. */
 const ANSWER_SLACK_MS = 10_000
 
-/** Opens a connection that keeps the locks it takes until `end`, or until it breaks. `action` begins the message of its failures. */
+/**
+ * Opens a connection that keeps the locks it takes until `end`, or until it breaks; it is not given back, for its settings are its own.
+ * `action` begins the message of its failures. `store_unavailable` through a pooler that keeps no session.
+ */
 export async function openLockConnection(pool: PostgresPool, { action, answerTimeoutMs }: { readonly action: string; readonly answerTimeoutMs: number }): Promise<Connection> {
-  const connection = await Connection.open(pool, { toError: (error) => postgresError(error, { action, badData: 'invalid' }), answerTimeoutMs })
+  const toError = (error: unknown): Error => postgresError(error, { action, badData: 'invalid' })
+  const connection = await Connection.open(pool, { toError, answerTimeoutMs })
   try {
+    await requireOwnSession(pool, connection, { action, toError })
     await connection.rows(`${settingsStatement(SETTINGS, { isLocal: false })}; ${BE_DURABLE}`)
     return connection
   } catch (error) {

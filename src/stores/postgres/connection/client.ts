@@ -11,6 +11,8 @@ export interface PostgresPool {
 /** A client taken from a pool. */
 export interface PostgresClient {
   query(text: string, values?: unknown[]): Promise<{ readonly rows: unknown[] }>
+  /** The process of the server, as the client was told. */
+  readonly processID?: number | null | undefined
   /** Gives the client back; with `true` its connection is closed. */
   release(destroy?: boolean): void
   on(event: 'error', listener: (error: Error) => void): unknown

@@ -54,6 +54,17 @@ export class Connection {
     return this.#isLost
   }
 
+  /** The process of the server that the client was told of when it connected: a pooler's is made up. `undefined` where the client does not say. */
+  get claimedProcessId(): number | undefined {
+    return this.#client.processID ?? undefined
+  }
+
+  /** The process of the server that runs a statement now. */
+  async processId(): Promise<number> {
+    const [row] = await this.rows<{ pid: number }>('SELECT pg_backend_pid() AS pid')
+    return row?.pid ?? 0
+  }
+
   /** Calls `tell` when the connection breaks. */
   onLost(tell: () => void): void {
     this.#tellLost = tell

@@ -1,8 +1,8 @@
 /** What the server and the connection fail with, as Holdfast's errors. */
 import { messageOf } from '../../../errors/error-message.ts'
 import {
-  type HoldfastErrorOptions, DestinationNoSpaceError, InternalError, RecordInvalidError, RestoreCorruptError, StoreNotDrainedError,
-  StoreUnavailableError, isHoldfastError,
+  type HoldfastErrorOptions, DestinationNoSpaceError, InternalError, RecordInvalidError, RestoreCorruptError, SchemaVersionMismatchError,
+  StoreNotDrainedError, StoreUnavailableError, isHoldfastError,
 } from '../../../errors/errors.ts'
 
 /** Every one that a server gives has a digit; `EPIPE`, which is as long, is the system's. */
@@ -23,12 +23,30 @@ const BAD_DATA: readonly string[] = ['22', '23', 'XX001', 'XX002']
 /** A value in binary form that is cut short: "insufficient data left in message". Poolers give this state to other errors. */
 const PROTOCOL_VIOLATION = '08P01'
 const CUT_VALUE = /in message$/
+const CONSTRAINT_VIOLATION = '23'
+/** What may quote rows in its DETAIL: bad data, and what a function of the schema raises. */
+const QUOTES_ROWS: readonly string[] = [...BAD_DATA, 'P0']
+/** The function of the server by which a standby refuses a transaction for changes: the code is that of anything a server cannot do. */
+const SETTING_CHECK = 'call_bool_check_hook'
 
 export interface FailureOptions {
   /** Begins the message, such as `Cannot back up the schema "meta"`. */
   readonly action: string
-  /** What it means when data does not fit its type or its table: the snapshot is damaged, or a record of the store is. */
-  readonly badData: 'corrupt' | 'invalid'
+  /**
+   * What it means when data does not fit its type or its table: the snapshot is damaged, a record of the store is, or, where only a
+   * constraint is broken, the target is not what was backed up.
+   */
+  readonly badData: 'corrupt' | 'corrupt-or-target' | 'invalid'
+}
+
+/** What the server says beside its message, as `pg` has it. */
+interface ServerReport {
+  readonly hint?: string | undefined
+  readonly detail?: string | undefined
+  readonly table?: string | undefined
+  readonly column?: string | undefined
+  readonly constraint?: string | undefined
+  readonly routine?: string | undefined
 }
 
 /** Errors of Holdfast pass through. */
@@ -36,17 +54,30 @@ export function postgresError(error: unknown, { action, badData }: FailureOption
   if (isHoldfastError(error)) return error
   if (!(error instanceof Error)) return new InternalError(`${action}: ${String(error)}`, { cause: error })
   const code = codeOf(error)
-  const message = `${action}: ${messageOf(error)}`
-  const options: HoldfastErrorOptions = { cause: error, details: SQL_STATE.test(code) ? { sqlState: code } : {} }
+  const { hint: advice, detail, table, column, constraint } = reportOf(error)
+  // The DETAIL of bad data quotes the row, which may be secret: it stays with the cause, and the names are told.
+  const more = detail === undefined || QUOTES_ROWS.some((start) => code.startsWith(start)) ? '' : ` (${detail.replaceAll('\n', '; ')})`
+  const message = `${action}: ${messageOf(error)}${more}`
+  const hintOf = (own?: string): string | undefined => joined(advice, own)
+  const options: HoldfastErrorOptions = { cause: error, hint: hintOf(), details: SQL_STATE.test(code) ? { sqlState: code, table, column, constraint } : {} }
   if (code === DISK_FULL) return new DestinationNoSpaceError(message, options)
   if (code === LOCK_NOT_AVAILABLE) return new StoreNotDrainedError(message, options)
   if (code === INSUFFICIENT_PRIVILEGE) {
-    return new StoreUnavailableError(message, { ...options, hint: 'Connect as the owner of the tables, or give the role the privilege named in the message' })
+    return new StoreUnavailableError(message, { ...options, hint: hintOf(PRIVILEGE_HINT) })
+  }
+  if (badData === 'corrupt-or-target' && code.startsWith(CONSTRAINT_VIOLATION)) {
+    return new SchemaVersionMismatchError(message, { ...options, hint: CONSTRAINT_HINT })
   }
   if (BAD_DATA.some((start) => code.startsWith(start)) || (code === PROTOCOL_VIOLATION && CUT_VALUE.test(error.message))) {
-    return badData === 'corrupt' ? new RestoreCorruptError(message, options) : new RecordInvalidError(message, options)
+    return badData === 'invalid' ? new RecordInvalidError(message, options) : new RestoreCorruptError(message, options)
   }
-  return new StoreUnavailableError(message, { ...options, hint: HINT, retryable: isTransient(code, error) })
+  return new StoreUnavailableError(message, { ...options, hint: hintOf(takesNoChanges(error) ? STANDBY_HINT : HINT), retryable: isTransient(code, error) })
+}
+
+/** Whether the server is a standby, or keeps the transaction from changes for another reason. */
+export function takesNoChanges(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  return codeOf(error) === '25006' || (codeOf(error) === '0A000' && reportOf(error).routine === SETTING_CHECK)
 }
 
 /** The code that a server gave to an error, or to the cause of one of Holdfast's; `undefined` where no server did. */
@@ -73,6 +104,20 @@ function codeOf(error: Error): string {
   return 'code' in error && typeof error.code === 'string' ? error.code : ''
 }
 
+function reportOf(error: Error): ServerReport {
+  return SQL_STATE.test(codeOf(error)) ? (error as Error & ServerReport) : {}
+}
+
+/** The server's advice, then ours, as one sentence. */
+function joined(advice: string | undefined, own: string | undefined): string | undefined {
+  if (advice === undefined || own === undefined) return advice ?? own
+  return `${advice.replace(/\.$/, '')}; ${own.charAt(0).toLowerCase()}${own.slice(1)}`
+}
+
+const PRIVILEGE_HINT = 'Connect as the owner of the tables, or give the role the privilege named in the message'
+const STANDBY_HINT = 'Connect to the primary: this server is a standby, or takes no changes'
+const CONSTRAINT_HINT =
+  'Drop a constraint that only the target has, and add the rows that a foreign key needs in another schema; where what was backed up had it too, restore another backup'
 const HINT = 'Check the server and its log; nothing was left half done, so it can be tried again'
 
 /** A connection that broke, a server that restarts or takes no changes, a statement that took too long, a shortage that may pass. */

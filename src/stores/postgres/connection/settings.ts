@@ -46,5 +46,7 @@ export async function identityOf(query: (text: string) => Promise<readonly objec
   return { user: identity.user, role: identity.role }
 }
 
-/** Gives a session that role until it ends; takes `user` and `role` as values. */
-export const ASSUME_IDENTITY = `SELECT set_config('session_authorization', $1, false), set_config('role', $2, false)`
+/** Gives a transaction that role, and no other that a pooler runs in the same session. No query: a snapshot may still be set after it. */
+export function assumeIdentity({ user, role }: SessionIdentity): string {
+  return `SET LOCAL SESSION AUTHORIZATION ${quoteText(user)}; SET LOCAL ROLE ${quoteText(role)}`
+}

@@ -1,5 +1,5 @@
 /** What a schema consists of, as far as a snapshot has to know: tables, columns and their types, sequences. */
-import { BackupUnsupportedError } from '../../../errors/errors.ts'
+import { BackupUnsupportedError, StoreUnavailableError } from '../../../errors/errors.ts'
 import type { CopyFormat } from '../connection/copy-out.ts'
 import type { Connection } from '../connection/connection.ts'
 
@@ -39,7 +39,7 @@ export interface FoundSchema {
   readonly sequences: readonly string[]
 }
 
-/** Names of relations that a snapshot leaves out, and a restore leaves alone. */
+/** Names of relations that a snapshot leaves out, and a restore leaves alone: of the schema's own, and with their schema of what is outside of it. */
 export interface SchemaScope {
   readonly schema: string
   readonly leaveOut: readonly string[]
@@ -47,15 +47,22 @@ export interface SchemaScope {
 
 /** Tables and partitions that hold rows of their own, in the order of their names' bytes. */
 export async function findTables(session: Connection, scope: SchemaScope): Promise<readonly { readonly name: string; readonly oid: number; readonly hasRanges: boolean }[]> {
-  const found = await session.rows<{ name: string; oid: number; kind: string; has_ranges: boolean }>(
+  const rows = await session.rows<{ name: string | null; oid: number; kind: string; has_ranges: boolean }>(
     `SELECT c.relname AS name, c.oid, c.relkind AS kind,
        am.amname IS NOT DISTINCT FROM 'heap' AND has_table_privilege(c.oid, 'SELECT')
          AND coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)) <= pg_relation_size(c.oid), true) AS has_ranges
-     FROM pg_class c LEFT JOIN pg_am am ON am.oid = c.relam
-     WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND c.relkind IN ('r', 'm', 'f') AND c.relname <> ALL ($2::text[])
-     ORDER BY c.relname COLLATE "C"`,
+     FROM pg_namespace n
+       LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'm', 'f') AND c.relname <> ALL ($2::text[])
+       LEFT JOIN pg_am am ON am.oid = c.relam
+     WHERE n.nspname = $1 ORDER BY c.relname COLLATE "C"`,
     [scope.schema, scope.leaveOut],
   )
+  if (rows.length === 0) {
+    throw new StoreUnavailableError(`Cannot use the schema "${scope.schema}": it does not exist`, {
+      hint: 'Check the name of the schema, upper and lower case included, and the database that the connection names',
+    })
+  }
+  const found = rows.flatMap(({ name, ...row }) => (name === null ? [] : [{ name, ...row }]))
   const foreign = found.filter(({ kind }) => kind !== 'r')
   if (foreign.length > 0) {
     const names = foreign.map(({ name }) => `"${name}"`).join(', ')
@@ -81,6 +88,18 @@ export async function findParents(session: Connection, scope: SchemaScope): Prom
   return found.map(({ name }) => name)
 }
 
+/** The partitions of a schema, each with the topmost table in scope that it is a partition of. */
+export async function findRoots(session: Connection, { schema, leaveOut }: SchemaScope): Promise<ReadonlyMap<string, string>> {
+  const rows = await session.rows<{ name: string; root: string }>(
+    `SELECT c.relname AS name, top.relname AS root FROM pg_class c CROSS JOIN LATERAL (
+       SELECT p.relname FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS up (oid, n) JOIN pg_class p ON p.oid = up.oid
+       WHERE p.relnamespace = c.relnamespace AND p.relname <> ALL ($2::text[]) ORDER BY n DESC LIMIT 1) top
+     WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND c.relkind = 'r' AND c.relispartition`,
+    [schema, leaveOut],
+  )
+  return new Map(rows.map(({ name, root }) => [name, root]))
+}
+
 /** Everything that a snapshot has to know of a schema. */
 export async function findSchema(session: Connection, scope: SchemaScope): Promise<FoundSchema> {
   const tables = await findTables(session, scope)
@@ -95,39 +114,47 @@ export async function findSchema(session: Connection, scope: SchemaScope): Promi
   }
 }
 
+/** What the two definitions are of. */
+interface Sides {
+  readonly wanted: string
+  readonly actual: string
+}
+
 /**
  * How two definitions differ, in words; `undefined` when the tables of one can be filled from the other. The order of columns does not
  * count.
  */
-export function differenceOf(wanted: SchemaDefinition, actual: SchemaDefinition): string | undefined {
+export function differenceOf(wanted: SchemaDefinition, actual: SchemaDefinition, sides: Sides): string | undefined {
   const tables = byName(actual.tables)
   for (const table of wanted.tables) {
     const found = tables.get(table.name)
-    if (found === undefined) return `table "${table.name}" of the snapshot is missing in the store`
-    const difference = columnDifference(table, found)
+    if (found === undefined) return `table "${table.name}" of ${sides.wanted} is missing in ${sides.actual}`
+    const difference = columnDifference(table, found, sides)
     if (difference !== undefined) return difference
     tables.delete(table.name)
   }
   const [extra] = tables.keys()
-  if (extra !== undefined) return `table "${extra}" of the store is not in the snapshot`
+  if (extra !== undefined) return `table "${extra}" of ${sides.actual} is not in ${sides.wanted}`
   const missing = wanted.sequences.find((name) => !actual.sequences.includes(name))
-  if (missing !== undefined) return `sequence "${missing}" of the snapshot is missing in the store`
+  if (missing !== undefined) return `sequence "${missing}" of ${sides.wanted} is missing in ${sides.actual}`
   const added = actual.sequences.find((name) => !wanted.sequences.includes(name))
-  return added === undefined ? undefined : `sequence "${added}" of the store is not in the snapshot`
+  return added === undefined ? undefined : `sequence "${added}" of ${sides.actual} is not in ${sides.wanted}`
 }
 
-function columnDifference(wanted: TableDefinition, actual: TableDefinition): string | undefined {
+function columnDifference(wanted: TableDefinition, actual: TableDefinition, sides: Sides): string | undefined {
   const columns = byName(actual.columns)
   for (const { name, type, labels } of wanted.columns) {
     const path = `"${wanted.name}"."${name}"`
     const found = columns.get(name)
-    if (found === undefined) return `column ${path} of the snapshot is missing in the store`
-    if (found.type !== type) return `column ${path} is of type ${type} in the snapshot and of type ${found.type} in the store`
-    if (JSON.stringify(found.labels) !== JSON.stringify(labels)) return `column ${path} has an enum type with other labels in the store than in the snapshot`
+    if (found === undefined) return `column ${path} of ${sides.wanted} is missing in ${sides.actual}`
+    if (found.type !== type) return `column ${path} is of type ${type} in ${sides.wanted} and of type ${found.type} in ${sides.actual}`
+    if (JSON.stringify(found.labels) !== JSON.stringify(labels)) {
+      return `column ${path} has an enum type with other labels in ${sides.actual} than in ${sides.wanted}`
+    }
     columns.delete(name)
   }
   const [extra] = columns.keys()
-  return extra === undefined ? undefined : `column "${wanted.name}"."${extra}" of the store is not in the snapshot`
+  return extra === undefined ? undefined : `column "${wanted.name}"."${extra}" of ${sides.actual} is not in ${sides.wanted}`
 }
 
 function byName<T extends { readonly name: string }>(items: readonly T[]): Map<string, T> {

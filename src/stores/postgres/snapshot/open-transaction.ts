@@ -4,8 +4,8 @@ import { BackupUnsupportedError, isHoldfastError } from '../../../errors/errors.
 import type { Interrupt } from '../../../util/interrupt.ts'
 import { type PostgresPool, quoteName } from '../connection/client.ts'
 import { Connection } from '../connection/connection.ts'
-import { type FailureOptions, postgresError, sqlStateOf } from '../connection/server-errors.ts'
-import { type SessionIdentity, type Settings, ASSUME_IDENTITY, LONG_WORK, settingsStatement } from '../connection/settings.ts'
+import { type FailureOptions, postgresError, sqlStateOf, takesNoChanges } from '../connection/server-errors.ts'
+import { type SessionIdentity, type Settings, LONG_WORK, assumeIdentity, settingsStatement } from '../connection/settings.ts'
 
 /** SQLSTATE: the server cannot do that. */
 const NOT_SUPPORTED = '0A000'
@@ -47,8 +47,8 @@ export interface TransactionScope {
 }
 
 export interface TransactionOptions extends TransactionScope {
-  /** The statements that begin it. */
-  readonly begin: string
+  /** The statements that begin it: BEGIN, then those that need the role. */
+  readonly begin: readonly [string, ...string[]]
   /** Settings of this transaction, added to those of all. */
   readonly settings?: Settings | undefined
   readonly failures: FailureOptions
@@ -68,9 +68,10 @@ export async function openTransaction(pool: PostgresPool, options: TransactionOp
 async function open(pool: PostgresPool, { schema, begin, settings, failures, identity, answerTimeoutMs, lockTimeoutMs }: TransactionOptions): Promise<Connection> {
   const connection = await Connection.open(pool, { toError: (error) => toError(error, failures), answerTimeoutMs })
   try {
-    if (identity !== undefined) await connection.rows(ASSUME_IDENTITY, [identity.user, identity.role])
+    const [first, ...others] = begin
     const all = settingsStatement({ ...SETTINGS, ...settings, search_path: `${quoteName(schema)}, pg_temp` }, { isLocal: true })
-    await connection.begin(`${begin}; ${all}`, { waitMs: lockTimeoutMs })
+    const statements = [first, ...(identity === undefined ? [] : [assumeIdentity(identity)]), ...others, all]
+    await connection.begin(statements.join('; '), { waitMs: lockTimeoutMs })
     return connection
   } catch (error) {
     connection.destroy()
@@ -79,6 +80,6 @@ async function open(pool: PostgresPool, { schema, begin, settings, failures, ide
 }
 
 function toError(error: unknown, failures: FailureOptions): Error {
-  if (isHoldfastError(error) || sqlStateOf(error) !== NOT_SUPPORTED) return postgresError(error, failures)
+  if (isHoldfastError(error) || sqlStateOf(error) !== NOT_SUPPORTED || takesNoChanges(error)) return postgresError(error, failures)
   return new BackupUnsupportedError(`${failures.action}: ${messageOf(error)}`, { cause: error, details: { sqlState: NOT_SUPPORTED } })
 }

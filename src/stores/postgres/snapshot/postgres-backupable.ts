@@ -7,6 +7,7 @@ import { throttle } from '../../worker/rate-limit.ts'
 import { poolQuery } from '../connection/pool-query.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
 import type { PostgresClient, PostgresPool } from '../connection/client.ts'
+import type { SchemaDefinition } from './definition.ts'
 import { readSnapshot } from './read-snapshot.ts'
 import { type Pace, type PaceOptions, checkPace } from './pace.ts'
 import { type SessionIdentity, identityOf } from '../connection/settings.ts'
@@ -38,8 +39,9 @@ export interface PostgresBackupableOptions extends PaceOptions {
   /** What a snapshot says it was taken from. @default "default" */
   readonly storeId?: string | undefined
   /**
-   * Tables, sequences, materialized views and foreign tables that are not in a snapshot, and that a restore leaves as they are. @default
-   * none
+   * Tables, sequences, materialized views and foreign tables that are not in a snapshot, and that a restore leaves as they are; and what
+   * columns need from outside of the schema, with which a backup is refused otherwise: sequences of other schemas, as "schema.name", and
+   * large objects, as "pg_catalog.pg_largeobject". @default none
    */
   readonly leaveOut?: readonly string[] | undefined
   /**
@@ -75,16 +77,26 @@ const DEFAULT_LOCK_TIMEOUT_MS = 10_000
  * A backup locks the tables against being altered, dropped or truncated, and nothing else. A restore is one transaction: others see the
  * tables empty until it is committed, or wait. It drops and re-creates foreign keys and indexes in it, and disables triggers.
  *
- * Not in a snapshot: large objects, and everything that is not a table or a sequence. Besides the errors that a `Backupable` has, it rejects
- * with `store_unavailable` when the server cannot be reached or breaks off (with `details.outcome` "unknown" when that was in the very
- * commit of a restore: the schema is empty still, or holds all of it), `store_not_drained` when a lock is not given in time,
- * `restore_in_progress` when another restore fills the schema, and `destination_no_space` when the server's disk is full.
+ * Not in a snapshot: everything that is not a table or a sequence of the schema. Rows of partitions are restored through the table that they
+ * are partitions of. `backup` rejects with `backup_unsupported` when columns name large objects, or draw on sequences of other schemas by
+ * their defaults; what functions and triggers use is not looked into. `restore` rejects with `schema_version_mismatch` when rows break a
+ * constraint of the target.
+ *
+ * Besides the errors that a `Backupable` has, both reject with `store_unavailable` when there is no such schema, and when the server cannot
+ * be reached or breaks off (with `details.outcome` "unknown" when that was in the very commit of a restore: the schema is empty still, or
+ * holds all of it), `store_not_drained` when a lock is not given in time, `restore_in_progress` when another restore fills the schema, and
+ * `destination_no_space` when the server's disk is full.
  *
  * Throws `RangeError` for a pace that does not exist, a number of connections that is not 1 to 16, and for a wait for locks that is not
  * from 1 ms to a day.
  */
 export function postgresBackupable(pool: PostgresPool, options: PostgresBackupableOptions): Backupable {
   return new PostgresBackupable(pool, options)
+}
+
+/** The same for tables that are known: a backup of others is refused as its restore would be, with `schema_version_mismatch`. */
+export function knownBackupable(pool: PostgresPool, options: PostgresBackupableOptions & { readonly definition: SchemaDefinition }): Backupable {
+  return new PostgresBackupable(pool, options, options.definition)
 }
 
 class PostgresBackupable implements Backupable {
@@ -98,6 +110,7 @@ class PostgresBackupable implements Backupable {
     readonly countQuery: string | undefined
     readonly storeKind: string
     readonly schemaVersion: number
+    readonly definition: SchemaDefinition | undefined
     readonly lockTimeoutMs: number
     readonly answerTimeoutMs: number
     readonly writersLock: readonly [number, number] | undefined
@@ -106,7 +119,7 @@ class PostgresBackupable implements Backupable {
   readonly #storeId: string
   readonly #pace: { readonly pace: Pace; readonly connections: number }
 
-  constructor(pool: PostgresPool, options: PostgresBackupableOptions) {
+  constructor(pool: PostgresPool, options: PostgresBackupableOptions, definition?: SchemaDefinition) {
     const { schema, payloadIds, countPayloadIds, schemaVersion, storeId = 'default', leaveOut = [], writersLock, spillDirectory } = options
     const { lockTimeoutMs = DEFAULT_LOCK_TIMEOUT_MS, worker = true } = options
     this.#pace = checkPace(options)
@@ -115,7 +128,8 @@ class PostgresBackupable implements Backupable {
     this.#pool = pool
     this.#inWorker = worker
     this.#storeId = storeId
-    this.#store = { schema, leaveOut: [...leaveOut], payloadIdsQuery: payloadIds, countQuery: countPayloadIds, storeKind: this.kind, schemaVersion, lockTimeoutMs, answerTimeoutMs, writersLock, spillDirectory }
+    const tables = { schema, leaveOut: [...leaveOut], definition, payloadIdsQuery: payloadIds, countQuery: countPayloadIds }
+    this.#store = { ...tables, storeKind: this.kind, schemaVersion, lockTimeoutMs, answerTimeoutMs, writersLock, spillDirectory }
   }
 
   async backup(sink: SnapshotSink, { backupId, compress, signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {

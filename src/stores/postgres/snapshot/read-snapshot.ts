@@ -10,7 +10,7 @@ import { type ArchivedSchema, type SequenceValue } from './archive.ts'
 import { ArchiveReader, checkRows } from './archive-reader.ts'
 import { type PostgresPool, quoteName } from '../connection/client.ts'
 import type { CopyIn } from '../connection/copy-in.ts'
-import { type FoundSchema, type SchemaScope, differenceOf, findSchema } from './definition.ts'
+import { type FoundSchema, type SchemaDefinition, type SchemaScope, differenceOf, findParents, findRoots, findSchema } from './definition.ts'
 import { CONFIRMED_IN_TIME } from '../connection/settings.ts'
 import type { FailureOptions } from '../connection/server-errors.ts'
 import { readPayloadIds } from './payload-id-query.ts'
@@ -22,6 +22,8 @@ export interface ReadSnapshotOptions extends SchemaScope, TransactionScope {
   readonly payloadIdsQuery: string
   readonly storeKind: string
   readonly schemaVersion: number
+  /** What the tables are known to be: a row that breaks their constraints is then the snapshot's fault. @default the target's own affair */
+  readonly definition?: SchemaDefinition | undefined
   /** An advisory lock that is taken shared; a session that holds it exclusively keeps restores out. */
   readonly writersLock?: readonly [number, number] | undefined
   readonly spillDirectory: string | undefined
@@ -38,8 +40,9 @@ const LOCK_SPACE = 0x486f6c64
 /** Fills the schema in one transaction: it is empty until all of the snapshot is in it and was checked. */
 export async function readSnapshot(pool: PostgresPool, source: SnapshotSource, options: ReadSnapshotOptions): Promise<void> {
   const { schema, interrupt } = options
-  const failures: FailureOptions = { action: `Cannot restore into the schema "${schema}"`, badData: 'corrupt' }
-  const session = await openTransaction(pool, { ...options, begin: 'BEGIN', settings: SETTINGS, failures })
+  const badData = options.definition === undefined ? 'corrupt-or-target' : 'corrupt'
+  const failures: FailureOptions = { action: `Cannot restore into the schema "${schema}"`, badData }
+  const session = await openTransaction(pool, { ...options, begin: ['BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE'], settings: SETTINGS, failures })
   const restoring = restore(session, source, options)
   try {
     await interrupt.race(restoring)
@@ -55,7 +58,7 @@ export async function readSnapshot(pool: PostgresPool, source: SnapshotSource, o
 async function restore(session: Connection, source: SnapshotSource, options: ReadSnapshotOptions): Promise<void> {
   await lockSchema(session, options)
   const found = await findSchema(session, options)
-  const target = new RestoreTarget(session, { schema: options.schema, tables: found.tables })
+  const target = new RestoreTarget(session, { schema: options.schema, tables: found.tables, parents: await findParents(session, options) })
   if (await target.isPopulated()) throw new RestoreDestinationNotEmptyError()
   await target.lock(options.lockTimeoutMs)
   if (await target.isPopulated()) throw new RestoreDestinationNotEmptyError()
@@ -119,7 +122,7 @@ function checkHeader(header: SnapshotReader['header'], { storeKind, schemaVersio
 }
 
 function checkDefinition(archived: ArchivedSchema, found: FoundSchema, { schema, schemaVersion }: ReadSnapshotOptions): void {
-  const difference = differenceOf(archived, found)
+  const difference = differenceOf(archived, found, { wanted: 'the snapshot', actual: 'the store' })
   if (difference === undefined) return
   throw new SchemaVersionMismatchError(`Cannot restore into the schema "${schema}": ${difference}, though both are of schema version ${schemaVersion}`, {
     hint: 'Restore into a schema made by the version of the server that wrote the backup',
@@ -127,9 +130,14 @@ function checkDefinition(archived: ArchivedSchema, found: FoundSchema, { schema,
   })
 }
 
-/** Copies all rows; gives the number of each table's. */
-async function copyRows(session: Connection, archive: ArchiveReader, { archived, schema, target }: FillOptions & { readonly archived: ArchivedSchema }): Promise<readonly number[]> {
+/**
+ * Copies all rows; gives the number of each table's. Rows of partitions go in where all of them do: which partition is theirs may depend on
+ * what differs between databases, such as the hash of an enum, or the order of a collation.
+ */
+async function copyRows(session: Connection, archive: ArchiveReader, options: FillOptions & { readonly archived: ArchivedSchema }): Promise<readonly number[]> {
+  const { archived, target, schema } = options
   const copied = archived.tables.map(() => 0)
+  const roots = await findRoots(session, options)
   let running: { readonly table: number; readonly copy: CopyIn } | undefined
   const end = async (): Promise<void> => {
     if (running !== undefined) copied[running.table] = await running.copy.end()
@@ -137,18 +145,17 @@ async function copyRows(session: Connection, archive: ArchiveReader, { archived,
   for await (const { table, bytes } of archive.slices()) {
     if (running?.table !== table) {
       await end()
-      running = { table, copy: session.copyIn(copyText(archived, table, { schema, freeze: target.isFresh })) }
+      const { name = '', columns = [], format = 'binary' } = archived.tables[table] ?? {}
+      const into = roots.get(name) ?? name
+      const list = columns.length === 0 ? '' : ` (${columns.map((column) => quoteName(column.name)).join(', ')})`
+      // The server does not freeze the rows of partitions.
+      const freeze = target.isFresh && into === name ? ', FREEZE' : ''
+      running = { table, copy: session.copyIn(`COPY ${quoteName(schema)}.${quoteName(into)}${list} FROM STDIN (FORMAT ${format}${freeze})`) }
     }
     await running.copy.write(bytes)
   }
   await end()
   return copied
-}
-
-function copyText({ tables }: ArchivedSchema, table: number, { schema, freeze }: { readonly schema: string; readonly freeze: boolean }): string {
-  const { name, columns, format } = tables[table] ?? { name: '', columns: [], format: 'binary' }
-  const list = columns.length === 0 ? '' : ` (${columns.map((column) => quoteName(column.name)).join(', ')})`
-  return `COPY ${quoteName(schema)}.${quoteName(name)}${list} FROM STDIN (FORMAT ${format}${freeze ? ', FREEZE' : ''})`
 }
 
 /** Undone with the transaction: a sequence that is restarted in it is a new one until it ends. */

@@ -4,6 +4,7 @@ import type { SequenceValue } from './archive.ts'
 import { type PostgresPool, quoteName, quoteText } from '../connection/client.ts'
 import type { CopyRunner, TableSize } from './copy-ranges.ts'
 import { type FoundSchema, type SchemaScope, findParents, findSchema, findTables } from './definition.ts'
+import { refuseOutside } from './outside.ts'
 import { type FailureOptions, sqlStateOf } from '../connection/server-errors.ts'
 import type { Connection } from '../connection/connection.ts'
 import { type TransactionOptions, type TransactionScope, HOLD_ON, openTransaction } from './open-transaction.ts'
@@ -142,7 +143,7 @@ export class SchemaView {
 
   async #joined(): Promise<Connection> {
     const snapshot = `SET TRANSACTION SNAPSHOT ${quoteText(this.state.snapshotId)}`
-    const begin = [READ_ONLY, snapshot, ...(this.#lock === undefined ? [] : [`${this.#lock} NOWAIT`])].join('; ')
+    const begin: TransactionOptions['begin'] = [READ_ONLY, snapshot, ...(this.#lock === undefined ? [] : [`${this.#lock} NOWAIT`])]
     const session = await openTransaction(this.#pool, { ...this.#options, begin, settings: SETTINGS, failures: failuresOf(this.#options.schema) })
     await holdOn(session, this.#options)
     return session
@@ -173,13 +174,14 @@ async function lockedSession(pool: PostgresPool, options: SchemaViewOptions): Pr
 async function lockOnce(pool: PostgresPool, options: SchemaViewOptions): Promise<LockedSession | undefined> {
   const { schema, lockTimeoutMs, interrupt } = options
   const failures = failuresOf(schema)
-  const { tables, parents } = await withSession(pool, { ...options, begin: 'BEGIN READ ONLY', failures }, async (session) => ({
+  const { tables, parents } = await withSession(pool, { ...options, begin: ['BEGIN READ ONLY'], failures }, async (session) => ({
     tables: await findTables(session, options),
     parents: await findParents(session, options),
   }))
   const names = [...parents, ...tables.map(({ name }) => name)].map((name) => `ONLY ${quoteName(schema)}.${quoteName(name)}`)
   const lock = names.length === 0 ? undefined : `LOCK TABLE ${names.join(', ')} IN ACCESS SHARE MODE`
-  const begin = [READ_ONLY, 'SET LOCAL statement_timeout = 0', `SET LOCAL lock_timeout = ${lockTimeoutMs}`, ...(lock === undefined ? [] : [lock])].join('; ')
+  const patience = ['SET LOCAL statement_timeout = 0', `SET LOCAL lock_timeout = ${lockTimeoutMs}`]
+  const begin: TransactionOptions['begin'] = [READ_ONLY, ...patience, ...(lock === undefined ? [] : [lock])]
   const session = await openTransaction(pool, { ...options, begin, settings: SETTINGS, failures })
   const locked = await interrupt.race(findTables(session, options)).catch((error: unknown) => {
     session.destroy()
@@ -220,6 +222,7 @@ async function readState(session: Connection, scope: SchemaScope): Promise<ViewS
   const [exported] = await session.rows<{ id: string; page_bytes: number }>(`SELECT pg_export_snapshot() AS id, current_setting('block_size')::int AS page_bytes`)
   const pageBytes = exported?.page_bytes ?? 8192
   const found = await findSchema(session, scope)
+  await refuseOutside(session, scope)
   const rows = await session.rows<{ pages: string }>(
     'SELECT pg_relation_size(oid) / $2 AS pages FROM unnest($1::oid[]) WITH ORDINALITY AS given (oid, n) ORDER BY n',
     [found.tables.map(({ oid }) => oid), pageBytes],

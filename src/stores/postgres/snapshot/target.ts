@@ -12,10 +12,18 @@ interface Removable {
   readonly restore: readonly string[]
 }
 
+export interface TargetOptions {
+  readonly schema: string
+  readonly tables: readonly FoundTable[]
+  /** Tables that have partitions in place of rows. */
+  readonly parents: readonly string[]
+}
+
 export class RestoreTarget {
   readonly #session: Connection
   readonly #schema: string
   readonly #tables: readonly FoundTable[]
+  readonly #parents: readonly string[]
   /** In the order in which they are put back. */
   #removed: { readonly indexes: readonly Removable[]; readonly constraints: readonly Removable[]; readonly triggers: readonly Removable[] } = {
     indexes: [],
@@ -26,10 +34,11 @@ export class RestoreTarget {
   /** Whether rows may be written as if they had always been there: the tables are new to every session. */
   #isFresh = false
 
-  constructor(session: Connection, { schema, tables }: { readonly schema: string; readonly tables: readonly FoundTable[] }) {
+  constructor(session: Connection, { schema, tables, parents }: TargetOptions) {
     this.#session = session
     this.#schema = schema
     this.#tables = tables
+    this.#parents = parents
   }
 
   get isFresh(): boolean {
@@ -48,7 +57,9 @@ export class RestoreTarget {
   async lock(lockTimeoutMs: number): Promise<void> {
     if (this.#tables.length === 0) return
     await this.#session.rows(`SET LOCAL lock_timeout = ${lockTimeoutMs}`)
-    await this.#session.rows(`LOCK TABLE ${this.#tables.map(({ name }) => `ONLY ${this.#path(name)}`).join(', ')} IN ACCESS EXCLUSIVE MODE`)
+    // Other sessions lock a table before its partitions.
+    const names = [...this.#parents, ...this.#tables.map(({ name }) => name)]
+    await this.#session.rows(`LOCK TABLE ${names.map((name) => `ONLY ${this.#path(name)}`).join(', ')} IN ACCESS EXCLUSIVE MODE`)
   }
 
   /** Takes away what would be checked or called row by row. */
@@ -114,12 +125,12 @@ export class RestoreTarget {
   async #triggers(): Promise<Removable[]> {
     const rows = await this.#session.rows<{ path: string; name: string; enabled: string }>(
       `SELECT tgrelid::regclass::text AS path, tgname AS name, tgenabled AS enabled FROM pg_trigger
-       WHERE tgrelid = ANY ($1::oid[]) AND NOT tgisinternal AND tgenabled IN ('O', 'A') ORDER BY 1, 2`,
-      [this.#oids()],
+       WHERE (tgrelid = ANY ($1::oid[]) OR ${OF_PARENTS}) AND NOT tgisinternal AND tgenabled IN ('O', 'A') ORDER BY 1, 2`,
+      [this.#oids(), this.#schema, this.#parents],
     )
     return rows.map(({ path, name, enabled }) => ({
-      remove: `ALTER TABLE ${path} DISABLE TRIGGER ${quoteName(name)}`,
-      restore: [`ALTER TABLE ${path} ENABLE ${enabled === 'A' ? 'ALWAYS ' : ''}TRIGGER ${quoteName(name)}`],
+      remove: `ALTER TABLE ONLY ${path} DISABLE TRIGGER ${quoteName(name)}`,
+      restore: [`ALTER TABLE ONLY ${path} ENABLE ${enabled === 'A' ? 'ALWAYS ' : ''}TRIGGER ${quoteName(name)}`],
     }))
   }
 
@@ -141,7 +152,7 @@ export class RestoreTarget {
 
   /** Everything that was taken away and put back, in text that is equal when nothing changed. */
   async #describe(): Promise<string> {
-    const [row] = await this.#session.rows<{ text: string | null }>(STRUCTURE, [this.#oids()])
+    const [row] = await this.#session.rows<{ text: string | null }>(STRUCTURE, [this.#oids(), this.#schema, this.#parents])
     return row?.text ?? ''
   }
 
@@ -165,6 +176,9 @@ interface IndexRow {
   readonly deferrable: boolean | null
   readonly deferred: boolean | null
 }
+
+/** Of a trigger; takes the schema and the names. */
+const OF_PARENTS = `tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $2) AND relname = ANY ($3::text[]))`
 
 /** Left out: what has a property that its definition does not show, and what anything else depends on. */
 const INDEXES = `
@@ -195,7 +209,8 @@ const STRUCTURE = `
     SELECT 'constraint ' || conrelid::regclass || ' ' || quote_ident(conname) || ' ' || pg_get_constraintdef(oid) || ' ' || coalesce(obj_description(oid, 'pg_constraint'), '')
     FROM pg_constraint WHERE conrelid = ANY ($1::oid[]) OR confrelid = ANY ($1::oid[])
     UNION ALL
-    SELECT 'trigger ' || pg_get_triggerdef(oid) || ' ' || tgenabled::text FROM pg_trigger WHERE tgrelid = ANY ($1::oid[]) AND NOT tgisinternal
+    SELECT 'trigger ' || pg_get_triggerdef(oid) || ' ' || tgenabled::text
+    FROM pg_trigger WHERE (tgrelid = ANY ($1::oid[]) OR ${OF_PARENTS}) AND NOT tgisinternal
     UNION ALL
     SELECT 'column ' || attrelid::regclass || ' ' || quote_ident(attname) || ' ' || attnotnull FROM pg_attribute WHERE attrelid = ANY ($1::oid[]) AND attnum > 0
   ) AS lines`

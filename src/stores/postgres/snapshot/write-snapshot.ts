@@ -4,10 +4,12 @@ import { type PayloadIdSet, PayloadIdSetBuilder } from '../../../payload-ids/pay
 import type { Allocate } from '../../../format/frame.ts'
 import { SnapshotWriter } from '../../../format/snapshot-writer.ts'
 import { undoOnError } from '../../../errors/clean-up.ts'
+import { SchemaVersionMismatchError } from '../../../errors/errors.ts'
 import { directoriesOf, planSections } from './archive.ts'
 import { ArchiveWriter } from './archive-writer.ts'
 import type { PostgresPool } from '../connection/client.ts'
 import { CopyRanges, CopyRunner } from './copy-ranges.ts'
+import { type SchemaDefinition, differenceOf } from './definition.ts'
 import { readPayloadIds } from './payload-id-query.ts'
 import { ReferenceTally, checkReferences } from './reference-count.ts'
 import { type SchemaViewOptions, SchemaView } from './schema-view.ts'
@@ -23,6 +25,8 @@ export interface WriteSnapshotOptions extends SchemaViewOptions, Pick<BackupOpti
   readonly storeKind: string
   readonly storeId: string
   readonly schemaVersion: number
+  /** What the tables must be. @default anything */
+  readonly definition?: SchemaDefinition | undefined
   readonly spillDirectory: string | undefined
   /** Where the memory of frames comes from. @default fresh memory */
   readonly allocate?: Allocate | undefined
@@ -34,6 +38,7 @@ export async function writeSnapshot(pool: PostgresPool, sink: SnapshotSink, opti
   const view = await SchemaView.open(pool, options)
   const builder = new PayloadIdSetBuilder({ spillDirectory: options.spillDirectory })
   try {
+    checkDefinition(view, options)
     const payloadIds = await writeView(view, sink, { ...options, builder })
     await undoOnError(() => view.close(), () => payloadIds.close())
     return payloadIds
@@ -43,6 +48,17 @@ export async function writeSnapshot(pool: PostgresPool, sink: SnapshotSink, opti
   } finally {
     await builder.close()
   }
+}
+
+/** What no restore would accept is not worth a backup. */
+function checkDefinition({ state }: SchemaView, { schema, schemaVersion, definition }: WriteSnapshotOptions): void {
+  if (definition === undefined) return
+  const difference = differenceOf(definition, state.found, { wanted: `a metadata store of version ${schemaVersion}`, actual: 'the schema' })
+  if (difference === undefined) return
+  throw new SchemaVersionMismatchError(`Cannot back up the schema "${schema}": ${difference}`, {
+    hint: 'Drop what was added by hand, or move it into a schema of its own: no metadata store would take the backup',
+    details: { expected: schemaVersion, actual: schemaVersion, difference },
+  })
 }
 
 type ViewOptions = WriteSnapshotOptions & { readonly builder: PayloadIdSetBuilder }

@@ -8,7 +8,7 @@ import { ValidatedStore } from '../../../metadata/validated-store.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import { SCHEMA_VERSION, migrate } from './migrations.ts'
 import { type PaceOptions, checkPace } from '../snapshot/pace.ts'
-import { postgresBackupable } from '../snapshot/postgres-backupable.ts'
+import { knownBackupable } from '../snapshot/postgres-backupable.ts'
 import { digestOf } from '../snapshot/reference-count.ts'
 import { PostgresMetadataReader } from './postgres-metadata-reader.ts'
 import { PostgresMetadataView } from './postgres-metadata-view.ts'
@@ -17,7 +17,7 @@ import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
 import type { PostgresPool } from '../connection/client.ts'
 import { SchemaDatabase } from './database.ts'
 import { importView } from './import-view.ts'
-import { OWN_TABLES } from './tables.ts'
+import { DEFINITION, OWN_TABLES } from './tables.ts'
 import { writeLockKey } from '../connection/advisory-locks.ts'
 
 export interface PostgresMetadataStoreOptions extends PaceOptions {
@@ -102,12 +102,13 @@ export class PostgresMetadataStore extends ValidatedStore {
     super(new PostgresMetadataReader(db), clock)
     this.storeId = storeId
     this.#db = db
-    this.#backupable = postgresBackupable(pool, {
+    this.#backupable = knownBackupable(pool, {
       schema,
       payloadIds: PAYLOAD_IDS,
       countPayloadIds: COUNT_PAYLOAD_IDS,
       schemaVersion: this.schemaVersion,
       storeId,
+      definition: DEFINITION,
       leaveOut: OWN_TABLES,
       writersLock: writeLockKey(schema),
       answerTimeoutMs,

@@ -10,6 +10,8 @@
  * nanoseconds since 1970 in the 64 bits that the contract gives them.
  */
 
+import type { SchemaDefinition } from '../snapshot/definition.ts'
+
 const MAX_SAFE_INTEGER = Number.MAX_SAFE_INTEGER
 
 const TREE = `
@@ -273,6 +275,15 @@ const IDENTITY = `
     only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
     store_id text COLLATE "C" NOT NULL
   );`
+
+/** The tables of a snapshot as the statements above make them: a backup of others is refused. A migration that changes them changes this. */
+export const DEFINITION: SchemaDefinition = {
+  tables: [...`${TREE}${CONTENT}`.matchAll(/CREATE TABLE (\w+) \(\n([^;]*)\n  \);/g)].map(([, name = '', body = '']) => ({
+    name,
+    columns: [...body.matchAll(/^    ([a-z_]+) (\w+(?:\[\])?)/gm)].map(([, column = '', type = '']) => ({ name: column, type })),
+  })),
+  sequences: [...TREE.matchAll(/CREATE SEQUENCE (\w+)/g)].map(([, name = '']) => name),
+}
 
 /** The statements of the first migration. */
 export const FIRST_TABLES: string = [IDENTITY, TREE, CONTENT, COUNTS, CHECKS].join('\n')

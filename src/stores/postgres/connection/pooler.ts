@@ -1,0 +1,39 @@
+/** Tells a pooler that gives each transaction another session of the server, such as pgbouncer in its mode "transaction". */
+import { StoreUnavailableError } from '../../../errors/errors.ts'
+import type { PostgresPool } from './client.ts'
+import { Connection, type ConnectionOptions } from './connection.ts'
+
+/** How long it may take to ask over a second connection; a pool or a pooler that has none to give keeps its sessions apart. */
+const PROBE_TIMEOUT_MS = 3000
+const HINT = 'Connect to the server itself, or have the pooler keep a session for each client (pgbouncer: pool_mode = session)'
+
+export interface OwnSessionOptions extends Pick<ConnectionOptions, 'toError'> {
+  /** Begins the message. */
+  readonly action: string
+}
+
+/**
+ * Rejects with `store_unavailable` when what the connection's session keeps, locks and settings, would be lost to it and left to others.
+ * Changes nothing in the session. A connection to the server itself costs one statement.
+ */
+export async function requireOwnSession(pool: PostgresPool, connection: Connection, { action, toError }: OwnSessionOptions): Promise<void> {
+  const backend = await connection.processId()
+  if (connection.claimedProcessId === undefined || connection.claimedProcessId === backend) return
+  const other = await Connection.open(pool, { toError, answerTimeoutMs: PROBE_TIMEOUT_MS }).catch(() => undefined)
+  if (other === undefined) return
+  try {
+    if (!(await areShared(connection, other, backend).catch(() => false))) return
+  } finally {
+    other.destroy()
+  }
+  throw new StoreUnavailableError(`${action}: a pooler gives each of its transactions another session of the server`, { hint: HINT })
+}
+
+/** Whether a second client is given a session of the first, or either is given more than one. */
+async function areShared(ours: Connection, other: Connection, backend: number): Promise<boolean> {
+  await other.rows('BEGIN')
+  const theirs = await other.processId()
+  if (theirs === backend || (await ours.processId()) !== backend) return true
+  await other.rows('ROLLBACK')
+  return (await other.processId()) !== theirs
+}

@@ -1,0 +1,104 @@
+/** What the rows of a schema need from outside of it, and no snapshot of the schema has: a backup is refused rather than silent about it. */
+import { BackupUnsupportedError } from '../../../errors/errors.ts'
+import { quoteName } from '../connection/client.ts'
+import type { Connection } from '../connection/connection.ts'
+import { HOLD_ON, LET_GO } from './open-transaction.ts'
+import type { SchemaScope } from './definition.ts'
+
+/** Where the server keeps large objects, as `leaveOut` names it. */
+const LARGE_OBJECTS = 'pg_catalog.pg_largeobject'
+
+/** A column, and what it needs. */
+interface Need {
+  readonly column: string
+  readonly name: string
+}
+
+/** Rejects with `backup_unsupported` for what `leaveOut` does not name. */
+export async function refuseOutside(session: Connection, scope: SchemaScope): Promise<void> {
+  const values = [scope.schema, scope.leaveOut]
+  const [drawn] = await session.rows<Need>(FOREIGN_SEQUENCES, values)
+  if (drawn !== undefined) {
+    throw refusal(scope, `${drawn.column} draws on the sequence "${drawn.name}" of another schema`, {
+      hint: `Move the sequence (ALTER SEQUENCE ... SET SCHEMA), or name "${drawn.name}" in "leaveOut" and set it by hand after a restore`,
+      details: drawn,
+    })
+  }
+  const [split] = await session.rows<{ readonly name: string }>(SPLIT_HASHES, values)
+  if (split !== undefined) {
+    throw refusal(scope, `not all partitions of ${split.name} are in it, and another database would hash its rows into others`, {
+      hint: 'Move the table and all of its partitions into one schema, and leave none of them out',
+      details: split,
+    })
+  }
+  if (scope.leaveOut.includes(LARGE_OBJECTS)) return
+  for (const found of await session.rows<OidColumn>(OID_COLUMNS, values)) {
+    const path = `${quoteName(found.table)}.${quoteName(found.column)}`
+    if (!(await namesLargeObjects(session, scope, found))) continue
+    throw refusal(scope, `${path} names large objects, which are in no schema`, {
+      hint: `Keep their content in a column of type bytea, or name "${LARGE_OBJECTS}" in "leaveOut" and back them up by other means`,
+      details: { column: path, name: LARGE_OBJECTS },
+    })
+  }
+}
+
+function refusal({ schema }: SchemaScope, fault: string, options: { readonly hint: string; readonly details: object }): BackupUnsupportedError {
+  return new BackupUnsupportedError(`Cannot back up the schema "${schema}": ${fault}`, { hint: options.hint, details: { ...options.details } })
+}
+
+interface OidColumn {
+  readonly table: string
+  readonly column: string
+  readonly isList: boolean
+}
+
+/** The locks of the query end with it. */
+async function namesLargeObjects(session: Connection, { schema }: SchemaScope, { table, column, isList }: OidColumn): Promise<boolean> {
+  await session.rows(HOLD_ON)
+  const value = `t.${quoteName(column)}`
+  const isNamed = isList ? `m.oid = ANY (${value}::oid[])` : `m.oid = ${value}::oid`
+  const path = `${quoteName(schema)}.${quoteName(table)}`
+  const [row] = await session.rows<{ found: boolean }>(`SELECT EXISTS (SELECT FROM ONLY ${path} t JOIN pg_largeobject_metadata m ON ${isNamed}) AS found`)
+  await session.rows(LET_GO)
+  return row?.found === true
+}
+
+const SPACE = '(SELECT oid FROM pg_namespace WHERE nspname = $1)'
+
+/** By the default of a column, or of the domain that it is of. */
+const FOREIGN_SEQUENCES = `
+  WITH used AS (
+    SELECT quote_ident(r.relname) || '.' || quote_ident(a.attname) AS "column", def.oid AS def, a.atttypid AS type
+    FROM pg_class r JOIN pg_attribute a ON a.attrelid = r.oid LEFT JOIN pg_attrdef def ON def.adrelid = r.oid AND def.adnum = a.attnum
+    WHERE r.relnamespace = ${SPACE} AND r.relkind IN ('r', 'p') AND r.relname <> ALL ($2::text[]) AND a.attnum > 0 AND NOT a.attisdropped
+  ), drawn AS (
+    SELECT "column", d.refclassid, d.refobjid FROM used JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = used.def
+    UNION ALL SELECT "column", d.refclassid, d.refobjid FROM used JOIN pg_depend d ON d.classid = 'pg_type'::regclass AND d.objid = used.type
+  )
+  SELECT "column", n.nspname || '.' || s.relname AS name
+  FROM drawn JOIN pg_class s ON s.oid = drawn.refobjid JOIN pg_namespace n ON n.oid = s.relnamespace
+  WHERE drawn.refclassid = 'pg_class'::regclass AND s.relkind = 'S' AND n.nspname <> $1 AND n.nspname || '.' || s.relname <> ALL ($2::text[])
+  ORDER BY name, "column" LIMIT 1`
+
+/** Of oid, or of a domain over it such as "lo"; none where the database has no large objects. */
+const OID_COLUMNS = `
+  SELECT r.relname AS "table", a.attname AS "column", t.typelem <> 0 AS "isList"
+  FROM pg_class r JOIN pg_attribute a ON a.attrelid = r.oid JOIN pg_type t ON t.oid = a.atttypid
+  WHERE r.relnamespace = ${SPACE} AND r.relkind = 'r' AND r.relname <> ALL ($2::text[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+    AND 'oid'::regtype IN (t.oid, t.typbasetype, CASE t.typcategory WHEN 'A' THEN t.typelem ELSE 0 END)
+    AND EXISTS (SELECT FROM pg_largeobject_metadata)
+  ORDER BY 1, 2`
+
+/**
+ * Partitioned by a hash of what differs between databases (enums by their OIDs, which arrays, ranges and rows of them share, OIDs
+ * themselves, an operator class of one's own), with partitions both in the schema and elsewhere.
+ */
+const SPLIT_HASHES = `
+  SELECT p.partrelid::regclass::text AS name
+  FROM pg_partitioned_table p CROSS JOIN LATERAL pg_partition_tree(p.partrelid) part JOIN pg_class c ON c.oid = part.relid
+    CROSS JOIN LATERAL (SELECT c.relnamespace = ${SPACE} AND c.relname <> ALL ($2::text[]) AS inside) place
+  WHERE p.partstrat = 'h' AND EXISTS (
+    SELECT FROM pg_opclass o JOIN pg_type t ON t.oid = o.opcintype
+    WHERE o.oid = ANY (p.partclass::oid[]) AND (o.oid >= 16384 OR t.typtype = 'p' OR t.oid = 'oid'::regtype))
+  GROUP BY p.partrelid HAVING bool_or(c.relkind = 'r' AND inside) AND NOT bool_and(inside)
+  ORDER BY 1 LIMIT 1`
