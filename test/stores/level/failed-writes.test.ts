@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import { fsDestination } from '../../../destinations/fs/index.ts'
-import { jobIdOf, runBackup } from '../../../src/index.ts'
+import { jobIdOf, restoreBackup, runBackup } from '../../../src/index.ts'
 import { openLevelCatalog } from '../../../src/catalog/level/index.ts'
 import type { MetadataStore } from '../../../src/contracts/metadata-store.ts'
 import { levelBackupable, openLevelStore } from '../../../src/stores/level/index.ts'
@@ -116,6 +116,9 @@ describe.each(Object.entries(LEDGERS))('%s', (code, open) => {
   })
 })
 
+/** How any database takes the records of a metadata store. */
+const RECORDS = { payloadIds: () => [], sections: SECTIONS, schemaVersion: SCHEMA_VERSION, storeKind: 'level' } as const
+
 /** A store with some megabytes in it, more than the limits below let through. */
 async function largeStore(): Promise<MetadataStore> {
   const store = await openLevelStore(join(await tempDir(), 'large'))
@@ -170,7 +173,7 @@ describe.skipIf(!canLimitFileSize)('a write that fails', () => {
     const db = new ClassicLevel(join(await tempDir(), 'db'))
     onTestFinished(() => db.close())
     await db.open()
-    const target = levelBackupable(db, { payloadIds: () => [], sections: SECTIONS, schemaVersion: SCHEMA_VERSION })
+    const target = levelBackupable(db, RECORDS)
     limitFileSize(1_000_000)
     await expect(target.restore(chunksOf(payload))).rejects.toMatchObject({ code: 'store_unavailable' })
     limitFileSize('unlimited')
@@ -178,6 +181,41 @@ describe.skipIf(!canLimitFileSize)('a write that fails', () => {
     await db.open()
     expect(await db.keys().all()).toEqual([])
     await target.restore(chunksOf(payload))
+  })
+
+  it('in a restore into a sublevel does not close the database, which has more in it: it says that records stayed, and refuses the next restore', async () => {
+    const { payload } = await takeBackup(await largeStore())
+    const db = new ClassicLevel(join(await tempDir(), 'db'))
+    onTestFinished(() => db.close())
+    await db.put('other', 'x')
+    const targets = ['a', 'b'].map((name) => levelBackupable(db.sublevel(name), RECORDS))
+    limitFileSize(1_000_000)
+    await expect(targets[0]?.restore(chunksOf(payload))).rejects.toMatchObject({ code: 'store_unavailable', message: expect.stringContaining('cannot be emptied again') })
+    limitFileSize('unlimited')
+    expect([db.status, await db.get('other')]).toEqual(['open', 'x'])
+    await expect(targets[1]?.restore(chunksOf(payload))).rejects.toMatchObject(refusal('store_unavailable'))
+    await db.close()
+    await db.open()
+    await levelBackupable(db.sublevel('c'), RECORDS).restore(chunksOf(payload))
+  })
+
+  it('does not outlast a restore that swaps another engine in', async () => {
+    const directory = await tempDir()
+    const path = join(directory, 'store')
+    const store = await openLevelStore(path)
+    await store.setSetting('a', 'before')
+    const destination = fsDestination({ path: join(directory, 'backups') })
+    onTestFinished(() => destination.close())
+    const { backupId } = await runBackup({ store, destination })
+    limitLog(path, 10)
+    await expect(store.setSetting('a', 'failed')).rejects.toMatchObject({ code: 'store_unavailable' })
+    limitFileSize('unlimited')
+    await restoreBackup({ target: store, destination, backupId })
+    await store.setSetting('b', 'after')
+    await store.close()
+    const reopened = await openLevelStore(path)
+    onTestFinished(() => reopened.close())
+    expect(await reopened.settings()).toEqual(new Map([['a', 'before'], ['b', 'after']]))
   })
 
   it('of the progress of a backup keeps its end from being recorded: the catalog has it as interrupted, and its lease still holds', async () => {
