@@ -25,12 +25,14 @@ export function sortIds(lists: readonly IdList[]): IdList {
   for (let index = 0; index < count; index++) keys[index] = keyOf(bytes, starts[index]! + skip, starts[index + 1]!)
   const order = sortedOrder(keys)
   const sorted = Buffer.allocUnsafeSlow(bytes.byteLength)
-  let [sortedBytes, sortedCount] = [0, 0]
+  let sortedBytes = 0
+  let sortedCount = 0
   for (let from = 0, end = 0; from < count; from = end) {
     const first = order[from]!
     for (end = from + 1; end < count && keys[order[end]!] === keys[first]; ) end++
     if (end === from + 1) {
-      sortedBytes = copyId(bytes, starts[first]!, sorted, sortedBytes, starts[first + 1]! - starts[first]!)
+      const start = width > 0 ? first * width : starts[first]!
+      sortedBytes = copyId(bytes, start, sorted, sortedBytes, width > 0 ? width : starts[first + 1]! - start)
       sortedCount++
       continue
     }
@@ -46,7 +48,8 @@ export function sortIds(lists: readonly IdList[]): IdList {
 function startsOf(lists: readonly IdList[], bytes: Buffer): Uint32Array {
   const width = lists[0]?.width ?? 0
   const starts = new Uint32Array(lists.reduce((sum, { count }) => sum + count, 1))
-  for (let index = 1; index < starts.length; index++) starts[index] = width > 0 ? index * width : bytes.indexOf(LINE_FEED, starts[index - 1]) + 1
+  if (width > 0) for (let index = 1; index < starts.length; index++) starts[index] = index * width
+  else for (let index = 1; index < starts.length; index++) starts[index] = bytes.indexOf(LINE_FEED, starts[index - 1]) + 1
   return starts
 }
 
@@ -55,7 +58,7 @@ function isAscending(bytes: Buffer, starts: Uint32Array): boolean {
   for (let index = 1; index < starts.length - 1; index++) {
     let [left, right] = [starts[index - 1]!, starts[index]!]
     const end = starts[index + 1]!
-    while (right < end && bytes[left] === bytes[right]) [left, right] = [left + 1, right + 1]
+    for (; right < end && bytes[left] === bytes[right]; left++) right++
     if (right === end || bytes[right]! < bytes[left]!) return false
   }
   return true
