@@ -1,130 +1,143 @@
 /** Checks that the records of a metadata store are consistent. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { PayloadIdSetBuilder } from '../payload-ids/payload-id-set.ts'
+import { plural } from '../util/text.ts'
 import { conflictingLock } from './locks.ts'
-import type { DirectoryEntry, Inode, InodeNumber, MetadataReader } from '../contracts/metadata-store.ts'
+import type { ByteRangeLock, InodeNumber, ListedEntry, MetadataStore, MetadataView } from '../contracts/metadata-store.ts'
+import { TreeRules } from './tree-rules.ts'
 
-/**
- * Walks all shares of a store, which must not change meanwhile, and resolves with the problems found:
- * - entries without their inode or of another type, and directories in several places;
- * - wrong link counts, block counts and used bytes;
- * - names or payload IDs out of order, and payload IDs that are not those of files and uploads;
- * - locks that conflict.
- *
- * Keeps every inode number and payload ID in memory: for tests and stores of moderate size.
- */
-export async function checkTree(store: MetadataReader, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly string[]> {
-  const walk = new Walk(store, signal)
-  for (const share of await store.shares()) await walk.root(share.root, `share ${JSON.stringify(share.name)}`)
-  await walk.uploads()
-  await walk.compare()
-  return walk.problems
+export interface CheckTreeOptions {
+  /** Ends the check, which then rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined
 }
 
-class Walk {
-  readonly problems: string[] = []
-  readonly #store: MetadataReader
-  readonly #entries: Map<InodeNumber, number> = new Map()
-  readonly #links: Map<InodeNumber, number> = new Map()
-  readonly #payloadIds: Set<string> = new Set()
-  #usedBytes = 0n
+/** The most problems that are told one by one. */
+const MAX_PROBLEMS = 1000
+/** Records between two turns of the event loop. */
+const TURN_RECORDS = 1000
 
+/**
+ * Reads all of a store at one instant, in bounded memory, and resolves with the problems found, in words:
+ * - entries without their inode or of another type; inodes without a name; directories in several places, in themselves, or below no share;
+ * - wrong link counts, block counts and used bytes; a next inode number that is in use;
+ * - names or payload IDs out of order, and payload IDs that are not those of files and uploads;
+ * - locks that conflict, or are not of files.
+ */
+export async function checkTree(store: MetadataStore | MetadataView, { signal }: CheckTreeOptions = {}): Promise<readonly string[]> {
+  const view = 'view' in store ? await store.view() : store
+  const check = new Check(view, signal)
+  try {
+    return await check.run()
+  } finally {
+    await check.close()
+    if (view !== store) await view.close()
+  }
+}
+
+class Check {
+  readonly #view: MetadataView
   readonly #signal: AbortSignal | undefined
+  readonly #rules: TreeRules
+  readonly #payloadIds = new PayloadIdSetBuilder()
+  readonly #problems: string[] = []
+  #untold = 0
+  #records = 0
 
-  constructor(store: MetadataReader, signal: AbortSignal | undefined) {
-    this.#store = store
+  constructor(view: MetadataView, signal: AbortSignal | undefined) {
+    this.#view = view
     this.#signal = signal
+    this.#rules = new TreeRules((problem) => this.#report(problem))
   }
 
-  async root(root: InodeNumber, path: string): Promise<void> {
-    const waiting: { readonly inode: InodeNumber; readonly path: string }[] = [{ inode: root, path }]
-    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-      const inode = await this.#store.inode(next.inode)
-      if (inode?.type !== 'directory') this.problems.push(`${next.path}: inode ${next.inode} is ${inode?.type ?? 'missing'}, not a directory`)
-      else if (this.#entries.has(next.inode)) this.problems.push(`${next.path}: directory ${next.inode} is in more than one place`)
-      else waiting.push(...(await this.#directory(inode, next.path)))
-    }
-  }
-
-  async uploads(): Promise<void> {
-    for await (const upload of this.#store.uploads()) {
-      for (const { payloadId } of upload.blocks) this.#payloadIds.add(payloadId)
-    }
-  }
-
-  async compare(): Promise<void> {
-    for (const [inode, links] of this.#links) {
-      const entries = this.#entries.get(inode)
-      if (links !== entries) this.problems.push(`inode ${inode}: link count is ${links}, should be ${entries}`)
-    }
-    const usedBytes = await this.#store.usedBytes()
-    if (usedBytes !== Number(this.#usedBytes)) this.problems.push(`used bytes: recorded as ${usedBytes}, but sizes add up to ${this.#usedBytes}`)
-    await this.#comparePayloadIds()
-  }
-
-  /** Checks the entries of a directory. Resolves with its subdirectories. */
-  async #directory(directory: Inode, path: string): Promise<{ inode: InodeNumber; path: string }[]> {
-    const subdirectories: { inode: InodeNumber; path: string }[] = []
-    for await (const entry of entriesOf(this.#store, directory.inode)) {
-      this.#signal?.throwIfAborted()
-      const entryPath = `${path}/${entry.name}`
-      if (entry.type === 'directory') subdirectories.push({ inode: entry.inode, path: entryPath })
-      else await this.#entry(entry, entryPath)
-    }
-    this.#links.set(directory.inode, directory.links)
-    this.#entries.set(directory.inode, 2 + subdirectories.length)
-    return subdirectories
-  }
-
-  async #entry(entry: DirectoryEntry, path: string): Promise<void> {
-    const inode = await this.#store.inode(entry.inode)
-    if (inode?.type !== entry.type) {
-      this.problems.push(`${path}: inode ${entry.inode} is ${inode?.type ?? 'missing'}, not a ${entry.type}`)
-      return
-    }
-    const known = this.#entries.get(inode.inode) ?? 0
-    this.#entries.set(inode.inode, known + 1)
-    if (known > 0) return
-    this.#links.set(inode.inode, inode.links)
-    if (inode.type === 'file') await this.#file(inode, path)
-  }
-
-  async #file(inode: Inode, path: string): Promise<void> {
-    this.#usedBytes += BigInt(inode.size)
-    if (inode.payloadId !== undefined) this.#payloadIds.add(inode.payloadId)
-    let blocks = 0
-    for await (const { payloadId } of this.#store.blocks(inode.inode)) {
+  async run(): Promise<readonly string[]> {
+    const [view, rules] = [this.#view, this.#rules]
+    for await (const { inode, payloadId } of this.#each(view.allBlocks())) {
+      rules.blocks(inode, 1)
       this.#payloadIds.add(payloadId)
-      blocks++
     }
-    if (blocks !== inode.blockCount) this.problems.push(`${path}: block count is ${inode.blockCount}, should be ${blocks}`)
-    const locks = await this.#store.locks(inode.inode)
-    for (const lock of locks) if (conflictingLock(locks, lock) !== undefined) this.problems.push(`${path}: a lock of ${lock.owner} conflicts with another`)
+    await this.#entries()
+    for await (const inode of this.#each(view.inodes())) {
+      rules.inode(inode)
+      if (inode.payloadId !== undefined) this.#payloadIds.add(inode.payloadId)
+    }
+    for (const { root } of await view.shares()) rules.share(root)
+    rules.finish({ nextInode: await view.nextInode(), usedBytes: await view.usedBytes() })
+    await this.#locks()
+    for await (const { blocks } of this.#each(view.uploads())) for (const { payloadId } of blocks) this.#payloadIds.add(payloadId)
+    await this.#comparePayloadIds()
+    return this.#untold === 0 ? this.#problems : [...this.#problems, `and ${plural(this.#untold, 'more problem')}`]
+  }
+
+  async close(): Promise<void> {
+    this.#rules.close()
+    await this.#payloadIds.close()
+  }
+
+  #report(problem: string): void {
+    if (this.#problems.length < MAX_PROBLEMS) this.#problems.push(problem)
+    else this.#untold++
+  }
+
+  async #entries(): Promise<void> {
+    let last: ListedEntry | undefined
+    for await (const entry of this.#each(this.#view.entries())) {
+      const { parent, name, inode, type } = entry
+      if (last !== undefined && (last.parent > parent || (last.parent === parent && Buffer.compare(Buffer.from(last.name), Buffer.from(name)) >= 0))) {
+        this.#report(`directory ${parent}: entry ${JSON.stringify(name)} comes after ${JSON.stringify(last.name)} of directory ${last.parent}`)
+      }
+      this.#rules.entry(parent, inode, type)
+      last = entry
+    }
+  }
+
+  async #locks(): Promise<void> {
+    let locks: ByteRangeLock[] = []
+    for await (const lock of this.#each(this.#view.allLocks())) {
+      if (locks[0] !== undefined && locks[0].inode !== lock.inode) {
+        await this.#locksOf(locks[0].inode, locks)
+        locks = []
+      }
+      locks.push(lock)
+    }
+    if (locks[0] !== undefined) await this.#locksOf(locks[0].inode, locks)
+  }
+
+  async #locksOf(inode: InodeNumber, locks: readonly ByteRangeLock[]): Promise<void> {
+    this.#rules.lock(inode, (await this.#view.inode(inode))?.type)
+    for (const lock of locks) if (conflictingLock(locks, lock) !== undefined) this.#report(`inode ${inode}: a lock of ${lock.owner} conflicts with another`)
   }
 
   async #comparePayloadIds(): Promise<void> {
-    const missing = new Set(this.#payloadIds)
-    let last = ''
-    for await (const payloadId of this.#store.payloadIds()) {
-      if (payloadId <= last) this.problems.push(`payload ID ${payloadId}: comes after ${last}`)
-      if (!this.#payloadIds.has(payloadId)) this.problems.push(`payload ID ${payloadId}: nothing refers to it`)
-      missing.delete(payloadId)
-      last = payloadId
-    }
-    for (const payloadId of missing) this.problems.push(`payload ID ${payloadId}: referred to, but not listed`)
-  }
-}
-
-/** All entries of a directory. Throws when names are not in the order of their bytes. */
-async function* entriesOf(store: MetadataReader, directory: InodeNumber): AsyncGenerator<DirectoryEntry, void, undefined> {
-  let after: string | undefined
-  do {
-    const page = await store.readDirectory(directory, { after })
-    for (const entry of page.entries) {
-      if (after !== undefined && Buffer.compare(Buffer.from(after), Buffer.from(entry.name)) >= 0) {
-        throw new RangeError(`Cannot walk directory ${directory}: ${JSON.stringify(entry.name)} comes after ${JSON.stringify(after)}`)
+    const set = await this.#payloadIds.finish()
+    try {
+      const referred = set[Symbol.asyncIterator]()
+      let next = await referred.next()
+      let last = ''
+      for await (const payloadId of this.#each(this.#view.payloadIds())) {
+        if (payloadId <= last) this.#report(`payload ID ${payloadId}: comes after ${last}`)
+        last = payloadId
+        for (; next.done !== true && next.value < payloadId; next = await referred.next()) this.#unlisted(next.value)
+        if (next.done !== true && next.value === payloadId) next = await referred.next()
+        else this.#report(`payload ID ${payloadId}: nothing refers to it`)
       }
-      after = entry.name
-      yield entry
+      for (; next.done !== true; next = await referred.next()) this.#unlisted(next.value)
+    } finally {
+      await set.close()
     }
-    after = page.cursor
-  } while (after !== undefined)
+  }
+
+  #unlisted(payloadId: string): void {
+    this.#report(`payload ID ${payloadId}: referred to, but not listed`)
+  }
+
+  /** Passes records on, and gives way to the event loop now and then. */
+  async *#each<T>(records: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+    for await (const record of records) {
+      if (++this.#records % TURN_RECORDS === 0) {
+        await nextTurn()
+        this.#signal?.throwIfAborted()
+      }
+      yield record
+    }
+  }
 }

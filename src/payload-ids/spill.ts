@@ -1,10 +1,8 @@
 /** Bytes that are appended once and read many times: in memory while few, else in an unlinked file. */
-import { randomBytes } from 'node:crypto'
-import { closeSync, constants, openSync, read as readCallback, unlinkSync, writeSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { closeSync, read as readCallback, writeSync } from 'node:fs'
 import { promisify } from 'node:util'
-import { DestinationNoSpaceError, InternalError } from '../errors/errors.ts'
+import { InternalError } from '../errors/errors.ts'
+import { openUnnamed, spillFailure } from '../util/unnamed-file.ts'
 
 export interface SpillOptions {
   readonly spillDirectory?: string | undefined
@@ -22,8 +20,6 @@ export interface SpillReadOptions {
 export type SpillState = { readonly chunks: readonly Uint8Array[]; readonly fd?: undefined } | { readonly fd: number; readonly bytes: number }
 
 const READ_BYTES: number = 256 * 1024
-const PRIVATE_FILE = 0o600
-const NO_SPACE: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 const readAsync = promisify(readCallback)
 
 /** Closes the file of a spill that was never closed. */
@@ -76,13 +72,13 @@ export class Spill {
       this.#chunks.push(chunk)
       if (this.bytes <= (this.#options.memoryLimitBytes ?? Number.POSITIVE_INFINITY)) return
     }
-    const directory = this.#options.spillDirectory ?? tmpdir()
+    const { spillDirectory } = this.#options
     try {
-      this.#write(directory, this.#fd === undefined ? this.#chunks : [chunk])
+      this.#write(spillDirectory, this.#fd === undefined ? this.#chunks : [chunk])
     } catch (cause) {
       // The file may end within the chunk: what came after would be read at the wrong place.
       void this.close()
-      throw spillFailure(directory, cause)
+      throw spillFailure('payload IDs', cause, spillDirectory)
     }
     this.#chunks = []
   }
@@ -130,7 +126,7 @@ export class Spill {
     }
   }
 
-  #write(directory: string, chunks: readonly Uint8Array[]): void {
+  #write(directory: string | undefined, chunks: readonly Uint8Array[]): void {
     const fd = this.#fd ?? this.#own(openUnnamed(directory))
     for (const chunk of chunks) for (let written = 0; written < chunk.byteLength; ) written += writeSync(fd, chunk, written)
   }
@@ -153,24 +149,4 @@ export class Spill {
   #checkOpen(): void {
     if (this.#closed) throw new TypeError('The payload IDs are closed')
   }
-}
-
-/** Opens a file and removes its name at once, so that nothing is left behind whatever happens to the process. */
-function openUnnamed(directory: string): number {
-  const path = join(directory, `holdfast-${randomBytes(12).toString('hex')}.spill`)
-  const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, PRIVATE_FILE)
-  try {
-    unlinkSync(path)
-  } catch (error) {
-    closeSync(fd)
-    throw error
-  }
-  return fd
-}
-
-function spillFailure(directory: string, cause: unknown): Error {
-  const { code, message } = cause as NodeJS.ErrnoException
-  const what = `Cannot keep payload IDs in "${directory}": ${message}`
-  if (NO_SPACE.has(code)) return new DestinationNoSpaceError(what, { cause, hint: 'Free space for temporary files, or set TMPDIR to another directory' })
-  return new InternalError(what, { cause, hint: 'Set TMPDIR to a writable directory' })
 }

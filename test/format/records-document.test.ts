@@ -98,6 +98,7 @@ describe('RECORDS.md, what a reader refuses', () => {
     [replaced('"links":2', '"links":0'), replaced('counters/next-inode', 'counters/next-inodf'), replaced('"parent":1', '"parent":0'), replaced('a~7Eb', 'a~7eb')],
     [replaced('ab12 i0000000000000002', 'ab12 i0000000000000001'), replaced('"payloadId":"ab12"', '"payloadId":"ab13"')],
     [replaced('"blockCount":2', '"blockCount":3')],
+    [replaced('"links":2', '"links":3'), replaced('"root":1', '"root":2'), replaced('"parent":1', '"parent":2')],
     [{ stream: control(frames(whole).length - 1, { payloadIdDigest: otherDigest }), ids: otherIds }],
   ]
   const rows = [...(RECORDS.split('### What a reader refuses')[1]?.split('\n## ')[0] ?? '').matchAll(/^\| (?!what|---)(.*) \| `([a-z_]+)`(.*) \|$/gm)]

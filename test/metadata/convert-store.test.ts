@@ -33,16 +33,19 @@ async function made(make: () => Promise<MetadataStore>): Promise<MetadataStore> 
   return store
 }
 
-/** A store whose inode numbers end where numbers do: the next one is the last there is. */
+/** The greatest number that the next inode may get: too few would be left. */
+const LAST = MAX - 2 ** 32
+
+/** A store whose inode numbers are as great as they can be. */
 async function storeOfGreatNumbers(): Promise<MetadataStore> {
   const db = new MemoryLevel()
   const store = await made(() => LevelMetadataStore.open(db, { kind: 'memory' }))
-  await db.put('counters/next-inode', String(MAX - 3))
+  await db.put('counters/next-inode', String(LAST - 3))
   const { root } = await store.createShare('s', { options: { ['__proto__']: 'own', '9007199254740993': '' } })
   const { inode } = await store.create({ parent: root, name: 'd' }, { type: 'directory', size: MAX })
   await store.create({ parent: inode, name: 'f' }, { type: 'file', size: MAX, content: { blocks: [{ payloadId: '~'.repeat(255), offset: MAX, bytes: 0 }] } })
-  await store.lock({ inode: MAX - 1, owner: '/', kind: 'exclusive', start: MAX - 1, end: MAX })
-  await store.lock({ inode: MAX - 1, owner: '0', kind: 'exclusive', start: 0, end: 1 })
+  await store.lock({ inode: LAST - 1, owner: '/', kind: 'exclusive', start: MAX - 1, end: MAX })
+  await store.lock({ inode: LAST - 1, owner: '0', kind: 'exclusive', start: 0, end: 1 })
   await store.putUpload({ uploadId: '~', parent: inode, name: 'n', startedAtMs: MAX, blocks: [{ payloadId: '!', offset: MAX, bytes: MAX }] })
   return store
 }

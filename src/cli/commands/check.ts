@@ -17,9 +17,9 @@ export function registerCheck(program: Command, terminal: Terminal): void {
       ['check --store level:/srv/metadata', 'print a line for each problem'],
       ['check --store postgres://server@localhost/files?schema=meta --json', 'from a script: { "problems": [...] }'],
     ],
-    `Checks that every entry has its inode, that link counts match the entries, that the payload IDs are those that files refer to,
-and that used bytes are the sum of the sizes. The exit code is 3 if there are problems. Memory grows with the number of inodes
-and payload IDs. No other process may have a LevelDB store open; a Postgres store may be in service, and is checked at one instant.`,
+    `Checks that entries and inodes fit together, that every directory is in one place below a share, that link counts, block counts and
+used bytes are right, that the next inode number is free, and that the payload IDs are those that files refer to. The exit code is 3 if
+there are problems. No other process may have a LevelDB store open; a Postgres store may be in service, and is checked at one instant.`,
   )
   command.action((options: CheckOptions) => check(options, terminal))
 }
@@ -28,9 +28,7 @@ async function check(options: CheckOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
   const { shown } = parseStoreUrl(options.store)
   const problems = await withParts(terminal, async (parts) => {
-    const store = await parts.store(options.store, { adopt: options.adopt })
-    const view = parts.keep(await store.view())
-    return await checkTree(view, { signal: terminal.signal })
+    return await checkTree(await parts.store(options.store, { adopt: options.adopt }), { signal: terminal.signal })
   })
   await output.result({ problems }, () => (problems.length === 0 ? [`${printable(shown)} is consistent`] : problems.map(printable)))
   if (problems.length === 0) return

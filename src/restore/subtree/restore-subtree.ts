@@ -13,7 +13,7 @@ import type { PayloadStore } from '../../contracts/payload-store.ts'
 import type { Manifest } from '../../contracts/manifest.ts'
 import { checkStoreId, compareIfPossible } from '../plan-restore.ts'
 import { attempt, type AttemptOptions, type AttemptReport } from '../attempt.ts'
-import { fillFromBackup } from '../../repository/restore-content.ts'
+import { checkRestored, fillFromBackup } from '../../repository/restore-content.ts'
 import { openBackup, type StoredBackup } from '../../repository/stored-backup.ts'
 import { openStaging, removeUnfinished } from './staging.ts'
 import { type StepProgress, StepRunner, type StepTime } from '../steps.ts'
@@ -77,7 +77,7 @@ export interface RestoreSubtreeReport extends AttemptReport {
 /**
  * Restores one file or directory, with everything in it, while the store stays in service.
  *
- * The backup is first restored into a trial store, which checks all of it. Then the path is copied into a share of the store,
+ * The backup is first restored into a trial store, and all of it is checked there. Then the path is copied into a share of the store,
  * `.holdfast-restore-ULID`, and renamed to its place. So no reader sees half of it: after a failure, an abort or the end of the process,
  * all of the path is restored, or nothing. The next restore removes the share of a killed one; if other processes may have the store open,
  * only a share of this machine, or `release`. A replaced entry moves to the share by the same rename, and is removed with it.
@@ -163,7 +163,10 @@ class SubtreeRestore {
 
   async #fromTrial(trial: ReadableTrial, backup: StoredBackup): Promise<Outcome> {
     const { backupId, signal } = this.#options
-    await this.#steps.run('restore', (onProgress) => fillFromBackup(trial, backup, { signal, onProgress }))
+    await this.#steps.run('restore', async (onProgress) => {
+      await fillFromBackup(trial, backup, { signal, onProgress })
+      await checkRestored(trial, backup.manifest, { signal, onProgress })
+    })
     return await closing(await trial.view(), async (view) => {
       const found = await findPath(view, this.#path, `in backup ${backupId}`)
       await this.#lookForPayloads(view, found)

@@ -54,6 +54,15 @@ export class DatabaseView {
     }
   }
 
+  /** Reads single records as text. */
+  async getMany(keys: readonly string[]): Promise<readonly (string | undefined)[]> {
+    try {
+      return (await this.#db.getMany([...keys], { snapshot: this.#snapshot, keyEncoding: 'utf8', valueEncoding: 'utf8' } as object)) as readonly (string | undefined)[]
+    } catch (error) {
+      throw new StoreUnavailableError(`Cannot read the store: ${messageOf(error)}`, { cause: error })
+    }
+  }
+
   /** Whether the text of a record encodes to its stored bytes. `after` is the key before. */
   async isExact(record: StoredRecord, after: Value | undefined): Promise<boolean> {
     const range = after === undefined ? {} : { gt: typeof after === 'string' ? Buffer.from(after) : after }

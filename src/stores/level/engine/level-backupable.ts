@@ -122,7 +122,7 @@ class LevelBackupable implements Backupable {
         return await snapshotInWorker(this.#db, target, { ...options, payloadIdsModule: payloadIds.href })
       }
       const { payloadIdsOf, newCounter } = payloadIds instanceof URL ? await loadPayloadIds(payloadIds.href) : payloadIds
-      return await writeSnapshot(this.#db, target, { ...options, payloadIdsOf, counter: newCounter?.(), checkpoint: () => yieldTo(interrupt) })
+      return await writeSnapshot(this.#db, target, { ...options, payloadIdsOf, counter: newCounter?.(options), checkpoint: () => yieldTo(interrupt) })
     })
   }
 

@@ -17,8 +17,15 @@ export interface PayloadIdCounter {
 
 /** A counter that gets a frame of records at once. */
 export interface FrameCounter {
-  add(frame: CountedFrame): void
+  add(frame: CountedFrame): void | Promise<void>
   count(): number
+  /** Frees what the counter holds. Idempotent. @default nothing to free */
+  close?(): void
+}
+
+export interface FrameCounterOptions {
+  /** Where a counter keeps what outgrows memory. @default the system's temporary directory */
+  readonly spillDirectory?: string | undefined
 }
 
 export interface CountedFrame {
@@ -27,6 +34,8 @@ export interface CountedFrame {
   readonly records: readonly StoredRecord[]
   /** Finds the columns of the frame when called. */
   readonly columns: () => TextColumns
+  /** Reads other records of the same view, as text; `undefined` where there is only a stream. */
+  readonly lookup: ((keys: readonly string[]) => Promise<readonly (string | undefined)[]>) | undefined
 }
 
 /** Wraps a counter of an embedder, which gets one record at once. */

@@ -1,17 +1,17 @@
 /** The functions that find the payload IDs of a database, also from an embedder's module. */
-import { type FrameCounter, type PayloadIdCounter, recordCounter } from './payload-id-counter.ts'
+import { type FrameCounter, type FrameCounterOptions, type PayloadIdCounter, recordCounter } from './payload-id-counter.ts'
 import type { PayloadIdExtractor } from './scan.ts'
 
 export interface PayloadIdFunctions {
   readonly payloadIdsOf: PayloadIdExtractor
-  readonly newCounter: (() => FrameCounter) | undefined
+  readonly newCounter: ((options: FrameCounterOptions) => FrameCounter) | undefined
 }
 
 /** What a module exports. */
 interface PayloadIdModule {
   readonly payloadIds: PayloadIdExtractor
   readonly countPayloadIds: () => PayloadIdCounter
-  readonly countFrames: () => FrameCounter
+  readonly countFrames: (options: FrameCounterOptions) => FrameCounter
 }
 
 export function payloadIdFunctions(payloadIdsOf: PayloadIdExtractor, countPayloadIds: (() => PayloadIdCounter) | undefined): PayloadIdFunctions {

@@ -136,7 +136,7 @@ class FrameCutter {
       // After an invalid record the snapshot is void; the rest is read only to count.
       if (this.#invalid.count > 0) continue
       this.#checkOrder(records, columnsOf(contentOf(encoded)))
-      this.#counter?.add({ name, records, columns: () => columnsOf(contentOf(encoded)) })
+      await this.#counter?.add({ name, records, columns: () => columnsOf(contentOf(encoded)), lookup: (keys) => this.#view.getMany(keys) })
       await this.#target.writeFrame({ section, records: records.length, frame: encoded, payloadIds })
     }
     this.#full.length = 0

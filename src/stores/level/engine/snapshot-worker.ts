@@ -15,7 +15,7 @@ await port.run(() => withDatabase(request.location, async (db): Promise<FromSnap
   const payloadIds = await writeSnapshot(db, sink, {
     ...request,
     payloadIdsOf,
-    counter: newCounter?.(),
+    counter: newCounter?.(request),
     checkpoint: () => port.checkStop(),
     onProgress: (progress) => sink.setProgress(progress),
     allocate: sink.allocate,

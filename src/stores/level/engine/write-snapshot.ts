@@ -50,6 +50,7 @@ export async function writeSnapshot(db: LevelDatabase, sink: SnapshotSink, optio
       return payloadIds
     }, () => payloadIds.close())
   } finally {
+    counter?.close?.()
     await Promise.all([view.close(), builder.close()])
   }
 }

@@ -20,24 +20,25 @@ export function contentCheckOf({ schemaVersion, records }: Manifest): ContentChe
 const KINDS = ['memory', 'level']
 
 /**
- * Checks every record, the order of keys and the index of references; the tree that the records make is checked by a trial restore.
+ * Checks every record, the order of keys, the index of references and the tree that the records make; what locks are on, a trial restore checks.
  * Rejects with `store_kind_mismatch`, `restore_corrupt`, `record_invalid` and `store_inconsistent`, as RECORDS.md says.
  */
 async function checkMetadata(source: FrameSource): ReturnType<ContentCheck> {
   checkHeader(source.header, { storeKind: 'level', accepts: KINDS, schemaVersion: SCHEMA_VERSION, sections: SECTIONS })
-  const counter = countFrames()
+  const counter = countFrames({})
   const builder = new PayloadIdSetBuilder()
   try {
     for await (const [frame, found] of sectionRecords(source, keySpans(SECTIONS, STORE_KEYS))) {
       const records = found.map(textOf)
       for (const [key, value] of records) for (const payloadId of payloadIds(key, value)) builder.add(payloadId)
-      counter.add({ name: SECTION_NAMES[frame.section] ?? '', records, columns: () => columnsOf(frame.data) })
+      await counter.add({ name: SECTION_NAMES[frame.section] ?? '', records, columns: () => columnsOf(frame.data), lookup: undefined })
     }
     const set = await builder.finish()
     await set.close()
     checkCount(counter, set.size)
     return { count: set.size, digest: set.digest }
   } finally {
+    counter.close?.()
     await builder.close()
   }
 }

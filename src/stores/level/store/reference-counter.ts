@@ -41,8 +41,14 @@ export class ReferenceCounter implements FrameCounter {
   #list = ''
   #blocks = 0
   #countedBlocks = 0
+  readonly #onChunk: ((key: string, blocks: number) => void) | undefined
 
-  add({ name, records: frame, columns }: CountedFrame): void {
+  /** `onChunk` is told of each part of a block list, by its key, and how many blocks it has. */
+  constructor(onChunk?: (key: string, blocks: number) => void) {
+    this.#onChunk = onChunk
+  }
+
+  add({ name, records: frame, columns }: Omit<CountedFrame, 'lookup'>): void {
     if (name === 'references') this.#addReferences(frame, columns().keys)
     else if (name === 'inodes') this.#addInodes(frame, columns())
     else if (name === 'blocks') this.#addChunks(frame, columns(), { owner: INODE, ownerAt: 'blocks/'.length })
@@ -133,6 +139,7 @@ export class ReferenceCounter implements FrameCounter {
       const list = key.slice(0, -CHUNK_LENGTH)
       if (list !== this.#list) this.#listed.moveTo(this.#recorded)
       this.#list = list
+      const before = this.#blocks
       const addBlock = (bytes: DataView, idFrom: number, idEnd: number): void => {
         this.#begin(bytes, idFrom, idEnd)
         this.#endAs(owner, keys, ownerFrom, keyEnd - CHUNK_LENGTH)
@@ -141,6 +148,7 @@ export class ReferenceCounter implements FrameCounter {
       }
       if (isEscaped && value.includes('\\')) for (const { payloadId } of records.decodeBlocks(value)) addBlock(bytesOf(payloadId), 0, payloadId.length)
       else eachText(values, from, valueEnd, (idFrom, idEnd) => addBlock(values, idFrom, idEnd))
+      this.#onChunk?.(key, this.#blocks - before)
     }
   }
 
