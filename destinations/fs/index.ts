@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path'
 import { checkBackupId, isUlid, newUlid } from '../../src/util/ulid.ts'
 import {
-  type BackupObject, type BackupStat, type BackupUpload, type Destination, type DestinationOptions, type DestinationWarning, MAX_MANIFEST_BYTES,
+  BACKUP_OBJECTS, type BackupObject, type BackupStat, type BackupUpload, type Destination, type DestinationOptions, type DestinationWarning, MAX_MANIFEST_BYTES,
   type CleanUpOptions, type CleanUpReport,
 } from '../../src/contracts/destination.ts'
 import {
@@ -29,6 +29,8 @@ export interface FsDestinationOptions {
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000
+/** What opening a link, a FIFO, a directory or a socket fails with. */
+const NOT_A_FILE = ['EINVAL', 'ELOOP', 'EISDIR', 'ENXIO'] as const
 
 /**
  * A destination in a directory. Each backup is a directory named by its ID, written as `<ID>.tmp` and published by one rename.
@@ -114,7 +116,10 @@ class FsDestination implements Destination {
   async manifest(backupId: string, options: DestinationOptions = {}): Promise<Uint8Array> {
     checkBackupId(backupId)
     options.signal?.throwIfAborted()
-    const path = join(await this.#listed(backupId), MANIFEST_FILE)
+    const directory = await this.#listed(backupId)
+    const path = join(directory, MANIFEST_FILE)
+    // Whoever lists manifests learns of a link or a FIFO in place of an object too.
+    for (const object of BACKUP_OBJECTS) await this.#sizeOf(join(directory, object))
     try {
       const bytes = await readSmallFile(this.#files, path, MAX_MANIFEST_BYTES)
       if (bytes === undefined) throw new ManifestMissingError(`Cannot read "${path}": it was removed meanwhile`)
@@ -144,6 +149,7 @@ class FsDestination implements Destination {
       }
     } catch (error) {
       if (isSystemError(error, 'ENOENT')) throw new BackupIncompleteError(`Cannot read "${path}": it is missing`, { cause: error })
+      if (isSystemError(error, ...NOT_A_FILE)) throw new BackupIncompleteError(notAFile(path), { cause: error })
       throw pathError('read', path, error)
     }
   }
@@ -152,12 +158,7 @@ class FsDestination implements Destination {
     checkBackupId(backupId)
     options.signal?.throwIfAborted()
     const directory = await this.#listed(backupId)
-    const size = async (object: BackupObject): Promise<number | undefined> => {
-      const info = await this.#root.info(join(directory, object))
-      if (info !== undefined && info.type !== 'file') throw notAFile(join(directory, object))
-      return info?.bytes
-    }
-    return { bytes: { payload: await size('payload'), 'payload-ids': await size('payload-ids') } }
+    return { bytes: { payload: await this.#sizeOf(join(directory, 'payload')), 'payload-ids': await this.#sizeOf(join(directory, 'payload-ids')) } }
   }
 
   async *list(options: DestinationOptions = {}): AsyncIterable<string> {
@@ -255,13 +256,21 @@ class FsDestination implements Destination {
     if (manifestInfo === undefined) {
       throw new ManifestMissingError(`Cannot find backup ${backupId} at "${this.#root.path}"`, { details: { backupId, path: manifest } })
     }
-    if (manifestInfo.type !== 'file') throw notAFile(manifest)
+    if (manifestInfo.type !== 'file') throw new ManifestInvalidError(notAFile(manifest), { details: { backupId, path: manifest } })
     return directory
   }
 
+  /** Whatever stands in place of the manifest: a backup that was tampered with does not go unseen. */
   async #isListed(directory: string): Promise<boolean> {
     if ((await this.#root.info(directory))?.type !== 'directory') return false
-    return (await this.#root.info(join(directory, MANIFEST_FILE)))?.type === 'file'
+    return (await this.#root.info(join(directory, MANIFEST_FILE))) !== undefined
+  }
+
+  /** The size of an object; `undefined` if it is missing. */
+  async #sizeOf(path: string): Promise<number | undefined> {
+    const info = await this.#root.info(path)
+    if (info !== undefined && info.type !== 'file') throw new BackupIncompleteError(notAFile(path), { details: { path } })
+    return info?.bytes
   }
 }
 

@@ -127,6 +127,6 @@ export function notADirectory(path: string, cause?: unknown): DestinationPathCon
   return new DestinationPathConflictError(`Cannot use "${path}": it is not a directory (links are not followed)`, { cause, details: { path } })
 }
 
-export function notAFile(path: string): DestinationPathConflictError {
-  return new DestinationPathConflictError(`Cannot use "${path}": it is not a regular file (links are not followed)`, { details: { path } })
+export function notAFile(path: string): string {
+  return `Cannot use "${path}": it is not a regular file (links are not followed)`
 }

@@ -17,7 +17,7 @@ import { type Manifest, recordCount } from '../contracts/manifest.ts'
 import { afterPublish } from './after-publish.ts'
 import { checkLabels, encodeManifest, manifestOf } from '../format/manifest.ts'
 import { Meter, type Measured, type PhaseTime } from '../util/meter.ts'
-import { isNotThere, newestListed, nextBackupId } from './next-backup-id.ts'
+import { beyondWarning, isBeyondClocks, isNotThere, newestListed, nextBackupId } from './next-backup-id.ts'
 import { takeSnapshot } from './take-snapshot.ts'
 import { openUpload, type Upload } from './upload-backup.ts'
 import { checkBackup, type VerifyReport } from '../repository/check-backup.ts'
@@ -163,7 +163,7 @@ class BackupRun {
   /** Does everything until the backup is listed. */
   async #publish(): Promise<PublishedManifest> {
     const { store, destination, signal, newId } = this.#options
-    const newest = await this.#removeLeftovers()
+    const newest = await this.#findNewest(await this.#removeLeftovers())
     const leases = await this.#leases?.reconcile()
     this.#warnings.push(...(leases?.unproven.map(warnOfLease) ?? []))
     this.#isFirst = newest === undefined
@@ -259,19 +259,28 @@ class BackupRun {
 
   /**
    * Removes leftovers of crashed attempts; a failure is only a warning. Resolves with the newest listed ID, which most drivers report with
-   * the clean-up.
+   * the clean-up: `null` for none, `undefined` for unknown.
    */
-  async #removeLeftovers(): Promise<string | undefined> {
+  async #removeLeftovers(): Promise<string | null | undefined> {
     const { destination, signal } = this.#options
     try {
-      const { newest } = await destination.cleanUp({ signal, nowMs: this.#clock() })
-      return newest === undefined ? await newestListed(destination, signal) : (newest ?? undefined)
+      return (await destination.cleanUp({ signal, nowMs: this.#clock() })).newest
     } catch (error) {
       signal?.throwIfAborted()
-      if (isNotThere(error)) return undefined
+      if (isNotThere(error)) return null
       this.#warnings.push(toError(error))
-      return await newestListed(destination, signal)
+      return undefined
     }
+  }
+
+  /** Finds the newest ID that the next must be greater than, and warns of one that cannot be. */
+  async #findNewest(reported: string | null | undefined): Promise<string | undefined> {
+    const { destination, signal } = this.#options
+    const nowMs = this.#clock()
+    if (reported === null || (reported !== undefined && !isBeyondClocks(reported, nowMs))) return reported ?? undefined
+    const { newest, beyond } = await newestListed(destination, { nowMs, signal })
+    if (beyond !== undefined) this.#warnings.push(beyondWarning(beyond, destination))
+    return newest
   }
 
   async #begin(phase: BackupPhase, { storeId, records = 0, totalBytes = 0 }: { readonly storeId?: string; readonly records?: number; readonly totalBytes?: number } = {}): Promise<void> {

@@ -2,6 +2,7 @@
 import { openRepository } from '../repository/repository.ts'
 import type { RecordBatch } from '../repository/stored-backup.ts'
 import { BackupUnsupportedError } from '../errors/errors.ts'
+import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
 import type { Manifest } from '../contracts/manifest.ts'
 import { SCHEMA_VERSION } from '../stores/level/store/records.ts'
@@ -9,13 +10,23 @@ import { SCHEMA_VERSION } from '../stores/level/store/records.ts'
 /** Reads a backup from its beginning, and checks the stream to its end. */
 export type OpenRecords = () => AsyncIterable<RecordBatch>
 
-/** Finds a backup whose records can be read, any number of times. Rejects with `backup_unsupported` for records of an unknown kind. */
+/** Where the backups are that are looked into. */
+export interface BackupPlaceOptions {
+  readonly destination: Destination
+  /** The catalog whose record of the backup is compared. @default none */
+  readonly catalog?: Catalog | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Finds a backup whose records can be read, any number of times. Rejects with `backup_unsupported` for records of an unknown kind, and as
+ * opening a backup does.
+ */
 export async function openBackupRecords(
-  destination: Destination,
   id: string,
-  options: { readonly signal?: AbortSignal | undefined } = {},
+  { destination, catalog, ...options }: BackupPlaceOptions,
 ): Promise<{ readonly backupId: string; readonly manifest: Manifest; readonly open: OpenRecords }> {
-  const repository = openRepository(destination)
+  const repository = openRepository(destination, { catalog })
   const backup = await repository.open(await repository.resolve(id, options), options)
   const { backupId, manifest } = backup
   if (!canLookInto(manifest)) {

@@ -2,13 +2,12 @@
  * Compares two backups of one store. Both streams are in key order, so one pass compares them side by side; a second pass finds the
  * paths. Memory grows with the number of changes and of directories, not with that of files.
  */
-import type { Destination } from '../contracts/destination.ts'
 import type { InodeNumber, InodeType } from '../contracts/metadata-store.ts'
 import { StoreIdMismatchError } from '../errors/errors.ts'
 import { nameOfEntry } from '../stores/level/store/keys.ts'
 import { decodeRecord } from '../stores/level/store/record-check.ts'
 import { decodeEntry, decodeInode, type InodeRecord } from '../stores/level/store/records.ts'
-import { openBackupRecords, type OpenRecords, recordsOf } from './backup-records.ts'
+import { type BackupPlaceOptions, openBackupRecords, type OpenRecords, recordsOf } from './backup-records.ts'
 import { EntryPaths } from './entry-paths.ts'
 
 export type ChangeKind = 'added' | 'removed' | 'renamed' | 'modified'
@@ -32,21 +31,19 @@ export interface BackupDiff {
   readonly records: Readonly<Record<string, { added: number; removed: number; changed: number }>>
 }
 
-export interface DiffBackupsOptions {
-  readonly destination: Destination
+export interface DiffBackupsOptions extends BackupPlaceOptions {
   /** An ID, the beginning of one, or "latest"; likewise `newer`. */
   readonly older: string
   readonly newer: string
-  readonly signal?: AbortSignal | undefined
 }
 
 /**
  * Compares two backups of one store. Rejects with `store_id_mismatch` when they are of different stores, with `backup_unsupported` for
  * records of an unknown kind, and as reading a backup does.
  */
-export async function diffBackups({ destination, signal, ...ids }: DiffBackupsOptions): Promise<BackupDiff> {
-  const older = await openBackupRecords(destination, ids.older, { signal })
-  const newer = await openBackupRecords(destination, ids.newer, { signal })
+export async function diffBackups({ older: olderId, newer: newerId, ...place }: DiffBackupsOptions): Promise<BackupDiff> {
+  const older = await openBackupRecords(olderId, place)
+  const newer = await openBackupRecords(newerId, place)
   if (older.manifest.storeId !== newer.manifest.storeId) {
     throw new StoreIdMismatchError(`Cannot compare "${older.backupId}" with "${newer.backupId}": they are of different stores`, {
       hint: 'Inode numbers mean nothing across stores; name two backups of one store',

@@ -9,9 +9,8 @@ import type { TextRange } from '../stores/level/engine/text-database.ts'
 import { decodeRecord } from '../stores/level/store/record-check.ts'
 import { decodeEntry, decodeInode, decodeShare } from '../stores/level/store/records.ts'
 import type { StoredBackup } from '../repository/stored-backup.ts'
-import type { Destination } from '../contracts/destination.ts'
 import type { TreePath } from '../metadata/tree-path.ts'
-import { canLookInto, openBackupRecords, type OpenRecords, recordsOf } from './backup-records.ts'
+import { type BackupPlaceOptions, canLookInto, openBackupRecords, type OpenRecords, recordsOf } from './backup-records.ts'
 
 export interface BackupEntry extends Omit<Inode, 'inode' | 'type'> {
   readonly name: string
@@ -19,18 +18,16 @@ export interface BackupEntry extends Omit<Inode, 'inode' | 'type'> {
   readonly type: InodeType
 }
 
-export interface ListBackupOptions {
-  readonly destination: Destination
+export interface ListBackupOptions extends BackupPlaceOptions {
   /** An ID, the beginning of one, or "latest". */
   readonly backup: string
-  readonly signal?: AbortSignal | undefined
 }
 
 /**
  * Lists the shares of a backup, by name. Rejects with `backup_unsupported` for records of an unknown kind, and as reading a backup does.
  */
-export async function listBackupShares({ destination, backup, signal }: ListBackupOptions): Promise<{ readonly backupId: string; readonly shares: readonly Share[] }> {
-  const { backupId, open } = await openBackupRecords(destination, backup, { signal })
+export async function listBackupShares({ backup, ...place }: ListBackupOptions): Promise<{ readonly backupId: string; readonly shares: readonly Share[] }> {
+  const { backupId, open } = await openBackupRecords(backup, place)
   return { backupId, shares: await listShares(open) }
 }
 
@@ -38,8 +35,8 @@ export async function listBackupShares({ destination, backup, signal }: ListBack
  * Lists what is at a path of a backup: the entries of a directory in name order, or the one entry that is not a directory.
  * Rejects with `entry_not_found` and `not_a_directory`, and as `listBackupShares` does.
  */
-export async function listBackupPath({ destination, backup, path, signal }: ListBackupOptions & { readonly path: TreePath }): Promise<{ readonly backupId: string; readonly entries: readonly BackupEntry[] }> {
-  const { backupId, open } = await openBackupRecords(destination, backup, { signal })
+export async function listBackupPath({ backup, path, ...place }: ListBackupOptions & { readonly path: TreePath }): Promise<{ readonly backupId: string; readonly entries: readonly BackupEntry[] }> {
+  const { backupId, open } = await openBackupRecords(backup, place)
   return { backupId, entries: await withAttributes(open, await walkDown(open, path, { isListing: true })) }
 }
 

@@ -20,6 +20,11 @@ export function withSource(command: Command): Command {
   return command.requiredOption('--from <url>', 'where the backups are, such as file:/backups')
 }
 
+/** Adds the options of `RecordOptions`; `purpose` is what the catalog is for. */
+export function withRecord(command: Command, purpose = 'compare with what its catalog recorded'): Command {
+  return command.option('--store <url>', `the store that was backed up: ${purpose}`).option('--catalog <path>', 'the same, with a catalog in another place')
+}
+
 /** Where a command makes its trial restore. */
 export interface TrialPlace {
   readonly trialDir: string

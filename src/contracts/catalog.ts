@@ -89,8 +89,8 @@ export interface BackupRecorded extends Event {
   readonly manifest: Manifest | undefined
   /** SHA-256 of the manifest's stored bytes; releases up to 0.1.0 do not record it. */
   readonly manifestSha256?: string | undefined
-  /** Recorded by the backup itself, or found at the destination later. */
-  readonly how: OpenName<'backup' | 'rebuild'>
+  /** Recorded by the backup itself, or found at the destination later. A sweep expects what it found to stay as it was, but not to stay. */
+  readonly how: OpenName<'backup' | 'rebuild' | 'sweep'>
 }
 
 export interface BackupVerified extends Event, Verification {

@@ -81,7 +81,7 @@ export interface Destination {
 
   /**
    * The manifest's bytes. Rejects with `manifest_missing` when the backup is not listed, `manifest_invalid` when it is larger than the
-   * limit.
+   * limit or something that is not a file, and may reject with `backup_incomplete` when an object is something that is not a file.
    */
   manifest(backupId: string, options?: DestinationOptions): Promise<Uint8Array>
 

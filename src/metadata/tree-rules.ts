@@ -191,19 +191,21 @@ export class TreeRules {
     const [cursor, found] = [this.#cursor, this.#found]
     while (cursor.key < inode) {
       const missing = cursor.key
-      this.#take(missing)
+      this.#take(cursor, missing)
       const named = found.places > 0 ? `an entry in directory ${found.place} names it as a directory` : `an entry names it as a ${found.type}`
       const what = found.places + found.entries > 0 ? named : found.hasEntries ? 'it has entries' : 'it has blocks'
       this.#say(missing, `is missing, but ${what}`)
     }
-    this.#take(inode)
+    if (inode !== Number.POSITIVE_INFINITY) this.#take(cursor, inode)
     return found
   }
 
-  #take(inode: InodeNumber): void {
-    const cursor = this.#cursor
+  #take(cursor: PairCursor, inode: InodeNumber): void {
     this.#found.clear()
-    for (; cursor?.key === inode && inode !== Number.POSITIVE_INFINITY; cursor.next()) this.#found.add(cursor.value)
+    while (cursor.key === inode) {
+      this.#found.add(cursor.value)
+      cursor.next()
+    }
   }
 
   #checkDirectory({ inode, links, parent = 0 }: RuledInode, found: Facts): void {

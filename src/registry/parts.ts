@@ -27,6 +27,13 @@ export interface HoldsOptions extends OpenCatalogOptions {
   readonly mayBeEmpty?: boolean | undefined
 }
 
+export interface RecordOptions {
+  /** URL of the store that was backed up. */
+  readonly store?: string | undefined
+  /** URL or path of the catalog. @default the store's own */
+  readonly catalog?: string | undefined
+}
+
 export interface LeasesOptions {
   /** URL of the store whose payloads are needed. */
   readonly store: string
@@ -84,6 +91,13 @@ export class Parts {
 
   async catalog(url: string, options: OpenCatalogOptions = {}): Promise<Catalog> {
     return this.keep(await openCatalog(url, options))
+  }
+
+  /** Opens the catalog that recorded the backups of a store, or the one that is named; `undefined` where neither is given. */
+  async recordOf({ store, catalog }: RecordOptions, options: OpenCatalogOptions = { create: false }): Promise<Catalog | undefined> {
+    const url = store === undefined ? catalog : catalogPathOf(store, catalog)
+    // A catalog made in a wrong place would have no record, and get those that the store's own does not.
+    return url === undefined ? undefined : await this.catalog(url, options)
   }
 
   /**

@@ -11,7 +11,7 @@ import { openBackup, type StoredBackup } from './stored-backup.ts'
  * - `readable`: its manifest was read, and is as the catalog recorded it, if recorded.
  * - `altered`: its manifest was read, and differs from the catalog's record.
  * - `newer`: a newer release made it, and this one cannot judge it.
- * - `damaged`: its manifest is invalid.
+ * - `damaged`: its manifest is invalid, or an object is not a file.
  * - `unreachable`: its manifest could not be read now.
  * - `gone`: it was deleted while the list was read.
  */
@@ -60,6 +60,6 @@ export async function lookAtBackup(destination: Destination, recorded: Recorded,
 function stateOf(backupId: string, error: unknown): ListedBackup {
   if (!isHoldfastError(error)) return { state: 'unreachable', backupId, error }
   if (isNewerManifest(error)) return { state: 'newer', backupId, error }
-  if (error.code === 'manifest_invalid') return { state: 'damaged', backupId, error }
+  if (error.code === 'manifest_invalid' || error.code === 'backup_incomplete') return { state: 'damaged', backupId, error }
   return error.code === 'manifest_missing' ? { state: 'gone', backupId } : { state: 'unreachable', backupId, error }
 }

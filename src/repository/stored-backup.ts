@@ -258,7 +258,8 @@ export class StoredBackup {
   /** Throws `checksum_mismatch` if two values differ. */
   #compare(what: string, { expected, actual }: { readonly expected: unknown; readonly actual: unknown }): void {
     if (expected === actual) return
-    throw new ChecksumMismatchError(this.#cannotUse(`the ${what} should be ${String(expected)}, but is ${String(actual)}`), { details: { what, expected, actual } })
+    const hint = what === 'backup ID' ? `If you moved or copied backup ${String(actual)} to this ID, use it under its own` : undefined
+    throw new ChecksumMismatchError(this.#cannotUse(`the ${what} should be ${String(expected)}, but is ${String(actual)}`), { hint, details: { what, expected, actual } })
   }
 
   #cannotUse(what: string): string {

@@ -1,26 +1,22 @@
 import type { Command } from 'commander'
 import { isHoldfastError, ManifestMissingError, openRepository, type Repository } from '../../index.ts'
-import { ID_HELP, withExamples, withSource } from '../command-options.ts'
-import { catalogPathOf, withParts } from '../../registry/index.ts'
+import { ID_HELP, withExamples, withRecord, withSource } from '../command-options.ts'
+import { type RecordOptions, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatTime, printable } from '../../util/text.ts'
 
-interface DeleteCommandOptions extends OutputOptions {
+interface DeleteCommandOptions extends OutputOptions, RecordOptions {
   readonly from: string
-  readonly store?: string | undefined
-  readonly catalog?: string | undefined
   readonly force?: boolean | undefined
   readonly yes?: boolean | undefined
 }
 
 export function registerDelete(program: Command, terminal: Terminal): void {
-  const command = withSource(program.command('delete').description('delete backups'))
+  const deleting = withSource(program.command('delete').description('delete backups'))
     .argument('<id...>', `one or several: ${ID_HELP}`)
     .option('--force', 'delete even the last good backup of a store, or one that this release cannot read')
-    .option('--store <url>', 'the store that was backed up: record the deletion in its catalog, and refuse it while a restore needs the backup')
-    .option('--catalog <path>', 'the same, with a catalog in another place')
-    .option('-y, --yes', 'do not ask')
+  const command = withRecord(deleting, 'record the deletion in its catalog, and refuse it while a restore needs the backup').option('-y, --yes', 'do not ask')
   withExamples(
     command,
     [
@@ -44,9 +40,7 @@ async function runDelete(ids: readonly string[], options: DeleteCommandOptions, 
     for (const id of ids) backupIds.push(await named.resolve(id, { signal }))
     for (const backupId of backupIds) await output.note(await describe(named, { backupId, signal }))
     await output.confirm(backupIds.length === 1 ? 'Delete it for good?' : `Delete these ${backupIds.length} for good?`, options)
-    const catalogPath = options.store === undefined ? options.catalog : catalogPathOf(options.store, options.catalog)
-    // A catalog made in a wrong place would get the record, and the store's own would not.
-    const catalog = catalogPath === undefined ? undefined : await parts.catalog(catalogPath, { create: false })
+    const catalog = await parts.recordOf(options)
     const reports = await openRepository(destination, { catalog }).delete(backupIds, { force: options.force, signal })
     const deleted = reports.filter(({ wasListed }) => wasListed).map(({ backupId }) => backupId)
     const missing = reports.filter(({ wasListed }) => !wasListed).map(({ backupId }) => backupId)
@@ -69,9 +63,9 @@ async function describe(repository: Repository, options: { readonly backupId: st
     const { createdAt, storeId } = (await repository.open(backupId, { signal })).manifest
     return `Backup ${backupId} of ${formatTime(createdAt)}: store ${printable(storeId)}`
   } catch (error) {
-    if (!isHoldfastError(error) || !error.code.startsWith('manifest_')) throw error
+    if (!isHoldfastError(error) || !(error.code.startsWith('manifest_') || error.code === 'backup_incomplete')) throw error
     if (error.code === 'manifest_missing') return `Backup ${backupId} is not listed`
-    const state = error.code === 'manifest_invalid' ? 'is damaged' : 'cannot be read'
+    const state = error.code === 'manifest_invalid' || error.code === 'backup_incomplete' ? 'is damaged' : 'cannot be read'
     return `Backup ${backupId} ${state}: ${printable(error.message)}`
   }
 }

@@ -1,15 +1,15 @@
 import type { Command } from 'commander'
-import { ID_HELP, withExamples, withSource } from '../command-options.ts'
-import { withParts } from '../../registry/index.ts'
+import { ID_HELP, withExamples, withRecord, withSource } from '../command-options.ts'
+import { type RecordOptions, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { plural, printable } from '../../util/text.ts'
 import { type BackupDiff, type Change, diffBackups } from '../../browse/index.ts'
 
-type DiffOptions = OutputOptions & { readonly from: string }
+type DiffOptions = OutputOptions & RecordOptions & { readonly from: string }
 
 export function registerDiff(program: Command, terminal: Terminal): void {
-  const command = withSource(program.command('diff').description('show what changed between two backups of one store'))
+  const command = withRecord(withSource(program.command('diff').description('show what changed between two backups of one store')))
     .argument('<id>', `the older backup: ${ID_HELP}`)
     .argument('<id>', `the newer backup: ${ID_HELP}`)
   withExamples(
@@ -23,7 +23,10 @@ Memory grows with the number of changes and directories, not with the number of 
 
 async function diff([older, newer]: readonly [string, string], options: DiffOptions, terminal: Terminal): Promise<void> {
   const { signal } = terminal
-  const result = await withParts(terminal, async (parts) => await diffBackups({ destination: await parts.destination(options.from), older, newer, signal }))
+  const result = await withParts(terminal, async (parts) => {
+    const destination = await parts.destination(options.from)
+    return await diffBackups({ destination, catalog: await parts.recordOf(options), older, newer, signal })
+  })
   await new Output(terminal, options).result(result, () => describe(result))
 }
 

@@ -2,25 +2,24 @@ import type { Command } from 'commander'
 import { dirname } from 'node:path'
 import { type ListedBackup, type Manifest, openRepository, recordCount } from '../../index.ts'
 import { isUlid } from '../../util/ulid.ts'
-import { withExamples, withSource } from '../command-options.ts'
-import { withParts } from '../../registry/index.ts'
+import { withExamples, withRecord, withSource } from '../command-options.ts'
+import { type RecordOptions, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { AlreadyReported, errorDocument } from '../report-error.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatCount, formatLabels, formatTable, formatTime, printable } from '../../util/text.ts'
 
-type ListOptions = OutputOptions & { readonly from: string; readonly catalog?: string | undefined }
+type ListOptions = OutputOptions & RecordOptions & { readonly from: string }
 
 /** A backup that the list shows: it is there, good or not. */
 type Shown = Exclude<ListedBackup, { readonly state: 'gone' | 'unreachable' }>
 
 export function registerList(program: Command, terminal: Terminal): void {
-  const command = withSource(program.command('list').description('list the backups of a destination, oldest first'))
-    .option('--catalog <path>', 'compare the backups with what this catalog recorded')
+  const command = withRecord(withSource(program.command('list').description('list the backups of a destination, oldest first')))
   withExamples(command, [
     ['list --from file:/backups', 'every backup, a line each'],
     ['list --from file:/backups --json', 'the manifests, for scripts: { "backups": [...], "newer": [...], "altered": [...], "damaged": [...] }'],
-  ], `States: "newer" needs a newer release; "damaged" has an invalid manifest; "altered" differs from what the catalog recorded.
+  ], `States: "newer" needs a newer release; "damaged" has an invalid manifest, or a link, FIFO or directory for a file; "altered" differs from what the catalog recorded.
 The exit code is 3 if any backup is damaged or altered.`)
   command.action((options: ListOptions) => list(options, terminal))
 }
@@ -28,14 +27,20 @@ The exit code is 3 if any backup is damaged or altered.`)
 async function list(options: ListOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
   const entries: Shown[] = []
+  const unrecorded: Manifest[] = []
+  /** The stores that the catalog has backups of: others may share the destination. */
+  const stores = new Set<string>()
   let hint: string | undefined
   await withParts(terminal, async (parts) => {
     const destination = await parts.destination(options.from)
     hint = hintFor(destination.url)
-    const catalog = options.catalog === undefined ? undefined : await parts.catalog(options.catalog, { create: false })
+    const catalog = await parts.recordOf(options)
     for await (const entry of openRepository(destination, { catalog }).list({ signal: terminal.signal })) {
       if (entry.state === 'unreachable') throw entry.error
       if (entry.state !== 'gone') entries.push(entry)
+      if (entry.state !== 'readable' || catalog === undefined) continue
+      if ((await catalog.backup(entry.backupId, destination.url)) === undefined) unrecorded.push(entry.backup.manifest)
+      else stores.add(entry.backup.manifest.storeId)
     }
   })
   const document: Record<'backups' | 'newer' | 'altered' | 'damaged', unknown[]> = { backups: [], newer: [], altered: [], damaged: [] }
@@ -45,6 +50,8 @@ async function list(options: ListOptions, terminal: Terminal): Promise<void> {
   }
   await output.result(document, () => listing(entries))
   if (hint !== undefined && entries.length === 0) await output.note(hint)
+  const unknown = unrecorded.filter(({ storeId }) => stores.has(storeId)).map(({ backupId }) => backupId)
+  if (unknown.length > 0) await output.warn(`The catalog has no record of ${unknown.join(', ')}; look into it before you restore it. "holdfast catalog rebuild" records it`)
   const [error] = entries.flatMap((entry) => (entry.state === 'altered' || entry.state === 'damaged' ? [entry.error] : []))
   if (error !== undefined) throw output.json ? new AlreadyReported(error) : error
 }

@@ -1,15 +1,15 @@
 import type { Command } from 'commander'
-import { withExamples, withSource, ID_HELP } from '../command-options.ts'
-import { withParts } from '../../registry/index.ts'
+import { withExamples, withRecord, withSource, ID_HELP } from '../command-options.ts'
+import { type RecordOptions, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatCount, formatTable, formatTime, printable } from '../../util/text.ts'
 import { type BackupEntry, listBackupPath, listBackupShares } from '../../browse/index.ts'
 
-type LsOptions = OutputOptions & { readonly from: string }
+type LsOptions = OutputOptions & RecordOptions & { readonly from: string }
 
 export function registerLs(program: Command, terminal: Terminal): void {
-  const command = withSource(program.command('ls').description('list the files in a backup without restoring it'))
+  const command = withRecord(withSource(program.command('ls').description('list the files in a backup without restoring it')))
     .argument('<id>', ID_HELP)
     .argument('[path]', 'share/directory/name; without it, the shares are listed')
   withExamples(
@@ -28,13 +28,13 @@ async function ls(backup: string, path: string | undefined, options: LsOptions, 
   const { signal } = terminal
   const [share, ...names] = (path ?? '').split('/').filter((name) => name !== '')
   await withParts(terminal, async (parts) => {
-    const destination = await parts.destination(options.from)
+    const place = { destination: await parts.destination(options.from), catalog: await parts.recordOf(options), signal }
     if (share === undefined) {
-      const { backupId, shares } = await listBackupShares({ destination, backup, signal })
+      const { backupId, shares } = await listBackupShares({ ...place, backup })
       const rows = shares.map(({ name, createdAtMs }) => [printable(name), formatTime(createdAtMs)])
       return await output.result({ backupId, shares }, () => (rows.length === 0 ? ['The backup holds no shares.'] : formatTable(['SHARE', 'CREATED'], rows)))
     }
-    const { backupId, entries } = await listBackupPath({ destination, backup, path: [share, ...names], signal })
+    const { backupId, entries } = await listBackupPath({ ...place, backup, path: [share, ...names] })
     await output.result({ backupId, path: [share, ...names].join('/'), entries: entries.map(documentOf) }, () => listing(entries))
   })
 }

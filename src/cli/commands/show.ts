@@ -1,15 +1,15 @@
 import type { Command } from 'commander'
 import { type Manifest, openRepository, recordCount } from '../../index.ts'
-import { ID_HELP, withExamples, withSource } from '../command-options.ts'
-import { withParts } from '../../registry/index.ts'
+import { ID_HELP, withExamples, withRecord, withSource } from '../command-options.ts'
+import { type RecordOptions, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatCount, formatLabels, formatPairs, formatTime, printable } from '../../util/text.ts'
 
-type ShowOptions = OutputOptions & { readonly from: string }
+type ShowOptions = OutputOptions & RecordOptions & { readonly from: string }
 
 export function registerShow(program: Command, terminal: Terminal): void {
-  const command = withSource(program.command('show').description("print a backup's manifest").argument('<id>', ID_HELP))
+  const command = withRecord(withSource(program.command('show').description("print a backup's manifest").argument('<id>', ID_HELP)))
   withExamples(command, [
     ['show latest --from file:/backups', 'the newest backup'],
     ['show 01JD --from file:/backups --json', 'the backup whose ID begins with 01JD, as JSON'],
@@ -20,7 +20,7 @@ export function registerShow(program: Command, terminal: Terminal): void {
 async function show(id: string, options: ShowOptions, terminal: Terminal): Promise<void> {
   const { signal } = terminal
   const manifest = await withParts(terminal, async (parts) => {
-    const repository = openRepository(await parts.destination(options.from))
+    const repository = openRepository(await parts.destination(options.from), { catalog: await parts.recordOf(options) })
     return (await repository.open(await repository.resolve(id, { signal }), { signal })).manifest
   })
   await new Output(terminal, options).result(manifest, () => describeManifest(manifest))

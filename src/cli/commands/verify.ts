@@ -1,23 +1,22 @@
 import { type Command, Option } from 'commander'
 import { type CheckedContent, InvalidArgumentError, openRepository, recordCount, VERIFICATION_LEVELS, type VerificationLevel, type VerifyReport } from '../../index.ts'
-import { ID_HELP, trialUrls, type TrialPlace, withExamples, withSource, withTrial } from '../command-options.ts'
-import { checkTrial, findContentCheck, openPayloadStore, openTrial, withParts } from '../../registry/index.ts'
+import { ID_HELP, trialUrls, type TrialPlace, withExamples, withRecord, withSource, withTrial } from '../command-options.ts'
+import { checkTrial, findContentCheck, openPayloadStore, openTrial, type RecordOptions, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatPace, formatTime, plural, printable } from '../../util/text.ts'
 
-interface VerifyCommandOptions extends OutputOptions, TrialPlace {
+interface VerifyCommandOptions extends OutputOptions, RecordOptions, TrialPlace {
   readonly from: string
   readonly level: VerificationLevel
-  readonly catalog?: string | undefined
   readonly payloads?: string | undefined
 }
 
 export function registerVerify(program: Command, terminal: Terminal): void {
-  const verifying = withSource(program.command('verify').description('check a backup; changes nothing at the destination'))
+  const recording = withSource(program.command('verify').description('check a backup; changes nothing at the destination'))
     .argument('<id>', ID_HELP)
     .addOption(new Option('--level <level>', 'how thorough the check is').choices(VERIFICATION_LEVELS).default('content'))
-    .option('--catalog <path>', 'record the outcome in this catalog')
+  const verifying = withRecord(recording, 'compare with what its catalog recorded, and record the outcome')
     .option('--payloads <dir>', 'the payload directory, for level "payloads"')
   const command = withTrial(verifying, 'level "restore"')
   withExamples(
@@ -54,7 +53,7 @@ async function verify(id: string, options: VerifyCommandOptions, terminal: Termi
   await withParts(terminal, async (parts) => {
     const destination = await parts.destination(options.from)
     const backupId = await openRepository(destination).resolve(id, { signal })
-    const catalog = options.catalog === undefined ? undefined : await parts.catalog(options.catalog)
+    const catalog = await parts.recordOf(options, {})
     const progress = output.progress('verify')
     try {
       const report = await openRepository(destination, { catalog }).verify(backupId, {

@@ -48,7 +48,7 @@ const AGAIN = { hint: 'Nothing was deleted. Make the destination readable and wh
  * Rejects with the signal's reason, and with `hold_unavailable` when
  * - the catalog, a list of backups, or a manifest cannot be read;
  * - a manifest is of an unknown version, or not the one that the catalog recorded;
- * - a backup of the catalog is missing at its destination;
+ * - a backup of the catalog is missing at its destination, unless only a sweep recorded it;
  * - a destination is empty and may not be (`mayBeEmpty`).
  */
 export async function findHolds(sources: HoldPlaces, options: ReadHoldsOptions = {}): Promise<FoundHolds> {
@@ -70,6 +70,7 @@ export async function findHolds(sources: HoldPlaces, options: ReadHoldsOptions =
     }
   }
   checkDestinations(known, destinations)
+  await recordUnknown([...stored.values()], { catalog, known, leases, ...options })
   const everything = holders.filter((holder): holder is LeaseHolder => holder.kind === 'lease' && holder.payloadIds === undefined)
   return { holders, everything, sources: sourcesOf(holders, { cache, stored, signal: options.signal }) }
 }
@@ -137,6 +138,26 @@ async function leaseHolder({ leaseId, purpose, storeId, takenAt, payloadIds }: L
   return { kind: 'lease', leaseId, purpose, storeId, since: takenAt, payloadIds: kept && payloadIds }
 }
 
+interface UnknownOptions extends ReadHoldsOptions {
+  readonly catalog: Catalog | undefined
+  readonly known: readonly CatalogBackup[]
+  readonly leases: readonly Lease[]
+}
+
+/**
+ * Records backups that the catalog does not have, so that later changes are seen; they may still go, for others may have taken them. A
+ * backup under a lease is being taken: its job records it.
+ */
+async function recordUnknown(found: readonly StoredBackup[], { catalog, known, leases, recordFor, signal }: UnknownOptions): Promise<void> {
+  if (catalog === undefined || recordFor === undefined) return
+  const places = new Set(known.map(({ backupId, destination }) => `${backupId} ${destination}`))
+  const isKnown = ({ backupId, url }: StoredBackup): boolean => places.has(`${backupId} ${url}`) || leases.some((lease) => lease.backupId === backupId)
+  const unknown = found.filter((backup) => recordFor.has(backup.manifest.storeId) && !isKnown(backup))
+  if (unknown.length === 0) return
+  const at = new Date().toISOString()
+  await orUnavailable('the backups of the catalog', signal, () => catalog.append(...unknown.map((backup) => backup.recordedAt(at, 'sweep'))))
+}
+
 type ListingOptions = ReadHoldsOptions & { readonly catalog: Catalog | undefined }
 
 function backupHolder({ backupId, url, manifest }: StoredBackup): BackupHolder {
@@ -158,9 +179,10 @@ async function backupsAt(destination: Destination, expected: readonly CatalogBac
   }
   if (gone.size > 0) await checkGone(destination, gone, signal)
   const isFound = (backupId: string): boolean => found.some((holder) => holder.backupId === backupId)
+  const mustBeThere = expected.filter(({ how }) => how !== 'sweep')
   // A list without a single expected backup may be the empty directory under a file system that is not mounted.
   const isTheOne = expected.some(({ backupId }) => isFound(backupId))
-  for (const { backupId } of expected) {
+  for (const { backupId } of mustBeThere) {
     if (isFound(backupId) || (await isDeleted({ destination, backupId, isTheOne }, options))) continue
     throw new HoldUnavailableError(`Cannot tell what is held: backup ${backupId} is not listed at ${JSON.stringify(destination.url)}, but the catalog has it`, {
       hint:
@@ -199,7 +221,7 @@ async function isDeleted(
 }
 
 function checkDestinations(known: readonly CatalogBackup[], destinations: readonly Destination[]): void {
-  const elsewhere = known.find((backup) => !destinations.some(({ url }) => url === backup.destination))
+  const elsewhere = known.find((backup) => backup.how !== 'sweep' && !destinations.some(({ url }) => url === backup.destination))
   if (elsewhere === undefined) return
   const { backupId, destination } = elsewhere
   throw new HoldUnavailableError(`Cannot tell what is held: the catalog has backup ${backupId} at ${JSON.stringify(destination)}, a destination that was not given`, {

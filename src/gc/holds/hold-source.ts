@@ -29,6 +29,8 @@ export interface ReadHoldsOptions {
   readonly signal?: AbortSignal | undefined
   /** Called and awaited regularly while holds are read. */
   readonly onTurn?: (() => Promise<void>) | undefined
+  /** Stores whose backups are recorded where the catalog has no record of them yet, so that later changes are seen. @default none */
+  readonly recordFor?: ReadonlySet<string> | undefined
 }
 
 /** A set of held payload IDs; backups that have the same set share it. */

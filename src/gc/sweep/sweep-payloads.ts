@@ -270,7 +270,8 @@ class Sweep {
     // Keep answering new leases while holds are read, which may take long: nothing is decided meanwhile.
     const onTurn = async (): Promise<void> => void (await this.#session?.generation())
     const generation = (await this.#session?.generation()) ?? 0
-    const views = await SweepViews.open(holds, stores, { generation, signal, onTurn })
+    const recordFor = this.#session === undefined ? undefined : new Set(stores.map(({ storeId }) => storeId))
+    const views = await SweepViews.open(holds, stores, { generation, signal, onTurn, recordFor })
     if (views instanceof SweepViews) {
       this.#holders = views.holders
       this.#views = views

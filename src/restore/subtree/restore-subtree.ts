@@ -165,7 +165,7 @@ class SubtreeRestore {
     const { backupId, signal } = this.#options
     await this.#steps.run('restore', async (onProgress) => {
       await fillFromBackup(trial, backup, { signal, onProgress })
-      await checkRestored(trial, backup.manifest, { signal, onProgress })
+      await checkRestored(trial, backup, { signal, onProgress })
     })
     return await closing(await trial.view(), async (view) => {
       const found = await findPath(view, this.#path, `in backup ${backupId}`)

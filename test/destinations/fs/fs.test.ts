@@ -186,7 +186,7 @@ describe('fsDestination() and planted links', () => {
     equal(await readFile(join(outside, 'payload'), 'utf8'), 'precious')
   })
 
-  test('a link or a FIFO at payload, payload-ids or manifest.json is refused, never followed, and delete() removes the link alone', async () => {
+  test('a link or a FIFO at payload, payload-ids or manifest.json is listed, refused, never followed, and delete() removes the link alone', async () => {
     const root = await tempDir()
     const outside = join(await tempDir(), 'precious')
     await writeFile(outside, 'precious')
@@ -197,15 +197,16 @@ describe('fsDestination() and planted links', () => {
         const backupId = await publish(destination)
         await rm(join(root, backupId, object))
         await plant(join(root, backupId, object))
-        await rejects(collect(destination.open(backupId, object)), { code: 'destination_path_conflict' })
-        await rejects(destination.stat(backupId), { code: 'destination_path_conflict' })
+        await rejects(collect(destination.open(backupId, object)), { code: 'backup_incomplete' })
+        await rejects(destination.stat(backupId), { code: 'backup_incomplete' })
+        await rejects(destination.manifest(backupId), { code: 'backup_incomplete' })
         await destination.delete(backupId)
       }
       const backupId = await publish(destination)
       await rm(join(root, backupId, 'manifest.json'))
       await plant(join(root, backupId, 'manifest.json'))
-      await rejects(destination.manifest(backupId), { code: 'destination_path_conflict' })
-      deepEqual(await collect(destination.list()), [])
+      await rejects(destination.manifest(backupId), { code: 'manifest_invalid' })
+      deepEqual(await collect(destination.list()), [backupId])
       await destination.delete(backupId)
     }
     equal(await readFile(outside, 'utf8'), 'precious')
