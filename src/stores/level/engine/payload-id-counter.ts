@@ -34,8 +34,8 @@ export interface CountedFrame {
   readonly records: readonly StoredRecord[]
   /** Finds the columns of the frame when called. */
   readonly columns: () => TextColumns
-  /** Reads other records of the same view, as text; `undefined` where there is only a stream. */
-  readonly lookup: ((keys: readonly string[]) => Promise<readonly (string | undefined)[]>) | undefined
+  /** Reads other records of the same view, as text; of a stream the types of inodes that came before, by ascending keys. */
+  readonly lookup: (keys: readonly string[]) => Promise<readonly (string | undefined)[]>
 }
 
 /** Wraps a counter of an embedder, which gets one record at once. */

@@ -1,37 +1,42 @@
 /** Checks the stream of a metadata store by the rules that its restore applies, without a store. */
 import type { Manifest } from '../../../contracts/manifest.ts'
+import { INODE_TYPES, type InodeType } from '../../../contracts/metadata-store.ts'
 import { type StoredRecord, type Value, columnsOf } from '../../../format/records.ts'
 import type { ContentCheck, FrameSource } from '../../../format/snapshot-reader.ts'
 import { PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
+import { type PairCursor, SortedPairs } from '../../../util/sorted-pairs.ts'
 import { sectionRecords } from '../engine/apply.ts'
 import { keySpans } from '../engine/key-spans.ts'
 import { checkCount } from '../engine/payload-id-counter.ts'
 import { checkHeader } from '../engine/read-snapshot.ts'
-import { SECTION_NAMES, SECTIONS, STORE_KEYS } from './keys.ts'
+import { inodeOfKey, SECTION_NAMES, SECTIONS, STORE_KEYS } from './keys.ts'
 import { countFrames, payloadIds } from './payload-ids-of-record.ts'
 import { SCHEMA_VERSION } from './records.ts'
 
 /** The check for a backup of a memory or LevelDB store; `undefined` for records of an embedder's own, which are in other sections. */
 export function contentCheckOf({ schemaVersion, records }: Manifest): ContentCheck | undefined {
   const isKnown = schemaVersion === SCHEMA_VERSION && Object.keys(records).toSorted().join() === SECTION_NAMES.join()
-  return isKnown ? checkMetadata : undefined
+  return isKnown ? (source) => checkMetadata(source, (records['locks'] ?? 0) > 0) : undefined
 }
 
 const KINDS = ['memory', 'level']
 
 /**
- * Checks every record, the order of keys, the index of references and the tree that the records make; what locks are on, a trial restore checks.
+ * Checks every record, the order of keys, the index of references, and the tree that the records make.
  * Rejects with `store_kind_mismatch`, `restore_corrupt`, `record_invalid` and `store_inconsistent`, as RECORDS.md says.
  */
-async function checkMetadata(source: FrameSource): ReturnType<ContentCheck> {
+async function checkMetadata(source: FrameSource, hasLocks: boolean): ReturnType<ContentCheck> {
   checkHeader(source.header, { storeKind: 'level', accepts: KINDS, schemaVersion: SCHEMA_VERSION, sections: SECTIONS })
   const counter = countFrames({})
   const builder = new PayloadIdSetBuilder()
+  const types = new InodeTypes()
   try {
     for await (const [frame, found] of sectionRecords(source, keySpans(SECTIONS, STORE_KEYS))) {
       const records = found.map(textOf)
       for (const [key, value] of records) for (const payloadId of payloadIds(key, value)) builder.add(payloadId)
-      await counter.add({ name: SECTION_NAMES[frame.section] ?? '', records, columns: () => columnsOf(frame.data), lookup: undefined })
+      const name = SECTION_NAMES[frame.section] ?? ''
+      if (hasLocks && name === 'inodes') for (const [key, value] of records) types.add(key, value)
+      await counter.add({ name, records, columns: () => columnsOf(frame.data), lookup: async (keys) => keys.map((key) => types.find(key)) })
     }
     const set = await builder.finish()
     await set.close()
@@ -39,8 +44,35 @@ async function checkMetadata(source: FrameSource): ReturnType<ContentCheck> {
     return { count: set.size, digest: set.digest }
   } finally {
     counter.close?.()
+    types.close()
     await builder.close()
   }
+}
+
+/** The types of all inodes, for the locks, which come after them in a stream. */
+class InodeTypes {
+  readonly #types = new SortedPairs()
+  #cursor: PairCursor | undefined
+
+  add(key: string, value: string): void {
+    this.#types.add(inodeOfKey(key), INODE_TYPES.findIndex((type) => value.startsWith(recordOf(type))))
+  }
+
+  /** The beginning of an inode's record, by its key, which is not less than the one before. */
+  find(key: string): string | undefined {
+    const inode = inodeOfKey(key)
+    const cursor = (this.#cursor ??= this.#types.sorted())
+    while (cursor.key < inode) cursor.next()
+    return cursor.key === inode ? recordOf(INODE_TYPES[cursor.value]) : undefined
+  }
+
+  close(): void {
+    this.#types.close()
+  }
+}
+
+function recordOf(type: InodeType | undefined): string {
+  return `{"type":"${type}"`
 }
 
 /** Valid records are ASCII, so that a byte beyond becomes a character that no record has. */

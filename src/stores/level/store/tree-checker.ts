@@ -58,7 +58,7 @@ export class TreeChecker {
     else if (name === 'inodes') for (const [key, value] of found) this.#addInode(numberAt(key, INODE_KEY), value)
     else if (name === 'shares') for (const [, value] of found) this.#rules.share(records.decodeShare(value).root)
     else if (name === 'uploads') for (const [key, value] of found) this.#countUpload(keys.textOfKey(key), -records.decodeUpload(value).blockCount)
-    else if (name === 'locks' && lookup !== undefined) await this.#addLocks(found, lookup)
+    else if (name === 'locks') await this.#addLocks(found, lookup)
     else if (name === 'counters') for (const [key, value] of found) this.#addCounter(key, value)
   }
 
@@ -121,7 +121,7 @@ export class TreeChecker {
     })
   }
 
-  async #addLocks(frame: readonly TextRecord[], lookup: NonNullable<CountedFrame['lookup']>): Promise<void> {
+  async #addLocks(frame: readonly TextRecord[], lookup: CountedFrame['lookup']): Promise<void> {
     const inodes = [...new Set(frame.map(([key]) => keys.inodeOfKey(key)))]
     for (const [at, value] of (await lookup(inodes.map(keys.inodeKey))).entries()) {
       this.#rules.lock(inodes[at] ?? 0, value === undefined ? undefined : typeAt(value, INODE_TYPE))
