@@ -94,6 +94,7 @@ describe('the tables refuse', () => {
   test('nothing that keeps a tree whole, and count it', async () => {
     const pool = await sharedPool()
     await inSchema(pool, schema, async (client) => {
+      await client.query(`SELECT setval('inode_numbers', 60)`)
       await client.query(`INSERT INTO inodes ${NEW_INODE} VALUES (50, 'directory', 0, 0, 0, 0, 0, 0, 0, 0, 2), (51, 'file', 0, 0, 0, 70, 0, 0, 0, 0, 0)`)
       await client.query(`INSERT INTO entries VALUES (50, 'x', 51, 'file'), (1, 'y', 51, 'file'), (3, 'z', 50, 'directory')`)
       await client.query(`UPDATE entries SET parent = 50 WHERE inode = 4`)
