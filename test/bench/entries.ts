@@ -40,18 +40,39 @@ export async function filledDatabase({ directory }: Pick<BenchContext, 'director
   return path
 }
 
+/** The records of a share's root and of its counters, besides three for each file. */
+const OTHER_RECORDS = 4
+const ROOT = '0000000000000001'
+
 /**
- * The same number of records as a metadata store keeps them: for every two an inode and the reference to its payload, the
- * references in the order of the payload IDs.
+ * The same number of records as a metadata store keeps them: of each file an entry in one directory, an inode and the reference to its
+ * payload, the references in the order of the payload IDs.
  */
 export async function filledMetadataStore({ directory }: Pick<BenchContext, 'directory'>, entries: number): Promise<string> {
   const path = join(directory, `metadata-${entries}`)
   if (existsSync(path)) return path
-  const inodes = entries >> 1
-  await fill(path, entries, (index) => {
-    const inode = entryOf(index % inodes, 'none')
-    return index < inodes ? inode : [`references/${payloadIdOfValue(inode[1])} i${inode[0].slice(7)}`, '']
-  })
+  const files = Math.floor((entries - OTHER_RECORDS) / 3)
+  let usedBytes = 0
+  const recordAt = (index: number): Entry => {
+    const at = index % files
+    const [key, value] = entryOf(at + 1, 'none')
+    const inode = key.slice(7)
+    if (index < files) return [`entries/${ROOT}/file-${inode}`, `{"inode":${at + 2},"type":"file"}`]
+    if (index < 2 * files) {
+      usedBytes += (JSON.parse(value) as { readonly size: number }).size
+      return [key, value]
+    }
+    if (index < 3 * files) return [`references/${payloadIdOfValue(value)} i${inode}`, '']
+    const times = `"accessedAtNs":"0","modifiedAtNs":"0","changedAtNs":"0","createdAtNs":"0"`
+    const others: readonly Entry[] = [
+      ['counters/next-inode', String(files + 2)],
+      ['counters/used-bytes', String(usedBytes)],
+      [`inodes/${ROOT}`, `{"type":"directory","mode":493,"uid":0,"gid":0,"size":0,"links":2,${times},"parent":1}`],
+      ['shares/files', '{"root":1,"createdAtMs":0,"options":[]}'],
+    ]
+    return others[index - 3 * files] as Entry
+  }
+  await fill(path, 3 * files + OTHER_RECORDS, recordAt)
   return path
 }
 
