@@ -13,10 +13,10 @@ const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs')
 /** Tests that start a Postgres server, an S3 server and other processes. */
 const FILES = ['test/stores/postgres/postgres-home.test.ts', 'test/destinations/s3/s3.test.ts', 'test/crash/kill.test.ts']
 
-/** Runs vitest in a group of its own, whose temporary files go below a directory. */
+/** Runs vitest in a group of its own, with all tests of the files, whose temporary files go below a directory. */
 function startRun(temporary: string, files: readonly string[]): { readonly child: ChildProcess; readonly ended: Promise<string> } {
   const { HOLDFAST_TEST_RUN: _, ...env } = process.env
-  const child = spawn(process.execPath, [VITEST, 'run', ...files], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'], env: { ...env, TMPDIR: temporary }, detached: true })
+  const child = spawn(process.execPath, [VITEST, 'run', ...files], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'], env: { ...env, TMPDIR: temporary, HOLDFAST_RUNS: '1' }, detached: true })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => (output += chunk.toString()))
   return { child, ended: once(child, 'exit').then(() => output) }
