@@ -23,7 +23,8 @@ export interface VerifyBackupOptions extends CheckBackupOptions {
  *
  * Rejects with `manifest_missing`, `manifest_invalid`, `manifest_version_unsupported`, `manifest_feature_unsupported`, `backup_altered`,
  * `backup_incomplete`, `restore_corrupt` (with the byte offset and the frame of the first fault), `record_invalid`, `store_inconsistent`,
- * `store_kind_mismatch`, `checksum_mismatch`, `payload_missing`, `catalog_unavailable`, what the destination, the trial store and the payload store reject with, and the signal's reason. Throws a `TypeError` for level
+ * `store_kind_mismatch`, `checksum_mismatch`, `payload_missing`, `catalog_unavailable`, what the destination, the trial store and the
+ * payload store reject with, and the signal's reason. Throws a `TypeError` for level
  * `restore` without `openTrial`, and for `payloads` without `payloads`.
  */
 export async function verifyBackup(options: VerifyBackupOptions): Promise<VerifyReport> {

@@ -4,8 +4,6 @@
  */
 import { execFile } from 'node:child_process'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -14,6 +12,7 @@ import type { Backupable } from '../../src/contracts/backupable.ts'
 import type { PostgresPace } from '../../src/stores/postgres/index.ts'
 import { postgresBackupable } from '../../src/stores/postgres/snapshot/postgres-backupable.ts'
 import { digestOf } from '../../src/stores/postgres/snapshot/reference-count.ts'
+import { freePort } from '../support/free-port.ts'
 
 export const run: typeof execFile.__promisify__ = promisify(execFile)
 
@@ -116,12 +115,4 @@ async function withOwnServer<T>(task: (url: string) => Promise<T>): Promise<T> {
     await server.stop()
     await rm(directory, { recursive: true, force: true, maxRetries: 3 })
   }
-}
-
-async function freePort(): Promise<number> {
-  const listener = createServer()
-  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
-  const { port } = listener.address() as AddressInfo
-  await new Promise((resolve) => listener.close(resolve))
-  return port
 }

@@ -121,7 +121,7 @@ async function databaseOf(change: (records: Records) => void, db: MemoryLevel | 
   return db
 }
 
-/** Publishes a backup that nobody checked; resolves with its ID. */
+/** Publishes a backup without checking it. Resolves with its ID. */
 async function forgedBackup(change: (records: Records) => void, destination: Destination): Promise<string> {
   const db = await databaseOf(change)
   const unchecked = levelBackupable(db, { payloadIds, sections: keys.SECTIONS, ownKeys: keys.STORE_KEYS, storeId: STORE_ID, encoding: 'text' })

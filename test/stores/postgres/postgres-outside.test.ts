@@ -150,7 +150,7 @@ describe('partitions', () => {
     expect(await contentOf(again)).toBe(await contentOf(target))
   })
 
-  it('by a hash that is not portable, of which some are in another schema, are refused by name; by one that is, they are restored', async () => {
+  it('by hash, some in another schema: are refused by name when the hash is not portable, and restored when it is', async () => {
     const outside = await made('')
     const tables = (place: string): string => `${types}; CREATE TABLE t (m mood, n int) PARTITION BY HASH (m); CREATE TABLE t_0 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 0);
       CREATE TABLE ${place}t_1 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 1)`

@@ -2,7 +2,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, chown, rm, stat, writeFile } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -11,6 +10,7 @@ import { onTestFinished } from 'vitest'
 import { tempDir } from '../../support/temp-dir.ts'
 import { sharedPool } from './schemas.ts'
 import { serverUrl } from './server.ts'
+import { freePort } from '../../support/free-port.ts'
 
 const run = promisify(execFile)
 
@@ -75,12 +75,4 @@ async function answers(url: string): Promise<boolean> {
   } catch {
     return false
   }
-}
-
-async function freePort(): Promise<number> {
-  const listener = createServer()
-  await new Promise<void>((settle) => listener.listen(0, '127.0.0.1', settle))
-  const { port } = listener.address() as AddressInfo
-  await new Promise((settle) => listener.close(settle))
-  return port
 }

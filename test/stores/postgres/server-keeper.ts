@@ -6,12 +6,11 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { chmod, mkdtemp, rename, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
+import { freePort } from '../../support/free-port.ts'
 
 // Ctrl-C and `timeout` reach the whole group; the server goes when the one who needs it has gone.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
@@ -67,12 +66,4 @@ async function makeData(server: { initialise(): Promise<void> }, data: string): 
 
 async function copyWithOwners(from: string, to: string): Promise<void> {
   await promisify(execFile)('cp', ['-Rp', from, to])
-}
-
-async function freePort(): Promise<number> {
-  const listener = createServer()
-  await new Promise<void>((settle) => listener.listen(0, '127.0.0.1', settle))
-  const { port } = listener.address() as AddressInfo
-  await new Promise((settle) => listener.close(settle))
-  return port
 }

@@ -9,13 +9,14 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { accessSync, constants, readFileSync, realpathSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { S3Access } from './client.ts'
 import { startS3Server } from './server.ts'
 import { AWS, MINIO, MOTO, type S3Supports, VERSITYGW } from './supports.ts'
+import { freePort } from '../free-port.ts'
 
 /** A server that runs. */
 export interface RunningS3 extends S3Access {
@@ -222,15 +223,6 @@ async function connectTo(port: number): Promise<void> {
   } finally {
     socket.destroy()
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 function findProgram(name: string): string | undefined {

@@ -43,7 +43,7 @@ export class TreeChecker {
   #list = ''
   #chunk = 0
   #chunkBlocks = 0
-  /** Blocks that uploads have and, negative, that they count, by a hash of the upload that nobody can foresee. */
+  /** Blocks that uploads have and, negative, that they count, by a hash of the upload with a random key. */
   readonly #uploads: SortedPairs
   readonly #secret: Buffer = randomBytes(16)
 

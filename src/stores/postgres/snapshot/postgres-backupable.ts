@@ -82,7 +82,7 @@ const DEFAULT_LOCK_TIMEOUT_MS = 10_000
  * their defaults; what functions and triggers use is not looked into. `restore` rejects with `schema_version_mismatch` when rows break a
  * constraint of the target.
  *
- * Besides the errors that a `Backupable` has, both reject with `store_unavailable` when there is no such schema, and when the server cannot
+ * Besides the errors that a `Backupable` has, both reject with `store_unavailable` when the schema does not exist, and when the server cannot
  * be reached or breaks off (with `details.outcome` "unknown" when that was in the very commit of a restore: the schema is empty still, or
  * holds all of it), `store_not_drained` when a lock is not given in time, `restore_in_progress` when another restore fills the schema, and
  * `destination_no_space` when the server's disk is full.
