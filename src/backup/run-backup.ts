@@ -21,6 +21,7 @@ import { beyondWarning, isBeyondClocks, isNotThere, newestListed, nextBackupId }
 import { takeSnapshot } from './take-snapshot.ts'
 import { openUpload, type Upload } from './upload-backup.ts'
 import { checkBackup, type VerifyReport } from '../repository/check-backup.ts'
+import { destinationWarnings } from '../repository/destination-warnings.ts'
 import { openBackup, type StoredBackup } from '../repository/stored-backup.ts'
 import { sha256Of } from '../util/checked-bytes.ts'
 
@@ -77,7 +78,7 @@ export interface BackupRecord {
   /** The result of reading the backup back. */
   readonly verification: VerifyReport
   readonly phases: readonly PhaseTime<BackupPhase>[]
-  /** Harmless failures, such as leftovers that could not be removed, or progress that could not be recorded. */
+  /** Harmless failures, such as leftovers that could not be removed or progress that could not be recorded, and those of the destination. */
   readonly warnings: readonly Error[]
 }
 
@@ -154,7 +155,7 @@ class BackupRun {
       const published = await this.#publish()
       const record = await this.#finish(published)
       await this.#handOver()
-      return { ...record, warnings: [...this.#warnings, ...this.#log.warnings] }
+      return { ...record, warnings: [...this.#warnings, ...destinationWarnings(this.#options.destination), ...this.#log.warnings] }
     } catch (error) {
       throw await this.#release(error)
     }

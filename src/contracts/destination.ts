@@ -42,9 +42,9 @@ export interface BackupStat {
   readonly bytes: Readonly<Record<BackupObject, number | undefined>>
 }
 
-/** A condition that a destination works with but its operator should know. */
+/** A condition that a destination works with but its operator should know: a weakness, something it cannot do, something left behind. */
 export interface DestinationWarning {
-  /** Stable, such as `network_file_system`. */
+  /** Stable, such as `network_file_system` or `permissions_not_kept`. */
   readonly code: string
   readonly message: string
 }
@@ -71,7 +71,10 @@ export interface Destination {
   /** The place of the backups, for people; holds no secret. */
   readonly url: string
 
-  /** Checks that the process can read, write and delete at the destination; leaves nothing behind. Resolves with warnings. */
+  /**
+   * Checks that the process can read, write and delete at the destination; leaves nothing behind. Resolves with warnings, among them all that
+   * the storage cannot do and the driver does without.
+   */
   validate(options?: DestinationOptions): Promise<readonly DestinationWarning[]>
 
   /**
@@ -107,6 +110,12 @@ export interface Destination {
    * Removes leftovers of interrupted uploads and deletes that are older than the grace time. Never a listed backup, never a foreign name.
    */
   cleanUp(options?: CleanUpOptions): Promise<CleanUpReport>
+
+  /**
+   * The warnings of calls since the last time: what the storage turned out not to do and the driver does without, once while the destination
+   * is open, and what a call had to leave behind. `runBackup` and `deleteBackups` pass them on. @default none
+   */
+  takeWarnings?(): readonly DestinationWarning[]
 
   /** Frees connections. Idempotent. */
   close(): Promise<void>

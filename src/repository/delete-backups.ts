@@ -9,6 +9,7 @@ import { messageOf } from '../errors/error-message.ts'
 import { BackupProtectedError, CombinedError, isHoldfastError } from '../errors/errors.ts'
 import { checkBackupId } from '../util/ulid.ts'
 import { mapInOrder } from '../util/in-parallel.ts'
+import { destinationWarnings } from './destination-warnings.ts'
 import { lookAtBackup, MANIFESTS_AT_ONCE } from './list-backups.ts'
 import type { StoredBackup } from './stored-backup.ts'
 
@@ -37,6 +38,8 @@ export interface DeleteReport {
   readonly backupId: string
   /** Whether the backup was listed; otherwise only leftovers of an interrupted delete were removed. */
   readonly wasListed: boolean
+  /** What the destination warned of, such as files of others that were left. */
+  readonly warnings: readonly Error[]
 }
 
 /** Deletes one backup: see `deleteBackups`. */
@@ -170,7 +173,7 @@ async function deleteOne({ backupId, isListed, good }: Candidate, { destination,
   if (isRecorded) await catalog?.append({ type: 'backup-deletion-started', at: log.now(), ...place })
   await destination.delete(backupId)
   if (isRecorded) await catalog?.append({ type: 'backup-deleted', at: log.now(), ...place })
-  return { jobId: log.jobId, backupId, wasListed: isListed }
+  return { jobId: log.jobId, backupId, wasListed: isListed, warnings: destinationWarnings(destination) }
 }
 
 function beingUsed(backupId: string, purpose: Lease['purpose']): BackupProtectedError {

@@ -26,11 +26,11 @@ describe('deleteBackup()', () => {
   test('deletes a backup and records it', async () => {
     const { destination, catalog, ids } = await withBackups(2)
     const [backupId = '', kept = ''] = ids
-    expect(await deleteBackup({ destination, catalog, backupId })).toEqual({ jobId: expect.any(String) as string, backupId, wasListed: true })
+    expect(await deleteBackup({ destination, catalog, backupId })).toEqual({ jobId: expect.any(String) as string, backupId, wasListed: true, warnings: [] })
     expect(await collect(destination.list())).toEqual([kept])
     expect((await catalog.backup(backupId, destination.url))?.deletedAt).toBeDefined()
     expect(await collect(catalog.jobs({ limit: 1 }))).toMatchObject([{ kind: 'delete', state: 'succeeded', backupId, storeId: 'fake-store' }])
-    expect(await deleteBackup({ destination, catalog, backupId })).toEqual({ jobId: expect.any(String) as string, backupId, wasListed: false })
+    expect(await deleteBackup({ destination, catalog, backupId })).toEqual({ jobId: expect.any(String) as string, backupId, wasListed: false, warnings: [] })
     await deleteBackup({ destination, backupId: newUlid() })
   })
 

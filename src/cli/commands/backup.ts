@@ -70,7 +70,7 @@ async function backup(options: BackupCommandOptions, terminal: Terminal): Promis
       })
       progress.end()
       const late = isFirst && options.check !== true ? await doubtsAbout(destination, parts.signal) : []
-      for (const { message } of [...doubts, ...late, ...warnings]) await output.warn(printable(message))
+      for (const message of new Set([...doubts, ...late, ...warnings].map(({ message }) => message))) await output.warn(printable(message))
       const elapsedMs = performance.now() - startedMs
       await output.result(manifest, () => describeBackup(manifest, { store: shown, elapsedMs, readBackMs: verification.durationMs }))
     } finally {

@@ -42,6 +42,7 @@ async function runDelete(ids: readonly string[], options: DeleteCommandOptions, 
     await output.confirm(backupIds.length === 1 ? 'Delete it for good?' : `Delete these ${backupIds.length} for good?`, options)
     const catalog = await parts.recordOf(options)
     const reports = await openRepository(destination, { catalog }).delete(backupIds, { force: options.force, signal })
+    for (const { warnings } of reports) for (const warning of warnings) await output.onWarning(warning)
     const deleted = reports.filter(({ wasListed }) => wasListed).map(({ backupId }) => backupId)
     const missing = reports.filter(({ wasListed }) => !wasListed).map(({ backupId }) => backupId)
     if (missing.length > 0) {
