@@ -3,6 +3,7 @@ import { decodeTime } from 'ulid'
 import { checkBackupId, newUlid } from '../util/ulid.ts'
 import type { Destination } from '../contracts/destination.ts'
 import { InvalidArgumentError, isHoldfastError } from '../errors/errors.ts'
+import { shellWord } from '../util/text.ts'
 
 export interface NextBackupIdOptions {
   readonly nowMs: number
@@ -55,7 +56,7 @@ export async function newestListed(destination: Destination, { nowMs, signal }: 
 export function beyondWarning(backupId: string, { url }: Destination): Error {
   return new Error(
     `Backup ${backupId} at ${JSON.stringify(url)} has an ID that is years ahead of every clock: "latest" means it, whatever is backed up later. ` +
-      `If it is not a backup of yours, run "holdfast delete ${backupId} --from ${url}"`,
+      `If it is not a backup of yours, run "holdfast delete ${backupId} --from ${shellWord(url)}"`,
   )
 }
 

@@ -13,7 +13,7 @@ export function foldJob(events: readonly (JobEvent | UnknownEvent)[]): Job | und
 export function foldBackup(events: readonly (BackupEvent | UnknownEvent)[]): CatalogBackup | undefined {
   let backup: CatalogBackup | undefined
   for (const event of events) if (event.type !== 'unknown') backup = withBackupEvent(backup, event)
-  return backup
+  return backup && events.some(({ type }) => type === 'unknown') ? { ...backup, hasNewerEvents: true } : backup
 }
 
 /** Folds a lease's events, in order; `undefined` if it was released, or the first is not its start. */

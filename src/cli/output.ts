@@ -2,7 +2,7 @@
 import { BackupAbortedError, InvalidArgumentError } from '../index.ts'
 import { drawProgress, noProgress, type Progress } from './progress.ts'
 import { askYesNo, type Terminal, writeText } from './terminal.ts'
-import { printable } from '../util/text.ts'
+import { printable, printableLines } from '../util/text.ts'
 
 /** The options of every command. */
 export interface OutputOptions {
@@ -72,11 +72,8 @@ export class Output {
   }
 }
 
-/** Formats JSON: two spaces, big integers as text (JSON readers may not hold them), maps as objects. */
+/** Formats JSON: two spaces, big integers as text (JSON readers may not hold them), maps as objects, nothing that a terminal obeys. */
 export function toJson(document: unknown): string {
-  return JSON.stringify(
-    document,
-    (_, value: unknown) => (typeof value === 'bigint' ? value.toString() : value instanceof Map ? Object.fromEntries(value) : value),
-    2,
-  )
+  const plain = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? value.toString() : value instanceof Map ? Object.fromEntries(value) : value)
+  return printableLines(JSON.stringify(document, plain, 2))
 }

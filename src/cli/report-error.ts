@@ -4,7 +4,7 @@ import type { HoldfastError } from '../index.ts'
 import { asHoldfastError } from '../util/system-errors.ts'
 import { toJson } from './output.ts'
 import { type Terminal, writeText } from './terminal.ts'
-import { printable } from '../util/text.ts'
+import { printable, printableLines } from '../util/text.ts'
 
 /** Thrown to end a command with an error's exit code when the command has printed the error already. */
 export class AlreadyReported extends Error {
@@ -25,7 +25,7 @@ export async function reportError(terminal: Terminal, thrown: unknown, options: 
   const error = asHoldfastError(thrown)
   if (options.json) await writeText(terminal.stdout, `${toJson({ error: errorDocument(error) })}\n`)
   else await writeText(terminal.stderr, `error: ${error.code}: ${printable(error.message)}\nhint: ${printable(error.hint)}\n`)
-  if (terminal.env['HOLDFAST_DEBUG'] === '1') await writeText(terminal.stderr, `${inspect(error, { depth: 6 })}\n`)
+  if (terminal.env['HOLDFAST_DEBUG'] === '1') await writeText(terminal.stderr, `${printableLines(inspect(error, { depth: 6 }))}\n`)
   return error
 }
 

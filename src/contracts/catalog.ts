@@ -157,6 +157,8 @@ export interface CatalogBackup {
   /** When its deletion began; the backup may still be there. */
   readonly deletionStartedAt: string | undefined
   readonly deletedAt: string | undefined
+  /** Whether a newer release recorded more of it, which this release cannot read. @default false */
+  readonly hasNewerEvents?: boolean | undefined
 }
 
 /**

@@ -186,7 +186,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
     when: 'another sweep with the same catalog is running',
     hint: 'Wait for the running sweep to end, or stop it',
   },
-  entry_not_found: { httpStatus: 404, retryable: false, when: 'an entry, inode or share does not exist', hint: 'Check the path or the inode' },
+  entry_not_found: { httpStatus: 404, retryable: false, when: 'an entry, inode or share does not exist', hint: 'Check what the message names' },
   entry_exists: { httpStatus: 409, retryable: false, when: 'the name is taken', hint: 'Choose another name or remove the entry first' },
   not_a_directory: { httpStatus: 409, retryable: false, when: 'a directory is needed', hint: 'Name a directory' },
   is_a_directory: { httpStatus: 409, retryable: false, when: 'a file is needed', hint: 'Name a file' },

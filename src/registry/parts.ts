@@ -95,7 +95,7 @@ export class Parts {
 
   /** Opens the catalog that recorded the backups of a store, or the one that is named; `undefined` where neither is given. */
   async recordOf({ store, catalog }: RecordOptions, options: OpenCatalogOptions = { create: false }): Promise<Catalog | undefined> {
-    const url = store === undefined ? catalog : catalogPathOf(store, catalog)
+    const url = store === undefined ? catalog : await catalogPathOf(store, catalog)
     // A catalog made in a wrong place would have no record, and get those that the store's own does not.
     return url === undefined ? undefined : await this.catalog(url, options)
   }
@@ -120,7 +120,7 @@ export class Parts {
   /** Guards the payloads of a store, and opens its catalog and its holds. */
   async holds({ store, use, catalog: named, create, destinations, mayBeEmpty }: HoldsOptions): Promise<{ readonly catalog: Catalog; readonly holds: Holds }> {
     await this.guardPayloads(store, use)
-    const url = catalogPathOf(store, named)
+    const url = await catalogPathOf(store, named)
     const catalog = await this.catalog(url, { create })
     return { catalog, holds: openHolds({ catalog, destinations, mayBeEmpty, directory: parseCatalogUrl(url).holdsDirectory }) }
   }
@@ -135,7 +135,7 @@ export class Parts {
       return undefined
     }
     const { isAlone } = await this.guardPayloads(store, 'need')
-    const catalog = await openCatalog(catalogPathOf(store, named)).catch((error: unknown) => {
+    const catalog = await catalogPathOf(store, named).then((path) => openCatalog(path)).catch((error: unknown) => {
       if (!isAlone && isHoldfastError(error) && error.details['isInUse'] === true) throw error
       return tell(error)
     })

@@ -53,8 +53,8 @@ export async function deleteBackup({ backupId, ...options }: DeleteBackupOptions
  * All backups are checked before the first is deleted; after a failure or an abort no further deletion begins, and `details.deleted` has
  * those that were done.
  *
- * Rejects with `backup_protected` when no good backup of a store would be left at the destination, unless forced, and, forced or not,
- * while the catalog has a lease on a backup that is being taken or restored. A backup is good when its manifest is readable and as the
+ * Rejects with `backup_protected` when no good backup of a store would be left at the destination, or the catalog has events of the backup from
+ * a newer release, unless forced; and, forced or not, while the catalog has a lease on a backup that is being taken or restored. A backup is good when its manifest is readable and as the
  * catalog recorded it, its objects have the right sizes,
  * and it did not fail its last verification. A damaged backup may always be deleted. Rejects, unless forced, with
  * `manifest_version_unsupported`, `manifest_feature_unsupported` or `backup_altered` for a backup that this release cannot judge; with
@@ -114,6 +114,7 @@ async function judge(
   const entry = await lookAtBackup(destination, async () => recorded, { backupId, signal })
   switch (entry.state) {
     case 'readable': {
+      if (refuseUnknown && recorded?.hasNewerEvents === true) throw recordedByNewer(backupId)
       const isGood = recorded?.verification?.error === undefined && (await isComplete(entry.backup, signal))
       return { backupId, isListed: true, good: isGood ? entry.backup.manifest : undefined }
     }
@@ -174,6 +175,12 @@ async function deleteOne({ backupId, isListed, good }: Candidate, { destination,
   await destination.delete(backupId)
   if (isRecorded) await catalog?.append({ type: 'backup-deleted', at: log.now(), ...place })
   return { jobId: log.jobId, backupId, wasListed: isListed, warnings: destinationWarnings(destination) }
+}
+
+function recordedByNewer(backupId: string): BackupProtectedError {
+  return new BackupProtectedError(`Cannot delete backup ${backupId}: a newer release recorded something of it in the catalog, such as that it is to be kept`, {
+    hint: 'Delete it with that release, or use --force (force: true)',
+  })
 }
 
 function beingUsed(backupId: string, purpose: Lease['purpose']): BackupProtectedError {

@@ -3,15 +3,26 @@
 /** Control characters, marks of writing direction, line separators, and halves of surrogate pairs. */
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb]|\p{Surrogate}/gu
 
-/** Escapes everything in a foreign text that could move the cursor, hide text or forge a line. */
+/** Escapes everything in a foreign text that could move the cursor, hide text or forge a line, as JSON does. */
 export function printable(text: string): string {
   return text.replace(UNPRINTABLE, (character) => {
     const code = character.charCodeAt(0)
     if (code === 0x0a) return '\\n'
     if (code === 0x0d) return '\\r'
     if (code === 0x09) return '\\t'
-    return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`
+    return `\\u${code.toString(16).padStart(4, '0')}`
   })
+}
+
+/** Escapes the lines of a text, as `printable` does, and keeps them lines. JSON stays the same JSON. */
+export function printableLines(text: string): string {
+  return text.split('\n').map(printable).join('\n')
+}
+
+/** A foreign text as one word of a command line that the operator may copy into a shell. */
+export function shellWord(text: string): string {
+  const word = printable(text)
+  return /^[\w%+,./:=@-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`
 }
 
 /** A number with thousands separated: `12,345`. */

@@ -1,4 +1,5 @@
 /** Parses the common part of the URLs of stores, destinations, catalogs and payload stores: a scheme, and known parameters. */
+import { homedir, userInfo } from 'node:os'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const SCHEME = /^([a-z][a-z0-9+.-]{0,15}):/i
@@ -23,13 +24,18 @@ export function listSchemes(kinds: Readonly<Record<string, unknown>>): string {
 }
 
 /**
- * The path of a URL: for `level:PATH` as written, relative or absolute; for `level:///PATH` absolute and percent-decoded. `undefined` if
- * there is no local path.
+ * The path of a URL, for every scheme: `level:PATH` as written, relative or absolute; `level:~/PATH` in the user's home directory, for a shell
+ * leaves that to us; `level:///PATH` absolute and percent-decoded. `undefined` if there is no local path.
  */
 export function pathOfUrl(url: string): string | undefined {
   const rest = url.slice(url.indexOf(':') + 1)
-  const path = rest.startsWith('//') ? decodedPath(rest) : rest
+  const path = rest.startsWith('//') ? decodedPath(rest) : rest.replace(/^~(?=\/|$)/, homeDirectory)
   return path === '' || path?.includes('\0') ? undefined : path
+}
+
+/** The user's home directory; an empty HOME names none. */
+export function homeDirectory(): string {
+  return homedir() || userInfo().homedir
 }
 
 function decodedPath(rest: string): string | undefined {

@@ -220,6 +220,14 @@ describe('a catalog that a newer release used too', () => {
     expect(await db.get(`running/${jobId}`)).toBe('')
   })
 
+  test('a backup with an unknown event says so', async () => {
+    const { catalog, db } = await newerThan({}, RECORDED)
+    expect((await catalog.backup(BACKUP, 'file:/a'))?.hasNewerEvents).toBeUndefined()
+    const key = (await db.keys({ gte: 'backups/', lt: 'backups0' }).all())[0] ?? ''
+    await db.put(`${key.slice(0, -1)}1`, later('backup-pinned', { backupId: BACKUP, destination: 'file:/a' }))
+    expect(await catalog.backup(BACKUP, 'file:/a')).toMatchObject({ backupId: BACKUP, hasNewerEvents: true })
+  })
+
   test('a backup whose manifest is of a newer kind is listed, without it', async () => {
     const { catalog, db } = await newerThan({}, RECORDED)
     const key = (await db.keys({ gte: 'backups/', lt: 'backups0' }).all())[0] ?? ''

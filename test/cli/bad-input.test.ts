@@ -122,6 +122,7 @@ describe('a command line that is wrong', () => {
     [['frobnicate'], /Unknown command/],
     [['backup'], /Required option '--store <url>' not specified/],
     [['backup', '--store', 'level:store', '--to', 'file:backups', '--bogus'], /Unknown option '--bogus'/],
+    [['backup', '--sotre', 'level:store', '--to', 'file:backups'], /'--store <url>' not specified, and "--sotre" is not an option/],
     [['show', '--from', 'file:backups'], /Missing required argument 'id'/],
     [['show', 'a', 'b', '--from', 'file:backups'], /Too many arguments/],
     [['list', '--from'], /Option '--from <url>' argument missing/],
@@ -159,6 +160,15 @@ describe('the program', () => {
     const { code, stderr } = await holdfast(['list', '--from', 'file:nowhere'], { cwd: base, env: { HOLDFAST_DEBUG: '1' } })
     expect(code).toBe(1)
     expect(stderr).toMatch(/^error: destination_not_found: [^]+\n {4}at /)
+  })
+
+  it('prints nothing that a terminal obeys, as a document and with HOLDFAST_DEBUG=1 too', async () => {
+    const words = ['list', '--from', 'file:\u009b31m\u202egnp']
+    for (const env of [{ HOLDFAST_DEBUG: '' }, { HOLDFAST_DEBUG: '1' }]) {
+      const { stdout, stderr } = await holdfast([...words, '--json'], { cwd: base, env })
+      expect(JSON.parse(stdout)).toMatchObject({ error: { message: expect.stringContaining('\u009b31m\u202egnp') as unknown } })
+      expect(stdout + stderr + (await holdfast(words, { cwd: base, env })).stderr).toMatch(/^[\n\x20-\x7e]+$/)
+    }
   })
 
   it('is content with a reader that has gone', async () => {

@@ -344,7 +344,7 @@ describe('holdfast ls', () => {
 
   it('prints a listing with control characters escaped', async () => {
     const { stdout } = await run('ls', 'latest', 'other', '--from', 'file:backups')
-    expect(stdout).toContain('evil\\x1b[2J')
+    expect(stdout).toContain('evil\\u001b[2J')
     expect(stdout).not.toContain('\u001b')
     expect(stdout).toMatch(/^MODE +LINKS +OWNER +SIZE +MODIFIED +NAME\n-rw-/)
   })

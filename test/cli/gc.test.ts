@@ -252,9 +252,10 @@ describe('holdfast holds', () => {
     const payloadId = `${directory}${readdirSync(join(cwd, 'payloads', directory))[0]}`
     expect(await holdfastJson(['holds', '--from', 'file:backups', '--catalog', 'metadata/catalog'], { cwd })).toMatchObject({ holders: [{ kind: 'backup', backupId, payloadIds: { count: 2 } }] })
     expect(await holdfastJson(['holds', payloadId, '--from', 'file:backups'], { cwd })).toMatchObject({ payloadId, holders: [{ backupId }] })
+    expect(await holdfastJson(['holds', '--from', 'file:backups', '--store', 'level:metadata'], { cwd })).toMatchObject({ holders: [{ kind: 'backup', backupId }] })
     const none = ['holds', '0'.repeat(64), '--from', 'file:backups']
     expect((await holdfast([...none, '--catalog', 'metadata/catalog'], { cwd })).stdout).toBe(`Nothing holds ${'0'.repeat(64)}\n`)
-    expect((await holdfast(none, { cwd })).stdout).toMatch(/^No backup holds 0{64}; leases were not checked; [^\n]*--catalog[^\n]*\n$/)
+    expect((await holdfast(none, { cwd })).stdout).toMatch(/^No backup holds 0{64}; leases were not checked; [^\n]*--store[^\n]*\n$/)
   })
 })
 

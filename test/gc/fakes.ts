@@ -219,6 +219,8 @@ export function simCache(world: World, process: Process, sets: Map<string, Uint8
       }),
     put: async (name: PayloadIdsName, source) => void sets.set(name.sha256, await collect(source)),
     drop: async (name) => void sets.delete(name.sha256),
+    // More than it may: also sets that were put just now, for a lease.
+    retain: async (names) => [...sets.keys()].filter((sha256) => !names.some((name) => name.sha256 === sha256)).forEach((sha256) => sets.delete(sha256)),
   }
 }
 

@@ -1,8 +1,7 @@
-import { homedir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { Client } from 'pg'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { catalogPathOf, parseStoreUrl } from '../../src/registry/index.ts'
+import { catalogPathOf, parseStoreUrl, placeOf } from '../../src/registry/index.ts'
 import { parseServerUrl } from '../../src/registry/stores/postgres.ts'
 
 const PASSWORD = 'very-secret'
@@ -69,24 +68,21 @@ it('parseServerUrl() takes a URL with or without a schema', () => {
   expect(() => parseServerUrl('file:/backups')).toThrow(expect.objectContaining({ code: 'invalid_argument' }) as Error)
 })
 
-describe('catalogPathOf()', () => {
-  it('is what is named, or in the directory of a LevelDB store', () => {
-    expect(catalogPathOf('level:/srv/store', 'elsewhere')).toBe('elsewhere')
-    expect(catalogPathOf('level:/srv/store')).toBe('/srv/store/catalog')
-  })
+it('catalogPathOf() is what is named, or in the directory of a LevelDB store', async () => {
+  expect(await catalogPathOf('level:/srv/store', 'elsewhere')).toBe('elsewhere')
+  expect(await catalogPathOf('level:/srv/store')).toBe('/srv/store/catalog')
+})
 
-  it('is one for each schema of Postgres, in the directory for state of the user, whoever connects and how', () => {
-    vi.stubEnv('XDG_STATE_HOME', '/state')
+describe('placeOf() of Postgres', () => {
+  it('is one for each schema, whoever connects and how', async () => {
     for (const name of ['PGPORT', 'PGDATABASE', 'PGUSER']) vi.stubEnv(name, undefined)
-    const path = catalogPathOf(`postgres://u:${PASSWORD}@h/d?schema=a/../b`)
-    expect(path).toBe('/state/holdfast/catalogs/h+5432+d+a%2F..%2Fb')
-    expect(catalogPathOf('postgresql://other@h:5432/d?schema=a%2F..%2Fb&sslmode=require')).toBe(path)
-    expect(catalogPathOf('postgres://u@h/d?schema=b')).not.toBe(path)
-    expect(catalogPathOf('postgres://u@h/d?schema=a%2F..%2Fb&port=5433')).not.toBe(path)
-    expect(catalogPathOf('postgres://d@h?schema=a%2F..%2Fb')).toBe(path)
-    expect(catalogPathOf('postgres://other@h?schema=a%2F..%2Fb')).not.toBe(path)
-    vi.stubEnv('XDG_STATE_HOME', undefined)
-    expect(catalogPathOf('postgres://u@h/d?schema=b')).toBe(join(homedir(), '.local/state/holdfast/catalogs/h+5432+d+b'))
+    const place = await placeOf(`postgres://u:${PASSWORD}@h/d?schema=a/../b`)
+    expect(place).toBe('postgres://h:5432/d?schema=a%2F..%2Fb')
+    expect(await placeOf('postgresql://other@h:5432/d?schema=a%2F..%2Fb&sslmode=require')).toBe(place)
+    expect(await placeOf('postgres://u@h/d?schema=b')).not.toBe(place)
+    expect(await placeOf('postgres://u@h/d?schema=a%2F..%2Fb&port=5433')).not.toBe(place)
+    expect(await placeOf('postgres://d@h?schema=a%2F..%2Fb')).toBe(place)
+    expect(await placeOf('postgres://other@h?schema=a%2F..%2Fb')).not.toBe(place)
   })
 
   it.each([
@@ -97,11 +93,11 @@ describe('catalogPathOf()', () => {
     'postgres://h/d?schema=b',
     'postgres://h?user=o&schema=b',
     'postgres://h?port=5435&host=i&schema=b',
-  ])('is of the server and the database that pg connects to with %s, whatever the environment says', (url) => {
+  ])('is of the server and the database that pg connects to with %s, whatever the environment says', async (url) => {
     for (const environment of [{}, { PGUSER: 'eu' }, { PGDATABASE: 'ed' }, { PGPORT: '5436' }, { PGUSER: 'eu', PGDATABASE: 'ed', PGPORT: '5436', PGHOST: 'eh' }]) {
       for (const name of ['PGHOST', 'PGPORT', 'PGDATABASE', 'PGUSER'] as const) vi.stubEnv(name, (environment as Record<string, string>)[name])
       const { host, port, database } = new Client({ connectionString: url.replace(/[?&]schema=b$/, '') })
-      expect(catalogPathOf(url).split('/').at(-1)).toBe(`${host}+${port}+${database ?? ''}+b`)
+      expect(await placeOf(url)).toBe(`postgres://${host}:${port}/${database ?? ''}?schema=b`)
     }
   })
 })

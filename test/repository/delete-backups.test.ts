@@ -45,6 +45,15 @@ describe('deleteBackup()', () => {
     expect(await deleteBackup({ destination, catalog, backupId, force: true })).toMatchObject({ wasListed: true })
   })
 
+  test('refuses a backup of which a newer release recorded more, unless forced', async () => {
+    const { destination, catalog, ids } = await withBackups(2)
+    const [backupId = ''] = ids
+    const recorded = altered(catalog, { backup: async (...place) => ({ ...(await catalog.backup(...place))!, hasNewerEvents: true }) })
+    await expect(deleteBackup({ destination, catalog: recorded, backupId })).rejects.toMatchObject({ ...PROTECTED, message: expect.stringContaining('newer release') as unknown })
+    expect(await collect(destination.list())).toEqual(ids)
+    expect(await deleteBackup({ destination, catalog: recorded, backupId, force: true })).toMatchObject({ wasListed: true })
+  })
+
   test('a backup that is damaged is no other good one, and may be deleted itself', async () => {
     const { destination, catalog, path, ids } = await withBackups(4)
     const [noManifest = '', noPayload = '', unverified = '', good = ''] = ids

@@ -1,12 +1,12 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { formatBytes, formatCount, formatDuration, formatTable, plural, printable } from '../../src/util/text.ts'
+import { formatBytes, formatCount, formatDuration, formatTable, plural, printable, printableLines, shellWord } from '../../src/util/text.ts'
 import { runs, seed } from '../support/seed.ts'
 
 describe('printable()', () => {
   it('escapes what could move the cursor, hide text or forge a line', () => {
-    expect(printable('a\u001b[2J\r\nb\tc\u007f')).toBe('a\\x1b[2J\\r\\nb\\tc\\x7f')
-    expect(printable('\u009b31m\u202egnp.exe\u2066')).toBe('\\x9b31m\\u202egnp.exe\\u2066')
+    expect(printable('a\u001b[2J\r\nb\tc\u007f')).toBe('a\\u001b[2J\\r\\nb\\tc\\u007f')
+    expect(printable('\u009b31m\u202egnp.exe\u2066')).toBe('\\u009b31m\\u202egnp.exe\\u2066')
     expect(printable('half \ud800 pair')).toBe('half \\ud800 pair')
   })
 
@@ -23,6 +23,23 @@ describe('printable()', () => {
     )
   })
 })
+
+it('printableLines() keeps lines, and JSON the same JSON', () => {
+  const document = { text: 'a\u009b31m\u202eb\u2028c\ud800\nd\u007f', nested: ['\u0000'] }
+  const json = printableLines(JSON.stringify(document, null, 2))
+  expect(json).toMatch(/^[\n\x20-\x7e]+$/)
+  expect(json.split('\n')).toHaveLength(6)
+  expect(JSON.parse(json)).toEqual(document)
+})
+
+it.each([
+  ['file:/srv/backups', 'file:/srv/backups'],
+  ['postgres://u@h:5433/d?schema=a', "'postgres://u@h:5433/d?schema=a'"],
+  ["it's $HOME; rm *", "'it'\\''s $HOME; rm *'"],
+  ['~/a', "'~/a'"],
+  ['a\u001b[2J', "'a\\u001b[2J'"],
+  ['', "''"],
+])('shellWord() of %j is %s', (text, word) => expect(shellWord(text)).toBe(word))
 
 describe('formatBytes()', () => {
   it.each([

@@ -1,3 +1,4 @@
+import { homedir } from 'node:os'
 import { describe, expect, it } from 'vitest'
 import { findParameterFault, nearest, parametersOfPath, pathOfUrl, schemeOf, urlOfPath } from '../../src/util/urls.ts'
 
@@ -17,6 +18,14 @@ describe('pathOfUrl()', () => {
     ['level:a/b', 'a/b'],
     ['level:/srv/100%', '/srv/100%'],
     ['level:///srv/100%25', '/srv/100%'],
+    ['level:a%20b', 'a%20b'],
+    ['file:///a%20b', '/a b'],
+    ['level:///a%20b', '/a b'],
+    ['level:~/m', `${homedir()}/m`],
+    ['file:~', homedir()],
+    ['level:./~/m', './~/m'],
+    ['level:~m/a', '~m/a'],
+    ['level:a/~/m', 'a/~/m'],
     ['level:', undefined],
     ['level:a\0b', undefined],
     ['level:///a%00b', undefined],

@@ -1,21 +1,20 @@
 import type { Command } from 'commander'
 import { type Catalog, checkPayloadId, findHolders, type Holder, InvalidArgumentError, releaseLease } from '../../index.ts'
-import { collect, withExamples } from '../command-options.ts'
-import { withParts } from '../../registry/index.ts'
+import { collect, withExamples, withRecord } from '../command-options.ts'
+import { type RecordOptions, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatCount, formatTable, formatTime, printable } from '../../util/text.ts'
 
-type HoldsOptions = OutputOptions & { readonly from: readonly string[]; readonly catalog?: string | undefined; readonly release?: string | undefined }
+type HoldsOptions = OutputOptions & RecordOptions & { readonly from: readonly string[]; readonly release?: string | undefined }
 
 export function registerHolds(program: Command, terminal: Terminal): void {
-  const command = program
+  const holding = program
     .command('holds')
     .description('show which backups and leases hold payloads, or one payload')
     .argument('[id]', 'a payload ID; without it, all holders are listed')
     .requiredOption('--from <url>', 'where backups are, such as file:/backups; may be given several times', collect)
-    .option('--catalog <path>', 'a catalog: also list the leases of running backups and restores')
-    .option('--release <lease>', 'first release this lease of the catalog; only if its owner, such as a lost machine, is gone for good')
+  const command = withRecord(holding, 'also list the leases of running backups and restores, from its catalog').option('--release <lease>', 'first release this lease of that catalog; only if its owner, such as a lost machine, is gone for good')
   withExamples(command, [
     ['holds --from file:/backups', 'every backup, and how many payloads it holds'],
     ['holds 9f86d0818...0a08 --from file:/backups', 'the backups that hold this payload'],
@@ -26,17 +25,19 @@ export function registerHolds(program: Command, terminal: Terminal): void {
 async function runHolds(id: string | undefined, options: HoldsOptions, terminal: Terminal): Promise<void> {
   const payloadId = id === undefined ? undefined : checkPayloadId(id)
   const { signal } = terminal
+  let sawLeases = false
   const holders = await withParts(terminal, async (parts) => {
-    const catalog = options.catalog === undefined ? undefined : await parts.catalog(options.catalog, { create: false })
+    const catalog = await parts.recordOf(options)
+    sawLeases = catalog !== undefined
     if (options.release !== undefined) await release(options.release, catalog)
     return await findHolders({ catalog, destinations: await parts.destinations(options.from), payloadId, signal })
   })
-  await new Output(terminal, options).result({ payloadId, holders }, () => describe(holders, { payloadId, sawLeases: options.catalog !== undefined }))
+  await new Output(terminal, options).result({ payloadId, holders }, () => describe(holders, { payloadId, sawLeases }))
 }
 
 /** Releases a lease whose owner is gone for good, on the word of the operator. */
 async function release(leaseId: string, catalog: Catalog | undefined): Promise<void> {
-  if (catalog === undefined) throw new InvalidArgumentError('Cannot release a lease: no catalog is named', { hint: 'Name the catalog that has the lease with --catalog' })
+  if (catalog === undefined) throw new InvalidArgumentError('Cannot release a lease: no catalog is named', { hint: 'Name the store that the lease is for with --store, or its catalog with --catalog' })
   if (await releaseLease(catalog, leaseId)) return
   throw new InvalidArgumentError(`Cannot release lease ${JSON.stringify(leaseId)}: the catalog does not have it`, { hint: 'Run "holdfast holds" without --release to see the leases' })
 }
@@ -44,7 +45,7 @@ async function release(leaseId: string, catalog: Catalog | undefined): Promise<v
 function describe(holders: readonly Holder[], { payloadId, sawLeases }: { readonly payloadId: string | undefined; readonly sawLeases: boolean }): readonly string[] {
   if (holders.length === 0) {
     const what = payloadId === undefined ? 'payloads' : printable(payloadId)
-    return [sawLeases ? `Nothing holds ${what}` : `No backup holds ${what}; leases were not checked; name the catalog with --catalog`]
+    return [sawLeases ? `Nothing holds ${what}` : `No backup holds ${what}; leases were not checked; name the store with --store`]
   }
   const rows = holders.map((holder) => [
     holder.kind === 'backup' ? holder.backupId : holder.leaseId,

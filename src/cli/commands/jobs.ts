@@ -25,7 +25,7 @@ export function registerJobs(program: Command, terminal: Terminal): void {
 async function jobs(options: JobsOptions, terminal: Terminal): Promise<void> {
   const found: Job[] = []
   await withParts(terminal, async (parts) => {
-    const catalog = await parts.catalog(catalogPathOf(options.store, options.catalog), { create: false })
+    const catalog = await parts.catalog(await catalogPathOf(options.store, options.catalog), { create: false })
     for await (const job of catalog.jobs({ limit: options.limit })) found.push(job)
   })
   await new Output(terminal, options).result({ jobs: found }, () => (found.length === 0 ? ['There were no jobs yet.'] : listing(found)))

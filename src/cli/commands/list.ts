@@ -7,7 +7,7 @@ import { type RecordOptions, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { AlreadyReported, errorDocument } from '../report-error.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatBytes, formatCount, formatLabels, formatTable, formatTime, printable } from '../../util/text.ts'
+import { formatBytes, formatCount, formatLabels, formatTable, formatTime, printable, shellWord } from '../../util/text.ts'
 
 type ListOptions = OutputOptions & RecordOptions & { readonly from: string }
 
@@ -61,7 +61,7 @@ function hintFor(url: string): string | undefined {
   const [path = '', query] = url.replace(/\/+$/, '').split('?')
   if (!isUlid(path.slice(path.lastIndexOf('/') + 1))) return undefined
   const parent = `${dirname(path)}${query === undefined ? '' : `?${query}`}`
-  return `This URL names a single backup; list its parent directory: holdfast list --from ${printable(parent)}`
+  return `This URL names a single backup; list its parent directory: holdfast list --from ${shellWord(parent)}`
 }
 
 function listing(entries: readonly Shown[]): string[] {

@@ -4,7 +4,7 @@ import { CATALOG_DEFAULT, ID_HELP, withExamples, withSource, withStore, withTria
 import { openPayloadStore, parseStoreUrl, withParts } from '../../registry/index.ts'
 import { Output } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatBytes, formatDuration, formatPace, plural, printable } from '../../util/text.ts'
+import { formatBytes, formatDuration, formatPace, plural, printable, shellWord } from '../../util/text.ts'
 import { refuseWithoutPath, restorePath, type RestorePathOptions } from './restore-path.ts'
 
 type RestoreOptions = Omit<RestorePathOptions, 'path'> & { readonly path?: string | undefined }
@@ -100,6 +100,6 @@ function describeReport(report: RestoreReport, store: string): string[] {
   return [
     `Restored ${report.backupId} into ${printable(store)}: ${plural(recordCount(report), 'record')}, ${formatBytes(bytes)}, ${plural(report.payloadIds.count, 'payload ID')} ` +
       `checked, in ${formatPace(bytes, durationMs)}; the swap took ${formatDuration(stoppedMs)}`,
-    previous === undefined ? 'There was no store before' : `The replaced store is kept; "holdfast rollback --store ${printable(store)}" brings it back`,
+    previous === undefined ? 'There was no store before' : `The replaced store is kept; "holdfast rollback --store ${shellWord(store)}" brings it back`,
   ]
 }

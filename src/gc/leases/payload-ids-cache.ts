@@ -22,6 +22,8 @@ export interface PayloadIdsCache {
   put(name: PayloadIdsName, source: AsyncIterable<Uint8Array>): Promise<void>
   /** Forgets a set that was found to be damaged. */
   drop(name: PayloadIdsName): Promise<void>
+  /** Forgets all sets but these, and those that were used within the last hour: a new lease may hold them. */
+  retain(names: readonly PayloadIdsName[]): Promise<void>
 }
 
 export interface DirectoryCacheOptions {
@@ -34,6 +36,7 @@ export interface DirectoryCacheOptions {
 const MAX_BYTES: number = 4 * 1024 ** 3
 const PRIVATE_DIRECTORY = 0o700
 const SUFFIX = '.payload-ids'
+const HOUR_MS: number = 60 * 60 * 1000
 let temporaries = 0
 
 /** A cache of files (0600) in a directory (0700). Losing any of it costs time only. */
@@ -63,6 +66,10 @@ export function directoryCache({ directory, maxBytes = MAX_BYTES }: DirectoryCac
     async drop(name) {
       await rm(pathOf(name), { force: true })
     },
+    async retain(names) {
+      const kept = new Set(names.map(pathOf))
+      for (const { path, usedAtMs } of await filesIn(directory)) if (!kept.has(path) && Date.now() - usedAtMs > HOUR_MS) await rm(path, { force: true })
+    },
   }
 }
 
@@ -89,19 +96,36 @@ async function touch(handle: FileHandle): Promise<void> {
   await handle.utimes(now, now).catch(() => undefined)
 }
 
-/** Removes the least recently used sets until the rest is small enough, and temporary files of a process that died. */
-async function evict(directory: string, maxBytes: number, keep: string): Promise<void> {
-  const entries: { readonly path: string; readonly bytes: number; readonly usedAtMs: number }[] = []
-  for (const name of await readdir(directory)) {
+interface CachedFile {
+  readonly path: string
+  readonly bytes: number
+  readonly usedAtMs: number
+}
+
+/** The files of sets. Removes temporary files of a process that died. */
+async function filesIn(directory: string): Promise<readonly CachedFile[]> {
+  const files: CachedFile[] = []
+  for (const name of (await unlessMissing(readdir(directory))) ?? []) {
     const path = join(directory, name)
-    const info = await stat(path).catch((error: unknown) => {
-      if (!isSystemError(error, 'ENOENT')) throw error
-    })
+    const info = await unlessMissing(stat(path))
     if (info === undefined) continue
-    const isAbandoned = name.endsWith('.tmp') && Date.now() - info.mtimeMs > 24 * 60 * 60 * 1000
+    const isAbandoned = name.endsWith('.tmp') && Date.now() - info.mtimeMs > 24 * HOUR_MS
     if (isAbandoned) await rm(path, { force: true })
-    else if (name.endsWith(SUFFIX)) entries.push({ path, bytes: info.size, usedAtMs: info.mtimeMs })
+    else if (name.endsWith(SUFFIX)) files.push({ path, bytes: info.size, usedAtMs: info.mtimeMs })
   }
+  return files
+}
+
+async function unlessMissing<T>(reading: Promise<T>): Promise<T | undefined> {
+  return await reading.catch((error: unknown) => {
+    if (!isSystemError(error, 'ENOENT')) throw error
+    return undefined
+  })
+}
+
+/** Removes the least recently used sets until the rest is small enough. */
+async function evict(directory: string, maxBytes: number, keep: string): Promise<void> {
+  const entries = await filesIn(directory)
   let total = entries.reduce((sum, { bytes }) => sum + bytes, 0)
   for (const { path, bytes } of entries.toSorted((left, right) => left.usedAtMs - right.usedAtMs)) {
     if (total <= maxBytes) return

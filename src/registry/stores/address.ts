@@ -26,8 +26,8 @@ export type PayloadUse = 'need' | 'sweep'
 export interface StoreAddress {
   /** The URL without secrets, to be shown. */
   readonly shown: string
-  /** The path of the store's catalog, unless another one is named. */
-  readonly catalogPath: string
+  /** The path of the store's catalog, unless another one is named: one for a store, whichever way it is named. */
+  catalogPath(): Promise<string>
   /** The local directory that the store writes to, if any. */
   readonly directory?: string | undefined
   /** The default place for trial restores of this kind of store: a URL with its secrets. */

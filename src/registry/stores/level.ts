@@ -16,7 +16,7 @@ function parseLevelUrl(url: string): StoreAddress {
   const path = resolve(written)
   return {
     shown: url,
-    catalogPath: join(path, CATALOG_DIRECTORY),
+    catalogPath: async () => join(path, CATALOG_DIRECTORY),
     directory: path,
     place: async () => `level:${await realPathOf(path)}`,
     openStore: async ({ create = false, adopt }) => await (await driver()).openLevelStore(path, { create, adopt }),

@@ -1,8 +1,9 @@
 /** `postgres://USER@HOST/DATABASE?schema=NAME`: metadata stores in schemas. */
-import { homedir } from 'node:os'
+import { symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import process from 'node:process'
-import { findParameterFault } from '../../util/urls.ts'
+import { isSystemError, nodeFiles } from '../../util/files.ts'
+import { findParameterFault, homeDirectory } from '../../util/urls.ts'
 import { refuseStoreUrl, type StoreAddress, type StoreKind } from './address.ts'
 
 export const postgresStores: StoreKind = { form: 'postgres://USER@HOST/DATABASE?schema=NAME', parse: parsePostgresUrl }
@@ -40,7 +41,7 @@ function parsePostgresUrl(text: string): StoreAddress {
   const place = placeOf(url, schema)
   return {
     shown: `postgres://${url.username === '' ? '' : `${url.username}@`}${url.host}${url.pathname}?schema=${encodeURIComponent(schema)}`,
-    catalogPath: join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'holdfast', 'catalogs', place.map((part) => encodeURIComponent(part)).join('+')),
+    catalogPath: async () => await catalogPathOf(place, await (await driver()).readPostgresStoreId({ connection, schema })),
     trialUrl: connection,
     place: async () => `postgres://${encodeURIComponent(place[0])}:${place[1]}/${place[2]}?schema=${encodeURIComponent(schema)}`,
     openStore: async ({ create = false, adopt, pace }) => await (await driver()).openPostgresStore({ connection, schema, create, adopt, pace }),
@@ -60,8 +61,27 @@ async function driver(): Promise<typeof import('../../stores/postgres/index.ts')
   return await import('../../stores/postgres/index.ts')
 }
 
+type Place = readonly [host: string, port: string, database: string, schema: string]
+
+/**
+ * The catalog of a store has the name of the store's ID, for there are many ways to name a server. Before there is a store, and in releases up
+ * to 0.1.0, it has the name of its place: then the ID is a link to that one, which other processes may have open.
+ */
+async function catalogPathOf(place: Place, storeId: string | undefined): Promise<string> {
+  const directory = join(process.env['XDG_STATE_HOME'] || join(homeDirectory(), '.local', 'state'), 'holdfast', 'catalogs')
+  const ofPlace = place.map((part) => encodeURIComponent(part)).join('+')
+  if (storeId === undefined) return join(directory, ofPlace)
+  const path = join(directory, `id+${encodeURIComponent(storeId)}`)
+  if ((await nodeFiles.info(join(directory, ofPlace))) !== undefined) {
+    await symlink(ofPlace, path).catch((error: unknown) => {
+      if (!isSystemError(error, 'EEXIST')) throw error
+    })
+  }
+  return path
+}
+
 /** The server, database and schema of a URL. */
-function placeOf({ hostname, port, username, pathname, searchParams }: URL, schema: string): readonly [host: string, port: string, database: string, schema: string] {
+function placeOf({ hostname, port, username, pathname, searchParams }: URL, schema: string): Place {
   const { env } = process
   // Like pg: parameters of a URL win over its parts, these over the environment; the default database is named after the user.
   const user = searchParams.get('user') || username || env['PGUSER'] || env['USER'] || ''

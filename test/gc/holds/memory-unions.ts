@@ -55,6 +55,7 @@ export function memorySets(): MemorySets {
     },
     put: async (name, source) => void sets.set(name.sha256, Buffer.concat(await collect(checkedPayloadIds(name, source)))),
     drop: async ({ sha256 }) => void sets.delete(sha256),
+    retain: async (names) => [...sets.keys()].filter((sha256) => !names.some((name) => name.sha256 === sha256)).forEach((sha256) => sets.delete(sha256)),
   }
 }
 

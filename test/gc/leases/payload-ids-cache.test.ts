@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, statSync } from 'node:fs'
+import { mkdirSync, readdirSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { directoryCache, type PayloadIdsCache } from '../../../src/gc/leases/payload-ids-cache.ts'
@@ -44,6 +44,18 @@ describe('directoryCache()', () => {
     const [set, other] = [await setOf(100), await setOf(101)]
     await expect(cache.put(nameOf(set), other.encoded())).rejects.toMatchObject({ code: 'checksum_mismatch' })
     expect(readdirSync(directory)).toEqual([])
+  })
+
+  test('forgets sets that nothing holds any more, but for those that were used just now', async () => {
+    const directory = await tempDir()
+    const cache = directoryCache({ directory: join(directory, 'cache') })
+    await cache.retain([])
+    const sets = [await setOf(1), await setOf(2), await setOf(3)] as const
+    for (const set of sets) await cache.put(nameOf(set), set.encoded())
+    const ago = new Date(Date.now() - 2 * 60 * 60 * 1000)
+    for (const set of sets.slice(0, 2)) utimesSync(join(directory, 'cache', `${set.digest}.payload-ids`), ago, ago)
+    await cache.retain([nameOf(sets[1])])
+    expect(await Promise.all(sets.map(async (set) => (await keptIn(cache, set)) !== undefined))).toEqual([false, true, true])
   })
 
   test('keeps no more bytes than it may, and those that were used last', async () => {

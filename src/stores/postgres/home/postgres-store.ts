@@ -4,7 +4,7 @@ import { openStoreOf } from '../../../metadata/open-store.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import { checkStoreId } from '../../../metadata/validate.ts'
 import type { Swappable } from '../../../contracts/swappable.ts'
-import { failureAfter } from '../../../errors/clean-up.ts'
+import { closing, failureAfter } from '../../../errors/clean-up.ts'
 import { poolHandle } from '../connection/pools.ts'
 import { checkPace } from '../snapshot/pace.ts'
 import { PostgresHome, type PostgresHomeOptions } from './postgres-home.ts'
@@ -56,6 +56,11 @@ export async function openPostgresHome(options: OpenPostgresHomeOptions): Promis
     const opened = home ?? handle
     throw await failureAfter(error, () => opened.close())
   }
+}
+
+/** Reads the ID of the store in a schema, which is not opened for that; `undefined` where there is none with a home. Rejects with `store_unavailable`. */
+export async function readPostgresStoreId(options: Pick<OpenPostgresHomeOptions, 'connection' | 'schema'>): Promise<string | undefined> {
+  return await closing(new PostgresHome(await poolHandle(options.connection), options), async (home) => await home.readStoreId())
 }
 
 /**
