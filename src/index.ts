@@ -45,6 +45,7 @@ export {
   type ReadableTrial, RESTORE_SUBTREE_STEPS, restoreSubtree, type RestoreSubtreeOptions, type RestoreSubtreeProgress, type RestoreSubtreeReport,
   type RestoreSubtreeStep,
 } from './restore/subtree/restore-subtree.ts'
+export { RESTORE_INTO_STEPS, restoreInto, type RestoreIntoOptions, type RestoreIntoReport, type RestoreIntoStep } from './restore/restore-into.ts'
 export { rollback, type RollbackOptions, type RollbackReport } from './restore/rollback.ts'
 export { recover, type RecoverOptions, type RecoveryOutcome, type RecoveryReport } from './restore/recover.ts'
 export { RESTORE_STEPS, type RestoreProgress, type RestoreStep, type StepProgress, type StepTime } from './restore/steps.ts'

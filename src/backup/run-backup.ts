@@ -110,7 +110,7 @@ export async function runBackup(options: RunBackupOptions): Promise<BackupRecord
   if (signal?.aborted === true) throw new BackupAbortedError(undefined, { cause: signal.reason })
   running.add(store)
   try {
-    const job = { kind: 'backup', storeKind: store.kind, storeId: storeIdOf(store), destination: destination.url } as const
+    const job = { kind: 'backup', storeKind: store.kind, storeId: store.storeId, destination: destination.url } as const
     return await runJob(job, options, (log) => new BackupRun({ ...options, labels }, log).run())
   } finally {
     running.delete(store)
@@ -169,7 +169,7 @@ class BackupRun {
     this.#warnings.push(...(leases?.unproven.map(warnOfLease) ?? []))
     this.#isFirst = newest === undefined
     this.#backupId = nextBackupId(newest, { nowMs: this.#clock(), newId })
-    this.#lease = await this.#leases?.protect({ purpose: 'backup', storeId: storeIdOf(store), backupId: this.#backupId, signal })
+    this.#lease = await this.#leases?.protect({ purpose: 'backup', storeId: store.storeId, backupId: this.#backupId, signal })
     await this.#begin('snapshot')
     const upload = await openUpload(destination, { backupId: this.#backupId, signal, onWritten: (bytes) => this.#written(bytes) })
     const left = `the upload ${this.#backupId} could not be removed; a later backup removes it`
@@ -299,9 +299,4 @@ class BackupRun {
     this.#recordedMs = performance.now()
     await this.#log.progress({ phase, bytes, records: this.#records })
   }
-}
-
-/** The store's ID, if known before the snapshot. */
-function storeIdOf(store: Backupable): string | undefined {
-  return 'storeId' in store && typeof store.storeId === 'string' ? store.storeId : undefined
 }

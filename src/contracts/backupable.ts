@@ -85,6 +85,8 @@ export interface SnapshotProgress {
 /** A store that can be backed up and restored. */
 export interface Backupable {
   readonly kind: StoreKind
+  /** The store's ID, where it is known before a snapshot. @default not known: the snapshot says it */
+  readonly storeId?: string | undefined
 
   /**
    * Streams one consistent snapshot, and returns every payload ID in the same read view.

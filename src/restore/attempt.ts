@@ -1,11 +1,11 @@
 /**
- * One attempt to change a store: alone on its handle, as a job, under a lease on all payloads. Restore, path restore and rollback all run
- * as attempts. A failing catalog does not stop an attempt: it is a warning.
+ * One attempt to change a store: alone on its handle, as a job, under a lease on all payloads. Every restore, whole, into a database of an
+ * embedder or of one path, and every rollback runs as an attempt. A failing catalog does not stop an attempt: it is a warning.
  */
 import { abortTextOf, type JobHooks, runJob } from '../catalog/run-job.ts'
 import { type NewJob, notRecorded } from '../catalog/job-log.ts'
+import type { Backupable } from '../contracts/backupable.ts'
 import type { Catalog, JobProgress, JobProgressed } from '../contracts/catalog.ts'
-import type { MetadataStore } from '../contracts/metadata-store.ts'
 import type { Swappable } from '../contracts/swappable.ts'
 import { toAborted } from '../errors/aborts.ts'
 import { toError } from '../errors/error-message.ts'
@@ -36,7 +36,7 @@ export interface AttemptReport {
 
 export interface Attempt<Report> {
   /** The store to change. */
-  readonly target: Swappable | MetadataStore
+  readonly target: Swappable | Backupable
   readonly job: Pick<NewJob, 'storeKind' | 'destination' | 'backupId'> & { readonly kind: 'restore' | 'rollback' }
   /** Reads the ID of the store. A failure here is ignored: the work finds its cause. */
   readonly readStoreId: () => Promise<string | undefined>

@@ -68,7 +68,7 @@ export async function restoreBackup(options: RestoreBackupOptions): Promise<Rest
   const { target, destination, signal } = options
   if (typeof target?.readStoreId !== 'function') {
     throw new BackupUnsupportedError('Cannot restore into this target: it has no engines that can be swapped', {
-      hint: 'Give a store or a home of Holdfast; a database of your own is restored by the restore() of its Backupable, when it is empty',
+      hint: 'Give a store or a home of Holdfast; restoreInto restores into an empty database of your own',
     })
   }
   const backupId = checkBackupId(options.plan?.backupId ?? options.backupId ?? '')

@@ -37,11 +37,14 @@ export interface LevelBackupableOptions {
   readonly sections?: readonly Section[] | undefined
   /** Keys of the store itself, such as its ID. A snapshot leaves them out, a restore keeps them, and they do not count as data. */
   readonly ownKeys?: KeyRange | undefined
-  /** @default "memory" for a database that does not outlive its process, otherwise "level" */
+  /**
+   * A name for what the database is, such as that of your server. Commands then do not take its backups for those of metadata stores.
+   * @default "memory" for a database that does not outlive its process, otherwise "level"
+   */
   readonly storeKind?: StoreKind | undefined
   /** Kinds of stores whose snapshots can be restored here. @default "memory" and "level" for these two, otherwise the store's own */
   readonly accepts?: readonly StoreKind[] | undefined
-  /** The store ID in a snapshot. @default "default" */
+  /** The store's ID in a snapshot, one for each database. @default "default" */
   readonly storeId?: string | undefined
   /** The version of keys and values. A snapshot of another version is refused. @default 1 */
   readonly schemaVersion?: number | undefined
@@ -82,6 +85,7 @@ const SAME_RECORDS: readonly StoreKind[] = ['memory', 'level']
 
 class LevelBackupable implements Backupable {
   readonly kind: StoreKind
+  readonly storeId: string
   readonly #db: LevelDatabase
   readonly #payloadIds: PayloadIdFunctions | URL
   readonly #multithreading: boolean
@@ -104,6 +108,7 @@ class LevelBackupable implements Backupable {
     const { accepts = SAME_RECORDS.includes(storeKind) ? SAME_RECORDS : [storeKind] } = options
     keySpans(sections, ownKeys)
     this.kind = storeKind
+    this.storeId = storeId
     this.#db = db
     this.#payloadIds = payloadIds instanceof URL ? payloadIds : payloadIdFunctions(payloadIds, countPayloadIds)
     this.#multithreading = multithreading

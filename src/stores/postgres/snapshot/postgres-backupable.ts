@@ -1,5 +1,5 @@
 /** Backs up and restores any schema of a Postgres database, from version 15 on. */
-import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../../contracts/backupable.ts'
+import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
 import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import { Interrupt } from '../../../util/interrupt.ts'
@@ -36,7 +36,12 @@ export interface PostgresBackupableOptions extends PaceOptions {
   readonly countPayloadIds?: string | undefined
   /** The version of what tables and columns mean; a snapshot of another one is refused. */
   readonly schemaVersion: number
-  /** What a snapshot says it was taken from. @default "default" */
+  /**
+   * A name for what the schema is, such as that of your server. Commands then do not take its backups for those of metadata stores, and a
+   * snapshot of another kind is refused. @default "postgres"
+   */
+  readonly storeKind?: StoreKind | undefined
+  /** The store's ID in a snapshot, one for each schema. @default "default" */
   readonly storeId?: string | undefined
   /**
    * Tables, sequences, materialized views and foreign tables that are not in a snapshot, and that a restore leaves as they are; and what
@@ -71,7 +76,7 @@ export interface PostgresBackupableOptions extends PaceOptions {
 const DEFAULT_LOCK_TIMEOUT_MS = 10_000
 
 /**
- * Makes a schema a `Backupable` of kind "postgres". The pool stays the caller's. The role needs to read the tables and sequences for a
+ * Makes a schema a `Backupable`. The pool stays the caller's. The role needs to read the tables and sequences for a
  * backup, and to own them for a restore; neither needs a superuser.
  *
  * A backup locks the tables against being altered, dropped or truncated, and nothing else. A restore is one transaction: others see the
@@ -100,7 +105,8 @@ export function knownBackupable(pool: PostgresPool, options: PostgresBackupableO
 }
 
 class PostgresBackupable implements Backupable {
-  readonly kind = 'postgres'
+  readonly kind: StoreKind
+  readonly storeId: string
   readonly #pool: PostgresPool
   readonly #inWorker: boolean
   readonly #store: {
@@ -116,18 +122,18 @@ class PostgresBackupable implements Backupable {
     readonly writersLock: readonly [number, number] | undefined
     readonly spillDirectory: string | undefined
   }
-  readonly #storeId: string
   readonly #pace: { readonly pace: Pace; readonly connections: number }
 
   constructor(pool: PostgresPool, options: PostgresBackupableOptions, definition?: SchemaDefinition) {
     const { schema, payloadIds, countPayloadIds, schemaVersion, storeId = 'default', leaveOut = [], writersLock, spillDirectory } = options
-    const { lockTimeoutMs = DEFAULT_LOCK_TIMEOUT_MS, worker = true } = options
+    const { lockTimeoutMs = DEFAULT_LOCK_TIMEOUT_MS, worker = true, storeKind = 'postgres' } = options
     this.#pace = checkPace(options)
     checkWholeNumber('lockTimeoutMs', lockTimeoutMs, { least: 1, most: MAX_WAIT_MS })
     const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
+    this.kind = storeKind
     this.#pool = pool
     this.#inWorker = worker
-    this.#storeId = storeId
+    this.storeId = storeId
     const tables = { schema, leaveOut: [...leaveOut], definition, payloadIdsQuery: payloadIds, countQuery: countPayloadIds }
     this.#store = { ...tables, storeKind: this.kind, schemaVersion, lockTimeoutMs, answerTimeoutMs, writersLock, spillDirectory }
   }
@@ -135,7 +141,7 @@ class PostgresBackupable implements Backupable {
   async backup(sink: SnapshotSink, { backupId, compress, signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {
     return await Interrupt.during(signal, async (interrupt) => {
       const target = throttle(sink, { interrupt, maxBytesPerSecond })
-      const options = { ...this.#store, backupId, compress, storeId: this.#storeId, ...this.#pace, interrupt, onProgress }
+      const options = { ...this.#store, backupId, compress, storeId: this.storeId, ...this.#pace, interrupt, onProgress }
       const connection = await this.#connection()
       if (connection === undefined) return await writeSnapshot(this.#pool, target, options)
       const identity = await interrupt.race(this.#identity('back up'))
