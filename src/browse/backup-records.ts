@@ -5,7 +5,7 @@ import { BackupUnsupportedError } from '../errors/errors.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
 import type { Manifest } from '../contracts/manifest.ts'
-import { SCHEMA_VERSION } from '../stores/level/store/records.ts'
+import { isOfMetadataStore } from '../stores/level/store/content-check.ts'
 
 /** Reads a backup from its beginning, and checks the stream to its end. */
 export type OpenRecords = () => AsyncIterable<RecordBatch>
@@ -29,18 +29,14 @@ export async function openBackupRecords(
   const repository = openRepository(destination, { catalog })
   const backup = await repository.open(await repository.resolve(id, options), options)
   const { backupId, manifest } = backup
-  if (!canLookInto(manifest)) {
-    const { storeKind, schemaVersion } = manifest
-    throw new BackupUnsupportedError(`Cannot look into backup "${backupId}": it is of a store of kind "${storeKind}", schema version ${schemaVersion}`, {
-      hint: "Restore the backup to see its files; only backups of this release's Memory and LevelDB stores can be listed",
+  if (!isOfMetadataStore(manifest)) {
+    const { storeKind, schemaVersion, records } = manifest
+    const sections = Object.keys(records).slice(0, 5).join(', ')
+    throw new BackupUnsupportedError(`Cannot look into backup "${backupId}": it is of a store of kind "${storeKind}", schema version ${schemaVersion}, with records of ${sections}`, {
+      hint: "Restore the backup to see what is in it (restoreInto, for a database of your own); only backups of this release's Memory and LevelDB stores can be listed",
     })
   }
   return { backupId, manifest, open: () => backup.records(options) }
-}
-
-/** Whether this release knows the records of a backup. */
-export function canLookInto({ storeKind, schemaVersion }: Manifest): boolean {
-  return (storeKind === 'level' || storeKind === 'memory') && schemaVersion === SCHEMA_VERSION
 }
 
 /** The records of some sections, one by one, as text. */

@@ -6,11 +6,12 @@ import { MetadataError } from '../errors/errors.ts'
 import type { Inode, InodeNumber, InodeType, Share } from '../contracts/metadata-store.ts'
 import { entriesOf, entryKey, inodeKey, nameOfEntry, textOfKey } from '../stores/level/store/keys.ts'
 import type { TextRange } from '../stores/level/engine/text-database.ts'
+import { isOfMetadataStore } from '../stores/level/store/content-check.ts'
 import { decodeRecord } from '../stores/level/store/record-check.ts'
 import { decodeEntry, decodeInode, decodeShare } from '../stores/level/store/records.ts'
 import type { StoredBackup } from '../repository/stored-backup.ts'
 import type { TreePath } from '../metadata/tree-path.ts'
-import { type BackupPlaceOptions, canLookInto, openBackupRecords, type OpenRecords, recordsOf } from './backup-records.ts'
+import { type BackupPlaceOptions, openBackupRecords, type OpenRecords, recordsOf } from './backup-records.ts'
 
 export interface BackupEntry extends Omit<Inode, 'inode' | 'type'> {
   readonly name: string
@@ -45,7 +46,7 @@ export async function listBackupPath({ backup, path, ...place }: ListBackupOptio
  * Rejects with `entry_not_found` and `not_a_directory`.
  */
 export async function checkBackupPath(backup: StoredBackup, { path, signal }: { readonly path: TreePath; readonly signal?: AbortSignal | undefined }): Promise<void> {
-  if (!canLookInto(backup.manifest)) return
+  if (!isOfMetadataStore(backup.manifest)) return
   await walkDown(() => backup.records({ signal }), path, { isListing: false })
 }
 

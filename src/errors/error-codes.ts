@@ -94,7 +94,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   store_kind_mismatch: {
     httpStatus: 409, retryable: false,
     when: 'a backup was taken from another kind of store',
-    hint: 'Restore into a store of the kind that was backed up; then copy it into another kind with "holdfast convert"',
+    hint: 'Restore into a store of the kind that was backed up, then copy it with "holdfast convert"; restoreInto restores a database of your own',
   },
   store_id_mismatch: {
     httpStatus: 409, retryable: false,

@@ -49,7 +49,9 @@ function findTrial({ backupId, storeKind }: Pick<Manifest, 'backupId' | 'storeKi
     })
   }
   throw new InvalidArgumentError(`Cannot make a trial restore of backup ${backupId}: no named place takes stores of kind ${JSON.stringify(storeKind)}`, {
-    hint: `Verify it at a level without a trial. Trials work for stores of kind ${[...new Set(Object.values(KINDS).flatMap(({ storeKinds }) => storeKinds))].join(', ')}`,
+    hint:
+      `Verify it at level content. Trials work for stores of kind ${[...new Set(Object.values(KINDS).flatMap(({ storeKinds }) => storeKinds))].join(', ')}; ` +
+      'a server makes one of a database of its own with verifyBackup and openTrial',
   })
 }
 

@@ -25,7 +25,7 @@ import { BUCKET, bytesOf, MANIFEST, openAt, type OwnServer, ownServerOf, PART_BY
 const LANES = 6
 /** From one fault in fifty requests to a network that hardly works. */
 const SHARES = [0.02, 0.1, 0.25, 0.45]
-const TIMEOUT = { timeout: runs(180_000) }
+const TIMEOUT = { timeout: 600_000 + runs(600_000) }
 const PAYLOAD_IDS = new TextEncoder().encode('a\nb\n')
 const FUTURE = (): { graceMs: number; nowMs: number } => ({ graceMs: 0, nowMs: Date.now() + 60_000 })
 

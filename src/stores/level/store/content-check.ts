@@ -13,13 +13,17 @@ import { inodeOfKey, SECTION_NAMES, SECTIONS, STORE_KEYS } from './keys.ts'
 import { countFrames, payloadIds } from './payload-ids-of-record.ts'
 import { SCHEMA_VERSION } from './records.ts'
 
-/** The check for a backup of a memory or LevelDB store; `undefined` for records of an embedder's own, which are in other sections. */
-export function contentCheckOf({ schemaVersion, records }: Manifest): ContentCheck | undefined {
-  const isKnown = schemaVersion === SCHEMA_VERSION && Object.keys(records).toSorted().join() === SECTION_NAMES.join()
-  return isKnown ? (source) => checkMetadata(source, (records['locks'] ?? 0) > 0) : undefined
+const KINDS: readonly string[] = ['memory', 'level']
+
+/** Whether a backup has the records of a Memory or LevelDB store of this release; a database of an embedder has other sections. */
+export function isOfMetadataStore({ storeKind, schemaVersion, records }: Manifest): boolean {
+  return KINDS.includes(storeKind) && schemaVersion === SCHEMA_VERSION && Object.keys(records).toSorted().join() === SECTION_NAMES.join()
 }
 
-const KINDS = ['memory', 'level']
+/** The check for a backup of a Memory or LevelDB store; `undefined` for the records of others. */
+export function contentCheckOf(manifest: Manifest): ContentCheck | undefined {
+  return isOfMetadataStore(manifest) ? (source) => checkMetadata(source, (manifest.records['locks'] ?? 0) > 0) : undefined
+}
 
 /**
  * Checks every record, the order of keys, the index of references, and the tree that the records make.
