@@ -74,6 +74,9 @@ export class Output {
 
 /** Formats JSON: two spaces, big integers as text (JSON readers may not hold them), maps as objects, nothing that a terminal obeys. */
 export function toJson(document: unknown): string {
-  const plain = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? value.toString() : value instanceof Map ? Object.fromEntries(value) : value)
-  return printableLines(JSON.stringify(document, plain, 2))
+  return printableLines(JSON.stringify(document, (_, value: unknown) => plain(value), 2))
+}
+
+function plain(value: unknown): unknown {
+  return typeof value === 'bigint' ? value.toString() : value instanceof Map ? Object.fromEntries(value) : value
 }
