@@ -8,12 +8,13 @@ import {
 import {
   BackupIncompleteError, DestinationConfigInvalidError, DestinationNotFoundError, ManifestInvalidError, ManifestMissingError,
 } from '../../src/errors/errors.ts'
-import { type Files, isSystemError, nodeFiles, readSmallFile } from '../../src/util/files.ts'
+import { type Files, isSystemError, nodeFiles, readSmallFile, renameSurely } from '../../src/util/files.ts'
 import { findParameterFault, parametersOfPath, pathOfUrl, urlOfPath } from '../../src/util/urls.ts'
+import { BACKUP_FILES, MANIFEST_FILE, removeBackupFiles, removePublished } from './backup-files.ts'
 import { onPath, pathError } from './errors.ts'
 import { FsRoot, notADirectory, notAFile, TEMPORARY_SUFFIX } from './root.ts'
-import { BACKUP_FILES, duplicate, FsUpload, MANIFEST_FILE, removeBackupFiles, removePublished } from './upload.ts'
-import { rootWarnings } from './warnings.ts'
+import { duplicate, FsUpload } from './upload.ts'
+import { probe, rootWarnings } from './validate.ts'
 
 export interface FsDestinationOptions {
   /**
@@ -84,10 +85,8 @@ class FsDestination implements Destination {
     // Create a missing root for the probe, as `put` would.
     const created = await this.#root.ensure()
     try {
-      await this.#root.probe()
-      const info = await this.#root.info(this.#root.path)
-      const { type } = await onPath('look at', this.#root.path, () => this.#files.space(this.#root.path))
-      return info === undefined ? [] : rootWarnings(this.#root.path, info, type)
+      await probe(this.#root)
+      return [...(await rootWarnings(this.#root)), ...this.#root.warnings.tellLacking()]
     } finally {
       await this.#root.removeCreated(created)
     }
@@ -110,7 +109,7 @@ class FsDestination implements Destination {
       if ((await this.#root.info(temporary))?.type !== 'directory') throw notADirectory(temporary, error)
       throw duplicate(backupId, temporary, error)
     }
-    return new FsUpload({ root: this.#root.path, temporary, published }, { files: this.#files, flushBytes: this.#flushBytes, backupId, signal })
+    return new FsUpload({ temporary, published }, { root: this.#root, flushBytes: this.#flushBytes, backupId, signal })
   }
 
   async manifest(backupId: string, options: DestinationOptions = {}): Promise<Uint8Array> {
@@ -178,10 +177,10 @@ class FsDestination implements Destination {
       if (there.type !== 'directory') throw notADirectory(directory)
       // Check first: otherwise the backup would be emptied and its directory would have to stay.
       await this.#root.checkWritable()
-      await removePublished(this.#files, directory, { rivals: true })
+      await removePublished(this.#root, directory, { rivals: true })
     }
     // Sync even when nothing was there: an earlier delete may have been cut off just before this step.
-    await onPath('sync', this.#root.path, () => this.#files.syncDirectory(this.#root.path))
+    await this.#root.sync(this.#root.path)
   }
 
   async cleanUp(options: CleanUpOptions = {}): Promise<CleanUpReport> {
@@ -205,6 +204,10 @@ class FsDestination implements Destination {
     return { removed, kept, newest: await this.#newest(names) }
   }
 
+  takeWarnings(): readonly DestinationWarning[] {
+    return this.#root.warnings.take()
+  }
+
   async close(): Promise<void> {
     // Every file is closed by the call that opened it.
   }
@@ -222,27 +225,28 @@ class FsDestination implements Destination {
     if (info?.type !== 'directory') return undefined
     if (!temporary && (await this.#root.info(join(path, MANIFEST_FILE))) !== undefined) return undefined
     const names = await onPath('list', path, () => this.#files.list(path)).catch(orIfGone([]))
-    // A directory with any other name in it is not Holdfast's.
-    if (names.some((name) => !BACKUP_FILES.includes(name))) return undefined
+    // Others' files alone: what is Holdfast's is gone already, or never was there.
+    if (names.length > 0 && !names.some((name) => BACKUP_FILES.includes(name))) return undefined
     // A running upload writes to its files long after the last write to its directory.
     const times = await Promise.all(names.map(async (name) => (await this.#root.info(join(path, name)))?.modifiedAtMs ?? 0))
     return Math.max(info.modifiedAtMs, ...times)
   }
 
-  /** Removes a leftover. Resolves with whether it was still there. */
+  /** Removes a leftover. Resolves with whether it is gone by this call. */
   async #removeLeftover(path: string): Promise<boolean> {
     // Rename first: if the upload is alive after all, it cannot publish a half removed directory.
-    const claimed = join(this.#root.path, newUlid() + TEMPORARY_SUFFIX)
+    let claimed = join(this.#root.path, newUlid() + TEMPORARY_SUFFIX)
     try {
-      await this.#files.rename(path, claimed)
+      await renameSurely(this.#files, { from: path, to: claimed }, async () => (await this.#files.info(claimed)) !== undefined)
     } catch (error) {
       if (isSystemError(error, 'ENOENT')) return false
-      throw pathError('remove', path, error)
+      if (!isSystemError(error, 'EXDEV')) throw pathError('remove', path, error)
+      // On overlayfs, a directory of a lower layer cannot be renamed; a running upload has made its own in the upper one.
+      claimed = path
     }
     // A delete was cut off here: make the removal of the manifest durable before the objects go.
-    if (!path.endsWith(TEMPORARY_SUFFIX)) await onPath('sync', claimed, () => this.#files.syncDirectory(claimed))
-    await removeBackupFiles(this.#files, claimed)
-    return true
+    if (!path.endsWith(TEMPORARY_SUFFIX)) await this.#root.sync(claimed)
+    return await removeBackupFiles(this.#root, claimed)
   }
 
   /** The directory of a published backup. */

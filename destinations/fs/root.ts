@@ -1,32 +1,33 @@
 /** The root directory of a destination. */
 import { dirname, join } from 'node:path'
 import { newUlid } from '../../src/util/ulid.ts'
-import { DestinationNotFoundError, DestinationPathConflictError, DestinationUnreachableError } from '../../src/errors/errors.ts'
-import { type FileInfo, type Files, isSystemError, readSmallFile } from '../../src/util/files.ts'
+import { DestinationNotFoundError, DestinationPathConflictError } from '../../src/errors/errors.ts'
+import { type FileInfo, type Files, isSystemError, syncIfPossible } from '../../src/util/files.ts'
+import { NotedWarnings } from '../../src/util/noted-warnings.ts'
 import { onPath, pathError } from './errors.ts'
-import { removeBackupFiles } from './upload.ts'
 
 /** Follows the ID in the name of an upload's directory. */
 export const TEMPORARY_SUFFIX = '.tmp'
-const PROBE = new TextEncoder().encode('holdfast probe\n')
+const OTHERS_READ_OR_WRITE = 0o077
 
 export class FsRoot {
   readonly path: string
-  readonly #files: Files
+  readonly files: Files
+  readonly warnings: NotedWarnings = new NotedWarnings()
 
   constructor(path: string, files: Files) {
     this.path = path
-    this.#files = files
+    this.files = files
   }
 
   async info(path: string): Promise<FileInfo | undefined> {
-    return await onPath('look at', path, () => this.#files.info(path))
+    return await onPath('look at', path, () => this.files.info(path))
   }
 
   /** The names at the root. */
   async list(): Promise<readonly string[]> {
     await this.check()
-    return await onPath('list', this.path, () => this.#files.list(this.path))
+    return await onPath('list', this.path, () => this.files.list(this.path))
   }
 
   /** Throws `destination_not_found` or `destination_path_conflict` unless the root is a directory. */
@@ -52,7 +53,7 @@ export class FsRoot {
   async checkWritable(): Promise<void> {
     const directory = join(this.path, newUlid() + TEMPORARY_SUFFIX)
     try {
-      await this.#files.makeDirectory(directory)
+      await this.files.makeDirectory(directory)
     } catch (error) {
       if (isSystemError(error, 'ENOSPC', 'EDQUOT')) return
       throw pathError('write to', this.path, error)
@@ -60,29 +61,22 @@ export class FsRoot {
     await this.#removeEmptyDirectory(directory)
   }
 
-  /** Tries all that a backup needs, under the name of an upload, so that a clean-up removes what a crash leaves. */
-  async probe(): Promise<void> {
-    const directory = join(this.path, newUlid() + TEMPORARY_SUFFIX)
-    await onPath('create', directory, () => this.#files.makeDirectory(directory))
-    try {
-      const path = join(directory, 'payload')
-      await onPath('write', path, async () => {
-        const file = await this.#files.create(path)
-        try {
-          await file.write(PROBE)
-          await file.sync()
-        } finally {
-          await file.close()
-        }
-      })
-      const read = await onPath('read', path, () => readSmallFile(this.#files, path, PROBE.byteLength))
-      if (read === undefined || !read.equals(PROBE)) {
-        throw new DestinationUnreachableError(`Cannot read "${path}" back: its bytes are not those that were written`)
-      }
-      await onPath('sync', directory, () => this.#files.syncDirectory(directory))
-    } finally {
-      await removeBackupFiles(this.#files, directory)
-    }
+  /** Makes the names in a directory durable, where the file system can do that. */
+  async sync(path: string): Promise<void> {
+    if (await onPath('sync', path, () => syncIfPossible(this.files, path))) return
+    this.warnings.lacks({
+      code: 'directories_not_synced',
+      message: `The file system of "${this.path}" cannot sync directories: a crash of the machine may take back the last backups, or bring deleted ones back`,
+    })
+  }
+
+  /** Looks whether something that was made with a private mode has it. */
+  noteMode({ mode }: FileInfo): void {
+    if ((mode & OTHERS_READ_OR_WRITE) === 0) return
+    this.warnings.lacks({
+      code: 'permissions_not_kept',
+      message: `The file system of "${this.path}" does not keep permissions: how it is mounted decides which users can read or replace backups`,
+    })
   }
 
   /** Removes directories that `ensure` made, innermost first. */
@@ -96,13 +90,13 @@ export class FsRoot {
     const above = made === 'no parent' ? await this.#makeDirectories(parent) : []
     const isMade = made === 'no parent' ? await this.#makeDirectory(path, true) : made
     // Sync even if another process made the directory: that process may die before its own sync.
-    await onPath('sync', parent, () => this.#files.syncDirectory(parent))
+    await this.sync(parent)
     return isMade === 'made' ? [...above, path] : above
   }
 
   async #makeDirectory(path: string, needsParent: boolean): Promise<'made' | 'there' | 'no parent'> {
     try {
-      await this.#files.makeDirectory(path)
+      await this.files.makeDirectory(path)
       return 'made'
     } catch (error) {
       if (isSystemError(error, 'EEXIST')) return 'there'
@@ -114,7 +108,7 @@ export class FsRoot {
   async #removeEmptyDirectory(path: string): Promise<void> {
     await onPath('remove', path, async () => {
       try {
-        await this.#files.removeDirectory(path)
+        await this.files.removeDirectory(path)
       } catch (error) {
         // Another process uses the directory, or has removed it.
         if (!isSystemError(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error

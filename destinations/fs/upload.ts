@@ -2,16 +2,12 @@
 import { join } from 'node:path'
 import { BACKUP_OBJECTS, type BackupObject, type BackupUpload, MAX_MANIFEST_BYTES } from '../../src/contracts/destination.ts'
 import { DestinationPathConflictError, DuplicateBackupIdError, ManifestInvalidError } from '../../src/errors/errors.ts'
-import { type Files, isSystemError, removeIfThere, type WritableFile, writeBehind } from '../../src/util/files.ts'
+import { hasContent, isSystemError, renameSurely, type WritableFile, writeBehind } from '../../src/util/files.ts'
+import { MANIFEST_FILE, removeBackupFiles, removePublished } from './backup-files.ts'
 import { onPath } from './errors.ts'
-
-export const MANIFEST_FILE = 'manifest.json'
-
-/** Every name that a backup's directory may have in it. The manifest comes first: removing the manifest un-lists the backup. */
-export const BACKUP_FILES: readonly string[] = [MANIFEST_FILE, ...BACKUP_OBJECTS]
+import type { FsRoot } from './root.ts'
 
 export interface FsUploadPaths {
-  readonly root: string
   /** The directory to write to. It exists and is empty. */
   readonly temporary: string
   /** The name it gets when it is published. */
@@ -19,7 +15,7 @@ export interface FsUploadPaths {
 }
 
 export interface FsUploadOptions {
-  readonly files: Files
+  readonly root: FsRoot
   readonly flushBytes?: number | undefined
   readonly backupId: string
   readonly signal?: AbortSignal | undefined
@@ -28,7 +24,7 @@ export interface FsUploadOptions {
 type State = 'open' | 'publishing' | 'renamed' | 'published' | 'failed' | 'aborted'
 
 export class FsUpload implements BackupUpload {
-  readonly #files: Files
+  readonly #root: FsRoot
   readonly #paths: FsUploadPaths
   readonly #flushBytes: number | undefined
   readonly #backupId: string
@@ -41,7 +37,7 @@ export class FsUpload implements BackupUpload {
 
   constructor(paths: FsUploadPaths, options: FsUploadOptions) {
     this.#paths = paths
-    this.#files = options.files
+    this.#root = options.root
     this.#flushBytes = options.flushBytes
     this.#backupId = options.backupId
     this.#signal = options.signal
@@ -65,11 +61,10 @@ export class FsUpload implements BackupUpload {
     await this.#orFail(async () => {
       for (const object of BACKUP_OBJECTS) await this.#finish(await this.#file(object), this.#path(object))
       await this.#writeManifest(manifest)
-      const { root, temporary } = this.#paths
-      await onPath('sync', temporary, () => this.#files.syncDirectory(temporary))
-      await this.#rename()
+      await this.#root.sync(this.#paths.temporary)
+      await this.#rename(manifest)
       this.#state = 'renamed'
-      await onPath('sync', root, () => this.#files.syncDirectory(root))
+      await this.#root.sync(this.#root.path)
       this.#state = 'published'
     })
   }
@@ -79,8 +74,8 @@ export class FsUpload implements BackupUpload {
     if (this.#state === 'published' || this.#state === 'aborted') return
     // The call that failed has reported the failure; here the handles are only freed.
     await Promise.allSettled([...this.#open.values()].map((file) => file.close()))
-    if (this.#state === 'renamed') await removePublished(this.#files, this.#paths.published, { rivals: false })
-    else await removeBackupFiles(this.#files, this.#paths.temporary)
+    if (this.#state === 'renamed') await removePublished(this.#root, this.#paths.published, { rivals: false })
+    else await removeBackupFiles(this.#root, this.#paths.temporary)
     this.#state = 'aborted'
   }
 
@@ -108,7 +103,7 @@ export class FsUpload implements BackupUpload {
     const opened = this.#open.get(object)
     if (opened !== undefined) return opened
     const path = this.#path(object)
-    const file = writeBehind(await onPath('create', path, () => this.#files.create(path)), this.#flushBytes)
+    const file = writeBehind(await onPath('create', path, () => this.#root.files.create(path)), this.#flushBytes)
     this.#open.set(object, file)
     return file
   }
@@ -121,7 +116,7 @@ export class FsUpload implements BackupUpload {
 
   async #writeManifest(manifest: Uint8Array): Promise<void> {
     const path = join(this.#paths.temporary, MANIFEST_FILE)
-    const file = await onPath('create', path, () => this.#files.create(path))
+    const file = await onPath('create', path, () => this.#root.files.create(path))
     try {
       await onPath('write', path, () => file.write(manifest))
       await onPath('sync', path, () => file.sync())
@@ -130,16 +125,19 @@ export class FsUpload implements BackupUpload {
     }
   }
 
-  async #rename(): Promise<void> {
+  async #rename(manifest: Uint8Array): Promise<void> {
     const { temporary, published } = this.#paths
+    const { files } = this.#root
     this.#signal?.throwIfAborted()
+    const info = await this.#root.info(temporary)
     // Check the type: a rename would publish a planted link.
-    if ((await onPath('look at', temporary, () => this.#files.info(temporary)))?.type !== 'directory') {
+    if (info?.type !== 'directory') {
       throw new DestinationPathConflictError(`Cannot publish ${this.#backupId}: "${temporary}" is not the directory that was written any more`)
     }
+    this.#root.noteMode(info)
     await onPath('publish', published, async () => {
       try {
-        await this.#files.rename(temporary, published)
+        await renameSurely(files, { from: temporary, to: published }, () => hasContent(files, join(published, MANIFEST_FILE), manifest))
       } catch (error) {
         if (isSystemError(error, 'ENOTEMPTY', 'EEXIST')) throw duplicate(this.#backupId, published, error)
         throw error
@@ -155,42 +153,4 @@ export class FsUpload implements BackupUpload {
 /** The error for a backup ID that exists. */
 export function duplicate(backupId: string, path: string, cause?: unknown): DuplicateBackupIdError {
   return new DuplicateBackupIdError(`Cannot publish ${backupId}: "${path}" already exists`, { cause, details: { backupId, path } })
-}
-
-/** Un-lists a backup durably, then removes it. `rivals` says whether other processes may be removing it too. */
-export async function removePublished(files: Files, directory: string, { rivals }: { readonly rivals: boolean }): Promise<void> {
-  const manifest = join(directory, MANIFEST_FILE)
-  await onPath('remove', manifest, () => removeIfThere(files, manifest))
-  // Sync before the objects go: no crash may leave a listed backup without them.
-  await onPath('sync', directory, async () => {
-    try {
-      await files.syncDirectory(directory)
-    } catch (error) {
-      // A rival was faster, and synced the removal of the manifest before it removed the directory.
-      if (!rivals || !isSystemError(error, 'ENOENT')) throw error
-    }
-  })
-  await removeBackupFiles(files, directory)
-}
-
-/**
- * Removes a backup's files and then its directory, if they exist.
- * Files that are not Holdfast's stay; the directory then stays too, and the call rejects with `destination_path_conflict`.
- */
-export async function removeBackupFiles(files: Files, directory: string): Promise<void> {
-  const info = await onPath('look at', directory, () => files.info(directory))
-  if (info === undefined) return
-  // Check the type: a link would lead the removal elsewhere.
-  if (info.type !== 'directory') throw new DestinationPathConflictError(`Cannot remove "${directory}": it is not a directory`)
-  for (const name of BACKUP_FILES) {
-    const path = join(directory, name)
-    await onPath('remove', path, () => removeIfThere(files, path))
-  }
-  await onPath('remove', directory, async () => {
-    try {
-      await files.removeDirectory(directory)
-    } catch (error) {
-      if (!isSystemError(error, 'ENOENT')) throw error
-    }
-  })
 }

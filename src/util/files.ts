@@ -3,7 +3,7 @@
  * Tests kill the process, fail a call or cut the power at every step of this interface.
  */
 import { constants } from 'node:fs'
-import { type FileHandle, lstat, lutimes, mkdir, open, readdir, rename, rmdir, statfs, unlink } from 'node:fs/promises'
+import { chmod, type FileHandle, lstat, lutimes, mkdir, open, readdir, rename, rmdir, statfs, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
 /** A file being written. Errors name the path it was created at. */
@@ -40,7 +40,7 @@ export interface FileInfo {
  * replace a parent directory by a link can redirect a call. Keep the parent directories private.
  */
 export interface Files {
-  /** Creates a file that must not exist (`EEXIST`), following no link, with mode 0600 whatever the umask. */
+  /** Creates a file that must not exist (`EEXIST`), following no link, with mode 0600 whatever the umask, where the file system keeps modes. */
   create(path: string): Promise<WritableFile>
   /**
    * Reads from `startByte` on, following no link (`ELOOP`). Reads only regular files (`EINVAL` otherwise). Reads one chunk ahead of the
@@ -51,7 +51,7 @@ export interface Files {
   info(path: string): Promise<FileInfo | undefined>
   /** Lists the names in a directory, sorted; `ENOENT` if it is missing. */
   list(path: string): Promise<readonly string[]>
-  /** Creates one directory that must not exist (`EEXIST`), with mode 0700 whatever the umask. */
+  /** Creates one directory that must not exist (`EEXIST`), with mode 0700 whatever the umask, where the file system keeps modes. */
   makeDirectory(path: string): Promise<void>
   /** Replaces `to` when it is a file; refuses (`ENOTEMPTY`, `EEXIST`) when it is a directory that is not empty. */
   rename(from: string, to: string): Promise<void>
@@ -59,7 +59,7 @@ export interface Files {
   renewFile(path: string): Promise<void>
   removeFile(path: string): Promise<void>
   removeDirectory(path: string): Promise<void>
-  /** Makes the names in a directory durable. A link to a directory is followed, which is harmless here. */
+  /** Makes the names in a directory durable. A link to a directory is followed, which is harmless here. See `syncIfPossible`. */
   syncDirectory(path: string): Promise<void>
   /** Makes the content of a file durable, whichever process wrote it. */
   syncFile(path: string): Promise<void>
@@ -71,15 +71,20 @@ const READ_CHUNK_BYTES = 1024 * 1024
 const FLUSH_BYTES = 32 * 1024 * 1024
 const PRIVATE_FILE = 0o600
 const PRIVATE_DIRECTORY = 0o700
+/** What a file system without modes answers to `chmod`: exFAT, some SMB servers, FUSE. */
+const NO_MODES = ['ENOTSUP', 'EPERM', 'EACCES', 'ENOSYS'] as const
+/** What a file system that cannot sync a directory answers. */
+const NO_DIRECTORY_SYNC = ['EINVAL', 'ENOTSUP', 'EBADF', 'ENOSYS'] as const
 
 /** The real file system. */
 export const nodeFiles: Files = {
   async create(path) {
     const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, PRIVATE_FILE)
     try {
-      await withPath(path, handle.chmod(PRIVATE_FILE))
+      await chmodIfPossible(path, handle.chmod(PRIVATE_FILE))
     } catch (error) {
       await handle.close()
+      await unlink(path)
       throw error
     }
     return writableFile(handle, path)
@@ -127,12 +132,11 @@ export const nodeFiles: Files = {
 
   async makeDirectory(path) {
     await mkdir(path, { mode: PRIVATE_DIRECTORY })
-    // The umask may have cleared bits of the mode; the handle follows no link.
-    const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
     try {
-      await withPath(path, handle.chmod(PRIVATE_DIRECTORY))
-    } finally {
-      await handle.close()
+      await makePrivate(path)
+    } catch (error) {
+      await rmdir(path)
+      throw error
     }
   },
 
@@ -172,6 +176,32 @@ export const nodeFiles: Files = {
 }
 
 /**
+ * Makes the names in a directory durable. Resolves with whether the file system can do that; one that cannot, such as some of FUSE and SMB,
+ * leaves when names are durable to itself.
+ */
+export async function syncIfPossible(files: Files, path: string): Promise<boolean> {
+  try {
+    await files.syncDirectory(path)
+    return true
+  } catch (error) {
+    if (!isSystemError(error, ...NO_DIRECTORY_SYNC)) throw error
+    return false
+  }
+}
+
+/**
+ * Renames. Over NFS the answer to a rename can be lost: the repetition then fails with `ENOENT`, though the rename was done. `isDone` looks
+ * at `to`, whether that is so.
+ */
+export async function renameSurely(files: Files, { from, to }: { readonly from: string; readonly to: string }, isDone: () => Promise<boolean>): Promise<void> {
+  try {
+    await files.rename(from, to)
+  } catch (error) {
+    if (!isSystemError(error, 'ENOENT') || (await files.info(from)) !== undefined || !(await isDone())) throw error
+  }
+}
+
+/**
  * Replaces a small file in one atomic, durable step: after a crash at any instant the old or the new content is there, whole. If only the
  * last step fails, which makes the new name durable, the new content is there, but a crash may bring the old one back.
  */
@@ -192,7 +222,7 @@ export async function writeByRename(files: Files, { temporary, path }: { readonl
     } finally {
       await file.close()
     }
-    await files.rename(temporary, path)
+    await renameSurely(files, { from: temporary, to: path }, () => hasContent(files, path, content))
   } catch (error) {
     await removeIfThere(files, temporary).catch(() => undefined)
     throw error
@@ -287,6 +317,11 @@ export async function readSmallFile(files: Files, path: string, maxBytes: number
   return Buffer.concat(chunks)
 }
 
+/** Whether a small file has exactly this content. */
+export async function hasContent(files: Files, path: string, content: Uint8Array): Promise<boolean> {
+  return (await files.info(path))?.bytes === content.byteLength && (await readSmallFile(files, path, content.byteLength))?.equals(content) === true
+}
+
 /** Whether an error is the system's, with one of these codes if given. */
 export function isSystemError(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && (codes.length === 0 || codes.includes(error.code))
@@ -311,6 +346,33 @@ function writableFile(handle: FileHandle, path: string): WritableFile {
     flush: () => withPath(path, handle.datasync()),
     sync: () => withPath(path, handle.sync()),
     close: () => (closed ??= withPath(path, handle.close())),
+  }
+}
+
+/** Gives a new directory its mode, of which the umask may have cleared bits. */
+async function makePrivate(path: string): Promise<void> {
+  let handle: FileHandle
+  try {
+    // A handle follows no link.
+    handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+  } catch (error) {
+    // Under a umask of 0400 and more, its owner cannot open it.
+    if (!isSystemError(error, 'EACCES')) throw error
+    return await chmod(path, PRIVATE_DIRECTORY)
+  }
+  try {
+    await chmodIfPossible(path, handle.chmod(PRIVATE_DIRECTORY))
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Waits for a change of mode; passes over a file system that does not have modes. What was made has the mode that `info` tells. */
+async function chmodIfPossible(path: string, changing: Promise<void>): Promise<void> {
+  try {
+    await withPath(path, changing)
+  } catch (error) {
+    if (!isSystemError(error, ...NO_MODES)) throw error
   }
 }
 

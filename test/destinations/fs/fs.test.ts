@@ -58,12 +58,12 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
 const NOBODY = 65534
 
 /** Runs as a user whom permissions bind, who owns the directory: root is another user meanwhile, anyone else stays who they are. */
-async function asUnprivileged(directory: string, body: () => Promise<void>): Promise<void> {
+async function asUnprivileged<T>(directory: string, body: () => Promise<T>): Promise<T> {
   if (process.geteuid?.() !== 0) return await body()
   await chown(directory, NOBODY, NOBODY)
   process.seteuid?.(NOBODY)
   try {
-    await body()
+    return await body()
   } finally {
     process.seteuid?.(0)
   }
@@ -300,7 +300,8 @@ describe('fsDestination() and planted links', () => {
     await writeFile(join(root, `${left}.tmp`, 'thesis.txt'), 'precious')
     await writeFile(join(root, deleted, 'thesis.txt'), 'precious')
     deepEqual(leftoversOf(await destination.cleanUp(FUTURE)), [[], []])
-    await rejects(destination.delete(deleted), { code: 'destination_path_conflict' })
+    await destination.delete(deleted)
+    deepEqual(await readdir(join(root, deleted)), ['thesis.txt'])
     deepEqual(await collect(destination.list()), [])
     equal(await readFile(join(root, `${left}.tmp`, 'thesis.txt'), 'utf8'), 'precious')
     equal(await readFile(join(root, deleted, 'thesis.txt'), 'utf8'), 'precious')
@@ -308,15 +309,17 @@ describe('fsDestination() and planted links', () => {
 })
 
 describe('fsDestination() permissions', () => {
-  test.each([0o000, 0o022, 0o077, 0o177])('directories have mode 0700 and files 0600 under umask %i', async (umask) => {
+  test.each([0o000, 0o022, 0o077, 0o177, 0o777])('directories have mode 0700 and files 0600 under umask %i', async (umask) => {
     const parent = await tempDir()
     const root = join(parent, 'missing', 'root')
     const before = process.umask(umask)
     onTestFinished(() => void process.umask(before))
     const destination = fsDestination({ path: root })
-    const upload = await destination.put(newUlid())
-    await upload.write('payload', encode('x'))
-    const backupId = await publish(destination)
+    const [backupId, upload] = await asUnprivileged(parent, async () => {
+      const begun = await destination.put(newUlid())
+      await begun.write('payload', encode('x'))
+      return [await publish(destination), begun] as const
+    })
     process.umask(before)
     const names = (await readdir(parent, { recursive: true })).toSorted()
     ok(names.length === 2 + 1 + 1 + 4 && names.some((name) => name.endsWith('.tmp')) && names.some((name) => name.endsWith(backupId)))
