@@ -50,7 +50,7 @@ function onTurn(cancels: boolean): void {
   framesThisTurn = 0
   turns += 1
   // What is held is asked about, not what a collector has still to see; when it looks differs between versions of Node.
-  globalThis.gc?.()
+  if (cancels) globalThis.gc?.()
   if (cancels && turns === TURNS_BEFORE_ABORT) controller.abort(new Error('cancelled'))
   setImmediate(onTurn, cancels).unref()
 }

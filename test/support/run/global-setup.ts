@@ -12,7 +12,7 @@ export async function setup({ tmpDir }: TestProject): Promise<() => Promise<void
   const refusal = staleBuild(ROOT)
   if (refusal !== undefined) throw plain(refusal)
   process.env['HOLDFAST_SEED'] ??= String(Math.floor(Math.random() * 2 ** 31))
-  process.env['HOLDFAST_RUNS'] ??= '0.2'
+  process.env['HOLDFAST_RUNS'] ??= '0.1'
   console.log(` HOLDFAST_SEED=${process.env['HOLDFAST_SEED']} HOLDFAST_RUNS=${process.env['HOLDFAST_RUNS']}`)
   return await startKeeper(tmpDir)
 }
