@@ -25,7 +25,6 @@ const SLOW_FILES = [
   'destinations/s3/read',
   'gc/mutations',
   'metadata/convert-store',
-  'repository/content-property',
   'restore/damaged-backup',
   'restore/plan-restore',
   'restore/recover',
