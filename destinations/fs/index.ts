@@ -117,7 +117,7 @@ class FsDestination implements Destination {
     options.signal?.throwIfAborted()
     const directory = await this.#listed(backupId)
     const path = join(directory, MANIFEST_FILE)
-    // Whoever lists manifests learns of a link or a FIFO in place of an object too.
+    // A caller that lists manifests learns of a link or a FIFO in place of an object too.
     for (const object of BACKUP_OBJECTS) await this.#sizeOf(join(directory, object))
     try {
       const bytes = await readSmallFile(this.#files, path, MAX_MANIFEST_BYTES)

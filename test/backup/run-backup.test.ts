@@ -189,7 +189,7 @@ describe('runBackup()', () => {
     expect(most).toBe(1)
   })
 
-  test('refuses what is no store, a second backup of one handle, and labels no manifest can hold, before anything is done', async () => {
+  test('refuses an object that is not a store, a second backup of one handle, and labels that a manifest cannot hold, before anything is done', async () => {
     const { destination, catalog } = await newPlace()
     const untouched = altered(destination, { list: () => expect.fail('touched'), put: () => expect.fail('touched') })
     expect(await failure(runBackup({ store: {} as Backupable, destination: untouched, catalog }))).toMatchObject({ code: 'backup_unsupported' })

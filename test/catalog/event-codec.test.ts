@@ -48,11 +48,11 @@ describe('decodeEvent()', () => {
     ['no version', { version: undefined }],
     ['a type that is not a name', { type: '../x' }],
     ['a time that is none', { at: 'yesterday' }],
-    ['a job ID that is no ULID', { jobId: '../x' }],
+    ['a job ID that is not a ULID', { jobId: '../x' }],
     ['a kind that is not a name', { kind: 'toString' }],
     ['an owner that is none', { owner: null }],
-    ['a process ID that is no number', { owner: { host: 'a', pid: '1', bootId: '', start: '' } }],
-    ['a store ID that is no text', { storeId: 5 }],
+    ['a process ID that is not a number', { owner: { host: 'a', pid: '1', bootId: '', start: '' } }],
+    ['a store ID that is not text', { storeId: 5 }],
   ]
   test.each(broken)('rejects %s', (_, change) => {
     expect(() => decodeEvent(JSON.stringify({ ...JSON.parse(encodeEvent(started())), ...change }))).toThrow(TypeError)

@@ -65,7 +65,7 @@ describe('openLevelCatalog()', () => {
     await (await openLevelCatalog(path)).close()
   })
 
-  test('refuses what is missing, is no directory, or is no catalog', async () => {
+  test('refuses a missing path, a file, and a directory without a catalog', async () => {
     const directory = await tempDir()
     await expect(openLevelCatalog(join(directory, 'missing'), { create: false })).rejects.toMatchObject({ code: 'catalog_unavailable', retryable: false, hint: expect.stringContaining('catalog rebuild') as unknown })
     writeFileSync(join(directory, 'file'), '')

@@ -247,7 +247,7 @@ describe('holdfast restore and rollback', () => {
     expect(await shares()).toEqual(['tree'])
   })
 
-  it('say what will be replaced, and refuse without --yes where nobody can be asked', async () => {
+  it('say what will be replaced, and refuse without --yes where there is no terminal to ask at', async () => {
     const dir = await copy()
     const { code, stdout, stderr } = await holdfast(['restore', 'latest', '--from', 'file:backups', '--store', 'level:store'], { cwd: dir })
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
@@ -406,7 +406,7 @@ describe('holdfast diff', () => {
 })
 
 describe('holdfast delete', () => {
-  it('deletes with --yes, refuses without where nobody can be asked', async () => {
+  it('deletes with --yes, and refuses without it where there is no terminal to ask at', async () => {
     const dir = await copy()
     expectError(await holdfast(['delete', first, '--from', 'file:backups', '--quiet'], { cwd: dir }), 2, 'invalid_argument', /Cannot ask for confirmation/)
     expect(await holdfastJson(['delete', first, '--from', 'file:backups', '--yes'], { cwd: dir })).toMatchObject({ backupId: first })

@@ -90,7 +90,7 @@ describe('something else in place of a file', () => {
 })
 
 describe('a backup that was replaced by another whole one', () => {
-  it('is restored by an operator who knows better', async () => {
+  it('is restored where the operator allows it with --allow-altered', async () => {
     const { cwd, ids: [, newer = ''], run } = await newPlace()
     const path = join(cwd, 'backups', newer, 'manifest.json')
     await writeFile(path, JSON.stringify({ ...(JSON.parse(await readFile(path, 'utf8')) as object), labels: { why: 'moved' } }))

@@ -100,7 +100,7 @@ describe('holdfast gc of a Postgres store', () => {
 })
 
 describe('guardPostgresPayloads()', () => {
-  test('is shared by those who need payloads, and rejects and aborts when its connection breaks', async () => {
+  test('is shared by processes that need payloads, and rejects and aborts when its connection breaks', async () => {
     const schema = `guard_${randomBytes(6).toString('hex')}`
     const { pool, cut } = await cuttablePool()
     const [first, second] = [await guardPostgresPayloads({ connection: pool, schema, use: 'need' }), await guardPostgresPayloads({ connection: await serverUrl(), schema, use: 'need' })]

@@ -27,7 +27,7 @@ afterAll(async () => {
   await pool.query(`DROP ROLE ${ROLE}`)
 })
 
-/** The URL of a schema, as a role that is no superuser. */
+/** The URL of a schema, as a role that is not a superuser. */
 async function storeUrl(schema: string, password: string = PASSWORD): Promise<string> {
   const url = new URL(await serverUrl())
   url.username = ROLE

@@ -37,7 +37,7 @@ describe('progress', () => {
     expect(stdout).not.toBe('')
   })
 
-  it.each(COMMANDS)('of %s is not drawn where stderr is no terminal, nor with --quiet or --json', async (command, rest) => {
+  it.each(COMMANDS)('of %s is not drawn where stderr is not a terminal, nor with --quiet or --json', async (command, rest) => {
     const outcomes = [await run(command, rest, { run: 1, stderrIsTTY: false }), await run(command, `${rest} --quiet`, { run: 2 }), await run(command, `${rest} --json`, { run: 3 })]
     for (const { code, stdout, stderr } of outcomes) {
       expect(code).toBe(0)

@@ -459,7 +459,7 @@ function testCleanUp(test: Declare, visibleUploads: boolean): void {
 }
 
 function testArguments(test: Declare): void {
-  test('every method refuses an ID that is no ULID, and touches nothing', async ({ destination, names }) => {
+  test('every method refuses an ID that is not a ULID, and touches nothing', async ({ destination, names }) => {
     const backupId = newUlid()
     await publish(destination, backupId)
     const before = await names()

@@ -93,7 +93,7 @@ function setContentTests(test: RegisterTest): void {
     }
   })
 
-  test('setContent() and blocks() refuse what is no file, and bad content', async ({ store, root }) => {
+  test('setContent() and blocks() refuse an inode that is not a file, and bad content', async ({ store, root }) => {
     const link = await store.create({ parent: root, name: 'link' }, { type: 'symlink', symlinkTarget: 'x' })
     const file = await store.create({ parent: root, name: 'file' }, { type: 'file', size: 4, content: { payloadId: 'p' } })
     const none = file.inode + 1
@@ -174,7 +174,7 @@ function uploadRefusals(test: RegisterTest): void {
     equal((await all(store.uploads())).length, 1)
   })
 
-  test('putUpload() refuses a parent that is no directory, and bad IDs, blocks and sums', async ({ store, root }) => {
+  test('putUpload() refuses a parent that is not a directory, and bad IDs, blocks and sums', async ({ store, root }) => {
     const { inode } = await store.create({ parent: root, name: 'a' }, { type: 'file' })
     await refused(store.putUpload(upload(inode)), 'not_a_directory')
     await refused(store.putUpload(upload(inode + 1)), 'entry_not_found')

@@ -62,7 +62,7 @@ function conflictTests(test: RegisterTest): void {
     deepEqual([await a.locks(), await b.locks()], [[], ['two exclusive 0-']])
   })
 
-  test('lock() refuses no inode, what is no file, and bad ranges and owners', async ({ store, root }) => {
+  test('lock() refuses a missing inode, an inode that is not a file, and bad ranges and owners', async ({ store, root }) => {
     const a = await file(store, root, 'a')
     const fifo = await store.create({ parent: root, name: 'b' }, { type: 'fifo' })
     const lock = { inode: a.inode, owner: 'one', kind: 'shared', start: 0, end: 1 } as const
@@ -92,7 +92,7 @@ function rangeTests(test: RegisterTest): void {
     deepEqual(await a.locks(), ['one exclusive 0-'])
   })
 
-  test("lock() joins the owner's own of the same kind where they touch, and no one else's", async ({ store, root }) => {
+  test("lock() joins the owner's own of the same kind where they touch, and those of another owner stay apart", async ({ store, root }) => {
     const a = await file(store, root, 'a')
     await a.lock('one', 'shared', 0, 10)
     await a.lock('two', 'shared', 10, 20)

@@ -144,7 +144,7 @@ export function nameTests(test: RegisterTest): void {
     deepEqual((await store.readDirectory(middle?.inode ?? 0)).entries, [])
   })
 
-  test('readDirectory() refuses a limit out of bounds, no inode, and what is no directory', async ({ store, root }) => {
+  test('readDirectory() refuses a limit out of bounds, a missing inode, and an inode that is not a directory', async ({ store, root }) => {
     const { inode } = await store.create({ parent: root, name: 'a' }, { type: 'file' })
     for (const limit of [0, -1, 1.5, 10_001, Number.NaN]) await rejects(store.readDirectory(root, { limit }), RangeError)
     await refused(store.readDirectory(inode), 'not_a_directory')

@@ -33,7 +33,7 @@ function createTests(test: RegisterTest): void {
     equal(await store.inode(inode + 1), undefined)
   })
 
-  test('create() refuses a taken name, a missing parent and a parent that is no directory, and changes nothing', async ({ store, root }) => {
+  test('create() refuses a taken name, a missing parent and a parent that is not a directory, and changes nothing', async ({ store, root }) => {
     const { inode } = await store.create({ parent: root, name: 'file' }, { type: 'file', size: 5, content: { payloadId: 'p' } })
     await refused(store.create({ parent: root, name: 'file' }, { type: 'directory' }), 'entry_exists')
     await refused(store.create({ parent: root, name: 'file' }, { type: 'file', size: 9, content: { payloadId: 'q' } }), 'entry_exists')
@@ -88,7 +88,7 @@ function linkTests(test: RegisterTest): void {
     equal((await store.inode(inode))?.links, 1)
   })
 
-  test('unlink() refuses no entry, a parent that is no directory, and a directory with entries', async ({ store, root }) => {
+  test('unlink() refuses a missing entry, a parent that is not a directory, and a directory with entries', async ({ store, root }) => {
     const a = await directory(store, root, 'a')
     const { inode } = await store.create({ parent: a, name: 'file' }, { type: 'file' })
     await refused(store.unlink({ parent: root, name: 'b' }), 'entry_not_found')

@@ -18,7 +18,7 @@ function countedEngines(): { readonly open: () => Promise<MetadataStore>; readon
   }
 }
 
-test('OpenEngines opens an engine once for all who ask at the same time, and again where it has moved; it closes every one', async () => {
+test('OpenEngines opens an engine once for all calls at the same time, and again where it has moved; it closes every one', async () => {
   const stores = new OpenEngines('"meta"', toError)
   const { open, made, closed } = countedEngines()
   const ask = (place: string): Promise<MetadataStore> => stores.opened('engine', { place, open })

@@ -137,7 +137,7 @@ describe('PayloadIdSet', () => {
 })
 
 describe('PayloadIdSetBuilder', () => {
-  it('refuses what is no payload ID, alone and among digests', async () => {
+  it('refuses a malformed payload ID, alone and among digests', async () => {
     for (const id of ['', ' ', 'a b', 'a\n', 'é', 'x'.repeat(256), '\u{1f600}']) {
       const builder = new PayloadIdSetBuilder()
       for (let index = 0; index < 10; index++) builder.add(digestName(index))

@@ -1,4 +1,4 @@
-/** Arrows go one way: who may import whom. */
+/** Arrows go one way: which room may import which. */
 import { describe, expect, it } from 'vitest'
 import { type SourceFile, sourcesOf } from './sources.ts'
 

@@ -53,7 +53,7 @@ describe('withParts()', () => {
     })
   })
 
-  it('closes the others too where a part of somebody else throws instead of rejecting', async () => {
+  it('closes the other parts too where the close of a kept part throws instead of rejecting', async () => {
     let closed = 0
     const closing = withParts({ signal }, async (parts) => {
       parts.keep({ close: async () => void closed++ })

@@ -74,7 +74,7 @@ it('catalogPathOf() is what is named, or in the directory of a LevelDB store', a
 })
 
 describe('placeOf() of Postgres', () => {
-  it('is one for each schema, whoever connects and how', async () => {
+  it('is one for each schema, whatever the role and the way to connect', async () => {
     for (const name of ['PGPORT', 'PGDATABASE', 'PGUSER']) vi.stubEnv(name, undefined)
     const place = await placeOf(`postgres://u:${PASSWORD}@h/d?schema=a/../b`)
     expect(place).toBe('postgres://h:5432/d?schema=a%2F..%2Fb')

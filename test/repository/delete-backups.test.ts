@@ -54,7 +54,7 @@ describe('deleteBackup()', () => {
     expect(await deleteBackup({ destination, catalog: recorded, backupId, force: true })).toMatchObject({ wasListed: true })
   })
 
-  test('a backup that is damaged is no other good one, and may be deleted itself', async () => {
+  test('a damaged backup does not count as another good one, and may be deleted itself', async () => {
     const { destination, catalog, path, ids } = await withBackups(4)
     const [noManifest = '', noPayload = '', unverified = '', good = ''] = ids
     tamper(join(path, noManifest, 'manifest.json'), (bytes) => bytes.subarray(1))
@@ -158,7 +158,7 @@ describe('deleteBackup()', () => {
     expect(await collect(catalog.jobs({ limit: 1 }))).toMatchObject([{ jobId: seen[1], kind: 'delete', state: 'interrupted' }])
   })
 
-  test('refuses what is no ID, and ends with its signal', async () => {
+  test('refuses a malformed ID, and ends with its signal', async () => {
     const { destination, ids } = await withBackups(2)
     await expect(deleteBackup({ destination, backupId: '../x' })).rejects.toMatchObject({ code: 'invalid_argument' })
     await expect(deleteBackup({ destination, backupId: ids[0] ?? '', signal: AbortSignal.abort('no') })).rejects.toMatchObject({ code: 'backup_aborted', cause: 'no' })

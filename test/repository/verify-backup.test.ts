@@ -142,7 +142,7 @@ describe('verifyBackup()', () => {
     }
   })
 
-  test('payload IDs that are no list of them are found though the manifest vouches for them', async () => {
+  test('a malformed list of payload IDs is found although the manifest vouches for it', async () => {
     const { destination } = await newPlace()
     const backup = await takeBackup(FakeStore.of(20))
     const backupId = await publish(destination, vouchedFor(backup, { payloadIds: Buffer.from('p1\np2\n') }))

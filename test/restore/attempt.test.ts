@@ -123,7 +123,7 @@ describe('a restore with a catalog', () => {
     expect(await Promise.all(states)).toMatchObject([{ state: 'running' }, { state: 'running' }, { state: 'running' }, undefined] as object[])
   })
 
-  it('is no job before it is an attempt: a wrong ID, a signal that was aborted before, a second one at a time', async () => {
+  it('makes no job of a call that is refused: a malformed ID, a signal that was aborted before, a second restore at a time', async () => {
     const { catalog, ...setting } = await setUp()
     await expect(restoreBackup({ ...setting, backupId: '../x', catalog })).rejects.toMatchObject({ code: 'invalid_argument' })
     await expect(restoreBackup({ ...setting, catalog, signal: AbortSignal.abort('before') })).rejects.toMatchObject({ code: 'backup_aborted', cause: 'before' })

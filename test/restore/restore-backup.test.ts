@@ -210,7 +210,7 @@ describe.each(KINDS)('restoreBackup into a %s store', (_, makeStore) => {
     }
   })
 
-  it('goes on serving whatever the one who is told of its steps throws, rolled back too', async () => {
+  it('goes on serving whatever onProgress throws at any step, in a rollback too', async () => {
     const store = await makeStore()
     const { destination, backupId } = await backedUp(store)
     await restoreBackup({ target: store, destination, backupId })

@@ -55,7 +55,7 @@ describe('restoreInto()', () => {
     expect(job).toMatchObject({ jobId: report.jobId, kind: 'restore', state: 'succeeded', storeKind: 'memory', storeId: 'my-server', backupId, progress: { records: 2500 } })
   })
 
-  test('refuses a backup of another store unless that is allowed, a database with records, and what is no target', async () => {
+  test('refuses a backup of another store unless that is allowed, a database with records, and an object that is not a target', async () => {
     const { destination, catalog, backupId } = await backedUp(1)
     const database = new MemoryLevel()
     const other = levelBackupable(database, { ...options, storeId: 'another' })

@@ -92,7 +92,7 @@ describe('fsDestination()', () => {
     deepEqual(calls, [])
   })
 
-  test('refuses an ID that is no ULID before it touches the file system', async () => {
+  test('refuses an ID that is not a ULID before it touches the file system', async () => {
     const calls: string[] = []
     const spy = new Proxy(nodeFiles, { get: (_, name) => calls.push(String(name)) })
     const destination = fsDestination({ path: '/nowhere/at/all', files: spy })

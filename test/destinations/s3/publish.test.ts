@@ -375,7 +375,7 @@ describe('scenario 20: errors on any request', () => {
     checkEmpty(own)
   })
 
-  test('an upload that somebody else ended fails, and nothing is listed', async () => {
+  test('an upload that another client ended fails, and nothing is listed', async () => {
     const own = await ownServer()
     const upload = await own.open().put(newUlid())
     await upload.write('payload', bytesOf(100))

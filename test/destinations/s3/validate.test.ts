@@ -111,7 +111,7 @@ describe('s3Destination() validate()', () => {
     ok(shown.includes('You said (secret) and (secret)') && !shown.includes(accessKeyId) && !shown.includes(secretAccessKey), shown)
   })
 
-  test('ends when whoever is asked for credentials never answers', async () => {
+  test('ends when the provider of credentials never answers', async () => {
     const own = await ownServer()
     const destination = own.open({ credentials: () => new Promise(() => undefined), requestTimeoutMs: 50, attempts: 2 })
     await rejects(destination.validate(), { code: 'destination_unreachable' })
@@ -171,7 +171,7 @@ describe('s3Destination() validate()', () => {
     for (let round = 0; round < 2; round++) await rejects(destination.validate(), told('destination_permission_denied', 'clock_skew', /clock/))
   })
 
-  test('tells that nothing answers, or nobody of that name', async () => {
+  test('tells that the server does not answer, or that its name is unknown', async () => {
     const own = await ownServer()
     await own.server.close()
     await rejects(own.open().validate(), told('destination_unreachable', 'unreachable', /network/))

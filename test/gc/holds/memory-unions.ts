@@ -9,7 +9,7 @@ type Parts = Record<UnionPart, Uint8Array[]>
 
 export interface MemoryUnions extends UnionStore {
   kept: { readonly description: UnionDescription; readonly parts: Parts } | undefined
-  /** Flips a bit of what is kept; whoever has it open sees nothing of it. */
+  /** Flips a bit of what is kept; a reader that has it open sees nothing of it. */
   damage(random: () => number): void
 }
 
@@ -39,7 +39,7 @@ export function memoryUnions(): MemoryUnions {
 
 /** Copies of sets, by their SHA-256. */
 export interface MemorySets extends PayloadIdsCache {
-  /** Flips a bit of some; whoever has one open sees nothing of it. */
+  /** Flips a bit of some; a reader that has one open sees nothing of it. */
   damage(random: () => number): void
 }
 

@@ -73,7 +73,7 @@ const FAULTS: Readonly<Record<string, { readonly destination?: (destination: Des
   'a manifest is missing, and its backup is listed': { destination: (destination) => altered(destination, { manifest: () => Promise.reject(new ManifestMissingError('Not there')) }) },
   'the payload IDs are refused': { destination: (destination) => altered(destination, { open: refused }) },
   'the root is gone': { damage: ({ path }) => rmSync(path, { recursive: true }) },
-  'a manifest is no JSON': { damage: ({ path, backupIds }) => tamper(join(path, backupIds[0] ?? '', 'manifest.json'), () => Buffer.from('{')) },
+  'a manifest is not JSON': { damage: ({ path, backupIds }) => tamper(join(path, backupIds[0] ?? '', 'manifest.json'), () => Buffer.from('{')) },
   'a manifest is of a newer version': {
     damage: ({ path, backupIds }) => tamper(join(path, backupIds[0] ?? '', 'manifest.json'), (bytes) => Buffer.from(bytes.toString().replace('"manifestVersion": 1', '"manifestVersion": 2'))),
   },

@@ -211,12 +211,12 @@ describe('sweepPayloads()', () => {
     expect([isOpen, openFilesIn(join(directory, 'union'))]).toEqual([false, []])
   })
 
-  test('refuses a payload store that lists what is no payload', async () => {
+  test('refuses a payload store that lists a malformed payload ID', async () => {
     const { holds } = await newHolds()
     await expect(sweep(holds, new PayloadMap(['two words']))).rejects.toMatchObject({ code: 'internal' })
   })
 
-  test('refuses a minimum age that is none', async () => {
+  test('refuses a minimum age that is negative or not a number', async () => {
     const { holds } = await newHolds()
     for (const minAgeMs of [-1, Number.NaN]) await expect(sweep(holds, new PayloadMap(), { minAgeMs })).rejects.toThrow(RangeError)
   })

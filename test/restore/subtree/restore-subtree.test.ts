@@ -57,9 +57,9 @@ describe('what a restore that did not end has left', () => {
     ['this process, in which it is not under way: removed', `${prefix}01M7XRJ7912R2RCAZQ1ZTDCFNH`, { 'holdfast.owner': JSON.stringify(thisProcess()) }, false, 0],
     ['a process that runs: stays', `${prefix}01M7XRJ7912R2RCAZQ1ZTDCFNH`, { 'holdfast.owner': JSON.stringify(parentProcess()) }, true, 0],
     ['another machine: removed, for only this process has the store', `${prefix}01M7XRJ7912R2RCAZQ1ZTDCFNH`, { 'holdfast.owner': ELSEWHERE }, false, 0],
-    ['nobody: stays', `${prefix}of-mine`, {}, true, 0],
-    ['what is no owner: stays', `${prefix}of-mine`, { 'holdfast.owner': '{"host":1}' }, true, 0],
-    ['what is no JSON: stays', `${prefix}of-mine`, { 'holdfast.owner': '{' }, true, 0],
+    ['no owner: stays', `${prefix}of-mine`, {}, true, 0],
+    ['a malformed owner: stays', `${prefix}of-mine`, { 'holdfast.owner': '{"host":1}' }, true, 0],
+    ['an owner that is not JSON: stays', `${prefix}of-mine`, { 'holdfast.owner': '{' }, true, 0],
     ['a share of another name: stays', 'restore', { 'holdfast.owner': JSON.stringify(DEAD) }, true, 0],
   ]
 

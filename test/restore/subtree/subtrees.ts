@@ -277,7 +277,7 @@ export function subtreeTests(stores: SubtreeStores): void {
       const watchedStore = altered(store, {
         rename: async (...args) => {
           await expect(deleteBackup({ destination, backupId: others.backupId, catalog, force: true })).rejects.toMatchObject({ code: 'backup_protected' })
-          // By somebody who does not know of the lease: the backup is no hold any more.
+          // By a process that does not know of the lease: the backup does not hold any more.
           await destination.delete(others.backupId)
           seen.push(await sweep())
           await store.rename(...args)

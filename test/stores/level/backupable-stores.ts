@@ -99,7 +99,7 @@ function utf8(value: string | Bytes): Bytes {
   return typeof value === 'string' ? Buffer.from(value) : value
 }
 
-/** Values of every size up to some hundred kilobytes, with text of any script, or bytes that are no text. */
+/** Values of every size up to some hundred kilobytes, with text of any script, or bytes that are not text. */
 function valueOf(index: number, encoding: 'text' | 'bytes'): Bytes {
   if (index === 0) return Buffer.alloc(0)
   const ids = `payload:shared-${index % 100} payload:${'0123456789abcdef'.repeat(4)}-${index}`

@@ -53,7 +53,7 @@ describe('parsePointer', () => {
     expect(() => parsePointer(bytes(text))).toThrow()
   })
 
-  it('refuses bytes that are no UTF-8', () => {
+  it('refuses bytes that are not UTF-8', () => {
     expect(() => parsePointer(Uint8Array.of(0xff, 0xfe, 0x7b))).toThrow()
   })
 

@@ -248,7 +248,7 @@ describe('levelBackupable() in general', () => {
     await db.close()
   })
 
-  test('fails with record_invalid for payload IDs that are no list of texts: a text alone is not taken for its letters', async () => {
+  test('fails with record_invalid for payload IDs that are not a list of texts: a text alone is not taken for its letters', async () => {
     const db = new MemoryLevel()
     await db.put('k', 'p1')
     for (const wrong of ['p1', [1], [undefined], [['a', 'b']], [{}], undefined, null, Promise.resolve(['p1'])]) {

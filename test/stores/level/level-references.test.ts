@@ -135,7 +135,7 @@ test('payload IDs of any length and character are counted alike', async () => {
   }
 })
 
-/** A backup of a store that lacks a reference, by who does not count. */
+/** A backup of a store that lacks a reference, made without counting. */
 async function uncountedBackup(destination: Destination): Promise<string> {
   const { db, store } = await open('memory')
   const [first] = await recordsOf(db, 'references')

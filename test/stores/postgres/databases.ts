@@ -9,7 +9,7 @@ afterAll(async () => {
   for (const name of made) await dropDatabase(name)
 })
 
-/** Makes a database, empty or a copy of another that nobody is connected to; gives its name. */
+/** Makes a database, empty or a copy of another that no session is connected to; gives its name. */
 export async function makeDatabase(template?: string): Promise<string> {
   const name = `holdfast_${Math.random().toString(36).slice(2, 12)}`
   made.add(name)

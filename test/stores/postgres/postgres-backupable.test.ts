@@ -119,7 +119,7 @@ test('restore() twice at once into one schema: one fills it, the other gives res
   expect(await target.dump()).toBe(await source.dump())
 })
 
-test('restore() waits for no one longer than its limit: store_not_drained', async () => {
+test('restore() waits for other transactions no longer than its limit: store_not_drained', async () => {
   const [source, target] = [await made('CREATE TABLE t (id int)'), await made('CREATE TABLE t (id int)', { lockTimeoutMs: 100 })]
   const { bytes } = await snapshotOf(source.store)
   await inSchema(target.pool, target.schema, async (client) => {

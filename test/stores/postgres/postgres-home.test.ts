@@ -177,7 +177,7 @@ describe('openPostgresStore', () => {
       expect(await contentIn(schema)).toBe(content)
     })
 
-    it('refuses tables that are no store', async () => {
+    it('refuses tables that are not a store', async () => {
       const schema = await schemaName()
       await rowsOf(`CREATE SCHEMA ${schema} CREATE TABLE precious (id int)`)
       await expect(openPostgresStore({ connection: await sharedPool(), schema, adopt: true })).rejects.toMatchObject({ code: 'store_unavailable' })
@@ -241,7 +241,7 @@ describe('openPostgresStore', () => {
     expect(everythingSaid(error)).not.toMatch(/sec.?ret|ret@/)
   })
 
-  it('never tells the password of a URL: not where nobody listens, nor where it is wrong', async () => {
+  it('never tells the password of a URL: not where no server listens, nor where the password is wrong', async () => {
     const wrong = new URL(await serverUrl())
     wrong.password = 'hunter2-wrong'
     const nobody = new URL(wrong)
@@ -378,7 +378,7 @@ describe('PostgresHome', () => {
   })
 
   describe('a lock held against the swap', () => {
-    it('gives store_not_drained in time, naming who has it, with everything as before; readers wait no longer than one attempt', async () => {
+    it('gives store_not_drained in time, naming the sessions that have it, with everything as before; readers wait no longer than one attempt', async () => {
       const schema = await schemaName()
       const { engine, storeId } = await madeStore(schema)
       const home = await homeIn(schema, { swapTimeoutMs: 1500 })
@@ -434,7 +434,7 @@ describe('PostgresHome', () => {
       expect((await reads.waits).at(-1)).toBeLessThan(30_000)
     })
 
-    it('of the kind that a VACUUM takes, by somebody whom the server does not send away, makes readers wait no longer', async () => {
+    it('of the kind that a VACUUM takes, in a session that the server does not cancel, makes readers wait no longer', async () => {
       const schema = await schemaName()
       const { engine, storeId } = await madeStore(schema)
       const home = await homeIn(schema, { swapTimeoutMs: 4000 })
@@ -536,7 +536,7 @@ describe('PostgresHome', () => {
       })
     })
 
-    it('follow when the role that restores is no superuser, only a member of the owner', async () => {
+    it('follow when the role that restores is not a superuser but a member of the owner', async () => {
       const schema = await schemaName()
       await withRoles(async ([owner, reader, writer]) => {
         const database = (await rowsOf('SELECT current_database() AS name'))[0]?.['name'] as string

@@ -1,4 +1,4 @@
-/** What the tables refuse by themselves, whoever writes to them: no statement can leave a torn tree behind. */
+/** The tables refuse a torn tree by themselves, by whatever statement it is written. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { checkTree } from '../../../src/metadata/check-tree.ts'
 import { PostgresMetadataStore } from '../../../src/stores/postgres/store/postgres-metadata-store.ts'

@@ -138,7 +138,7 @@ describe('PostgresMetadataStore', () => {
     expect((await store.shares()).length).toBe(2)
   })
 
-  test('whoever waits to hold writers off gets those that are under way ended, and keeps new ones out', async () => {
+  test('a session that waits to hold writers off lets those under way end, and keeps new ones out', async () => {
     const store = await openStore()
     const pool = await sharedPool()
     await store.createShare('share')

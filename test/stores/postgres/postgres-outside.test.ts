@@ -31,7 +31,7 @@ describe('a sequence of another schema', () => {
     ['the default of a column', (sequence: string) => `CREATE TABLE t (id int DEFAULT nextval('${sequence}'), n int)`, 't.id'],
     ['the default of a partitioned table', (sequence: string) => `CREATE TABLE t (id int DEFAULT 7 + nextval('${sequence}')) PARTITION BY RANGE (id); CREATE TABLE t_rest PARTITION OF t DEFAULT`, 't.id'],
     ['a domain', (sequence: string) => `CREATE DOMAIN number AS bigint DEFAULT nextval('${sequence}'); CREATE TABLE t ("the id" number)`, 't."the id"'],
-  ])('that %s draws on is refused by name, and is the own affair of those who leave it out', async (_, tables, column) => {
+  ])('that %s draws on is refused by name, unless leaveOut names it', async (_, tables, column) => {
     const other = await made('CREATE SEQUENCE numbers')
     const name = `${other.schema}.numbers`
     const source = await made(tables(`${quote(other.schema)}.numbers`))
@@ -56,13 +56,13 @@ describe('large objects', () => {
     ['oid', '', (id: number) => `${id}`],
     ['oid[]', '', (id: number) => `'{1,${id}}'`],
     ['lo', 'CREATE DOMAIN lo AS oid; ', (id: number) => `${id}`],
-  ])('that a column of type %s names are refused by its name, and are the own affair of those who leave them out', async (type, before, valueOf) => {
+  ])('that a column of type %s names are refused by its name, unless leaveOut names them', async (type, before, valueOf) => {
     const pool = await sharedPool()
     const { rows } = await pool.query<{ id: number }>(`SELECT lo_from_bytea(0, 'content') AS id`)
     const id = rows[0]?.id ?? 0
     onTestFinished(async () => void (await pool.query('SELECT lo_unlink($1)', [id])))
     const source = await made(`${before}CREATE TABLE t (n int, "Photo" ${type})`)
-    // OIDs of something else are no large objects.
+    // OIDs of something else are not large objects.
     await source.run(`INSERT INTO t VALUES (1, NULL), (2, ${valueOf(1)})`)
     await snapshotOf(source.store)
     await source.run(`INSERT INTO t VALUES (3, ${valueOf(id)})`)

@@ -22,7 +22,7 @@ import { testPool } from './server.ts'
 
 type OpenedStore = PostgresMetadataStore & { readonly schema: string }
 
-/** Runs a statement as one who has switched the triggers off, and the foreign keys with them. */
+/** Runs a statement with the triggers switched off, and the foreign keys with them. */
 async function without(schema: string, statement: string): Promise<void> {
   await inSchema(await sharedPool(), schema, async (client) => {
     await client.query('SET LOCAL session_replication_role = replica')
@@ -82,7 +82,7 @@ describe('restoreBackup() into a Postgres store is refused with store_inconsiste
     await fillStore(source)
     await without(source.schema, 'DELETE FROM blocks WHERE position = 7')
     const { storeId, schemaVersion, schema } = source
-    // By one who does not count.
+    // By a session that does not count.
     const uncounted = postgresBackupable(await sharedPool(), { schema, payloadIds: PAYLOAD_IDS, storeId, schemaVersion, leaveOut: OWN_TABLES })
     const destination = fsDestination({ path: join(await tempDir(), 'backups') })
     const backupId = await publish(destination, await takeBackup(uncounted))

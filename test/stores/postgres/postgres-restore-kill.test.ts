@@ -172,7 +172,7 @@ async function cutAt({ database, backups, backupId }: Made, at: RestoreStep): Pr
   const restoringIt = restoreBackup({ target: home, destination, backupId, onProgress: ({ step }) => void (step === at && cut()) })
   await expect(restoringIt).rejects.toThrow()
   await home.close()
-  // Nobody may be connected to what is copied.
+  // Postgres copies a database only while no session is connected to it.
   await inDatabase(name, async () => {})
   return name
 }

@@ -25,7 +25,7 @@ async function throughProxy(options: PoolConfig = {}): Promise<{ readonly pool: 
   const pool = new Pool({ ...connectionTo(await serverUrl()), host: proxy.host, port: proxy.port, max: 8, ...options })
   pool.on('error', () => undefined)
   onTestFinished(async () => {
-    // Whoever waits for a connection through it hears of it.
+    // A caller that waits for a connection through it hears of it.
     proxy.cut()
     await pool.end()
   })

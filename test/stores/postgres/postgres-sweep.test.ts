@@ -136,7 +136,7 @@ test('writers, backups, restores, rollbacks, deletions and sweeps of one Postgre
   const below = (count: number): number => Math.floor(random() * count)
   const counts: Record<string, number> = {}
   const count = (what: string): void => void (counts[what] = (counts[what] ?? 0) + 1)
-  /** What is refused because of another actor is no fault. */
+  /** A refusal because of another actor is not a fault. */
   const attempt = async (what: string, action: () => Promise<unknown>): Promise<void> => {
     try {
       await action()
@@ -156,7 +156,7 @@ test('writers, backups, restores, rollbacks, deletions and sweeps of one Postgre
       writing += 1
       await attempt('write', () => write({ ...it, store: below(2) === 0 ? store : other }, file, below(2) === 0 ? `p${below(12)}` : `once-${++serial}`))
       writing -= 1
-      // The time that must pass before a deletion passes while nobody is between writing a payload and referring to it.
+      // The time that must pass before a deletion passes while no actor is between writing a payload and referring to it.
       if (writing === 0) pass(MIN_AGE_MS)
       await delay(below(20))
     }

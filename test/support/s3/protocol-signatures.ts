@@ -1,4 +1,4 @@
-/** Who may speak to the server. */
+/** Which requests the server lets in, by their signatures. */
 import { HeadBucketCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3'
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'

@@ -17,7 +17,7 @@ export interface PolicyStatement {
   readonly Condition?: Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>> | undefined
 }
 
-/** What somebody wants to do. */
+/** What a caller wants to do. */
 export interface Access {
   readonly action: string
   readonly bucket: string

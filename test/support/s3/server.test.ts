@@ -112,7 +112,7 @@ describe('startS3Server', () => {
       expect(Errors.map(({ Key, Code }) => [Key, Code])).toEqual([['mine/a', 'AccessDenied']])
     })
 
-    it('hide from who may not list whether an object is there', async () => {
+    it('hide from a key that may not list whether an object is there', async () => {
       const blind = s3Client({ ...server, ...server.addKey('BLIND', { policy: { Statement: [{ Effect: 'Allow', Action: 's3:GetObject', Resource: '*' }] } }) })
       await expect(blind.send(new GetObjectCommand({ Bucket, Key: 'absent' }))).rejects.toMatchObject(denied)
     })

@@ -226,7 +226,7 @@ export class CopyOut implements Submittable {
       const start = read + MESSAGE_HEADER_BYTES
       if (start > length || chunk[read] !== COPY_DATA) break
       const end = read + 1 + view.getInt32(read + 1)
-      // The shortest may be no row but the trailer.
+      // The shortest may be the trailer, not a row.
       if (end > length || end - start <= BINARY_TRAILER.byteLength) break
       chunk.copyWithin(to, start, end)
       to += end - start

@@ -1,4 +1,4 @@
-/** Dropping an engine's schema with all that is in it, and nothing of anybody else's. */
+/** Drops an engine's schema with all that is in it, and nothing beside it. */
 import { StoreNotDrainedError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
 import { quoteName } from '../connection/client.ts'
 import type { Connection } from '../connection/connection.ts'

@@ -238,7 +238,7 @@ const CHECKS = `
   CREATE CONSTRAINT TRIGGER check_named AFTER DELETE OR UPDATE OF inode ON entries DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION check_named();
   CREATE CONSTRAINT TRIGGER check_named AFTER DELETE OR UPDATE OF root ON shares DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION check_named();
 
-  -- A directory is no root, and none of those above it is the directory itself. One without entries can be in no ring.
+  -- A directory in an entry is not a root, and is not above itself. One without entries cannot be in a ring.
   CREATE FUNCTION check_place() RETURNS trigger LANGUAGE plpgsql AS $$
   DECLARE
     is_misplaced boolean;
