@@ -4,6 +4,7 @@
  * The rule for every writer of the server: before adding a reference to an unreferenced payload, write the payload, or, if it is already
  * there, renew it, which gives it another version. Then add the reference within the sweep's `minAgeMs`.
  */
+import type { NotedWarning } from '../util/noted-warnings.ts'
 
 /** A payload as the store lists it. */
 export interface StoredPayload {
@@ -68,6 +69,8 @@ export interface WritablePayloadStore extends PayloadStore {
   addUser(user: PayloadUser): Promise<void>
   /** Throws if some payloads could not be deleted, with their number and the first reason. */
   checkDeleted(): void
+  /** What the storage turned out not to do and the store does without, once while it is open. @default none */
+  takeWarnings?(): readonly NotedWarning[]
 }
 
 /** Keeps harmful users of a store's payloads off until it is ended. */

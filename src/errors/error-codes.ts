@@ -153,7 +153,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   },
   destination_no_space: {
     httpStatus: 507, retryable: true,
-    when: 'a destination, or the disk a restore writes to, has no space, quota or inodes left',
+    when: 'a destination, or a disk that the work writes to, has no space, quota or inodes left',
     hint: 'Free space at the destination or delete old backups, then try again',
   },
   destination_config_invalid: {

@@ -58,7 +58,11 @@ function isErrorClass(value: unknown): value is ErrorClass {
 }
 
 function ownError({ code, ...traits }: NonNullable<TransferredError['traits']>, message: string, cause: Error | undefined): errors.HoldfastError {
-  const options = { ...traits, cause, details: JSON.parse(traits.details) as Record<string, unknown> }
+  return errorOf(code, message, { ...traits, cause, details: JSON.parse(traits.details) as Record<string, unknown> })
+}
+
+/** An error of the class that has the code. */
+export function errorOf(code: errors.ErrorCode, message: string, options: errors.HoldfastErrorOptions): errors.HoldfastError {
   const OneClass = CLASSES.get(code)
   return OneClass === undefined ? new errors.MetadataError(code as errors.MetadataErrorCode, message, options) : new OneClass(message, options)
 }

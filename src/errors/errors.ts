@@ -7,6 +7,7 @@
  */
 
 import { ERROR_TRAITS, type ErrorCode } from './error-codes.ts'
+import { systemErrorKind } from './system-codes.ts'
 
 export { ERROR_CODES, ERROR_TRAITS, type ErrorCode, type ErrorTraits } from './error-codes.ts'
 
@@ -162,7 +163,7 @@ export class DestinationPermissionDeniedError extends HoldfastError { static ove
 /** Thrown when the root of a destination (directory, bucket) does not exist. */
 export class DestinationNotFoundError extends HoldfastError { static override readonly code = 'destination_not_found' }
 
-/** Thrown when a destination, or the disk a restore writes to, has no space, quota or inodes left. */
+/** Thrown when a destination, or a disk that the work writes to, has no space, quota or inodes left. */
 export class DestinationNoSpaceError extends HoldfastError { static override readonly code = 'destination_no_space' }
 
 /** Thrown when a destination's URL or options cannot be used. */
@@ -204,13 +205,17 @@ export class StoreInconsistentError extends HoldfastError { static override read
 /** Thrown when input from outside (an ID, a URL, a name) breaks its rules. */
 export class InvalidArgumentError extends HoldfastError { static override readonly code = 'invalid_argument' }
 
-/** Thrown when cleaning up after a failure failed too. Code, `retryable` and, unless another is given, hint are those of the first failure;
- * the cause is an `AggregateError` of all, in order.
+interface Traits extends Pick<HoldfastErrorOptions, 'hint' | 'retryable' | 'details'> {
+  readonly code: ErrorCode
+}
+
+/** Thrown when cleaning up after a failure failed too. Code, `retryable` and, unless another is given, hint are those of the first failure,
+ * be it Holdfast's or the file system's; the cause is an `AggregateError` of all, in order.
  */
 export class CombinedError extends HoldfastError {
   constructor(message: string, errors: readonly [unknown, ...unknown[]], options: Pick<HoldfastErrorOptions, 'hint' | 'details'> = {}) {
     const first = errors[0]
-    const { code, hint, retryable, details } = isHoldfastError(first) ? first : { code: 'internal' as const }
+    const { code, hint, retryable, details }: Traits = isHoldfastError(first) ? first : (systemErrorKind(first) ?? { code: 'internal' })
     super(message, { cause: new AggregateError(errors, message), hint: options.hint ?? hint, retryable, details: { ...details, ...options.details } }, code)
   }
 }

@@ -38,13 +38,18 @@ export const METADATA_LIMITS: Readonly<Record<MetadataLimit, number>> = {
 }
 
 /** Times are nanoseconds in a signed 64-bit number: the years 1677 to 2262. */
-const MIN_TIME_NS = -(2n ** 63n)
-const MAX_TIME_NS = 2n ** 63n - 1n
+const MIN_TIME_NS: bigint = -(2n ** 63n)
+const MAX_TIME_NS: bigint = 2n ** 63n - 1n
 
 /** Half of a character beyond the basic plane, which UTF-8 cannot express. */
 const LONE_SURROGATE = /\p{Surrogate}/u
 
 export const TIME_FIELDS = ['accessedAtNs', 'modifiedAtNs', 'changedAtNs', 'createdAtNs'] as const
+
+/** The nearest time that a store can hold. */
+export function clampTime(ns: bigint): bigint {
+  return ns < MIN_TIME_NS ? MIN_TIME_NS : ns > MAX_TIME_NS ? MAX_TIME_NS : ns
+}
 
 /** A name of an entry, a share or an upload: 1 to 255 bytes of well-formed Unicode; no "/", no NUL, not "." or "..". */
 export function checkName(name: string, what: string = 'name'): string {

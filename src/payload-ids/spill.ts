@@ -2,6 +2,7 @@
 import { closeSync, read as readCallback, writeSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { InternalError } from '../errors/errors.ts'
+import { inAction } from '../util/system-errors.ts'
 import { openUnnamed, spillFailure } from '../util/unnamed-file.ts'
 
 export interface SpillOptions {
@@ -117,7 +118,7 @@ export class Spill {
     const fd = this.#fd ?? -1
     this.#reads++
     try {
-      const { bytesRead, buffer } = await readAsync(fd, Buffer.allocUnsafeSlow(length), 0, length, position)
+      const { bytesRead, buffer } = await inAction('read payload IDs back from a temporary file', () => readAsync(fd, Buffer.allocUnsafeSlow(length), 0, length, position))
       if (bytesRead === 0) throw new InternalError('A spill file is shorter than what was written to it')
       return buffer.subarray(0, bytesRead)
     } finally {

@@ -1,9 +1,9 @@
 /**
  * Writes a share back as a directory tree: content, types, modes, times, link targets and hard links; owners too where
- * the process may set them. Times are exact to the microsecond, before 1970 to the millisecond: Node sets no finer ones.
+ * the process may set them. What the file system does not have is left out and counted. Pages of zeros become holes. Times are exact to the microsecond, before 1970 to the millisecond: Node sets no finer ones.
  */
 import { constants } from 'node:fs'
-import { chmod, type FileHandle, lchown, link, lstat, lutimes, mkdir, open, readdir, symlink, utimes } from 'node:fs/promises'
+import { chmod, lchown, link, lstat, lutimes, mkdir, open, readdir, symlink, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ChecksumMismatchError, RecordInvalidError, RestoreDestinationNotEmptyError } from '../errors/errors.ts'
 import { isSystemError } from '../util/files.ts'
@@ -11,6 +11,8 @@ import type { Block, Inode, InodeNumber, MetadataStore } from '../contracts/meta
 import { asHoldfastError } from '../util/system-errors.ts'
 import type { WritablePayloadStore } from '../contracts/payload-store.ts'
 import { forEachLimited } from '../util/in-parallel.ts'
+import { MAX_LISTED } from './import-tree.ts'
+import { SparseFile } from './sparse-file.ts'
 
 export interface ExportOptions {
   /** The directory to create; an existing one must be empty. */
@@ -33,11 +35,14 @@ export interface ExportCounts {
   /** Paths of sockets, fifos and devices, which are not created; at most `MAX_LISTED`, and `notMadeCount` counts all. */
   readonly notMade: string[]
   notMadeCount: number
-  /** Whether owners were set. */
+  /** Whether owners were set, as far as the system allows. */
   readonly owners: boolean
+  /** What the file system, or a user namespace, refused, and how often. A hard link became a file of its own; the rest was left out. */
+  readonly refused: Record<'owners' | 'modes' | 'times' | 'symlinks' | 'hardLinks', number>
 }
 
-export const MAX_LISTED: number = 20
+/** What a system call fails with that the file system does not have, or that the user namespace does not map. */
+const REFUSED = ['EPERM', 'ENOTSUP', 'ENOSYS', 'EINVAL', 'EOVERFLOW', 'EMLINK'] as const
 
 const FILES_AT_ONCE = 8
 const PRIVATE_DIRECTORY = 0o700
@@ -61,7 +66,8 @@ class TreeExporter {
   constructor(options: ExportOptions) {
     this.#options = options
     const owners = process.geteuid?.() === 0
-    this.counts = { files: 0, directories: 0, symlinks: 0, hardLinks: 0, bytes: 0, notMade: [], notMadeCount: 0, owners }
+    const refused = { owners: 0, modes: 0, times: 0, symlinks: 0, hardLinks: 0 }
+    this.counts = { files: 0, directories: 0, symlinks: 0, hardLinks: 0, bytes: 0, notMade: [], notMadeCount: 0, owners, refused }
   }
 
   /** Fills an existing directory. Sets its mode and times last, because filling changes them. */
@@ -87,7 +93,7 @@ class TreeExporter {
       }
       after = page.cursor
     } while (after !== undefined)
-    await this.#setAttributes(path, directory)
+    await this.#setAttributes(path, directory).catch(rethrowFor(path, 'set the attributes of'))
     this.counts.directories += 1
   }
 
@@ -102,17 +108,22 @@ class TreeExporter {
       this.#written.set(inode.inode, writing)
       await writing.catch(rethrowFor(path, 'write'))
     } else if (isMade(inode)) {
-      await link(await first, path).catch(rethrowFor(path, 'link'))
-      this.counts.hardLinks += 1
+      const target = await first
+      await this.#link(target, path, inode).catch(rethrowFor(path, 'link'))
     } else {
       this.#passOver(path)
     }
   }
 
+  async #link(target: string, path: string, inode: Inode): Promise<void> {
+    if (await this.#attempt('hardLinks', () => link(target, path))) this.counts.hardLinks += 1
+    else await this.#writeLeaf(path, inode)
+  }
+
   async #writeLeaf(path: string, inode: Inode): Promise<void> {
     if (!isMade(inode)) return this.#passOver(path)
     if (inode.type === 'symlink') {
-      await symlink(inode.symlinkTarget ?? '', path)
+      if (!(await this.#attempt('symlinks', () => symlink(inode.symlinkTarget ?? '', path)))) return
       this.counts.symlinks += 1
     } else {
       await this.#writeFile(path, inode)
@@ -124,26 +135,23 @@ class TreeExporter {
   async #writeFile(path: string, inode: Inode): Promise<void> {
     const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600)
     try {
-      const written = inode.payloadId === undefined ? await this.#writeBlocks(handle, inode) : await this.#writePayload(handle, inode.payloadId)
-      if (written !== inode.size) {
-        throw new ChecksumMismatchError(`Cannot export ${JSON.stringify(path)}: its content has ${written} bytes, the store says ${inode.size}`)
+      const file = new SparseFile(handle)
+      if (inode.payloadId === undefined) await this.#writeBlocks(file, inode)
+      else await this.#append(file, await this.#options.payloads.read(inode.payloadId))
+      await file.finish()
+      if (file.bytes !== inode.size) {
+        throw new ChecksumMismatchError(`Cannot export ${JSON.stringify(path)}: its content has ${file.bytes} bytes, the store says ${inode.size}`)
       }
     } finally {
       await handle.close()
     }
   }
 
-  async #writePayload(handle: FileHandle, payloadId: string): Promise<number> {
-    return await this.#append(handle, await this.#options.payloads.read(payloadId), 0)
-  }
-
-  async #writeBlocks(handle: FileHandle, inode: Inode): Promise<number> {
-    let position = 0
+  async #writeBlocks(file: SparseFile, inode: Inode): Promise<void> {
     for await (const block of this.#options.store.blocks(inode.inode)) {
       this.#options.signal?.throwIfAborted()
-      position += await this.#append(handle, await this.#readBlock(block), position)
+      await this.#append(file, await this.#readBlock(block))
     }
-    return position
   }
 
   async #readBlock(block: Block): Promise<Uint8Array> {
@@ -152,20 +160,29 @@ class TreeExporter {
     throw new ChecksumMismatchError(`Cannot read a block of payload "${block.payloadId}": its ${payload.byteLength} bytes are too few`)
   }
 
-  async #append(handle: FileHandle, bytes: Uint8Array, position: number): Promise<number> {
-    for (let written = 0; written < bytes.byteLength; ) {
-      written += (await handle.write(bytes, written, bytes.byteLength - written, position + written)).bytesWritten
-    }
+  async #append(file: SparseFile, bytes: Uint8Array): Promise<void> {
+    await file.append(bytes)
     this.counts.bytes += bytes.byteLength
-    return bytes.byteLength
   }
 
   async #setAttributes(path: string, inode: Inode): Promise<void> {
     // Changing the owner clears the set-user-ID bit, so the mode comes after it.
-    if (this.counts.owners) await lchown(path, inode.uid, inode.gid)
-    if (inode.type === 'symlink') return await lutimes(path, timeOf(inode.accessedAtNs), timeOf(inode.modifiedAtNs))
-    await chmod(path, inode.mode)
-    await utimes(path, timeOf(inode.accessedAtNs), timeOf(inode.modifiedAtNs))
+    if (this.counts.owners) await this.#attempt('owners', () => lchown(path, inode.uid, inode.gid))
+    const [accessed, modified] = [timeOf(inode.accessedAtNs), timeOf(inode.modifiedAtNs)]
+    if (inode.type !== 'symlink') await this.#attempt('modes', () => chmod(path, inode.mode))
+    await this.#attempt('times', () => (inode.type === 'symlink' ? lutimes(path, accessed, modified) : utimes(path, accessed, modified)))
+  }
+
+  /** Runs a system call. Counts one that is refused, and resolves with whether it was done. */
+  async #attempt(what: keyof ExportCounts['refused'], call: () => Promise<void>): Promise<boolean> {
+    try {
+      await call()
+      return true
+    } catch (error) {
+      if (!isSystemError(error, ...REFUSED)) throw error
+      this.counts.refused[what] += 1
+      return false
+    }
   }
 
   #passOver(path: string): void {

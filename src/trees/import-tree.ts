@@ -13,6 +13,7 @@ import type { Block, Content, InodeAttributes, InodeNumber, InodeType, MetadataS
 import { asHoldfastError } from '../util/system-errors.ts'
 import type { WritablePayloadStore } from '../contracts/payload-store.ts'
 import { payloadIdOf } from '../payload-stores/directory/index.ts'
+import { clampTime } from '../metadata/validate.ts'
 import { beginImport, removeUnfinishedImports } from './unfinished-imports.ts'
 import { drainStack, forEachLimited } from '../util/in-parallel.ts'
 
@@ -43,10 +44,16 @@ export interface ImportCounts {
   vanished: number
   /** Bytes of content read. */
   bytes: number
+  /** Paths of entries with a time beyond the years 1677 to 2262, which became the nearest; at most `MAX_LISTED`, and `clampedCount` counts all. */
+  readonly clamped: string[]
+  clampedCount: number
   /** Payloads that were not in the payload directory before, and their bytes. */
   newPayloads: number
   newPayloadBytes: number
 }
+
+/** The most paths that a count names. */
+export const MAX_LISTED: number = 20
 
 const DIRECTORIES_AT_ONCE = 4
 const ENTRIES_AT_ONCE = 4
@@ -65,7 +72,7 @@ export async function importTree(options: ImportOptions): Promise<ImportCounts> 
   const importer = new TreeImporter(options)
   const run = async (): Promise<void> => {
     const unfinished = await beginImport(store, share)
-    const { root } = await store.createShare(share, { options: unfinished.options, root: attributesOf(stats) })
+    const { root } = await store.createShare(share, { options: unfinished.options, root: importer.attributesOf(stats, directory) })
     await importer.run(root)
     await options.payloads?.sync()
     await unfinished.end()
@@ -99,6 +106,8 @@ class TreeImporter {
     others: 0,
     vanished: 0,
     bytes: 0,
+    clamped: [],
+    clampedCount: 0,
     newPayloads: 0,
     newPayloadBytes: 0,
   }
@@ -132,7 +141,7 @@ class TreeImporter {
   async #importItem(item: Item, add: (directory: Directory) => void): Promise<void> {
     const stats = await lstat(item.path, { bigint: true })
     if (stats.isDirectory()) {
-      const { inode } = await this.#options.store.create(item, { type: 'directory', ...attributesOf(stats) })
+      const { inode } = await this.#options.store.create(item, { type: 'directory', ...this.attributesOf(stats, item.path) })
       add({ path: item.path, inode })
     } else if (stats.nlink > 1n) {
       await this.#importLinked(item, stats)
@@ -167,11 +176,22 @@ class TreeImporter {
       return (await store.create(item, file)).inode
     }
     const leaf: NewInode = stats.isSymbolicLink()
-      ? { type: 'symlink', ...attributesOf(stats), size: Number(stats.size), symlinkTarget: await readTarget(item.path) }
-      : { type: specialTypeOf(stats), ...attributesOf(stats) }
+      ? { type: 'symlink', ...this.attributesOf(stats, item.path), size: Number(stats.size), symlinkTarget: await readTarget(item.path) }
+      : { type: specialTypeOf(stats), ...this.attributesOf(stats, item.path) }
     if (leaf.type === 'symlink') this.counts.symlinks += 1
     else this.counts.others += 1
     return (await store.create(item, leaf)).inode
+  }
+
+  /** The attributes of an entry. The path is counted when a time of it is not one that a store can hold. */
+  attributesOf(stats: BigIntStats, path: string): Omit<InodeAttributes, 'size' | 'xattrs'> {
+    const { atimeNs, mtimeNs, ctimeNs, birthtimeNs } = stats
+    const [accessedAtNs, modifiedAtNs, changedAtNs, createdAtNs] = [clampTime(atimeNs), clampTime(mtimeNs), clampTime(ctimeNs), clampTime(birthtimeNs)]
+    if (accessedAtNs !== atimeNs || modifiedAtNs !== mtimeNs || changedAtNs !== ctimeNs || createdAtNs !== birthtimeNs) {
+      this.counts.clampedCount += 1
+      if (this.counts.clamped.length < MAX_LISTED) this.counts.clamped.push(path)
+    }
+    return { mode: Number(stats.mode) & 0o7777, uid: Number(stats.uid), gid: Number(stats.gid), accessedAtNs, modifiedAtNs, changedAtNs, createdAtNs }
   }
 
   /** Reads a file's content and attributes at one time. Rejects for a file that keeps changing. */
@@ -184,7 +204,7 @@ class TreeImporter {
         const blocks = await this.#readBlocks(handle, Number(before.size))
         const after = await handle.stat({ bigint: true })
         if (blocks === undefined || before.mtimeNs !== after.mtimeNs || before.size !== after.size) continue
-        return { type: 'file', ...attributesOf(before), size: Number(before.size), content: contentOf(blocks) }
+        return { type: 'file', ...this.attributesOf(before, path), size: Number(before.size), content: contentOf(blocks) }
       }
     } finally {
       await handle.close()
@@ -248,18 +268,6 @@ function contentOf(blocks: readonly Block[]): Content | undefined {
   const [first] = blocks
   if (first === undefined) return undefined
   return blocks.length === 1 ? { payloadId: first.payloadId } : { blocks }
-}
-
-function attributesOf(stats: BigIntStats): Omit<InodeAttributes, 'size' | 'xattrs'> {
-  return {
-    mode: Number(stats.mode) & 0o7777,
-    uid: Number(stats.uid),
-    gid: Number(stats.gid),
-    accessedAtNs: stats.atimeNs,
-    modifiedAtNs: stats.mtimeNs,
-    changedAtNs: stats.ctimeNs,
-    createdAtNs: stats.birthtimeNs,
-  }
 }
 
 function specialTypeOf(stats: BigIntStats): InodeType {

@@ -368,7 +368,7 @@ async function makePrivate(path: string): Promise<void> {
 }
 
 /** Waits for a change of mode; passes over a file system that does not have modes. What was made has the mode that `info` tells. */
-async function chmodIfPossible(path: string, changing: Promise<void>): Promise<void> {
+export async function chmodIfPossible(path: string, changing: Promise<void>): Promise<void> {
   try {
     await withPath(path, changing)
   } catch (error) {

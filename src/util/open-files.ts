@@ -2,7 +2,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { InternalError } from '../errors/errors.ts'
-import { isSystemError } from './files.ts'
+import { chmodIfPossible, isSystemError } from './files.ts'
 
 const PRIVATE_FILE = 0o600
 const READ_BYTES: number = 1024 * 1024
@@ -10,7 +10,7 @@ const READ_BYTES: number = 1024 * 1024
 /** Creates a file of mode 0600 to write and read. Rejects when the file exists. */
 export async function createFile(path: string): Promise<FileHandle> {
   const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, PRIVATE_FILE)
-  await handle.chmod(PRIVATE_FILE)
+  await chmodIfPossible(path, handle.chmod(PRIVATE_FILE))
   return handle
 }
 

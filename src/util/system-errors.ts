@@ -1,10 +1,8 @@
 /** Converts errors of the file system to Holdfast's own, with a code, a sentence and a hint. */
 import { messageOf } from '../errors/error-message.ts'
-import {
-  DestinationNoSpaceError, DestinationPathConflictError, DestinationPermissionDeniedError, DestinationUnreachableError, type HoldfastError,
-  InternalError, isHoldfastError, MetadataError,
-} from '../errors/errors.ts'
-import { isSystemError } from './files.ts'
+import { errorOf } from '../errors/error-transfer.ts'
+import { type HoldfastError, InternalError, isHoldfastError, MetadataError } from '../errors/errors.ts'
+import { systemErrorKind } from '../errors/system-codes.ts'
 
 /**
  * Converts the error of an `action`, such as `read "/srv/a"`. Holdfast's own errors are returned unchanged, file system errors get the
@@ -12,34 +10,30 @@ import { isSystemError } from './files.ts'
  */
 export function asHoldfastError(error: unknown, action?: string): HoldfastError {
   if (isHoldfastError(error)) return error
-  if (!isSystemError(error) || error.syscall === undefined) return new InternalError(`Cannot go on: ${messageOf(error)}`, { cause: error })
-  const path = error.path === undefined ? '' : ` ${JSON.stringify(error.path)}`
-  const message = `Cannot ${action ?? `${error.syscall}${path}`}: ${reasonOf(error)}`
-  switch (error.code) {
-    case 'ENOSPC':
-    case 'EDQUOT':
-      return new DestinationNoSpaceError(message, { cause: error, hint: 'Free space on that file system, then try again' })
-    case 'EACCES':
-    case 'EPERM':
-    case 'EROFS':
-      return new DestinationPermissionDeniedError(message, { cause: error, hint: 'Give the process permission to use that path' })
-    case 'ENOENT':
-      return new MetadataError('entry_not_found', message, { cause: error, hint: 'Check the path' })
-    case 'ENOTDIR':
-      return new MetadataError('not_a_directory', message, { cause: error })
-    case 'EEXIST':
-    case 'ELOOP':
-    case 'EISDIR':
-    case 'ENOTEMPTY':
-      return new DestinationPathConflictError(message, { cause: error })
-    default:
-      return new DestinationUnreachableError(message, { cause: error, hint: 'The file system reports this error; check the disk and the path' })
+  const kind = systemErrorKind(error)
+  if (kind === undefined) return new InternalError(`Cannot go on: ${messageOf(error)}`, { cause: error })
+  const { code, syscall, path, message } = error as NodeJS.ErrnoException
+  if (syscall === 'uv_cwd') {
+    return new MetadataError('entry_not_found', 'Cannot go on: the working directory was removed', { cause: error, hint: 'Change to a directory that is there, then run the command again' })
+  }
+  const place = path === undefined ? '' : ` ${JSON.stringify(path)}`
+  const reason = REASONS[code ?? '']
+  return errorOf(kind.code, `Cannot ${action ?? `${syscall}${place}`}: ${reason === undefined ? message : `${reason} (${code})`}`, { cause: error, hint: kind.hint })
+}
+
+/** Runs one action, such as `read "/srv/a"`. An error of the file system becomes one that names the action. */
+export async function inAction<T>(action: string, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run()
+  } catch (error) {
+    throw systemErrorKind(error) === undefined ? error : asHoldfastError(error, action)
   }
 }
 
 const REASONS: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   EDQUOT: 'the quota is used up',
+  EFBIG: 'the file would be larger than the file system or a limit allows',
   EEXIST: 'something is there already',
   EIO: 'input or output error',
   EISDIR: 'it is a directory',
@@ -52,10 +46,4 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTEMPTY: 'the directory is not empty',
   EPERM: 'operation not permitted',
   EROFS: 'the file system is read-only',
-}
-
-function reasonOf(error: NodeJS.ErrnoException): string {
-  const code = error.code ?? ''
-  const reason = REASONS[code]
-  return reason === undefined ? error.message : `${reason} (${code})`
 }

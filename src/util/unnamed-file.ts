@@ -3,10 +3,10 @@ import { randomBytes } from 'node:crypto'
 import { closeSync, constants, openSync, unlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DestinationNoSpaceError, InternalError } from '../errors/errors.ts'
+import { errorOf } from '../errors/error-transfer.ts'
+import { asHoldfastError } from './system-errors.ts'
 
 const PRIVATE_FILE = 0o600
-const NO_SPACE: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 
 /** Opens a file and removes its name at once. */
 export function openUnnamed(directory: string = tmpdir()): number {
@@ -21,10 +21,9 @@ export function openUnnamed(directory: string = tmpdir()): number {
   return fd
 }
 
-/** The error for a failure to write what does not fit into memory, such as "payload IDs". */
+/** The error for a failure to keep what does not fit into memory, such as "payload IDs". */
 export function spillFailure(what: string, cause: unknown, directory: string = tmpdir()): Error {
-  const { code, message } = cause as NodeJS.ErrnoException
-  const text = `Cannot keep ${what} in "${directory}": ${message}`
-  if (NO_SPACE.has(code)) return new DestinationNoSpaceError(text, { cause, hint: 'Free space for temporary files, or set TMPDIR to another directory' })
-  return new InternalError(text, { cause, hint: 'Set TMPDIR to a writable directory' })
+  const error = asHoldfastError(cause, `keep ${what} in ${JSON.stringify(directory)}`)
+  const hint = error.code === 'destination_no_space' ? 'Free space for temporary files, or set TMPDIR to another directory' : 'Set TMPDIR to a writable directory'
+  return errorOf(error.code, error.message, { cause, hint })
 }

@@ -51,3 +51,11 @@ test('afterwards() tells what its clean-up fails with: with the failure before i
   expect(await afterwards(async () => 2, fails, { warnings })).toBe(2)
   expect(warnings).toMatchObject([{ message: 'A file is left: Cannot close it', cause: closed }, closed])
 })
+
+test('undoOnError() gives two errors of the file system the code of the first, never internal', async () => {
+  const failed = (code: string, syscall: string): Error => Object.assign(new Error(`${code}: ${syscall}`), { code, syscall })
+  const both = undoOnError(() => Promise.reject(failed('ENOSPC', 'write')), () => Promise.reject(failed('EIO', 'unlink')))
+  await expect(both).rejects.toMatchObject({ code: 'destination_no_space', hint: 'Free space on that file system, then try again', message: expect.stringContaining('EIO') as string })
+  await expect(undoOnError(() => Promise.reject(failed('EIO', 'read')), () => Promise.reject(used))).rejects.toMatchObject({ code: 'destination_unreachable' })
+  await expect(undoOnError(() => Promise.reject(new Error('a fault')), () => Promise.reject(used))).rejects.toMatchObject({ code: 'internal' })
+})

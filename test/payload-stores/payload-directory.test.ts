@@ -77,3 +77,45 @@ describe('PayloadDirectory deleteUnchanged()', () => {
     payloads.checkDeleted()
   })
 })
+
+describe('PayloadDirectory on a file system that cannot do everything', () => {
+  const payloadId = payloadIdOf(bytesOf(0))
+
+  it.each(['EINVAL', 'ENOTSUP', 'EBADF'])('does without syncing directories when fsync answers %s, and warns once', async (code) => {
+    const files: Files = { ...quickFiles, syncDirectory: (path) => Promise.reject(systemError(code, 'fsync', path)) }
+    const payloads = await filled(2, { files })
+    for (let round = 0; round < 2; round++) await payloads.sync()
+    await payloads.addUser({ storeId: 'store', place: 'level:/srv/store' })
+    expect(payloads.takeWarnings().map((warning) => warning.code)).toEqual(['directories_not_synced'])
+    await payloads.sync()
+    expect(payloads.takeWarnings()).toEqual([])
+  })
+
+  it('warns once where permissions are not kept', async () => {
+    const info: Files['info'] = async (path) => {
+      const found = await nodeFiles.info(path)
+      return found && { ...found, mode: found.mode | 0o055 }
+    }
+    expect((await filled(3, { files: { ...quickFiles, info } })).takeWarnings().map((warning) => warning.code)).toEqual(['permissions_not_kept'])
+    expect((await filled(3)).takeWarnings()).toEqual([])
+  })
+
+  it('counts a payload as written whose rename was done, though the answer was lost', async () => {
+    const files: Files = {
+      ...quickFiles,
+      rename: async (from, to) => {
+        await nodeFiles.rename(from, to)
+        throw systemError('ENOENT', 'rename', from)
+      },
+    }
+    const payloads = await filled(1, { files })
+    expect(await payloads.read(payloadId)).toEqual(bytesOf(0))
+  })
+
+  it.each([['EROFS', 'destination_permission_denied'], ['EDQUOT', 'destination_no_space'], ['EIO', 'destination_unreachable']])('names the payload that could not be written for %s', async (system, code) => {
+    const files: Files = { ...quickFiles, create: (path) => Promise.reject(systemError(system, 'open', path)) }
+    const payloads = await filled(0, { files })
+    const path = join(payloads.path, payloadId.slice(0, 2), payloadId.slice(2))
+    await expect(payloads.put(payloadId, bytesOf(0))).rejects.toMatchObject({ code, message: expect.stringMatching(`^Cannot write payload "${path}": .*\\(${system}\\)$`) as string })
+  })
+})

@@ -67,6 +67,15 @@ function describeExport(counts: ExportCounts, context: { readonly share: string;
 
 async function warnOfGaps(counts: ExportCounts, output: Output): Promise<void> {
   if (!counts.owners) await output.note('note: owners were not set; only root can set them')
+  const { owners, modes, times, symlinks, hardLinks } = counts.refused
+  const left = [
+    owners > 0 ? plural(owners, 'owner') : [],
+    modes > 0 ? plural(modes, 'mode') : [],
+    times > 0 ? plural(times, 'time of entries', 'times of entries') : [],
+    symlinks > 0 ? plural(symlinks, 'symbolic link') : [],
+  ].flat()
+  if (left.length > 0) await output.warn(`${left.join(', ')} left out: the file system or the user namespace does not take them`)
+  if (hardLinks > 0) await output.warn(`${plural(hardLinks, 'hard link')} became a file of its own: the file system does not have hard links`)
   if (counts.notMadeCount === 0) return
   const listed = counts.notMade.map(printable).join(', ')
   await output.warn(`${plural(counts.notMadeCount, 'socket, fifo or device was', 'sockets, fifos and devices were')} not made: ${listed}`)

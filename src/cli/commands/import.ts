@@ -1,6 +1,6 @@
 import { basename, resolve } from 'node:path'
 import type { Command } from 'commander'
-import { InvalidArgumentError } from '../../index.ts'
+import { InvalidArgumentError, type WritablePayloadStore } from '../../index.ts'
 import { withExamples, withStore } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { openPayloadStore, parseStoreUrl, withParts } from '../../registry/index.ts'
@@ -52,11 +52,19 @@ async function runImport(directory: string, options: ImportCommandOptions, termi
       progress.end()
       const elapsedMs = performance.now() - startedMs
       const document = { share, storeId: store.storeId, ...counts, elapsedMs: Math.round(elapsedMs) }
+      await warnOf(counts, payloads, output)
       await output.result(document, () => describeImport(counts, { share, elapsedMs, payloads: options.payloads }))
     } finally {
       progress.end()
     }
   })
+}
+
+async function warnOf({ clamped, clampedCount }: ImportCounts, payloads: WritablePayloadStore | undefined, output: Output): Promise<void> {
+  for (const { message } of payloads?.takeWarnings?.() ?? []) await output.warn(printable(message))
+  if (clampedCount === 0) return
+  const more = clampedCount > clamped.length ? ' and others' : ''
+  await output.warn(`times of ${plural(clampedCount, 'entry', 'entries')} are beyond the years 1677 to 2262, and became the nearest that a store holds: ${clamped.map(printable).join(', ')}${more}`)
 }
 
 function describeImport(counts: ImportCounts, context: { readonly share: string; readonly elapsedMs: number; readonly payloads: string | undefined }): string[] {

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
 import { isSystemError, nodeFiles, readSmallFile } from '../../util/files.ts'
 import { createFile, openWhole, readOpen } from '../../util/open-files.ts'
+import { inAction } from '../../util/system-errors.ts'
 
 /** The payload IDs, encoded as in a backup; and a row of bits for each ID, in the same order, with a bit for each set that has the ID. */
 export const UNION_PARTS = ['payload-ids', 'rows'] as const
@@ -66,10 +67,17 @@ export function directoryUnionStore(directory: string): UnionStore {
       return description && (await openParts(directory, description))
     },
     async create() {
-      await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
-      return await DirectoryDraft.create(directory)
+      return await keeping(directory, async () => {
+        await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
+        return await DirectoryDraft.create(directory)
+      })
     },
   }
+}
+
+/** Runs a step of keeping the union; an error of the file system names the directory. */
+function keeping<T>(directory: string, run: () => Promise<T>): Promise<T> {
+  return inAction(`keep the union of held payload IDs in ${JSON.stringify(directory)}`, run)
 }
 
 class DirectoryDraft implements UnionDraft {
@@ -97,13 +105,19 @@ class DirectoryDraft implements UnionDraft {
   }
 
   async write(part: UnionPart, chunks: readonly Uint8Array[]): Promise<void> {
-    const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
-    const { bytesWritten } = await this.#handles[part].writev([...chunks])
-    // A short write is rare; writing the rest brings out its reason.
-    if (bytesWritten < bytes) await this.#handles[part].writeFile(Buffer.concat(chunks).subarray(bytesWritten))
+    await keeping(this.#directory, async () => {
+      const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
+      const { bytesWritten } = await this.#handles[part].writev([...chunks])
+      // A short write is rare; writing the rest brings out its reason.
+      if (bytesWritten < bytes) await this.#handles[part].writeFile(Buffer.concat(chunks).subarray(bytesWritten))
+    })
   }
 
   async keep(description: UnionDescription): Promise<StoredUnion> {
+    return await keeping(this.#directory, () => this.#keep(description))
+  }
+
+  async #keep(description: UnionDescription): Promise<StoredUnion> {
     for (const part of UNION_PARTS) await rename(`${this.#stem}.${part}.tmp`, pathOf(this.#directory, part, description))
     const temporary = `${this.#stem}.json.tmp`
     try {

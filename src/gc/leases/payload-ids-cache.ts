@@ -7,6 +7,7 @@ import { checkedBytes } from '../../util/checked-bytes.ts'
 import { ChecksumMismatchError } from '../../errors/errors.ts'
 import { createFile, openWhole, readOpen } from '../../util/open-files.ts'
 import { isSystemError } from '../../util/files.ts'
+import { inAction } from '../../util/system-errors.ts'
 
 /** An open set. The caller closes it. */
 export interface StoredSet {
@@ -51,17 +52,19 @@ export function directoryCache({ directory, maxBytes = MAX_BYTES }: DirectoryCac
       return { read: () => readOpen(handle, name.bytes), close: () => handle.close() }
     },
     async put(name, source) {
-      await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
       temporaries += 1
       const temporary = join(directory, `${name.sha256}.${process.pid}-${temporaries}.tmp`)
-      try {
-        await write(temporary, checkedPayloadIds(name, source))
-        await rename(temporary, pathOf(name))
-      } catch (error) {
-        await rm(temporary, { force: true })
-        throw error
-      }
-      await evict(directory, maxBytes, pathOf(name))
+      await inAction(`keep a set of payload IDs in ${JSON.stringify(directory)}`, async () => {
+        await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
+        try {
+          await write(temporary, checkedPayloadIds(name, source))
+          await rename(temporary, pathOf(name))
+        } catch (error) {
+          await rm(temporary, { force: true })
+          throw error
+        }
+        await evict(directory, maxBytes, pathOf(name))
+      })
     },
     async drop(name) {
       await rm(pathOf(name), { force: true })

@@ -7,6 +7,7 @@
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { isSystemError, nodeFiles, removeIfThere } from '../../util/files.ts'
+import { inAction } from '../../util/system-errors.ts'
 
 export interface Mark {
   readonly payloadId: string
@@ -58,23 +59,25 @@ export function sweepStateFile(path: string): SweepState {
       }
     },
     async replace(marks, progress) {
-      await mkdir(dirname(path), { recursive: true, mode: PRIVATE_DIRECTORY })
-      const temporary = `${path}.tmp`
-      await removeIfThere(nodeFiles, temporary)
-      const file = await nodeFiles.create(temporary)
-      try {
-        let lines = ''
-        for await (const batch of marks) {
-          for (const mark of batch) lines += formatMark(mark)
-          if (lines.length < WRITE_CHARACTERS) continue
-          await file.write(Buffer.from(lines, 'latin1'))
-          lines = ''
+      await inAction(`keep the marks of a sweep in ${JSON.stringify(dirname(path))}`, async () => {
+        await mkdir(dirname(path), { recursive: true, mode: PRIVATE_DIRECTORY })
+        const temporary = `${path}.tmp`
+        await removeIfThere(nodeFiles, temporary)
+        const file = await nodeFiles.create(temporary)
+        try {
+          let lines = ''
+          for await (const batch of marks) {
+            for (const mark of batch) lines += formatMark(mark)
+            if (lines.length < WRITE_CHARACTERS) continue
+            await file.write(Buffer.from(lines, 'latin1'))
+            lines = ''
+          }
+          await file.write(Buffer.from(`${lines}${JSON.stringify({ version: VERSION, ...progress() })}\n`, 'latin1'))
+        } finally {
+          await file.close()
         }
-        await file.write(Buffer.from(`${lines}${JSON.stringify({ version: VERSION, ...progress() })}\n`, 'latin1'))
-      } finally {
-        await file.close()
-      }
-      await nodeFiles.rename(temporary, path)
+        await nodeFiles.rename(temporary, path)
+      })
     },
   }
 }

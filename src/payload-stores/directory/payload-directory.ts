@@ -3,14 +3,13 @@
  * so an existing payload is not written again.
  */
 import { createHash, randomUUID } from 'node:crypto'
-import { constants } from 'node:fs'
-import { open } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { BackupIncompleteError, ChecksumMismatchError, InvalidArgumentError, MetadataError } from '../../errors/errors.ts'
 import type { PayloadStoreOptions, PayloadUser, StoredPayload, WritablePayloadStore } from '../../contracts/payload-store.ts'
-import { type Files, isSystemError, nodeFiles, removeIfThere, writeByRename } from '../../util/files.ts'
-import { asHoldfastError } from '../../util/system-errors.ts'
+import { type Files, isSystemError, nodeFiles, removeIfThere, syncIfPossible, writeByRename } from '../../util/files.ts'
+import { type NotedWarning, NotedWarnings } from '../../util/noted-warnings.ts'
+import { asHoldfastError, inAction } from '../../util/system-errors.ts'
 import { plural } from '../../util/text.ts'
 import { addUser, type KnownUser, readUsers } from './payload-users.ts'
 
@@ -19,6 +18,10 @@ const DIRECTORY = /^[0-9a-f]{2}$/
 const LISTED_AT_ONCE = 64
 /** The number of deletions between two calls of `beforeDelete`. */
 const DELETED_AT_ONCE = 64
+/** The most bytes of one read; a payload of an import has no more. */
+const MAX_READ_BYTES: number = 4 * 1024 * 1024
+/** What opening a link, a FIFO, a directory or a socket fails with. */
+const NOT_A_FILE = ['EINVAL', 'ELOOP', 'EISDIR', 'ENXIO'] as const
 const TEMPORARY = /^[0-9a-f]{62}\.[0-9a-f-]{36}\.tmp$/
 /** The age at which a temporary file is a leftover: a running import writes one in a single go. */
 const GRACE_MS: number = 24 * 60 * 60 * 1000
@@ -50,6 +53,7 @@ export class PayloadDirectory implements WritablePayloadStore {
   /** Payloads being deleted; a write of the same payload waits. */
   readonly #deleting = new Map<string, Promise<boolean>>()
   readonly #directories = new Map<string, Promise<void>>()
+  readonly #warnings = new NotedWarnings()
   #undeleted = 0
   #firstUndeleted: { readonly payloadId: string; readonly error: unknown } | undefined
 
@@ -171,15 +175,28 @@ export class PayloadDirectory implements WritablePayloadStore {
   }
 
   async sync(): Promise<void> {
-    for (const directory of this.#directories.keys()) await this.#files.syncDirectory(join(this.path, directory))
-    await this.#files.syncDirectory(this.path)
+    for (const directory of this.#directories.keys()) await this.#sync(join(this.path, directory))
+    await this.#sync(this.path)
+  }
+
+  takeWarnings(): readonly NotedWarning[] {
+    return this.#warnings.take()
+  }
+
+  async #sync(directory: string): Promise<void> {
+    if (await inAction(`sync ${JSON.stringify(directory)}`, () => syncIfPossible(this.#files, directory))) return
+    this.#warnings.lacks({
+      code: 'directories_not_synced',
+      message: `The file system of "${this.path}" cannot sync directories: a crash of the machine may take back the last payloads`,
+    })
   }
 
   async read(payloadId: string): Promise<Uint8Array> {
     const path = this.#pathOf(payloadId)
-    const bytes = await readWhole(path).catch((error: unknown) => {
-      if (!isSystemError(error, 'ENOENT')) throw error
-      throw new BackupIncompleteError(`Cannot read payload "${payloadId}": ${JSON.stringify(path)} is missing`, {
+    const bytes = await readWhole(this.#files, path).catch((error: unknown) => {
+      const state = isSystemError(error, 'ENOENT') ? 'is missing' : isSystemError(error, ...NOT_A_FILE) ? 'is not a regular file' : undefined
+      if (state === undefined) throw asHoldfastError(error, `read payload "${payloadId}" from ${JSON.stringify(path)}`)
+      throw new BackupIncompleteError(`Cannot read payload "${payloadId}": ${JSON.stringify(path)} ${state}`, {
         cause: error,
         hint: 'Name the directory that the payloads were imported into; if this is the right one, the payload is lost',
         details: { payloadId },
@@ -197,6 +214,10 @@ export class PayloadDirectory implements WritablePayloadStore {
 
   async #write(payloadId: string, bytes: Uint8Array): Promise<boolean> {
     const path = this.#pathOf(payloadId)
+    return await inAction(`write payload ${JSON.stringify(path)}`, () => this.#writeTo(path, payloadId, bytes))
+  }
+
+  async #writeTo(path: string, payloadId: string, bytes: Uint8Array): Promise<boolean> {
     const existing = await this.#files.info(path)
     if (existing?.type === 'file' && existing.bytes === bytes.byteLength && (await this.#renew(path, existing.modifiedAtMs))) return false
     await this.#ensureDirectory(payloadId.slice(0, 2))
@@ -224,11 +245,20 @@ export class PayloadDirectory implements WritablePayloadStore {
   #ensureDirectory(name: string): Promise<void> {
     const known = this.#directories.get(name)
     if (known !== undefined) return known
-    const making = this.#files.makeDirectory(join(this.path, name)).catch((error: unknown) => {
-      if (!isSystemError(error, 'EEXIST')) throw error
-    })
+    const making = this.#makeDirectory(join(this.path, name))
     this.#directories.set(name, making)
     return making
+  }
+
+  async #makeDirectory(path: string): Promise<void> {
+    try {
+      await this.#files.makeDirectory(path)
+    } catch (error) {
+      if (!isSystemError(error, 'EEXIST')) throw error
+      return
+    }
+    if ((((await this.#files.info(path))?.mode ?? 0) & 0o077) === 0) return
+    this.#warnings.lacks({ code: 'permissions_not_kept', message: `The file system of "${this.path}" does not keep permissions: how it is mounted decides which users can read payloads` })
   }
 
   #pathOf(payloadId: string): string {
@@ -241,13 +271,10 @@ export class PayloadDirectory implements WritablePayloadStore {
   }
 }
 
-/** Reads a regular file into one buffer; follows no link. */
-async function readWhole(path: string): Promise<Uint8Array> {
-  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-  try {
-    if (!(await handle.stat()).isFile()) throw new BackupIncompleteError(`Cannot read ${JSON.stringify(path)}: it is not a regular file`)
-    return await handle.readFile()
-  } finally {
-    await handle.close()
-  }
+/** Reads a regular file whole; follows no link. */
+async function readWhole(files: Files, path: string): Promise<Uint8Array> {
+  const bytes = (await files.info(path))?.bytes ?? 0
+  const chunks: Uint8Array[] = []
+  for await (const chunk of files.read(path, { chunkBytes: Math.max(1, Math.min(bytes, MAX_READ_BYTES)) })) chunks.push(chunk)
+  return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)
 }

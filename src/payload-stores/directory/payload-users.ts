@@ -3,7 +3,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import type { PayloadUser } from '../../contracts/payload-store.ts'
 import { HoldUnavailableError } from '../../errors/errors.ts'
-import { type Files, isSystemError, readSmallFile, writeByRename } from '../../util/files.ts'
+import { type Files, isSystemError, readSmallFile, syncIfPossible, writeByRename } from '../../util/files.ts'
 
 export interface KnownUser {
   readonly storeId: string
@@ -29,8 +29,8 @@ export async function addUser(files: Files, root: string, { storeId, place }: Pa
     })
     await writeByRename(files, { path, temporary: join(directory, `${SEPARATOR}${randomUUID()}`) }, Buffer.from(place))
   }
-  await files.syncDirectory(directory)
-  await files.syncDirectory(root)
+  await syncIfPossible(files, directory)
+  await syncIfPossible(files, root)
 }
 
 /** Reads all recorded users. Rejects with `hold_unavailable` when a record is damaged. */

@@ -1,8 +1,13 @@
 /** The calling thread's end of a worker thread: messages in order, the first failure, a certain end, and snapshots in chunks by credit. */
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import type { SnapshotProgress, SnapshotSink, SnapshotSource } from '../../contracts/backupable.ts'
 import { unpackError } from '../../errors/error-transfer.ts'
-import { InternalError } from '../../errors/errors.ts'
+import { BackupUnsupportedError, InternalError } from '../../errors/errors.ts'
+import { systemErrorKind } from '../../errors/system-codes.ts'
+import { isSystemError } from '../../util/files.ts'
+import { asHoldfastError } from '../../util/system-errors.ts'
 import type { Interrupt } from '../../util/interrupt.ts'
 import { PayloadIdSet } from '../../payload-ids/payload-id-set.ts'
 import { ServerLoad } from './pace.ts'
@@ -35,7 +40,7 @@ export class WorkerLink<Received extends { readonly type: string }> {
         resolve()
       })
     })
-    this.#worker.on('error', (cause) => interrupt.fail(new InternalError(`The worker thread "${name}" crashed: ${String(cause)}`, { cause })))
+    this.#worker.on('error', (cause) => interrupt.fail(crashOf(name, url, cause)))
     this.#worker.on('messageerror', (cause) => interrupt.fail(new InternalError(`The worker thread "${name}" sent a message that cannot be read`, { cause })))
     this.#worker.on('message', (message: Received | WorkerFailed) => this.#take(message))
   }
@@ -78,6 +83,16 @@ export class WorkerLink<Received extends { readonly type: string }> {
     await this.#exited
     clearTimeout(timer)
   }
+}
+
+function crashOf(name: string, url: URL, cause: unknown): Error {
+  if (systemErrorKind(cause) !== undefined) return asHoldfastError(cause, `start the worker thread "${name}"`)
+  const isMissing = isSystemError(cause, 'ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND') && !existsSync(url)
+  if (!isMissing) return new InternalError(`The worker thread "${name}" crashed: ${String(cause)}`, { cause })
+  return new BackupUnsupportedError(`Cannot start the worker thread "${name}": its file "${fileURLToPath(url)}" is missing`, {
+    cause,
+    hint: 'Leave "holdfast" and "classic-level" out of the bundle, and deploy node_modules with it: see "Bundling" in CONTRIBUTING.md',
+  })
 }
 
 type OnProgress = ((progress: SnapshotProgress) => void) | undefined

@@ -1,9 +1,13 @@
+import { randomUUID } from 'node:crypto'
 import { mkdirSync, readdirSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { directoryCache, type PayloadIdsCache } from '../../../src/gc/leases/payload-ids-cache.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder } from '../../../src/payload-ids/payload-id-set.ts'
+import { directoryUnionStore } from '../../../src/gc/holds/union-store.ts'
+import { type Mark, sweepStateFile } from '../../../src/gc/sweep/sweep-state.ts'
 import { collect } from '../../support/collect.ts'
+import { canMount, smallDisk } from '../../support/small-disk.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
 async function setOf(count: number): Promise<PayloadIdSet> {
@@ -70,5 +74,35 @@ describe('directoryCache()', () => {
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
     expect(await Promise.all(sets.map(async (set) => (await keptIn(cache, set)) !== undefined))).toEqual([true, false, true])
+  })
+})
+
+describe.skipIf(!canMount)('directories of held payload IDs on a disk that is full', () => {
+  test('the cache and the union say that they are full, and where', async () => {
+    const disk = await smallDisk('size=64k')
+    const builder = new PayloadIdSetBuilder()
+    for (let index = 0; index < 20_000; index++) builder.add(randomUUID())
+    const set = await builder.finish()
+    const cacheDirectory = join(disk, 'payload-ids')
+    await expect(directoryCache({ directory: cacheDirectory }).put(nameOf(set), set.encoded())).rejects.toMatchObject({
+      code: 'destination_no_space',
+      message: `Cannot keep a set of payload IDs in "${cacheDirectory}": no space is left (ENOSPC)`,
+    })
+    const unionDirectory = join(disk, 'union')
+    const draft = await directoryUnionStore(unionDirectory).create()
+    await expect(draft.write('rows', [new Uint8Array(100_000)])).rejects.toMatchObject({
+      code: 'destination_no_space',
+      message: `Cannot keep the union of held payload IDs in "${unionDirectory}": no space is left (ENOSPC)`,
+    })
+    await draft.abort()
+    const marks = join(disk, 'marks', 'x')
+    const many = async function* (): AsyncGenerator<readonly Mark[]> {
+      yield Array.from({ length: 5000 }, (_, at) => ({ payloadId: `payload-${at}`, version: 'v', bytes: 1, markedAtMs: 1 }))
+    }
+    await expect(sweepStateFile(marks).replace(many(), () => ({ epoch: 'e', after: undefined }))).rejects.toMatchObject({
+      code: 'destination_no_space',
+      message: `Cannot keep the marks of a sweep in "${join(disk, 'marks')}": no space is left (ENOSPC)`,
+    })
+    await set.close()
   })
 })

@@ -12,7 +12,8 @@ export function openFailure(path: string, error: unknown): HoldfastError {
   }
   const text = messageOf(reason)
   if (isFullDisk(text)) return new DestinationNoSpaceError(`Cannot open "${path}": ${text}`, { cause: error })
-  return new StoreUnavailableError(`Cannot open "${path}": ${text}`, { cause: error, hint: hintFor(codeOf(reason)) })
+  const hint = /read-only file system/i.test(text) ? 'LevelDB writes to its directory even to read it: mount the file system for writing, or copy the directory to another one' : hintFor(codeOf(reason))
+  return new StoreUnavailableError(`Cannot open "${path}": ${text}`, { cause: error, hint })
 }
 
 /** LevelDB's own reason, which is the cause of "Database failed to open". */

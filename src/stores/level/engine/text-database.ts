@@ -2,8 +2,9 @@
 import type { AbstractLevel, AbstractSnapshot } from 'abstract-level'
 import { failureAfter } from '../../../errors/clean-up.ts'
 import { messageOf } from '../../../errors/error-message.ts'
-import { BackupUnsupportedError, type HoldfastErrorOptions, StoreNotDrainedError, StoreUnavailableError } from '../../../errors/errors.ts'
-import { failedWriteOptions, writeUnlessFailed } from '../../../util/failed-writes.ts'
+import { BackupUnsupportedError, DestinationNoSpaceError, type HoldfastError, type HoldfastErrorOptions, StoreNotDrainedError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { isFullDisk } from './open-failure.ts'
+import { failedWriteOptions, WriteRefusal, writeUnlessFailed } from '../../../util/failed-writes.ts'
 
 /** Any abstract-level database with explicit snapshots, whatever its own encodings. */
 // eslint-disable-next-line typescript/no-explicit-any -- the formats and defaults of the database do not matter here
@@ -218,6 +219,9 @@ function isLocked(error: unknown): boolean {
   return false
 }
 
-function unavailable(verb: string, cause: unknown, options: HoldfastErrorOptions = { cause }): StoreUnavailableError {
-  return new StoreUnavailableError(`Cannot ${verb} the metadata store: ${messageOf(cause)}`, options)
+function unavailable(verb: string, cause: unknown, options: HoldfastErrorOptions = { cause }): HoldfastError {
+  const message = messageOf(cause)
+  // A write that was refused because of an earlier one says nothing about the disk now.
+  const Class = isFullDisk(message) && !(cause instanceof WriteRefusal) ? DestinationNoSpaceError : StoreUnavailableError
+  return new Class(`Cannot ${verb} the metadata store: ${message}`, options)
 }

@@ -1,0 +1,34 @@
+/** The code of an error of the file system, and what to do about it. */
+import type { ErrorCode } from './error-codes.ts'
+
+export interface SystemErrorKind {
+  readonly code: ErrorCode
+  /** @default the hint of the code */
+  readonly hint?: string | undefined
+}
+
+const NO_SPACE: SystemErrorKind = { code: 'destination_no_space', hint: 'Free space on that file system, then try again' }
+const DENIED: SystemErrorKind = { code: 'destination_permission_denied', hint: 'Give the process permission to use that path' }
+const IN_THE_WAY: SystemErrorKind = { code: 'destination_path_conflict' }
+const OTHER: SystemErrorKind = { code: 'destination_unreachable', hint: 'The file system reports this error; check the disk and the path' }
+
+const KINDS: Readonly<Record<string, SystemErrorKind>> = {
+  ENOSPC: NO_SPACE,
+  EDQUOT: NO_SPACE,
+  EFBIG: NO_SPACE,
+  EACCES: DENIED,
+  EPERM: DENIED,
+  EROFS: { code: 'destination_permission_denied', hint: 'Mount the file system for writing, or use a path on another one' },
+  ENOENT: { code: 'entry_not_found', hint: 'Check the path' },
+  ENOTDIR: { code: 'not_a_directory' },
+  EEXIST: IN_THE_WAY,
+  ELOOP: IN_THE_WAY,
+  EISDIR: IN_THE_WAY,
+  ENOTEMPTY: IN_THE_WAY,
+}
+
+/** What an error of a system call is; `undefined` for any other error. */
+export function systemErrorKind(error: unknown): SystemErrorKind | undefined {
+  if (!(error instanceof Error) || !('code' in error) || !('syscall' in error) || typeof error.syscall !== 'string') return undefined
+  return KINDS[String(error.code)] ?? OTHER
+}
