@@ -1,7 +1,7 @@
 /** The exit codes of the command line. */
 import type { ErrorCode } from '../index.ts'
 
-export const EXIT = { done: 0, failed: 1, usage: 2, corrupt: 3, refused: 4, interrupted: 130, terminated: 143 } as const
+export const EXIT = { done: 0, failed: 1, usage: 2, corrupt: 3, refused: 4, hungUp: 129, interrupted: 130, terminated: 143 } as const
 
 /** What each exit code means, for the help and the documentation. */
 export const EXIT_MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
@@ -10,6 +10,7 @@ export const EXIT_MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
   usage: 'the command line is wrong',
   corrupt: 'something stored is corrupt, or failed verification',
   refused: 'refused by a precondition; nothing was changed',
+  hungUp: 'ended cleanly because its terminal was closed',
   interrupted: 'interrupted by Ctrl-C',
   terminated: 'ended by SIGTERM, cleanly',
 }

@@ -2,12 +2,16 @@
 import { BackupAbortedError } from '../index.ts'
 import { EXIT } from './exit-codes.ts'
 
+type EndingSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP'
+
+const CODES: Readonly<Record<EndingSignal, number>> = { SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated, SIGHUP: EXIT.hungUp }
+
 /** The reason with which a command's signal is aborted. Printed when the command passes it on. */
 export class Interrupted extends BackupAbortedError {
   readonly exitCode: number
 
-  constructor(signalName: 'SIGINT' | 'SIGTERM') {
+  constructor(signalName: EndingSignal) {
     super(`Interrupted by ${signalName} before the command ended`, { hint: 'Nothing is left half done; run the command again when you are ready' })
-    this.exitCode = signalName === 'SIGINT' ? EXIT.interrupted : EXIT.terminated
+    this.exitCode = CODES[signalName]
   }
 }

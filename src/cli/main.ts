@@ -1,14 +1,25 @@
 #!/usr/bin/env node
 /** The process around the command line: signals, closed pipes, and the exit code. */
 import process from 'node:process'
+import { isatty } from 'node:tty'
 import { isSystemError } from '../util/files.ts'
+import { asHoldfastError } from '../util/system-errors.ts'
+import { EXIT } from './exit-codes.ts'
 import { Interrupted } from './interrupt.ts'
 import { runCommandLine } from './program.ts'
+import { reportError } from './report-error.ts'
+
+// LevelDB makes its files with what the umask leaves: all that the command line makes is private, and usable under any umask.
+process.umask(0o077)
 
 const interrupts = new AbortController()
+// `nohup` has a process ignore SIGHUP, which Node forgets, and leaves no standard stream on the terminal.
+const hasTerminal = [0, 1, 2].some((fd) => isatty(fd))
 
-for (const name of ['SIGINT', 'SIGTERM'] as const) {
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(name, () => {
+    // The kernel and the shell both hang up.
+    if (name === 'SIGHUP' && (!hasTerminal || interrupts.signal.aborted)) return
     const reason = new Interrupted(name)
     if (interrupts.signal.aborted) process.exit(reason.exitCode)
     interrupts.abort(reason)
@@ -16,14 +27,21 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
 }
 
 // A reader may close the pipe early (`holdfast ls latest | head`); the command itself still runs to its end.
+let isOutputLost = false
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error) => {
-    if (!isSystemError(error, 'EPIPE', 'ECONNRESET')) process.exitCode = 1
+    if (isSystemError(error, 'EPIPE', 'ECONNRESET')) return
+    isOutputLost = true
+    if (stream === process.stdout) void reportError(terminal, asHoldfastError(error, 'write to the standard output'), { json: false })
   })
 }
+process.on('exit', () => {
+  if (isOutputLost && process.exitCode === EXIT.done) process.exitCode = EXIT.failed
+})
 
 // The SDK warns that its later versions need a later Node; an operator can do nothing about that.
 process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true'
 
 const { stdin, stdout, stderr, env } = process
-process.exitCode = await runCommandLine(process.argv.slice(2), { stdin, stdout, stderr, env, signal: interrupts.signal })
+const terminal = { stdin, stdout, stderr, env, signal: interrupts.signal }
+process.exitCode = await runCommandLine(process.argv.slice(2), terminal)

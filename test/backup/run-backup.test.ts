@@ -170,7 +170,7 @@ describe('runBackup()', () => {
     expect(order[0]).toBe('job-started')
     expect(order.indexOf('snapshot named')).toBeLessThan(order.indexOf('put'))
     expect(order.indexOf('lease-taken')).toBeLessThan(order.indexOf('put'))
-    expect(order.slice(-5)).toEqual(['record ', 'backup-recorded', 'backup-verified', 'job-ended', 'lease-released'])
+    expect(order.slice(-6)).toEqual(['record ', 'backup-recorded', 'backup-verified', 'job-ended', 'lease-released', 'takeWarnings'])
   })
 
   test('asks the store for no more while the destination writes', async () => {

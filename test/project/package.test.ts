@@ -1,5 +1,5 @@
 /** The package as it is published: packed, installed elsewhere, imported and run. */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -127,6 +127,17 @@ describe('the packed package', () => {
     const { threads, records } = JSON.parse(said) as { readonly threads: number; readonly records: Readonly<Record<string, number>> }
     expect(threads).toBe(1)
     expect(Object.values(records).reduce((sum, count) => sum + count, 0)).toBeGreaterThan(1)
+  })
+
+  it('says what to do when a bundle has taken holdfast in, whose worker threads then have no file', async () => {
+    const bundle = join(user, 'whole.mjs')
+    const external = ['classic-level', 'pg', '@aws-sdk/client-s3', '@cloudpss/zstd']
+    await build({ entryPoints: [join(user, 'server.js')], outfile: bundle, ...BUNDLING, external, banner: { js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url)" }, logLevel: 'silent' })
+    mkdirSync(join(user, 'elsewhere'))
+    const { status, stderr } = spawnSync(process.execPath, [bundle], { cwd: join(user, 'elsewhere'), encoding: 'utf8' })
+    expect(status).toBe(1)
+    expect(stderr).toContain(`Cannot start the worker thread "holdfast-snapshot": its file "${join(user, 'snapshot-worker.js')}" is missing`)
+    expect(stderr).toContain('Leave "holdfast" and "classic-level" out of the bundle')
   })
 
   it('has types and whole source maps beside every module, and no sources but the contracts and the documents', () => {
