@@ -1,6 +1,5 @@
 /** Postgres: metadata stores in schemas, the homes in which they are replaced, and any schema backed up and restored. */
 export { type PostgresBackupableOptions, type PostgresClient, type PostgresPace, type PostgresPool, postgresBackupable } from './snapshot/postgres-backupable.ts'
-export { type PostgresEngines, type PostgresEnginesOptions } from './home/postgres-engines.ts'
 export { type PayloadGuardOptions, guardPostgresPayloads } from './home/payload-guard.ts'
 export type { PayloadGuard } from '../../contracts/payload-store.ts'
 export { PostgresHome, type PostgresHomeOptions } from './home/postgres-home.ts'

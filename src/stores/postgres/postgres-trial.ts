@@ -5,12 +5,11 @@ import { messageOf } from '../../errors/error-message.ts'
 import type { MetadataStore } from '../../contracts/metadata-store.ts'
 import { afterwards, closing, failureAfter, undoOnError } from '../../errors/clean-up.ts'
 import { poolHandle } from './connection/pools.ts'
-import type { Connection } from './connection/connection.ts'
-import { type Query, poolQuery } from './connection/pool-query.ts'
+import { Connection } from './connection/connection.ts'
 import { type PostgresMetadataStoreOptions, PostgresMetadataStore } from './store/postgres-metadata-store.ts'
 import { ANSWER_TIMEOUT_MS } from './connection/answers.ts'
 import { type PostgresPool, quoteName, quoteText } from './connection/client.ts'
-import { openLockConnection, trialLockKey, tryLock } from './connection/advisory-locks.ts'
+import { lockKey, openLockConnection, tryLock } from './connection/advisory-locks.ts'
 
 /** Begins the name of every schema that a trial makes; the rest tells trials apart. */
 const SCHEMA_PREFIX = 'holdfast_trial_'
@@ -44,17 +43,19 @@ export interface PostgresTrial extends Backupable, Pick<MetadataStore, 'view'> {
 export async function openPostgresTrial(connection: PostgresPool | string, { pace, onWarning = () => {} }: PostgresTrialOptions = {}): Promise<PostgresTrial> {
   const handle = await poolHandle(connection)
   const schema = `${SCHEMA_PREFIX}${newUlid().slice(-RANDOM_CHARACTERS).toLowerCase()}`
-  const query = (action: string): Query => poolQuery(handle.pool, `Cannot ${action} the schema "${schema}" of a trial`, CHANGE_TIMEOUT_MS)
-  const drop = async (): Promise<void> => void (await query('remove')(`${READ_WRITE}; DROP SCHEMA ${quoteName(schema)} CASCADE`))
+  const run = async (verb: string, text: string): Promise<void> => {
+    await Connection.queries(handle.pool, { action: `Cannot ${verb} the schema "${schema}" of a trial`, answerTimeoutMs: CHANGE_TIMEOUT_MS }).rows(`${READ_WRITE}; ${text}`)
+  }
+  const drop = (): Promise<void> => run('remove', `DROP SCHEMA ${quoteName(schema)} CASCADE`)
   let session: Connection | undefined
   try {
     session = await openLockConnection(handle.pool, { action: `Cannot lock the schema "${schema}" of a trial`, answerTimeoutMs: ANSWER_TIMEOUT_MS })
     const lock = session
     // Nothing removes what is locked before it is there.
-    await tryLock(lock, trialLockKey(schema))
+    await tryLock(lock, lockKey('trials', schema))
     await removeOldTrials(handle.pool, onWarning)
     // In one transaction.
-    await query('make')(`${READ_WRITE}; CREATE SCHEMA ${quoteName(schema)}; COMMENT ON SCHEMA ${quoteName(schema)} IS ${quoteText(COMMENT)}`)
+    await run('make', `CREATE SCHEMA ${quoteName(schema)}; COMMENT ON SCHEMA ${quoteName(schema)} IS ${quoteText(COMMENT)}`)
     const store = await undoOnError(() => PostgresMetadataStore.open(handle.pool, { schema, pace }), drop)
     return {
       kind: store.kind,
@@ -98,7 +99,7 @@ async function removeOldTrials(pool: PostgresPool, onWarning: NonNullable<Postgr
 
 /** Removes a trial's schema unless the trial is running. */
 async function removeUnlocked(session: Connection, schema: string): Promise<void> {
-  if (!(await tryLock(session, trialLockKey(schema)))) return
+  if (!(await tryLock(session, lockKey('trials', schema)))) return
   // Another clean-up may have come first.
   const drop = (): Promise<object[]> => session.rows(`DROP SCHEMA IF EXISTS ${quoteName(schema)} CASCADE`, [], { timeoutMs: CHANGE_TIMEOUT_MS })
   await session.transaction(drop, { lock_timeout: CLEAN_UP_LOCK_TIMEOUT_MS })

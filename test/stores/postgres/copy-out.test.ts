@@ -69,7 +69,7 @@ function started(format: CopyFormat, limitBytes: number): { stream: PassThrough;
   const stream = new PassThrough({ highWaterMark: 1 })
   const foreign: Buffer[] = []
   stream.on('data', (chunk: Buffer) => foreign.push(Buffer.from(chunk)))
-  const copy = new CopyOut('COPY', { format, limitBytes, toError: (error) => error as Error, patience: (answer) => answer })
+  const copy = new CopyOut('COPY', { format, limitBytes, toError: (error) => error as Error, wait: (answer) => answer })
   copy.submit({ stream, query: () => undefined, endCopyFrom: () => undefined, sendCopyFail: () => undefined })
   return { stream, copy, foreign }
 }

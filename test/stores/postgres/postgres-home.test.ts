@@ -2,7 +2,7 @@ import { Pool } from 'pg'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { newUlid } from '../../../src/util/ulid.ts'
 import { PostgresMetadataStore, openPostgresHome, openPostgresStore } from '../../../src/stores/postgres/index.ts'
-import { writeLockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
+import { lockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
 import { dump, fillStore } from '../../restore/trees.ts'
 import { alteredPool, breakConnection, losing } from './altered-pool.ts'
 import { homeIn, openTransaction, privilegesOf, rowsOf, schemaName, schemasLike, storeIn } from './homes.ts'
@@ -450,7 +450,7 @@ describe('PostgresHome', () => {
       const { engine, storeId } = await madeStore(schema)
       const home = await homeIn(schema, { swapTimeoutMs: 300 })
       const next = await sideOf(home)
-      await openTransaction(`SELECT pg_advisory_xact_lock_shared(${writeLockKey(schema).join(', ')})`)
+      await openTransaction(`SELECT pg_advisory_xact_lock_shared(${lockKey('writes', schema).join(', ')})`)
       await expect(home.swap(next, { storeId, previous: engine })).rejects.toMatchObject({ code: 'store_not_drained' })
       expect((await home.engines()).live).toBe(engine)
     })
@@ -461,7 +461,7 @@ describe('PostgresHome', () => {
       const schema = await schemaName()
       await madeStore(schema)
       const [home, other] = [await homeIn(schema), await storeIn(schema)]
-      const writer = await openTransaction(`SELECT pg_advisory_xact_lock_shared(${writeLockKey(schema).join(', ')})`)
+      const writer = await openTransaction(`SELECT pg_advisory_xact_lock_shared(${lockKey('writes', schema).join(', ')})`)
       await expect(home.drainWrites({ timeoutMs: 200 })).rejects.toMatchObject({ code: 'store_not_drained', details: { timeoutMs: 200 } })
       await other.setSetting('a', 'b')
       await writer.end()
@@ -598,7 +598,7 @@ async function withRoles(task: (roles: readonly [string, string, string]) => Pro
 
 /** Ends the sessions of the server that hold a store's writers off. */
 async function terminateHolders(schema: string): Promise<void> {
-  const [high, low] = writeLockKey(schema)
+  const [high, low] = lockKey('writes', schema)
   const ended = await rowsOf(
     `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted AND classid = $1::int8::bit(32)::int8::oid AND objid = $2::int8::bit(32)::int8::oid`,
     [high, low],

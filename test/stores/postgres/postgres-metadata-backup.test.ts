@@ -3,7 +3,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { checkTree } from '../../../src/metadata/check-tree.ts'
 import { PAYLOAD_IDS, PostgresMetadataStore } from '../../../src/stores/postgres/store/postgres-metadata-store.ts'
 import { payloadIdCommand } from '../../../src/stores/postgres/snapshot/payload-id-query.ts'
-import { writeLockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
+import { lockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
 import { type BackupableFixture, testBackupable } from '../../conformance/backupable.ts'
 import { CollectingSink, refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { dumpStore } from '../../support/dump-store.ts'
@@ -168,7 +168,7 @@ describe('PostgresMetadataStore backup() and restore()', () => {
     const { bytes } = await snapshotOf(source)
     const client = await (await sharedPool()).connect()
     onTestFinished(() => client.release(true))
-    await client.query('SELECT pg_advisory_lock($1, $2)', [...writeLockKey(target.schema)])
+    await client.query('SELECT pg_advisory_lock($1, $2)', [...lockKey('writes', target.schema)])
     await refused(restoreBytes(target, bytes), 'restore_in_progress')
     await snapshotOf(target)
     await client.query('SELECT pg_advisory_unlock_all()')

@@ -4,7 +4,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { checkTree } from '../../../src/metadata/check-tree.ts'
 import type { ListedInode, MetadataView } from '../../../src/contracts/metadata-store.ts'
 import { LevelMetadataStore } from '../../../src/stores/level/store/level-metadata-store.ts'
-import { writeLockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
+import { lockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
 import { refused } from '../../conformance/backupable-fixture.ts'
 import { dumpStore } from '../../support/dump-store.ts'
 import { fillStore } from '../../support/fill-store.ts'
@@ -64,7 +64,7 @@ test('importView() is refused with restore_in_progress while writers are held of
   const [source, target] = [await memoryStore(), await openStore()]
   const client = await (await sharedPool()).connect()
   onTestFinished(() => client.release(true))
-  await client.query('SELECT pg_advisory_lock($1, $2)', [...writeLockKey(target.schema)])
+  await client.query('SELECT pg_advisory_lock($1, $2)', [...lockKey('writes', target.schema)])
   await using view = await source.view()
   await refused(target.importView(view), 'restore_in_progress')
 })

@@ -2,7 +2,7 @@
 import { Pool, types as pgTypes } from 'pg'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { PostgresMetadataStore } from '../../../src/stores/postgres/store/postgres-metadata-store.ts'
-import { writeLockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
+import { lockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
 import { refused } from '../../conformance/backupable-fixture.ts'
 import { all } from '../../conformance/metadata-fixture.ts'
 import { startChild } from '../../support/child.ts'
@@ -128,7 +128,7 @@ describe('PostgresMetadataStore', () => {
     await store.createShare('share')
     const client = await (await sharedPool()).connect()
     onTestFinished(() => client.release(true))
-    await client.query('SELECT pg_advisory_lock($1, $2)', [...writeLockKey(store.schema)])
+    await client.query('SELECT pg_advisory_lock($1, $2)', [...lockKey('writes', store.schema)])
     for (const each of [store, other]) {
       expect(await refused(each.createShare('more'), 'restore_in_progress')).toMatchObject({ retryable: true })
       expect((await each.shares()).length).toBe(1)
@@ -151,7 +151,7 @@ describe('PostgresMetadataStore', () => {
     const waiting = async (event: string): Promise<number> =>
       (await pool.query('SELECT FROM pg_stat_activity WHERE wait_event = $1 AND pid = ANY (SELECT pid FROM pg_locks WHERE NOT granted)', [event])).rows.length
     await expect.poll(() => waiting('relation')).toBe(1)
-    const drained = drainer.query('SELECT pg_advisory_lock($1, $2)', [...writeLockKey(store.schema)])
+    const drained = drainer.query('SELECT pg_advisory_lock($1, $2)', [...lockKey('writes', store.schema)])
     await expect.poll(() => waiting('advisory')).toBe(1)
     await refused(store.createShare('late'), 'restore_in_progress')
     await blocker.query('COMMIT')

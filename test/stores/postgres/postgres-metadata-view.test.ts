@@ -6,7 +6,7 @@ import { checkTree } from '../../../src/metadata/check-tree.ts'
 import type { ListedInode, MetadataStore, MetadataView } from '../../../src/contracts/metadata-store.ts'
 import { LevelMetadataStore } from '../../../src/stores/level/store/level-metadata-store.ts'
 import { PostgresMetadataStore } from '../../../src/stores/postgres/store/postgres-metadata-store.ts'
-import { writeLockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
+import { lockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
 import { refused } from '../../conformance/backupable-fixture.ts'
 import { collect } from '../../support/collect.ts'
 import { dumpStore } from '../../support/dump-store.ts'
@@ -181,7 +181,7 @@ describe('importView()', () => {
   test('waits for a writer under way, and refuses what it has made', async () => {
     const { store } = await storeOfOwnPool()
     const pool = await sharedPool()
-    const [view, key] = [await filledView(), writeLockKey(store.schema)]
+    const [view, key] = [await filledView(), lockKey('writes', store.schema)]
     const imported = await inSchema(pool, store.schema, async (writer) => {
       await writer.query('SELECT pg_advisory_xact_lock_shared($1, $2)', [...key])
       await writer.query(`INSERT INTO settings VALUES ('a', 'b')`)

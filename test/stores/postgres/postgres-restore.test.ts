@@ -8,7 +8,7 @@ import { restoreBackup } from '../../../src/restore/restore-backup.ts'
 import { rollback } from '../../../src/restore/rollback.ts'
 import { RESTORE_STEPS, type RestoreStep } from '../../../src/restore/steps.ts'
 import type { PostgresStore } from '../../../src/stores/postgres/index.ts'
-import { writeLockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
+import { lockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
 import { publish, takeBackup } from '../../restore/publish.ts'
 import { dump, fillStore } from '../../restore/trees.ts'
 import { deferred } from '../../support/deferred.ts'
@@ -247,7 +247,7 @@ describe('restoreBackup into a Postgres store', () => {
     const { store, schema, destination, backupId, now } = await setting()
     const client = await (await sharedPool()).connect()
     await client.query('BEGIN')
-    await client.query(`SELECT pg_advisory_xact_lock_shared(${writeLockKey(schema).join(', ')})`)
+    await client.query(`SELECT pg_advisory_xact_lock_shared(${lockKey('writes', schema).join(', ')})`)
     await expect(restoreBackup({ target: store, destination, backupId, drainTimeoutMs: 200 })).rejects.toMatchObject({ code: 'store_not_drained' })
     await client.query('ROLLBACK')
     client.release()

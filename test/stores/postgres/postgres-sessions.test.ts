@@ -4,6 +4,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { PostgresMetadataStore } from '../../../src/stores/postgres/index.ts'
 import { postgresBackupable } from '../../../src/stores/postgres/snapshot/postgres-backupable.ts'
 import { type BackendTransaction, Backend, THIS_TRANSACTION } from '../../../src/stores/postgres/connection/backend.ts'
+import { Connection } from '../../../src/stores/postgres/connection/connection.ts'
 import { refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { alteredPool } from './altered-pool.ts'
 import { openStore } from './metadata-stores.ts'
@@ -79,7 +80,8 @@ describe('Backend', () => {
     const begin = async (): Promise<Backend> => {
       await client.query('BEGIN')
       const { rows } = await client.query<BackendTransaction>(THIS_TRANSACTION)
-      return new Backend(pool, rows[0] ?? { pid: 0, started: '' }, 10_000)
+      const others = Connection.queries(pool, { action: 'Cannot ask', answerTimeoutMs: 10_000 })
+      return new Backend(others, rows[0] ?? { pid: 0, started: '' }, 10_000)
     }
     const before = await begin()
     await client.query('COMMIT')

@@ -5,7 +5,7 @@ import type { Backupable } from '../../../src/contracts/backupable.ts'
 import type { HoldfastError } from '../../../src/errors/errors.ts'
 import type { PostgresBackupableOptions } from '../../../src/stores/postgres/snapshot/postgres-backupable.ts'
 import { PostgresMetadataStore, openPostgresHome, openPostgresStore } from '../../../src/stores/postgres/index.ts'
-import { migrationLockKey, openLockConnection } from '../../../src/stores/postgres/connection/advisory-locks.ts'
+import { lockKey, openLockConnection } from '../../../src/stores/postgres/connection/advisory-locks.ts'
 import { CountingSource, refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { startChild } from '../../support/child.ts'
 import { alteredPool, losing } from './altered-pool.ts'
@@ -216,7 +216,7 @@ describe('a COMMIT of a restore', () => {
 
 it('open() does not wait forever for another process that makes the store, and says so', async () => {
   const { schema } = await openStore()
-  const [key, space] = migrationLockKey(schema)
+  const [key, space] = lockKey('migrations', schema)
   const other = await openTransaction(`SELECT pg_advisory_xact_lock(${key}, ${space})`)
   const opening = PostgresMetadataStore.open(await sharedPool(), { schema, lockTimeoutMs: 300 })
   const error = await refused(opening, 'store_unavailable')

@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { openPostgresTrial, type PostgresTrial } from '../../../src/stores/postgres/index.ts'
-import { trialLockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
+import { lockKey } from '../../../src/stores/postgres/connection/advisory-locks.ts'
 import { refused } from '../../conformance/backupable-fixture.ts'
 import { quote, sharedPool } from './schemas.ts'
 import { serverUrl } from './server.ts'
@@ -76,7 +76,7 @@ test('the next trial removes what a killed one has left; a trial under way stays
   expect(await trials()).toEqual(expect.arrayContaining(left))
 
   await admin.query(`SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND (classid, objid) IN
-    (SELECT ($1::int8 & 4294967295)::oid, ($2::int8 & 4294967295)::oid)`, [...trialLockKey(left[0] ?? '')])
+    (SELECT ($1::int8 & 4294967295)::oid, ($2::int8 & 4294967295)::oid)`, [...lockKey('trials', left[0] ?? '')])
   await (await open()).discard()
   await other.discard()
   expect(await trials()).toEqual([...before, foreign].toSorted())

@@ -1,50 +1,33 @@
 /** The advisory locks of the server by which processes on any machine keep out of each other's way. */
 import { createHash } from 'node:crypto'
 import { StoreNotDrainedError } from '../../../errors/errors.ts'
-import type { PostgresPool } from './client.ts'
+import type { PostgresPool, Queryable } from './client.ts'
 import { Connection } from './connection.ts'
 import { requireOwnSession } from './pooler.ts'
-import { postgresError } from './server-errors.ts'
 import { type Settings, CONFIRMED_IN_TIME, LONG_WORK, settingsStatement } from './settings.ts'
 
 /** Two signed 32-bit numbers, as `pg_advisory_lock(int, int)` takes them. */
 export type AdvisoryLockKey = readonly [number, number]
 
-/**
- * The lock that every mutating transaction takes shared (`pg_try_advisory_xact_lock_shared`) before anything else; a transaction that is
- * refused it is given up. The exclusive lock excludes writers, and refuses new ones as soon as it is waited for. It goes by the schema's
- * name, and so stays with the name when schemas are renamed.
- */
-export function writeLockKey(schema: string): AdvisoryLockKey {
-  return lockKey('writes', schema)
-}
+export type LockPurpose =
+  /**
+   * Taken shared by every mutating transaction before anything else; a transaction that is refused it is given up. The exclusive lock
+   * excludes writers, and refuses new ones as soon as it is waited for.
+   */
+  | 'writes'
+  /** Taken exclusively, and waited for, while a schema is made or migrated. */
+  | 'migrations'
+  /** Taken exclusively, and waited for, by a move of a directory to another: two moves at once could make a ring. */
+  | 'moves'
+  /** Taken exclusively by the process that changes which engine of the store is live, or what engines there are. */
+  | 'homes'
+  /** Taken shared by work that needs the payloads of a store to stay, and exclusively by a sweep. */
+  | 'payloads'
+  /** Taken exclusively by the trial that uses a schema, for as long as it does. */
+  | 'trials'
 
-/** Taken exclusively, and waited for, while a schema is made or migrated. */
-export function migrationLockKey(schema: string): AdvisoryLockKey {
-  return lockKey('migrations', schema)
-}
-
-/** Taken exclusively, and waited for, by a move of a directory to another: two moves at once could make a ring. */
-export function moveLockKey(schema: string): AdvisoryLockKey {
-  return lockKey('moves', schema)
-}
-
-/** Taken exclusively by the process that changes which engine of the store is live, or what engines there are. */
-export function homeLockKey(schema: string): AdvisoryLockKey {
-  return lockKey('homes', schema)
-}
-
-/** Taken shared by work that needs the payloads of a store to stay, and exclusively by a sweep. */
-export function payloadLockKey(schema: string): AdvisoryLockKey {
-  return lockKey('payloads', schema)
-}
-
-/** Taken exclusively by the trial that uses a schema, for as long as it does. */
-export function trialLockKey(schema: string): AdvisoryLockKey {
-  return lockKey('trials', schema)
-}
-
-function lockKey(purpose: string, schema: string): AdvisoryLockKey {
+/** A lock goes by the schema's name, and so stays with the name when schemas are renamed. */
+export function lockKey(purpose: LockPurpose, schema: string): AdvisoryLockKey {
   const digest = createHash('sha256').update(`holdfast ${purpose}\0${schema}`).digest()
   return [digest.readInt32BE(0), digest.readInt32BE(4)]
 }
@@ -71,10 +54,9 @@ const ANSWER_SLACK_MS = 10_000
  * `action` begins the message of its failures. `store_unavailable` through a pooler that keeps no session.
  */
 export async function openLockConnection(pool: PostgresPool, { action, answerTimeoutMs }: { readonly action: string; readonly answerTimeoutMs: number }): Promise<Connection> {
-  const toError = (error: unknown): Error => postgresError(error, { action, badData: 'invalid' })
-  const connection = await Connection.open(pool, { toError, answerTimeoutMs })
+  const connection = await Connection.open(pool, { action, answerTimeoutMs })
   try {
-    await requireOwnSession(pool, connection, { action, toError })
+    await requireOwnSession(connection, { pool, action })
     await connection.rows(`${settingsStatement(SETTINGS, { isLocal: false })}; ${BE_DURABLE}`)
     return connection
   } catch (error) {
@@ -83,9 +65,17 @@ export async function openLockConnection(pool: PostgresPool, { action, answerTim
   }
 }
 
+export interface LockOptions {
+  /** @default false: exclusive */
+  readonly isShared?: boolean | undefined
+  /** How long it is kept. @default "session" */
+  readonly until?: 'session' | 'transaction' | undefined
+}
+
 /** Takes a lock at once, unless others have it; gives whether it was taken. */
-export async function tryLock(connection: Connection, [space, key]: AdvisoryLockKey, { isShared = false }: { readonly isShared?: boolean } = {}): Promise<boolean> {
-  const [row] = await connection.rows<{ isOurs: boolean }>(`SELECT pg_try_advisory_lock${isShared ? '_shared' : ''}($1, $2) AS "isOurs"`, [space, key])
+export async function tryLock(session: Queryable, [space, key]: AdvisoryLockKey, { isShared = false, until = 'session' }: LockOptions = {}): Promise<boolean> {
+  const name = `pg_try_advisory${until === 'transaction' ? '_xact' : ''}_lock${isShared ? '_shared' : ''}`
+  const [row] = await session.rows<{ isOurs: boolean }>(`SELECT ${name}($1, $2) AS "isOurs"`, [space, key])
   return row?.isOurs === true
 }
 

@@ -1,7 +1,6 @@
 /** The server process that runs a transaction, asked about over another connection. */
 import { type Patience, NoAnswerError, answerWithin } from './answers.ts'
-import type { PostgresPool } from './client.ts'
-import { queryOnce } from './pool-query.ts'
+import type { Queryable } from './client.ts'
 
 /**
  * Identifies a transaction: a process number alone does not, because the server gives it again, and a pooler gives its connection to
@@ -23,13 +22,13 @@ const GRACE_MS = 1000
 const DIGITS = /^\d+(?:\.\d+)?$/
 
 export class Backend {
-  readonly #pool: PostgresPool
+  readonly #others: Queryable
   readonly #timeoutMs: number
   readonly #transaction: BackendTransaction
 
-  /** `timeoutMs` bounds the wait for an answer, and for a connection to ask over. */
-  constructor(pool: PostgresPool, transaction: BackendTransaction, timeoutMs: number) {
-    this.#pool = pool
+  /** `others` are connections to ask over; `timeoutMs` bounds the wait for an answer of the transaction. */
+  constructor(others: Queryable, transaction: BackendTransaction, timeoutMs: number) {
+    this.#others = others
     this.#transaction = transaction
     this.#timeoutMs = timeoutMs
   }
@@ -64,7 +63,7 @@ export class Backend {
     if (!DIGITS.test(started)) return false
     // The role that logged in may look, though the one it has changed to may not; it is left again with the end of this.
     const text = `SELECT set_config('role', 'none', true); SELECT ${expression} AS holds FROM pg_catalog.pg_stat_activity WHERE pid = ${pid} AND (extract(epoch FROM xact_start) = ${started}${orElse})`
-    const [row] = (await queryOnce(this.#pool, { text, answerTimeoutMs: this.#timeoutMs })) as readonly { readonly holds: boolean }[]
+    const [row] = await this.#others.rows<{ holds: boolean }>(text)
     return row?.holds === true
   }
 }

@@ -19,6 +19,12 @@ export interface PostgresClient {
   removeListener(event: 'error', listener: (error: Error) => void): unknown
 }
 
+/** What runs statements: one connection, or any of a pool for each of them. */
+export interface Queryable {
+  /** The rows of a statement, or of the last of several that have no values. */
+  rows<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]>
+}
+
 /** What `pg` calls on a statement that reads or writes the protocol by itself. */
 export interface Submittable {
   submit(connection: WireConnection): void

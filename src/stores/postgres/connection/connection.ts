@@ -1,32 +1,34 @@
 /** One connection of a pool, from when it is taken until it is given back or cut. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { InternalError, StoreUnavailableError } from '../../../errors/errors.ts'
+import type { Interrupt } from '../../../util/interrupt.ts'
 import { type Patience, answerWithin, takeClient } from './answers.ts'
 import { type BackendTransaction, Backend, THIS_TRANSACTION } from './backend.ts'
-import { type PostgresClient, type PostgresPool, submit } from './client.ts'
+import { type PostgresClient, type PostgresPool, type Queryable, submit } from './client.ts'
 import { CopyIn } from './copy-in.ts'
 import { type CopyFormat, CopyOut } from './copy-out.ts'
-import { RowBlocks } from './row-blocks.ts'
-import { isConnectionOver, unknownOutcome } from './server-errors.ts'
+import type { RowBlock } from './row-block.ts'
+import { type FailureOptions, isConnectionOver, postgresError, unknownOutcome } from './server-errors.ts'
 
 /** How long a transaction that is given up may take to end before its connection is cut. */
 const GIVE_UP_TIMEOUT_MS = 4000
 
-export interface ConnectionOptions {
-  /** Makes the errors that its failures are reported as. */
-  readonly toError: (error: unknown) => Error
+export interface ConnectionOptions extends FailureOptions {
   /** How long the server may leave a statement unanswered, in milliseconds. */
   readonly answerTimeoutMs: number
+  /** Ends every wait for rows, but none for the end of a transaction. @default nothing does */
+  readonly interrupt?: Interrupt | undefined
 }
 
 /** Runs one statement after the other. The first failure that breaks it is seen as `isLost`; it is cut then instead of given back. */
-export class Connection {
+export class Connection implements Queryable {
   readonly #pool: PostgresPool
   readonly #client: PostgresClient
   readonly #options: ConnectionOptions
   /** Takes an error between two statements; the next one fails too. */
   readonly #onError = (): void => this.#lose()
-  #blocks: RowBlocks | undefined
+  /** Memory that COPY commands have used. */
+  readonly #spare: RowBlock[] = []
   #isLost = false
   #tellLost: () => void = ignore
   #backend: Backend | undefined
@@ -44,9 +46,23 @@ export class Connection {
 
   static async open(pool: PostgresPool, options: ConnectionOptions): Promise<Connection> {
     const client = await takeClient(pool, options.answerTimeoutMs).catch((error: unknown) => {
-      throw options.toError(error)
+      throw postgresError(error, options)
     })
     return new Connection(pool, client, options)
+  }
+
+  /** Runs each statement by itself, on any connection of the pool. */
+  static queries(pool: PostgresPool, options: ConnectionOptions): Queryable {
+    return {
+      async rows<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]> {
+        const connection = await Connection.open(pool, options)
+        try {
+          return await connection.rows<Row>(text, values)
+        } finally {
+          connection.release()
+        }
+      },
+    }
   }
 
   /** Whether the connection broke: its transaction and its locks are gone, or will be when the server notices. */
@@ -78,7 +94,8 @@ export class Connection {
     const { answerTimeoutMs } = this.#options
     const [begun] = await this.rows<BackendTransaction>(`${text}; ${THIS_TRANSACTION}`, [], { timeoutMs: answerTimeoutMs + waitMs })
     if (begun === undefined) throw new InternalError('The server gave no row for a query of one')
-    this.#backend = new Backend(this.#pool, begun, answerTimeoutMs)
+    const others = Connection.queries(this.#pool, { action: 'Cannot ask about a transaction', answerTimeoutMs })
+    this.#backend = new Backend(others, begun, answerTimeoutMs)
   }
 
   /**
@@ -86,9 +103,13 @@ export class Connection {
    * others.
    */
   async rows<Row extends object>(text: string, values: readonly unknown[] = [], { timeoutMs }: { readonly timeoutMs?: number } = {}): Promise<Row[]> {
+    return await this.#interruptible(this.#inTurn<Row>(text, values, timeoutMs))
+  }
+
+  #inTurn<Row extends object>(text: string, values: readonly unknown[] = [], timeoutMs?: number): Promise<Row[]> {
     const running = this.#last.then(() => this.#rows<Row>(text, values, timeoutMs))
     this.#last = running.catch(ignore)
-    return await running
+    return running
   }
 
   async #rows<Row extends object>(text: string, values: readonly unknown[], timeoutMs: number | undefined): Promise<Row[]> {
@@ -101,21 +122,21 @@ export class Connection {
       return (results.at(-1)?.rows ?? []) as Row[]
     } catch (error) {
       if (isConnectionOver(error)) this.#lose()
-      throw this.#options.toError(error)
+      throw this.#toError(error)
     } finally {
       this.#running = undefined
     }
   }
 
   copyOut(text: string, options: { readonly format: CopyFormat; readonly limitBytes: number }): CopyOut {
-    const { toError } = this.#options
-    const copy = new CopyOut(text, { ...options, toError, patience: this.#patience, blocks: (this.#blocks ??= new RowBlocks()) })
+    const wait: Patience = (answer) => this.#interruptible(this.#wait(answer))
+    const copy = new CopyOut(text, { ...options, toError: this.#toError, wait, spare: this.#spare })
     submit(this.#client, copy)
     return copy
   }
 
   copyIn(text: string): CopyIn {
-    const copy = new CopyIn(text, { toError: this.#options.toError, patience: this.#patience })
+    const copy = new CopyIn(text, { toError: this.#toError, wait: this.#wait })
     this.#copyIn = copy
     submit(this.#client, copy)
     return copy
@@ -158,7 +179,7 @@ export class Connection {
    */
   async commit(unknownHint?: string): Promise<void> {
     try {
-      await this.rows('COMMIT')
+      await this.#inTurn('COMMIT')
     } catch (error) {
       await this.rollBack()
       throw unknownHint !== undefined && this.isLost ? unknownOutcome(error as Error, unknownHint) : error
@@ -169,7 +190,7 @@ export class Connection {
   /** Undoes the transaction that was begun, and gives the connection back. Idempotent. Never rejects. */
   async rollBack(): Promise<void> {
     if (this.#isReleased) return
-    if (!this.isLost) await this.rows('ROLLBACK').catch(() => this.destroy())
+    if (!this.isLost) await this.#inTurn('ROLLBACK').catch(() => this.destroy())
     this.release()
   }
 
@@ -224,7 +245,18 @@ export class Connection {
     this.#tellLost()
   }
 
+  readonly #toError = (error: unknown): Error => postgresError(error, this.#options)
+
   readonly #patience: Patience = (answer) => this.#backend?.patience(answer) ?? answerWithin(answer, this.#options.answerTimeoutMs)
+
+  readonly #wait: Patience = (answer) =>
+    this.#patience(answer).catch((error: unknown) => {
+      throw this.#toError(error)
+    })
+
+  #interruptible<T>(work: Promise<T>): Promise<T> {
+    return this.#options.interrupt?.race(work) ?? work
+  }
 }
 
 function ignore(): void {}

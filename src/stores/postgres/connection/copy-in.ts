@@ -1,5 +1,6 @@
 /** Writes what `COPY ... FROM STDIN` reads, in chunks of any size. */
 import { InternalError } from '../../../errors/errors.ts'
+import { Condition } from '../../../util/condition.ts'
 import type { Patience } from './answers.ts'
 import { type Submittable, type WireConnection, copiedRows } from './client.ts'
 
@@ -7,19 +8,19 @@ import { type Submittable, type WireConnection, copiedRows } from './client.ts'
 export class CopyIn implements Submittable {
   readonly #text: string
   readonly #toError: (error: unknown) => Error
-  readonly #patience: Patience
+  readonly #wait: Patience
   #connection: WireConnection | undefined
   #isReady = false
   #isFinished = false
   #isEnded = false
   #failure: Error | undefined
   #rows = NaN
-  readonly #waits = new Set<() => void>()
+  readonly #state = new Condition()
 
-  /** `toError` is what its failure is told as, `patience` how it waits for the server. */
-  constructor(text: string, { toError, patience }: { readonly toError: (error: unknown) => Error; readonly patience: Patience }) {
+  /** `toError` is what its failure is told as, `wait` how it waits for the server. */
+  constructor(text: string, { toError, wait }: { readonly toError: (error: unknown) => Error; readonly wait: Patience }) {
     this.#text = text
-    this.#patience = patience
+    this.#wait = wait
     this.#toError = toError
   }
 
@@ -38,7 +39,7 @@ export class CopyIn implements Submittable {
     stream.write(header)
     stream.write(bytes, () => {
       isWritten = true
-      this.#wake()
+      this.#state.changed()
     })
     stream.uncork()
     await this.#until(() => isWritten)
@@ -71,7 +72,7 @@ export class CopyIn implements Submittable {
   handleCopyInResponse(connection: WireConnection): void {
     this.#connection = connection
     this.#isReady = true
-    this.#wake()
+    this.#state.changed()
   }
 
   handleCommandComplete({ text }: { readonly text: string }): void {
@@ -85,21 +86,11 @@ export class CopyIn implements Submittable {
 
   handleReadyForQuery(): void {
     this.#isFinished = true
-    this.#wake()
-  }
-
-  #wake(): void {
-    for (const wake of this.#waits) wake()
-    this.#waits.clear()
+    this.#state.changed()
   }
 
   async #until(condition: () => boolean): Promise<void> {
-    for (;;) {
-      if (this.#failure !== undefined) throw this.#failure
-      if (condition()) return
-      await this.#patience(new Promise<void>((resolve) => this.#waits.add(resolve))).catch((error: unknown) => {
-        throw this.#toError(error)
-      })
-    }
+    await this.#state.until(() => this.#failure !== undefined || condition(), this.#wait)
+    if (this.#failure !== undefined) throw this.#failure
   }
 }

@@ -1,9 +1,10 @@
 /** Reads what `COPY ... TO STDOUT` sends, straight from the socket: `pg` would make an object of every row. */
 import { InternalError } from '../../../errors/errors.ts'
+import { Condition } from '../../../util/condition.ts'
 import type { Patience } from './answers.ts'
 import { type Submittable, type WireConnection, copiedRows } from './client.ts'
 import { type ChunkTaker, RecyclingSocket } from './recycling-socket.ts'
-import { MAX_ADDED_BYTES, type RowBlock, RowBlocks } from './row-blocks.ts'
+import { MAX_ADDED_BYTES, RowBlock } from './row-block.ts'
 
 export type CopyFormat = 'binary' | 'text'
 
@@ -21,9 +22,9 @@ export interface CopyOutOptions {
   /** What its failure is told as. */
   readonly toError: (error: unknown) => Error
   /** How it waits for the server's next bytes. */
-  readonly patience: Patience
-  /** Where the memory of its pieces comes from. @default its own */
-  readonly blocks?: RowBlocks | undefined
+  readonly wait: Patience
+  /** Blocks that are not in use: taken from and given back to. @default its own */
+  readonly spare?: RowBlock[] | undefined
 }
 
 /** type 1 | length 4, which counts itself */
@@ -44,42 +45,40 @@ export class CopyOut implements Submittable {
   readonly #text: string
   readonly #limitBytes: number
   readonly #toError: (error: unknown) => Error
-  readonly #patience: Patience
+  readonly #wait: Patience
   readonly #isBinary: boolean
-  readonly #blocks: RowBlocks
+  readonly #spare: RowBlock[]
   /** What was read and not asked for; more is added to the last one. */
   readonly #queue: RowBlock[] = []
   #queuedBytes = 0
   /** The one that the last piece is in. */
   #given: RowBlock | undefined
-  #settle: (error: Error | undefined) => void = () => undefined
+  #settle: () => void = () => undefined
   #isFinished = false
   #failure: Error | undefined
-  #wake: (() => void) | undefined
+  readonly #state = new Condition()
   #connection: WireConnection | undefined
   #listeners: ChunkTaker[] = []
-  /** How many rows end in the chunk at hand. */
-  #endCount = 0
+  /** As much of a message's header as there was. */
   readonly #header: Buffer = Buffer.alloc(MESSAGE_HEADER_BYTES)
   #headerBytes = 0
-  /** What is still to come of the message: of a row, of what is not one, of a message for `pg`. */
+  /** What is still to come of the message: of a row, of what is not one at its beginning, of a message for `pg`. */
   #rowBytes = 0
   #skipBytes: number
   #foreignBytes = 0
-  #isTrailer = false
-  #isRowEmpty = false
+  #isRow = false
   #rows = 0
 
-  constructor(text: string, { format, limitBytes, toError, patience, blocks = new RowBlocks() }: CopyOutOptions) {
-    this.#patience = patience
-    this.#blocks = blocks
+  constructor(text: string, { format, limitBytes, toError, wait, spare = [] }: CopyOutOptions) {
+    this.#wait = wait
+    this.#spare = spare
     this.#toError = toError
     this.#text = text
     this.#limitBytes = limitBytes
     this.#isBinary = format === 'binary'
     this.#skipBytes = this.#isBinary ? BINARY_HEADER.byteLength : 0
     this.finished = new Promise((resolve, reject) => {
-      this.#settle = (error) => (error === undefined ? resolve() : reject(error))
+      this.#settle = () => (this.#failure === undefined ? resolve() : reject(this.#failure))
     })
     this.finished.catch(() => undefined)
   }
@@ -89,29 +88,18 @@ export class CopyOut implements Submittable {
    * the connection failed with.
    */
   async next(): Promise<Piece | undefined> {
-    if (this.#given !== undefined) this.#blocks.giveBack(this.#given)
+    if (this.#given !== undefined) this.#giveBack(this.#given)
     this.#given = undefined
-    for (;;) {
-      const block = this.#queue.shift()
-      if (block !== undefined) {
-        this.#given = block
-        this.#queuedBytes -= block.size
-        if (this.#queuedBytes < this.#limitBytes && !this.#isFinished) this.#connection?.stream.resume()
-        return { bytes: block.bytes, ends: block.ends }
-      }
+    await this.#state.until(() => this.#queue.length > 0 || this.#failure !== undefined || this.#isFinished, this.#wait)
+    const block = this.#queue.shift()
+    if (block === undefined) {
       if (this.#failure !== undefined) throw this.#failure
-      if (this.#isFinished) return undefined
-      await this.#waitForMore()
+      return undefined
     }
-  }
-
-  async #waitForMore(): Promise<void> {
-    const more = new Promise<void>((resolve) => {
-      this.#wake = resolve
-    })
-    await this.#patience(more).catch((error: unknown) => {
-      throw this.#toError(error)
-    })
+    this.#given = block
+    this.#queuedBytes -= block.size
+    if (this.#queuedBytes < this.#limitBytes && !this.#isFinished) this.#connection?.stream.resume()
+    return { bytes: block.memory.subarray(0, block.bytes), ends: block.ends.subarray(0, block.rows) }
   }
 
   submit(connection: WireConnection): void {
@@ -146,141 +134,121 @@ export class CopyOut implements Submittable {
     if (this.#isFinished) return
     this.#isFinished = true
     this.#detach()
-    this.#settle(this.#failure)
-    this.#wake?.()
+    this.#settle()
+    this.#state.changed()
   }
 
   readonly #take = (chunk: Buffer): void => {
     for (let from = 0; from < chunk.byteLength; from += MAX_ADDED_BYTES) this.#addRows(chunk.subarray(from, from + MAX_ADDED_BYTES))
     if (this.#queue.length === 0) return
     if (this.#queuedBytes >= this.#limitBytes && !this.#isFinished) this.#connection?.stream.pause()
-    this.#wake?.()
+    this.#state.changed()
   }
 
   #addRows(chunk: Buffer): void {
-    this.#endCount = 0
-    const bytes = this.#compact(chunk)
-    if (bytes === 0 && this.#endCount === 0) return
-    let block = this.#queue.at(-1)
-    if (block?.hasRoom !== true) {
-      block = this.#blocks.take()
-      this.#queue.push(block)
-    }
-    this.#queuedBytes -= block.size
-    block.add(chunk.subarray(0, bytes), this.#blocks.ends, this.#endCount)
-    this.#queuedBytes += block.size
+    const last = this.#queue.at(-1)
+    const block = last?.hasRoom === true ? last : (this.#spare.pop() ?? new RowBlock())
+    const sizeBefore = block.size
+    this.#compact(chunk, block)
+    this.#queuedBytes += block.size - sizeBefore
+    if (block === last) return
+    if (block.size > 0) this.#queue.push(block)
+    else this.#giveBack(block)
   }
 
-  /** Moves the bytes of rows to the front of the chunk, and gives their number. All other messages go where they would have gone. */
-  #compact(chunk: Buffer): number {
+  #giveBack(block: RowBlock): void {
+    block.bytes = 0
+    block.rows = 0
+    this.#spare.push(block)
+  }
+
+  /** Moves the bytes of rows to the front of the chunk, and copies them into the block at once. All other messages go to `pg`. */
+  #compact(chunk: Buffer, block: RowBlock): void {
+    const base = block.bytes
     let written = 0
     for (let read = 0; read < chunk.byteLength; ) {
-      if (this.#isBetweenMessages()) {
-        const before = this.#endCount
-        read = this.#compactRows(chunk, read, written)
-        if (this.#endCount > before) {
-          written = this.#blocks.ends[this.#endCount - 1] ?? written
-          this.#rows += this.#endCount - before
-          continue
-        }
-      }
       if (this.#isFinished || this.#foreignBytes > 0) {
-        const length = this.#isFinished ? chunk.byteLength - read : Math.min(this.#foreignBytes, chunk.byteLength - read)
-        this.#foreignBytes -= Math.min(length, this.#foreignBytes)
-        // A copy: the chunk is written to while the listener may keep what it was given.
-        const message = Buffer.from(chunk.subarray(read, read + length))
-        read += length
-        for (const listener of this.#listeners) listener(message)
+        read = this.#passOn(chunk, read)
       } else if (this.#rowBytes > 0) {
-        const skipped = Math.min(this.#skipBytes, this.#rowBytes, chunk.byteLength - read)
-        this.#skipBytes -= skipped
-        const from = read + skipped
-        const length = Math.min(this.#rowBytes - skipped, chunk.byteLength - from)
-        if (length > 0) chunk.copyWithin(written, from, from + length)
-        written += length
-        read = from + length
-        this.#rowBytes -= skipped + length
-        if (this.#rowBytes === 0) this.#endRow(written)
+        const from = read + Math.min(this.#skipBytes, this.#rowBytes, chunk.byteLength - read)
+        const to = Math.min(read + this.#rowBytes, chunk.byteLength)
+        chunk.copyWithin(written, from, to)
+        written += to - from
+        this.#skipBytes -= from - read
+        this.#rowBytes -= to - read
+        read = to
+        if (this.#rowBytes === 0 && this.#isRow) this.#endRow(block, base + written)
       } else {
-        read = this.#readHeader(chunk, read)
-        if (!this.#isRowEmpty) continue
-        this.#isRowEmpty = false
-        this.#endRow(written)
+        const rows = block.rows
+        if (this.#headerBytes === 0 && this.#skipBytes === 0) read = this.#compactRows(chunk, { from: read, to: written }, block)
+        if (block.rows === rows) read = this.#readHeader(chunk, read)
+        else written = (block.ends[block.rows - 1] ?? base) - base
       }
     }
-    return written
+    chunk.copy(block.memory, base, 0, written)
+    block.bytes = base + written
   }
 
   /**
-   * Moves rows whose messages are whole to where the bytes written so far end, and gives the position after them: nearly all rows go this
-   * way.
+   * Moves rows whose messages are whole from `from` on to `to`, where the bytes written so far end, and gives the position after them:
+   * nearly all rows go this way.
    */
-  #compactRows(chunk: Buffer, from: number, written: number): number {
+  #compactRows(chunk: Buffer, { from, to }: { readonly from: number; readonly to: number }, block: RowBlock): number {
+    const { bytes: base, ends } = block
     const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-    const { ends } = this.#blocks
     const length = chunk.byteLength
-    let endCount = this.#endCount
-    let read = from
-    let to = written
+    let [read, written, rows] = [from, to, block.rows]
     for (;;) {
       const start = read + MESSAGE_HEADER_BYTES
       if (start > length || chunk[read] !== COPY_DATA) break
       const end = read + 1 + view.getInt32(read + 1)
       // The shortest may be the trailer, not a row.
       if (end > length || end - start <= BINARY_TRAILER.byteLength) break
-      chunk.copyWithin(to, start, end)
-      to += end - start
-      ends[endCount++] = to
+      chunk.copyWithin(written, start, end)
+      written += end - start
+      ends[rows++] = base + written
       read = end
     }
-    this.#endCount = endCount
+    this.#rows += rows - block.rows
+    block.rows = rows
     return read
   }
 
-  #isBetweenMessages(): boolean {
-    return this.#rowBytes === 0 && this.#foreignBytes === 0 && this.#headerBytes === 0 && this.#skipBytes === 0 && !this.#isFinished
-  }
-
-  #endRow(position: number): void {
-    if (this.#isTrailer) {
-      this.#isTrailer = false
-      return
-    }
+  #endRow(block: RowBlock, end: number): void {
     this.#rows++
-    this.#blocks.ends[this.#endCount++] = position
+    block.ends[block.rows++] = end
   }
 
   /** Reads as much of a message's header as there is, and gives the position after it. */
   #readHeader(chunk: Buffer, from: number): number {
-    if (this.#headerBytes === 0 && chunk.byteLength - from >= MESSAGE_HEADER_BYTES) {
-      this.#begin(chunk, from)
-      return chunk[from] === COPY_DATA ? from + MESSAGE_HEADER_BYTES : from
-    }
-    const taken = Math.min(MESSAGE_HEADER_BYTES - this.#headerBytes, chunk.byteLength - from)
-    chunk.copy(this.#header, this.#headerBytes, from, from + taken)
-    this.#headerBytes += taken
-    if (this.#headerBytes < MESSAGE_HEADER_BYTES) return from + taken
-    this.#headerBytes = 0
-    this.#begin(this.#header, 0)
-    if (this.#foreignBytes > 0) {
-      this.#foreignBytes -= MESSAGE_HEADER_BYTES
-      for (const listener of this.#listeners) listener(Buffer.from(this.#header))
-    }
-    return from + taken
+    const to = Math.min(from + MESSAGE_HEADER_BYTES - this.#headerBytes, chunk.byteLength)
+    chunk.copy(this.#header, this.#headerBytes, from, to)
+    this.#headerBytes += to - from
+    if (this.#headerBytes === MESSAGE_HEADER_BYTES) this.#begin()
+    return to
   }
 
-  #begin(bytes: Buffer, at: number): void {
-    const length = bytes.readInt32BE(at + 1)
-    if (bytes[at] !== COPY_DATA) {
-      this.#foreignBytes = length + 1
+  #begin(): void {
+    this.#headerBytes = 0
+    const bytes = this.#header.readInt32BE(1) + 1 - MESSAGE_HEADER_BYTES
+    if (this.#header[0] !== COPY_DATA) {
+      this.#foreignBytes = MESSAGE_HEADER_BYTES + bytes
+      this.#passOn(this.#header, 0)
       return
     }
-    this.#rowBytes = length - 4
-    this.#isRowEmpty = this.#rowBytes === 0
-    if (this.#isBinary && this.#rowBytes - this.#skipBytes === BINARY_TRAILER.byteLength) {
-      this.#skipBytes += BINARY_TRAILER.byteLength
-      this.#isTrailer = true
-    }
+    this.#rowBytes = bytes
+    if (this.#isBinary && bytes - this.#skipBytes === BINARY_TRAILER.byteLength) this.#skipBytes = bytes
+    this.#isRow = bytes > this.#skipBytes
+  }
+
+  /** Gives `pg` what there is of its message, or everything when the command has ended. Returns the position after it. */
+  #passOn(chunk: Buffer, from: number): number {
+    const to = this.#isFinished ? chunk.byteLength : Math.min(from + this.#foreignBytes, chunk.byteLength)
+    this.#foreignBytes -= to - from
+    // A copy: the chunk is written to while the listener may keep what it was given.
+    const message = Buffer.from(chunk.subarray(from, to))
+    for (const listener of this.#listeners) listener(message)
+    return to
   }
 
   #detach(): void {

@@ -1,25 +1,20 @@
 /** Tells a pooler that gives each transaction another session of the server, such as pgbouncer in its mode "transaction". */
 import { StoreUnavailableError } from '../../../errors/errors.ts'
 import type { PostgresPool } from './client.ts'
-import { Connection, type ConnectionOptions } from './connection.ts'
+import { Connection } from './connection.ts'
 
 /** How long it may take to ask over a second connection; a pool or a pooler that has none to give keeps its sessions apart. */
 const PROBE_TIMEOUT_MS = 3000
 const HINT = 'Connect to the server itself, or have the pooler keep a session for each client (pgbouncer: pool_mode = session)'
 
-export interface OwnSessionOptions extends Pick<ConnectionOptions, 'toError'> {
-  /** Begins the message. */
-  readonly action: string
-}
-
 /**
  * Rejects with `store_unavailable` when what the connection's session keeps, locks and settings, would be lost to it and left to others.
- * Changes nothing in the session. A connection to the server itself costs one statement.
+ * Changes nothing in the session. A connection to the server itself costs one statement. `action` begins the message.
  */
-export async function requireOwnSession(pool: PostgresPool, connection: Connection, { action, toError }: OwnSessionOptions): Promise<void> {
+export async function requireOwnSession(connection: Connection, { pool, action }: { readonly pool: PostgresPool; readonly action: string }): Promise<void> {
   const backend = await connection.processId()
   if (connection.claimedProcessId === undefined || connection.claimedProcessId === backend) return
-  const other = await Connection.open(pool, { toError, answerTimeoutMs: PROBE_TIMEOUT_MS }).catch(() => undefined)
+  const other = await Connection.open(pool, { action, answerTimeoutMs: PROBE_TIMEOUT_MS }).catch(() => undefined)
   if (other === undefined) return
   try {
     if (!(await areShared(connection, other, backend).catch(() => false))) return

@@ -1,7 +1,7 @@
 /** What the server and the connection fail with, as Holdfast's errors. */
 import { messageOf } from '../../../errors/error-message.ts'
 import {
-  type HoldfastErrorOptions, DestinationNoSpaceError, InternalError, RecordInvalidError, RestoreCorruptError, SchemaVersionMismatchError,
+  type HoldfastErrorOptions, BackupUnsupportedError, DestinationNoSpaceError, InternalError, RecordInvalidError, RestoreCorruptError, SchemaVersionMismatchError,
   StoreNotDrainedError, StoreUnavailableError, isHoldfastError,
 } from '../../../errors/errors.ts'
 
@@ -15,7 +15,8 @@ const INSUFFICIENT_PRIVILEGE = '42501'
 const QUERY_CANCELED = '57014'
 const SERIALIZATION_OR_DEADLOCK = '40'
 /** The server is a standby, as after a failover: a change is refused, or a transaction that is to make some. */
-const READ_ONLY_SERVER: readonly string[] = ['25006', '0A000']
+const NOT_SUPPORTED = '0A000'
+const READ_ONLY_SERVER: readonly string[] = ['25006', NOT_SUPPORTED]
 /** A transaction that idled, or went on, for too long: the server has ended its session. */
 const SESSION_TIMEOUTS: readonly string[] = ['25P03', '25P04']
 /** Data exception, integrity constraint violation, and data that the server itself finds corrupted. */
@@ -33,10 +34,12 @@ export interface FailureOptions {
   /** Begins the message, such as `Cannot back up the schema "meta"`. */
   readonly action: string
   /**
-   * What it means when data does not fit its type or its table: the snapshot is damaged, a record of the store is, or, where only a
-   * constraint is broken, the target is not what was backed up.
+   * What it means when data does not fit its type or its table: a record of the store is damaged, the snapshot is, or, where only a
+   * constraint is broken, the target is not what was backed up; or the statement is wrong. @default "invalid"
    */
-  readonly badData: 'corrupt' | 'corrupt-or-target' | 'invalid'
+  readonly badData?: 'invalid' | 'corrupt' | 'corrupt-or-target' | 'internal' | undefined
+  /** Whether what the server cannot do is what a snapshot would need of it. @default false */
+  readonly isSnapshot?: boolean | undefined
 }
 
 /** What the server says beside its message, as `pg` has it. */
@@ -50,7 +53,7 @@ interface ServerReport {
 }
 
 /** Errors of Holdfast pass through. */
-export function postgresError(error: unknown, { action, badData }: FailureOptions): Error {
+export function postgresError(error: unknown, { action, badData = 'invalid', isSnapshot = false }: FailureOptions): Error {
   if (isHoldfastError(error)) return error
   if (!(error instanceof Error)) return new InternalError(`${action}: ${String(error)}`, { cause: error })
   const code = codeOf(error)
@@ -62,12 +65,12 @@ export function postgresError(error: unknown, { action, badData }: FailureOption
   const options: HoldfastErrorOptions = { cause: error, hint: hintOf(), details: SQL_STATE.test(code) ? { sqlState: code, table, column, constraint } : {} }
   if (code === DISK_FULL) return new DestinationNoSpaceError(message, options)
   if (code === LOCK_NOT_AVAILABLE) return new StoreNotDrainedError(message, options)
-  if (code === INSUFFICIENT_PRIVILEGE) {
-    return new StoreUnavailableError(message, { ...options, hint: hintOf(PRIVILEGE_HINT) })
-  }
+  if (code === INSUFFICIENT_PRIVILEGE) return new StoreUnavailableError(message, { ...options, hint: hintOf(PRIVILEGE_HINT) })
+  if (isSnapshot && code === NOT_SUPPORTED && !takesNoChanges(error)) return new BackupUnsupportedError(message, options)
   if (badData === 'corrupt-or-target' && code.startsWith(CONSTRAINT_VIOLATION)) {
     return new SchemaVersionMismatchError(message, { ...options, hint: CONSTRAINT_HINT })
   }
+  if (badData === 'internal' && (code.startsWith('22') || code.startsWith(CONSTRAINT_VIOLATION))) return new InternalError(message, options)
   if (BAD_DATA.some((start) => code.startsWith(start)) || (code === PROTOCOL_VIOLATION && CUT_VALUE.test(error.message))) {
     return badData === 'invalid' ? new RecordInvalidError(message, options) : new RestoreCorruptError(message, options)
   }
@@ -75,9 +78,8 @@ export function postgresError(error: unknown, { action, badData }: FailureOption
 }
 
 /** Whether the server is a standby, or keeps the transaction from changes for another reason. */
-export function takesNoChanges(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  return codeOf(error) === '25006' || (codeOf(error) === '0A000' && reportOf(error).routine === SETTING_CHECK)
+function takesNoChanges(error: Error): boolean {
+  return codeOf(error) === '25006' || (codeOf(error) === NOT_SUPPORTED && reportOf(error).routine === SETTING_CHECK)
 }
 
 /** The code that a server gave to an error, or to the cause of one of Holdfast's; `undefined` where no server did. */

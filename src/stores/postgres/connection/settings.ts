@@ -1,6 +1,6 @@
 /** Settings and role of a session, made certain whatever the role, the database or the pool has. */
 import { InternalError } from '../../../errors/errors.ts'
-import { quoteText } from './client.ts'
+import { type Queryable, quoteText } from './client.ts'
 
 export type Settings = Readonly<Record<string, string>>
 
@@ -40,8 +40,8 @@ export interface SessionIdentity {
 }
 
 /** Finds the role of the sessions that run these statements. */
-export async function identityOf(query: (text: string) => Promise<readonly object[]>): Promise<SessionIdentity> {
-  const [identity] = (await query(`SELECT session_user::text AS user, current_setting('role') AS role`)) as readonly SessionIdentity[]
+export async function identityOf(session: Queryable): Promise<SessionIdentity> {
+  const [identity] = await session.rows<SessionIdentity>(`SELECT session_user::text AS user, current_setting('role') AS role`)
   if (identity === undefined) throw new InternalError('The server gave no row for a query of one')
   return { user: identity.user, role: identity.role }
 }

@@ -1,7 +1,8 @@
 /** Drops an engine's schema with all that is in it, and nothing beside it. */
-import { StoreNotDrainedError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
+import { StoreNotDrainedError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { quoteName } from '../connection/client.ts'
 import type { Connection } from '../connection/connection.ts'
+import { sqlStateOf } from '../connection/server-errors.ts'
 
 /** SQLSTATE: others depend on it. */
 const DEPENDED_ON = '2BP01'
@@ -20,11 +21,11 @@ export async function dropEngineSchema(session: Connection, schema: string): Pro
     if (error instanceof StoreNotDrainedError) {
       throw new StoreNotDrainedError(`Cannot remove the schema "${schema}": a transaction still uses it`, { cause: error, details: error.details })
     }
-    if (!isHoldfastError(error) || error.details['sqlState'] !== DEPENDED_ON) throw error
+    if (sqlStateOf(error) !== DEPENDED_ON) throw error
     throw new StoreUnavailableError(`Cannot remove the schema "${schema}": something outside of it depends on what is in it`, {
       cause: error,
       hint: 'Drop what refers to it, such as a view of its tables, or let it refer to the live schema; the next start removes it then',
-      details: error.details,
+      details: { sqlState: DEPENDED_ON },
     })
   }
 }

@@ -1,16 +1,19 @@
 /** The one step that makes another engine live: schemas renamed and records changed in one transaction. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { InternalError, StoreNotDrainedError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
+import { StoreNotDrainedError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { followingGrants } from './engine-grants.ts'
 import { type EnginePlace, engineSchema } from './home-names.ts'
 import type { HomePointer, HomeRecord, HomeRecords } from './home-records.ts'
 import { quoteName } from '../connection/client.ts'
-import { writeLockKey } from '../connection/advisory-locks.ts'
+import { lockKey, tryLock } from '../connection/advisory-locks.ts'
 import type { Connection } from '../connection/connection.ts'
+import { sqlStateOf } from '../connection/server-errors.ts'
 
-export interface EngineSwapOptions {
+export interface EngineSwap {
   readonly schema: string
   readonly records: HomeRecords
+  readonly home: HomeRecord
+  readonly wanted: HomePointer
   /** For how long to try again where tables or writers are not let go. */
   readonly timeoutMs: number
 }
@@ -29,49 +32,38 @@ const IN_THE_WAY: readonly unknown[] = ['55P03', '57014', '40P01']
 const NOT_EMPTY = '2BP01'
 
 /**
- * Makes what is in service what the pointer says; changes nothing where it is that already. All readers have left the tables of the live
- * engine then, and none sees tables of both engines at once. Owners, grants and default privileges of the live schema are those of the next
- * one.
+ * Makes what is in service what the pointer says. All readers have left the tables of the live engine then, and none sees tables of both
+ * engines at once. Owners, grants and default privileges of the live schema are those of the next one.
  *
  * `store_not_drained` when the tables were in use all the time, or writers are at work; nothing was changed.
  */
-export async function swapEngines(session: Connection, wanted: HomePointer, options: EngineSwapOptions): Promise<void> {
-  const deadline = performance.now() + options.timeoutMs
+export async function swapEngines(session: Connection, swap: EngineSwap): Promise<void> {
+  const deadline = performance.now() + swap.timeoutMs
   let lockTimeoutMs = LOCK_TIMEOUT_MS
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
     try {
-      return await session.transaction(() => swapOnce(session, wanted, { ...options, lockTimeoutMs }), { lock_timeout: lockTimeoutMs })
+      return await session.transaction(() => swapOnce(session, swap, lockTimeoutMs), { lock_timeout: lockTimeoutMs })
     } catch (error) {
-      if (!isInTheWay(error)) throw error
-      if (performance.now() + pauseMs > deadline) throw await notDrained(session, error, options)
+      if (!IN_THE_WAY.includes(sqlStateOf(error))) throw error
+      if (performance.now() + pauseMs > deadline) throw await notDrained(session, error, swap)
     }
-    lockTimeoutMs = (await vacuumPatienceMs(session, options)) ?? LOCK_TIMEOUT_MS
+    lockTimeoutMs = (await vacuumPatienceMs(session, swap)) ?? LOCK_TIMEOUT_MS
     await delay(pauseMs * (0.5 + Math.random() / 2))
   }
 }
 
-interface Attempt extends EngineSwapOptions {
-  readonly lockTimeoutMs: number
-}
-
-async function swapOnce(session: Connection, wanted: HomePointer, { schema, records, lockTimeoutMs }: Attempt): Promise<void> {
-  const home = await records.read((text) => session.rows(text))
-  if (home === undefined) throw new InternalError(`Cannot swap the engines of schema "${schema}": it has no records`)
-  if (home.storeId === wanted.storeId && home.live === wanted.live && home.previous === wanted.previous) return
-  const renames = home.live === wanted.live ? [] : await preparedRenames(session, { home, wanted, schema, lockTimeoutMs })
+async function swapOnce(session: Connection, swap: EngineSwap, lockTimeoutMs: number): Promise<void> {
+  const { home, wanted, records } = swap
+  const renames = home.live === wanted.live ? [] : await preparedRenames(session, swap, lockTimeoutMs)
   await session.rows([...renames, ...records.pointing(wanted)].join('; '))
 }
 
-interface Step {
-  readonly home: HomeRecord
-  readonly wanted: HomePointer
-  readonly schema: string
-  readonly lockTimeoutMs: number
-}
-
 /** Locks the live tables, and gives the statements that rename. A schema that was lost is passed over: the live check reports it. */
-async function preparedRenames(session: Connection, { home, wanted, schema, lockTimeoutMs }: Step): Promise<readonly string[]> {
-  await refuseWriters(session, schema)
+async function preparedRenames(session: Connection, { home, wanted, schema }: EngineSwap, lockTimeoutMs: number): Promise<readonly string[]> {
+  // Until the transaction ends; where the session has drained the store it has this lock already.
+  if (!(await tryLock(session, lockKey('writes', schema), { until: 'transaction' }))) {
+    throw new StoreNotDrainedError(`Cannot swap the engines of the store in schema "${schema}": others write to it`, { details: { sqlState: '55P03' } })
+  }
   const next = wanted.live === undefined ? undefined : engineSchema(schema, wanted.live, placeOf(home, wanted.live))
   const found = await existing(session, next === undefined ? [schema] : [schema, next])
   const renames: string[] = []
@@ -80,7 +72,7 @@ async function preparedRenames(session: Connection, { home, wanted, schema, lock
     if (grants.length > 0) await session.rows(grants.join('; '))
     if (home.live === undefined) await dropEmpty(session, schema)
     else {
-      await lockTables(session, { schema, lockTimeoutMs })
+      await lockTables(session, schema, lockTimeoutMs)
       renames.push(renaming(schema, engineSchema(schema, home.live, 'old')))
     }
   }
@@ -94,12 +86,6 @@ function placeOf({ places }: HomeRecord, engine: string): EnginePlace {
   return place
 }
 
-/** Until the transaction ends; where the session has drained the store it has this lock already. */
-async function refuseWriters(session: Connection, schema: string): Promise<void> {
-  const [row] = await session.rows<{ locked: boolean }>('SELECT pg_try_advisory_xact_lock($1, $2) AS locked', [...writeLockKey(schema)])
-  if (row?.locked !== true) throw new StoreNotDrainedError(`Cannot swap the engines of the store in schema "${schema}": others write to it`, { details: { sqlState: '55P03' } })
-}
-
 async function existing(session: Connection, schemas: readonly string[]): Promise<ReadonlySet<string>> {
   const rows = await session.rows<{ name: string }>('SELECT nspname::text AS name FROM pg_namespace WHERE nspname = ANY ($1::text[])', [schemas])
   return new Set(rows.map(({ name }) => name))
@@ -110,17 +96,17 @@ async function dropEmpty(session: Connection, schema: string): Promise<void> {
   try {
     await session.rows(`DROP SCHEMA ${quoteName(schema)} RESTRICT`)
   } catch (error) {
-    if (!isHoldfastError(error) || error.details['sqlState'] !== NOT_EMPTY) throw error
+    if (sqlStateOf(error) !== NOT_EMPTY) throw error
     throw new StoreUnavailableError(`Cannot make a store in the schema "${schema}": it holds something else`, {
       cause: error,
       hint: 'Name a schema that does not exist, or is empty',
-      details: error.details,
+      details: { sqlState: NOT_EMPTY },
     })
   }
 }
 
 /** Waits for all readers of the tables, and holds the next ones back. They come upon the new engine when the transaction ends. */
-async function lockTables(session: Connection, { schema, lockTimeoutMs }: Pick<Step, 'schema' | 'lockTimeoutMs'>): Promise<void> {
+async function lockTables(session: Connection, schema: string, lockTimeoutMs: number): Promise<void> {
   const rows = await session.rows<{ name: string }>(
     `SELECT relname::text AS name FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) ORDER BY oid`,
     [schema],
@@ -135,15 +121,11 @@ function renaming(from: string, to: string): string {
   return `ALTER SCHEMA ${quoteName(from)} RENAME TO ${quoteName(to)}`
 }
 
-function isInTheWay(error: unknown): boolean {
-  return isHoldfastError(error) && IN_THE_WAY.includes(error.details['sqlState'])
-}
-
 /**
  * How long the next attempt has to wait for a lock, where what is in the way may be an automatic VACUUM or ANALYZE: what runs for a client
  * is not cancelled.
  */
-async function vacuumPatienceMs(session: Connection, { schema }: EngineSwapOptions): Promise<number | undefined> {
+async function vacuumPatienceMs(session: Connection, { schema }: EngineSwap): Promise<number | undefined> {
   const [row] = await session.rows<{ timeout: number }>(
     `SELECT setting::int AS timeout FROM pg_settings WHERE name = 'deadlock_timeout' AND EXISTS (
        SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation LEFT JOIN pg_stat_activity a ON a.pid = l.pid
@@ -155,7 +137,7 @@ async function vacuumPatienceMs(session: Connection, { schema }: EngineSwapOptio
   return row === undefined ? undefined : row.timeout + VACUUM_SLACK_MS
 }
 
-async function notDrained(session: Connection, cause: unknown, { schema, timeoutMs }: EngineSwapOptions): Promise<StoreNotDrainedError> {
+async function notDrained(session: Connection, cause: unknown, { schema, timeoutMs }: EngineSwap): Promise<StoreNotDrainedError> {
   const holders = await session
     .rows<{ pid: number; application: string }>(
       `SELECT DISTINCT a.pid, a.application_name AS application FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid

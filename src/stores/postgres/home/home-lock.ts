@@ -3,7 +3,7 @@
  */
 import { RestoreInProgressError, StoreNotDrainedError } from '../../../errors/errors.ts'
 import { checkWaitMs } from '../../../util/check-number.ts'
-import { homeLockKey, openLockConnection, waitForLock, writeLockKey } from '../connection/advisory-locks.ts'
+import { lockKey, openLockConnection, waitForLock } from '../connection/advisory-locks.ts'
 import type { PostgresPool } from '../connection/client.ts'
 import type { Connection } from '../connection/connection.ts'
 
@@ -51,7 +51,7 @@ export class HomeLock {
     checkWaitMs('timeoutMs', timeoutMs)
     await this.run(async (connection) => {
       this.checkDrain()
-      if (!(await waitForLock(connection, writeLockKey(this.#schema), timeoutMs))) {
+      if (!(await waitForLock(connection, lockKey('writes', this.#schema), timeoutMs))) {
         throw new StoreNotDrainedError(`Cannot drain the store in schema "${this.#schema}": writes of others have not ended after ${timeoutMs} ms`, { details: { timeoutMs } })
       }
       this.#isDrained = true
@@ -75,17 +75,14 @@ export class HomeLock {
 
   /** Gives the lock back when the work that runs has ended. Never rejects. */
   async end(): Promise<void> {
-    const ending = this.#endAfter(this.#last)
+    const ending = this.#last.then(async () => {
+      this.#isKept = false
+      this.#isDrained = false
+      this.#wasBroken = false
+      return await this.#release()
+    })
     this.#last = ending
     await ending
-  }
-
-  async #endAfter(before: Promise<unknown>): Promise<void> {
-    await before
-    this.#isKept = false
-    this.#isDrained = false
-    this.#wasBroken = false
-    await this.#release()
   }
 
   async #run<T>(task: (connection: Connection) => Promise<T>, waitMs: number): Promise<T> {
@@ -110,7 +107,7 @@ export class HomeLock {
     const connection = await openLockConnection(this.#pool, { action, answerTimeoutMs: this.#answerTimeoutMs })
     try {
       // The session of the connection that broke may not have ended in the server yet.
-      const isOurs = await waitForLock(connection, homeLockKey(this.#schema), before === undefined ? waitMs : Math.max(waitMs, DYING_MS))
+      const isOurs = await waitForLock(connection, lockKey('homes', this.#schema), before === undefined ? waitMs : Math.max(waitMs, DYING_MS))
       if (!isOurs) throw new RestoreInProgressError(`${action}: another process or handle is restoring it, or rolling it back`)
     } catch (error) {
       connection.destroy()

@@ -5,14 +5,13 @@ import { isUlid } from '../../../util/ulid.ts'
 import { InternalError, InvalidArgumentError } from '../../../errors/errors.ts'
 
 /** Where an engine is: in service, filled by a restore, or kept from before one. */
-export const ENGINE_PLACES = ['live', 'restore', 'old'] as const
-export type EnginePlace = (typeof ENGINE_PLACES)[number]
+export type EnginePlace = 'live' | 'restore' | 'old'
 
 /** What Postgres takes of a name; the rest of a longer one it cuts off without a word. */
 const MAX_NAME_BYTES = 63
 const ULID_BYTES = 26
 /** The longest name that is built of a schema's is `<schema>_restore_<ULID>`. */
-export const MAX_SCHEMA_BYTES: number = MAX_NAME_BYTES - '_restore_'.length - ULID_BYTES
+const MAX_SCHEMA_BYTES: number = MAX_NAME_BYTES - '_restore_'.length - ULID_BYTES
 
 /** Returns the name; throws `invalid_argument` when no store can be in a schema of that name. */
 export function checkSchemaName(schema: string): string {

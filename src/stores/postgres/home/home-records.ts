@@ -1,9 +1,9 @@
 /** What a home knows of itself, in a small schema beside the store's: its ID, its engines, and the journal of a restore. */
-import { StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
+import { StoreUnavailableError } from '../../../errors/errors.ts'
 import type { RestoreJournal } from '../../../contracts/swappable.ts'
 import { type EnginePlace, controlSchema } from './home-names.ts'
-import { quoteName, quoteText } from '../connection/client.ts'
-import type { Query } from '../connection/pool-query.ts'
+import { type Queryable, quoteName, quoteText } from '../connection/client.ts'
+import { sqlStateOf } from '../connection/server-errors.ts'
 
 /** What is in service. A home that has no store yet has neither ID nor engine. */
 export interface HomePointer {
@@ -36,27 +36,27 @@ export class HomeRecords {
   }
 
   /** All that is recorded, at one moment; `undefined` where there is no home. */
-  async read(query: Query): Promise<HomeRecord | undefined> {
+  async read(session: Queryable): Promise<HomeRecord | undefined> {
     try {
-      const [row] = (await query(
+      const [row] = await session.rows<HomeRow>(
         `SELECT format, store_id, previous,
            (SELECT coalesce(json_agg(json_build_array(engine, place) ORDER BY engine), '[]') FROM ${this.#control}.engines)::text AS places,
            (SELECT row_to_json(j) FROM ${this.#control}.restore_journal j)::text AS journal
          FROM ${this.#control}.home`,
-      )) as readonly HomeRow[]
+      )
       if (row?.format !== FORMAT) throw this.#unreadable(row === undefined ? 'its row is missing' : `they are of format ${row.format}, and this release reads ${FORMAT}`)
       return recordOf(row)
     } catch (error) {
-      if (!isHoldfastError(error) || error.details['sqlState'] !== UNDEFINED_TABLE) throw error
-      const found = await query('SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1', [this.#name])
+      if (sqlStateOf(error) !== UNDEFINED_TABLE) throw error
+      const found = await session.rows('SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1', [this.#name])
       if (found.length > 0) throw this.#unreadable('the schema lacks one of its tables, or is of something else', error)
       return undefined
     }
   }
 
   /** Makes the records of a home without a store. For a transaction. */
-  async create(query: Query): Promise<void> {
-    await query(`
+  async create(session: Queryable): Promise<void> {
+    await session.rows(`
       CREATE SCHEMA ${this.#control};
       CREATE TABLE ${this.#control}.engines (
         engine text PRIMARY KEY CHECK (engine ${ULID}),
@@ -82,12 +82,12 @@ export class HomeRecords {
       COMMENT ON SCHEMA ${this.#control} IS ${quoteText(`Holdfast: which engine of the store in schema "${this.#schema}" is live`)}`)
   }
 
-  async addEngine(query: Query, engine: string, place: EnginePlace): Promise<void> {
-    await query(`INSERT INTO ${this.#control}.engines (engine, place) VALUES ($1, $2)`, [engine, place])
+  async addEngine(session: Queryable, engine: string, place: EnginePlace): Promise<void> {
+    await session.rows(`INSERT INTO ${this.#control}.engines (engine, place) VALUES ($1, $2)`, [engine, place])
   }
 
-  async removeEngine(query: Query, engine: string): Promise<void> {
-    await query(`DELETE FROM ${this.#control}.engines WHERE engine = $1`, [engine])
+  async removeEngine(session: Queryable, engine: string): Promise<void> {
+    await session.rows(`DELETE FROM ${this.#control}.engines WHERE engine = $1`, [engine])
   }
 
   /** Statements that record what is in service from now on; the engine that was is kept as an old one. */
@@ -100,8 +100,8 @@ export class HomeRecords {
     ]
   }
 
-  async writeJournal(query: Query, { restoreId, backupId, from, to, startedAtMs }: RestoreJournal): Promise<void> {
-    await query(
+  async writeJournal(session: Queryable, { restoreId, backupId, from, to, startedAtMs }: RestoreJournal): Promise<void> {
+    await session.rows(
       `INSERT INTO ${this.#control}.restore_journal (restore_id, backup_id, from_engine, to_engine, started_at_ms) VALUES ($1, $2, $3, $4, $5)
        ON CONFLICT (only_row) DO UPDATE SET restore_id = excluded.restore_id, backup_id = excluded.backup_id,
          from_engine = excluded.from_engine, to_engine = excluded.to_engine, started_at_ms = excluded.started_at_ms`,
@@ -109,8 +109,8 @@ export class HomeRecords {
     )
   }
 
-  async clearJournal(query: Query): Promise<void> {
-    await query(`DELETE FROM ${this.#control}.restore_journal`)
+  async clearJournal(session: Queryable): Promise<void> {
+    await session.rows(`DELETE FROM ${this.#control}.restore_journal`)
   }
 
   #unreadable(why: string, cause?: unknown): StoreUnavailableError {
@@ -149,14 +149,14 @@ function journalOf(text: string): RestoreJournal {
 }
 
 /** Whether anything is in the schema where a store is to be. Extensions and default privileges do not count. */
-export async function isSchemaTaken(query: Query, schema: string): Promise<boolean> {
-  const [row] = (await query(
+export async function isSchemaTaken(session: Queryable, schema: string): Promise<boolean> {
+  const [row] = await session.rows<{ taken: boolean }>(
     `SELECT EXISTS (
        SELECT FROM pg_catalog.pg_depend WHERE refclassid = 'pg_catalog.pg_namespace'::regclass AND refobjid = n.oid AND deptype <> 'e'
          AND classid <> 'pg_catalog.pg_default_acl'::regclass
      ) AS taken FROM pg_catalog.pg_namespace n WHERE nspname = $1`,
     [schema],
-  )) as readonly { readonly taken: boolean }[]
+  )
   return row?.taken === true
 }
 

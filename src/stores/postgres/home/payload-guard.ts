@@ -6,7 +6,7 @@ import { type PoolHandle, poolHandle } from '../connection/pools.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
 import type { PostgresPool } from '../connection/client.ts'
 import type { Connection } from '../connection/connection.ts'
-import { openLockConnection, payloadLockKey, tryLock } from '../connection/advisory-locks.ts'
+import { lockKey, openLockConnection, tryLock } from '../connection/advisory-locks.ts'
 
 export interface PayloadGuardOptions {
   readonly connection: PostgresPool | string
@@ -23,12 +23,21 @@ export interface PayloadGuardOptions {
  * `sweep_already_running` while they are swept; both with `store_unavailable` when the server does not serve.
  */
 export async function guardPostgresPayloads({ connection, schema, use }: PayloadGuardOptions): Promise<PayloadGuard> {
-  const guard = await Guard.open(await poolHandle(connection), schema)
+  const handle = await poolHandle(connection)
+  let session: Connection | undefined
   try {
-    if (await guard.tryLock({ isShared: use === 'need' })) return guard
-    throw use === 'need' || !(await guard.tryLock({ isShared: true })) ? sweptNow(schema) : neededNow(schema)
+    session = await openLockConnection(handle.pool, { action: `Cannot guard the payloads of the store in schema "${schema}"`, answerTimeoutMs: ANSWER_TIMEOUT_MS })
+    const key = lockKey('payloads', schema)
+    if (await tryLock(session, key, { isShared: use === 'need' })) return new Guard(session, { handle, schema })
+    if (use === 'need' || !(await tryLock(session, key, { isShared: true }))) {
+      throw new SweepAlreadyRunningError(`Cannot use the payloads of the store in schema "${schema}": a sweep of them is running in another process`)
+    }
+    throw new HoldUnavailableError(`Cannot sweep the payloads of the store in schema "${schema}": another process is backing it up, restoring it, or importing into it`, {
+      hint: 'Nothing was deleted. Let it end, then try again',
+    })
   } catch (error) {
-    throw await failureAfter(error, () => guard.end())
+    const thrown = await failureAfter(error, () => session?.end())
+    throw await failureAfter(thrown, () => handle.close())
   }
 }
 
@@ -39,16 +48,7 @@ class Guard implements PayloadGuard {
   readonly #lost = new AbortController()
   #ended: Promise<void> | undefined
 
-  /** The handle is the guard's from then on. */
-  static async open(handle: PoolHandle, schema: string): Promise<Guard> {
-    try {
-      return new Guard(await openLockConnection(handle.pool, { action: `Cannot guard the payloads of the store in schema "${schema}"`, answerTimeoutMs: ANSWER_TIMEOUT_MS }), handle, schema)
-    } catch (error) {
-      throw await failureAfter(error, () => handle.close())
-    }
-  }
-
-  private constructor(connection: Connection, handle: PoolHandle, schema: string) {
+  constructor(connection: Connection, { handle, schema }: { readonly handle: PoolHandle; readonly schema: string }) {
     this.#connection = connection
     this.#handle = handle
     this.#schema = schema
@@ -57,10 +57,6 @@ class Guard implements PayloadGuard {
 
   get signal(): AbortSignal {
     return this.#lost.signal
-  }
-
-  async tryLock({ isShared }: { readonly isShared: boolean }): Promise<boolean> {
-    return await tryLock(this.#connection, payloadLockKey(this.#schema), { isShared })
   }
 
   async check(): Promise<void> {
@@ -89,14 +85,4 @@ class Guard implements PayloadGuard {
     this.#lost.abort(error)
     return error
   }
-}
-
-function sweptNow(schema: string): Error {
-  return new SweepAlreadyRunningError(`Cannot use the payloads of the store in schema "${schema}": a sweep of them is running in another process`)
-}
-
-function neededNow(schema: string): Error {
-  return new HoldUnavailableError(`Cannot sweep the payloads of the store in schema "${schema}": another process is backing it up, restoring it, or importing into it`, {
-    hint: 'Nothing was deleted. Let it end, then try again',
-  })
 }

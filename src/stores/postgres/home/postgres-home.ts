@@ -15,14 +15,14 @@ import { swapEngines } from './engine-swap.ts'
 import { HomeLock } from './home-lock.ts'
 import { checkSchemaName, controlSchema, engineSchema } from './home-names.ts'
 import { type HomePointer, type HomeRecord, HomeRecords, isSchemaTaken } from './home-records.ts'
-import { type PostgresEngines, type PostgresEnginesOptions, postgresEngines } from './postgres-engines.ts'
 import type { PoolHandle } from '../connection/pools.ts'
-import { type Query, poolQuery } from '../connection/pool-query.ts'
-import type { Connection } from '../connection/connection.ts'
+import { Connection } from '../connection/connection.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
-import { quoteName } from '../connection/client.ts'
+import { type Queryable, quoteName } from '../connection/client.ts'
+import { SCHEMA_VERSION } from '../store/migrations.ts'
+import { type PostgresMetadataStoreOptions, PostgresMetadataStore } from '../store/postgres-metadata-store.ts'
 
-export interface PostgresHomeOptions extends PostgresEnginesOptions {
+export interface PostgresHomeOptions extends Pick<PostgresMetadataStoreOptions, 'clock' | 'answerTimeoutMs' | 'pace' | 'connections'> {
   /** The live schema of the store. Others are beside it: `<schema>_holdfast`, `<schema>_restore_<ULID>` and `<schema>_old_<ULID>`. */
   readonly schema: string
   /** Whether a store that was made without a home may be given one: its schema stays as it is. @default false */
@@ -31,8 +31,6 @@ export interface PostgresHomeOptions extends PostgresEnginesOptions {
   readonly swapTimeoutMs?: number | undefined
   /** Called with what could not be cleaned up and does no harm. @default process.emitWarning */
   readonly onWarning?: ((warning: Error) => void) | undefined
-  /** How engines are opened. @default metadata stores in Postgres */
-  readonly engines?: PostgresEngines | undefined
 }
 
 const DEFAULT_SWAP_TIMEOUT_MS = 10_000
@@ -45,16 +43,17 @@ const REMOVAL_TIMEOUT_MS = 3000
 /** A home of engines in schemas of one database. */
 export class PostgresHome implements StoreHome {
   readonly kind = 'postgres'
-  readonly schemaVersion: number
+  readonly schemaVersion: number = SCHEMA_VERSION
   readonly schema: string
   readonly #handle: PoolHandle
-  readonly #driver: PostgresEngines
+  readonly #options: PostgresHomeOptions
   readonly #swapTimeoutMs: number
   readonly #warn: (warning: Error) => void
   readonly #records: HomeRecords
   readonly #lock: HomeLock
   readonly #open: OpenEngines
-  readonly #query: Query
+  /** Any connection of the pool. */
+  readonly #pool: Queryable
   #closed: Promise<void> | undefined
 
   /**
@@ -64,14 +63,13 @@ export class PostgresHome implements StoreHome {
     this.schema = checkSchemaName(options.schema)
     this.#handle = handle
     const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
-    this.#driver = options.engines ?? postgresEngines(handle.pool, options)
-    this.schemaVersion = this.#driver.schemaVersion
+    this.#options = options
     this.#swapTimeoutMs = options.swapTimeoutMs ?? DEFAULT_SWAP_TIMEOUT_MS
     this.#warn = options.onWarning ?? ((warning) => process.emitWarning(warning))
     this.#records = new HomeRecords(this.schema)
     this.#lock = new HomeLock(handle.pool, { schema: this.schema, answerTimeoutMs })
     this.#open = new OpenEngines(`in schema "${this.schema}"`, openFailure)
-    this.#query = poolQuery(handle.pool, `Cannot read the records of the store in schema "${this.schema}"`, answerTimeoutMs)
+    this.#pool = Connection.queries(handle.pool, { action: `Cannot read the records of the store in schema "${this.schema}"`, answerTimeoutMs })
   }
 
   /** Takes the home over: adopts it, recovers it, cleans it up. Called once, before anything else. */
@@ -132,8 +130,8 @@ export class PostgresHome implements StoreHome {
     await this.#lock.run(async (session) => {
       await this.#makeOwn(session)
       await session.transaction(async () => {
-        if ((await this.#records.read(queryOf(session)))?.places.has(engine) === true) throw new InternalError(`Cannot create engine "${engine}": the name is taken`)
-        await this.#records.addEngine(queryOf(session), engine, 'restore')
+        if ((await this.#records.read(session))?.places.has(engine) === true) throw new InternalError(`Cannot create engine "${engine}": the name is taken`)
+        await this.#records.addEngine(session, engine, 'restore')
         await session.rows(`CREATE SCHEMA ${quoteName(schema)}`)
       })
       this.#lock.keep()
@@ -165,7 +163,7 @@ export class PostgresHome implements StoreHome {
 
   async removeEngine(engine: string): Promise<void> {
     await this.#lock.run(async (session) => {
-      const home = await this.#records.read(queryOf(session))
+      const home = await this.#records.read(session)
       const place = home?.places.get(engine)
       if (place === undefined) return
       if (engine === home?.live || engine === home?.previous) throw new InternalError(`Cannot remove engine "${engine}": it is kept`)
@@ -173,7 +171,7 @@ export class PostgresHome implements StoreHome {
       await session.transaction(
         async () => {
           await dropEngineSchema(session, engineSchema(this.schema, engine, place))
-          await this.#records.removeEngine(queryOf(session), engine)
+          await this.#records.removeEngine(session, engine)
         },
         { lock_timeout: REMOVAL_TIMEOUT_MS },
       )
@@ -185,7 +183,7 @@ export class PostgresHome implements StoreHome {
     const place = home?.places.get(engine)
     if (place === undefined) throw new StoreUnavailableError(`Cannot open engine "${engine}" of the store in schema "${this.schema}": there is none of that name`)
     const schema = engineSchema(this.schema, engine, place)
-    return await this.#open.opened(engine, { place: schema, open: () => this.#driver.open(schema, home?.storeId) })
+    return await this.#open.opened(engine, { place: schema, open: () => this.#openIn(schema, { create: false, storeId: home?.storeId }) })
   }
 
   async closeEngine(engine: string): Promise<void> {
@@ -197,12 +195,12 @@ export class PostgresHome implements StoreHome {
   }
 
   async writeJournal(journal: RestoreJournal): Promise<void> {
-    await this.#lock.run((session) => this.#records.writeJournal(queryOf(session), journal))
+    await this.#lock.run((session) => this.#records.writeJournal(session, journal))
   }
 
   async clearJournal(): Promise<void> {
     await this.#lock.run(async (session) => {
-      if ((await this.#records.read(queryOf(session))) !== undefined) await this.#records.clearJournal(queryOf(session))
+      if ((await this.#records.read(session)) !== undefined) await this.#records.clearJournal(session)
     })
   }
 
@@ -224,24 +222,25 @@ export class PostgresHome implements StoreHome {
   async #point(wanted: HomePointer): Promise<void> {
     try {
       await this.#lock.run(async (session) => {
-        const home = await this.#records.read(queryOf(session))
+        const home = await this.#records.read(session)
         if (home === undefined) {
           if (wanted.live === undefined) return
           throw new StoreUnavailableError(`Cannot make engine "${wanted.live}" live: there is none of that name`)
         }
+        if (isAt(home, wanted)) return
         if (home.live !== wanted.live) this.#lock.checkDrain()
-        await swapEngines(session, wanted, { schema: this.schema, records: this.#records, timeoutMs: this.#swapTimeoutMs })
+        await swapEngines(session, { schema: this.schema, records: this.#records, home, wanted, timeoutMs: this.#swapTimeoutMs })
       })
     } catch (error) {
       // Where the connection broke in the COMMIT, only the server knows; it is asked when that transaction has ended.
-      const home = await this.#lock.run((session) => this.#records.read(queryOf(session))).catch(() => undefined)
-      if (home === undefined || home.storeId !== wanted.storeId || home.live !== wanted.live || home.previous !== wanted.previous) throw error
+      const home = await this.#lock.run((session) => this.#records.read(session)).catch(() => undefined)
+      if (home === undefined || !isAt(home, wanted)) throw error
     }
     this.#lock.swapped()
   }
 
   async #beginWithout({ adopt }: { readonly adopt: boolean }): Promise<void> {
-    if (!(await isSchemaTaken(this.#query, this.schema))) return
+    if (!(await isSchemaTaken(this.#pool, this.schema))) return
     if (!adopt) {
       throw new StoreUnavailableError(`Cannot open the store in schema "${this.schema}": the schema holds tables, and there is no "${controlSchema(this.schema)}" that says they are a store's`, {
         hint: 'Name a schema that does not exist or is empty; or, where it is a store that was made without a home, adopt it by name (adopt)',
@@ -251,22 +250,22 @@ export class PostgresHome implements StoreHome {
   }
 
   async #adopt(session: Connection): Promise<void> {
-    if ((await this.#records.read(queryOf(session))) !== undefined) return
-    const store = await this.#driver.open(this.schema, undefined)
+    if ((await this.#records.read(session)) !== undefined) return
+    const store = await this.#openIn(this.schema, { create: false })
     const { storeId } = store
     await store.close()
     const engine = newUlid()
     await session.transaction(async () => {
-      await this.#records.create(queryOf(session))
-      await this.#records.addEngine(queryOf(session), engine, 'live')
+      await this.#records.create(session)
+      await this.#records.addEngine(session, engine, 'live')
       await session.rows(this.#records.pointing({ storeId, live: engine, previous: undefined }).join('; '))
     })
   }
 
   /** Makes the records where there are none. */
   async #makeOwn(session: Connection): Promise<void> {
-    if ((await this.#records.read(queryOf(session))) !== undefined) return
-    await session.transaction(() => this.#records.create(queryOf(session)))
+    if ((await this.#records.read(session)) !== undefined) return
+    await session.transaction(() => this.#records.create(session))
   }
 
   /** Whether the right to change the home could be had in time; it is kept then. */
@@ -294,24 +293,29 @@ export class PostgresHome implements StoreHome {
 
   async #createSide(engine: string, schema: string, storeId: string): Promise<MetadataStore> {
     try {
-      return await this.#open.opened(engine, { place: schema, open: () => this.#driver.create(schema, storeId) })
+      return await this.#open.opened(engine, { place: schema, open: () => this.#openIn(schema, { create: true, storeId }) })
     } catch (error) {
       throw await failureAfter(error, () => this.removeEngine(engine))
     }
   }
 
-  async #read(): Promise<HomeRecord | undefined> {
-    return await this.#records.read(this.#query)
+  async #openIn(schema: string, { create, storeId }: { readonly create: boolean; readonly storeId?: string | undefined }): Promise<MetadataStore> {
+    const { clock, answerTimeoutMs, pace, connections } = this.#options
+    return await PostgresMetadataStore.open(this.#handle.pool, { schema, storeId, create, clock, answerTimeoutMs, pace, connections })
   }
+
+  async #read(): Promise<HomeRecord | undefined> {
+    return await this.#records.read(this.#pool)
+  }
+}
+
+function isAt(home: HomePointer, wanted: HomePointer): boolean {
+  return home.storeId === wanted.storeId && home.live === wanted.live && home.previous === wanted.previous
 }
 
 function enginesOf(home: HomeRecord | undefined): Engines {
   const { live, previous, places } = home ?? { live: undefined, previous: undefined, places: new Map<string, never>() }
   return { live, previous, leftovers: [...places.keys()].filter((engine) => engine !== live && engine !== previous) }
-}
-
-function queryOf(session: Connection): Query {
-  return (text, values) => session.rows(text, values)
 }
 
 function openFailure(schema: string, error: unknown): HoldfastError {

@@ -4,7 +4,7 @@ import { openStoreOf } from '../../../metadata/open-store.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import { checkStoreId } from '../../../metadata/validate.ts'
 import type { Swappable } from '../../../contracts/swappable.ts'
-import { closing, failureAfter } from '../../../errors/clean-up.ts'
+import { closing, undoOnError } from '../../../errors/clean-up.ts'
 import { poolHandle } from '../connection/pools.ts'
 import { checkPace } from '../snapshot/pace.ts'
 import { PostgresHome, type PostgresHomeOptions } from './postgres-home.ts'
@@ -47,15 +47,9 @@ export async function openPostgresHome(options: OpenPostgresHomeOptions): Promis
   checkWaitMs('swapTimeoutMs', options.swapTimeoutMs ?? 0)
   checkPace(options)
   const handle = await poolHandle(options.connection)
-  let home: PostgresHome | undefined
-  try {
-    home = new PostgresHome(handle, options)
-    await home.begin({ adopt: options.adopt ?? false })
-    return home
-  } catch (error) {
-    const opened = home ?? handle
-    throw await failureAfter(error, () => opened.close())
-  }
+  const home = await undoOnError(async () => new PostgresHome(handle, options), () => handle.close())
+  await undoOnError(() => home.begin({ adopt: options.adopt ?? false }), () => home.close())
+  return home
 }
 
 /** Reads the ID of the store in a schema, which is not opened for that; `undefined` where there is none with a home. Rejects with `store_unavailable`. */

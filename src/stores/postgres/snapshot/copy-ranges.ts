@@ -1,4 +1,5 @@
 /** Tables as COPY commands, and connections that run them: a table at a time, or several ranges of it at once. */
+import { Condition } from '../../../util/condition.ts'
 import type { Interrupt } from '../../../util/interrupt.ts'
 import { quoteName } from '../connection/client.ts'
 import { CopyOut } from '../connection/copy-out.ts'
@@ -26,20 +27,15 @@ export interface TableSize {
   readonly pages: number
 }
 
-export interface CopyRangesOptions {
-  readonly schema: string
-  readonly pageBytes: number
-}
-
 /** The ranges of all tables, in order, each cut when it is asked for. The last of a table has no end: it takes whatever there is. */
 export class CopyRanges {
-  readonly #options: CopyRangesOptions
+  readonly #options: { readonly schema: string; readonly pageBytes: number }
   /** Tables that are not read to their end. */
   readonly #left: (TableSize & { readonly index: number })[]
   /** The first page of the first of them that no range has. */
   #from = 0
 
-  constructor(sizes: readonly TableSize[], options: CopyRangesOptions) {
+  constructor(sizes: readonly TableSize[], options: { readonly schema: string; readonly pageBytes: number }) {
     this.#options = options
     this.#left = sizes.map((size, index) => ({ ...size, index })).filter(({ table, pages }) => pages > 0 || !table.hasRanges)
   }
@@ -74,11 +70,10 @@ export class CopyRunner {
   readonly #stride: Stride
   readonly #interrupt: Interrupt
   readonly #running: RunningCopy[] = []
+  readonly #state = new Condition()
   #sessions = 0
   #ahead = 0
   #isExhausted = false
-  #wakeReader: (() => void) | undefined
-  readonly #wakeRunners = new Set<() => void>()
 
   constructor(ranges: CopyRanges, { stride, interrupt }: { readonly stride: Stride; readonly interrupt: Interrupt }) {
     this.#ranges = ranges
@@ -86,63 +81,40 @@ export class CopyRunner {
     this.#interrupt = interrupt
   }
 
-  /** Takes ranges until there are none. What it fails with is the interrupt's. */
+  /** Takes ranges until there are none. */
   async run(session: Connection): Promise<void> {
+    const { bytes, isAhead } = this.#stride
     this.#sessions++
     for (;;) {
-      if (!(await this.#mayBegin())) return
-      const range = this.#ranges.next(this.#stride.bytes)
-      if (range === undefined) {
-        this.#isExhausted = true
-        this.#wakeReader?.()
-        return
-      }
+      await this.#until(() => this.#isExhausted || this.#ahead < (isAhead ? this.#sessions * AHEAD_OF_STREAM : 1))
+      const range = this.#ranges.next(bytes)
+      if (range === undefined) break
       const copy = session.copyOut(range.text, { format: range.format, limitBytes: READ_AHEAD_BYTES })
       this.#ahead++
       this.#running.push({ range, copy })
-      this.#wakeReader?.()
-      await this.#interrupt.race(copy.finished)
+      this.#state.changed()
+      await copy.finished
     }
+    this.#isExhausted = true
+    this.#state.changed()
   }
 
   /** The commands in order; each is to be read to its end before the next is asked for. */
   async *copies(): AsyncGenerator<RunningCopy, void, undefined> {
     for (;;) {
-      this.#interrupt.check()
+      await this.#until(() => this.#running.length > 0 || this.#isExhausted)
       const running = this.#running.shift()
-      if (running !== undefined) {
-        yield running
-        this.#ahead--
-        for (const wake of this.#wakeRunners) wake()
-        this.#wakeRunners.clear()
-      } else if (this.#isExhausted) {
-        return
-      } else {
-        await this.#interrupt.race(
-          new Promise<void>((resolve) => {
-            this.#wakeReader = resolve
-          }),
-        )
-      }
+      if (running === undefined) return
+      yield running
+      this.#ahead--
+      this.#state.changed()
     }
   }
 
-  async #mayBegin(): Promise<boolean> {
-    const limit = this.#stride.isAhead ? this.#sessions * AHEAD_OF_STREAM : 1
-    while (!this.#isExhausted && this.#ahead >= limit) {
-      await this.#interrupt.race(
-        new Promise<void>((resolve) => {
-          this.#wakeRunners.add(resolve)
-        }),
-      )
-    }
-    return !this.#isExhausted
+  async #until(condition: () => boolean): Promise<void> {
+    this.#interrupt.check()
+    await this.#state.until(condition, (change) => this.#interrupt.race(change))
   }
-}
-
-interface PageRange {
-  readonly from: number
-  readonly to: number | undefined
 }
 
 /**
@@ -150,7 +122,7 @@ interface PageRange {
  * indexes of its tables locked until its transaction ends, where it does not let go: a REINDEX would wait for the backup, and all other
  * sessions for the REINDEX.
  */
-function copyText({ name, columns, format }: FoundTable, schema: string, { from, to }: PageRange): string {
+function copyText({ name, columns, format }: FoundTable, schema: string, { from, to }: { readonly from: number; readonly to: number | undefined }): string {
   const path = `${quoteName(schema)}.${quoteName(name)}`
   const list = columns.map((column) => quoteName(column.name)).join(', ')
   const target = `TO STDOUT (FORMAT ${format})`

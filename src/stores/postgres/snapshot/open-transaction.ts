@@ -1,14 +1,9 @@
 /** A transaction of a backup or a restore, on a connection of its own. */
-import { messageOf } from '../../../errors/error-message.ts'
-import { BackupUnsupportedError, isHoldfastError } from '../../../errors/errors.ts'
 import type { Interrupt } from '../../../util/interrupt.ts'
 import { type PostgresPool, quoteName } from '../connection/client.ts'
 import { Connection } from '../connection/connection.ts'
-import { type FailureOptions, postgresError, sqlStateOf, takesNoChanges } from '../connection/server-errors.ts'
+import type { FailureOptions } from '../connection/server-errors.ts'
 import { type SessionIdentity, type Settings, LONG_WORK, assumeIdentity, settingsStatement } from '../connection/settings.ts'
-
-/** SQLSTATE: the server cannot do that. */
-const NOT_SUPPORTED = '0A000'
 
 /** The whole of every table or an error; one spelling for values in text form; nothing compiled for queries that run once. */
 const SETTINGS: Settings = {
@@ -65,8 +60,8 @@ export async function openTransaction(pool: PostgresPool, options: TransactionOp
   }
 }
 
-async function open(pool: PostgresPool, { schema, begin, settings, failures, identity, answerTimeoutMs, lockTimeoutMs }: TransactionOptions): Promise<Connection> {
-  const connection = await Connection.open(pool, { toError: (error) => toError(error, failures), answerTimeoutMs })
+async function open(pool: PostgresPool, { schema, begin, settings, identity, lockTimeoutMs, failures, answerTimeoutMs, interrupt }: TransactionOptions): Promise<Connection> {
+  const connection = await Connection.open(pool, { ...failures, isSnapshot: true, answerTimeoutMs, interrupt })
   try {
     const [first, ...others] = begin
     const all = settingsStatement({ ...SETTINGS, ...settings, search_path: `${quoteName(schema)}, pg_temp` }, { isLocal: true })
@@ -77,9 +72,4 @@ async function open(pool: PostgresPool, { schema, begin, settings, failures, ide
     connection.destroy()
     throw error
   }
-}
-
-function toError(error: unknown, failures: FailureOptions): Error {
-  if (isHoldfastError(error) || sqlStateOf(error) !== NOT_SUPPORTED || takesNoChanges(error)) return postgresError(error, failures)
-  return new BackupUnsupportedError(`${failures.action}: ${messageOf(error)}`, { cause: error, details: { sqlState: NOT_SUPPORTED } })
 }

@@ -2,7 +2,6 @@
 import { RecordInvalidError } from '../../../errors/errors.ts'
 import type { PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
 import { LINE_FEED, MAX_ID_LENGTH, packedLines } from '../../../payload-ids/index.ts'
-import type { Interrupt } from '../../../util/interrupt.ts'
 import type { Piece } from '../connection/copy-out.ts'
 import { type ReferenceTally, hashOf } from './reference-count.ts'
 import type { Connection } from '../connection/connection.ts'
@@ -47,18 +46,17 @@ export interface ReadPayloadIdsOptions {
   readonly builder: PayloadIdSetBuilder
   /** Takes the hashes of all that is read, also of what comes again. @default none, and the server hashes nothing */
   readonly tally?: ReferenceTally | undefined
-  readonly interrupt: Interrupt
 }
 
 /**
  * Adds all payload IDs that the query gives. Throws `record_invalid` when it gives others, naming the first of them and how many there are.
  */
-export async function readPayloadIds(session: Connection, { query, isGentle = false, builder, tally, interrupt }: ReadPayloadIdsOptions): Promise<void> {
-  const rests = isGentle ? await interrupt.race(session.rows<{ answer: boolean }>(MAY_REST)) : []
+export async function readPayloadIds(session: Connection, { query, isGentle = false, builder, tally }: ReadPayloadIdsOptions): Promise<void> {
+  const rests = isGentle ? await session.rows<{ answer: boolean }>(MAY_REST) : []
   const command = payloadIdCommand(query, { isGentle: rests[0]?.answer === true, isHashed: tally !== undefined })
   const copy = session.copyOut(command, { format: 'binary', limitBytes: READ_AHEAD_BYTES })
   const rows = new RowReader(builder, tally)
-  for (let piece = await interrupt.race(copy.next()); piece !== undefined; piece = await interrupt.race(copy.next())) rows.take(piece)
+  for (let piece = await copy.next(); piece !== undefined; piece = await copy.next()) rows.take(piece)
   await copy.finished
   rows.checkAll()
 }

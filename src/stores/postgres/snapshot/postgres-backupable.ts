@@ -1,10 +1,9 @@
 /** Backs up and restores any schema of a Postgres database, from version 15 on. */
-import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
+import type { Backupable, StoreKind } from '../../../contracts/backupable.ts'
 import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
-import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import { Interrupt } from '../../../util/interrupt.ts'
 import { throttle } from '../../worker/rate-limit.ts'
-import { poolQuery } from '../connection/pool-query.ts'
+import { Connection } from '../connection/connection.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
 import type { PostgresClient, PostgresPool } from '../connection/client.ts'
 import type { SchemaDefinition } from './definition.ts'
@@ -96,75 +95,37 @@ const DEFAULT_LOCK_TIMEOUT_MS = 10_000
  * from 1 ms to a day.
  */
 export function postgresBackupable(pool: PostgresPool, options: PostgresBackupableOptions): Backupable {
-  return new PostgresBackupable(pool, options)
+  return knownBackupable(pool, options, undefined)
 }
 
 /** The same for tables that are known: a backup of others is refused as its restore would be, with `schema_version_mismatch`. */
-export function knownBackupable(pool: PostgresPool, options: PostgresBackupableOptions & { readonly definition: SchemaDefinition }): Backupable {
-  return new PostgresBackupable(pool, options, options.definition)
-}
-
-class PostgresBackupable implements Backupable {
-  readonly kind: StoreKind
-  readonly storeId: string
-  readonly #pool: PostgresPool
-  readonly #inWorker: boolean
-  readonly #store: {
-    readonly schema: string
-    readonly leaveOut: readonly string[]
-    readonly payloadIdsQuery: string
-    readonly countQuery: string | undefined
-    readonly storeKind: string
-    readonly schemaVersion: number
-    readonly definition: SchemaDefinition | undefined
-    readonly lockTimeoutMs: number
-    readonly answerTimeoutMs: number
-    readonly writersLock: readonly [number, number] | undefined
-    readonly spillDirectory: string | undefined
-  }
-  readonly #pace: { readonly pace: Pace; readonly connections: number }
-
-  constructor(pool: PostgresPool, options: PostgresBackupableOptions, definition?: SchemaDefinition) {
-    const { schema, payloadIds, countPayloadIds, schemaVersion, storeId = 'default', leaveOut = [], writersLock, spillDirectory } = options
-    const { lockTimeoutMs = DEFAULT_LOCK_TIMEOUT_MS, worker = true, storeKind = 'postgres' } = options
-    this.#pace = checkPace(options)
-    checkWholeNumber('lockTimeoutMs', lockTimeoutMs, { least: 1, most: MAX_WAIT_MS })
-    const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
-    this.kind = storeKind
-    this.#pool = pool
-    this.#inWorker = worker
-    this.storeId = storeId
-    const tables = { schema, leaveOut: [...leaveOut], definition, payloadIdsQuery: payloadIds, countQuery: countPayloadIds }
-    this.#store = { ...tables, storeKind: this.kind, schemaVersion, lockTimeoutMs, answerTimeoutMs, writersLock, spillDirectory }
-  }
-
-  async backup(sink: SnapshotSink, { backupId, compress, signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {
-    return await Interrupt.during(signal, async (interrupt) => {
-      const target = throttle(sink, { interrupt, maxBytesPerSecond })
-      const options = { ...this.#store, backupId, compress, storeId: this.storeId, ...this.#pace, interrupt, onProgress }
-      const connection = await this.#connection()
-      if (connection === undefined) return await writeSnapshot(this.#pool, target, options)
-      const identity = await interrupt.race(this.#identity('back up'))
-      return await snapshotInWorker(connection, target, { ...options, identity })
-    })
-  }
-
-  async restore(source: SnapshotSource, { signal, onProgress }: RestoreOptions = {}): Promise<void> {
-    return await Interrupt.during(signal, async (interrupt) => {
-      const bytes = interrupt.items(source)
-      const options = { ...this.#store, interrupt, onProgress }
-      const connection = await this.#connection()
-      if (connection === undefined) await readSnapshot(this.#pool, bytes, options)
-      else await restoreInWorker(connection, bytes, { ...options, identity: await interrupt.race(this.#identity('restore into')) })
-    })
-  }
-
-  async #connection(): Promise<Readonly<Record<string, unknown>> | undefined> {
-    return this.#inWorker ? await connectionOf(this.#pool) : undefined
-  }
-
-  async #identity(verb: string): Promise<SessionIdentity> {
-    const { schema, answerTimeoutMs } = this.#store
-    return await identityOf(poolQuery(this.#pool, `Cannot ${verb} the schema "${schema}"`, answerTimeoutMs))
+export function knownBackupable(pool: PostgresPool, options: PostgresBackupableOptions, definition: SchemaDefinition | undefined): Backupable {
+  const { schema, payloadIds: payloadIdsQuery, countPayloadIds: countQuery, schemaVersion, storeKind = 'postgres', storeId = 'default', writersLock, spillDirectory } = options
+  const { leaveOut = [], lockTimeoutMs = DEFAULT_LOCK_TIMEOUT_MS, answerTimeoutMs = ANSWER_TIMEOUT_MS, worker = true } = options
+  const pace = checkPace(options)
+  checkWholeNumber('lockTimeoutMs', lockTimeoutMs, { least: 1, most: MAX_WAIT_MS })
+  checkWholeNumber('answerTimeoutMs', answerTimeoutMs, { least: 1, most: MAX_WAIT_MS })
+  const tables = { schema, leaveOut: [...leaveOut], definition, schemaVersion, storeKind, payloadIdsQuery, spillDirectory }
+  const waits = { lockTimeoutMs, answerTimeoutMs }
+  const identity = (action: string): Promise<SessionIdentity> => identityOf(Connection.queries(pool, { action: `${action} the schema "${schema}"`, answerTimeoutMs }))
+  return {
+    kind: storeKind,
+    storeId,
+    backup: (sink, { backupId, compress, signal, onProgress, maxBytesPerSecond } = {}) =>
+      Interrupt.during(signal, async (interrupt) => {
+        const target = throttle(sink, { interrupt, maxBytesPerSecond })
+        const given = { ...tables, ...waits, ...pace, countQuery, storeId, backupId, compress, interrupt, onProgress }
+        const connection = worker ? await connectionOf(pool) : undefined
+        if (connection === undefined) return await writeSnapshot(pool, target, given)
+        return await snapshotInWorker(connection, target, { ...given, identity: await interrupt.race(identity('Cannot back up')) })
+      }),
+    restore: (source, { signal, onProgress } = {}) =>
+      Interrupt.during(signal, async (interrupt) => {
+        const bytes = interrupt.items(source)
+        const given = { ...tables, ...waits, writersLock, interrupt, onProgress }
+        const connection = worker ? await connectionOf(pool) : undefined
+        if (connection === undefined) return await readSnapshot(pool, bytes, given)
+        await restoreInWorker(connection, bytes, { ...given, identity: await interrupt.race(identity('Cannot restore into')) })
+      }),
   }
 }

@@ -8,6 +8,7 @@ import { PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
 import { type SnapshotReader, openSnapshot } from '../../../format/snapshot-reader.ts'
 import { type ArchivedSchema, type SequenceValue } from './archive.ts'
 import { ArchiveReader, checkRows } from './archive-reader.ts'
+import { tryLock } from '../connection/advisory-locks.ts'
 import { type PostgresPool, quoteName } from '../connection/client.ts'
 import type { CopyIn } from '../connection/copy-in.ts'
 import { type FoundSchema, type SchemaDefinition, type SchemaScope, differenceOf, findParents, findRoots, findSchema } from './definition.ts'
@@ -98,9 +99,8 @@ async function fill(session: Connection, options: FillOptions): Promise<void> {
 
 /** One restore at a time: the next is refused rather than kept waiting. The lock ends with the transaction. */
 async function lockSchema(session: Connection, { schema, writersLock }: ReadSnapshotOptions): Promise<void> {
-  if (writersLock !== undefined) {
-    const [writers] = await session.rows<{ given: boolean }>('SELECT pg_try_advisory_xact_lock_shared($1, $2) AS given', [...writersLock])
-    if (writers?.given !== true) throw new RestoreInProgressError(`Cannot restore into the schema "${schema}": its writers are held off`)
+  if (writersLock !== undefined && !(await tryLock(session, writersLock, { isShared: true, until: 'transaction' }))) {
+    throw new RestoreInProgressError(`Cannot restore into the schema "${schema}": its writers are held off`)
   }
   const [row] = await session.rows<{ locked: boolean }>('SELECT pg_try_advisory_xact_lock($1, oid::int8::bit(32)::int4) AS locked FROM pg_namespace WHERE nspname = $2', [LOCK_SPACE, schema])
   if (row === undefined) throw new StoreUnavailableError(`Cannot restore into the schema "${schema}": it does not exist`)
@@ -168,10 +168,10 @@ async function setSequences(session: Connection, schema: string, sequences: read
 }
 
 /** What the rows refer to must be what the rows of the source referred to. */
-async function checkPayloadIds(session: Connection, { reader, payloadIdsQuery, spillDirectory, interrupt }: FillOptions): Promise<void> {
+async function checkPayloadIds(session: Connection, { reader, payloadIdsQuery, spillDirectory }: FillOptions): Promise<void> {
   const builder = new PayloadIdSetBuilder({ spillDirectory })
   try {
-    await readPayloadIds(session, { query: payloadIdsQuery, builder, interrupt })
+    await readPayloadIds(session, { query: payloadIdsQuery, builder })
     const restored = await builder.finish()
     await restored.close()
     const expected = reader.trailer?.payloadIds

@@ -5,7 +5,6 @@
  * another server hashes alike.
  */
 import { StoreInconsistentError } from '../../../errors/errors.ts'
-import type { Interrupt } from '../../../util/interrupt.ts'
 import type { Connection } from '../connection/connection.ts'
 
 /** The SQL expression of a payload ID's hash, 64 bits. */
@@ -40,7 +39,6 @@ export interface CheckReferencesOptions {
   /** Gives one row: `count`, and `digest` where it has one. */
   readonly query: string
   readonly tally: ReferenceTally
-  readonly interrupt: Interrupt
 }
 
 /** Counts by tables alone, because an index may be damaged. Nothing that the transaction reads afterwards needs an index. */
@@ -50,14 +48,12 @@ const HINT =
   'Nothing was published or swapped in. Delete no payloads of it: an index may be damaged, which REINDEX mends, or rows were changed with triggers disabled; else restore an earlier backup'
 
 /** Rejects with `store_inconsistent` when the query counts other references than were read. */
-export async function checkReferences(session: Connection, { schema, query, tally, interrupt }: CheckReferencesOptions): Promise<void> {
-  await interrupt.race(session.rows(NO_INDEXES))
+export async function checkReferences(session: Connection, { schema, query, tally }: CheckReferencesOptions): Promise<void> {
+  await session.rows(NO_INDEXES)
   // The query may end with a comment.
-  const rows = await interrupt.race(
-    session.rows<{ count: string | null; digest: string | null }>(
-      `SELECT given ->> 'count' AS count, given ->> 'digest' AS digest
-       FROM (SELECT to_jsonb(counted) AS given FROM (\n${query.replace(/;\s*$/, '')}\n) AS counted) AS counts`,
-    ),
+  const rows = await session.rows<{ count: string | null; digest: string | null }>(
+    `SELECT given ->> 'count' AS count, given ->> 'digest' AS digest
+     FROM (SELECT to_jsonb(counted) AS given FROM (\n${query.replace(/;\s*$/, '')}\n) AS counted) AS counts`,
   )
   const [row] = rows
   if (rows.length !== 1 || row?.count == null) throw new TypeError(`The query that counts payload IDs must give one row with a "count"; it gave ${rows.length} rows`)

@@ -1,11 +1,11 @@
 /** One snapshot of the database, on all connections that read from it. */
-import { StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
+import { StoreUnavailableError } from '../../../errors/errors.ts'
 import type { SequenceValue } from './archive.ts'
 import { type PostgresPool, quoteName, quoteText } from '../connection/client.ts'
 import type { CopyRunner, TableSize } from './copy-ranges.ts'
 import { type FoundSchema, type SchemaScope, findParents, findSchema, findTables } from './definition.ts'
 import { refuseOutside } from './outside.ts'
-import { type FailureOptions, sqlStateOf } from '../connection/server-errors.ts'
+import { sqlStateOf } from '../connection/server-errors.ts'
 import type { Connection } from '../connection/connection.ts'
 import { type TransactionOptions, type TransactionScope, HOLD_ON, openTransaction } from './open-transaction.ts'
 
@@ -38,6 +38,8 @@ const LOCK_ATTEMPTS = 3
 const IS_LOCKED = '55P03'
 /** SQLSTATE: a deadlock, a table that is gone. */
 const CHANGES: readonly unknown[] = ['40P01', '42P01']
+/** SQLSTATE: undefined object, or, before version 17, invalid parameter value. */
+const SNAPSHOT_GONE: readonly unknown[] = ['42704', '22023']
 
 export class SchemaView {
   readonly state: ViewState
@@ -59,14 +61,11 @@ export class SchemaView {
 
   static async open(pool: PostgresPool, options: SchemaViewOptions): Promise<SchemaView> {
     const { session, lock } = await lockedSession(pool, options)
-    try {
-      const state = await options.interrupt.race(readState(session, options))
+    return await orDestroy(session, async () => {
+      const state = await readState(session, options)
       await holdOn(session, options)
       return new SchemaView(pool, options, { session, lock, state })
-    } catch (error) {
-      session.destroy()
-      throw error
-    }
+    })
   }
 
   /**
@@ -101,12 +100,10 @@ export class SchemaView {
 
   /** Throws when the tables that were read are no longer those of the schema: it was swapped while it was read. */
   async check(): Promise<void> {
-    const { schema, interrupt } = this.#options
+    const { schema } = this.#options
     const { tables } = this.state.found
     const names = tables.map(({ name }) => `${quoteName(schema)}.${quoteName(name)}`)
-    const rows = await interrupt.race(
-      this.#first.rows<{ oid: number | null }>('SELECT to_regclass(name)::oid AS oid FROM unnest($1::text[]) WITH ORDINALITY AS given (name, n) ORDER BY n', [names]),
-    )
+    const rows = await this.#first.rows<{ oid: number | null }>('SELECT to_regclass(name)::oid AS oid FROM unnest($1::text[]) WITH ORDINALITY AS given (name, n) ORDER BY n', [names])
     if (rows.every(({ oid }, index) => oid === tables[index]?.oid)) return
     throw new StoreUnavailableError(`Cannot back up the schema "${schema}": its tables were replaced meanwhile`, { retryable: true })
   }
@@ -131,7 +128,7 @@ export class SchemaView {
     const { schema } = this.#options
     const session = await this.#joined().catch((error: unknown) => {
       if (sqlStateOf(error) === IS_LOCKED) return undefined
-      throw isSnapshotGone(error) ? new StoreUnavailableError(`Cannot back up the schema "${schema}": the connection that holds its snapshot is gone`, { cause: error, retryable: true }) : error
+      throw SNAPSHOT_GONE.includes(sqlStateOf(error)) ? new StoreUnavailableError(`Cannot back up the schema "${schema}": the connection that holds its snapshot is gone`, { cause: error, retryable: true }) : error
     })
     if (session === undefined || this.#isClosed) {
       session?.destroy()
@@ -143,10 +140,11 @@ export class SchemaView {
 
   async #joined(): Promise<Connection> {
     const snapshot = `SET TRANSACTION SNAPSHOT ${quoteText(this.state.snapshotId)}`
-    const begin: TransactionOptions['begin'] = [READ_ONLY, snapshot, ...(this.#lock === undefined ? [] : [`${this.#lock} NOWAIT`])]
-    const session = await openTransaction(this.#pool, { ...this.#options, begin, settings: SETTINGS, failures: failuresOf(this.#options.schema) })
-    await holdOn(session, this.#options)
-    return session
+    const session = await begin(this.#pool, this.#options, [READ_ONLY, snapshot, ...(this.#lock === undefined ? [] : [`${this.#lock} NOWAIT`])])
+    return await orDestroy(session, async () => {
+      await holdOn(session, this.#options)
+      return session
+    })
   }
 }
 
@@ -172,21 +170,18 @@ async function lockedSession(pool: PostgresPool, options: SchemaViewOptions): Pr
 
 /** `undefined` when the tables that were locked are not those that are there by then. */
 async function lockOnce(pool: PostgresPool, options: SchemaViewOptions): Promise<LockedSession | undefined> {
-  const { schema, lockTimeoutMs, interrupt } = options
-  const failures = failuresOf(schema)
-  const { tables, parents } = await withSession(pool, { ...options, begin: ['BEGIN READ ONLY'], failures }, async (session) => ({
-    tables: await findTables(session, options),
-    parents: await findParents(session, options),
-  }))
+  const { schema, lockTimeoutMs } = options
+  const finding = await begin(pool, options, ['BEGIN READ ONLY'])
+  const { tables, parents } = await orDestroy(finding, async () => {
+    const found = { tables: await findTables(finding, options), parents: await findParents(finding, options) }
+    await finding.commit()
+    return found
+  })
   const names = [...parents, ...tables.map(({ name }) => name)].map((name) => `ONLY ${quoteName(schema)}.${quoteName(name)}`)
   const lock = names.length === 0 ? undefined : `LOCK TABLE ${names.join(', ')} IN ACCESS SHARE MODE`
   const patience = ['SET LOCAL statement_timeout = 0', `SET LOCAL lock_timeout = ${lockTimeoutMs}`]
-  const begin: TransactionOptions['begin'] = [READ_ONLY, ...patience, ...(lock === undefined ? [] : [lock])]
-  const session = await openTransaction(pool, { ...options, begin, settings: SETTINGS, failures })
-  const locked = await interrupt.race(findTables(session, options)).catch((error: unknown) => {
-    session.destroy()
-    throw error
-  })
+  const session = await begin(pool, options, [READ_ONLY, ...patience, ...(lock === undefined ? [] : [lock])])
+  const locked = await orDestroy(session, () => findTables(session, options))
   if (locked.length === tables.length && locked.every(({ oid }, index) => oid === tables[index]?.oid)) return { session, lock }
   session.destroy()
   return undefined
@@ -196,21 +191,18 @@ async function lockOnce(pool: PostgresPool, options: SchemaViewOptions): Promise
  * Lets a session wait for an index that is made anew, however long that takes. Of more than two connections, one may wait for a session
  * that waits for another of them: then none waits longer than for other locks.
  */
-async function holdOn(session: Connection, { connections, lockTimeoutMs, interrupt }: SchemaViewOptions): Promise<void> {
-  try {
-    await interrupt.race(session.rows(`SET LOCAL lock_timeout = ${connections > 2 ? lockTimeoutMs : 0}; ${HOLD_ON}`))
-  } catch (error) {
-    session.destroy()
-    throw error
-  }
+async function holdOn(session: Connection, { connections, lockTimeoutMs }: SchemaViewOptions): Promise<void> {
+  await session.rows(`SET LOCAL lock_timeout = ${connections > 2 ? lockTimeoutMs : 0}; ${HOLD_ON}`)
 }
 
-async function withSession<T>(pool: PostgresPool, options: TransactionOptions, task: (session: Connection) => Promise<T>): Promise<T> {
-  const session = await openTransaction(pool, options)
+function begin(pool: PostgresPool, options: SchemaViewOptions, statements: TransactionOptions['begin']): Promise<Connection> {
+  return openTransaction(pool, { ...options, begin: statements, settings: SETTINGS, failures: { action: `Cannot back up the schema "${options.schema}"` } })
+}
+
+/** Cuts the connection when the task fails. */
+async function orDestroy<T>(session: Connection, task: () => Promise<T>): Promise<T> {
   try {
-    const result = await options.interrupt.race(task(session))
-    await session.commit()
-    return result
+    return await task()
   } catch (error) {
     session.destroy()
     throw error
@@ -242,13 +234,4 @@ async function readSequences(session: Connection, schema: string, names: readonl
     for (const { n, last, called } of rows) values.push({ name: names[from + n] ?? '', lastValue: last, isCalled: called })
   }
   return values
-}
-
-/** Undefined object, or, before version 17, invalid parameter value. */
-function isSnapshotGone(error: unknown): boolean {
-  return isHoldfastError(error) && ['42704', '22023'].includes(String(error.details['sqlState']))
-}
-
-function failuresOf(schema: string): FailureOptions {
-  return { action: `Cannot back up the schema "${schema}"`, badData: 'invalid' }
 }

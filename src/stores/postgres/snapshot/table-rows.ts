@@ -34,11 +34,10 @@ export class TableRows {
   #isBetweenRows = true
   #isEnded = false
   #isBegun = false
-  /** Of the binary format: fields and bytes of a field that are still to come, and the bytes of a number that is cut. */
+  /** Of the binary format: fields and bytes of a field that are still to come, and the beginning of a number that is cut. */
   #fields = 0
   #skip = 0
-  #part = 0
-  #partBytes = 0
+  #rest: Buffer = Buffer.alloc(0)
   /** Of the text format: tabs of the row so far. */
   #tabs = 0
   /** Where the first row ends that makes the slice long enough. */
@@ -89,30 +88,28 @@ export class TableRows {
   }
 
   #addBinary(slice: Buffer): void {
-    const view = new DataView(slice.buffer, slice.byteOffset, slice.byteLength)
-    let at = this.#isBegun ? 0 : readHeader(slice)
+    const before = this.#rest.byteLength
+    const bytes = before === 0 ? slice : Buffer.concat([this.#rest, slice])
+    this.#rest = Buffer.alloc(0)
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    let at = this.#isBegun ? 0 : readHeader(bytes)
     this.#isBegun = true
-    while (at < slice.byteLength) {
+    while (at < bytes.byteLength) {
       if (this.#isEnded) throw new TypeError('bytes follow the end of its rows')
       if (this.#skip > 0) {
-        const skipped = Math.min(this.#skip, slice.byteLength - at)
-        if (this.#payloadId !== undefined) slice.copy(this.#payloadId, this.#payloadId.byteLength - this.#skip, at, at + skipped)
+        const skipped = Math.min(this.#skip, bytes.byteLength - at)
+        if (this.#payloadId !== undefined) bytes.copy(this.#payloadId, this.#payloadId.byteLength - this.#skip, at, at + skipped)
         this.#skip -= skipped
         at += skipped
         if (this.#skip === 0) this.#endPayloadId()
       } else {
         const size = this.#fields === 0 ? COUNT_BYTES : LENGTH_BYTES
-        let number: number
-        if (this.#partBytes === 0 && at + size <= slice.byteLength) {
-          number = size === COUNT_BYTES ? view.getInt16(at) : view.getInt32(at)
-          at += size
-        } else {
-          this.#part = (this.#part << 8) | view.getUint8(at++)
-          if (++this.#partBytes < size) continue
-          number = size === COUNT_BYTES ? (this.#part << 16) >> 16 : this.#part
-          this.#part = 0
-          this.#partBytes = 0
+        if (at + size > bytes.byteLength) {
+          this.#rest = Buffer.from(bytes.subarray(at))
+          break
         }
+        const number = size === COUNT_BYTES ? view.getInt16(at) : view.getInt32(at)
+        at += size
         if (size === COUNT_BYTES) {
           this.#beginRow(number)
           continue
@@ -122,9 +119,9 @@ export class TableRows {
         this.#skip = Math.max(number, 0)
         if (number >= 0 && this.#fields === this.#fieldsAfter) this.#beginPayloadId(number)
       }
-      if (this.#skip === 0 && this.#fields === 0) this.#endRow(at)
+      if (this.#skip === 0 && this.#fields === 0) this.#endRow(at - before)
     }
-    this.#isBetweenRows = this.#skip === 0 && this.#fields === 0 && this.#partBytes === 0
+    this.#isBetweenRows = this.#skip === 0 && this.#fields === 0 && this.#rest.byteLength === 0
   }
 
   #beginPayloadId(bytes: number): void {

@@ -1,5 +1,6 @@
 /** Snapshots and restores in a worker thread with connections of its own, as the calling thread sees them. */
 import type { SnapshotSink, SnapshotSource } from '../../../contracts/backupable.ts'
+import { closing } from '../../../errors/clean-up.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import { WorkerLink, receiveSnapshot, sendSnapshot } from '../../worker/worker-link.ts'
 import type { FromRestoreWorker, FromSnapshotWorker } from '../../worker/worker-messages.ts'
@@ -61,11 +62,7 @@ export async function snapshotInWorker(
 ): Promise<PayloadIdSet> {
   const url = new URL('./snapshot-worker.js', import.meta.url)
   const link = new WorkerLink<FromSnapshotWorker>(url, { connection, options }, { name: 'holdfast-snapshot', interrupt })
-  try {
-    return await receiveSnapshot(link, sink, onProgress)
-  } finally {
-    await link.close()
-  }
+  return await closing(link, () => receiveSnapshot(link, sink, onProgress))
 }
 
 export async function restoreInWorker(
@@ -75,10 +72,6 @@ export async function restoreInWorker(
 ): Promise<void> {
   const url = new URL('./restore-worker.js', import.meta.url)
   const link = new WorkerLink<FromRestoreWorker>(url, { connection, options }, { name: 'holdfast-restore', interrupt })
-  try {
-    // The source is not touched before the schema is known to be empty.
-    await sendSnapshot(link, source, { credit: 0, onProgress })
-  } finally {
-    await link.close()
-  }
+  // The source is not touched before the schema is known to be empty.
+  await closing(link, () => sendSnapshot(link, source, { credit: 0, onProgress }))
 }

@@ -78,9 +78,7 @@ async function writeView(view: SchemaView, sink: SnapshotSink, options: ViewOpti
   await writer.start()
   await archive.start(sequences)
   for await (const { range, copy } of runner.copies()) {
-    for (let piece = await interrupt.race(copy.next()); piece !== undefined; piece = await interrupt.race(copy.next())) {
-      await archive.addRows(range.table, piece)
-    }
+    for (let piece = await copy.next(); piece !== undefined; piece = await copy.next()) await archive.addRows(range.table, piece)
   }
   await archive.finish()
   await interrupt.race(reading)
@@ -90,10 +88,10 @@ async function writeView(view: SchemaView, sink: SnapshotSink, options: ViewOpti
   return payloadIds
 }
 
-async function readReferences(session: Connection, { schema, payloadIdsQuery, countQuery, builder, pace, interrupt }: ViewOptions): Promise<void> {
+async function readReferences(session: Connection, { schema, payloadIdsQuery, countQuery, builder, pace }: ViewOptions): Promise<void> {
   const tally = countQuery === undefined ? undefined : new ReferenceTally()
-  await readPayloadIds(session, { query: payloadIdsQuery, isGentle: pace === 'gentle', builder, tally, interrupt })
-  await interrupt.race(session.rows(LET_GO))
-  if (countQuery !== undefined && tally !== undefined) await checkReferences(session, { schema, query: countQuery, tally, interrupt })
-  await interrupt.race(session.rows(LET_GO))
+  await readPayloadIds(session, { query: payloadIdsQuery, isGentle: pace === 'gentle', builder, tally })
+  await session.rows(LET_GO)
+  if (countQuery !== undefined && tally !== undefined) await checkReferences(session, { schema, query: countQuery, tally })
+  await session.rows(LET_GO)
 }

@@ -1,6 +1,6 @@
 /** Block lists of files and of uploads. */
 import type { Block, InodeNumber, InodeType } from '../../../contracts/metadata-store.ts'
-import type { Queries, ReadSource, View } from './queries.ts'
+import { type Queries, type ReadSource, eachRow } from './queries.ts'
 import { noSuchInode, requireFileType } from '../../../metadata/refusals.ts'
 import type { BlockOwner } from '../../../metadata/tree-transaction.ts'
 import { type BlockRow, BLOCK_COLUMNS, blockOf } from './rows.ts'
@@ -22,11 +22,6 @@ export async function putBlocks(queries: Queries, owner: BlockOwner, blocks: rea
   }
 }
 
-export async function removeBlocks(queries: Queries, owner: BlockOwner): Promise<void> {
-  const { table, key, value } = placeOf(queries, owner)
-  await queries.rows(`DELETE FROM ${table} WHERE ${key} = $1`, [value])
-}
-
 /** The blocks of a file in order, all as they were at one instant; a bounded number of them in memory. */
 export async function* readBlocks(source: ReadSource, inode: InodeNumber): AsyncGenerator<Block, void, undefined> {
   const { inodes, blocks } = source.tables
@@ -41,12 +36,7 @@ export async function* readBlocks(source: ReadSource, inode: InodeNumber): Async
   if (first === undefined) throw noSuchInode(inode)
   requireFileType({ inode, type: first.type })
   if (Number(first.block_count) <= BLOCKS_AT_ONCE) yield* rows.filter(({ position }) => position !== null).map(blockOf)
-  else yield* source.iterate((view) => eachBlock(view, inode))
-}
-
-async function* eachBlock(view: View, inode: InodeNumber): AsyncGenerator<Block, void, undefined> {
-  const { blocks } = view.tables
-  for await (const row of view.each<BlockRow>(`SELECT ${BLOCK_COLUMNS} FROM ${blocks} WHERE inode = $1 ORDER BY position`, [inode])) yield blockOf(row)
+  else yield* eachRow(source, (view) => view.each<BlockRow>(`SELECT ${BLOCK_COLUMNS} FROM ${blocks} WHERE inode = $1 ORDER BY position`, [inode]), blockOf)
 }
 
 export async function allBlocks(queries: Queries, owner: BlockOwner): Promise<Block[]> {
@@ -54,16 +44,8 @@ export async function allBlocks(queries: Queries, owner: BlockOwner): Promise<Bl
   return (await queries.rows<BlockRow>(`SELECT ${BLOCK_COLUMNS} FROM ${table} WHERE ${key} = $1 ORDER BY position`, [value])).map(blockOf)
 }
 
-/** Copies the blocks of an upload to a file, within the server. */
-export async function copyBlocks(queries: Queries, uploadId: string, inode: InodeNumber): Promise<void> {
-  const { blocks, upload_blocks: uploadBlocks } = queries.tables
-  await queries.rows(
-    `INSERT INTO ${blocks} (inode, position, ${BLOCK_COLUMNS}) SELECT $2::bigint, position, ${BLOCK_COLUMNS} FROM ${uploadBlocks} WHERE upload_id = $1`,
-    [uploadId, inode],
-  )
-}
-
-function placeOf({ tables }: Queries, owner: BlockOwner): { readonly table: string; readonly key: string; readonly type: string; readonly value: unknown } {
+/** The table that the blocks are in, and the column that says whose they are. */
+export function placeOf({ tables }: Queries, owner: BlockOwner): { readonly table: string; readonly key: string; readonly type: string; readonly value: unknown } {
   if ('inode' in owner) return { table: tables.blocks, key: 'inode', type: 'bigint', value: owner.inode }
   return { table: tables.upload_blocks, key: 'upload_id', type: 'text', value: owner.uploadId }
 }

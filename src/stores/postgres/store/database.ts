@@ -1,13 +1,13 @@
 /** A schema as the metadata store uses it: single reads, transactions that are tried again, and views of one instant. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { failureAfter } from '../../../errors/clean-up.ts'
-import { RestoreInProgressError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
-import { writeLockKey } from '../connection/advisory-locks.ts'
-import type { PostgresPool } from '../connection/client.ts'
+import { RestoreInProgressError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { lockKey } from '../connection/advisory-locks.ts'
+import type { PostgresPool, Queryable } from '../connection/client.ts'
 import { Connection } from '../connection/connection.ts'
-import { postgresError } from '../connection/server-errors.ts'
+import { type FailureOptions, sqlStateOf } from '../connection/server-errors.ts'
 import { CONFIRMED_IN_TIME, LONG_WORK, settingsStatement } from '../connection/settings.ts'
-import { type Queries, type ReadSource, type TablePaths, type View, StoreTransaction, TABLES, storeError, tablesOf } from './queries.ts'
+import { type Queries, type ReadSource, type TablePaths, type View, StoreTransaction, TABLES, tablesOf } from './queries.ts'
 import { HeldView } from './held-view.ts'
 
 /** Thrown by a mutation that finds what it read changed before it had locked it: it is begun anew. */
@@ -21,12 +21,16 @@ const MAX_DELAY_MS = 200
  * Serialization failure, deadlock, and what shows that another transaction was quicker: a name that has been taken, a directory that is
  * gone. The next attempt sees it and refuses by name.
  */
-const WORTH_TRYING_AGAIN: readonly string[] = ['40001', '40P01', '23505', '23503']
+const WORTH_TRYING_AGAIN: readonly unknown[] = ['40001', '40P01', '23505', '23503']
 const SET_LONG = settingsStatement({ ...LONG_WORK, ...CONFIRMED_IN_TIME }, { isLocal: true })
 /** Of a mutation, whose statements follow one another: the server ends it when its client is gone, unless it does so sooner anyway. */
 const IDLE_TIMEOUT_MS = 60_000
 /** How long an import waits for the writers under way. */
 const LOCK_TIMEOUT_MS = 10_000
+/** A statement that breaks a rule of the tables is a fault of the store's own; in an import, of the view. */
+const READ: FailureOptions = { action: 'Cannot read the metadata store', badData: 'internal' }
+const CHANGE: FailureOptions = { action: 'Cannot change the metadata store', badData: 'internal' }
+const IMPORT: FailureOptions = { action: 'Cannot import into the metadata store' }
 const UNKNOWN_HINT = 'Look whether the change was made before trying again: the connection broke while it was committed'
 
 export class SchemaDatabase implements ReadSource {
@@ -38,6 +42,7 @@ export class SchemaDatabase implements ReadSource {
   readonly #lockAlone: string
   readonly #beginView: string
   readonly #answerTimeoutMs: number
+  readonly #reads: Queryable
   readonly #running = new Set<Promise<unknown>>()
   readonly #views = new Set<Connection>()
   #isClosed = false
@@ -48,7 +53,8 @@ export class SchemaDatabase implements ReadSource {
     this.#answerTimeoutMs = answerTimeoutMs
     this.#pool = pool
     this.tables = tablesOf(schema)
-    const key = writeLockKey(schema).join(', ')
+    this.#reads = Connection.queries(pool, { ...READ, answerTimeoutMs })
+    const key = lockKey('writes', schema).join(', ')
     const paths = TABLES.map((name) => this.tables[name]).join(', ')
     this.#begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_try_advisory_xact_lock_shared(${key}) AS given,
       CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' THEN set_config('idle_in_transaction_session_timeout', '${IDLE_TIMEOUT_MS}', true) END`
@@ -65,16 +71,7 @@ export class SchemaDatabase implements ReadSource {
    * again.
    */
   async rows<Row extends object>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
-    return await this.#track(() =>
-      this.#tryAgain(async () => {
-        const connection = await this.#connect(readError)
-        try {
-          return await connection.rows<Row>(text, values)
-        } finally {
-          connection.release()
-        }
-      }),
-    )
+    return await this.#track(() => this.#tryAgain(() => this.#reads.rows<Row>(text, values)))
   }
 
   /**
@@ -82,7 +79,8 @@ export class SchemaDatabase implements ReadSource {
    * are held off. It reads what is committed at each of its statements, and so locks what it goes by.
    */
   async write<T>(work: (transaction: Queries) => Promise<T>): Promise<T> {
-    return await this.#track(() => this.#tryAgain(() => this.#writeOnce(work)))
+    const begin = async (connection: Connection): Promise<void> => requireGiven((await connection.rows<LockAnswer>(this.#begin))[0])
+    return await this.#track(() => this.#tryAgain(() => this.#transact(work, { begin, failures: CHANGE })))
   }
 
   /** Iterates over one instant. It takes a connection from its first step on, and gives it back when it ends or is left. */
@@ -111,7 +109,7 @@ export class SchemaDatabase implements ReadSource {
       requireGiven((await connection.rows<LockAnswer>(this.#askWriters))[0])
       await connection.rows(this.#lockAlone)
     }
-    return await this.#track(() => this.#transact(work, { begin, toError: importError }))
+    return await this.#track(() => this.#transact(work, { begin, failures: IMPORT }))
   }
 
   /** Waits for reads and mutations under way; cuts off views that were not read to their end. Idempotent. */
@@ -133,16 +131,11 @@ export class SchemaDatabase implements ReadSource {
     }
   }
 
-  async #writeOnce<T>(work: (transaction: Queries) => Promise<T>): Promise<T> {
-    const begin = async (connection: Connection): Promise<void> => requireGiven((await connection.rows<LockAnswer>(this.#begin))[0])
-    return await this.#transact(work, { begin, toError: changeError })
-  }
-
   async #transact<T>(
     work: (transaction: View) => Promise<T>,
-    { begin, toError }: { readonly begin: (connection: Connection) => Promise<void>; readonly toError: (error: unknown) => Error },
+    { begin, failures }: { readonly begin: (connection: Connection) => Promise<void>; readonly failures: FailureOptions },
   ): Promise<T> {
-    const connection = await this.#connect(toError)
+    const connection = await this.#connect(failures)
     return await connection.use(async () => {
       await begin(connection)
       return await work(new StoreTransaction(connection, this))
@@ -152,7 +145,7 @@ export class SchemaDatabase implements ReadSource {
   /** The instant is that of the first statement. */
   async #openView(): Promise<Connection> {
     this.#checkOpen()
-    const connection = await this.#connect(readError)
+    const connection = await this.#connect(READ)
     this.#views.add(connection)
     try {
       await connection.begin(this.#beginView)
@@ -167,8 +160,8 @@ export class SchemaDatabase implements ReadSource {
     await connection.rollBack()
   }
 
-  async #connect(toError: (error: unknown) => Error): Promise<Connection> {
-    return await Connection.open(this.#pool, { toError, answerTimeoutMs: this.#answerTimeoutMs })
+  async #connect(failures: FailureOptions): Promise<Connection> {
+    return await Connection.open(this.#pool, { ...failures, answerTimeoutMs: this.#answerTimeoutMs })
   }
 
   async #track<T>(operation: () => Promise<T>): Promise<T> {
@@ -187,19 +180,6 @@ export class SchemaDatabase implements ReadSource {
   }
 }
 
-function readError(error: unknown): Error {
-  return storeError(error, 'Cannot read the metadata store')
-}
-
-function changeError(error: unknown): Error {
-  return storeError(error, 'Cannot change the metadata store')
-}
-
-/** A row that breaks a rule of the tables is the view's fault. */
-function importError(error: unknown): Error {
-  return postgresError(error, { action: 'Cannot import into the metadata store', badData: 'invalid' })
-}
-
 interface LockAnswer {
   readonly given?: boolean
 }
@@ -209,6 +189,5 @@ function requireGiven(lock: LockAnswer | undefined): asserts lock {
 }
 
 function isWorthTryingAgain(error: unknown): boolean {
-  if (error instanceof ChangedMeanwhile) return true
-  return isHoldfastError(error) && WORTH_TRYING_AGAIN.includes(String(error.details['sqlState']))
+  return error instanceof ChangedMeanwhile || WORTH_TRYING_AGAIN.includes(sqlStateOf(error))
 }

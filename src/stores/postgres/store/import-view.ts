@@ -1,4 +1,5 @@
 /** Copies all that a view of any metadata store shows into the empty tables of one, in one transaction. */
+import { closing } from '../../../errors/clean-up.ts'
 import { RecordInvalidError } from '../../../errors/errors.ts'
 import type { ImportOptions, MetadataView } from '../../../contracts/metadata-store.ts'
 import { holdsData } from '../../../metadata/refusals.ts'
@@ -26,17 +27,8 @@ export async function importView(connection: View, view: MetadataView, options: 
   await connection.rows(`ANALYZE ${paths.join(', ')}`)
   const fault = await tornTree(connection)
   if (fault !== undefined) throw new RecordInvalidError(`Cannot import the view: ${fault}`)
-  if (check !== undefined) await checkImported(connection, check)
+  if (check !== undefined) await closing(await PostgresMetadataView.open(new HeldView(connection, async () => undefined)), check)
   signal?.throwIfAborted()
-}
-
-async function checkImported(connection: View, check: (imported: MetadataView) => Promise<void>): Promise<void> {
-  const imported = await PostgresMetadataView.open(new HeldView(connection, async () => undefined))
-  try {
-    await check(imported)
-  } finally {
-    await imported.close()
-  }
 }
 
 /** In the order in which rows refer to each other. */

@@ -2,12 +2,11 @@
 import { ulid } from 'ulid'
 import { RestoreInProgressError, SchemaVersionMismatchError, StoreIdMismatchError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { checkStoreId } from '../../../metadata/validate.ts'
-import { type PostgresPool, quoteName } from '../connection/client.ts'
+import { type PostgresPool, type Queryable, quoteName } from '../connection/client.ts'
 import { Connection } from '../connection/connection.ts'
-import { postgresError, sqlStateOf } from '../connection/server-errors.ts'
-import { type Queries, StoreTransaction, tablesOf } from './queries.ts'
+import { sqlStateOf } from '../connection/server-errors.ts'
 import { FIRST_TABLES } from './tables.ts'
-import { migrationLockKey, writeLockKey } from '../connection/advisory-locks.ts'
+import { lockKey, tryLock } from '../connection/advisory-locks.ts'
 
 /** Version n of the tables is what the first n steps make. A step that was released never changes. */
 const MIGRATIONS: readonly string[] = [FIRST_TABLES]
@@ -40,14 +39,19 @@ const LOCK_NOT_AVAILABLE = '55P03'
  */
 export async function migrate(pool: PostgresPool, options: MigrateOptions): Promise<string> {
   if (options.storeId !== undefined) checkStoreId(options.storeId)
+  const { schema, lockTimeoutMs, answerTimeoutMs } = options
   for (;;) {
-    const storeId = await transact(pool, options, (queries) => step(queries, options))
+    const connection = await Connection.open(pool, { action: `Cannot open the schema "${schema}"`, answerTimeoutMs })
+    const storeId = await connection.use(async () => {
+      await connection.begin(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = ${lockTimeoutMs}`)
+      return await step(connection, options)
+    })
     if (storeId !== undefined) return storeId
   }
 }
 
 /** Makes one step; when none is left to make, gives the store's ID. */
-async function step(queries: Queries, options: MigrateOptions): Promise<string | undefined> {
+async function step(queries: Queryable, options: MigrateOptions): Promise<string | undefined> {
   const { schema, create, storeId } = options
   await lockOutOthers(queries, options)
   await checkServer(queries, schema)
@@ -67,7 +71,9 @@ async function step(queries: Queries, options: MigrateOptions): Promise<string |
   } else if (!create) {
     throw new StoreUnavailableError(`Cannot open the schema "${schema}": there is no metadata store`, { hint: 'Check the schema, or make a store there first' })
   }
-  await holdWriteLock(queries, schema)
+  if (!(await tryLock(queries, lockKey('writes', schema), { isShared: true, until: 'transaction' }))) {
+    throw new RestoreInProgressError(`Cannot change the tables of the schema "${schema}": it is being restored`)
+  }
   if (version === 0) await makeSchema(queries, schema)
   await queries.rows(`SELECT set_config('search_path', $1, true)`, [`${quoteName(schema)}, pg_temp`])
   await queries.rows(MIGRATIONS[version] ?? '')
@@ -76,9 +82,9 @@ async function step(queries: Queries, options: MigrateOptions): Promise<string |
   return undefined
 }
 
-async function lockOutOthers(queries: Queries, { schema, lockTimeoutMs }: MigrateOptions): Promise<void> {
+async function lockOutOthers(queries: Queryable, { schema, lockTimeoutMs }: MigrateOptions): Promise<void> {
   try {
-    await queries.rows('SELECT pg_advisory_xact_lock($1, $2)', [...migrationLockKey(schema)])
+    await queries.rows('SELECT pg_advisory_xact_lock($1, $2)', lockKey('migrations', schema))
   } catch (error) {
     if (sqlStateOf(error) !== LOCK_NOT_AVAILABLE) throw error
     throw new StoreUnavailableError(`Cannot open the schema "${schema}": another process was making the store, or bringing it up to date, for all of ${lockTimeoutMs} ms`, {
@@ -92,7 +98,7 @@ async function lockOutOthers(queries: Queries, { schema, lockTimeoutMs }: Migrat
 
 const OLDEST_SERVER = 150_000
 
-async function checkServer(queries: Queries, schema: string): Promise<void> {
+async function checkServer(queries: Queryable, schema: string): Promise<void> {
   const [row] = await queries.rows<{ version: number; encoding: string }>(`SELECT current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding`)
   const { version, encoding } = row ?? { version: 0, encoding: '' }
   if (version < OLDEST_SERVER) throw new StoreUnavailableError(`Cannot open the schema "${schema}": the server is of version ${Math.trunc(version / 10_000)}, and 15 is the oldest that is supported`)
@@ -103,7 +109,7 @@ async function checkServer(queries: Queries, schema: string): Promise<void> {
 }
 
 /** The version of the store in the schema; 0 when it is missing or empty. Throws when it holds something else. */
-async function versionOf(queries: Queries, schema: string): Promise<number> {
+async function versionOf(queries: Queryable, schema: string): Promise<number> {
   const [found] = await queries.rows<{ name: string }>(
     `SELECT relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
      WHERE nspname = $1 AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relpersistence <> 't'
@@ -121,30 +127,15 @@ async function versionOf(queries: Queries, schema: string): Promise<number> {
   return version
 }
 
-async function readStoreId(queries: Queries, schema: string): Promise<string> {
+async function readStoreId(queries: Queryable, schema: string): Promise<string> {
   const [identity] = await queries.rows<{ store_id: string }>(`SELECT store_id FROM ${quoteName(schema)}.holdfast_identity`)
   if (identity === undefined) throw new StoreUnavailableError(`Cannot open the schema "${schema}": its table "holdfast_identity" is empty`)
   return identity.store_id
 }
 
-async function holdWriteLock(queries: Queries, schema: string): Promise<void> {
-  const [lock] = await queries.rows<{ given: boolean }>('SELECT pg_try_advisory_xact_lock_shared($1, $2) AS given', [...writeLockKey(schema)])
-  if (lock?.given === true) return
-  throw new RestoreInProgressError(`Cannot change the tables of the schema "${schema}": it is being restored`)
-}
-
 /** The schema where it is missing, and in it the table that says it is a store's. */
-async function makeSchema(queries: Queries, schema: string): Promise<void> {
+async function makeSchema(queries: Queryable, schema: string): Promise<void> {
   const found = await queries.rows('SELECT FROM pg_namespace WHERE nspname = $1', [schema])
   if (found.length === 0) await queries.rows(`CREATE SCHEMA ${quoteName(schema)}`)
   await queries.rows(`CREATE TABLE ${quoteName(schema)}.holdfast_versions (version integer PRIMARY KEY, migrated_at timestamptz NOT NULL DEFAULT now())`)
-}
-
-async function transact<T>(pool: PostgresPool, { schema, lockTimeoutMs, answerTimeoutMs }: MigrateOptions, work: (queries: Queries) => Promise<T>): Promise<T> {
-  const toError = (error: unknown): Error => postgresError(error, { action: `Cannot open the schema "${schema}"`, badData: 'invalid' })
-  const connection = await Connection.open(pool, { toError, answerTimeoutMs })
-  return await connection.use(async () => {
-    await connection.begin(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = ${lockTimeoutMs}`)
-    return await work(new StoreTransaction(connection, { schema, tables: tablesOf(schema) }))
-  })
 }

@@ -18,7 +18,7 @@ import type { PostgresPool } from '../connection/client.ts'
 import { SchemaDatabase } from './database.ts'
 import { importView } from './import-view.ts'
 import { DEFINITION, OWN_TABLES } from './tables.ts'
-import { writeLockKey } from '../connection/advisory-locks.ts'
+import { lockKey } from '../connection/advisory-locks.ts'
 
 export interface PostgresMetadataStoreOptions extends PaceOptions {
   /** The schema that is the store's alone. */
@@ -102,19 +102,19 @@ export class PostgresMetadataStore extends ValidatedStore {
     super(new PostgresMetadataReader(db), clock)
     this.storeId = storeId
     this.#db = db
-    this.#backupable = knownBackupable(pool, {
+    const backupable = {
       schema,
       payloadIds: PAYLOAD_IDS,
       countPayloadIds: COUNT_PAYLOAD_IDS,
       schemaVersion: this.schemaVersion,
       storeId,
-      definition: DEFINITION,
       leaveOut: OWN_TABLES,
-      writersLock: writeLockKey(schema),
+      writersLock: lockKey('writes', schema),
       answerTimeoutMs,
       pace,
       connections,
-    })
+    }
+    this.#backupable = knownBackupable(pool, backupable, DEFINITION)
   }
 
   async backup(sink: SnapshotSink, options?: BackupOptions): Promise<PayloadIdSet> {

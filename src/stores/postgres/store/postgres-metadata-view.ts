@@ -5,6 +5,7 @@ import { ValidatedReader } from '../../../metadata/validated-reader.ts'
 import { PostgresMetadataReader } from './postgres-metadata-reader.ts'
 import { readBlocks } from './contents.ts'
 import type { HeldView } from './held-view.ts'
+import { type View, eachRow } from './queries.ts'
 import { type BlockRow, type EntryRow, type InodeRow, type LockRow, BLOCK_COLUMNS, INODE_COLUMNS, LOCK_COLUMNS, blockOf, entryOf, inodeOf, lockOf } from './rows.ts'
 
 /**
@@ -45,36 +46,28 @@ export class PostgresMetadataView extends ValidatedReader implements MetadataVie
 
   inodes(): AsyncIterable<ListedInode> {
     const { inodes, entries } = this.#held.tables
-    const query = `SELECT ${INODE_COLUMNS}, CASE WHEN i.type = 'directory' THEN coalesce(e.parent, i.inode) END AS parent
+    const text = `SELECT ${INODE_COLUMNS}, CASE WHEN i.type = 'directory' THEN coalesce(e.parent, i.inode) END AS parent
       FROM ${inodes} i LEFT JOIN ${entries} e ON e.inode = i.inode AND e.type = 'directory' ORDER BY i.inode`
-    return this.#held.iterate(async function* (view) {
-      for await (const row of view.each<InodeRow & { readonly parent: unknown }>(query)) {
-        yield { ...inodeOf(row), parent: row.parent === null ? undefined : Number(row.parent) }
-      }
-    })
+    return eachRow(this.#held, (view) => view.each<InodeRow & { readonly parent: unknown }>(text), (row) => ({
+      ...inodeOf(row),
+      parent: row.parent === null ? undefined : Number(row.parent),
+    }))
   }
 
   entries(): AsyncIterable<ListedEntry> {
-    const query = `SELECT parent, name, inode, type FROM ${this.#held.tables.entries} ORDER BY parent, name`
-    return this.#held.iterate(async function* (view) {
-      for await (const row of view.each<EntryRow & { readonly parent: unknown; readonly name: string }>(query)) {
-        yield { parent: Number(row.parent), name: row.name, ...entryOf(row) }
-      }
-    })
+    const text = `SELECT parent, name, inode, type FROM ${this.#held.tables.entries} ORDER BY parent, name`
+    const query = (view: View): AsyncIterable<EntryRow & { readonly parent: unknown; readonly name: string }> => view.each(text)
+    return eachRow(this.#held, query, (row) => ({ parent: Number(row.parent), name: row.name, ...entryOf(row) }))
   }
 
   allBlocks(): AsyncIterable<ListedBlock> {
-    const query = `SELECT inode, ${BLOCK_COLUMNS} FROM ${this.#held.tables.blocks} ORDER BY inode, position`
-    return this.#held.iterate(async function* (view) {
-      for await (const row of view.each<BlockRow & { readonly inode: unknown }>(query)) yield { inode: Number(row.inode), ...blockOf(row) }
-    })
+    const text = `SELECT inode, ${BLOCK_COLUMNS} FROM ${this.#held.tables.blocks} ORDER BY inode, position`
+    return eachRow(this.#held, (view) => view.each<BlockRow & { readonly inode: unknown }>(text), (row) => ({ inode: Number(row.inode), ...blockOf(row) }))
   }
 
   allLocks(): AsyncIterable<ByteRangeLock> {
-    const query = `SELECT inode, ${LOCK_COLUMNS} FROM ${this.#held.tables.locks} ORDER BY inode, start_byte, owner`
-    return this.#held.iterate(async function* (view) {
-      for await (const row of view.each<LockRow & { readonly inode: unknown }>(query)) yield lockOf(Number(row.inode), row)
-    })
+    const text = `SELECT inode, ${LOCK_COLUMNS} FROM ${this.#held.tables.locks} ORDER BY inode, start_byte, owner`
+    return eachRow(this.#held, (view) => view.each<LockRow & { readonly inode: unknown }>(text), (row) => lockOf(Number(row.inode), row))
   }
 
   async close(): Promise<void> {

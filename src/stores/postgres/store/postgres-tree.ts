@@ -6,11 +6,11 @@ import type { Block, ByteRangeLock, Inode, InodeAttributes, InodeNumber, InodeTy
 import { InternalError } from '../../../errors/errors.ts'
 import { quoted } from '../../../metadata/refusals.ts'
 import type { BlockOwner, Counts, EntryRecord, InodeFields, LockMode, PlacedEntry, TreeTransaction } from '../../../metadata/tree-transaction.ts'
-import { moveLockKey } from '../connection/advisory-locks.ts'
+import { lockKey } from '../connection/advisory-locks.ts'
 import type { Queries } from './queries.ts'
-import { copyBlocks, putBlocks, removeBlocks } from './contents.ts'
+import { placeOf, putBlocks } from './contents.ts'
 import { ChangedMeanwhile } from './database.ts'
-import { type EntryRow, type InodeRow, ATTRIBUTE_COLUMNS, INODE_COLUMNS, LOCK_COLUMNS, attributeValues, entryOf, inodeOf, readLocks } from './rows.ts'
+import { type EntryRow, type InodeRow, ATTRIBUTE_COLUMNS, BLOCK_COLUMNS, INODE_COLUMNS, LOCK_COLUMNS, attributeValues, entryOf, inodeOf, readLocks } from './rows.ts'
 
 /** How rows are locked, several of them in the order of their numbers. */
 const LOCKS: Readonly<Record<LockMode, string>> = { use: 'FOR KEY SHARE', change: 'FOR NO KEY UPDATE', remove: 'FOR UPDATE' }
@@ -63,7 +63,7 @@ export class PostgresTree implements TreeTransaction {
   }
 
   async lockMoves(): Promise<void> {
-    await this.#queries.rows('SELECT pg_advisory_xact_lock($1, $2)', [...moveLockKey(this.#queries.schema)])
+    await this.#queries.rows('SELECT pg_advisory_xact_lock($1, $2)', lockKey('moves', this.#queries.schema))
   }
 
   async entry({ parent, name }: Place): Promise<EntryRecord | undefined> {
@@ -156,7 +156,8 @@ export class PostgresTree implements TreeTransaction {
   }
 
   async removeBlocks(owner: BlockOwner): Promise<void> {
-    await removeBlocks(this.#queries, owner)
+    const { table, key, value } = placeOf(this.#queries, owner)
+    await this.#queries.rows(`DELETE FROM ${table} WHERE ${key} = $1`, [value])
   }
 
   async putUpload({ uploadId, parent, name, startedAtMs }: PendingUpload): Promise<void> {
@@ -182,7 +183,11 @@ export class PostgresTree implements TreeTransaction {
   }
 
   async moveUpload(uploadId: string, inode: InodeNumber): Promise<void> {
-    await copyBlocks(this.#queries, uploadId, inode)
+    const { blocks, upload_blocks: uploadBlocks } = this.#queries.tables
+    await this.#queries.rows(
+      `INSERT INTO ${blocks} (inode, position, ${BLOCK_COLUMNS}) SELECT $2::bigint, position, ${BLOCK_COLUMNS} FROM ${uploadBlocks} WHERE upload_id = $1`,
+      [uploadId, inode],
+    )
     await this.removeUpload(uploadId)
   }
 

@@ -1,9 +1,6 @@
 /** What the statements of a metadata store run on, and how its tables are named in them. */
-import { messageOf } from '../../../errors/error-message.ts'
-import { InternalError } from '../../../errors/errors.ts'
-import { quoteName, quoteText } from '../connection/client.ts'
+import { type Queryable, quoteName, quoteText } from '../connection/client.ts'
 import type { Connection } from '../connection/connection.ts'
-import { postgresError, sqlStateOf } from '../connection/server-errors.ts'
 
 /** The tables of a snapshot. */
 export const TABLES = ['inodes', 'entries', 'shares', 'blocks', 'uploads', 'upload_blocks', 'locks', 'settings', 'used_bytes'] as const
@@ -18,10 +15,9 @@ export type TablePaths = Readonly<Record<TableName, string>> & {
 }
 
 /** What statements run on: one connection, within a transaction or not. */
-export interface Queries {
+export interface Queries extends Queryable {
   readonly schema: string
   readonly tables: TablePaths
-  rows<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]>
 }
 
 /** What a metadata store is read from: a schema as it is at each call, or one instant of it. */
@@ -34,6 +30,17 @@ export interface ReadSource extends Queries {
 export interface View extends ReadSource {
   /** The rows of a query, a bounded number of them in memory. */
   each<Row extends object>(text: string, values?: readonly unknown[]): AsyncGenerator<Row, void, undefined>
+}
+
+/** The rows of a query, all of one instant, each as `make` makes it. */
+export function eachRow<Row extends object, T>(
+  source: ReadSource,
+  query: (view: View) => AsyncIterable<Row>,
+  make: (row: Row) => T,
+): AsyncIterable<T> {
+  return source.iterate(async function* (view) {
+    for await (const row of query(view)) yield make(row)
+  })
 }
 
 export function tablesOf(schema: string): TablePaths {
@@ -81,13 +88,4 @@ export class StoreTransaction implements View {
   iterate<T>(open: (view: View) => AsyncIterable<T>): AsyncIterable<T> {
     return open(this)
   }
-}
-
-/** What a read or a mutation failed with. A statement that breaks a rule of the tables is a fault of the store's own. */
-export function storeError(error: unknown, action: string): Error {
-  const state = sqlStateOf(error)
-  if (state !== undefined && /^2[23]/.test(state)) {
-    return new InternalError(`${action}: ${messageOf(error)}`, { cause: error, details: { sqlState: state } })
-  }
-  return postgresError(error, { action, badData: 'invalid' })
 }

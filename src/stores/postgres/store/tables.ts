@@ -60,15 +60,7 @@ const TREE = `
   CREATE UNIQUE INDEX entries_directory ON entries (inode) WHERE type = 'directory';`
 
 const CONTENT = `
-  CREATE TABLE blocks (
-    inode bigint NOT NULL REFERENCES inodes,
-    position bigint NOT NULL CHECK (position >= 0),
-    payload_id text COLLATE "C" NOT NULL CHECK (octet_length(payload_id) BETWEEN 1 AND 255),
-    payload_offset bigint NOT NULL CHECK (payload_offset BETWEEN 0 AND ${MAX_SAFE_INTEGER}),
-    bytes bigint NOT NULL CHECK (bytes BETWEEN 0 AND ${MAX_SAFE_INTEGER}),
-    PRIMARY KEY (inode, position)
-  );
-  CREATE INDEX blocks_payload_id ON blocks (payload_id);
+${blockTable('blocks', 'inode bigint NOT NULL REFERENCES inodes')}
 
   CREATE TABLE uploads (
     upload_id text COLLATE "C" PRIMARY KEY CHECK (octet_length(upload_id) BETWEEN 1 AND 255),
@@ -78,15 +70,7 @@ const CONTENT = `
     block_count bigint NOT NULL DEFAULT 0 CHECK (block_count >= 0)
   );
 
-  CREATE TABLE upload_blocks (
-    upload_id text COLLATE "C" NOT NULL REFERENCES uploads,
-    position bigint NOT NULL CHECK (position >= 0),
-    payload_id text COLLATE "C" NOT NULL CHECK (octet_length(payload_id) BETWEEN 1 AND 255),
-    payload_offset bigint NOT NULL CHECK (payload_offset BETWEEN 0 AND ${MAX_SAFE_INTEGER}),
-    bytes bigint NOT NULL CHECK (bytes BETWEEN 0 AND ${MAX_SAFE_INTEGER}),
-    PRIMARY KEY (upload_id, position)
-  );
-  CREATE INDEX upload_blocks_payload_id ON upload_blocks (payload_id);
+${blockTable('upload_blocks', 'upload_id text COLLATE "C" NOT NULL REFERENCES uploads')}
 
   CREATE TABLE locks (
     inode bigint NOT NULL REFERENCES inodes ON DELETE CASCADE,
@@ -107,6 +91,19 @@ const CONTENT = `
     part integer PRIMARY KEY,
     bytes numeric NOT NULL
   );`
+
+/** The blocks of something that the first column names. */
+function blockTable(name: string, key: string): string {
+  return `  CREATE TABLE ${name} (
+    ${key},
+    position bigint NOT NULL CHECK (position >= 0),
+    payload_id text COLLATE "C" NOT NULL CHECK (octet_length(payload_id) BETWEEN 1 AND 255),
+    payload_offset bigint NOT NULL CHECK (payload_offset BETWEEN 0 AND ${MAX_SAFE_INTEGER}),
+    bytes bigint NOT NULL CHECK (bytes BETWEEN 0 AND ${MAX_SAFE_INTEGER}),
+    PRIMARY KEY (${key.split(' ')[0]}, position)
+  );
+  CREATE INDEX ${name}_payload_id ON ${name} (payload_id);`
+}
 
 /** Which part of the used bytes a connection counts in. */
 const USED_BYTES_PARTS = 16
