@@ -1,5 +1,6 @@
 /** Checks that the records of a metadata store are consistent. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { closing } from '../errors/clean-up.ts'
 import { PayloadIdSetBuilder } from '../payload-ids/payload-id-set.ts'
 import { plural } from '../util/text.ts'
 import { conflictingLock } from './locks.ts'
@@ -108,8 +109,7 @@ class Check {
   }
 
   async #comparePayloadIds(): Promise<void> {
-    const set = await this.#payloadIds.finish()
-    try {
+    await closing(await this.#payloadIds.finish(), async (set) => {
       const referred = set[Symbol.asyncIterator]()
       let next = await referred.next()
       let last = ''
@@ -121,9 +121,7 @@ class Check {
         else this.#report(`payload ID ${payloadId}: nothing refers to it`)
       }
       for (; next.done !== true; next = await referred.next()) this.#unlisted(next.value)
-    } finally {
-      await set.close()
-    }
+    })
   }
 
   #unlisted(payloadId: string): void {

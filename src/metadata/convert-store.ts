@@ -1,5 +1,6 @@
 /** Copies a metadata store into an empty store of any kind. */
 import type { StoreKind } from '../contracts/backupable.ts'
+import { closing } from '../errors/clean-up.ts'
 import { ChecksumMismatchError } from '../errors/errors.ts'
 import type { MetadataStore, MetadataView } from '../contracts/metadata-store.ts'
 import { RECORD_KINDS, type RecordKind, type ViewSummary, differences, summarize } from './view-summary.ts'
@@ -52,8 +53,7 @@ export interface ConvertedStore {
 export async function convertStore({ from, to, signal, onProgress }: ConvertStoreOptions): Promise<ConvertReport> {
   const startedMs = performance.now()
   signal?.throwIfAborted()
-  const view = await from.view()
-  try {
+  return await closing(await from.view(), async (view) => {
     let checked: ViewSummary | undefined
     await to.importView(view, {
       signal,
@@ -72,9 +72,7 @@ export async function convertStore({ from, to, signal, onProgress }: ConvertStor
       usedBytes,
       durationMs: Math.round(performance.now() - startedMs),
     }
-  } finally {
-    await view.close()
-  }
+  })
 }
 
 /** The summary of a view and its copy. Rejects with `checksum_mismatch` when they differ. */

@@ -6,7 +6,6 @@ import { walkTree } from './walk-tree.ts'
 export interface CopyTreeOptions {
   /** The store to read. It must not change meanwhile. */
   readonly from: MetadataReader
-  /** The inode to copy. */
   readonly inode: InodeNumber
   readonly to: MetadataStore
   /** The place of the copy. The name must be free. */

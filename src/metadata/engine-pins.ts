@@ -1,4 +1,5 @@
 /** Keeps engines open while a backup, a view or a sweep reads them. */
+import { afterwards } from '../errors/clean-up.ts'
 import { StoreNotDrainedError } from '../errors/errors.ts'
 
 export class EnginePins {
@@ -13,12 +14,7 @@ export class EnginePins {
 
   /** Keeps an engine open while a task reads it. */
   async hold<T>(engine: string, task: () => Promise<T>): Promise<T> {
-    const release = this.pin(engine)
-    try {
-      return await task()
-    } finally {
-      await release()
-    }
+    return await afterwards(task, this.pin(engine))
   }
 
   /** Keeps an engine open until the returned function is called, once. */

@@ -12,7 +12,6 @@ export function nsOfMs(timeMs: number): bigint {
   return BigInt(Math.trunc(timeMs)) * NS_PER_MS
 }
 
-/** A new inode with its first link and its content. */
 export function newInode(inode: NewInode, nowMs: number): Omit<Inode, 'inode'> {
   const { type, symlinkTarget, content } = inode
   const links = type === 'directory' ? 2 : 1
@@ -47,7 +46,6 @@ function newAttributes(inode: NewInode, nowNs: bigint): InodeAttributes {
   return changedAttributes(defaults, inode)
 }
 
-/** The attributes after changes. */
 export function changedAttributes(attributes: InodeAttributes, changes: Partial<InodeAttributes>): InodeAttributes {
   const changed: Record<string, unknown> = {}
   for (const field of ['mode', 'uid', 'gid', 'size', ...TIME_FIELDS, 'xattrs'] as const) {

@@ -1,18 +1,15 @@
 /** The handle that a server keeps: a metadata store whose engine can be replaced while it serves. */
-import type { BackupOptions, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../contracts/backupable.ts'
-import { failureAfter } from '../errors/clean-up.ts'
+import type { BackupOptions, SnapshotSink, StoreKind } from '../contracts/backupable.ts'
+import { undoOnError } from '../errors/clean-up.ts'
 import { messageOf } from '../errors/error-message.ts'
 import { StoreUnavailableError, isHoldfastError } from '../errors/errors.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
-import type { DrainOptions, Engines, RestoreJournal, SideEngine, Swappable } from '../contracts/swappable.ts'
+import type { DrainOptions, Swappable } from '../contracts/swappable.ts'
 import { checkServes } from './check-store.ts'
 import { EnginePins } from './engine-pins.ts'
 import { PinnedView } from './pinned-view.ts'
 import { mergeAscending } from './merge-ascending.ts'
-import type {
-  ByteRangeLock, Content, ImportOptions, Inode, InodeAttributes, InodeNumber, MetadataReader, MetadataStore, MetadataView, NewInode, PendingUpload,
-  Place, RenameOptions, Share,
-} from '../contracts/metadata-store.ts'
+import type { MetadataReader, MetadataStore, MetadataView } from '../contracts/metadata-store.ts'
 import { OperationGate } from './operation-gate.ts'
 import { RoutedReader } from './routed-reader.ts'
 
@@ -90,75 +87,28 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     return this.#storeId
   }
 
-  createShare(name: string, options?: { readonly options?: Readonly<Record<string, string>>; readonly root?: Partial<InodeAttributes> }): Promise<Share> {
-    return this.#write((store) => store.createShare(name, options))
-  }
-
-  removeShare(name: string): Promise<void> {
-    return this.#write((store) => store.removeShare(name))
-  }
-
-  create(place: Place, inode: NewInode): Promise<Inode> {
-    return this.#write((store) => store.create(place, inode))
-  }
-
-  link(place: Place, inode: InodeNumber): Promise<Inode> {
-    return this.#write((store) => store.link(place, inode))
-  }
-
-  unlink(place: Place): Promise<void> {
-    return this.#write((store) => store.unlink(place))
-  }
-
-  rename(from: Place, to: Place, options?: RenameOptions): Promise<void> {
-    return this.#write((store) => store.rename(from, to, options))
-  }
-
-  setAttributes(inode: InodeNumber, changes: Partial<InodeAttributes>): Promise<Inode> {
-    return this.#write((store) => store.setAttributes(inode, changes))
-  }
-
-  setContent(inode: InodeNumber, content: Content | undefined, options: { readonly size: number; readonly modifiedAtNs?: bigint | undefined }): Promise<Inode> {
-    return this.#write((store) => store.setContent(inode, content, options))
-  }
-
-  putUpload(upload: PendingUpload): Promise<void> {
-    return this.#write((store) => store.putUpload(upload))
-  }
-
-  completeUpload(uploadId: string, inode?: Partial<InodeAttributes>): Promise<Inode> {
-    return this.#write((store) => store.completeUpload(uploadId, inode))
-  }
-
-  removeUpload(uploadId: string): Promise<void> {
-    return this.#write((store) => store.removeUpload(uploadId))
-  }
-
-  lock(lock: ByteRangeLock): Promise<void> {
-    return this.#write((store) => store.lock(lock))
-  }
-
-  unlock(range: Omit<ByteRangeLock, 'kind'>): Promise<void> {
-    return this.#write((store) => store.unlock(range))
-  }
-
-  setSetting(name: string, value: string | undefined): Promise<void> {
-    return this.#write((store) => store.setSetting(name, value))
-  }
+  readonly createShare: MetadataStore['createShare'] = (name, options) => this.#write((store) => store.createShare(name, options))
+  readonly removeShare: MetadataStore['removeShare'] = (name) => this.#write((store) => store.removeShare(name))
+  readonly create: MetadataStore['create'] = (place, inode) => this.#write((store) => store.create(place, inode))
+  readonly link: MetadataStore['link'] = (place, inode) => this.#write((store) => store.link(place, inode))
+  readonly unlink: MetadataStore['unlink'] = (place) => this.#write((store) => store.unlink(place))
+  readonly rename: MetadataStore['rename'] = (from, to, options) => this.#write((store) => store.rename(from, to, options))
+  readonly setAttributes: MetadataStore['setAttributes'] = (inode, changes) => this.#write((store) => store.setAttributes(inode, changes))
+  readonly setContent: MetadataStore['setContent'] = (inode, content, options) => this.#write((store) => store.setContent(inode, content, options))
+  readonly putUpload: MetadataStore['putUpload'] = (upload) => this.#write((store) => store.putUpload(upload))
+  readonly completeUpload: MetadataStore['completeUpload'] = (uploadId, inode) => this.#write((store) => store.completeUpload(uploadId, inode))
+  readonly removeUpload: MetadataStore['removeUpload'] = (uploadId) => this.#write((store) => store.removeUpload(uploadId))
+  readonly lock: MetadataStore['lock'] = (lock) => this.#write((store) => store.lock(lock))
+  readonly unlock: MetadataStore['unlock'] = (range) => this.#write((store) => store.unlock(range))
+  readonly setSetting: MetadataStore['setSetting'] = (name, value) => this.#write((store) => store.setSetting(name, value))
+  readonly importView: MetadataStore['importView'] = (view, options) => this.#write((store) => store.importView(view, options))
+  readonly restore: MetadataStore['restore'] = (source, options) => this.#write((store) => store.restore(source, options))
 
   async view(): Promise<MetadataView> {
     while (this.#gate.state === 'closed') await this.#gate.pass('read')
     const { engine, store } = this.#serving()
     const release = this.#pins.pin(engine)
-    try {
-      return new PinnedView(await store.view(), release)
-    } catch (error) {
-      throw await failureAfter(error, () => release())
-    }
-  }
-
-  importView(view: MetadataView, options?: ImportOptions): Promise<void> {
-    return this.#write((store) => store.importView(view, options))
+    return await undoOnError(async () => new PinnedView(await store.view(), release), release)
   }
 
   /**
@@ -171,7 +121,9 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     for (let tries = 0; tries < MOST_TRIES; tries++) {
       const retained = await this.#pinRetained()
       try {
-        const payloadIds = mergeAscending(await this.#openRetained(retained))
+        const { live, previous } = retained
+        const stores = previous === undefined ? [live.store] : [live.store, await this.#home.openEngine(previous)]
+        const payloadIds = mergeAscending(stores.map((store) => store.payloadIds()))
         const first = await payloadIds.next()
         // Another process may have replaced an engine before the first step. After it, tables in use prevent that.
         if (!(await this.#areStill(retained))) {
@@ -195,10 +147,6 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     return await this.#pins.hold(engine, () => store.backup(sink, options))
   }
 
-  restore(source: SnapshotSource, options?: RestoreOptions): Promise<void> {
-    return this.#write((store) => store.restore(source, options))
-  }
-
   /** Closes the store and its home. Later operations are refused. Idempotent. */
   close(): Promise<void> {
     this.#live = new StoreUnavailableError('Cannot use the store: it was closed')
@@ -211,17 +159,13 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     return this.close()
   }
 
-  readStoreId(): Promise<string | undefined> {
-    return this.#home.readStoreId()
-  }
-
-  engines(): Promise<Engines> {
-    return this.#home.engines()
-  }
-
-  freeBytes(): Promise<number | undefined> {
-    return this.#home.freeBytes()
-  }
+  readonly readStoreId: Swappable['readStoreId'] = () => this.#home.readStoreId()
+  readonly engines: Swappable['engines'] = () => this.#home.engines()
+  readonly freeBytes: Swappable['freeBytes'] = () => this.#home.freeBytes()
+  readonly openSide: Swappable['openSide'] = (engine, options) => this.#home.openSide(engine, options)
+  readonly readJournal: Swappable['readJournal'] = () => this.#home.readJournal()
+  readonly writeJournal: Swappable['writeJournal'] = (journal) => this.#home.writeJournal(journal)
+  readonly clearJournal: Swappable['clearJournal'] = () => this.#home.clearJournal()
 
   drainWrites({ timeoutMs }: DrainOptions): Promise<void> {
     return this.#gate.narrow('reads-only', { timeoutMs, andThen: (rest) => this.#home.drainWrites(rest) })
@@ -243,10 +187,6 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
       this.#served.delete(engine)
       await this.#pins.retire(engine)
     }
-  }
-
-  openSide(engine: string, options: { readonly storeId: string }): Promise<SideEngine> {
-    return this.#home.openSide(engine, options)
   }
 
   async swap(engine: string, options: { readonly storeId: string; readonly previous: string | undefined }): Promise<void> {
@@ -283,18 +223,6 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     await this.#home.removeEngine(engine)
   }
 
-  readJournal(): Promise<RestoreJournal | undefined> {
-    return this.#home.readJournal()
-  }
-
-  writeJournal(journal: RestoreJournal): Promise<void> {
-    return this.#home.writeJournal(journal)
-  }
-
-  clearJournal(): Promise<void> {
-    return this.#home.clearJournal()
-  }
-
   /** Pins the live engine and the one kept for rollback, as they are at one time. */
   async #pinRetained(): Promise<RetainedEngines> {
     for (let tries = 0; tries < MOST_TRIES; tries++) {
@@ -319,11 +247,6 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     if (this.#live !== live || this.#gate.state === 'closed') return
     this.#live = { engine, store }
     this.#served.add(engine)
-  }
-
-  async #openRetained({ live, previous }: RetainedEngines): Promise<readonly AsyncIterable<string>[]> {
-    const stores = previous === undefined ? [live.store] : [live.store, await this.#home.openEngine(previous)]
-    return stores.map((store) => store.payloadIds())
   }
 
   async #areStill({ live, previous }: RetainedEngines): Promise<boolean> {

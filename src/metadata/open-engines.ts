@@ -46,7 +46,9 @@ export class OpenEngines {
     const open = this.#open.get(engine)
     if (open !== undefined) {
       this.#open.delete(engine)
-      const closing = closeStore(open).finally(() => this.#closing.get(engine) === closing && this.#closing.delete(engine))
+      // The caller of the opening got its failure.
+      const closed = open.store.catch(() => undefined).then((store) => store?.close())
+      const closing = closed.finally(() => this.#closing.get(engine) === closing && this.#closing.delete(engine))
       this.#closing.set(engine, closing)
     }
     await this.#closing.get(engine)
@@ -60,10 +62,4 @@ export class OpenEngines {
     const failed = results.find((result) => result.status === 'rejected')
     if (failed !== undefined) throw failed.reason
   }
-}
-
-async function closeStore(open: OpenEngine): Promise<void> {
-  // The caller of the opening got its failure.
-  const store = await open.store.catch(() => undefined)
-  await store?.close()
 }

@@ -1,7 +1,7 @@
 /** Opens the store of a home, or makes one. */
 import type { MetadataStore } from '../contracts/metadata-store.ts'
 import type { Swappable } from '../contracts/swappable.ts'
-import { failureAfter, undoOnError } from '../errors/clean-up.ts'
+import { undoOnError } from '../errors/clean-up.ts'
 import { StoreIdMismatchError, StoreUnavailableError } from '../errors/errors.ts'
 import { newUlid } from '../util/ulid.ts'
 import { type EngineHome, LiveMetadataStore } from './live-metadata-store.ts'
@@ -39,12 +39,10 @@ export async function makeStore(home: EngineHome, storeId: string = newUlid()): 
   checkStoreId(storeId)
   const engine = newUlid()
   const side = await home.openSide(engine, { storeId })
-  try {
+  await undoOnError(async () => {
     await side.seal()
     await home.swap(engine, { storeId, previous: undefined })
-  } catch (error) {
-    throw await failureAfter(error, () => side.discard())
-  }
+  }, () => side.discard())
 }
 
 async function makeOrMatch(home: StoreHome, { where, namedBy, create = true, storeId: wanted }: OpenStoreOptions): Promise<void> {

@@ -21,13 +21,6 @@ const ENDED_IN: Readonly<Record<GateState, readonly OperationKind[]>> = {
   closed: ['read', 'write'],
 }
 
-/** The state after narrowing. A gate that is narrower already stays so. */
-const NARROWED: Readonly<Record<GateState, Readonly<Record<'reads-only' | 'closed', GateState>>>> = {
-  open: { 'reads-only': 'reads-only', closed: 'closed' },
-  'reads-only': { 'reads-only': 'reads-only', closed: 'closed' },
-  closed: { 'reads-only': 'closed', closed: 'closed' },
-}
-
 export interface NarrowOptions {
   readonly timeoutMs: number
   /** Waits for work elsewhere. @default nothing */
@@ -87,7 +80,8 @@ export class OperationGate {
   async narrow(to: 'reads-only' | 'closed', { timeoutMs, andThen }: NarrowOptions): Promise<void> {
     checkWaitMs('timeoutMs', timeoutMs)
     const before = this.#state
-    const state = NARROWED[before][to]
+    // A gate that is narrower already stays so.
+    const state = before === 'closed' ? before : to
     this.#set(state)
     const deadline = performance.now() + timeoutMs
     while (ENDED_IN[to].some((kind) => this.#inFlight[kind] > 0)) {

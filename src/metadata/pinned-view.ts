@@ -1,5 +1,5 @@
 /** A view that keeps its engine open. */
-import type { ByteRangeLock, InodeNumber, ListedBlock, ListedEntry, ListedInode, MetadataReader, MetadataView } from '../contracts/metadata-store.ts'
+import type { MetadataReader, MetadataView } from '../contracts/metadata-store.ts'
 import { RoutedReader } from './routed-reader.ts'
 
 export class PinnedView extends RoutedReader implements MetadataView {
@@ -14,25 +14,11 @@ export class PinnedView extends RoutedReader implements MetadataView {
     this.#release = release
   }
 
-  nextInode(): Promise<InodeNumber> {
-    return this.#view.nextInode()
-  }
-
-  inodes(): AsyncIterable<ListedInode> {
-    return this.#view.inodes()
-  }
-
-  entries(): AsyncIterable<ListedEntry> {
-    return this.#view.entries()
-  }
-
-  allBlocks(): AsyncIterable<ListedBlock> {
-    return this.#view.allBlocks()
-  }
-
-  allLocks(): AsyncIterable<ByteRangeLock> {
-    return this.#view.allLocks()
-  }
+  readonly nextInode: MetadataView['nextInode'] = () => this.#view.nextInode()
+  readonly inodes: MetadataView['inodes'] = () => this.#view.inodes()
+  readonly entries: MetadataView['entries'] = () => this.#view.entries()
+  readonly allBlocks: MetadataView['allBlocks'] = () => this.#view.allBlocks()
+  readonly allLocks: MetadataView['allLocks'] = () => this.#view.allLocks()
 
   close(): Promise<void> {
     this.#closed ??= this.#close()

@@ -1,5 +1,6 @@
 /** Removes a share, or an entry, with its content. Not atomic: other readers may see a half removed tree. */
 import type { InodeNumber, MetadataStore, Place } from '../contracts/metadata-store.ts'
+import { pagesOf } from './walk-tree.ts'
 
 /** Removes a share with its content, if it exists. */
 export async function removeShareTree(store: MetadataStore, name: string): Promise<void> {
@@ -17,13 +18,10 @@ export async function removeTree(store: MetadataStore, place: Place): Promise<vo
 }
 
 async function removeEntries(store: MetadataStore, directory: InodeNumber): Promise<void> {
-  let after: string | undefined
-  do {
-    const page = await store.readDirectory(directory, { after })
-    for (const entry of page.entries) {
-      if (entry.type === 'directory') await removeEntries(store, entry.inode)
-      await store.unlink({ parent: directory, name: entry.name })
+  for await (const entries of pagesOf(store, directory)) {
+    for (const { inode, name, type } of entries) {
+      if (type === 'directory') await removeEntries(store, inode)
+      await store.unlink({ parent: directory, name })
     }
-    after = page.cursor
-  } while (after !== undefined)
+  }
 }

@@ -1,6 +1,6 @@
 /** Paths in a metadata store: `share/directory/name`. */
 import { InvalidArgumentError, MetadataError } from '../errors/errors.ts'
-import type { Inode, InodeNumber, MetadataReader } from '../contracts/metadata-store.ts'
+import type { Inode, MetadataReader } from '../contracts/metadata-store.ts'
 import { checkName } from './validate.ts'
 
 /** The name of a share, then the names below its root. */
@@ -27,7 +27,8 @@ export function showPath(path: readonly string[]): string {
 export async function findPath(reader: MetadataReader, [shareName, ...names]: TreePath, where: string): Promise<Inode> {
   const share = await reader.share(shareName)
   if (share === undefined) throw new MetadataError('entry_not_found', `Cannot find the share ${JSON.stringify(shareName)} ${where}`)
-  let found = await requireInode(reader, share.root, where)
+  let found = await reader.inode(share.root)
+  if (found === undefined) throw new MetadataError('entry_not_found', `Cannot find inode ${share.root} ${where}`)
   for (const [at, name] of names.entries()) {
     const above = [shareName, ...names.slice(0, at)]
     if (found.type !== 'directory') throw new MetadataError('not_a_directory', `Cannot look into ${JSON.stringify(showPath(above))} ${where}: it is a ${found.type}`)
@@ -35,11 +36,5 @@ export async function findPath(reader: MetadataReader, [shareName, ...names]: Tr
     if (next === undefined) throw new MetadataError('entry_not_found', `Cannot find ${JSON.stringify(showPath([...above, name]))} ${where}`)
     found = next
   }
-  return found
-}
-
-async function requireInode(reader: MetadataReader, inode: InodeNumber, where: string): Promise<Inode> {
-  const found = await reader.inode(inode)
-  if (found === undefined) throw new MetadataError('entry_not_found', `Cannot find inode ${inode} ${where}`)
   return found
 }

@@ -1,34 +1,26 @@
 /** Lists the payloads that a tree refers to. */
 import type { Inode, InodeNumber, MetadataReader } from '../contracts/metadata-store.ts'
+import { inBatches } from '../util/batches.ts'
+import { pagesOf } from './walk-tree.ts'
 
 const BATCH_IDS = 1000
 
 /** The payload IDs of an inode and all below it, in batches, some more than once. Memory does not grow with the number of files. */
-export async function* payloadIdsOfTree(reader: MetadataReader, top: Inode): AsyncGenerator<readonly string[], void, undefined> {
-  let batch: string[] = []
-  for await (const payloadId of idsBelow(reader, top)) {
-    batch.push(payloadId)
-    if (batch.length < BATCH_IDS) continue
-    yield batch
-    batch = []
-  }
-  if (batch.length > 0) yield batch
+export function payloadIdsOfTree(reader: MetadataReader, top: Inode): AsyncGenerator<readonly string[], void, undefined> {
+  return inBatches(idsBelow(reader, top), BATCH_IDS)
 }
 
 async function* idsBelow(reader: MetadataReader, top: Inode): AsyncGenerator<string, void, undefined> {
   yield* idsOf(reader, top)
   const waiting: InodeNumber[] = top.type === 'directory' ? [top.inode] : []
   for (let directory = waiting.pop(); directory !== undefined; directory = waiting.pop()) {
-    let after: string | undefined
-    do {
-      const page = await reader.readDirectory(directory, { after })
-      for (const { inode, type } of page.entries) {
+    for await (const entries of pagesOf(reader, directory)) {
+      for (const { inode, type } of entries) {
         if (type === 'directory') waiting.push(inode)
         const file = type === 'file' ? await reader.inode(inode) : undefined
         if (file !== undefined) yield* idsOf(reader, file)
       }
-      after = page.cursor
-    } while (after !== undefined)
+    }
   }
 }
 

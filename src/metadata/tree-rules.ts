@@ -152,7 +152,6 @@ export class TreeRules {
     if (type !== 'file') this.#say(inode, `has a lock, but is ${type === undefined ? 'missing' : `a ${type}`}`)
   }
 
-  /** Ends the check. */
   finish({ nextInode, usedBytes }: Counters): void {
     this.#factsOf(Number.POSITIVE_INFINITY)
     this.#checkRoots()

@@ -4,16 +4,13 @@ import type { Block, ByteRangeLock, DirectoryEntry, Inode, InodeAttributes, Inod
 /** What a directory entry says about its inode. */
 export type EntryRecord = Omit<DirectoryEntry, 'name'>
 
-/** An inode without its number. */
 export type InodeFields = Omit<Inode, 'inode'>
 
 /** The counts that a store keeps for an inode. */
 export type Counts = Pick<Inode, 'links' | 'blockCount'>
 
-/** The owner of a block list. */
 export type BlockOwner = { readonly inode: InodeNumber } | { readonly uploadId: string }
 
-/** An entry and where it is. */
 export interface PlacedEntry {
   readonly place: Place
   readonly entry: EntryRecord
@@ -34,7 +31,6 @@ export type LockMode = 'use' | 'change' | 'remove'
 export interface TreeTransaction {
   /** Reads the root of a share, and locks the share. */
   shareRoot(name: string): Promise<InodeNumber | undefined>
-  /** Makes a share and its root. */
   addShare(share: Omit<Share, 'root'>, root: InodeFields): Promise<InodeNumber>
   removeShare(name: string, root: InodeNumber): Promise<void>
 

@@ -6,36 +6,23 @@ import {
   RENAME_MODES, type RenameMode,
 } from '../contracts/metadata-store.ts'
 
-export type MetadataLimit =
-  | 'nameBytes'
-  | 'symlinkTargetBytes'
-  | 'xattrNameBytes'
-  | 'xattrValueBytes'
-  | 'xattrsBytes'
-  | 'lockOwnerBytes'
-  | 'settingNameBytes'
-  | 'settingValueBytes'
-  | 'shareOptionsBytes'
-  | 'mode'
-  | 'id'
-
 /** The most bytes (in UTF-8) of each text, and the greatest numbers. */
-export const METADATA_LIMITS: Readonly<Record<MetadataLimit, number>> = {
+export const METADATA_LIMITS = {
   nameBytes: 255,
   symlinkTargetBytes: 4096,
   xattrNameBytes: 255,
-  xattrValueBytes: 64 * 1024,
+  xattrValueBytes: 65_536,
   /** Names and values of one inode together. */
-  xattrsBytes: 128 * 1024,
+  xattrsBytes: 131_072,
   lockOwnerBytes: 1024,
   settingNameBytes: 255,
-  settingValueBytes: 64 * 1024,
+  settingValueBytes: 65_536,
   /** Names and values of one share together. */
-  shareOptionsBytes: 64 * 1024,
+  shareOptionsBytes: 65_536,
   mode: 0o7777,
   /** User and group IDs. */
   id: 0xffff_ffff,
-}
+} as const
 
 /** Times are nanoseconds in a signed 64-bit number: the years 1677 to 2262. */
 const MIN_TIME_NS: bigint = -(2n ** 63n)
@@ -142,14 +129,10 @@ export function checkNewInode(inode: NewInode): void {
   if ((type === 'symlink') !== (symlinkTarget !== undefined)) {
     throw refused('inode type', type, 'a symlink must have a target, and only a symlink')
   }
-  if (symlinkTarget !== undefined) checkSymlinkTarget(symlinkTarget)
+  if (symlinkTarget !== undefined) checkText(symlinkTarget, { what: 'symlink target', maxBytes: METADATA_LIMITS.symlinkTargetBytes })
   if (content === undefined) return
   if (type !== 'file') throw refused('inode type', type, 'only a file can have content')
   checkContent(content)
-}
-
-export function checkSymlinkTarget(target: string): string {
-  return checkText(target, { what: 'symlink target', maxBytes: METADATA_LIMITS.symlinkTargetBytes })
 }
 
 export function checkContent(content: Content): void {

@@ -1,5 +1,5 @@
 /** The reading half of a metadata store. Checks every argument, once for all stores. */
-import type { Block, ByteRangeLock, DirectoryPage, Inode, InodeNumber, MetadataReader, PendingUpload, Place, Share } from '../contracts/metadata-store.ts'
+import type { Block, DirectoryPage, InodeNumber, MetadataReader } from '../contracts/metadata-store.ts'
 import * as check from './validate.ts'
 
 /** What a store implements. Arguments are checked and complete. */
@@ -23,26 +23,17 @@ export class ValidatedReader implements MetadataReader {
     this.#reader = reader
   }
 
-  async share(name: string): Promise<Share | undefined> {
-    return await this.#reader.share(check.checkName(name, 'share name'))
-  }
+  readonly share: MetadataReader['share'] = async (name) => await this.#reader.share(check.checkName(name, 'share name'))
+  readonly shares: MetadataReader['shares'] = async () => await this.#reader.shares()
+  readonly inode: MetadataReader['inode'] = async (inode) => await this.#reader.inode(check.checkInodeNumber(inode))
+  readonly lookup: MetadataReader['lookup'] = async (place) => await this.#reader.lookup(check.checkPlace(place))
+  readonly uploads: MetadataReader['uploads'] = () => this.#reader.uploads()
+  readonly locks: MetadataReader['locks'] = async (inode) => await this.#reader.locks(check.checkInodeNumber(inode))
+  readonly setting: MetadataReader['setting'] = async (name) => await this.#reader.setting(check.checkSettingName(name))
+  readonly settings: MetadataReader['settings'] = async () => await this.#reader.settings()
+  readonly usedBytes: MetadataReader['usedBytes'] = async () => await this.#reader.usedBytes()
 
-  async shares(): Promise<readonly Share[]> {
-    return await this.#reader.shares()
-  }
-
-  async inode(inode: InodeNumber): Promise<Inode | undefined> {
-    return await this.#reader.inode(check.checkInodeNumber(inode))
-  }
-
-  async lookup(place: Place): Promise<Inode | undefined> {
-    return await this.#reader.lookup(check.checkPlace(place))
-  }
-
-  async readDirectory(
-    directory: InodeNumber,
-    { after, limit = DEFAULT_PAGE_ENTRIES }: { readonly after?: string | undefined; readonly limit?: number | undefined } = {},
-  ): Promise<DirectoryPage> {
+  readonly readDirectory: MetadataReader['readDirectory'] = async (directory, { after, limit = DEFAULT_PAGE_ENTRIES } = {}) => {
     check.checkInodeNumber(directory)
     if (after !== undefined) check.checkName(after, 'cursor')
     if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE_ENTRIES) {
@@ -53,26 +44,6 @@ export class ValidatedReader implements MetadataReader {
 
   blocks(inode: InodeNumber): AsyncIterable<Block> {
     return this.#reader.blocks(check.checkInodeNumber(inode))
-  }
-
-  uploads(): AsyncIterable<PendingUpload> {
-    return this.#reader.uploads()
-  }
-
-  async locks(inode: InodeNumber): Promise<readonly ByteRangeLock[]> {
-    return await this.#reader.locks(check.checkInodeNumber(inode))
-  }
-
-  async setting(name: string): Promise<string | undefined> {
-    return await this.#reader.setting(check.checkSettingName(name))
-  }
-
-  async settings(): Promise<ReadonlyMap<string, string>> {
-    return await this.#reader.settings()
-  }
-
-  async usedBytes(): Promise<number> {
-    return await this.#reader.usedBytes()
   }
 
   payloadIds(): AsyncIterable<string> {

@@ -1,9 +1,6 @@
 /** A metadata store. Checks every argument and applies every rule of the tree, once for all stores. */
 import type { BackupOptions, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../contracts/backupable.ts'
-import type {
-  ByteRangeLock, Content, ImportOptions, Inode, InodeAttributes, InodeNumber, MetadataStore, MetadataView, NewInode, PendingUpload, Place,
-  RenameOptions, Share,
-} from '../contracts/metadata-store.ts'
+import type { ImportOptions, InodeNumber, MetadataStore, MetadataView, Place } from '../contracts/metadata-store.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 import * as files from './files.ts'
 import * as tree from './tree.ts'
@@ -38,56 +35,49 @@ export abstract class ValidatedStore extends ValidatedReader implements Metadata
   /** Runs one mutation, as a whole or not at all. The store may call `work` several times until it succeeds. */
   protected abstract change<T>(work: (transaction: TreeTransaction) => Promise<T>, willRead: WillRead): Promise<T>
 
-  async createShare(
-    name: string,
-    { options = {}, root = {} }: { readonly options?: Readonly<Record<string, string>>; readonly root?: Partial<InodeAttributes> } = {},
-  ): Promise<Share> {
+  readonly createShare: MetadataStore['createShare'] = async (name, { options = {}, root = {} } = {}) => {
     check.checkName(name, 'share name')
     check.checkShareOptions(options)
     check.checkAttributes(root)
     return await this.change((transaction) => tree.createShare(transaction, { name, createdAtMs: this.#clock(), options, root }), {})
   }
 
-  async removeShare(name: string): Promise<void> {
+  readonly removeShare: MetadataStore['removeShare'] = async (name) => {
     check.checkName(name, 'share name')
     await this.change((transaction) => tree.removeShare(transaction, name), {})
   }
 
-  async create(place: Place, inode: NewInode): Promise<Inode> {
+  readonly create: MetadataStore['create'] = async (place, inode) => {
     check.checkPlace(place)
     check.checkNewInode(inode)
     return await this.change((transaction) => tree.createInode(transaction, place, { inode, nowMs: this.#clock() }), { places: [place] })
   }
 
-  async link(place: Place, inode: InodeNumber): Promise<Inode> {
+  readonly link: MetadataStore['link'] = async (place, inode) => {
     check.checkPlace(place)
     check.checkInodeNumber(inode)
     return await this.change((transaction) => tree.linkInode(transaction, place, inode), { places: [place], inodes: [inode] })
   }
 
-  async unlink(place: Place): Promise<void> {
+  readonly unlink: MetadataStore['unlink'] = async (place) => {
     check.checkPlace(place)
     await this.change((transaction) => tree.unlinkEntry(transaction, place), { places: [place] })
   }
 
-  async rename(from: Place, to: Place, { existing = 'replace' }: RenameOptions = {}): Promise<void> {
+  readonly rename: MetadataStore['rename'] = async (from, to, { existing = 'replace' } = {}) => {
     check.checkPlace(from)
     check.checkPlace(to)
     check.checkRenameMode(existing)
     await this.change((transaction) => tree.renameEntry(transaction, { from, to, existing }), { places: [from, to] })
   }
 
-  async setAttributes(inode: InodeNumber, changes: Partial<InodeAttributes>): Promise<Inode> {
+  readonly setAttributes: MetadataStore['setAttributes'] = async (inode, changes) => {
     check.checkInodeNumber(inode)
     check.checkAttributes(changes)
     return await this.change((transaction) => files.changeAttributes(transaction, inode, { changes, nowMs: this.#clock() }), { inodes: [inode] })
   }
 
-  async setContent(
-    inode: InodeNumber,
-    content: Content | undefined,
-    { size, modifiedAtNs }: { readonly size: number; readonly modifiedAtNs?: bigint | undefined },
-  ): Promise<Inode> {
+  readonly setContent: MetadataStore['setContent'] = async (inode, content, { size, modifiedAtNs }) => {
     check.checkInodeNumber(inode)
     if (content !== undefined) check.checkContent(content)
     check.checkInteger(size, { what: 'size' })
@@ -95,33 +85,33 @@ export abstract class ValidatedStore extends ValidatedReader implements Metadata
     return await this.change((transaction) => files.changeContent(transaction, inode, { content, size, modifiedAtNs, nowMs: this.#clock() }), { inodes: [inode] })
   }
 
-  async putUpload(upload: PendingUpload): Promise<void> {
+  readonly putUpload: MetadataStore['putUpload'] = async (upload) => {
     check.checkUpload(upload)
     await this.change((transaction) => files.putUpload(transaction, upload), { inodes: [upload.parent] })
   }
 
-  async completeUpload(uploadId: string, attributes: Partial<InodeAttributes> = {}): Promise<Inode> {
+  readonly completeUpload: MetadataStore['completeUpload'] = async (uploadId, attributes = {}) => {
     check.checkUploadId(uploadId)
     check.checkAttributes(attributes)
     return await this.change((transaction) => files.completeUpload(transaction, uploadId, { attributes, nowMs: this.#clock() }), {})
   }
 
-  async removeUpload(uploadId: string): Promise<void> {
+  readonly removeUpload: MetadataStore['removeUpload'] = async (uploadId) => {
     check.checkUploadId(uploadId)
     await this.change((transaction) => files.removeUpload(transaction, uploadId), {})
   }
 
-  async lock(lock: ByteRangeLock): Promise<void> {
+  readonly lock: MetadataStore['lock'] = async (lock) => {
     check.checkLock(lock)
     await this.change((transaction) => files.takeLock(transaction, lock), { inodes: [lock.inode] })
   }
 
-  async unlock(range: Omit<ByteRangeLock, 'kind'>): Promise<void> {
+  readonly unlock: MetadataStore['unlock'] = async (range) => {
     check.checkRange(range)
     await this.change((transaction) => files.releaseRange(transaction, range), { inodes: [range.inode] })
   }
 
-  async setSetting(name: string, value: string | undefined): Promise<void> {
+  readonly setSetting: MetadataStore['setSetting'] = async (name, value) => {
     check.checkSettingName(name)
     if (value !== undefined) check.checkSettingValue(value)
     await this.change((transaction) => transaction.putSetting(name, value), {})

@@ -1,6 +1,7 @@
 /** Summarizes a view: the number of records of each kind, and digests to compare them by. */
 import { type Hash, createHash } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { closing } from '../errors/clean-up.ts'
 import { PayloadIdSetBuilder } from '../payload-ids/payload-id-set.ts'
 import { inOrder } from './locks.ts'
 import type { ByteRangeLock, InodeNumber, ListedInode, MetadataView } from '../contracts/metadata-store.ts'
@@ -36,21 +37,21 @@ const HASHED_LENGTH: number = 64 * 1024
 
 /** Reads all of a view once, in bounded memory. */
 export async function summarize(view: MetadataView, options: SummarizeOptions = {}): Promise<ViewSummary> {
-  const turns = new Turns(options)
+  const turn = turnOf(options)
   const shares = byName((await view.shares()).map(({ name, root, createdAtMs, options }) => [name, root, createdAtMs, byName(Object.entries(options))]))
   const records: Record<RecordKind, RecordSummary> = {
-    shares: await digestOf(shares, turns),
-    inodes: await digestOf(each(view.inodes(), fieldsOfInode), turns),
-    entries: await digestOf(each(view.entries(), ({ parent, name, inode, type }) => [parent, name, inode, type]), turns),
-    blocks: await digestOf(each(view.allBlocks(), ({ inode, payloadId, offset, bytes }) => [inode, payloadId, offset, bytes]), turns),
-    locks: await digestOf(each(locksInOrder(view), ({ inode, start, end, owner, kind }) => [inode, start, end, owner, kind]), turns),
+    shares: await digestOf(shares, turn),
+    inodes: await digestOf(each(view.inodes(), fieldsOfInode), turn),
+    entries: await digestOf(each(view.entries(), ({ parent, name, inode, type }) => [parent, name, inode, type]), turn),
+    blocks: await digestOf(each(view.allBlocks(), ({ inode, payloadId, offset, bytes }) => [inode, payloadId, offset, bytes]), turn),
+    locks: await digestOf(each(locksInOrder(view), ({ inode, start, end, owner, kind }) => [inode, start, end, owner, kind]), turn),
     uploads: await digestOf(
       each(view.uploads(), ({ uploadId, parent, name, startedAtMs, blocks }) => [uploadId, parent, name, startedAtMs, blocks.map(({ payloadId, offset, bytes }) => [payloadId, offset, bytes])]),
-      turns,
+      turn,
     ),
-    settings: await digestOf(byName([...(await view.settings())]), turns),
+    settings: await digestOf(byName([...(await view.settings())]), turn),
   }
-  const payloadIds = await payloadIdsOf(view, turns)
+  const payloadIds = await payloadIdsOf(view, turn)
   return { records, payloadIds, usedBytes: await view.usedBytes(), nextInode: await view.nextInode() }
 }
 
@@ -67,29 +68,21 @@ export function differences(source: ViewSummary, copy: ViewSummary): readonly st
   return found
 }
 
-/** Counts what is read, and gives way to the event loop now and then. */
-class Turns {
-  readonly #options: SummarizeOptions
-  #count = 0
+/** Called for each record: now and then returns a promise, which gives way to the event loop. */
+type Turn = () => Promise<void> | undefined
 
-  constructor(options: SummarizeOptions) {
-    this.#options = options
-  }
-
-  /** Counts a record. Returns whether a turn is due. */
-  isDue(): boolean {
-    return ++this.#count % TURN_RECORDS === 0
-  }
-
-  async take(): Promise<void> {
-    this.#options.onRecords?.(TURN_RECORDS)
+function turnOf({ onRecords, signal }: SummarizeOptions): Turn {
+  let count = 0
+  const take = async (): Promise<void> => {
+    onRecords?.(TURN_RECORDS)
     await nextTurn()
-    this.#options.signal?.throwIfAborted()
+    signal?.throwIfAborted()
   }
+  return () => (++count % TURN_RECORDS === 0 ? take() : undefined)
 }
 
 /** Hashes records as lines of JSON, with `null` for `undefined`. */
-async function digestOf(rows: Iterable<readonly unknown[]> | AsyncIterable<readonly unknown[]>, turns: Turns): Promise<RecordSummary> {
+async function digestOf(rows: Iterable<readonly unknown[]> | AsyncIterable<readonly unknown[]>, turn: Turn): Promise<RecordSummary> {
   const hash: Hash = createHash('sha256')
   let text = ''
   let count = 0
@@ -100,25 +93,24 @@ async function digestOf(rows: Iterable<readonly unknown[]> | AsyncIterable<reado
       hash.update(text)
       text = ''
     }
-    if (turns.isDue()) await turns.take()
+    const due = turn()
+    if (due !== undefined) await due
   }
   return { count, digest: hash.update(text).digest('hex') }
 }
 
-async function payloadIdsOf(view: MetadataView, turns: Turns): Promise<RecordSummary> {
-  const builder = new PayloadIdSetBuilder()
-  try {
+async function payloadIdsOf(view: MetadataView, turn: Turn): Promise<RecordSummary> {
+  return await closing(new PayloadIdSetBuilder(), async (builder) => {
     for await (const payloadId of view.payloadIds()) {
       builder.add(payloadId)
-      if (turns.isDue()) await turns.take()
+      const due = turn()
+      if (due !== undefined) await due
     }
     const set = await builder.finish()
     const { size: count, digest } = set
     await set.close()
     return { count, digest }
-  } finally {
-    await builder.close()
-  }
+  })
 }
 
 function fieldsOfInode(inode: ListedInode): readonly unknown[] {

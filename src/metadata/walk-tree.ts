@@ -17,14 +17,21 @@ export async function walkTree<T>(
   visit: (entry: DirectoryEntry, above: T) => Promise<T>,
 ): Promise<void> {
   await drainStack({ inode: directory.inode, above: directory.top }, DIRECTORIES_AT_ONCE, async ({ inode, above }, add) => {
-    let after: string | undefined
-    do {
-      const page = await reader.readDirectory(inode, { after })
-      await forEachLimited(page.entries, ENTRIES_AT_ONCE, async (entry) => {
+    for await (const entries of pagesOf(reader, inode)) {
+      await forEachLimited(entries, ENTRIES_AT_ONCE, async (entry) => {
         const below = await visit(entry, above)
         if (entry.type === 'directory') add({ inode: entry.inode, above: below })
       })
-      after = page.cursor
-    } while (after !== undefined)
+    }
   })
+}
+
+/** The entries of a directory, a page at a time. */
+export async function* pagesOf(reader: MetadataReader, directory: InodeNumber): AsyncGenerator<readonly DirectoryEntry[], void, undefined> {
+  let after: string | undefined
+  do {
+    const page = await reader.readDirectory(directory, { after })
+    yield page.entries
+    after = page.cursor
+  } while (after !== undefined)
 }

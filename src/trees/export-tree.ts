@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { ChecksumMismatchError, RecordInvalidError, RestoreDestinationNotEmptyError } from '../errors/errors.ts'
 import { isSystemError } from '../util/files.ts'
 import type { Block, Inode, InodeNumber, MetadataStore } from '../contracts/metadata-store.ts'
+import { pagesOf } from '../metadata/walk-tree.ts'
 import { asHoldfastError } from '../util/system-errors.ts'
 import type { WritablePayloadStore } from '../contracts/payload-store.ts'
 import { forEachLimited } from '../util/in-parallel.ts'
@@ -74,11 +75,9 @@ class TreeExporter {
   async writeDirectory(path: string, directory: Inode, above: ReadonlySet<InodeNumber>): Promise<void> {
     if (above.has(directory.inode)) throw new RecordInvalidError(`Cannot export ${JSON.stringify(path)}: the directory contains itself`)
     const chain = new Set(above).add(directory.inode)
-    let after: string | undefined
-    do {
-      const page = await this.#options.store.readDirectory(directory.inode, { after })
+    for await (const entries of pagesOf(this.#options.store, directory.inode)) {
       const directories: [string, Inode][] = []
-      await forEachLimited(page.entries, FILES_AT_ONCE, async ({ name, inode: number }) => {
+      await forEachLimited(entries, FILES_AT_ONCE, async ({ name, inode: number }) => {
         this.#options.signal?.throwIfAborted()
         const child = join(path, checkName(name, path))
         const inode = await this.#options.store.inode(number)
@@ -91,8 +90,7 @@ class TreeExporter {
         await mkdir(child, { mode: PRIVATE_DIRECTORY }).catch(rethrowFor(child, 'create'))
         await this.writeDirectory(child, inode, chain)
       }
-      after = page.cursor
-    } while (after !== undefined)
+    }
     await this.#setAttributes(path, directory).catch(rethrowFor(path, 'set the attributes of'))
     this.counts.directories += 1
   }

@@ -8,6 +8,7 @@ import type { FoundHolds } from '../holds/hold-set.ts'
 import type { Holds } from '../holds/holds.ts'
 import { IdCursor, type IdPart } from '../holds/id-cursor.ts'
 import { IdPage } from '../holds/id-page.ts'
+import { inBatches } from '../../util/batches.ts'
 
 /** IDs of a store that are read at once. */
 const PAGE_IDS = 1024
@@ -33,7 +34,6 @@ export class SweepViews {
   readonly #stores: readonly StoreView[]
   /** 1 for each ID of the page that a store refers to. */
   #isLive: Uint8Array = new Uint8Array(0)
-  /** The last ID that was looked up. */
   #last: string | undefined
 
   private constructor(generation: number, holders: readonly Holder[], { held, stores }: { readonly held: HeldCursor; readonly stores: readonly StoreView[] }) {
@@ -54,9 +54,10 @@ export class SweepViews {
     const views: StoreView[] = []
     try {
       for (const store of stores) {
-        const view = viewOf(store)
-        views.push(view)
-        await openView(view, options.signal)
+        const payloadIds = new IdCursor(pagesOf(store))
+        views.push({ store, payloadIds })
+        // The first load opens the view.
+        await payloadIds.load().catch((cause: unknown) => Promise.reject(unreadable(store, cause, options.signal)))
       }
       return new SweepViews(generation, found.holders, { held, stores: views })
     } catch (error) {
@@ -93,12 +94,10 @@ export class SweepViews {
     return this.#held.has(index) ? 'held' : undefined
   }
 
-  /** Counts the held payload at a place of the page, for each of its holders. */
   countHeld(index: number, bytes: number): void {
     this.#held.count(index, bytes)
   }
 
-  /** The counts of all holders that have some. */
   heldBy(): readonly HeldBy[] {
     return this.#held.heldBy()
   }
@@ -108,14 +107,10 @@ export class SweepViews {
   }
 }
 
-function viewOf(store: PayloadReferences): StoreView {
-  return { store, payloadIds: new IdCursor(pagesOf(store)) }
-}
-
 /** Reads the payload IDs of a store in pages. Rejects with `internal` when they do not ascend: lookups would miss some. */
 async function* pagesOf(store: PayloadReferences): AsyncGenerator<IdPart, void, undefined> {
   let last: string | undefined
-  for await (const payloadIds of batches(store.retainedPayloadIds?.() ?? store.payloadIds())) {
+  for await (const payloadIds of inBatches(store.retainedPayloadIds?.() ?? store.payloadIds(), PAGE_IDS)) {
     const page = IdPage.of(payloadIds)
     const wrong = page.disorderAfter(last)
     if (wrong !== -1) {
@@ -123,26 +118,6 @@ async function* pagesOf(store: PayloadReferences): AsyncGenerator<IdPart, void, 
     }
     last = payloadIds.at(-1)
     yield { page }
-  }
-}
-
-async function* batches(payloadIds: AsyncIterable<string>): AsyncGenerator<readonly string[], void, undefined> {
-  let batch: string[] = []
-  for await (const payloadId of payloadIds) {
-    batch.push(payloadId)
-    if (batch.length < PAGE_IDS) continue
-    yield batch
-    batch = []
-  }
-  if (batch.length > 0) yield batch
-}
-
-async function openView({ store, payloadIds }: StoreView, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    // The first load opens the view.
-    await payloadIds.load()
-  } catch (cause) {
-    throw unreadable(store, cause, signal)
   }
 }
 
