@@ -16,7 +16,7 @@ interface BlockHeader {
 }
 
 /**
- * Decodes blocks, from the preamble or, when `headless`, from the start of any block.
+ * Decodes blocks, from the preamble on.
  *
  * Throws `restore_corrupt` with the byte offset of the block for another preamble, a block that is cut short or not in its only form,
  * a malformed ID, or one that is not greater than its predecessor. The caller checks count and digest.
@@ -25,16 +25,12 @@ export class BlockDecoder {
   readonly #pending: Buffer[] = []
   #pendingBytes = 0
   #offset = 0
-  #preambleDone: boolean
+  #preambleDone = false
+  /** The last ID, packed as in its block. */
+  #last: Buffer = Buffer.alloc(0)
   #before: BlockHeader | undefined
   /** The header of the block whose content is not complete. */
   #header: BlockHeader | undefined
-  /** The last ID, packed as in its block. */
-  #last: Buffer = Buffer.alloc(0)
-
-  constructor({ headless = false }: { readonly headless?: boolean } = {}) {
-    this.#preambleDone = headless
-  }
 
   /** Decodes the blocks that this chunk completes. Their bytes are views of the chunk, or copies. */
   *decode(chunk: Uint8Array): Generator<IdList, void, undefined> {

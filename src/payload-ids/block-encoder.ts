@@ -8,21 +8,12 @@ export const BLOCK_HEADER_BYTES = 8
 /** The most IDs of a block. */
 export const BLOCK_IDS = 1024
 
-/** Where a block is, and its first ID. */
-export interface BlockStart {
-  readonly position: number
-  readonly first: string
-}
-
 /** Encodes IDs in strictly ascending order. Blocks are as large as possible, so that a set has only one encoding. */
 export class BlockEncoder {
-  /** The number of IDs added. */
   count = 0
   /** The last ID added, as text. */
   last = ''
-  readonly blocks: BlockStart[] = []
   readonly #emit: (bytes: Buffer) => void
-  #position = 0
   /** The block being filled: packed IDs, or texts. */
   #width = 0
   #filled = 0
@@ -31,7 +22,7 @@ export class BlockEncoder {
 
   constructor(emit: (bytes: Buffer) => void) {
     this.#emit = emit
-    this.#put(PAYLOAD_IDS_PREAMBLE)
+    emit(PAYLOAD_IDS_PREAMBLE)
   }
 
   /** Adds IDs, each greater than its predecessor. */
@@ -77,16 +68,9 @@ export class BlockEncoder {
   }
 
   #endBlock(): void {
-    const isText = this.#width === 0
-    this.blocks.push({ position: this.#position, first: isText ? (this.#texts[0] ?? '') : this.#packed.toString('hex', 0, this.#width) })
-    this.#put(isText ? textBlock(this.#texts) : packedBlock(this.#packed.subarray(0, this.#filled * this.#width), this.#width))
+    this.#emit(this.#width === 0 ? textBlock(this.#texts) : packedBlock(this.#packed.subarray(0, this.#filled * this.#width), this.#width))
     this.#filled = 0
     this.#texts = []
-  }
-
-  #put(bytes: Buffer): void {
-    this.#position += bytes.byteLength
-    this.#emit(bytes)
   }
 }
 

@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { checkNumber } from '../util/check-number.ts'
 import { BlockDecoder } from './block-decoder.ts'
-import { type BlockStart, BlockEncoder } from './block-encoder.ts'
+import { BlockEncoder } from './block-encoder.ts'
 import { type IdList, firstOf, idsOf, listOf } from './id-list.ts'
 import { type IdLists, mergeRuns } from './merge.ts'
 import { MAX_SORTED_IDS, sortIds } from './sort.ts'
@@ -27,7 +27,6 @@ export interface PayloadIdSetOptions {
 export interface PayloadIdSetState {
   readonly size: number
   readonly digest: string
-  readonly blocks: readonly BlockStart[]
   readonly encoded: SpillState
 }
 
@@ -48,13 +47,11 @@ export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
   readonly size: number
   /** SHA-256 of the `payload-ids` object, in lower-case hex. A set has only one such object. */
   readonly digest: string
-  readonly #blocks: readonly BlockStart[]
   readonly #encoded: Spill
 
   private constructor(state: Omit<PayloadIdSetState, 'encoded'>, encoded: Spill) {
     this.size = state.size
     this.digest = state.digest
-    this.#blocks = state.blocks
     this.#encoded = encoded
   }
 
@@ -70,7 +67,7 @@ export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
 
   /** Turns the set into plain data. The set must not be used or closed afterwards. */
   detach(): PayloadIdSetState {
-    return { size: this.size, digest: this.digest, blocks: this.#blocks, encoded: this.#encoded.detach() }
+    return { size: this.size, digest: this.digest, encoded: this.#encoded.detach() }
   }
 
   /** The IDs in ascending order. May run several times, also at once. */
@@ -85,19 +82,7 @@ export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
 
   /** The bytes of the `payload-ids` object. */
   encoded(): AsyncIterable<Uint8Array> {
-    return this.#encoded.read(0)
-  }
-
-  /** Whether an ID is in the set. Reads at most 1,024 IDs. */
-  async has(payloadId: string): Promise<boolean> {
-    const block = this.#blockBefore(payloadId)
-    if (block === undefined) return false
-    const [from, end] = block
-    const decoder = new BlockDecoder({ headless: true })
-    for await (const chunk of this.#encoded.read(from, { end })) {
-      for (const list of decoder.decode(chunk)) if (idsOf(list).includes(payloadId)) return true
-    }
-    return false
+    return this.#encoded.read()
   }
 
   /** Frees the memory and the file. Idempotent. */
@@ -107,18 +92,6 @@ export class PayloadIdSet implements AsyncIterable<string>, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
-  }
-
-  #blockBefore(payloadId: string): readonly [from: number, end: number | undefined] | undefined {
-    let low = 0
-    let high = this.#blocks.length
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if ((this.#blocks[middle]?.first ?? '') <= payloadId) low = middle + 1
-      else high = middle
-    }
-    const block = this.#blocks[low - 1]
-    return block && [block.position, this.#blocks[low]?.position]
   }
 }
 
@@ -175,7 +148,10 @@ export class PayloadIdSetBuilder {
     if (this.#runs.length === 0) this.#runs.push(new Run(this.#spill))
     this.#runs.at(-1)?.end()
     while (this.#runs.length > 1) await this.#mergeOnce()
-    return await setOf(this.#runs[0] as Run, this.#spill)
+    const { encoder } = this.#runs[0] as Run
+    const digest = createHash('sha256')
+    for await (const bytes of this.#spill.read()) digest.update(bytes)
+    return PayloadIdSet.from({ size: encoder.count, digest: digest.digest('hex'), encoded: this.#spill.detach() })
   }
 
   /** Frees everything if the set is not wanted. Idempotent; not needed after `finish`. */
@@ -191,7 +167,7 @@ export class PayloadIdSetBuilder {
       for (let from = 0; from < this.#runs.length; from += MERGED_RUNS) {
         const group = this.#runs.slice(from, from + MERGED_RUNS)
         const merged = new Run(spill)
-        for await (const list of mergeRuns(group.map((run) => run.lists()))) merged.add(list)
+        for await (const list of mergeRuns(group.map((run) => run.lists()))) merged.encoder.add(list)
         merged.end()
         runs.push(merged)
       }
@@ -218,15 +194,11 @@ export class PayloadIdSetBuilder {
     const list = sortIds(lists)
     const run = this.#runs.at(-1)
     // IDs that follow the last run make it longer, so that a set that came in order is one run.
-    if (run !== undefined && firstOf(list) > run.encoder.last) run.add(list)
-    else this.#newRun().add(list)
-  }
-
-  #newRun(): Run {
-    this.#runs.at(-1)?.end()
-    const run = new Run(this.#spill)
-    this.#runs.push(run)
-    return run
+    if (run !== undefined && firstOf(list) > run.encoder.last) return run.encoder.add(list)
+    run?.end()
+    const next = new Run(this.#spill)
+    this.#runs.push(next)
+    next.encoder.add(list)
   }
 }
 
@@ -243,18 +215,13 @@ class Run {
     this.encoder = new BlockEncoder((bytes) => spill.append(bytes))
   }
 
-  /** Adds IDs, each greater than its predecessor. */
-  add(list: IdList): void {
-    this.encoder.add(list)
-  }
-
   end(): void {
     this.encoder.end()
     this.#end = this.#spill.bytes
   }
 
   lists(): IdLists {
-    return decodePayloadIdLists(this.#spill.read(this.#from, { end: this.#end, readBytes: MERGE_READ_BYTES }))
+    return decodePayloadIdLists(this.#spill.read({ start: this.#from, end: this.#end, readBytes: MERGE_READ_BYTES }))
   }
 }
 
@@ -278,12 +245,6 @@ export async function countPayloadIds(source: AsyncIterable<Uint8Array>): Promis
   let count = 0
   for await (const list of decodePayloadIdLists(source)) count += list.count
   return count
-}
-
-async function setOf({ encoder }: Run, spill: Spill): Promise<PayloadIdSet> {
-  const digest = createHash('sha256')
-  for await (const bytes of spill.read(0)) digest.update(bytes)
-  return PayloadIdSet.from({ size: encoder.count, digest: digest.digest('hex'), blocks: encoder.blocks, encoded: spill.detach() })
 }
 
 /** Reads the IDs of a `payload-ids` object as lists. Gives way to the event loop between some blocks. Throws as `decodePayloadIds` does. */

@@ -11,6 +11,8 @@ export interface SpillOptions {
 }
 
 export interface SpillReadOptions {
+  /** @default the beginning of the spill */
+  readonly start?: number | undefined
   /** @default the end of the spill */
   readonly end?: number | undefined
   /** Bytes of the file to read at once. @default 256 KiB */
@@ -84,8 +86,8 @@ export class Spill {
     this.#chunks = []
   }
 
-  /** Reads the bytes from `start` on. Throws a `TypeError` when the spill is closed meanwhile. */
-  async *read(start: number, { end = this.bytes, readBytes = READ_BYTES }: SpillReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+  /** Reads the bytes. Throws a `TypeError` when the spill is closed meanwhile. */
+  async *read({ start = 0, end = this.bytes, readBytes = READ_BYTES }: SpillReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
     this.#checkOpen()
     if (this.#fd === undefined) yield* this.#readMemory(start, end)
     else for (let position = start; position < end; ) {
