@@ -24,7 +24,7 @@ export async function* checkedBytes(source: AsyncIterable<Uint8Array>, expected:
   if (found.bytes !== expected.bytes || found.sha256 !== expected.sha256) throw fault(found)
 }
 
-/** The SHA-256 of bytes, in hex. */
-export function sha256Of(bytes: Uint8Array): string {
+/** The SHA-256 of bytes, or of the UTF-8 of a text, in hex. */
+export function sha256Of(bytes: Uint8Array | string): string {
   return createHash('sha256').update(bytes).digest('hex')
 }

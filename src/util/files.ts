@@ -5,6 +5,7 @@
 import { constants } from 'node:fs'
 import { chmod, type FileHandle, lstat, lutimes, mkdir, open, readdir, rename, rmdir, statfs, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { closing, undoOnError } from '../errors/clean-up.ts'
 
 /** A file being written. Errors name the path it was created at. */
 export interface WritableFile {
@@ -80,13 +81,10 @@ const NO_DIRECTORY_SYNC = ['EINVAL', 'ENOTSUP', 'EBADF', 'ENOSYS'] as const
 export const nodeFiles: Files = {
   async create(path) {
     const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, PRIVATE_FILE)
-    try {
-      await chmodIfPossible(path, handle.chmod(PRIVATE_FILE))
-    } catch (error) {
+    await undoOnError(() => chmodIfPossible(path, handle.chmod(PRIVATE_FILE)), async () => {
       await handle.close()
       await unlink(path)
-      throw error
-    }
+    })
     return writableFile(handle, path)
   },
 
@@ -99,17 +97,7 @@ export const nodeFiles: Files = {
     }
     try {
       if (!(await withPath(path, handle.stat())).isFile()) throw systemError('EINVAL', 'read', path)
-      let position = startByte
-      let ahead = readAt(position)
-      for (;;) {
-        const chunk = await ahead
-        if (chunk.byteLength === 0) return
-        position += chunk.byteLength
-        ahead = readAt(position)
-        // The next turn throws this; if the caller stops before, the rejection must not count as unhandled.
-        ahead.catch(() => undefined)
-        yield chunk
-      }
+      yield* readAhead(readAt, startByte)
     } finally {
       await handle.close()
     }
@@ -132,12 +120,7 @@ export const nodeFiles: Files = {
 
   async makeDirectory(path) {
     await mkdir(path, { mode: PRIVATE_DIRECTORY })
-    try {
-      await makePrivate(path)
-    } catch (error) {
-      await rmdir(path)
-      throw error
-    }
+    await undoOnError(() => makePrivate(path), () => rmdir(path))
   },
 
   rename,
@@ -151,21 +134,11 @@ export const nodeFiles: Files = {
   removeDirectory: rmdir,
 
   async syncDirectory(path) {
-    const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY)
-    try {
-      await withPath(path, handle.sync())
-    } finally {
-      await handle.close()
-    }
+    await closing(await open(path, constants.O_RDONLY | constants.O_DIRECTORY), (handle) => withPath(path, handle.sync()))
   },
 
   async syncFile(path) {
-    const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
-    try {
-      await withPath(path, handle.sync())
-    } finally {
-      await handle.close()
-    }
+    await closing(await open(path, constants.O_RDONLY | constants.O_NOFOLLOW), (handle) => withPath(path, handle.sync()))
   },
 
   async space(path) {
@@ -215,18 +188,13 @@ export async function replaceFile(files: Files, path: string, content: Uint8Arra
 /** Writes a small file durably under a temporary name, then renames it. The name is durable when the directory is synced. */
 export async function writeByRename(files: Files, { temporary, path }: { readonly temporary: string; readonly path: string }, content: Uint8Array): Promise<void> {
   const file = await files.create(temporary)
-  try {
-    try {
+  await undoOnError(async () => {
+    await closing(file, async () => {
       await file.write(content)
       await file.sync()
-    } finally {
-      await file.close()
-    }
+    })
     await renameSurely(files, { from: temporary, to: path }, () => hasContent(files, path, content))
-  } catch (error) {
-    await removeIfThere(files, temporary).catch(() => undefined)
-    throw error
-  }
+  }, () => removeIfThere(files, temporary).catch(() => undefined))
 }
 
 /**
@@ -330,6 +298,24 @@ export function isSystemError(error: unknown, ...codes: readonly string[]): erro
 /** An error of the same form as Node's own. */
 export function systemError(code: string, syscall: string, path: string): NodeJS.ErrnoException {
   return Object.assign(new Error(`${code}: ${syscall} "${path}"`), { code, syscall, path })
+}
+
+/** Yields what `readAt` reads from one position after the other, until it reads nothing. Reads one chunk ahead of the caller. */
+export async function* readAhead(readAt: (position: number) => Promise<Buffer>, startByte = 0): AsyncGenerator<Buffer, void, undefined> {
+  let ahead = readAt(startByte)
+  try {
+    for (let position = startByte; ; ) {
+      const chunk = await ahead
+      if (chunk.byteLength === 0) return
+      position += chunk.byteLength
+      ahead = readAt(position)
+      // The next turn throws this; if the caller stops before, the rejection must not count as unhandled.
+      ahead.catch(() => undefined)
+      yield chunk
+    }
+  } finally {
+    await ahead.catch(() => undefined)
+  }
 }
 
 function writableFile(handle: FileHandle, path: string): WritableFile {

@@ -1,8 +1,9 @@
 /** Private files that stay readable while open, even if another process replaces or removes them. */
 import { constants } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { closing, undoOnError } from '../errors/clean-up.ts'
 import { InternalError } from '../errors/errors.ts'
-import { chmodIfPossible, isSystemError } from './files.ts'
+import { chmodIfPossible, isSystemError, readAhead } from './files.ts'
 
 const PRIVATE_FILE = 0o600
 const READ_BYTES: number = 1024 * 1024
@@ -29,24 +30,20 @@ export async function openWhole(path: string, bytes: number): Promise<FileHandle
 }
 
 /** Reads the first `bytes` bytes of a file, one chunk ahead. */
-export async function* readOpen(handle: FileHandle, bytes: number): AsyncGenerator<Uint8Array, void, undefined> {
-  const readAt = async (position: number): Promise<Buffer> => {
+export function readOpen(handle: FileHandle, bytes: number): AsyncGenerator<Uint8Array, void, undefined> {
+  return readAhead(async (position) => {
     const length = Math.min(READ_BYTES, bytes - position)
     if (length === 0) return Buffer.alloc(0)
     const { bytesRead, buffer } = await handle.read({ buffer: Buffer.allocUnsafeSlow(length), position })
     if (bytesRead === 0) throw new InternalError('A file of held payload IDs is shorter than it was written')
     return buffer.subarray(0, bytesRead)
-  }
-  let ahead = readAt(0)
-  try {
-    for (let position = 0; position < bytes; ) {
-      const chunk = await ahead
-      position += chunk.byteLength
-      ahead = readAt(position)
-      ahead.catch(() => undefined)
-      yield chunk
-    }
-  } finally {
-    await ahead.catch(() => undefined)
-  }
+  })
+}
+
+/** Writes a file of mode 0600 under a temporary name, then gives it its own. Makes nothing durable: for what can be made again. */
+export async function writeAside({ temporary, path }: { readonly temporary: string; readonly path: string }, write: (handle: FileHandle) => Promise<void>): Promise<void> {
+  await undoOnError(async () => {
+    await closing(await createFile(temporary), write)
+    await rename(temporary, path)
+  }, () => rm(temporary, { force: true }))
 }

@@ -93,18 +93,13 @@ export class SortedPairs {
 
   #write(pairs: Float64Array): void {
     try {
-      const fd = (this.#fd ??= this.#open())
+      if (this.#fd === undefined) abandoned.register(this, (this.#fd = openUnnamed(this.#directory)), this)
+      const fd = this.#fd
       const bytes = new Uint8Array(pairs.buffer, pairs.byteOffset, pairs.byteLength)
       for (let written = 0; written < bytes.byteLength; ) written += writeSync(fd, bytes, written)
     } catch (cause) {
       throw spillFailure('the numbers of inodes', cause, this.#directory)
     }
-  }
-
-  #open(): number {
-    const fd = openUnnamed(this.#directory)
-    abandoned.register(this, fd, this)
-    return fd
   }
 
   /** At most so many pairs from a position on. All chunks but the last are full. */
