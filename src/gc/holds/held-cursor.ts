@@ -1,7 +1,7 @@
 /** Looks up payloads among the held IDs, and counts how many each holder keeps. */
 import type { Tally } from '../../contracts/payload-store.ts'
 import type { Holder, HoldSource } from './hold-source.ts'
-import type { HeldIds, HeldPart } from './held-ids.ts'
+import { type HeldIds, type HeldPart, WORD_BITS } from './held-ids.ts'
 import { IdCursor } from './id-cursor.ts'
 import type { IdPage } from './id-page.ts'
 
@@ -14,7 +14,7 @@ export interface HeldBy {
   readonly alone: Tally
 }
 
-const WORD_BITS = 32
+const NONE: Tally = { payloads: 0, bytes: 0 }
 
 /** Looks up pages of IDs, which ascend. Close it. */
 export class HeldCursor {
@@ -25,23 +25,22 @@ export class HeldCursor {
   /** The bits of each ID of the current page. */
   #rows: Uint32Array = new Uint32Array(0)
   /** Payloads and bytes, by bit. */
-  readonly #all: Sums
-  readonly #alone: Sums
-  /** The row that `#payloads` were counted for: payloads in sequence mostly have the same one. */
+  readonly #all: readonly Sum[]
+  readonly #alone: readonly Sum[]
+  /** The row that `#ofRow` was counted for: payloads in sequence mostly have the same one. */
   readonly #row: Uint32Array
-  #payloads = 0
-  #bytes = 0
+  #ofRow: Sum = { ...NONE }
 
   constructor(held: HeldIds, sources: readonly HoldSource[]) {
     this.#held = held
     this.#sources = sources
     this.#streams = held.streams().map((stream) => ({ ...stream, cursor: new IdCursor(stream.parts()) }))
     this.#row = new Uint32Array(held.mask.length)
-    this.#all = new Sums(held.mask.length * WORD_BITS)
-    this.#alone = new Sums(held.mask.length * WORD_BITS)
+    const sums = (): Sum[] => Array.from({ length: held.mask.length * WORD_BITS }, () => ({ ...NONE }))
+    this.#all = sums()
+    this.#alone = sums()
   }
 
-  /** Looks up the next page. */
   async find(page: IdPage): Promise<void> {
     const { mask } = this.#held
     const rows = new Uint32Array(page.count * mask.length)
@@ -54,7 +53,6 @@ export class HeldCursor {
     this.#rows = rows
   }
 
-  /** Whether the ID at a place of the page is held. */
   has(index: number): boolean {
     const words = this.#row.length
     for (let at = index * words; at < (index + 1) * words; at++) if (this.#rows[at] !== 0) return true
@@ -71,8 +69,8 @@ export class HeldCursor {
       row.set(this.#rows.subarray(from, from + row.length))
       break
     }
-    this.#payloads += 1
-    this.#bytes += bytes
+    this.#ofRow.payloads += 1
+    this.#ofRow.bytes += bytes
   }
 
   /** The counts of all holders that have some. */
@@ -81,8 +79,8 @@ export class HeldCursor {
     const found: HeldBy[] = []
     for (const { name, holders } of this.#sources) {
       const bit = this.#held.sets.findIndex((set) => set?.sha256 === name.sha256 && set.bytes === name.bytes)
-      const payloads = this.#all.of(bit)
-      const alone = holders.length === 1 ? this.#alone.of(bit) : NONE
+      const payloads = this.#all[bit] ?? NONE
+      const alone = (holders.length === 1 ? this.#alone[bit] : undefined) ?? NONE
       if (payloads.payloads > 0) found.push(...holders.map((holder) => ({ holder, payloads, alone })))
     }
     return found
@@ -101,30 +99,16 @@ export class HeldCursor {
     for (const [word, value] of this.#row.entries()) {
       for (let left = value; left !== 0; left = (left & (left - 1)) >>> 0) bits.push(word * WORD_BITS + 31 - Math.clz32(left & -left))
     }
-    for (const bit of bits) this.#all.add(bit, this.#payloads, this.#bytes)
-    if (bits.length === 1) this.#alone.add(bits[0] ?? 0, this.#payloads, this.#bytes)
-    this.#payloads = 0
-    this.#bytes = 0
+    for (const bit of bits) addTo(this.#all[bit], this.#ofRow)
+    if (bits.length === 1) addTo(this.#alone[bits[0] ?? 0], this.#ofRow)
+    this.#ofRow = { ...NONE }
   }
 }
 
-const NONE: Tally = { payloads: 0, bytes: 0 }
+type Sum = { -readonly [Field in keyof Tally]: Tally[Field] }
 
-class Sums {
-  readonly #payloads: Float64Array
-  readonly #bytes: Float64Array
-
-  constructor(bits: number) {
-    this.#payloads = new Float64Array(bits)
-    this.#bytes = new Float64Array(bits)
-  }
-
-  add(bit: number, payloads: number, bytes: number): void {
-    this.#payloads[bit]! += payloads
-    this.#bytes[bit]! += bytes
-  }
-
-  of(bit: number): Tally {
-    return { payloads: this.#payloads[bit] ?? 0, bytes: this.#bytes[bit] ?? 0 }
-  }
+function addTo(sum: Sum | undefined, { payloads, bytes }: Tally): void {
+  if (sum === undefined) return
+  sum.payloads += payloads
+  sum.bytes += bytes
 }

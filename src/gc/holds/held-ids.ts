@@ -1,10 +1,11 @@
 /** All held payload IDs, and which of the held sets has each. */
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
-import { BLOCK_IDS, decodePayloadIdLists, type IdList, idsOf, mergeRuns, pickedFrom } from '../../payload-ids/index.ts'
+import { RestoreCorruptError } from '../../errors/errors.ts'
+import { ByteReader } from '../../format/byte-reader.ts'
+import { BLOCK_IDS, decodePayloadIdLists } from '../../payload-ids/index.ts'
 import type { StoredSet } from '../leases/payload-ids-cache.ts'
 import type { IdPart } from './id-cursor.ts'
 import { IdPage } from './id-page.ts'
-import { RowReader } from './row-reader.ts'
 import type { StoredUnion } from './union-store.ts'
 
 export interface HeldPart extends IdPart {
@@ -31,7 +32,7 @@ export interface SetBeside {
 export const WORD_BITS = 32
 
 /** All held payload IDs, checked. The caller closes it. */
-export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
+export class HeldIds implements AsyncDisposable {
   /** The sets, by their bits; `null` where there is none. */
   readonly sets: readonly (PayloadIdsName | null)[]
   /** The bits of the sets; as many words as a row of all streams has. */
@@ -60,11 +61,6 @@ export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
     return [{ word: 0, words, parts: () => this.#unionParts() }, ...beside]
   }
 
-  /** The IDs one by one. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
-    for await (const list of mergeRuns([this.#heldLists(), ...this.#beside.map(({ set }) => decodePayloadIdLists(set.read()))])) yield* idsOf(list)
-  }
-
   async close(): Promise<void> {
     await Promise.all([this.#union.close(), ...this.#beside.map(({ set }) => set.close())])
   }
@@ -74,24 +70,13 @@ export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
   }
 
   async *#unionParts(): AsyncGenerator<HeldPart, void, undefined> {
-    for await (const [list, rows] of this.#unionLists()) yield { page: IdPage.from(list), rows }
-  }
-
-  async *#heldLists(): AsyncGenerator<IdList, void, undefined> {
-    const { words } = this.#union.description
-    const mask = this.mask.subarray(0, words)
-    for await (const [list, rows] of this.#unionLists()) {
-      const isHeld = Array.from({ length: list.count }, (_, index) => isInRow(rows, index * words, mask))
-      yield pickedFrom(list, isHeld)
-    }
-  }
-
-  async *#unionLists(): AsyncGenerator<readonly [IdList, Uint32Array], void, undefined> {
-    const reader = new RowReader(this.#union.read('rows'), this.#union.description.words)
+    const rows = new ByteReader(this.#union.read('rows'))
     try {
-      for await (const list of decodePayloadIdLists(this.#union.read('payload-ids'))) yield [list, await reader.take(list.count)]
+      for await (const list of decodePayloadIdLists(this.#union.read('payload-ids'))) {
+        yield { page: IdPage.from(list), rows: await takeWords(rows, list.count * this.#union.description.words) }
+      }
     } finally {
-      await reader.close()
+      await rows.close()
     }
   }
 }
@@ -100,6 +85,16 @@ export class HeldIds implements AsyncIterable<string>, AsyncDisposable {
 async function* partsOf(set: StoredSet, bit: number): AsyncGenerator<HeldPart, void, undefined> {
   const rows = new Uint32Array(BLOCK_IDS).fill(bit)
   for await (const list of decodePayloadIdLists(set.read())) yield { page: IdPage.from(list), rows }
+}
+
+/** Reads the next words of the rows of a union. Rejects with `restore_corrupt` when there are fewer. */
+export async function takeWords(rows: ByteReader, words: number): Promise<Uint32Array> {
+  const bytes = await rows.read(words * Uint32Array.BYTES_PER_ELEMENT)
+  if (bytes.byteLength < words * Uint32Array.BYTES_PER_ELEMENT) {
+    throw new RestoreCorruptError('Cannot read the rows of held payload IDs: there are fewer than IDs', { offset: 0 })
+  }
+  // A copy, because words begin at a multiple of their size.
+  return new Uint32Array(new Uint8Array(bytes).buffer)
 }
 
 export function maskOf(sets: readonly (PayloadIdsName | null)[], words: number): Uint32Array {
@@ -111,10 +106,4 @@ export function maskOf(sets: readonly (PayloadIdsName | null)[], words: number):
 export function isEmptyRow(rows: Uint32Array, at: number, words: number): boolean {
   for (let word = 0; word < words; word++) if (rows[at + word] !== 0) return false
   return true
-}
-
-/** Whether a row has a bit of the mask. */
-function isInRow(rows: Uint32Array, at: number, mask: Uint32Array): boolean {
-  for (let word = 0; word < mask.length; word++) if (((rows[at + word] as number) & (mask[word] as number)) !== 0) return true
-  return false
 }

@@ -9,12 +9,12 @@
  */
 import { createHash, type Hash } from 'node:crypto'
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
+import { ByteReader } from '../../format/byte-reader.ts'
 import { checkedBytes } from '../../util/checked-bytes.ts'
 import { BlockEncoder, decodePayloadIdLists, type IdList, type IdLists, type MergedList, mergeRuns, pickedFrom } from '../../payload-ids/index.ts'
 import { checkedPayloadIds } from '../leases/payload-ids-cache.ts'
-import { HeldIds, isEmptyRow, maskOf, type SetBeside, WORD_BITS } from './held-ids.ts'
+import { HeldIds, isEmptyRow, maskOf, type SetBeside, takeWords, WORD_BITS } from './held-ids.ts'
 import type { HoldSource, ReadHoldsOptions } from './hold-source.ts'
-import { RowReader } from './row-reader.ts'
 import { type StoredUnion, UNION_PARTS, type UnionDescription, type UnionDraft, type UnionPart, type UnionStore } from './union-store.ts'
 
 /** Sets that are merged at once. With the union, each has a bit of one number. */
@@ -121,14 +121,14 @@ class Pass {
   readonly #words: number
   /** The bits of the union's sets that are still held. */
   readonly #mask: Uint32Array
-  readonly #oldRows: RowReader | undefined
+  readonly #oldRows: ByteReader | undefined
 
   constructor(union: StoredUnion | undefined, { sets, added }: { readonly sets: readonly (PayloadIdsName | null)[]; readonly added: readonly HoldSource[] }) {
     this.#union = union
     this.#sources = added
     this.#sets = union === undefined ? [] : [...sets]
     this.#mask = maskOf(this.#sets, union?.description.words ?? 0)
-    this.#oldRows = union && new RowReader(checkedPart(union, 'rows'), union.description.words)
+    this.#oldRows = union && new ByteReader(checkedPart(union, 'rows'))
     for (const { name } of added) {
       const free = this.#sets.indexOf(null)
       const at = free === -1 ? this.#sets.length : free
@@ -154,7 +154,7 @@ class Pass {
         signal?.throwIfAborted()
         await onTurn?.()
       }
-      if (this.#oldRows !== undefined) await damageOnFailure(this.#oldRows.end())
+      if (this.#oldRows !== undefined && !(await damageOnFailure(this.#oldRows.atEnd()))) throw damaged(new Error('There are more rows than IDs'))
       return await writer.keep({ sets: this.#sets, words: this.#words })
     } catch (error) {
       await writer.settled()
@@ -183,11 +183,11 @@ class Pass {
     return isWhole ? { list: merged, rows } : withoutEmptyRows(merged, rows, words)
   }
 
-  async #copyOldRows(oldRows: RowReader, runs: Uint32Array, rows: Uint32Array): Promise<void> {
+  async #copyOldRows(oldRows: ByteReader, runs: Uint32Array, rows: Uint32Array): Promise<void> {
     let known = 0
     for (const bits of runs) known += bits & 1
-    const old = await damageOnFailure(oldRows.take(known))
     const mask = this.#mask
+    const old = await damageOnFailure(takeWords(oldRows, known * mask.length))
     const copied = Math.min(mask.length, this.#words)
     let from = 0
     for (let index = 0; index < runs.length; index++) {
@@ -198,7 +198,6 @@ class Pass {
   }
 }
 
-/** Encodes a union into a draft. */
 class UnionWriter {
   readonly #draft: UnionDraft
   readonly #encoder: BlockEncoder

@@ -1,7 +1,7 @@
 /** What keeps payloads from being deleted: leases and backups, with what earlier sweeps left on local disk. */
-import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { checkNumber } from '../../util/check-number.ts'
+import { sha256Of } from '../../util/checked-bytes.ts'
 import type { Destination } from '../../contracts/destination.ts'
 import type { Holder, HoldSource, ReadHoldsOptions } from './hold-source.ts'
 import { findHolds, type FoundHolds, holdersIn, type HoldPlaces, uniteHolds } from './hold-set.ts'
@@ -78,7 +78,7 @@ export function openHolds({ destinations, mayBeEmpty, directory, maxCacheBytes, 
     mayBeEmpty,
     cache,
     unions: directoryUnionStore(join(directory, 'union')),
-    stateOf: (payloads) => sweepStateFile(join(directory, 'marks', createHash('sha256').update(payloads).digest('hex').slice(0, 32))),
+    stateOf: (payloads) => sweepStateFile(join(directory, 'marks', sha256Of(payloads).slice(0, 32))),
     steadyClock: steadyClock(),
   })
 }

@@ -1,11 +1,12 @@
 /** Stores the union of all held payload IDs between sweeps. Losing it costs time only. */
-import { createHash, randomUUID } from 'node:crypto'
-import { type FileHandle, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { type FileHandle, mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { endianness } from 'node:os'
 import { join } from 'node:path'
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
+import { sha256Of } from '../../util/checked-bytes.ts'
 import { isSystemError, nodeFiles, readSmallFile } from '../../util/files.ts'
-import { createFile, openWhole, readOpen } from '../../util/open-files.ts'
+import { createFile, openWhole, readOpen, writeAside } from '../../util/open-files.ts'
 import { inAction } from '../../util/system-errors.ts'
 
 /** The payload IDs, encoded as in a backup; and a row of bits for each ID, in the same order, with a bit for each set that has the ID. */
@@ -21,7 +22,6 @@ export interface PartName {
 export interface UnionDescription {
   /** The sets, by their bits; `null` where there is none. */
   readonly sets: readonly (PayloadIdsName | null)[]
-  /** The number of IDs. */
   readonly count: number
   /** 32-bit words of a row. */
   readonly words: number
@@ -48,7 +48,6 @@ export interface UnionDraft {
 export interface UnionStore {
   /** Opens the last union; `undefined` where there is none, or its parts are missing or of the wrong size. */
   open(): Promise<StoredUnion | undefined>
-  /** Begins a new union. */
   create(): Promise<UnionDraft>
 }
 
@@ -69,7 +68,7 @@ export function directoryUnionStore(directory: string): UnionStore {
     async create() {
       return await keeping(directory, async () => {
         await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
-        return await DirectoryDraft.create(directory)
+        return await createDraft(directory)
       })
     },
   }
@@ -80,90 +79,53 @@ function keeping<T>(directory: string, run: () => Promise<T>): Promise<T> {
   return inAction(`keep the union of held payload IDs in ${JSON.stringify(directory)}`, run)
 }
 
-class DirectoryDraft implements UnionDraft {
-  readonly #directory: string
-  readonly #stem: string
-  readonly #handles: Record<UnionPart, FileHandle>
-  #isOver = false
+type Handles = Readonly<Record<UnionPart, FileHandle>>
 
-  private constructor(directory: string, stem: string, handles: Record<UnionPart, FileHandle>) {
-    this.#directory = directory
-    this.#stem = stem
-    this.#handles = handles
-  }
-
-  static async create(directory: string): Promise<DirectoryDraft> {
-    const stem = join(directory, randomUUID())
-    const payloadIds = await createFile(`${stem}.payload-ids.tmp`)
-    try {
-      return new DirectoryDraft(directory, stem, { 'payload-ids': payloadIds, rows: await createFile(`${stem}.rows.tmp`) })
-    } catch (error) {
-      await payloadIds.close()
-      await rm(`${stem}.payload-ids.tmp`, { force: true })
-      throw error
-    }
-  }
-
-  async write(part: UnionPart, chunks: readonly Uint8Array[]): Promise<void> {
-    await keeping(this.#directory, async () => {
-      const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
-      const { bytesWritten } = await this.#handles[part].writev([...chunks])
-      // A short write is rare; writing the rest brings out its reason.
-      if (bytesWritten < bytes) await this.#handles[part].writeFile(Buffer.concat(chunks).subarray(bytesWritten))
-    })
-  }
-
-  async keep(description: UnionDescription): Promise<StoredUnion> {
-    return await keeping(this.#directory, () => this.#keep(description))
-  }
-
-  async #keep(description: UnionDescription): Promise<StoredUnion> {
-    for (const part of UNION_PARTS) await rename(`${this.#stem}.${part}.tmp`, pathOf(this.#directory, part, description))
-    const temporary = `${this.#stem}.json.tmp`
-    try {
-      const handle = await createFile(temporary)
-      try {
-        await handle.writeFile(formatDescription(description))
-      } finally {
-        await handle.close()
+async function createDraft(directory: string): Promise<UnionDraft> {
+  const stem = join(directory, randomUUID())
+  const payloadIds = await createFile(`${stem}.payload-ids.tmp`)
+  const rows = await createFile(`${stem}.rows.tmp`).catch(async (error: unknown) => {
+    await payloadIds.close()
+    await rm(`${stem}.payload-ids.tmp`, { force: true })
+    throw error
+  })
+  const handles: Handles = { 'payload-ids': payloadIds, rows }
+  let isOver = false
+  return {
+    write: (part, chunks) =>
+      keeping(directory, async () => {
+        const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
+        const { bytesWritten } = await handles[part].writev([...chunks])
+        // A short write is rare; writing the rest brings out its reason.
+        if (bytesWritten < bytes) await handles[part].writeFile(Buffer.concat(chunks).subarray(bytesWritten))
+      }),
+    keep: (description) =>
+      keeping(directory, async () => {
+        for (const part of UNION_PARTS) await rename(`${stem}.${part}.tmp`, pathOf(directory, part, description))
+        const path = join(directory, DESCRIPTION)
+        await writeAside({ temporary: `${stem}.json.tmp`, path }, (handle) => handle.writeFile(formatDescription(description)))
+        const kept = new Set([path, ...UNION_PARTS.map((part) => pathOf(directory, part, description))])
+        await removeFiles(directory, (found) => !kept.has(found))
+        isOver = true
+        return storedUnion(description, handles)
+      }),
+    async abort() {
+      if (isOver) return
+      isOver = true
+      for (const part of UNION_PARTS) {
+        await handles[part].close()
+        await rm(`${stem}.${part}.tmp`, { force: true })
       }
-      await rename(temporary, join(this.#directory, DESCRIPTION))
-    } catch (error) {
-      await rm(temporary, { force: true })
-      throw error
-    }
-    const kept = new Set([join(this.#directory, DESCRIPTION), ...UNION_PARTS.map((part) => pathOf(this.#directory, part, description))])
-    await removeFiles(this.#directory, (path) => !kept.has(path))
-    this.#isOver = true
-    return new FileUnion(description, this.#handles)
-  }
-
-  async abort(): Promise<void> {
-    if (this.#isOver) return
-    this.#isOver = true
-    for (const part of UNION_PARTS) {
-      await this.#handles[part].close()
-      await rm(`${this.#stem}.${part}.tmp`, { force: true })
-    }
+    },
   }
 }
 
 /** A union in files. They stay open, for another process may replace them meanwhile. */
-class FileUnion implements StoredUnion {
-  readonly description: UnionDescription
-  readonly #handles: Record<UnionPart, FileHandle>
-
-  constructor(description: UnionDescription, handles: Record<UnionPart, FileHandle>) {
-    this.description = description
-    this.#handles = handles
-  }
-
-  read(part: UnionPart): AsyncIterable<Uint8Array> {
-    return readOpen(this.#handles[part], this.description.parts[part].bytes)
-  }
-
-  async close(): Promise<void> {
-    await Promise.all(UNION_PARTS.map((part) => this.#handles[part].close()))
+function storedUnion(description: UnionDescription, handles: Handles): StoredUnion {
+  return {
+    description,
+    read: (part) => readOpen(handles[part], description.parts[part].bytes),
+    close: async () => void (await Promise.all(UNION_PARTS.map((part) => handles[part].close()))),
   }
 }
 
@@ -172,7 +134,7 @@ async function openParts(directory: string, description: UnionDescription): Prom
   if (payloadIds === undefined) return undefined
   const rows = await openWhole(pathOf(directory, 'rows', description), description.parts.rows.bytes)
   if (rows === undefined) await payloadIds.close()
-  return rows && new FileUnion(description, { 'payload-ids': payloadIds, rows })
+  return rows && storedUnion(description, { 'payload-ids': payloadIds, rows })
 }
 
 function pathOf(directory: string, part: UnionPart, { parts }: UnionDescription): string {
@@ -184,10 +146,8 @@ async function removeFiles(directory: string, isOld: (path: string) => boolean):
   for (const name of await readdir(directory)) {
     const path = join(directory, name)
     if (!isOld(path)) continue
-    const info = await stat(path).catch((error: unknown) => {
-      if (!isSystemError(error, 'ENOENT')) throw error
-    })
-    if (info === undefined || (name.endsWith('.tmp') && Date.now() - info.mtimeMs < ABANDONED_MS)) continue
+    const info = await nodeFiles.info(path)
+    if (info === undefined || (name.endsWith('.tmp') && Date.now() - info.modifiedAtMs < ABANDONED_MS)) continue
     await rm(path, { force: true })
   }
 }
@@ -212,8 +172,4 @@ function parseDescription(bytes: Buffer | undefined): UnionDescription | undefin
   if (check !== sha256Of(line)) return undefined
   const { version, ...description } = JSON.parse(line) as UnionDescription & { readonly version: unknown }
   return version === VERSION ? description : undefined
-}
-
-function sha256Of(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
 }

@@ -8,10 +8,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { newUlid } from '../../util/ulid.ts'
 import type { Catalog } from '../../contracts/catalog.ts'
-import type { Lease, LeaseEnd, LeasePurpose, RunningSweep } from '../../contracts/hold-events.ts'
+import type { Lease, LeaseEnd, LeasePurpose } from '../../contracts/hold-events.ts'
 import { hasEnded, type JobOwner, markUnderWay, thisProcess } from '../../util/job-owner.ts'
 import { checkNumber, checkWaitMs } from '../../util/check-number.ts'
-import { failureAfter } from '../../errors/clean-up.ts'
+import { failureAfter, undoOnError } from '../../errors/clean-up.ts'
 import { HoldUnavailableError, InvalidArgumentError, SweepAlreadyRunningError } from '../../errors/errors.ts'
 import type { PayloadIdSet } from '../../payload-ids/payload-id-set.ts'
 import type { PayloadIdsCache } from './payload-ids-cache.ts'
@@ -113,7 +113,7 @@ export class Leases {
     signal?.throwIfAborted()
     const leaseId = newUlid(this.#clock())
     const unmark = this.#process.markUnderWay(leaseId)
-    const lease = new OwnLease(leaseId, { catalog: this.catalog, cache: this.#cache, now: () => this.#now(), unmark })
+    const lease = ownLease(leaseId, { catalog: this.catalog, cache: this.#cache, now: () => this.#now(), unmark })
     try {
       await this.catalog.append({ type: 'lease-taken', at: this.#now(), leaseId, purpose, owner: this.#process.owner(), storeId, backupId })
       await this.#acknowledged(await this.catalog.holdGeneration(), signal)
@@ -121,11 +121,6 @@ export class Leases {
     } catch (error) {
       throw await releaseAfter(error, lease)
     }
-  }
-
-  /** The leases that were not released. */
-  async live(): Promise<readonly Lease[]> {
-    return await this.catalog.leases()
   }
 
   /**
@@ -178,12 +173,8 @@ export class Leases {
       throw error
     }
     const session = new SweepSession(sweepId, { catalog: this.catalog, now: () => this.#now(), unmark })
-    try {
-      // Two sweeps that begin at the same time may both find none at the first look.
-      await this.#refuseOtherSweeps(sweepId)
-    } catch (error) {
-      throw await failureAfter(error, () => session.end())
-    }
+    // Two sweeps that begin at the same time may both find none at the first look.
+    await undoOnError(() => this.#refuseOtherSweeps(sweepId), () => session.end())
     return session
   }
 
@@ -197,7 +188,7 @@ export class Leases {
     const startedMs = this.#steadyClock.nowMs()
     for (;;) {
       signal?.throwIfAborted()
-      const silent = (await this.catalog.sweeps()).filter((sweep) => !this.#hasAnswered(sweep, generation))
+      const silent = (await this.catalog.sweeps()).filter(({ sweepId, owner, acknowledged }) => acknowledged < generation && this.#process.hasEnded(sweepId, owner) !== true)
       if (silent.length === 0) return
       if (this.#steadyClock.nowMs() - startedMs > this.#acknowledgeTimeoutMs) {
         throw new HoldUnavailableError(`Cannot hold the payloads of the store: sweep ${silent[0]?.sweepId} did not answer within ${this.#acknowledgeTimeoutMs} ms`, {
@@ -209,10 +200,6 @@ export class Leases {
     }
   }
 
-  #hasAnswered({ sweepId, owner, acknowledged }: RunningSweep, generation: number): boolean {
-    return acknowledged >= generation || this.#process.hasEnded(sweepId, owner) === true
-  }
-
   #now(): string {
     return new Date(this.#clock()).toISOString()
   }
@@ -221,41 +208,29 @@ export class Leases {
 interface Recorder {
   readonly catalog: Catalog
   readonly now: () => string
-  /** Marks the work as ended. */
   readonly unmark: () => void
 }
 
-class OwnLease implements HeldLease {
-  readonly leaseId: string
-  readonly #recorder: Recorder & { readonly cache: PayloadIdsCache | undefined }
-  #released = false
-
-  constructor(leaseId: string, recorder: Recorder & { readonly cache: PayloadIdsCache | undefined }) {
-    this.leaseId = leaseId
-    this.#recorder = recorder
-  }
-
-  async narrow(payloadIds: PayloadIdSet): Promise<void> {
-    const { catalog, cache, now } = this.#recorder
-    if (cache === undefined) return
-    const name = { count: payloadIds.size, bytes: payloadIds.bytes, sha256: payloadIds.digest }
-    await cache.put(name, payloadIds.encoded())
-    await catalog.append({ type: 'lease-narrowed', at: now(), leaseId: this.leaseId, payloadIds: name })
-  }
-
-  async release(why: LeaseEnd): Promise<void> {
-    if (this.#released) return
-    this.#released = true
-    const { catalog, now, unmark } = this.#recorder
-    try {
-      await catalog.append({ type: 'lease-released', at: now(), leaseId: this.leaseId, why })
-    } finally {
-      unmark()
-    }
-  }
-
-  abandon(): void {
-    this.#recorder.unmark()
+function ownLease(leaseId: string, { catalog, cache, now, unmark }: Recorder & { readonly cache: PayloadIdsCache | undefined }): HeldLease {
+  let isReleased = false
+  return {
+    leaseId,
+    async narrow(payloadIds) {
+      if (cache === undefined) return
+      const name = { count: payloadIds.size, bytes: payloadIds.bytes, sha256: payloadIds.digest }
+      await cache.put(name, payloadIds.encoded())
+      await catalog.append({ type: 'lease-narrowed', at: now(), leaseId, payloadIds: name })
+    },
+    async release(why) {
+      if (isReleased) return
+      isReleased = true
+      try {
+        await catalog.append({ type: 'lease-released', at: now(), leaseId, why })
+      } finally {
+        unmark()
+      }
+    },
+    abandon: unmark,
   }
 }
 

@@ -1,12 +1,12 @@
 /** Copies of payload ID sets on local disk, named by their SHA-256, so that a sweep fetches each only once. */
-import { type FileHandle, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
 import { checkNumber } from '../../util/check-number.ts'
 import { checkedBytes } from '../../util/checked-bytes.ts'
 import { ChecksumMismatchError } from '../../errors/errors.ts'
-import { createFile, openWhole, readOpen } from '../../util/open-files.ts'
-import { isSystemError } from '../../util/files.ts'
+import { openWhole, readOpen, writeAside } from '../../util/open-files.ts'
+import { nodeFiles } from '../../util/files.ts'
 import { inAction } from '../../util/system-errors.ts'
 
 /** An open set. The caller closes it. */
@@ -48,7 +48,9 @@ export function directoryCache({ directory, maxBytes = MAX_BYTES }: DirectoryCac
     async get(name) {
       const handle = await openWhole(pathOf(name), name.bytes)
       if (handle === undefined) return undefined
-      await touch(handle)
+      const now = new Date()
+      // A failure only spoils the order of eviction.
+      await handle.utimes(now, now).catch(() => undefined)
       return { read: () => readOpen(handle, name.bytes), close: () => handle.close() }
     },
     async put(name, source) {
@@ -56,13 +58,9 @@ export function directoryCache({ directory, maxBytes = MAX_BYTES }: DirectoryCac
       const temporary = join(directory, `${name.sha256}.${process.pid}-${temporaries}.tmp`)
       await inAction(`keep a set of payload IDs in ${JSON.stringify(directory)}`, async () => {
         await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
-        try {
-          await write(temporary, checkedPayloadIds(name, source))
-          await rename(temporary, pathOf(name))
-        } catch (error) {
-          await rm(temporary, { force: true })
-          throw error
-        }
+        await writeAside({ temporary, path: pathOf(name) }, async (handle) => {
+          for await (const chunk of checkedPayloadIds(name, source)) await handle.writeFile(chunk)
+        })
         await evict(directory, maxBytes, pathOf(name))
       })
     },
@@ -84,21 +82,6 @@ export function checkedPayloadIds(name: PayloadIdsName, source: AsyncIterable<Ui
   })
 }
 
-async function write(path: string, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-  const handle = await createFile(path)
-  try {
-    for await (const chunk of chunks) await handle.writeFile(chunk)
-  } finally {
-    await handle.close()
-  }
-}
-
-async function touch(handle: FileHandle): Promise<void> {
-  const now = new Date()
-  // A failure only spoils the order of eviction.
-  await handle.utimes(now, now).catch(() => undefined)
-}
-
 interface CachedFile {
   readonly path: string
   readonly bytes: number
@@ -107,23 +90,17 @@ interface CachedFile {
 
 /** The files of sets. Removes temporary files of a process that died. */
 async function filesIn(directory: string): Promise<readonly CachedFile[]> {
+  if ((await nodeFiles.info(directory)) === undefined) return []
   const files: CachedFile[] = []
-  for (const name of (await unlessMissing(readdir(directory))) ?? []) {
+  for (const name of await readdir(directory)) {
     const path = join(directory, name)
-    const info = await unlessMissing(stat(path))
+    const info = await nodeFiles.info(path)
     if (info === undefined) continue
-    const isAbandoned = name.endsWith('.tmp') && Date.now() - info.mtimeMs > 24 * HOUR_MS
+    const isAbandoned = name.endsWith('.tmp') && Date.now() - info.modifiedAtMs > 24 * HOUR_MS
     if (isAbandoned) await rm(path, { force: true })
-    else if (name.endsWith(SUFFIX)) files.push({ path, bytes: info.size, usedAtMs: info.mtimeMs })
+    else if (name.endsWith(SUFFIX)) files.push({ path, bytes: info.bytes, usedAtMs: info.modifiedAtMs })
   }
   return files
-}
-
-async function unlessMissing<T>(reading: Promise<T>): Promise<T | undefined> {
-  return await reading.catch((error: unknown) => {
-    if (!isSystemError(error, 'ENOENT')) throw error
-    return undefined
-  })
 }
 
 /** Removes the least recently used sets until the rest is small enough. */

@@ -7,6 +7,7 @@
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { isSystemError, nodeFiles, removeIfThere } from '../../util/files.ts'
+import { writeAside } from '../../util/open-files.ts'
 import { inAction } from '../../util/system-errors.ts'
 
 export interface Mark {
@@ -63,27 +64,19 @@ export function sweepStateFile(path: string): SweepState {
         await mkdir(dirname(path), { recursive: true, mode: PRIVATE_DIRECTORY })
         const temporary = `${path}.tmp`
         await removeIfThere(nodeFiles, temporary)
-        const file = await nodeFiles.create(temporary)
-        try {
+        await writeAside({ temporary, path }, async (file) => {
           let lines = ''
           for await (const batch of marks) {
-            for (const mark of batch) lines += formatMark(mark)
+            for (const { payloadId, version, bytes, markedAtMs } of batch) lines += `${payloadId} ${version} ${bytes} ${markedAtMs}\n`
             if (lines.length < WRITE_CHARACTERS) continue
-            await file.write(Buffer.from(lines, 'latin1'))
+            await file.writeFile(lines, 'latin1')
             lines = ''
           }
-          await file.write(Buffer.from(`${lines}${JSON.stringify({ version: VERSION, ...progress() })}\n`, 'latin1'))
-        } finally {
-          await file.close()
-        }
-        await nodeFiles.rename(temporary, path)
+          await file.writeFile(`${lines}${JSON.stringify({ version: VERSION, ...progress() })}\n`, 'latin1')
+        })
       })
     },
   }
-}
-
-function formatMark({ payloadId, version, bytes, markedAtMs }: Mark): string {
-  return `${payloadId} ${version} ${bytes} ${markedAtMs}\n`
 }
 
 /** Parses a mark. A damaged one never comes of age. */

@@ -21,6 +21,7 @@ import { runs, seed } from '../../support/seed.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 import { flipped, tamper } from '../../backup/backups.ts'
 import { type HoldsPlace, newHolds } from '../holds.ts'
+import { collectHeld } from './collect-held.ts'
 import { memorySets, memoryUnions, sourceWithCopy } from './memory-unions.ts'
 import { openFilesIn } from './open-files.ts'
 import { PayloadMap, referencesTo } from '../payload-map.ts'
@@ -68,7 +69,7 @@ describe('readUnion()', () => {
           if (isDamaged) copies.damage(random)
           const held = [...new Set(which.map((index) => index % sets.length))].map((index) => sets[index] as CountedSource)
           await using union = await uniteHolds(await sourcesOf(held, copies), unions)
-          expect(await collect(union)).toEqual(all(held))
+          expect(await collectHeld(union)).toEqual(all(held))
         }
       }),
       { seed, numRuns: runs(80) },
@@ -82,7 +83,7 @@ describe('readUnion()', () => {
     const reads = (): number => sets.reduce((sum, one) => sum + one.reads, 0)
     const united = async (held: readonly CountedSource[]): Promise<string[]> => {
       await using union = await readUnion(await sourcesOf(held, copies), unions)
-      return await collect(union)
+      return await collectHeld(union)
     }
     expect(await united(sets.slice(0, 38))).toEqual(all(sets.slice(0, 38)))
     expect(reads()).toBe(38)
@@ -132,7 +133,7 @@ describe('readUnion()', () => {
     await expect(readUnion([await good.source(), broken], unions)).rejects.toThrow('Broken off')
     expect(readdirSync(directory)).toEqual(before)
     await using held = await readUnion([await good.source()], unions)
-    expect([await collect(held), good.reads]).toEqual([['a'], 1])
+    expect([await collectHeld(held), good.reads]).toEqual([['a'], 1])
   })
 
   describe('with sets beside the union', () => {
@@ -149,7 +150,7 @@ describe('readUnion()', () => {
       const open: Place['open'] = async (held, more = []) => await uniteHolds([...(await sourcesOf(held, copies)), ...more], directoryUnionStore(join(directory, 'union')))
       const united = async (held: readonly CountedSource[]): Promise<string[]> => {
         await using union = await open(held)
-        return await collect(union)
+        return await collectHeld(union)
       }
       await united([first])
       for (const one of [first, ...four]) one.reads = 0
@@ -197,7 +198,7 @@ describe('readUnion()', () => {
       await using union = await open([first, ...four])
       await united([first, ...four, new CountedSource(['x'])])
       for (const path of copies()) rmSync(path)
-      expect(await collect(union)).toEqual(['a', 'b', 'c', 'd', 'e', 'shared', 'z'])
+      expect(await collectHeld(union)).toEqual(['a', 'b', 'c', 'd', 'e', 'shared', 'z'])
     })
   })
 
@@ -224,7 +225,7 @@ describe('readUnion()', () => {
     const sets = [new CountedSource(['a', 'b']), new CountedSource(['b', 'c'])]
     const united = async (): Promise<string[]> => {
       await using union = await readUnion(await sourcesOf(sets), directoryUnionStore(directory))
-      return await collect(union)
+      return await collectHeld(union)
     }
     await united()
     const names = readdirSync(directory)

@@ -7,9 +7,8 @@ import { CatalogUnavailableError } from '../../../src/errors/errors.ts'
 import { Leases } from '../../../src/gc/leases/leases.ts'
 import { PayloadIdSetBuilder } from '../../../src/payload-ids/payload-id-set.ts'
 import { newPlace } from '../../backup/backups.ts'
-
 import { altered } from '../../support/altered.ts'
-import { collect } from '../../support/collect.ts'
+import { collectHeld } from '../holds/collect-held.ts'
 import { newHolds } from '../holds.ts'
 
 const AT = '2026-11-20T10:00:00.000Z'
@@ -36,7 +35,7 @@ describe('protect()', () => {
       isTaken = true
       return taken
     })
-    while ((await holds.leases.live()).length === 0) await delay(1)
+    while ((await holds.leases.catalog.leases()).length === 0) await delay(1)
     await delay(60)
     expect(isTaken).toBe(false)
     await session.generation()
@@ -49,7 +48,7 @@ describe('protect()', () => {
     const session = await holds.leases.beginSweep()
     const taken = holds.leases.protect({ purpose: 'backup' })
     const failed = expect(taken).rejects.toMatchObject({ code: 'hold_unavailable', retryable: true, details: { sweepIds: [session.sweepId] } })
-    while ((await holds.leases.live()).length === 0) await delay(1)
+    while ((await holds.leases.catalog.leases()).length === 0) await delay(1)
     pass(101)
     await failed
     expect(await catalog.leases()).toEqual([])
@@ -73,7 +72,7 @@ describe('protect()', () => {
     const controller = new AbortController()
     const taken = holds.leases.protect({ purpose: 'backup', signal: controller.signal })
     const failed = expect(taken).rejects.toThrow('enough')
-    while ((await holds.leases.live()).length === 0) await delay(1)
+    while ((await holds.leases.catalog.leases()).length === 0) await delay(1)
     controller.abort(new Error('enough'))
     await failed
     expect(await catalog.leases()).toEqual([])
@@ -93,7 +92,7 @@ describe('a narrowed lease', () => {
     expect(found.everything).toEqual([])
     expect(found.holders).toMatchObject([{ kind: 'lease', payloadIds: { count: 2, sha256: payloadIds.digest } }])
     await using united = await holds.unite(found.sources)
-    expect(await collect(united)).toEqual(['p1', 'p2'])
+    expect(await collectHeld(united)).toEqual(['p1', 'p2'])
     rmSync(`${directory}/payload-ids`, { recursive: true })
     expect((await holds.find()).everything).toMatchObject([{ leaseId: lease.leaseId }])
     await lease.release('handed-over')

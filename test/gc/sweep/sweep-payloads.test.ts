@@ -19,7 +19,7 @@ async function sweep(holds: Holds, payloads: PayloadMap, { live = [], minAgeMs =
 
 /** Resolves once a lease is there. */
 async function leaseOf(holds: Holds): Promise<void> {
-  while ((await holds.leases.live()).length === 0) await setImmediate()
+  while ((await holds.leases.catalog.leases()).length === 0) await setImmediate()
 }
 
 describe('sweepPayloads()', () => {
