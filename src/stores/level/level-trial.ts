@@ -8,7 +8,7 @@ import { isHoldfastError } from '../../errors/errors.ts'
 import { nodeFiles, removeTree } from '../../util/files.ts'
 import type { ReadableTrial } from '../../restore/subtree/restore-subtree.ts'
 import { LOCK_DIRECTORY } from './home/home-files.ts'
-import { type HomeLock, lockHome } from './home/home-lock.ts'
+import { lockHome } from './home/home-lock.ts'
 import { openLevelStore } from './index.ts'
 
 export interface LevelTrialOptions {
@@ -51,6 +51,7 @@ async function removeOldTrials(parent: string, { onWarning, nowMs }: { readonly 
     try {
       if (await isAbandoned(directory, nowMs)) await removeUnlocked(directory)
     } catch (error) {
+      if (isHoldfastError(error) && error.code === 'store_not_drained') continue
       await onWarning(new Error(`Cannot remove "${directory}", which a trial restore left: ${messageOf(error)}`, { cause: error }))
     }
   }
@@ -66,24 +67,14 @@ async function isAbandoned(directory: string, nowMs: number): Promise<boolean> {
   return info.ownerId === (process.getuid?.() ?? info.ownerId) && (info.mode & 0o022) === 0
 }
 
-/** Removes a trial's directory unless the trial is still running and has its store locked. */
+/** Removes a trial's directory. Rejects with `store_not_drained` while the trial is running and has its store locked. */
 async function removeUnlocked(directory: string): Promise<void> {
   const store = join(directory, STORE)
-  const lock = (await nodeFiles.info(store)) === undefined ? undefined : await lockUnlessHeld(join(store, LOCK_DIRECTORY))
-  if (lock === 'held') return
+  const lock = (await nodeFiles.info(store)) === undefined ? undefined : await lockHome(join(store, LOCK_DIRECTORY))
   try {
     // Another clean-up may have come first. Links within are removed, not followed.
     await rm(directory, { recursive: true, force: true })
   } finally {
     await lock?.close()
-  }
-}
-
-async function lockUnlessHeld(path: string): Promise<HomeLock | 'held'> {
-  try {
-    return await lockHome(path)
-  } catch (error) {
-    if (isHoldfastError(error) && error.code === 'store_not_drained') return 'held'
-    throw error
   }
 }

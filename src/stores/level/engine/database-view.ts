@@ -1,9 +1,8 @@
 /** Reads a database from start to end, as it is at one moment. */
 import { isUtf8 } from 'node:buffer'
-import { messageOf } from '../../../errors/error-message.ts'
-import { StoreUnavailableError } from '../../../errors/errors.ts'
 import type { StoredRecord } from '../../../format/records.ts'
 import type { Value } from './key-spans.ts'
+import { reading } from './open-failure.ts'
 import type { LevelDatabase } from './text-database.ts'
 
 /** Which parts of a record are read as text. */
@@ -47,20 +46,13 @@ export class DatabaseView {
 
   /** The next records; an empty list at the end. */
   async next(): Promise<readonly StoredRecord[]> {
-    try {
-      return (await this.#iterator.nextv(BATCH_RECORDS)) as readonly StoredRecord[]
-    } catch (error) {
-      throw new StoreUnavailableError(`Cannot read the store: ${messageOf(error)}`, { cause: error })
-    }
+    return await reading(() => this.#iterator.nextv(BATCH_RECORDS) as Promise<readonly StoredRecord[]>)
   }
 
   /** Reads single records as text. */
   async getMany(keys: readonly string[]): Promise<readonly (string | undefined)[]> {
-    try {
-      return (await this.#db.getMany([...keys], { snapshot: this.#snapshot, keyEncoding: 'utf8', valueEncoding: 'utf8' } as object)) as readonly (string | undefined)[]
-    } catch (error) {
-      throw new StoreUnavailableError(`Cannot read the store: ${messageOf(error)}`, { cause: error })
-    }
+    const options = { snapshot: this.#snapshot, keyEncoding: 'utf8', valueEncoding: 'utf8' } as object
+    return await reading(() => this.#db.getMany([...keys], options) as Promise<readonly (string | undefined)[]>)
   }
 
   /** Whether the text of a record encodes to its stored bytes. `after` is the key before. */

@@ -4,14 +4,14 @@ import { messageOf } from '../../../errors/error-message.ts'
 import { DestinationNoSpaceError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { type KeyRange, type Value, dataRanges } from './key-spans.ts'
 import { WriteRefusal, failedWriteOptions, hasFailedWrite, writeUnlessFailed } from '../../../util/failed-writes.ts'
-import { isFullDisk, reasonOf } from './open-failure.ts'
+import { isFullDisk, reading, reasonOf } from './open-failure.ts'
 import type { WriteBatch } from './write-batches.ts'
 import type { LevelDatabase } from './text-database.ts'
 
 /** Whether a database is empty, apart from the store's own records. */
 export async function isEmpty(db: LevelDatabase, ownKeys: KeyRange | undefined): Promise<boolean> {
   for (const range of dataRanges(ownKeys)) {
-    const found = await reading(db.keys({ ...bounds(range), limit: 1 } as object).all())
+    const found = await reading(() => db.keys({ ...bounds(range), limit: 1 } as object).all())
     if (found.length > 0) return false
   }
   return true
@@ -104,14 +104,6 @@ function bounds({ gte, lt }: KeyRange): object {
   const isText = typeof (gte ?? '') === 'string' && typeof (lt ?? '') === 'string'
   const asKey = (end: Value): Value => (isText ? end : Buffer.from(end))
   return { ...(gte === undefined ? {} : { gte: asKey(gte) }), ...(lt === undefined ? {} : { lt: asKey(lt) }), keyEncoding: isText ? 'utf8' : 'buffer' }
-}
-
-async function reading<T>(result: Promise<T>): Promise<T> {
-  try {
-    return await result
-  } catch (error) {
-    throw new StoreUnavailableError(`Cannot read the store: ${messageOf(error)}`, { cause: error })
-  }
 }
 
 async function writing(write: () => Promise<void> | undefined): Promise<void> {

@@ -1,5 +1,6 @@
 /** Finds the part of a snapshot that a key belongs to: a section, the store's own records, or a gap. */
 import { compareKeys } from '../../../format/record-order.ts'
+import type { StoreKind } from '../../../contracts/backupable.ts'
 import type { Value } from '../../../format/records.ts'
 
 export type { Value }
@@ -14,6 +15,17 @@ export interface KeyRange {
 export interface Section extends KeyRange {
   /** Lower-case letters, digits and dashes. */
   readonly name: string
+}
+
+/** What a stream says of its store, and which of the database's records are in it. Plain data, which a worker can be sent. */
+export interface StoreDescription {
+  readonly sections: readonly Section[]
+  readonly ownKeys: KeyRange | undefined
+  readonly storeKind: StoreKind
+  /** Kinds of stores whose streams have the same records. */
+  readonly accepts: readonly StoreKind[]
+  readonly storeId: string
+  readonly schemaVersion: number
 }
 
 /** Spans that are not sections: the store's own records, and keys that belong to nothing. */

@@ -1,18 +1,18 @@
 /** Backs up and restores any abstract-level database: memory-level, classic-level, or another with snapshots. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
+import type { Backupable, StoreKind } from '../../../contracts/backupable.ts'
 import { BackupUnsupportedError, RestoreDestinationNotEmptyError, StoreUnavailableError } from '../../../errors/errors.ts'
-import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import { writeUnlessFailed } from '../../../util/failed-writes.ts'
 import { Interrupt } from '../../../util/interrupt.ts'
 import { throttle } from '../../worker/rate-limit.ts'
 import { fillOrEmpty, isEmpty, refuseAfterFailedWrite, removeData } from './fill-database.ts'
-import { type KeyRange, type Section, keySpans } from './key-spans.ts'
+import { type KeyRange, type Section, type StoreDescription, keySpans } from './key-spans.ts'
 import type { PayloadIdCounter } from './payload-id-counter.ts'
-import { type PayloadIdFunctions, loadPayloadIds, payloadIdFunctions } from './payload-ids-module.ts'
+import { loadPayloadIds, payloadIdFunctions } from './payload-ids-module.ts'
 import { arrayBatches } from './write-batches.ts'
 import { readSnapshot } from './read-snapshot.ts'
-import type { PayloadIdExtractor, RecordEncoding } from './scan.ts'
+import type { RecordEncoding } from './database-view.ts'
+import type { PayloadIdExtractor } from './scan.ts'
 import type { LevelDatabase } from './text-database.ts'
 import { restoreInWorker, snapshotInWorker } from './workers.ts'
 import { writeSnapshot } from './write-snapshot.ts'
@@ -77,88 +77,57 @@ export interface LevelBackupableOptions {
  * `backup` and `restore` reject with `backup_unsupported` for a database without snapshots.
  */
 export function levelBackupable(db: LevelDatabase, options: LevelBackupableOptions): Backupable {
-  return new LevelBackupable(db, options)
+  const { payloadIds, countPayloadIds, sections = DEFAULT_SECTIONS, ownKeys, storeId = 'default', schemaVersion = 1, spillDirectory, multithreading = false } = options
+  if (payloadIds instanceof URL && countPayloadIds !== undefined) throw new TypeError('With a module as payloadIds, the module must export countPayloadIds')
+  const { storeKind = db.supports.permanence ? 'level' : 'memory' } = options
+  const { accepts = SAME_RECORDS.includes(storeKind) ? SAME_RECORDS : [storeKind] } = options
+  keySpans(sections, ownKeys)
+  const store: StoreDescription = { sections: sections.map(({ name, gte, lt }) => ({ name, gte, lt })), ownKeys, storeKind, storeId, schemaVersion, accepts }
+  const encoding = encodingOf(db, options.encoding)
+  return {
+    kind: storeKind,
+    storeId,
+
+    backup: (sink, { backupId, compress, signal, onProgress, maxBytesPerSecond } = {}) =>
+      Interrupt.during(signal, async (interrupt) => {
+        await requireUsable(db)
+        const target = throttle(sink, { interrupt, maxBytesPerSecond })
+        const request = { ...store, backupId, compress, encoding, spillDirectory }
+        if (multithreading && payloadIds instanceof URL) {
+          return await snapshotInWorker(db, target, { ...request, payloadIdsModule: payloadIds.href }, { interrupt, onProgress })
+        }
+        const { payloadIdsOf, newCounter } = payloadIds instanceof URL ? await loadPayloadIds(payloadIds.href) : payloadIdFunctions(payloadIds, countPayloadIds)
+        return await writeSnapshot(db, target, { ...request, payloadIdsOf, counter: newCounter?.(request), checkpoint: () => yieldTo(interrupt), onProgress })
+      }),
+
+    restore: (source, { signal, onProgress } = {}) =>
+      Interrupt.during(signal, async (interrupt) => {
+        await requireUsable(db)
+        if (!(await isEmpty(db, ownKeys))) throw new RestoreDestinationNotEmptyError()
+        await refuseAfterFailedWrite(db)
+        const bytes = interrupt.items(source)
+        const fill = async (): Promise<void> => {
+          interrupt.check()
+          // A write of the worker may fail unseen, as when a signal aborts at the same time: any failure counts as one of this database.
+          if (multithreading) await writeUnlessFailed(db, () => restoreInWorker(db, bytes, store, { interrupt, onProgress }))
+          else await readSnapshot(bytes, { ...store, newBatch: arrayBatches(db), checkpoint: () => yieldTo(interrupt), onProgress })
+        }
+        await fillOrEmpty(db, fill, () => removeData(db, ownKeys))
+      }),
+  }
 }
 
 const DEFAULT_SECTIONS: readonly Section[] = [{ name: 'entries' }]
 const SAME_RECORDS: readonly StoreKind[] = ['memory', 'level']
 
-class LevelBackupable implements Backupable {
-  readonly kind: StoreKind
-  readonly storeId: string
-  readonly #db: LevelDatabase
-  readonly #payloadIds: PayloadIdFunctions | URL
-  readonly #multithreading: boolean
-  readonly #encoding: RecordEncoding
-  readonly #spillDirectory: string | undefined
-  readonly #store: {
-    readonly sections: readonly Section[]
-    readonly ownKeys: KeyRange | undefined
-    readonly storeKind: StoreKind
-    readonly storeId: string
-    readonly schemaVersion: number
-    readonly accepts: readonly StoreKind[]
+async function requireUsable(db: LevelDatabase): Promise<void> {
+  if (!db.supports.explicitSnapshots && !db.supports.implicitSnapshots) {
+    throw new BackupUnsupportedError('Cannot back up the database: it does not support snapshots')
   }
-
-  constructor(db: LevelDatabase, options: LevelBackupableOptions) {
-    const { payloadIds, countPayloadIds } = options
-    if (payloadIds instanceof URL && countPayloadIds !== undefined) throw new TypeError('With a module as payloadIds, the module must export countPayloadIds')
-    const { sections = DEFAULT_SECTIONS, ownKeys, storeId = 'default', schemaVersion = 1, multithreading = false } = options
-    const { storeKind = db.supports.permanence ? 'level' : 'memory' } = options
-    const { accepts = SAME_RECORDS.includes(storeKind) ? SAME_RECORDS : [storeKind] } = options
-    keySpans(sections, ownKeys)
-    this.kind = storeKind
-    this.storeId = storeId
-    this.#db = db
-    this.#payloadIds = payloadIds instanceof URL ? payloadIds : payloadIdFunctions(payloadIds, countPayloadIds)
-    this.#multithreading = multithreading
-    this.#encoding = encodingOf(db, options.encoding)
-    this.#spillDirectory = options.spillDirectory
-    this.#store = { sections: sections.map(({ name, gte, lt }) => ({ name, gte, lt })), ownKeys, storeKind, storeId, schemaVersion, accepts }
-  }
-
-  async backup(sink: SnapshotSink, { backupId, compress, signal, onProgress, maxBytesPerSecond }: BackupOptions = {}): Promise<PayloadIdSet> {
-    return await Interrupt.during(signal, async (interrupt) => {
-      await this.#ready()
-      const target = throttle(sink, { interrupt, maxBytesPerSecond })
-      const options = { ...this.#store, backupId, compress, encoding: this.#encoding, spillDirectory: this.#spillDirectory, interrupt, onProgress }
-      const payloadIds = this.#payloadIds
-      if (this.#multithreading && payloadIds instanceof URL) {
-        return await snapshotInWorker(this.#db, target, { ...options, payloadIdsModule: payloadIds.href })
-      }
-      const { payloadIdsOf, newCounter } = payloadIds instanceof URL ? await loadPayloadIds(payloadIds.href) : payloadIds
-      return await writeSnapshot(this.#db, target, { ...options, payloadIdsOf, counter: newCounter?.(options), checkpoint: () => yieldTo(interrupt) })
-    })
-  }
-
-  async restore(source: SnapshotSource, { signal, onProgress }: RestoreOptions = {}): Promise<void> {
-    return await Interrupt.during(signal, async (interrupt) => {
-      await this.#ready()
-      const { ownKeys } = this.#store
-      if (!(await isEmpty(this.#db, ownKeys))) throw new RestoreDestinationNotEmptyError()
-      await refuseAfterFailedWrite(this.#db)
-      const bytes = interrupt.items(source)
-      const options = { ...this.#store, interrupt, onProgress }
-      const fill = async (): Promise<void> => {
-        interrupt.check()
-        // A write of the worker may fail unseen, as when a signal aborts at the same time: any failure counts as one of this database.
-        if (this.#multithreading) await writeUnlessFailed(this.#db, () => restoreInWorker(this.#db, bytes, options))
-        else await readSnapshot(bytes, { ...options, newBatch: arrayBatches(this.#db), checkpoint: () => yieldTo(interrupt) })
-      }
-      await fillOrEmpty(this.#db, fill, () => removeData(this.#db, ownKeys))
-    })
-  }
-
-  async #ready(): Promise<void> {
-    const { explicitSnapshots, implicitSnapshots } = this.#db.supports
-    if (!explicitSnapshots && !implicitSnapshots) {
-      throw new BackupUnsupportedError('Cannot back up the database: it does not support snapshots')
-    }
-    try {
-      await this.#db.open({ passive: true })
-    } catch (cause) {
-      throw new StoreUnavailableError('Cannot use the store: its database is not open', { cause })
-    }
+  try {
+    await db.open({ passive: true })
+  } catch (cause) {
+    throw new StoreUnavailableError('Cannot use the store: its database is not open', { cause })
   }
 }
 

@@ -10,8 +10,6 @@ import { type KeySpan, type Value, FOREIGN_SPAN, OWN_SPAN, SpanCursor, isBefore 
 import type { FrameCounter } from './payload-id-counter.ts'
 import type { DatabaseView } from './database-view.ts'
 
-export { type RecordEncoding, DatabaseView } from './database-view.ts'
-
 /** Returns the payload IDs that a record refers to. May throw when the record cannot be decoded. `section` is the name of its section. */
 export type PayloadIdExtractor = (key: never, value: never, section: string) => Iterable<string>
 
@@ -185,7 +183,13 @@ class FrameCutter {
       for (let from = 0; from < payloadIds.length; from += PACKED_IDS) lists.push(listOf(payloadIds.slice(from, from + PACKED_IDS)))
     } catch {
       // One of them is not a payload ID: check one by one, to find the records.
-      for (const [key, value] of records) this.#try(key, () => [...this.#payloadIdsOf(key, value, name)].forEach(checkPayloadId))
+      for (const [key, value] of records) {
+        try {
+          for (const payloadId of this.#payloadIdsOf(key, value, name)) checkPayloadId(payloadId)
+        } catch (error) {
+          this.#invalid.add(key, error)
+        }
+      }
     }
     return lists
   }
@@ -208,14 +212,6 @@ class FrameCutter {
       before = key
     }
     this.#lastHighKey = before
-  }
-
-  #try(key: Value, task: () => void): void {
-    try {
-      task()
-    } catch (error) {
-      this.#invalid.add(key, error)
-    }
   }
 
   /** Checks the bytes of records with a replacement character, which may be their own or stand for bytes that are not text. */

@@ -1,6 +1,6 @@
 /** An abstract-level database for the metadata store: text in, text out, with the store's errors. */
 import type { AbstractLevel, AbstractSnapshot } from 'abstract-level'
-import { failureAfter } from '../../../errors/clean-up.ts'
+import { closing, undoOnError } from '../../../errors/clean-up.ts'
 import { messageOf } from '../../../errors/error-message.ts'
 import { BackupUnsupportedError, DestinationNoSpaceError, type HoldfastError, type HoldfastErrorOptions, StoreNotDrainedError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { isFullDisk } from './open-failure.ts'
@@ -36,6 +36,12 @@ export interface Source extends Reader {
   viewEach<T>(read: (view: Reader) => AsyncIterable<T>): AsyncIterable<T>
 }
 
+/** A database at one moment. All its views are the same. */
+export interface DatabaseSnapshot extends Source {
+  /** Closes the snapshot after the reads under way. Idempotent. */
+  close(): Promise<void>
+}
+
 /** What to write: a value, or `undefined` to delete the record. */
 export type Changes = ReadonlyMap<string, string | undefined>
 
@@ -63,15 +69,11 @@ export class TextDatabase implements Source {
   }
 
   async get(key: string): Promise<string | undefined> {
-    return await get(this.#db, key, undefined)
+    return await attempt('read', () => this.#db.get<string, string>(key, TEXT))
   }
 
   async getMany(keys: readonly string[]): Promise<readonly (string | undefined)[]> {
-    try {
-      return await this.#db.getMany<string, string>([...keys], TEXT)
-    } catch (error) {
-      throw unavailable('read', error)
-    }
+    return await attempt('read', () => this.#db.getMany<string, string>([...keys], TEXT))
   }
 
   range(range: TextRange, options?: RangeReadOptions): AsyncIterable<readonly [string, string]> {
@@ -79,12 +81,7 @@ export class TextDatabase implements Source {
   }
 
   async view<T>(read: (view: Reader) => Promise<T>): Promise<T> {
-    const snapshot = this.snapshot()
-    try {
-      return await read(snapshot)
-    } finally {
-      await snapshot.close()
-    }
+    return await closing(this.snapshot(), read)
   }
 
   async *viewEach<T>(read: (view: Reader) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
@@ -98,20 +95,21 @@ export class TextDatabase implements Source {
 
   /** The database as it is now. The caller closes the snapshot. */
   snapshot(): DatabaseSnapshot {
-    try {
-      return new DatabaseSnapshot(this.#db, this.#db.snapshot())
-    } catch (error) {
-      throw unavailable('read', error)
+    const db = this.#db
+    const snapshot = takeSnapshot(db)
+    const reader: DatabaseSnapshot = {
+      get: (key) => attempt('read', () => db.get<string, string>(key, { ...TEXT, snapshot })),
+      range: (range, options) => readRange(db, range, { ...options, snapshot }),
+      view: (read) => read(reader),
+      viewEach: (read) => read(reader),
+      close: () => snapshot.close(),
     }
+    return reader
   }
 
   /** Whether the database does not have any record. */
   async isEmpty(): Promise<boolean> {
-    try {
-      return (await this.#db.keys<string>({ keyEncoding: 'utf8', limit: 1 }).all()).length === 0
-    } catch (error) {
-      throw unavailable('read', error)
-    }
+    return (await attempt('read', () => this.#db.keys<string>({ keyEncoding: 'utf8', limit: 1 }).all())).length === 0
   }
 
   /** Writes all or nothing. With `sync`, resolves when the write survives a power cut. Refused after a failed write: see `failed-writes.ts`. */
@@ -124,62 +122,32 @@ export class TextDatabase implements Source {
   }
 
   async close(): Promise<void> {
-    try {
-      await this.#db.close()
-    } catch (error) {
-      throw unavailable('close', error)
-    }
+    await attempt('close', () => this.#db.close())
   }
 
   async #write(changes: Changes, { sync }: { readonly sync: boolean }): Promise<void> {
     const batch = this.#db.batch()
-    try {
+    await undoOnError(async () => {
       for (const [key, value] of changes) {
         if (value === undefined) batch.del(key, TEXT)
         else batch.put(key, value, TEXT)
       }
-    } catch (error) {
-      throw await failureAfter(error, () => batch.close())
-    }
+    }, () => batch.close())
     await batch.write({ sync } as object)
   }
 }
 
-/** A database at one moment. All views of a snapshot are the same. */
-export class DatabaseSnapshot implements Source {
-  readonly #db: LevelDatabase
-  readonly #snapshot: AbstractSnapshot
-
-  constructor(db: LevelDatabase, snapshot: AbstractSnapshot) {
-    this.#db = db
-    this.#snapshot = snapshot
-  }
-
-  async get(key: string): Promise<string | undefined> {
-    return await get(this.#db, key, this.#snapshot)
-  }
-
-  range(range: TextRange, options?: RangeReadOptions): AsyncIterable<readonly [string, string]> {
-    return readRange(this.#db, range, { ...options, snapshot: this.#snapshot })
-  }
-
-  async view<T>(read: (view: Reader) => Promise<T>): Promise<T> {
-    return await read(this)
-  }
-
-  viewEach<T>(read: (view: Reader) => AsyncIterable<T>): AsyncIterable<T> {
-    return read(this)
-  }
-
-  /** Closes the snapshot after the reads under way. Idempotent. */
-  async close(): Promise<void> {
-    await this.#snapshot.close()
+async function attempt<T>(verb: string, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (error) {
+    throw unavailable(verb, error)
   }
 }
 
-async function get(db: LevelDatabase, key: string, snapshot: AbstractSnapshot | undefined): Promise<string | undefined> {
+function takeSnapshot(db: LevelDatabase): AbstractSnapshot {
   try {
-    return await db.get<string, string>(key, { ...TEXT, snapshot })
+    return db.snapshot()
   } catch (error) {
     throw unavailable('read', error)
   }
@@ -190,25 +158,15 @@ async function* readRange(
   { gte, lt }: TextRange,
   { snapshot, pageSize = PAGE_SIZE }: RangeReadOptions & { readonly snapshot?: AbstractSnapshot } = {},
 ): AsyncGenerator<readonly [string, string], void, undefined> {
-  const iterator = openIterator(db, { gte, lt, snapshot, ...TEXT })
+  const iterator = await attempt('read', async () => db.iterator<string, string>({ gte, lt, snapshot, ...TEXT } as object))
   try {
     for (;;) {
-      const page = await iterator.nextv(pageSize).catch((error: unknown) => {
-        throw unavailable('read', error)
-      })
+      const page = await attempt('read', () => iterator.nextv(pageSize))
       if (page.length === 0) return
       yield* page
     }
   } finally {
     await iterator.close()
-  }
-}
-
-function openIterator(db: LevelDatabase, options: object): ReturnType<typeof db.iterator<string, string>> {
-  try {
-    return db.iterator<string, string>(options)
-  } catch (error) {
-    throw unavailable('read', error)
   }
 }
 

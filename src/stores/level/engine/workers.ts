@@ -1,59 +1,34 @@
 /** Runs snapshots and restores in a worker thread. */
-import type { BackupOptions, SnapshotProgress, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
+import type { SnapshotProgress, SnapshotSink, SnapshotSource } from '../../../contracts/backupable.ts'
 import { BackupUnsupportedError, StoreUnavailableError } from '../../../errors/errors.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import type { Interrupt } from '../../../util/interrupt.ts'
 import { WorkerLink, receiveSnapshot, sendSnapshot } from '../../worker/worker-link.ts'
 import type { FromRestoreWorker, FromSnapshotWorker } from '../../worker/worker-messages.ts'
-import type { KeyRange, Section } from './key-spans.ts'
-import type { RecordEncoding } from './database-view.ts'
 import type { LevelDatabase } from './text-database.ts'
 import type { RestoreRequest, SnapshotRequest } from './worker-requests.ts'
 
-interface StoreOptions {
-  readonly sections: readonly Section[]
-  readonly ownKeys: KeyRange | undefined
-  readonly storeKind: StoreKind
-  readonly schemaVersion: number
+/** The work of a worker for one caller. */
+interface Watch {
   readonly interrupt: Interrupt
-  readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
-}
-
-export interface WorkerSnapshotOptions extends StoreOptions, Pick<BackupOptions, 'backupId' | 'compress'> {
-  readonly storeId: string
-  readonly encoding: RecordEncoding
-  readonly payloadIdsModule: string
-  readonly spillDirectory: string | undefined
-}
-
-export interface WorkerRestoreOptions extends StoreOptions {
-  readonly accepts: readonly StoreKind[]
+  readonly onProgress: ((progress: SnapshotProgress) => void) | undefined
 }
 
 /** Runs `writeSnapshot` in a worker, and writes its chunks to the sink. */
-export async function snapshotInWorker(db: LevelDatabase, sink: SnapshotSink, options: WorkerSnapshotOptions): Promise<PayloadIdSet> {
-  const { interrupt, onProgress, ...given } = options
-  const { backupId, compress, sections, ownKeys, storeKind, storeId, schemaVersion, encoding, payloadIdsModule, spillDirectory } = given
-  const location = await locationOf(db)
-  const request: SnapshotRequest = { location, backupId, compress, sections, ownKeys, storeKind, storeId, schemaVersion, encoding, payloadIdsModule, spillDirectory }
-  const url = new URL('./snapshot-worker.js', import.meta.url)
-  return await withWorker<FromSnapshotWorker, PayloadIdSet>(db, { url, request, name: 'holdfast-snapshot', interrupt }, (link) =>
-    receiveSnapshot(link, sink, onProgress),
-  )
+export async function snapshotInWorker(db: LevelDatabase, sink: SnapshotSink, request: Omit<SnapshotRequest, 'location'>, { interrupt, onProgress }: Watch): Promise<PayloadIdSet> {
+  const start = { url: new URL('./snapshot-worker.js', import.meta.url), request, name: 'holdfast-snapshot', interrupt }
+  return await withWorker<FromSnapshotWorker, PayloadIdSet>(db, start, (link) => receiveSnapshot(link, sink, onProgress))
 }
 
 /** Runs `readSnapshot` in a worker, and feeds it from the source. */
-export async function restoreInWorker(db: LevelDatabase, source: SnapshotSource, options: WorkerRestoreOptions): Promise<void> {
-  const { sections, ownKeys, storeKind, accepts, schemaVersion, interrupt, onProgress } = options
-  const location = await locationOf(db)
-  const request: RestoreRequest = { location, sections, ownKeys, storeKind, accepts, schemaVersion }
-  const url = new URL('./restore-worker.js', import.meta.url)
-  await withWorker<FromRestoreWorker, void>(db, { url, request, name: 'holdfast-restore', interrupt }, (link) => sendSnapshot(link, source, { onProgress }))
+export async function restoreInWorker(db: LevelDatabase, source: SnapshotSource, request: Omit<RestoreRequest, 'location'>, { interrupt, onProgress }: Watch): Promise<void> {
+  const start = { url: new URL('./restore-worker.js', import.meta.url), request, name: 'holdfast-restore', interrupt }
+  await withWorker<FromRestoreWorker, void>(db, start, (link) => sendSnapshot(link, source, { onProgress }))
 }
 
 interface WorkerStart {
   readonly url: URL
-  readonly request: SnapshotRequest | RestoreRequest
+  readonly request: Omit<SnapshotRequest | RestoreRequest, 'location'>
   readonly name: string
   readonly interrupt: Interrupt
 }
@@ -64,9 +39,10 @@ async function withWorker<Received extends { readonly type: string }, T>(
   { url, request, name, interrupt }: WorkerStart,
   talk: (link: WorkerLink<Received>) => Promise<T>,
 ): Promise<T> {
+  const location = await locationOf(db)
   // The worker would open a closed database again and leave it open.
   if (db.status !== 'open') throw new StoreUnavailableError('Cannot use the store: its database is not open')
-  const link = new WorkerLink<Received>(url, request, { name, interrupt })
+  const link = new WorkerLink<Received>(url, { ...request, location }, { name, interrupt })
   // The worker shares the LevelDB and the block cache of this handle: end the worker before they are freed.
   const close = async (): Promise<void> => {
     interrupt.fail(new StoreUnavailableError('Cannot continue: the database is being closed'))

@@ -1,28 +1,23 @@
 /** Writes a snapshot of a database, on the calling thread or in a worker. */
-import type { SnapshotProgress, SnapshotSink, StoreKind } from '../../../contracts/backupable.ts'
+import type { BackupOptions, SnapshotSink } from '../../../contracts/backupable.ts'
 import { undoOnError } from '../../../errors/clean-up.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
 import type { Allocate } from '../../../format/frame.ts'
 import { SnapshotWriter } from '../../../format/snapshot-writer.ts'
-import { type KeyRange, type Section, keySpans } from './key-spans.ts'
+import { type StoreDescription, keySpans } from './key-spans.ts'
 import { type FrameCounter, checkCount } from './payload-id-counter.ts'
-import { type PayloadIdExtractor, type RecordEncoding, type ScannedFrame, DatabaseView, scan } from './scan.ts'
+import { type RecordEncoding, DatabaseView } from './database-view.ts'
+import { type PayloadIdExtractor, type ScannedFrame, scan } from './scan.ts'
 import type { LevelDatabase } from './text-database.ts'
 
-export interface WriteSnapshotOptions {
-  readonly sections: readonly Section[]
-  readonly storeKind: StoreKind
-  readonly storeId: string
-  readonly schemaVersion: number
+export interface WriteSnapshotOptions extends StoreDescription, Pick<BackupOptions, 'backupId' | 'compress' | 'onProgress'> {
   readonly spillDirectory: string | undefined
-  readonly ownKeys: KeyRange | undefined
   readonly encoding: RecordEncoding
   readonly payloadIdsOf: PayloadIdExtractor
   /** Made for this snapshot. */
   readonly counter: FrameCounter | undefined
   /** Called between batches: a chance to yield, or to end the snapshot by throwing. */
   readonly checkpoint: () => Promise<void> | void
-  readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
   /** Allocates the memory of frames. @default fresh memory */
   readonly allocate?: Allocate | undefined
 }

@@ -1,10 +1,10 @@
 /** Opens the LevelDB directories that are the engines of a home. */
 import { ClassicLevel } from 'classic-level'
-import { failureAfter } from '../../../errors/clean-up.ts'
+import { undoOnError } from '../../../errors/clean-up.ts'
 import { StoreUnavailableError } from '../../../errors/errors.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import { STORE_ID_KEY } from '../store/keys.ts'
-import { LevelMetadataStore } from '../store/level-metadata-store.ts'
+import { LevelMetadataStore, type LevelMetadataStoreOptions } from '../store/level-metadata-store.ts'
 
 export interface LevelEngines {
   /** Opens an existing engine. Rejects when it is missing, empty, damaged, or of another store. */
@@ -13,13 +13,9 @@ export interface LevelEngines {
   create(directory: string, storeId: string): Promise<MetadataStore>
 }
 
-export interface LevelEnginesOptions {
-  /** Whether a mutation resolves only after it survives a power cut. @default true */
-  readonly durable?: boolean | undefined
+export interface LevelEnginesOptions extends Pick<LevelMetadataStoreOptions, 'durable' | 'clock'> {
   /** Whether snapshots and restores run in a worker thread, so that they do not slow down the calling thread. @default true */
   readonly multithreading?: boolean | undefined
-  /** The time in milliseconds since 1970. @default Date.now */
-  readonly clock?: (() => number) | undefined
 }
 
 /** What LevelDB gathers in memory before it writes a table. Large, for filling an engine. */
@@ -31,13 +27,11 @@ export function levelEngines({ multithreading = true, ...options }: LevelEngines
     async open(directory, storeId) {
       const db = new ClassicLevel(directory, { createIfMissing: false, multithreading })
       await db.open()
-      try {
+      return await undoOnError(async () => {
         // Refuse an empty database, which has lost its records: `LevelMetadataStore.open` would make a new store in it.
         if ((await db.get(STORE_ID_KEY)) === undefined) throw new StoreUnavailableError(`Cannot open "${directory}": there is no metadata store in it`)
         return await LevelMetadataStore.open(db, { kind: 'level', multithreading, ...options, storeId })
-      } catch (error) {
-        throw await failureAfter(error, () => db.close())
-      }
+      }, () => db.close())
     },
 
     async create(directory, storeId) {

@@ -8,8 +8,8 @@ import { OpenEngines } from '../../../metadata/open-engines.ts'
 import { type StoreHome, makeStore } from '../../../metadata/open-store.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import { recover } from '../../../restore/recover.ts'
-import type { Engines, RestoreJournal, SideEngine } from '../../../contracts/swappable.ts'
-import { failureAfter } from '../../../errors/clean-up.ts'
+import type { Engines, SideEngine } from '../../../contracts/swappable.ts'
+import { undoOnError } from '../../../errors/clean-up.ts'
 import { ADOPTED_ENGINE, ENGINES_DIRECTORY, JOURNAL_FILE, LOCK_DIRECTORY, POINTER_FILE, encodePointer, isEngineName } from './home-files.ts'
 import { type HomeLock, lockHome } from './home-lock.ts'
 import { HomeRecords } from './home-records.ts'
@@ -40,12 +40,8 @@ export interface LevelHomeOptions extends LevelEnginesOptions {
  */
 export async function openLevelHome(path: string, options: LevelHomeOptions = {}): Promise<LevelHome> {
   const home = new LevelHome(path, options)
-  try {
-    await home.begin({ adopt: options.adopt ?? false })
-    return home
-  } catch (error) {
-    throw await failureAfter(error, () => home.close())
-  }
+  await undoOnError(() => home.begin({ adopt: options.adopt ?? false }), () => home.close())
+  return home
 }
 
 /** A home of LevelDB engines. There is nothing to drain, for `LiveMetadataStore` serves the operations. */
@@ -87,14 +83,16 @@ export class LevelHome implements StoreHome {
     await this.#cleanUp()
   }
 
-  /** Makes an empty store live in a home that has none. */
-  async createStore(storeId?: string): Promise<void> {
-    await makeStore(this, storeId)
-  }
-
-  async readStoreId(): Promise<string | undefined> {
-    return (await this.#records.readPointer())?.storeId
-  }
+    /** Makes an empty store live in a home that has none. */
+  readonly createStore: StoreHome['createStore'] = (storeId) => makeStore(this, storeId)
+  readonly readStoreId: StoreHome['readStoreId'] = async () => (await this.#records.readPointer())?.storeId
+  readonly swap: StoreHome['swap'] = (engine, { storeId, previous }) => this.#change(() => this.#records.point({ storeId, engine, previous }))
+  readonly unswap: StoreHome['unswap'] = () => this.#change(() => this.#records.point({}))
+  readonly removeEngine: StoreHome['removeEngine'] = (engine) => this.#change(() => this.#removeEngine(engine))
+  readonly closeEngine: StoreHome['closeEngine'] = (engine) => this.#open.close(engine)
+  readonly readJournal: StoreHome['readJournal'] = () => this.#records.readJournal()
+  readonly writeJournal: StoreHome['writeJournal'] = (journal) => this.#change(() => this.#records.writeJournal(journal))
+  readonly clearJournal: StoreHome['clearJournal'] = () => this.#change(() => this.#records.clearJournal())
 
   async engines(): Promise<Engines> {
     const pointer = await this.#records.readPointer()
@@ -118,7 +116,10 @@ export class LevelHome implements StoreHome {
     const store = await this.#change(async () => {
       await this.#makeOwn()
       if ((await this.#infoOf(directory)) !== undefined) throw new InternalError(`Cannot create engine "${engine}": the name is taken`)
-      return await this.#createSide(engine, directory, storeId)
+      return await undoOnError(async () => {
+        await inStep(this.path, 'make an engine of', () => this.#files.makeDirectory(directory))
+        return await this.#open.opened(engine, { place: directory, open: () => this.#driver.create(directory, storeId) })
+      }, () => this.#removeEngine(engine))
     })
     return {
       engine,
@@ -128,14 +129,6 @@ export class LevelHome implements StoreHome {
       seal: () => this.#change(() => this.#seal(engine)),
       discard: () => this.removeEngine(engine),
     }
-  }
-
-  async swap(engine: string, { storeId, previous }: { readonly storeId: string; readonly previous: string | undefined }): Promise<void> {
-    await this.#change(() => this.#records.point({ storeId, engine, previous }))
-  }
-
-  async unswap(): Promise<void> {
-    await this.#change(() => this.#records.point({}))
   }
 
   async checkLive(): Promise<void> {
@@ -149,28 +142,8 @@ export class LevelHome implements StoreHome {
     }
   }
 
-  async removeEngine(engine: string): Promise<void> {
-    await this.#change(() => this.#removeEngine(engine))
-  }
-
   async openEngine(engine: string): Promise<MetadataStore> {
     return await this.#open.opened(engine, { place: this.#directoryOf(engine), open: () => this.#openExisting(engine) })
-  }
-
-  async closeEngine(engine: string): Promise<void> {
-    await this.#open.close(engine)
-  }
-
-  async readJournal(): Promise<RestoreJournal | undefined> {
-    return await this.#records.readJournal()
-  }
-
-  async writeJournal(journal: RestoreJournal): Promise<void> {
-    await this.#change(() => this.#records.writeJournal(journal))
-  }
-
-  async clearJournal(): Promise<void> {
-    await this.#change(() => this.#records.clearJournal())
   }
 
   /** Waits for work under way, closes all engines and releases the lock. Nothing changes the home afterwards. Idempotent. */
@@ -251,15 +224,6 @@ export class LevelHome implements StoreHome {
     }
   }
 
-  async #createSide(engine: string, directory: string, storeId: string): Promise<MetadataStore> {
-    try {
-      await inStep(this.path, 'make an engine of', () => this.#files.makeDirectory(directory))
-      return await this.#open.opened(engine, { place: directory, open: () => this.#driver.create(directory, storeId) })
-    } catch (error) {
-      throw await failureAfter(error, () => this.#removeEngine(engine))
-    }
-  }
-
   async #openExisting(engine: string): Promise<MetadataStore> {
     const directory = this.#directoryOf(engine)
     const info = await this.#infoOf(directory)
@@ -302,7 +266,6 @@ export class LevelHome implements StoreHome {
     throw new StoreUnavailableError(`Cannot open the store at "${this.path}": "${path}" is not a directory`)
   }
 }
-
 
 /** Makes a directory and its missing parents, each durable. */
 async function makeDirectories(files: Files, path: string): Promise<void> {

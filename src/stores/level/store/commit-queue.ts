@@ -64,7 +64,8 @@ export class CommitQueue {
     await Promise.resolve()
     while (this.#waiting.length > 0) {
       const jobs = this.#waiting.splice(0, this.#nextGroupSize())
-      if (jobs[0]?.alone === true) await this.#doAlone(jobs[0])
+      const [first] = jobs
+      if (first?.alone === true) first.settle(await outcomeOf(first.work(new StagedTransaction(new Group(this.#db)))))
       else await this.#doTogether(jobs)
     }
     this.#running = undefined
@@ -73,10 +74,6 @@ export class CommitQueue {
   #nextGroupSize(): number {
     const alone = this.#waiting.findIndex((job, at) => job.alone || at === MAX_JOBS)
     return alone === -1 ? this.#waiting.length : Math.max(1, alone)
-  }
-
-  async #doAlone(job: Job): Promise<void> {
-    job.settle(await outcomeOf(job.work(new StagedTransaction(new Group(this.#db)))))
   }
 
   async #doTogether(jobs: readonly Job[]): Promise<void> {

@@ -1,14 +1,13 @@
 /** Checks the stream of a metadata store by the rules that its restore applies, without a store. */
 import type { Manifest } from '../../../contracts/manifest.ts'
 import { INODE_TYPES, type InodeType } from '../../../contracts/metadata-store.ts'
-import { type StoredRecord, type Value, columnsOf } from '../../../format/records.ts'
+import { type Value, columnsOf } from '../../../format/records.ts'
 import type { ContentCheck, FrameSource } from '../../../format/snapshot-reader.ts'
 import { PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
 import { type PairCursor, SortedPairs } from '../../../util/sorted-pairs.ts'
-import { sectionRecords } from '../engine/apply.ts'
 import { keySpans } from '../engine/key-spans.ts'
 import { checkCount } from '../engine/payload-id-counter.ts'
-import { checkHeader } from '../engine/read-snapshot.ts'
+import { checkHeader, sectionRecords } from '../engine/read-snapshot.ts'
 import { inodeOfKey, SECTION_NAMES, SECTIONS, STORE_KEYS } from './keys.ts'
 import { countFrames, payloadIds } from './payload-ids-of-record.ts'
 import { SCHEMA_VERSION } from './records.ts'
@@ -33,14 +32,15 @@ async function checkMetadata(source: FrameSource, hasLocks: boolean): ReturnType
   checkHeader(source.header, { storeKind: 'level', accepts: KINDS, schemaVersion: SCHEMA_VERSION, sections: SECTIONS })
   const counter = countFrames({})
   const builder = new PayloadIdSetBuilder()
-  const types = new InodeTypes()
+  const types = new SortedPairs()
+  const find = finder(types)
   try {
     for await (const [frame, found] of sectionRecords(source, keySpans(SECTIONS, STORE_KEYS))) {
-      const records = found.map(textOf)
+      const records = found.map(([key, value]) => [asText(key), asText(value)] as const)
       for (const [key, value] of records) for (const payloadId of payloadIds(key, value)) builder.add(payloadId)
       const name = SECTION_NAMES[frame.section] ?? ''
-      if (hasLocks && name === 'inodes') for (const [key, value] of records) types.add(key, value)
-      await counter.add({ name, records, columns: () => columnsOf(frame.data), lookup: async (keys) => keys.map((key) => types.find(key)) })
+      if (hasLocks && name === 'inodes') for (const [key, value] of records) types.add(inodeOfKey(key), INODE_TYPES.findIndex((type) => value.startsWith(recordOf(type))))
+      await counter.add({ name, records, columns: () => columnsOf(frame.data), lookup: async (keys) => keys.map(find) })
     }
     const set = await builder.finish()
     await set.close()
@@ -53,25 +53,14 @@ async function checkMetadata(source: FrameSource, hasLocks: boolean): ReturnType
   }
 }
 
-/** The types of all inodes, for the locks, which come after them in a stream. */
-class InodeTypes {
-  readonly #types = new SortedPairs()
-  #cursor: PairCursor | undefined
-
-  add(key: string, value: string): void {
-    this.#types.add(inodeOfKey(key), INODE_TYPES.findIndex((type) => value.startsWith(recordOf(type))))
-  }
-
-  /** The beginning of an inode's record, by its key, which is not less than the one before. */
-  find(key: string): string | undefined {
+/** Finds the beginning of an inode's record by its key, which is not less than the one before; for locks, which come after all inodes. */
+function finder(types: SortedPairs): (key: string) => string | undefined {
+  let cursor: PairCursor | undefined
+  return (key) => {
     const inode = inodeOfKey(key)
-    const cursor = (this.#cursor ??= this.#types.sorted())
+    cursor ??= types.sorted()
     while (cursor.key < inode) cursor.next()
     return cursor.key === inode ? recordOf(INODE_TYPES[cursor.value]) : undefined
-  }
-
-  close(): void {
-    this.#types.close()
   }
 }
 
@@ -80,10 +69,6 @@ function recordOf(type: InodeType | undefined): string {
 }
 
 /** Valid records are ASCII, so that a byte beyond becomes a character that no record has. */
-function textOf([key, value]: StoredRecord): readonly [key: string, value: string] {
-  return [asText(key), asText(value)]
-}
-
 function asText(part: Value): string {
   return typeof part === 'string' ? part : Buffer.from(part.buffer, part.byteOffset, part.byteLength).toString('latin1')
 }

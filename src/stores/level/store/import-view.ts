@@ -1,9 +1,10 @@
 /** Copies a view of any metadata store into an empty database. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { closing } from '../../../errors/clean-up.ts'
 import { usedBytesOf } from '../../../metadata/inodes.ts'
 import { holdsData } from '../../../metadata/refusals.ts'
 import type { Block, ImportOptions, InodeNumber, MetadataView } from '../../../contracts/metadata-store.ts'
-import { type Writer, blocksOfInode, blocksOfUpload, putBlocks, putChunk } from './contents.ts'
+import { type Writer, putBlocks, putChunk } from './contents.ts'
 import { BatchRotation, fillOrEmpty, isEmpty, removeData } from '../engine/fill-database.ts'
 import * as keys from './keys.ts'
 import { LevelMetadataView } from './level-metadata-view.ts'
@@ -29,7 +30,7 @@ export async function importView(db: LevelDatabase, view: MetadataView, options:
   await text.write(new Map([[keys.IMPORT_KEY, '']]), { sync: true })
   const fill = async (): Promise<void> => {
     await copyView(db, view, options)
-    if (check !== undefined) await checkImported(text, check)
+    if (check !== undefined) await closing(new LevelMetadataView(text.snapshot()), check)
     signal?.throwIfAborted()
     await text.write(new Map([[keys.IMPORT_KEY, undefined]]), { sync: true })
   }
@@ -46,110 +47,52 @@ async function undoImport(db: LevelDatabase): Promise<void> {
   await new TextDatabase(db).write(new Map([[keys.IMPORT_KEY, undefined]]), { sync: true })
 }
 
-async function checkImported(text: TextDatabase, check: (imported: MetadataView) => Promise<void>): Promise<void> {
-  const imported = new LevelMetadataView(text.snapshot())
-  try {
-    await check(imported)
-  } finally {
-    await imported.close()
-  }
-}
-
 async function copyView(db: LevelDatabase, view: MetadataView, options: ImportViewOptions): Promise<void> {
-  const writer = new BatchWriter(db, options)
-  try {
+  await closing(new BatchWriter(db, options), async (writer) => {
     await copyBlocks(view, writer)
-    await copyEntries(view, writer)
+    await writer.putEach(view.entries(), (entry) => writer.put(keys.entryKey(entry), records.encodeEntry(entry)))
     await copyInodes(view, writer)
-    await copyLocks(view, writer)
-    await copySettingsAndShares(view, writer)
-    await copyUploads(view, writer)
+    await writer.putEach(view.allLocks(), (lock) => writer.put(keys.lockKey(lock.inode, lock.start, lock.owner), records.encodeLock(lock)))
+    await writer.putEach(await view.settings(), ([name, value]) => writer.put(keys.settingKey(name), records.encodeText(value)))
+    await writer.putEach(await view.shares(), (share) => writer.put(keys.shareKey(share.name), records.encodeShare(share)))
+    await writer.putEach(view.uploads(), ({ uploadId, blocks, ...upload }) => {
+      writer.put(keys.uploadKey(uploadId), records.encodeUpload({ ...upload, blockCount: blocks.length }))
+      putBlocks(writer, { uploadId }, blocks)
+    })
     await writer.end()
-  } finally {
-    await writer.close()
-  }
+  })
 }
 
+/** Cuts the block lists of files into records. */
 async function copyBlocks(view: MetadataView, writer: BatchWriter): Promise<void> {
-  let list = new BlockList(0, writer)
-  for await (const { inode, payloadId, offset, bytes } of view.allBlocks()) {
-    if (inode !== list.inode) {
-      list.end()
-      list = new BlockList(inode, writer)
+  let [file, chunk]: [InodeNumber, number] = [0, 0]
+  let blocks: Block[] = []
+  const endChunk = (): void => {
+    if (blocks.length > 0) putChunk(writer, { inode: file }, { chunk: chunk++, blocks })
+    blocks = []
+  }
+  await writer.putEach(view.allBlocks(), ({ inode, ...block }) => {
+    if (inode !== file) {
+      endChunk()
+      file = inode
+      chunk = 0
     }
-    list.add({ payloadId, offset, bytes })
-    if (writer.isFull) await writer.flush()
-  }
-  list.end()
-}
-
-/** Cuts the block list of a file into records. */
-class BlockList {
-  readonly inode: InodeNumber
-  readonly #writer: Writer
-  #chunk = 0
-  #blocks: Block[] = []
-
-  constructor(inode: InodeNumber, writer: Writer) {
-    this.inode = inode
-    this.#writer = writer
-  }
-
-  add(block: Block): void {
-    this.#blocks.push(block)
-    if (this.#blocks.length === records.BLOCKS_PER_CHUNK) this.end()
-  }
-
-  end(): void {
-    if (this.#blocks.length > 0) putChunk(this.#writer, blocksOfInode(this.inode), { chunk: this.#chunk++, blocks: this.#blocks })
-    this.#blocks = []
-  }
-}
-
-async function copyEntries(view: MetadataView, writer: BatchWriter): Promise<void> {
-  for await (const entry of view.entries()) {
-    writer.put(keys.entryKey(entry), records.encodeEntry(entry))
-    if (writer.isFull) await writer.flush()
-  }
+    blocks.push(block)
+    if (blocks.length === records.BLOCKS_PER_CHUNK) endChunk()
+  })
+  endChunk()
 }
 
 async function copyInodes(view: MetadataView, writer: BatchWriter): Promise<void> {
   let usedBytes = 0n
-  for await (const { inode, ...record } of view.inodes()) {
+  await writer.putEach(view.inodes(), ({ inode, ...record }) => {
     writer.put(keys.inodeKey(inode), records.encodeInode(record))
     if (record.payloadId !== undefined) writer.put(keys.referenceKey(record.payloadId, keys.inodeOwner(inode)), records.REFERENCE_VALUE)
     usedBytes += usedBytesOf(record)
-    if (writer.isFull) await writer.flush()
-  }
+  })
   const nextInode = await view.nextInode()
   if (nextInode > 1) writer.put(keys.NEXT_INODE_KEY, String(nextInode))
   if (usedBytes > 0n) writer.put(keys.USED_BYTES_KEY, String(usedBytes))
-}
-
-async function copyLocks(view: MetadataView, writer: BatchWriter): Promise<void> {
-  for await (const lock of view.allLocks()) {
-    writer.put(keys.lockKey(lock.inode, lock.start, lock.owner), records.encodeLock(lock))
-    if (writer.isFull) await writer.flush()
-  }
-}
-
-async function copySettingsAndShares(view: MetadataView, writer: BatchWriter): Promise<void> {
-  for (const [name, value] of await view.settings()) {
-    writer.put(keys.settingKey(name), records.encodeText(value))
-    if (writer.isFull) await writer.flush()
-  }
-  for (const share of await view.shares()) {
-    writer.put(keys.shareKey(share.name), records.encodeShare(share))
-    if (writer.isFull) await writer.flush()
-  }
-}
-
-async function copyUploads(view: MetadataView, writer: BatchWriter): Promise<void> {
-  for await (const { uploadId, blocks, ...upload } of view.uploads()) {
-    writer.put(keys.uploadKey(uploadId), records.encodeUpload({ ...upload, blockCount: blocks.length }))
-    putBlocks(writer, blocksOfUpload(uploadId), blocks)
-    if (writer.isFull) await writer.flush()
-  }
 }
 
 /** Gathers records, and writes them in batches while the next are gathered. */
@@ -168,18 +111,33 @@ class BatchWriter implements Writer {
     this.#options = options
   }
 
-  get isFull(): boolean {
-    return this.#records >= BATCH_RECORDS || this.#length >= BATCH_LENGTH
-  }
-
   put(key: string, value: string): void {
     this.#batch.put(key, value)
     this.#records++
     this.#length += key.length + value.length
   }
 
+  /** Has the records of each item put. */
+  async putEach<T>(items: Iterable<T> | AsyncIterable<T>, put: (item: T) => void): Promise<void> {
+    for await (const item of items) {
+      put(item)
+      if (this.#records >= BATCH_RECORDS || this.#length >= BATCH_LENGTH) await this.#flush()
+    }
+  }
+
+  /** Writes the rest. */
+  async end(): Promise<void> {
+    await this.#flush()
+    await this.#batches.end()
+  }
+
+  /** Waits for the write under way, and frees the batches. */
+  async close(): Promise<void> {
+    await this.#batches.close()
+  }
+
   /** Writes the batch. Resolves when more may be put; rejects when the signal has aborted. */
-  async flush(): Promise<void> {
+  async #flush(): Promise<void> {
     await this.#batches.add(this.#batch)
     this.#batch = this.#batches.spare()
     this.#written += this.#records
@@ -189,16 +147,5 @@ class BatchWriter implements Writer {
     // Give way to other work of the process, which a database in memory does not do.
     await nextTurn()
     this.#options.signal?.throwIfAborted()
-  }
-
-  /** Writes the rest. */
-  async end(): Promise<void> {
-    await this.flush()
-    await this.#batches.end()
-  }
-
-  /** Waits for the write under way, and frees the batches. */
-  async close(): Promise<void> {
-    await this.#batches.close()
   }
 }

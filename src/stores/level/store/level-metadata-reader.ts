@@ -1,9 +1,9 @@
 /** Reads a metadata store from its records, as they are now or at one moment. */
-import type { Block, ByteRangeLock, DirectoryEntry, DirectoryPage, Inode, InodeNumber, PendingUpload, Place, Share } from '../../../contracts/metadata-store.ts'
+import type { Block, DirectoryEntry, DirectoryPage, Inode, InodeNumber, Place, Share } from '../../../contracts/metadata-store.ts'
 import { InternalError } from '../../../errors/errors.ts'
 import { noSuchInode, quoted, requireDirectoryType, requireFileType } from '../../../metadata/refusals.ts'
 import type { DirectoryRange, TreeReader } from '../../../metadata/validated-reader.ts'
-import { blocksOfInode, readBlocks } from './contents.ts'
+import { readBlocks } from './contents.ts'
 import * as keys from './keys.ts'
 import * as nodes from './nodes.ts'
 import { decodeRecord } from './record-check.ts'
@@ -17,9 +17,11 @@ export class LevelMetadataReader implements TreeReader {
     this.#source = source
   }
 
-  async share(name: string): Promise<Share | undefined> {
-    return await nodes.readShare(this.#source, name)
-  }
+  readonly share: TreeReader['share'] = (name) => nodes.readShare(this.#source, name)
+  readonly uploads: TreeReader['uploads'] = () => this.#source.viewEach(nodes.readUploads)
+  readonly locks: TreeReader['locks'] = (inode) => nodes.readLocks(this.#source, inode)
+  readonly setting: TreeReader['setting'] = (name) => nodes.readRecord(this.#source, keys.settingKey(name), records.decodeText)
+  readonly usedBytes: TreeReader['usedBytes'] = async () => Number(await nodes.readUsedBytes(this.#source))
 
   async shares(): Promise<readonly Share[]> {
     const shares: Share[] = []
@@ -61,20 +63,8 @@ export class LevelMetadataReader implements TreeReader {
       const record = await nodes.readInode(view, inode)
       if (record === undefined) throw noSuchInode(inode)
       requireFileType({ inode, type: record.type })
-      yield* readBlocks(view, blocksOfInode(inode))
+      yield* readBlocks(view, { inode })
     })
-  }
-
-  uploads(): AsyncIterable<PendingUpload> {
-    return this.#source.viewEach(nodes.readUploads)
-  }
-
-  async locks(inode: InodeNumber): Promise<readonly ByteRangeLock[]> {
-    return await nodes.readLocks(this.#source, inode)
-  }
-
-  async setting(name: string): Promise<string | undefined> {
-    return await nodes.readSetting(this.#source, name)
   }
 
   async settings(): Promise<ReadonlyMap<string, string>> {
@@ -83,10 +73,6 @@ export class LevelMetadataReader implements TreeReader {
       settings.set(keys.textOfKey(key), decodeRecord(key, value, records.decodeText))
     }
     return settings
-  }
-
-  async usedBytes(): Promise<number> {
-    return Number(await nodes.readUsedBytes(this.#source))
   }
 
   async *payloadIds(): AsyncGenerator<string, void, undefined> {

@@ -1,4 +1,4 @@
-import { failureAfter } from '../../../errors/clean-up.ts'
+import { undoOnError } from '../../../errors/clean-up.ts'
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
 import type { ImportOptions, MetadataView } from '../../../contracts/metadata-store.ts'
 import type { TreeTransaction } from '../../../metadata/tree-transaction.ts'
@@ -68,13 +68,11 @@ export class LevelMetadataStore extends ValidatedStore {
   static async open(db: LevelDatabase, options: LevelMetadataStoreOptions): Promise<LevelMetadataStore> {
     const text = new TextDatabase(db)
     await text.open()
-    try {
+    return await undoOnError(async () => {
       const storeId = await identifyStore(text, options.storeId)
       await undoUnfinishedImport(db)
       return new LevelMetadataStore(db, { ...options, storeId })
-    } catch (error) {
-      throw await failureAfter(error, () => text.close())
-    }
+    }, () => text.close())
   }
 
   private constructor(db: LevelDatabase, options: LevelMetadataStoreOptions & { readonly storeId: string }) {

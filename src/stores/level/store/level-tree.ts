@@ -4,7 +4,7 @@ import { InternalError } from '../../../errors/errors.ts'
 import { usedBytesOf } from '../../../metadata/inodes.ts'
 import type { BlockOwner, Counts, EntryRecord, InodeFields, PlacedEntry, TreeTransaction } from '../../../metadata/tree-transaction.ts'
 import type { Transaction } from './commit-queue.ts'
-import { blocksOfInode, blocksOfUpload, putBlocks, readBlocks, removeBlocks } from './contents.ts'
+import { putBlocks, readBlocks, removeBlocks } from './contents.ts'
 import * as keys from './keys.ts'
 import * as nodes from './nodes.ts'
 import * as records from './records.ts'
@@ -137,11 +137,11 @@ export class LevelTree implements TreeTransaction {
   }
 
   async putBlocks(owner: BlockOwner, blocks: readonly Block[]): Promise<void> {
-    putBlocks(this.#transaction, blocksOf(owner), blocks)
+    putBlocks(this.#transaction, owner, blocks)
   }
 
   async removeBlocks(owner: BlockOwner): Promise<void> {
-    await removeBlocks(this.#transaction, blocksOf(owner))
+    await removeBlocks(this.#transaction, owner)
   }
 
   async putUpload({ uploadId, parent, name, startedAtMs, blocks }: PendingUpload): Promise<void> {
@@ -149,13 +149,13 @@ export class LevelTree implements TreeTransaction {
   }
 
   async uploadPlace(uploadId: string): Promise<Place | undefined> {
-    const upload = await nodes.readUpload(this.#transaction, uploadId)
+    const upload = await nodes.readRecord(this.#transaction, keys.uploadKey(uploadId), records.decodeUpload)
     return upload === undefined ? undefined : { parent: upload.parent, name: upload.name }
   }
 
   async uploadSize(uploadId: string): Promise<{ readonly bytes: number; readonly blocks: number }> {
     const sum = { bytes: 0, blocks: 0 }
-    for await (const { bytes } of readBlocks(this.#transaction, blocksOfUpload(uploadId))) {
+    for await (const { bytes } of readBlocks(this.#transaction, { uploadId })) {
       sum.bytes += bytes
       sum.blocks++
     }
@@ -164,7 +164,7 @@ export class LevelTree implements TreeTransaction {
 
   async moveUpload(uploadId: string, inode: InodeNumber): Promise<void> {
     const blocks: Block[] = []
-    for await (const block of readBlocks(this.#transaction, blocksOfUpload(uploadId))) blocks.push(block)
+    for await (const block of readBlocks(this.#transaction, { uploadId })) blocks.push(block)
     await this.removeUpload(uploadId)
     await this.putBlocks({ inode }, blocks)
     this.#putInode(inode, { ...(await this.#requireInode(inode)), blockCount: blocks.length })
@@ -248,8 +248,4 @@ export class LevelTree implements TreeTransaction {
     this.#transaction.put(keys.NEXT_INODE_KEY, String(inode + 1))
     return inode
   }
-}
-
-function blocksOf(owner: BlockOwner): ReturnType<typeof blocksOfInode> {
-  return 'inode' in owner ? blocksOfInode(owner.inode) : blocksOfUpload(owner.uploadId)
 }

@@ -2,10 +2,10 @@
 import type { Block, ByteRangeLock, Inode, InodeNumber, PendingUpload, Place, Share } from '../../../contracts/metadata-store.ts'
 import { inOrder } from '../../../metadata/locks.ts'
 import type { EntryRecord } from '../../../metadata/tree-transaction.ts'
-import { blocksOfUpload, readBlocks } from './contents.ts'
-import { NEXT_INODE_KEY, USED_BYTES_KEY, entryKey, inodeKey, locksOf, rangeOfLock, sectionRange, settingKey, shareKey, textOfKey, uploadKey } from './keys.ts'
+import { readBlocks } from './contents.ts'
+import { NEXT_INODE_KEY, USED_BYTES_KEY, entryKey, inodeKey, locksOf, rangeOfLock, sectionRange, shareKey, textOfKey } from './keys.ts'
 import { decodeRecord } from './record-check.ts'
-import { type InodeRecord, type UploadRecord, decodeEntry, decodeInode, decodeLock, decodeShare, decodeText, decodeUpload } from './records.ts'
+import { type InodeRecord, decodeEntry, decodeInode, decodeLock, decodeShare, decodeUpload } from './records.ts'
 import type { Reader } from '../engine/text-database.ts'
 
 export async function readShare(reader: Reader, name: string): Promise<Share | undefined> {
@@ -21,16 +21,12 @@ export async function readEntry(reader: Reader, place: Place): Promise<EntryReco
   return await readRecord(reader, entryKey(place), decodeEntry)
 }
 
-export async function readUpload(reader: Reader, uploadId: string): Promise<UploadRecord | undefined> {
-  return await readRecord(reader, uploadKey(uploadId), decodeUpload)
-}
-
 export async function* readUploads(reader: Reader): AsyncGenerator<PendingUpload, void, undefined> {
   for await (const [key, value] of reader.range(sectionRange('uploads'))) {
     const uploadId = textOfKey(key)
     const { parent, name, startedAtMs } = decodeRecord(key, value, decodeUpload)
     const blocks: Block[] = []
-    for await (const block of readBlocks(reader, blocksOfUpload(uploadId))) blocks.push(block)
+    for await (const block of readBlocks(reader, { uploadId })) blocks.push(block)
     yield { uploadId, parent, name, startedAtMs, blocks }
   }
 }
@@ -41,10 +37,6 @@ export async function readLocks(reader: Reader, inode: InodeNumber): Promise<Byt
     locks.push({ inode, ...rangeOfLock(key), ...decodeRecord(key, value, decodeLock) })
   }
   return inOrder(locks)
-}
-
-export async function readSetting(reader: Reader, name: string): Promise<string | undefined> {
-  return await readRecord(reader, settingKey(name), decodeText)
 }
 
 /** The number that the next inode gets. */
@@ -66,7 +58,8 @@ async function readCounter(reader: Reader, key: string): Promise<bigint | undefi
   return await readRecord(reader, key, BigInt)
 }
 
-async function readRecord<T>(reader: Reader, key: string, decode: (value: string) => T): Promise<T | undefined> {
+/** Reads one record with its decoder; `undefined` where there is none. */
+export async function readRecord<T>(reader: Reader, key: string, decode: (value: string) => T): Promise<T | undefined> {
   const value = await reader.get(key)
   return value === undefined ? undefined : decodeRecord(key, value, decode)
 }
