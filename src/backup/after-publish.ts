@@ -9,7 +9,6 @@ export interface PublishedBackup {
   readonly destination: Destination
   readonly backupId: string
   readonly isVerified: boolean
-  /** The signal of the attempt. */
   readonly signal: AbortSignal | undefined
 }
 
@@ -18,7 +17,9 @@ export interface PublishedBackup {
  * it stays, and the error says so.
  */
 export async function afterPublish(error: unknown, backup: PublishedBackup): Promise<unknown> {
-  if (!backup.isVerified && isDamage(error) && !isMissing(error)) return await deleteDamaged(error, backup)
+  // One that is not listed may come back, for example when its file system is mounted again.
+  const isMissing = isHoldfastError(error) && error.code === 'manifest_missing'
+  if (!backup.isVerified && isDamage(error) && !isMissing) return await deleteDamaged(error, backup)
   const { backupId, destination, isVerified, signal } = backup
   const details = { backupId, destination: destination.url, isPublished: true, isVerified }
   const place = `${backupId} at ${JSON.stringify(destination.url)}`
@@ -40,11 +41,6 @@ async function deleteDamaged(error: unknown, { destination, backupId, isVerified
     const text = `${messageOf(error)}; the published backup differs from what was written, and is still listed, because deleting it failed too: ${messageOf(deleting)}`
     return new CombinedError(text, [error, deleting], { hint: `Do not trust backup ${backupId}; delete it as soon as the destination can be written`, details: { ...details, isPublished: true } })
   }
-}
-
-/** Whether a backup is not listed; it may come back, for example when its file system is mounted again. */
-function isMissing(error: unknown): boolean {
-  return isHoldfastError(error) && error.code === 'manifest_missing'
 }
 
 function nextSteps({ backupId, isVerified }: PublishedBackup): string {

@@ -4,7 +4,7 @@ import { loadZstd } from '../format/compression.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { JobLog } from '../catalog/job-log.ts'
 import { type JobHooks, runJob } from '../catalog/run-job.ts'
-import type { Destination } from '../contracts/destination.ts'
+import type { BackupUpload, Destination } from '../contracts/destination.ts'
 import { closing, undoOnError } from '../errors/clean-up.ts'
 import { toError } from '../errors/error-message.ts'
 import { BackupAbortedError, BackupAlreadyRunningError, BackupUnsupportedError, ChecksumMismatchError } from '../errors/errors.ts'
@@ -19,7 +19,6 @@ import { checkLabels, encodeManifest, manifestOf } from '../format/manifest.ts'
 import { Meter, type Measured, type PhaseTime } from '../util/meter.ts'
 import { beyondWarning, isBeyondClocks, isNotThere, newestListed, nextBackupId } from './next-backup-id.ts'
 import { takeSnapshot } from './take-snapshot.ts'
-import { openUpload, type Upload } from './upload-backup.ts'
 import { checkBackup, type VerifyReport } from '../repository/check-backup.ts'
 import { destinationWarnings } from '../repository/destination-warnings.ts'
 import { openBackup, type StoredBackup } from '../repository/stored-backup.ts'
@@ -124,7 +123,6 @@ interface PublishedManifest {
   readonly manifestBytes: Uint8Array
 }
 
-/** The steps of one attempt. */
 class BackupRun {
   readonly #options: RunOptions
   readonly #log: JobLog
@@ -171,22 +169,28 @@ class BackupRun {
     this.#backupId = nextBackupId(newest, { nowMs: this.#clock(), newId })
     this.#lease = await this.#leases?.protect({ purpose: 'backup', storeId: store.storeId, backupId: this.#backupId, signal })
     await this.#begin('snapshot')
-    const upload = await openUpload(destination, { backupId: this.#backupId, signal, onWritten: (bytes) => this.#written(bytes) })
+    const upload = await destination.put(this.#backupId, { signal })
     const left = `the upload ${this.#backupId} could not be removed; a later backup removes it`
     return await undoOnError(() => this.#send(upload), () => upload.abort(), left)
   }
 
   /** Sends the three objects: payload, payload IDs, manifest. */
-  async #send(upload: Upload): Promise<PublishedManifest> {
-    const { store, labels, compress, signal, maxBytesPerSecond } = this.#options
+  async #send(upload: BackupUpload): Promise<PublishedManifest> {
+    const { store, labels, compress, payloads, signal, maxBytesPerSecond } = this.#options
     const backupId = this.#backupId
     const onRecords = (records: number): void => void (this.#records = records)
-    const { summary, payloadIds } = await takeSnapshot(store, { write: (chunk) => upload.payload(chunk), onRecords, backupId, compress, signal, maxBytesPerSecond })
+    let bytes = 0
+    const write = async (chunk: Uint8Array): Promise<void> => {
+      await upload.write('payload', chunk)
+      await this.#written((bytes += chunk.byteLength))
+    }
+    const { summary, payloadIds } = await takeSnapshot(store, { write, onRecords, backupId, compress, signal, maxBytesPerSecond })
     const { storeId } = summary
     const payloadIdsBytes = await closing(payloadIds, async () => {
       await this.#begin('payload-ids', { storeId, records: payloadIds.size })
-      await this.#narrow(payloadIds)
-      return await upload.payloadIds(payloadIds)
+      await this.#lease?.narrow(payloadIds)
+      if (payloads !== undefined) await checkPayloadsExist(payloadIds.batches(), { payloads, what: 'the snapshot', signal })
+      return await this.#sendPayloadIds(upload, payloadIds)
     })
     await this.#begin('publish', { storeId })
     signal?.throwIfAborted()
@@ -198,11 +202,15 @@ class BackupRun {
     return { manifest, manifestBytes }
   }
 
-  /** Narrows the lease to the payloads of the snapshot. */
-  async #narrow(payloadIds: PayloadIdSet): Promise<void> {
-    const { payloads, signal } = this.#options
-    await this.#lease?.narrow(payloadIds)
-    if (payloads !== undefined) await checkPayloadsExist(payloadIds.batches(), { payloads, what: 'the snapshot', signal })
+  /** Sends the payload IDs, and resolves with their encoded size. */
+  async #sendPayloadIds(upload: BackupUpload, payloadIds: PayloadIdSet): Promise<number> {
+    let bytes = 0
+    for await (const chunk of payloadIds.encoded()) {
+      this.#options.signal?.throwIfAborted()
+      await upload.write('payload-ids', chunk)
+      await this.#written((bytes += chunk.byteLength))
+    }
+    return bytes
   }
 
   /** Reads the published backup back and records it. */

@@ -25,15 +25,11 @@ export function decodeEvent(text: string): CatalogEvent | UnknownEvent {
   if (version !== EVENT_VERSION) throw new TypeError(`version ${version} does not exist`)
   const at = textField(fields, 'at')
   if (!UTC.test(at)) throw new TypeError('at is not a time')
-  if (!isKnown(type)) return UNKNOWN
-  return { type, at, ...DECODERS[type](fields) } as CatalogEvent
+  if (!Object.hasOwn(DECODERS, type)) return UNKNOWN
+  return { type, at, ...DECODERS[type as CatalogEvent['type']](fields) } as CatalogEvent
 }
 
 const UNKNOWN: UnknownEvent = { type: 'unknown' }
-
-function isKnown(type: string): type is CatalogEvent['type'] {
-  return Object.hasOwn(DECODERS, type)
-}
 
 type Fields = Readonly<Record<string, unknown>>
 type Decoded<T extends CatalogEvent['type']> = Omit<Extract<CatalogEvent, { readonly type: T }>, 'type' | 'at'>
@@ -42,7 +38,7 @@ const DECODERS: { readonly [T in CatalogEvent['type']]: (fields: Fields) => Deco
   'job-started': (fields) => ({
     jobId: id(fields, 'jobId'),
     kind: name(fields, 'kind'),
-    owner: owner(fields['owner']),
+    owner: decodeOwner(fields['owner']),
     storeKind: optional(fields, 'storeKind', textField),
     storeId: optional(fields, 'storeId', textField),
     destination: optional(fields, 'destination', textField),
@@ -73,14 +69,14 @@ const DECODERS: { readonly [T in CatalogEvent['type']]: (fields: Fields) => Deco
   'lease-taken': (fields) => ({
     leaseId: id(fields, 'leaseId'),
     purpose: name(fields, 'purpose'),
-    owner: owner(fields['owner']),
+    owner: decodeOwner(fields['owner']),
     storeId: optional(fields, 'storeId', textField),
     backupId: optional(fields, 'backupId', id),
   }),
   'lease-narrowed': (fields) => ({ leaseId: id(fields, 'leaseId'), payloadIds: payloadIds(fields['payloadIds']) }),
   'lease-suspected': (fields) => ({ leaseId: id(fields, 'leaseId'), epoch: textField(fields, 'epoch'), steadyMs: count(fields, 'steadyMs') }),
   'lease-released': (fields) => ({ leaseId: id(fields, 'leaseId'), why: name(fields, 'why') }),
-  'sweep-started': (fields) => ({ sweepId: id(fields, 'sweepId'), owner: owner(fields['owner']) }),
+  'sweep-started': (fields) => ({ sweepId: id(fields, 'sweepId'), owner: decodeOwner(fields['owner']) }),
   'sweep-acknowledged': (fields) => ({ sweepId: id(fields, 'sweepId'), generation: count(fields, 'generation') }),
   'sweep-ended': (fields) => ({ sweepId: id(fields, 'sweepId') }),
 }
@@ -113,7 +109,8 @@ function manifest(fields: Fields): Manifest | undefined {
   }
 }
 
-function owner(value: unknown): JobOwner {
+/** Decodes the owner of work. Throws a `TypeError` for anything malformed. */
+export function decodeOwner(value: unknown): JobOwner {
   const fields = object(value)
   return { host: textField(fields, 'host'), pid: count(fields, 'pid'), bootId: textField(fields, 'bootId'), start: textField(fields, 'start') }
 }

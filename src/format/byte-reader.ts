@@ -8,7 +8,6 @@ export class ByteReader {
   readonly #iterator: AsyncIterator<Uint8Array>
   #chunk: Buffer = Buffer.alloc(0)
   #ended = false
-  /** Bytes handed out so far. */
   position = 0
 
   constructor(source: SnapshotSource) {
@@ -33,7 +32,6 @@ export class ByteReader {
     return gathered.subarray(0, bytes)
   }
 
-  /** Whether no byte is left. */
   async atEnd(): Promise<boolean> {
     return !(await this.#fill())
   }

@@ -9,7 +9,6 @@ export class CodecScan {
   readonly #header: Buffer = Buffer.alloc(FRAME_HEADER_BYTES)
   #headerBytes = 0
 
-  /** Takes the next bytes of the stream. */
   add(chunk: Uint8Array): void {
     for (let at = 0; at < chunk.byteLength; ) {
       const skipped = Math.min(this.#skip, chunk.byteLength - at)

@@ -2,7 +2,6 @@
 import zlib from 'node:zlib'
 import { BackupUnsupportedError } from '../errors/errors.ts'
 
-/** Compresses and decompresses one frame. */
 export interface Zstd {
   compress(raw: Uint8Array): Uint8Array
   /** Decompresses a frame to at most `rawBytes`. Throws for anything that is not a whole frame. */

@@ -6,7 +6,6 @@ import { decodeRecords, type DataFrame, type Value } from './snapshot-reader.ts'
 export class ContentDigest {
   readonly #hashes = new Map<string, Hash>()
 
-  /** Adds the next frame of a section. */
   add(frame: DataFrame, section: string): void {
     let hash = this.#hashes.get(section)
     if (hash === undefined) this.#hashes.set(section, (hash = createHash('sha256')))

@@ -44,7 +44,13 @@ export function contentOf(frame: Buffer): Buffer {
 
 /** Writes header and CRC around the content of a frame. Returns the CRC. `crc` is that of the frame before. */
 export function sealFrame(frame: Buffer, header: FrameHeader, crc: number): number {
-  encodeFrameHeader(header).copy(frame)
+  frame.writeUInt32LE(header.storedBytes, 0)
+  frame.writeUInt8(header.type, 4)
+  frame.writeUInt8(header.codec, 5)
+  frame.writeUInt16LE(header.section, 6)
+  frame.writeUInt32LE(header.records, 8)
+  frame.writeUInt32LE(header.rawBytes, 12)
+  frame.writeBigUInt64LE(header.sequence, 16)
   const sealed = crc32(frame.subarray(0, frame.byteLength - CRC_BYTES), crc)
   frame.writeUInt32LE(sealed, frame.byteLength - CRC_BYTES)
   return sealed
@@ -59,18 +65,6 @@ export function encodePreamble(): { readonly bytes: Buffer; readonly crc: number
   const crc = crc32(bytes.subarray(0, PREAMBLE_BYTES - CRC_BYTES))
   bytes.writeUInt32LE(crc, PREAMBLE_BYTES - CRC_BYTES)
   return { bytes, crc }
-}
-
-export function encodeFrameHeader(header: FrameHeader): Buffer {
-  const bytes = Buffer.allocUnsafe(FRAME_HEADER_BYTES)
-  bytes.writeUInt32LE(header.storedBytes, 0)
-  bytes.writeUInt8(header.type, 4)
-  bytes.writeUInt8(header.codec, 5)
-  bytes.writeUInt16LE(header.section, 6)
-  bytes.writeUInt32LE(header.records, 8)
-  bytes.writeUInt32LE(header.rawBytes, 12)
-  bytes.writeBigUInt64LE(header.sequence, 16)
-  return bytes
 }
 
 export function decodeFrameHeader(bytes: Buffer): FrameHeader {

@@ -34,7 +34,6 @@ const CONTINUATION = 0b10
 /** Texts that are joined for one write: V8 allocates joined text of some ten thousand characters cheaply. */
 const JOINED_TEXTS = 64
 
-/** Keys or values of one frame. */
 interface Column {
   readonly isText: boolean
   readonly bytes: number
@@ -145,7 +144,7 @@ function mixed(): TypeError {
 
 function byteLengthOf(text: string): number {
   // Two halves would become one character when the texts are joined.
-  if (!isWellFormed(text)) throw new TypeError('A text with half a surrogate pair cannot be written')
+  if (!text.isWellFormed()) throw new TypeError('A text with half a surrogate pair cannot be written')
   return Buffer.byteLength(text)
 }
 
@@ -185,7 +184,6 @@ function readColumn(reader: CborReader, count: number): readonly Value[] {
   return textParts(bytes, ends)
 }
 
-/** Where each part of a column ends. */
 function endsOf(lengths: Buffer): number[] {
   const ends: number[] = []
   let end = 0
@@ -206,13 +204,4 @@ function textParts(bytes: Buffer, ends: readonly number[]): string[] {
     if ((bytes[end] ?? 0) >> 6 === CONTINUATION) throw new TypeError('a text ends within a character')
     return bytes.toString('utf8', ends[index - 1] ?? 0, end)
   })
-}
-
-/** Every supported Node has this method; the language level of the project does not name it yet. */
-interface ExactText {
-  isWellFormed(): boolean
-}
-
-function isWellFormed(text: string): boolean {
-  return (text as unknown as ExactText).isWellFormed()
 }

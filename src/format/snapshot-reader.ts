@@ -175,7 +175,6 @@ class FrameReader {
     return this.#bytes.position
   }
 
-  /** Whether a frame was compressed so far. */
   get hasCompressed(): boolean {
     return this.#zstd !== undefined
   }

@@ -1,5 +1,7 @@
 /** Fills a store from a backup, and compares its content with the manifest. */
+import { isDeepStrictEqual } from 'node:util'
 import type { Backupable, SnapshotSummary } from '../contracts/backupable.ts'
+import { closing } from '../errors/clean-up.ts'
 import { ChecksumMismatchError, InternalError } from '../errors/errors.ts'
 import type { StoredBackup } from './stored-backup.ts'
 
@@ -47,16 +49,10 @@ export async function checkRestored(store: Backupable, backup: StoredBackup, opt
   const payloadIds = await reading.catch((error: unknown) => {
     throw backup.damageOf(error)
   })
-  try {
+  await closing(payloadIds, async () => {
     const expected = { records: manifest.records, payloadIds: { count: manifest.payloadIds.count, digest: manifest.payloadIds.set } }
     const actual = { records: summary?.records ?? {}, payloadIds: { count: payloadIds.size, digest: payloadIds.digest } }
-    if (JSON.stringify(inOrder(expected)) === JSON.stringify(inOrder(actual))) return
+    if (isDeepStrictEqual(expected, actual)) return
     throw new ChecksumMismatchError(`Cannot use the engine restored from backup ${manifest.backupId}: its content differs from the manifest`, { details: { expected, actual } })
-  } finally {
-    await payloadIds.close()
-  }
-}
-
-function inOrder({ records, payloadIds }: { readonly records: Readonly<Record<string, number>>; readonly payloadIds: object }): unknown {
-  return [Object.entries(records).toSorted(([a], [b]) => (a < b ? -1 : 1)), payloadIds]
+  })
 }

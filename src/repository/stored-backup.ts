@@ -4,6 +4,7 @@ import type { SnapshotSummary } from '../contracts/backupable.ts'
 import type { BackupRecorded, Catalog, CatalogBackup } from '../contracts/catalog.ts'
 import { BACKUP_OBJECTS, type BackupObject, type Destination, type DestinationOptions } from '../contracts/destination.ts'
 import type { Manifest } from '../contracts/manifest.ts'
+import { closing } from '../errors/clean-up.ts'
 import {
   BackupAlteredError, BackupIncompleteError, ChecksumMismatchError, type HoldfastErrorOptions, RecordInvalidError, RestoreCorruptError,
   StoreInconsistentError,
@@ -142,47 +143,41 @@ export class StoredBackup {
   }
 
   /**
-   * Reads the data frames of the payload, each checked before it is yielded, with the name of its section. The end is reached only if the
-   * stream is whole and matches the manifest. Rejects with `restore_corrupt` at the first fault, and otherwise as `read` does.
+   * Has a check read the payload to its end, and compares the stream, and the payload IDs that the content shows, with the manifest.
+   * Rejects as `records` does, and with what the check rejects with.
    */
-  async *frames(options: ReadBackupOptions = {}): AsyncGenerator<readonly [frame: DataFrame, section: string], void, undefined> {
+  async checkPayload(check: ContentCheck, options: ReadBackupOptions = {}): Promise<void> {
     try {
-      const reader = await this.#openPayload(options)
-      try {
-        for await (const frame of reader.frames()) yield [frame, reader.header.sections[frame.section] ?? '']
+      await closing(await this.#openPayload(options), async (reader) => {
+        const payloadIds = await check(reader)
         this.#compareWithManifest(reader)
-      } finally {
-        await reader.close()
-      }
+        if (payloadIds === undefined) return
+        this.#compare('number of payload IDs in the records', { expected: this.manifest.payloadIds.count, actual: payloadIds.count })
+        this.#compare('digest of the payload IDs in the records', { expected: this.manifest.payloadIds.set, actual: payloadIds.digest })
+      })
     } catch (error) {
       throw this.damageOf(error)
     }
   }
 
   /**
-   * Has a check read the payload to its end, and compares the stream, and the payload IDs that the content shows, with the manifest.
-   * Rejects as `frames` does, and with what the check rejects with.
+   * Reads the records of a key-value store's backup, a frame at a time: memory does not grow with the backup. The end is reached only if the
+   * stream is whole and matches the manifest. Rejects with `restore_corrupt` at the first fault, and otherwise as `read` does.
    */
-  async checkPayload(check: ContentCheck, options: ReadBackupOptions = {}): Promise<void> {
+  async *records(options: DestinationOptions = {}): AsyncGenerator<RecordBatch, void, undefined> {
     try {
       const reader = await this.#openPayload(options)
       try {
-        const payloadIds = await check(reader)
+        for await (const frame of reader.frames()) {
+          yield { section: reader.header.sections[frame.section] ?? '', count: frame.records, records: () => this.#decode(frame) }
+        }
         this.#compareWithManifest(reader)
-        if (payloadIds === undefined) return
-        this.#compare('number of payload IDs in the records', { expected: this.manifest.payloadIds.count, actual: payloadIds.count })
-        this.#compare('digest of the payload IDs in the records', { expected: this.manifest.payloadIds.set, actual: payloadIds.digest })
       } finally {
         await reader.close()
       }
     } catch (error) {
       throw this.damageOf(error)
     }
-  }
-
-  /** Reads the records of a key-value store's backup, a frame at a time: memory does not grow with the backup. Rejects as `frames` does. */
-  async *records(options: DestinationOptions = {}): AsyncGenerator<RecordBatch, void, undefined> {
-    for await (const [frame, section] of this.frames(options)) yield { section, count: frame.records, records: () => this.#decode(frame) }
   }
 
   /** Compares the sizes of the objects with the manifest, without reading them. Rejects with `backup_incomplete`. */

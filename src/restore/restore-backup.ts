@@ -74,24 +74,24 @@ export async function restoreBackup(options: RestoreBackupOptions): Promise<Rest
   const backupId = checkBackupId(options.plan?.backupId ?? options.backupId ?? '')
   const drainTimeoutMs = drainTimeoutOf(options)
   const job = { kind: 'restore', storeKind: target.kind, destination: destination.url, backupId } as const
-  const readStoreId = (): Promise<string | undefined> => target.readStoreId()
-  return await attempt({ target, job, readStoreId, signal, run: () => restore(options, { backupId, drainTimeoutMs }), lastProgress }, options)
+  return await attempt({
+    target,
+    job,
+    readStoreId: () => target.readStoreId(),
+    signal,
+    run: () => restore(options, { backupId, drainTimeoutMs }),
+    lastProgress: ({ storeId, bytes, records }) => ({ phase: 'resume', storeId, bytes, records: recordCount({ records }) }),
+  }, options)
 }
 
-type Restored = Omit<RestoreReport, 'jobId'>
-
-function lastProgress({ storeId, bytes, records }: Restored): { readonly phase: 'resume'; readonly storeId: string; readonly bytes: number; readonly records: number } {
-  return { phase: 'resume', storeId, bytes, records: recordCount({ records }) }
-}
-
-async function restore(options: RestoreBackupOptions, { backupId, drainTimeoutMs }: { readonly backupId: string; readonly drainTimeoutMs: number }): Promise<Restored> {
+async function restore(options: RestoreBackupOptions, { backupId, drainTimeoutMs }: { readonly backupId: string; readonly drainTimeoutMs: number }): Promise<Omit<RestoreReport, 'jobId'>> {
   const { target, destination, drain = 'writes', clock = Date.now, signal } = options
   await recoverInterrupted(target, { drainTimeoutMs })
   const startedAtMs = clock()
   const startedAt = performance.now()
   const restoreId = newUlid(startedAtMs)
   const steps = new StepRunner(options.onProgress)
-  const plan = await steps.run('prepare', () => preparePlan(options, backupId))
+  const plan = await steps.run('prepare', () => (options.plan === undefined ? planRestore({ ...options, backupId }) : checkPlan(options.plan, options)))
   const { manifest, storeId, target: before } = plan
   try {
     if (drain === 'writes') await steps.run('drain-writes', () => target.drainWrites({ timeoutMs: drainTimeoutMs }))
@@ -120,12 +120,6 @@ async function restore(options: RestoreBackupOptions, { backupId, drainTimeoutMs
   } finally {
     await steps.runAnyway('resume', () => target.resume())
   }
-}
-
-/** Checks the given plan, or makes one. */
-async function preparePlan(options: RestoreBackupOptions, backupId: string): Promise<RestorePlan> {
-  const { plan, ...settings } = options
-  return plan === undefined ? await planRestore({ ...settings, backupId }) : await checkPlan(plan, settings)
 }
 
 /** Fills, checks and seals the side engine. */

@@ -38,17 +38,16 @@ export async function rollback(options: RollbackOptions): Promise<RollbackReport
   const { target } = options
   const drainTimeoutMs = drainTimeoutOf(options)
   const job = { kind: 'rollback', storeKind: target.kind } as const
-  const readStoreId = (): Promise<string | undefined> => target.readStoreId()
-  return await attempt({ target, job, readStoreId, run: () => swapPrevious({ ...options, drainTimeoutMs }), lastProgress }, options)
+  return await attempt({
+    target,
+    job,
+    readStoreId: () => target.readStoreId(),
+    run: () => swapPrevious({ ...options, drainTimeoutMs }),
+    lastProgress: ({ storeId }) => ({ phase: 'resume', storeId, bytes: 0, records: 0 }),
+  }, options)
 }
 
-type RolledBack = Omit<RollbackReport, 'jobId'>
-
-function lastProgress({ storeId }: RolledBack): { readonly phase: 'resume'; readonly storeId: string; readonly bytes: number; readonly records: number } {
-  return { phase: 'resume', storeId, bytes: 0, records: 0 }
-}
-
-async function swapPrevious({ target, drainTimeoutMs, onProgress, clock = Date.now }: RollbackOptions & { readonly drainTimeoutMs: number }): Promise<RolledBack> {
+async function swapPrevious({ target, drainTimeoutMs, onProgress, clock = Date.now }: RollbackOptions & { readonly drainTimeoutMs: number }): Promise<Omit<RollbackReport, 'jobId'>> {
   await recoverInterrupted(target, { drainTimeoutMs })
   const steps = new StepRunner(onProgress)
   const { live, previous } = await target.engines()

@@ -30,7 +30,9 @@ export async function swapIn(target: Swappable, swap: SwapIn, steps: StepRunner)
   try {
     await steps.run('journal', () => target.writeJournal(journal))
   } catch (error) {
-    return await afterJournal(target, error)
+    // The journal may be there or not.
+    const left = 'nothing was swapped; the journal could not be cleared, and the next start clears it'
+    return { swapped: false, error: await failureAfter(error, () => target.clearJournal(), left), kept: false }
   }
   try {
     await steps.run('swap', () => target.swap(journal.to, { storeId, previous: journal.from }))
@@ -55,12 +57,6 @@ export async function swapIn(target: Swappable, swap: SwapIn, steps: StepRunner)
 export async function swapBack(target: Swappable, { from, storeId, previous }: { readonly from: string | undefined; readonly storeId: string; readonly previous: string | undefined }): Promise<void> {
   if (from === undefined) await target.unswap()
   else await target.swap(from, { storeId, previous })
-}
-
-/** Cleans up after a failure to write the journal, which may be there or not; nothing was swapped. */
-async function afterJournal(target: Swappable, error: unknown): Promise<SwapOutcome> {
-  const left = 'nothing was swapped; the journal could not be cleared, and the next start clears it'
-  return { swapped: false, error: await failureAfter(error, () => target.clearJournal(), left), kept: false }
 }
 
 async function undo(target: Swappable, { journal, storeId, previous }: SwapIn, { error, keep }: { readonly error: unknown; readonly keep: boolean }): Promise<SwapOutcome> {

@@ -136,7 +136,7 @@ describe('Repository open()', () => {
     const repository = openRepository(watched, { catalog })
     const backup = await repository.open(await repository.resolve('latest'))
     await backup.checkSizes()
-    await collect(backup.frames())
+    await collect(backup.records())
     await backup.checkPayloadIds()
     expect({ reads, url: backup.url, manifest: backup.manifest }).toEqual({ reads: 1, url: destination.url, manifest: (await catalog.backup(backupId, destination.url))?.manifest })
     expect(backup.manifestSha256).toBe((await catalog.backup(backupId, destination.url))?.manifestSha256)

@@ -1,9 +1,9 @@
 /** Keeps a catalog in any abstract-level database. */
-import { createHash } from 'node:crypto'
 import type { AbstractLevel } from 'abstract-level'
 import { checkNumber } from '../../util/check-number.ts'
+import { sha256Of } from '../../util/checked-bytes.ts'
 import { failedWriteOptions, writeUnlessFailed } from '../../util/failed-writes.ts'
-import { failureAfter } from '../../errors/clean-up.ts'
+import { undoOnError } from '../../errors/clean-up.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import { CatalogUnavailableError, isHoldfastError } from '../../errors/errors.ts'
 import { type BackupEvent, type Catalog, type CatalogBackup, type CatalogEvent, HOLD_CHANGES, type Job, type JobError, type JobEvent, type JobKind, type UnknownEvent } from '../../contracts/catalog.ts'
@@ -40,12 +40,8 @@ const TEXT = { keyEncoding: 'utf8', valueEncoding: 'utf8' } as const
  */
 export async function levelCatalog(db: CatalogDatabase, options: LevelCatalogOptions = {}): Promise<Catalog> {
   const catalog = new LevelCatalog(db)
-  try {
-    await catalog.begin(new Date((options.clock ?? Date.now)()).toISOString())
-    return catalog
-  } catch (error) {
-    throw await failureAfter(error, () => db.close())
-  }
+  await undoOnError(() => catalog.begin(new Date((options.clock ?? Date.now)()).toISOString()), () => db.close())
+  return catalog
 }
 
 class LevelCatalog implements Catalog {
@@ -80,7 +76,7 @@ class LevelCatalog implements Catalog {
     if (left <= 0) return
     for await (const events of this.#groups('jobs/', { reverse: true })) {
       const job = foldJob(events as readonly JobEvent[])
-      if (job === undefined && hasUnknown(events)) continue
+      if (job === undefined && events.some(({ type }) => type === 'unknown')) continue
       if (job === undefined) throw damageError('jobs/', new TypeError('a job has no start'))
       yield job
       left -= 1
@@ -126,7 +122,10 @@ class LevelCatalog implements Catalog {
   async sweeps(): Promise<readonly RunningSweep[]> {
     const sweeps: RunningSweep[] = []
     for (const sweepId of await this.#open('sweeping/')) {
-      for await (const events of this.#groups(`sweeps/${sweepId}/`)) sweeps.push(...listOf(foldSweep(events as readonly SweepEvent[])))
+      for await (const events of this.#groups(`sweeps/${sweepId}/`)) {
+        const sweep = foldSweep(events as readonly SweepEvent[])
+        if (sweep !== undefined) sweeps.push(sweep)
+      }
     }
     return sweeps
   }
@@ -242,7 +241,6 @@ const HINT_OF_DEAD: Readonly<Record<string, string>> = {
   delete: 'Delete the backup again, to remove the rest of it',
 }
 
-/** The error of a job whose process died. */
 function diedError(kind: JobKind): JobError {
   return { code: 'internal', message: 'The process of the job ended before the job did', hint: HINT_OF_DEAD[kind] ?? NEWER.hint }
 }
@@ -250,14 +248,6 @@ function diedError(kind: JobKind): JobError {
 /** The error for holds of a newer release, which must never be missed. */
 function newerHolds(what: string): CatalogUnavailableError {
   return new CatalogUnavailableError(`Cannot tell what the catalog holds: ${what} by a newer release in a way that this release does not know`, { ...NEWER, retryable: false })
-}
-
-function hasUnknown(events: readonly { readonly type: string }[]): boolean {
-  return events.some(({ type }) => type === 'unknown')
-}
-
-function listOf<T>(value: T | undefined): readonly T[] {
-  return value === undefined ? [] : [value]
 }
 
 /** The index key that an event adds, and the one that it removes. */
@@ -291,7 +281,7 @@ function jobPrefix(jobId: string): string {
 }
 
 function backupPrefix(backupId: string, destination: string): string {
-  return `backups/${backupId}/${createHash('sha256').update(destination).digest('hex').slice(0, 32)}/`
+  return `backups/${backupId}/${sha256Of(destination).slice(0, 32)}/`
 }
 
 /** The range of all keys with a prefix: "0" comes after "/". */
@@ -319,12 +309,8 @@ async function attempt<T>(verb: string, call: () => Promise<T>): Promise<T> {
     if (isHoldfastError(error)) throw error
     // LevelDB's own reason is the cause of "Database failed to open".
     const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
-    if (isLocked(reason)) throw new CatalogUnavailableError(`Cannot ${verb} the catalog: another process has it open`, { cause: error, ...IN_USE })
+    if (reason instanceof Error && 'code' in reason && reason.code === 'LEVEL_LOCKED') throw new CatalogUnavailableError(`Cannot ${verb} the catalog: another process has it open`, { cause: error, ...IN_USE })
     const options = verb === 'write' ? failedWriteOptions(error, 'catalog') : { cause: error }
     throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${messageOf(reason)}`, options)
   }
-}
-
-function isLocked(reason: unknown): boolean {
-  return reason instanceof Error && 'code' in reason && reason.code === 'LEVEL_LOCKED'
 }

@@ -101,14 +101,14 @@ export async function restoreSubtree(options: RestoreSubtreeOptions): Promise<Re
     })
   }
   const job = { kind: 'restore', storeKind: store.kind, destination: destination.url, backupId } as const
-  const run = (): Promise<RestoredTree> => new SubtreeRestore(options, { path, toPath }).run()
-  return await attempt({ target: store, job, readStoreId: async () => store.storeId, signal, run, lastProgress }, options)
-}
-
-type RestoredTree = Omit<RestoreSubtreeReport, 'jobId'>
-
-function lastProgress({ storeId, restored }: RestoredTree): { readonly phase: 'clean-up'; readonly storeId: string; readonly bytes: number; readonly records: number } {
-  return { phase: 'clean-up', storeId, bytes: 0, records: entriesIn(restored) }
+  return await attempt({
+    target: store,
+    job,
+    readStoreId: async () => store.storeId,
+    signal,
+    run: () => new SubtreeRestore(options, { path, toPath }).run(),
+    lastProgress: ({ storeId, restored }) => ({ phase: 'clean-up', storeId, bytes: 0, records: entriesIn(restored) }),
+  }, options)
 }
 
 type Outcome = Pick<RestoreSubtreeReport, 'replaced' | 'restored'>
@@ -128,7 +128,7 @@ class SubtreeRestore {
     this.#steps = new StepRunner(options.onProgress)
   }
 
-  async run(): Promise<RestoredTree> {
+  async run(): Promise<Omit<RestoreSubtreeReport, 'jobId'>> {
     const { store, backupId, openTrial, clock = Date.now } = this.#options
     const startedAtMs = clock()
     const startedAt = performance.now()

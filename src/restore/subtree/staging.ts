@@ -4,6 +4,7 @@
  */
 import { newUlid } from '../../util/ulid.ts'
 import { hasEnded, type JobOwner, markUnderWay, mayBeUnderWay, thisProcess } from '../../util/job-owner.ts'
+import { decodeOwner } from '../../catalog/event-codec.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
 import type { MetadataStore, Place, Share } from '../../contracts/metadata-store.ts'
@@ -90,9 +91,7 @@ function ownerOf({ name, options }: Share): JobOwner | undefined {
   const text = options[OWNER_OPTION]
   if (!name.startsWith(SHARE_PREFIX) || text === undefined) return undefined
   try {
-    const owner = JSON.parse(text) as Partial<Record<keyof JobOwner, unknown>> | null
-    if (typeof owner?.host !== 'string' || typeof owner.pid !== 'number' || typeof owner.bootId !== 'string' || typeof owner.start !== 'string') return undefined
-    return { host: owner.host, pid: owner.pid, bootId: owner.bootId, start: owner.start }
+    return decodeOwner(JSON.parse(text))
   } catch {
     return undefined
   }
