@@ -1,16 +1,16 @@
-/** Waits until something is so that others bring about. */
+/** Waits for what others bring about. */
 
 export class Condition {
   readonly #waits = new Set<() => void>()
 
-  /** Resolves when `holds` returns true. It is called now and at each `changed`; `wait` may end a wait with an error. */
-  async until(holds: () => boolean, wait: (change: Promise<void>) => Promise<void>): Promise<void> {
+  /** Resolves when `holds` returns true: it is asked now and at each `changed`. `wait` may end a wait with an error. @default it does not */
+  async until(holds: () => boolean, wait = (change: Promise<void>): Promise<void> => change): Promise<void> {
     while (!holds()) await wait(new Promise((resolve) => void this.#waits.add(resolve)))
   }
 
-  /** Has all waits look again. */
+  /** Makes all waits ask again. */
   changed(): void {
-    for (const look of this.#waits) look()
+    for (const ask of this.#waits) ask()
     this.#waits.clear()
   }
 }

@@ -1,8 +1,7 @@
 /** A metadata store in a schema of its own that lasts for one trial; what killed trials left goes at the next one. */
 import { newUlid } from '../../util/ulid.ts'
-import type { Backupable } from '../../contracts/backupable.ts'
+import type { ReadableTrial } from '../../restore/subtree/restore-subtree.ts'
 import { messageOf } from '../../errors/error-message.ts'
-import type { MetadataStore } from '../../contracts/metadata-store.ts'
 import { afterwards, closing, failureAfter, undoOnError } from '../../errors/clean-up.ts'
 import { poolHandle } from './connection/pools.ts'
 import { Connection } from './connection/connection.ts'
@@ -28,11 +27,6 @@ export interface PostgresTrialOptions extends Pick<PostgresMetadataStoreOptions,
   readonly onWarning?: ((warning: Error) => void | Promise<void>) | undefined
 }
 
-export interface PostgresTrial extends Backupable, Pick<MetadataStore, 'view'> {
-  /** Closes the store and removes its schema. */
-  discard(): Promise<void>
-}
-
 /**
  * Makes an empty store in a new schema, to be restored into and removed by `discard`. The role makes schemas in the database. A process
  * that is killed leaves the schema, and with its connection its lock on it goes: that tells, on whatever machine it ran, that the trial has
@@ -40,7 +34,7 @@ export interface PostgresTrial extends Backupable, Pick<MetadataStore, 'view'> {
  *
  * `invalid_argument` for a URL that is none, `store_unavailable` when the server cannot be reached or refuses.
  */
-export async function openPostgresTrial(connection: PostgresPool | string, { pace, onWarning = () => {} }: PostgresTrialOptions = {}): Promise<PostgresTrial> {
+export async function openPostgresTrial(connection: PostgresPool | string, { pace, onWarning = () => {} }: PostgresTrialOptions = {}): Promise<ReadableTrial> {
   const handle = await poolHandle(connection)
   const schema = `${SCHEMA_PREFIX}${newUlid().slice(-RANDOM_CHARACTERS).toLowerCase()}`
   const run = async (verb: string, text: string): Promise<void> => {

@@ -9,6 +9,7 @@ import { systemErrorKind } from '../../errors/system-codes.ts'
 import { isSystemError } from '../../util/files.ts'
 import { asHoldfastError } from '../../util/system-errors.ts'
 import type { Interrupt } from '../../util/interrupt.ts'
+import { Condition } from '../../util/condition.ts'
 import { PayloadIdSet } from '../../payload-ids/payload-id-set.ts'
 import { ServerLoad } from './pace.ts'
 import { type FromRestoreWorker, type FromSnapshotWorker, type ToWorker, type WorkerFailed, CHUNKS_IN_FLIGHT } from './worker-messages.ts'
@@ -24,7 +25,7 @@ export class WorkerLink<Received extends { readonly type: string }> {
   readonly #exited: Promise<void>
   readonly #interrupt: Interrupt
   readonly #inbox: Received[] = []
-  #wake: (() => void) | undefined
+  readonly #state = new Condition()
   /** Set when the worker has sent its last message. */
   #isDone = false
   #closing: Promise<void> | undefined
@@ -51,15 +52,8 @@ export class WorkerLink<Received extends { readonly type: string }> {
 
   /** Receives the next message. Messages from before a failure are still received. */
   async receive(): Promise<Received> {
-    for (;;) {
-      const message = this.#inbox.shift()
-      if (message !== undefined) return message
-      await this.#interrupt.race(
-        new Promise<void>((resolve) => {
-          this.#wake = resolve
-        }),
-      )
-    }
+    await this.#state.until(() => this.#inbox.length > 0, (change) => this.#interrupt.race(change))
+    return this.#inbox.shift() as Received
   }
 
   /** Asks the worker to close its resources and end; terminates a worker that does not. Resolves when the worker has ended. Idempotent. */
@@ -71,7 +65,7 @@ export class WorkerLink<Received extends { readonly type: string }> {
     if (isFailed(message)) return this.#interrupt.fail(unpackError(message.error))
     this.#isDone ||= message.type === 'done'
     this.#inbox.push(message)
-    this.#wake?.()
+    this.#state.changed()
   }
 
   async #close(): Promise<void> {

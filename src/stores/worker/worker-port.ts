@@ -3,6 +3,7 @@ import { type MessagePort, parentPort } from 'node:worker_threads'
 import type { SnapshotProgress, SnapshotSink, SnapshotSummary } from '../../contracts/backupable.ts'
 import { packError } from '../../errors/error-transfer.ts'
 import { InternalError } from '../../errors/errors.ts'
+import { Condition } from '../../util/condition.ts'
 import { Pace, lowerThreadPriority } from './pace.ts'
 import { type FromSnapshotWorker, type ToWorker, CHUNKS_IN_FLIGHT } from './worker-messages.ts'
 
@@ -17,7 +18,7 @@ export class WorkerPort {
   #credits = CHUNKS_IN_FLIGHT
   #ended = false
   #stopped = false
-  #wake: (() => void) | undefined
+  readonly #state = new Condition()
   #onStop: ((error: Error) => void) | undefined
 
   constructor() {
@@ -87,7 +88,7 @@ export class WorkerPort {
     else if (message.type === 'chunk') this.#chunks.push(message.bytes)
     else if (message.type === 'end') this.#ended = true
     else this.#stop()
-    this.#wake?.()
+    this.#state.changed()
   }
 
   async #rest(ms: number): Promise<void> {
@@ -95,7 +96,7 @@ export class WorkerPort {
     const rest = { isOver: false }
     const timer = setTimeout(() => {
       rest.isOver = true
-      this.#wake?.()
+      this.#state.changed()
     }, ms)
     try {
       await this.#until(() => rest.isOver)
@@ -105,13 +106,8 @@ export class WorkerPort {
   }
 
   async #until(condition: () => boolean): Promise<void> {
-    for (;;) {
-      this.checkStop()
-      if (condition()) return
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
-    }
+    await this.#state.until(() => this.#stopped || condition())
+    this.checkStop()
   }
 
   #stop(): void {

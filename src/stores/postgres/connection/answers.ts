@@ -1,5 +1,4 @@
 /** How long the server is waited for: over a network that went silent, no answer ever comes, and nothing says so. */
-import type { PostgresClient, PostgresPool } from './client.ts'
 
 /** How long the server may leave a statement unanswered, unless an option says otherwise. */
 export const ANSWER_TIMEOUT_MS = 60_000
@@ -23,15 +22,4 @@ export function answerWithin<T>(answer: Promise<T>, timeoutMs: number): Promise<
     const timer = setTimeout(() => reject(new NoAnswerError(timeoutMs)), timeoutMs)
     answer.then(resolve, reject).finally(() => clearTimeout(timer))
   })
-}
-
-/** Takes a client from the pool; one that comes too late is given back. */
-export async function takeClient(pool: PostgresPool, timeoutMs: number): Promise<PostgresClient> {
-  const connecting = pool.connect()
-  try {
-    return await answerWithin(connecting, timeoutMs)
-  } catch (error) {
-    connecting.then((client) => client.release(), () => undefined)
-    throw error
-  }
 }

@@ -2,10 +2,7 @@
 import { type Patience, NoAnswerError, answerWithin } from './answers.ts'
 import type { Queryable } from './client.ts'
 
-/**
- * Identifies a transaction: a process number alone does not, because the server gives it again, and a pooler gives its connection to
- * others.
- */
+/** Identifies a transaction. The process number alone does not: the server gives it again, and a pooler gives its connection to others. */
 export interface BackendTransaction {
   readonly pid: number
   /** When the transaction began, in seconds since 1970. */

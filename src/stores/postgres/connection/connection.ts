@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { InternalError, StoreUnavailableError } from '../../../errors/errors.ts'
 import type { Interrupt } from '../../../util/interrupt.ts'
-import { type Patience, answerWithin, takeClient } from './answers.ts'
+import { type Patience, answerWithin } from './answers.ts'
 import { type BackendTransaction, Backend, THIS_TRANSACTION } from './backend.ts'
 import { type PostgresClient, type PostgresPool, type Queryable, submit } from './client.ts'
 import { CopyIn } from './copy-in.ts'
@@ -45,10 +45,14 @@ export class Connection implements Queryable {
   }
 
   static async open(pool: PostgresPool, options: ConnectionOptions): Promise<Connection> {
-    const client = await takeClient(pool, options.answerTimeoutMs).catch((error: unknown) => {
+    const connecting = pool.connect()
+    try {
+      return new Connection(pool, await answerWithin(connecting, options.answerTimeoutMs), options)
+    } catch (error) {
+      // A client that comes too late is given back.
+      connecting.then((client) => client.release(), ignore)
       throw postgresError(error, options)
-    })
-    return new Connection(pool, client, options)
+    }
   }
 
   /** Runs each statement by itself, on any connection of the pool. */
@@ -86,10 +90,7 @@ export class Connection implements Queryable {
     this.#tellLost = tell
   }
 
-  /**
-   * Begins a transaction by these statements, which may wait `waitMs` for locks. From then on, a statement that goes unanswered is waited
-   * for as long as the server is at work on it.
-   */
+  /** Begins a transaction by statements that may wait `waitMs` for locks. From then on, a statement may take as long as the server works on it. */
   async begin(text: string, { waitMs = 0 }: { readonly waitMs?: number } = {}): Promise<void> {
     const { answerTimeoutMs } = this.#options
     const [begun] = await this.rows<BackendTransaction>(`${text}; ${THIS_TRANSACTION}`, [], { timeoutMs: answerTimeoutMs + waitMs })
@@ -98,10 +99,7 @@ export class Connection implements Queryable {
     this.#backend = new Backend(others, begun, answerTimeoutMs)
   }
 
-  /**
-   * The rows of a statement, or of the last of several that have no values. `timeoutMs` is for a statement that may take longer than
-   * others.
-   */
+  /** The rows of a statement, or of the last of several that have no values, which may take `timeoutMs`. */
   async rows<Row extends object>(text: string, values: readonly unknown[] = [], { timeoutMs }: { readonly timeoutMs?: number } = {}): Promise<Row[]> {
     return await this.#interruptible(this.#inTurn<Row>(text, values, timeoutMs))
   }
@@ -142,10 +140,7 @@ export class Connection implements Queryable {
     return copy
   }
 
-  /**
-   * Runs a task in a transaction with these settings, and keeps the connection. When it rejects, nothing was changed, unless the connection
-   * broke in its COMMIT.
-   */
+  /** Runs a task in a transaction, and keeps the connection. When it rejects, nothing was changed, unless the connection broke in its COMMIT. */
   async transaction<T>(task: () => Promise<T>, settings: Readonly<Record<string, number>> = {}): Promise<T> {
     await this.rows(['BEGIN', ...Object.entries(settings).map(([name, value]) => `SET LOCAL ${name} = ${value}`)].join('; '))
     try {
@@ -158,10 +153,7 @@ export class Connection implements Queryable {
     }
   }
 
-  /**
-   * Runs a task that begins a transaction, commits that, and gives the connection back. What the task rejects with undoes all of it. See
-   * `commit`.
-   */
+  /** Runs a task that begins a transaction, commits it, and gives the connection back. When the task rejects, all is undone. See `commit`. */
   async use<T>(task: () => Promise<T>, unknownHint?: string): Promise<T> {
     try {
       const result = await task()
@@ -194,10 +186,7 @@ export class Connection implements Queryable {
     this.release()
   }
 
-  /**
-   * Undoes the transaction from whatever state it is in: cancels its statement, abandons its COPY. Cuts the connection then, or when that
-   * takes too long.
-   */
+  /** Undoes the transaction from whatever state it is in, its statement and its COPY with it, and cuts the connection. */
   async giveUp(): Promise<void> {
     if (this.#isReleased) return
     const timer = new AbortController()

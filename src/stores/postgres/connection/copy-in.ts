@@ -24,9 +24,7 @@ export class CopyIn implements Submittable {
     this.#toError = toError
   }
 
-  /**
-   * Resolves when the bytes were handed to the system; they may be reused then. Rejects with what the server or the connection failed with.
-   */
+  /** Resolves when the bytes may be reused. Rejects with what the server or the connection failed with. */
   async write(bytes: Uint8Array): Promise<void> {
     await this.#until(() => this.#isReady)
     const stream = this.#connection?.stream

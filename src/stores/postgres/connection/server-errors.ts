@@ -1,4 +1,5 @@
 /** What the server and the connection fail with, as Holdfast's errors. */
+import type { DatabaseError } from 'pg'
 import { messageOf } from '../../../errors/error-message.ts'
 import {
   type HoldfastErrorOptions, BackupUnsupportedError, DestinationNoSpaceError, InternalError, RecordInvalidError, RestoreCorruptError, SchemaVersionMismatchError,
@@ -40,16 +41,6 @@ export interface FailureOptions {
   readonly badData?: 'invalid' | 'corrupt' | 'corrupt-or-target' | 'internal' | undefined
   /** Whether what the server cannot do is what a snapshot would need of it. @default false */
   readonly isSnapshot?: boolean | undefined
-}
-
-/** What the server says beside its message, as `pg` has it. */
-interface ServerReport {
-  readonly hint?: string | undefined
-  readonly detail?: string | undefined
-  readonly table?: string | undefined
-  readonly column?: string | undefined
-  readonly constraint?: string | undefined
-  readonly routine?: string | undefined
 }
 
 /** Errors of Holdfast pass through. */
@@ -106,8 +97,9 @@ function codeOf(error: Error): string {
   return 'code' in error && typeof error.code === 'string' ? error.code : ''
 }
 
-function reportOf(error: Error): ServerReport {
-  return SQL_STATE.test(codeOf(error)) ? (error as Error & ServerReport) : {}
+/** What the server says beside its message. */
+function reportOf(error: Error): Partial<DatabaseError> {
+  return SQL_STATE.test(codeOf(error)) ? (error as Partial<DatabaseError>) : {}
 }
 
 /** The server's advice, then ours, as one sentence. */

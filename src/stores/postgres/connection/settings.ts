@@ -21,10 +21,7 @@ export const LONG_WORK: Settings = {
 /** The client confirms in time what the server sent. Not for a client that stops reading now and then. */
 export const CONFIRMED_IN_TIME: Settings = { tcp_user_timeout: '60000' }
 
-/**
- * The statement that sets these, for the transaction or for the session. It passes over settings that this server, or its system, does not
- * have.
- */
+/** The statement that sets these. It passes over settings that this server, or its system, does not have. */
 export function settingsStatement(settings: Settings, { isLocal }: { readonly isLocal: boolean }): string {
   const values = Object.entries(settings).map(([name, value]) => `(${quoteText(name)}, ${quoteText(value)})`)
   return `SELECT set_config(name, value, ${isLocal}) FROM (VALUES ${values.join(', ')}) AS wanted (name, value) JOIN pg_catalog.pg_settings USING (name)

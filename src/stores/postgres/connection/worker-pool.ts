@@ -11,9 +11,7 @@ const SPARE_CONNECTIONS = 1
 /** How much longer the pool waits than the caller, which says how long the server was waited for. */
 const MARGIN_MS = 1000
 
-/**
- * Runs a task with a pool, and closes all its connections in every case. The task's interrupt fails when the calling thread wants no more.
- */
+/** Runs a task with a pool, and closes its connections in every case. The interrupt fails when the calling thread wants no more. */
 export async function withPool<T>(
   port: WorkerPort,
   { connection, connections, answerTimeoutMs }: { readonly connection: { readonly connectionTimeoutMillis?: number | undefined }; readonly connections: number; readonly answerTimeoutMs: number },

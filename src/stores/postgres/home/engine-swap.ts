@@ -121,10 +121,7 @@ function renaming(from: string, to: string): string {
   return `ALTER SCHEMA ${quoteName(from)} RENAME TO ${quoteName(to)}`
 }
 
-/**
- * How long the next attempt has to wait for a lock, where what is in the way may be an automatic VACUUM or ANALYZE: what runs for a client
- * is not cancelled.
- */
+/** How long the next attempt waits for a lock that an automatic VACUUM or ANALYZE has: what runs for a client is not cancelled. */
 async function vacuumPatienceMs(session: Connection, { schema }: EngineSwap): Promise<number | undefined> {
   const [row] = await session.rows<{ timeout: number }>(
     `SELECT setting::int AS timeout FROM pg_settings WHERE name = 'deadlock_timeout' AND EXISTS (

@@ -1,15 +1,11 @@
-/**
- * The advisory lock by which one process at a time changes a home: taken for one piece of work, or from the drain of a restore to its end.
- */
+/** The advisory lock by which one process at a time changes a home: for one piece of work, or from the drain of a restore to its end. */
 import { RestoreInProgressError, StoreNotDrainedError } from '../../../errors/errors.ts'
 import { checkWaitMs } from '../../../util/check-number.ts'
 import { lockKey, openLockConnection, waitForLock } from '../connection/advisory-locks.ts'
 import type { PostgresPool } from '../connection/client.ts'
 import type { Connection } from '../connection/connection.ts'
 
-/**
- * How long the session of a killed process may go on in the server: the server looks for its client once a second while a statement runs.
- */
+/** How long the session of a killed process may go on: while a statement runs, the server looks for its client once a second. */
 const DYING_MS = 3000
 
 export class HomeLock {
@@ -31,10 +27,7 @@ export class HomeLock {
     this.#answerTimeoutMs = answerTimeoutMs
   }
 
-  /**
-   * Runs a piece of work on the connection that has the lock; one piece after another. Rejects with `restore_in_progress` when another
-   * process or handle still has the lock after `waitMs`.
-   */
+  /** Runs pieces of work one after another, with the lock. Rejects with `restore_in_progress` when others still have it after `waitMs`. */
   async run<T>(task: (connection: Connection) => Promise<T>, { waitMs = 0 }: { readonly waitMs?: number } = {}): Promise<T> {
     const running = this.#last.then(() => this.#run(task, waitMs))
     this.#last = running.catch(() => undefined)

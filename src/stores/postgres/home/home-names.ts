@@ -1,6 +1,4 @@
-/**
- * The names of the schemas of a Postgres metadata store: the live one, those beside it, and the one that keeps the records of all. Pure.
- */
+/** The names of the schemas of a Postgres metadata store: the live one, those beside it, and the one with the records of all. */
 import { isUlid } from '../../../util/ulid.ts'
 import { InternalError, InvalidArgumentError } from '../../../errors/errors.ts'
 

@@ -38,14 +38,16 @@ export class HomeRecords {
   /** All that is recorded, at one moment; `undefined` where there is no home. */
   async read(session: Queryable): Promise<HomeRecord | undefined> {
     try {
-      const [row] = await session.rows<HomeRow>(
-        `SELECT format, store_id, previous,
-           (SELECT coalesce(json_agg(json_build_array(engine, place) ORDER BY engine), '[]') FROM ${this.#control}.engines)::text AS places,
-           (SELECT row_to_json(j) FROM ${this.#control}.restore_journal j)::text AS journal
+      const [row] = await session.rows<{ format: number; record: string }>(
+        `SELECT format, json_strip_nulls(json_build_object('storeId', store_id, 'previous', previous,
+           'places', (SELECT coalesce(json_agg(json_build_array(engine, place) ORDER BY engine), '[]') FROM ${this.#control}.engines),
+           'journal', (SELECT json_build_object('restoreId', restore_id, 'backupId', backup_id, 'from', from_engine, 'to', to_engine, 'startedAtMs', started_at_ms)
+             FROM ${this.#control}.restore_journal)))::text AS record
          FROM ${this.#control}.home`,
       )
       if (row?.format !== FORMAT) throw this.#unreadable(row === undefined ? 'its row is missing' : `they are of format ${row.format}, and this release reads ${FORMAT}`)
-      return recordOf(row)
+      const { storeId, previous, places, journal } = JSON.parse(row.record) as RecordedHome
+      return { storeId, live: places.find(([, place]) => place === 'live')?.[0], previous, places: new Map(places), journal }
     } catch (error) {
       if (sqlStateOf(error) !== UNDEFINED_TABLE) throw error
       const found = await session.rows('SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1', [this.#name])
@@ -121,31 +123,12 @@ export class HomeRecords {
   }
 }
 
-interface HomeRow {
-  readonly format: number
-  readonly store_id: string | null
-  readonly previous: string | null
-  readonly places: string
-  readonly journal: string | null
-}
-
-interface JournalRow {
-  readonly restore_id: string
-  readonly backup_id: string | null
-  readonly from_engine: string | null
-  readonly to_engine: string
-  readonly started_at_ms: number
-}
-
-function recordOf(row: HomeRow): HomeRecord {
-  const places = new Map(JSON.parse(row.places) as [string, EnginePlace][])
-  const live = [...places].find(([, place]) => place === 'live')?.[0]
-  return { storeId: row.store_id ?? undefined, live, previous: row.previous ?? undefined, places, journal: row.journal === null ? undefined : journalOf(row.journal) }
-}
-
-function journalOf(text: string): RestoreJournal {
-  const row = JSON.parse(text) as JournalRow
-  return { restoreId: row.restore_id, backupId: row.backup_id ?? undefined, from: row.from_engine ?? undefined, to: row.to_engine, startedAtMs: row.started_at_ms }
+/** As the server gives it; what is NULL there is absent. */
+interface RecordedHome {
+  readonly storeId?: string
+  readonly previous?: string
+  readonly places: readonly (readonly [engine: string, place: EnginePlace])[]
+  readonly journal?: RestoreJournal
 }
 
 /** Whether anything is in the schema where a store is to be. Extensions and default privileges do not count. */

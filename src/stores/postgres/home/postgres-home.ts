@@ -9,7 +9,7 @@ import { type StoreHome, makeStore } from '../../../metadata/open-store.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import { recover } from '../../../restore/recover.ts'
 import type { DrainOptions, Engines, RestoreJournal, SideEngine } from '../../../contracts/swappable.ts'
-import { failureAfter } from '../../../errors/clean-up.ts'
+import { undoOnError } from '../../../errors/clean-up.ts'
 import { dropEngineSchema } from './engine-removal.ts'
 import { swapEngines } from './engine-swap.ts'
 import { HomeLock } from './home-lock.ts'
@@ -56,9 +56,7 @@ export class PostgresHome implements StoreHome {
   readonly #pool: Queryable
   #closed: Promise<void> | undefined
 
-  /**
-   * The pool is closed with the home where it is the home's own. Throws `invalid_argument` when no store can be in a schema of that name.
-   */
+  /** Closes the pool with the home where it is its own. Throws `invalid_argument` when no store can be in a schema of that name. */
   constructor(handle: PoolHandle, options: PostgresHomeOptions) {
     this.schema = checkSchemaName(options.schema)
     this.#handle = handle
@@ -128,15 +126,17 @@ export class PostgresHome implements StoreHome {
   async openSide(engine: string, { storeId }: { readonly storeId: string }): Promise<SideEngine> {
     const schema = engineSchema(this.schema, engine, 'restore')
     await this.#lock.run(async (session) => {
-      await this.#makeOwn(session)
+      const home = await this.#records.read(session)
+      if (home?.places.has(engine) === true) throw new InternalError(`Cannot create engine "${engine}": the name is taken`)
       await session.transaction(async () => {
-        if ((await this.#records.read(session))?.places.has(engine) === true) throw new InternalError(`Cannot create engine "${engine}": the name is taken`)
+        if (home === undefined) await this.#records.create(session)
         await this.#records.addEngine(session, engine, 'restore')
         await session.rows(`CREATE SCHEMA ${quoteName(schema)}`)
       })
       this.#lock.keep()
     })
-    const store = await this.#createSide(engine, schema, storeId)
+    const opened = { place: schema, open: () => this.#openIn(schema, { create: true, storeId }) }
+    const store = await undoOnError(() => this.#open.opened(engine, opened), () => this.removeEngine(engine))
     return {
       engine,
       kind: this.kind,
@@ -262,12 +262,6 @@ export class PostgresHome implements StoreHome {
     })
   }
 
-  /** Makes the records where there are none. */
-  async #makeOwn(session: Connection): Promise<void> {
-    if ((await this.#records.read(session)) !== undefined) return
-    await session.transaction(() => this.#records.create(session))
-  }
-
   /** Whether the right to change the home could be had in time; it is kept then. */
   async #isOurs(): Promise<boolean> {
     try {
@@ -288,14 +282,6 @@ export class PostgresHome implements StoreHome {
       } catch (error) {
         this.#warn(toError(error))
       }
-    }
-  }
-
-  async #createSide(engine: string, schema: string, storeId: string): Promise<MetadataStore> {
-    try {
-      return await this.#open.opened(engine, { place: schema, open: () => this.#openIn(schema, { create: true, storeId }) })
-    } catch (error) {
-      throw await failureAfter(error, () => this.removeEngine(engine))
     }
   }
 

@@ -89,7 +89,7 @@ export class ArchiveWriter {
     if (content.byteLength > MAX_JSON_BYTES) {
       throw new BackupUnsupportedError(`Cannot back up the schema: ${name} would be of ${content.byteLength} bytes, at most ${MAX_JSON_BYTES} are written`)
     }
-    const entry = new EntryFrame({ contentBytes: content.byteLength + tailBytes, allocate: this.#options.allocate })
+    const entry = new EntryFrame(content.byteLength + tailBytes, this.#options.allocate)
     entry.append(content)
     await this.#writeFrame(section, entry.end(name, { tailBytes }), 1)
   }

@@ -27,34 +27,22 @@ export interface TableSize {
   readonly pages: number
 }
 
-/** The ranges of all tables, in order, each cut when it is asked for. The last of a table has no end: it takes whatever there is. */
-export class CopyRanges {
-  readonly #options: { readonly schema: string; readonly pageBytes: number }
-  /** Tables that are not read to their end. */
-  readonly #left: (TableSize & { readonly index: number })[]
-  /** The first page of the first of them that no range has. */
-  #from = 0
-
-  constructor(sizes: readonly TableSize[], options: { readonly schema: string; readonly pageBytes: number }) {
-    this.#options = options
-    this.#left = sizes.map((size, index) => ({ ...size, index })).filter(({ table, pages }) => pages > 0 || !table.hasRanges)
-  }
-
-  /**
-   * The next range, of about as many bytes; `undefined` when there are no more. A table that is one range is read with a sixth less work,
-   * and through a few pages of the server's memory instead of all, which others need.
-   */
-  next(bytes: number): CopyRange | undefined {
-    const [current] = this.#left
-    if (current === undefined) return undefined
-    const { table, pages, index } = current
-    const from = this.#from
-    const to = table.hasRanges ? from + Math.max(1, Math.floor(bytes / this.#options.pageBytes)) : pages
-    const isLast = to >= pages
-    this.#from = isLast ? 0 : to
-    if (isLast) this.#left.shift()
-    const range = { from, to: isLast ? undefined : to }
-    return { table: index, text: copyText(table, this.#options.schema, range), format: table.format }
+/**
+ * The ranges of all tables, in order, each of about as many bytes; the last of a table has no end and takes whatever there is. A table that
+ * is one range is read with a sixth less work, and through a few pages of the server's memory instead of all, which others need.
+ */
+export function* copyRanges(
+  sizes: readonly TableSize[],
+  { schema, pageBytes, bytes }: { readonly schema: string; readonly pageBytes: number; readonly bytes: number },
+): Generator<CopyRange, void, undefined> {
+  const step = Math.max(1, Math.floor(bytes / pageBytes))
+  for (const [index, { table, pages }] of sizes.entries()) {
+    if (pages === 0 && table.hasRanges) continue
+    for (let from: number | undefined = 0; from !== undefined; ) {
+      const to: number | undefined = table.hasRanges && from + step < pages ? from + step : undefined
+      yield { table: index, text: copyText(table, schema, { from, to }), format: table.format }
+      from = to
+    }
   }
 }
 
@@ -66,8 +54,8 @@ export interface RunningCopy {
 
 /** Runs COPY commands on several sessions and gives them in order, so that each is read while those after it are under way. */
 export class CopyRunner {
-  readonly #ranges: CopyRanges
-  readonly #stride: Stride
+  readonly #ranges: Iterator<CopyRange, void, undefined>
+  readonly #isAhead: boolean
   readonly #interrupt: Interrupt
   readonly #running: RunningCopy[] = []
   readonly #state = new Condition()
@@ -75,19 +63,18 @@ export class CopyRunner {
   #ahead = 0
   #isExhausted = false
 
-  constructor(ranges: CopyRanges, { stride, interrupt }: { readonly stride: Stride; readonly interrupt: Interrupt }) {
+  constructor(ranges: Iterator<CopyRange, void, undefined>, { isAhead, interrupt }: Pick<Stride, 'isAhead'> & { readonly interrupt: Interrupt }) {
     this.#ranges = ranges
-    this.#stride = stride
+    this.#isAhead = isAhead
     this.#interrupt = interrupt
   }
 
   /** Takes ranges until there are none. */
   async run(session: Connection): Promise<void> {
-    const { bytes, isAhead } = this.#stride
     this.#sessions++
     for (;;) {
-      await this.#until(() => this.#isExhausted || this.#ahead < (isAhead ? this.#sessions * AHEAD_OF_STREAM : 1))
-      const range = this.#ranges.next(bytes)
+      await this.#until(() => this.#isExhausted || this.#ahead < (this.#isAhead ? this.#sessions * AHEAD_OF_STREAM : 1))
+      const { value: range } = this.#ranges.next()
       if (range === undefined) break
       const copy = session.copyOut(range.text, { format: range.format, limitBytes: READ_AHEAD_BYTES })
       this.#ahead++

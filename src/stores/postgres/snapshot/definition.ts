@@ -74,10 +74,7 @@ export async function findTables(session: Connection, scope: SchemaScope): Promi
   return found.map(({ name, oid, has_ranges: hasRanges }) => ({ name, oid, hasRanges }))
 }
 
-/**
- * Tables that have partitions in place of rows, as far as the role may read them. A session that changes one locks it before its
- * partitions.
- */
+/** Tables that have partitions in place of rows, and that the role may read. Sessions lock them before their partitions. */
 export async function findParents(session: Connection, scope: SchemaScope): Promise<readonly string[]> {
   const found = await session.rows<{ name: string }>(
     `SELECT relname AS name FROM pg_class
@@ -103,12 +100,12 @@ export async function findRoots(session: Connection, { schema, leaveOut }: Schem
 /** Everything that a snapshot has to know of a schema. */
 export async function findSchema(session: Connection, scope: SchemaScope): Promise<FoundSchema> {
   const tables = await findTables(session, scope)
-  const columns = await findColumns(session, tables.map(({ oid }) => oid))
+  const stored = await session.rows<{ oid: number; portable: boolean; columns: readonly ColumnDefinition[] }>(COLUMNS, [tables.map(({ oid }) => oid)])
+  const found = new Map(stored.map((row) => [row.oid, row]))
   return {
     tables: tables.map((table) => {
-      const found = columns.get(table.oid) ?? []
-      const isBinary = found.length > 0 && found.every(({ isPortable }) => isPortable)
-      return { ...table, format: isBinary ? 'binary' : 'text', columns: found.map(({ column }) => column) }
+      const { portable = false, columns = [] } = found.get(table.oid) ?? {}
+      return { ...table, format: portable ? 'binary' : 'text', columns }
     }),
     sequences: await findSequences(session, scope),
   }
@@ -120,10 +117,7 @@ interface Sides {
   readonly actual: string
 }
 
-/**
- * How two definitions differ, in words; `undefined` when the tables of one can be filled from the other. The order of columns does not
- * count.
- */
+/** How two definitions differ, in words; `undefined` when the tables of one can be filled from the other, whatever the order of columns. */
 export function differenceOf(wanted: SchemaDefinition, actual: SchemaDefinition, sides: Sides): string | undefined {
   const tables = byName(actual.tables)
   for (const table of wanted.tables) {
@@ -161,14 +155,6 @@ function byName<T extends { readonly name: string }>(items: readonly T[]): Map<s
   return new Map(items.map((item) => [item.name, item]))
 }
 
-interface ColumnRow {
-  readonly oid: number
-  readonly name: string
-  readonly type: string
-  readonly portable: boolean
-  readonly labels: (readonly string[])[] | null
-}
-
 /** OIDs below are the same in every database. */
 const FIRST_USER_OID = 16384
 
@@ -204,23 +190,9 @@ const COLUMNS = `
     ) e ON true
     GROUP BY used.attrelid, used.attnum
   )
-  SELECT attrelid AS oid, attname AS name, type, portable, labels
-  FROM stored JOIN types USING (attrelid, attnum) ORDER BY attrelid, attnum`
-
-async function findColumns(
-  session: Connection,
-  oids: readonly number[],
-): Promise<ReadonlyMap<number, readonly { readonly column: ColumnDefinition; readonly isPortable: boolean }[]>> {
-  const rows = await session.rows<ColumnRow>(COLUMNS, [oids])
-  const found = new Map<number, { column: ColumnDefinition; isPortable: boolean }[]>()
-  for (const { oid, name, type, portable, labels } of rows) {
-    const column = { name, type, ...(labels === null ? {} : { labels }) }
-    const columns = found.get(oid)
-    if (columns === undefined) found.set(oid, [{ column, isPortable: portable }])
-    else columns.push({ column, isPortable: portable })
-  }
-  return found
-}
+  SELECT attrelid AS oid, bool_and(portable) AS portable,
+    json_agg(json_strip_nulls(json_build_object('name', attname, 'type', type, 'labels', labels)) ORDER BY attnum) AS columns
+  FROM stored JOIN types USING (attrelid, attnum) GROUP BY attrelid`
 
 /** All sequences but those that belong to a table which is left out. */
 async function findSequences(session: Connection, { schema, leaveOut }: SchemaScope): Promise<readonly string[]> {

@@ -5,19 +5,14 @@ import { TAR_BLOCK_BYTES, encodeTarHeader, tarEntryBytes } from './tar-entry.ts'
 /** Where the entry's content begins. */
 const CONTENT_OFFSET: number = FRAME_HEADER_BYTES + TAR_BLOCK_BYTES
 
-export interface EntryFrameOptions {
-  /** How much content is expected; more is taken at the price of a copy. */
-  readonly contentBytes: number
-  readonly allocate?: Allocate | undefined
-}
-
 /** `append` its content, then `end`. */
 export class EntryFrame {
   readonly #allocate: Allocate | undefined
   #memory: Buffer
   #contentBytes = 0
 
-  constructor({ contentBytes, allocate }: EntryFrameOptions) {
+  /** `contentBytes` is how much content is expected; more is taken at the price of a copy. */
+  constructor(contentBytes: number, allocate: Allocate | undefined) {
     this.#allocate = allocate
     this.#memory = newFrame(tarEntryBytes(contentBytes), allocate)
   }

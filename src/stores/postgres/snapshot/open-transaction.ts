@@ -1,8 +1,10 @@
 /** A transaction of a backup or a restore, on a connection of its own. */
+import type { SnapshotProgress } from '../../../contracts/backupable.ts'
 import type { Interrupt } from '../../../util/interrupt.ts'
 import { type PostgresPool, quoteName } from '../connection/client.ts'
 import { Connection } from '../connection/connection.ts'
 import type { FailureOptions } from '../connection/server-errors.ts'
+import type { SchemaDefinition, SchemaScope } from './definition.ts'
 import { type SessionIdentity, type Settings, LONG_WORK, assumeIdentity, settingsStatement } from '../connection/settings.ts'
 
 /** The whole of every table or an error; one spelling for values in text form; nothing compiled for queries that run once. */
@@ -39,6 +41,17 @@ export interface TransactionScope {
   readonly identity?: SessionIdentity | undefined
   /** Ends every wait. */
   readonly interrupt: Interrupt
+}
+
+/** What a backup and a restore have in common. */
+export interface SnapshotScope extends SchemaScope, TransactionScope {
+  readonly payloadIdsQuery: string
+  readonly storeKind: string
+  readonly schemaVersion: number
+  /** What the tables must be; what breaks their constraints is then the snapshot's fault. @default anything */
+  readonly definition?: SchemaDefinition | undefined
+  readonly spillDirectory: string | undefined
+  readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
 }
 
 export interface TransactionOptions extends TransactionScope {

@@ -48,9 +48,7 @@ export interface ReadPayloadIdsOptions {
   readonly tally?: ReferenceTally | undefined
 }
 
-/**
- * Adds all payload IDs that the query gives. Throws `record_invalid` when it gives others, naming the first of them and how many there are.
- */
+/** Adds all payload IDs that the query gives. Throws `record_invalid` when it gives others, with the first of them and their number. */
 export async function readPayloadIds(session: Connection, { query, isGentle = false, builder, tally }: ReadPayloadIdsOptions): Promise<void> {
   const rests = isGentle ? await session.rows<{ answer: boolean }>(MAY_REST) : []
   const command = payloadIdCommand(query, { isGentle: rests[0]?.answer === true, isHashed: tally !== undefined })

@@ -1,5 +1,5 @@
 /** One restore into an empty schema, start to end; the same on the calling thread and in a worker. */
-import type { SnapshotProgress, SnapshotSource } from '../../../contracts/backupable.ts'
+import type { SnapshotSource } from '../../../contracts/backupable.ts'
 import {
   RestoreCorruptError, RestoreDestinationNotEmptyError, RestoreInProgressError, SchemaVersionMismatchError, StoreKindMismatchError,
   StoreUnavailableError,
@@ -11,24 +11,17 @@ import { ArchiveReader, checkRows } from './archive-reader.ts'
 import { tryLock } from '../connection/advisory-locks.ts'
 import { type PostgresPool, quoteName } from '../connection/client.ts'
 import type { CopyIn } from '../connection/copy-in.ts'
-import { type FoundSchema, type SchemaDefinition, type SchemaScope, differenceOf, findParents, findRoots, findSchema } from './definition.ts'
+import { type FoundSchema, differenceOf, findParents, findRoots, findSchema } from './definition.ts'
 import { CONFIRMED_IN_TIME } from '../connection/settings.ts'
 import type { FailureOptions } from '../connection/server-errors.ts'
 import { readPayloadIds } from './payload-id-query.ts'
 import type { Connection } from '../connection/connection.ts'
-import { type TransactionScope, openTransaction } from './open-transaction.ts'
+import { type SnapshotScope, openTransaction } from './open-transaction.ts'
 import { RestoreTarget } from './target.ts'
 
-export interface ReadSnapshotOptions extends SchemaScope, TransactionScope {
-  readonly payloadIdsQuery: string
-  readonly storeKind: string
-  readonly schemaVersion: number
-  /** What the tables are known to be: a row that breaks their constraints is then the snapshot's fault. @default the target's own affair */
-  readonly definition?: SchemaDefinition | undefined
+export interface ReadSnapshotOptions extends SnapshotScope {
   /** An advisory lock that is taken shared; a session that holds it exclusively keeps restores out. */
   readonly writersLock?: readonly [number, number] | undefined
-  readonly spillDirectory: string | undefined
-  readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
 }
 
 /** What sorting payload IDs may take of the server's memory; and all that a restore is sent is read at once. */

@@ -38,7 +38,7 @@ export class Slicer {
     let row = 0
     for (let from = 0; from < bytes.byteLength; ) {
       if (this.#isFull && this.#entry !== undefined) yield this.#take(this.#entry)
-      const entry = (this.#entry ??= new EntryFrame({ contentBytes: SLICE_BYTES + LAST_ROW_BYTES, allocate: this.#allocate }))
+      const entry = (this.#entry ??= new EntryFrame(SLICE_BYTES + LAST_ROW_BYTES, this.#allocate))
       const enough = from + SLICE_BYTES - entry.contentBytes
       const most = from + MAX_SLICE_BYTES - entry.contentBytes
       const first = row

@@ -5,9 +5,8 @@ import { type ArchivedTable, MAX_SLICE_BYTES, SLICE_BYTES } from './archive.ts'
 
 const TAB = 0x09
 const LINE_FEED = 0x0a
-/** The count of columns that ends a binary COPY stream, and its bytes. */
+/** The count of columns that ends a binary COPY stream. */
 const TRAILER = -1
-const TRAILER_BYTES = 2
 /** Bytes of a count of columns, and of a length. */
 const COUNT_BYTES = 2
 const LENGTH_BYTES = 4
@@ -57,7 +56,7 @@ export class TableRows {
     this.#enough = undefined
     if (this.#isBinary) this.#addBinary(slice)
     else this.#addText(slice)
-    const bytes = slice.byteLength - (this.#isEnded ? TRAILER_BYTES : 0)
+    const bytes = slice.byteLength - (this.#isEnded ? COUNT_BYTES : 0)
     if (bytes <= 0 || bytes > MAX_SLICE_BYTES) throw new TypeError(`its slice has ${bytes} bytes, which must be 1 to ${MAX_SLICE_BYTES}`)
     if (this.#enough !== undefined && this.#enough !== bytes) throw new TypeError('its slice goes on after the row that it ends with')
     this.#isFull = !this.#isEnded && (this.#enough === bytes || bytes === MAX_SLICE_BYTES)

@@ -6,18 +6,16 @@ export const TAR_BLOCK_BYTES = 512
 export const TAR_END: Buffer = Buffer.alloc(2 * TAR_BLOCK_BYTES)
 
 /** name 100 | mode 8 | uid 8 | gid 8 | size 12 | mtime 12 | checksum 8 | type 1 | link name 100 | magic and version 8 | ... */
-const MODE_OFFSET = 100
-const UID_OFFSET = 108
-const GID_OFFSET = 116
 const SIZE_OFFSET = 124
-const MTIME_OFFSET = 136
 const CHECKSUM_OFFSET = 148
-const TYPE_OFFSET = 156
-const MAGIC_OFFSET = 257
 const MAX_NAME_BYTES = 100
-const MODE = 0o644
-const REGULAR_FILE = 0x30
-const USTAR = Buffer.from('ustar\x0000', 'latin1')
+const MODE_UID_GID = '0000644\0'.concat('0000000\0', '0000000\0')
+const MTIME = '00000000000\0'
+/** What the checksum counts in its own place. */
+const NO_CHECKSUM = ' '.repeat(8)
+const REGULAR_FILE = '0'
+const NO_LINK = '\0'.repeat(100)
+const USTAR = 'ustar\x0000'
 
 export interface TarEntry {
   readonly name: string
@@ -33,15 +31,10 @@ export function tarEntryBytes(contentBytes: number): number {
 /** Writes the header of an entry to the beginning of `target`, whose first block is all zeros. */
 export function encodeTarHeader(target: Buffer, { name, contentBytes }: { readonly name: string; readonly contentBytes: number }): void {
   if (Buffer.byteLength(name, 'latin1') > MAX_NAME_BYTES) throw new RangeError(`A tar entry's name has at most ${MAX_NAME_BYTES} bytes: "${name}"`)
-  target.write(name, 0, 'latin1')
-  target.write(octal(MODE, 7), MODE_OFFSET, 'latin1')
-  target.write(octal(0, 7), UID_OFFSET, 'latin1')
-  target.write(octal(0, 7), GID_OFFSET, 'latin1')
-  target.write(octal(contentBytes, 11), SIZE_OFFSET, 'latin1')
-  target.write(octal(0, 11), MTIME_OFFSET, 'latin1')
-  target[TYPE_OFFSET] = REGULAR_FILE
-  USTAR.copy(target, MAGIC_OFFSET)
-  target.write(`${octal(checksumOf(target), 6)}\0 `, CHECKSUM_OFFSET, 'latin1')
+  const header = [name.padEnd(MAX_NAME_BYTES, '\0'), MODE_UID_GID, `${octal(contentBytes, 11)}\0`, MTIME, NO_CHECKSUM, REGULAR_FILE, NO_LINK, USTAR].join('')
+  const bytes = target.write(header, 0, 'latin1')
+  const checksum = target.subarray(0, bytes).reduce((sum, byte) => sum + byte, 0)
+  target.write(`${octal(checksum, 6)}\0 `, CHECKSUM_OFFSET, 'latin1')
 }
 
 /** Reads the one entry that a frame holds, and nothing after it but `tail`. Throws `restore_corrupt` for anything else. */
@@ -64,13 +57,4 @@ export function decodeTarEntry(bytes: Buffer, { tailBytes = 0 }: { readonly tail
 
 function octal(value: number, digits: number): string {
   return value.toString(8).padStart(digits, '0')
-}
-
-/** The sum of the header's bytes, those of the checksum itself counted as spaces. */
-function checksumOf(header: Buffer): number {
-  let sum = 8 * 0x20
-  for (let index = 0; index < TAR_BLOCK_BYTES; index++) {
-    if (index < CHECKSUM_OFFSET || index >= CHECKSUM_OFFSET + 8) sum += header[index] ?? 0
-  }
-  return sum
 }

@@ -1,6 +1,4 @@
-/**
- * An empty schema made ready to be filled fast, and made whole again: constraints, indexes, triggers. Needs no superuser, only the owner.
- */
+/** An empty schema made ready to be filled fast, and made whole again. Needs no superuser, only the owner. */
 import { InternalError } from '../../../errors/errors.ts'
 import { quoteName, quoteText } from '../connection/client.ts'
 import type { FoundTable } from './definition.ts'

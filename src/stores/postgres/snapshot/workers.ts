@@ -43,16 +43,13 @@ export async function connectionOf({ options }: PostgresPool): Promise<Readonly<
   for (const name of CONNECTION_OPTIONS) if (given[name] !== undefined) connection[name] = given[name]
   if (typeof connection['password'] === 'function') connection['password'] = await (connection['password'] as () => unknown)()
   const { ssl } = connection
+  if (typeof ssl === 'object' && ssl !== null && 'key' in ssl) connection['ssl'] = { ...ssl, key: ssl.key }
   try {
-    return structuredClone({ ...connection, ...(isObject(ssl) && 'key' in ssl ? { ssl: { ...ssl, key: ssl['key'] } } : {}) })
+    return structuredClone(connection)
   } catch {
     // A function among them, such as one that checks certificates: it cannot be called from there.
     return undefined
   }
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null
 }
 
 export async function snapshotInWorker(

@@ -1,5 +1,5 @@
 /** One snapshot of a schema, start to end; the same on the calling thread and in a worker. */
-import type { BackupOptions, SnapshotProgress, SnapshotSink } from '../../../contracts/backupable.ts'
+import type { BackupOptions, SnapshotSink } from '../../../contracts/backupable.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
 import type { Allocate } from '../../../format/frame.ts'
 import { SnapshotWriter } from '../../../format/snapshot-writer.ts'
@@ -8,29 +8,22 @@ import { SchemaVersionMismatchError } from '../../../errors/errors.ts'
 import { directoriesOf, planSections } from './archive.ts'
 import { ArchiveWriter } from './archive-writer.ts'
 import type { PostgresPool } from '../connection/client.ts'
-import { CopyRanges, CopyRunner } from './copy-ranges.ts'
-import { type SchemaDefinition, differenceOf } from './definition.ts'
+import { CopyRunner, copyRanges } from './copy-ranges.ts'
+import { differenceOf } from './definition.ts'
 import { readPayloadIds } from './payload-id-query.ts'
 import { ReferenceTally, checkReferences } from './reference-count.ts'
 import { type SchemaViewOptions, SchemaView } from './schema-view.ts'
 import type { Connection } from '../connection/connection.ts'
-import { LET_GO } from './open-transaction.ts'
+import { type SnapshotScope, LET_GO } from './open-transaction.ts'
 import { type Pace, strideOf } from './pace.ts'
 
-export interface WriteSnapshotOptions extends SchemaViewOptions, Pick<BackupOptions, 'backupId' | 'compress'> {
+export interface WriteSnapshotOptions extends SnapshotScope, SchemaViewOptions, Pick<BackupOptions, 'backupId' | 'compress'> {
   readonly pace: Pace
-  readonly payloadIdsQuery: string
   /** Counts what that gives by another way. @default nothing does */
   readonly countQuery: string | undefined
-  readonly storeKind: string
   readonly storeId: string
-  readonly schemaVersion: number
-  /** What the tables must be. @default anything */
-  readonly definition?: SchemaDefinition | undefined
-  readonly spillDirectory: string | undefined
   /** Where the memory of frames comes from. @default fresh memory */
   readonly allocate?: Allocate | undefined
-  readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
 }
 
 /** Writes the stream and resolves with the set of payload IDs, taken from the same snapshot. */
@@ -71,7 +64,8 @@ async function writeView(view: SchemaView, sink: SnapshotSink, options: ViewOpti
   const sections = planSections(tables)
   const writer = new SnapshotWriter(sink, { backupId, compress, storeKind, storeId, schemaVersion, sections: sections.names, createdAtMs: view.state.openedAtMs, content: 'archive' })
   const archive = new ArchiveWriter(writer, { schema: { tables, sequences: found.sequences }, sections, allocate, onProgress })
-  const runner = new CopyRunner(new CopyRanges(sizes, { schema, pageBytes }), { stride: strideOf(options), interrupt })
+  const { bytes, isAhead } = strideOf(options)
+  const runner = new CopyRunner(copyRanges(sizes, { schema, pageBytes, bytes }), { isAhead, interrupt })
   const reading = view.read(runner, (session) => readReferences(session, options))
   // Its failure reaches every wait through the interrupt, and is thrown below.
   reading.catch((error: unknown) => interrupt.fail(error))

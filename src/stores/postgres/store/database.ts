@@ -7,7 +7,7 @@ import type { PostgresPool, Queryable } from '../connection/client.ts'
 import { Connection } from '../connection/connection.ts'
 import { type FailureOptions, sqlStateOf } from '../connection/server-errors.ts'
 import { CONFIRMED_IN_TIME, LONG_WORK, settingsStatement } from '../connection/settings.ts'
-import { type Queries, type ReadSource, type TablePaths, type View, StoreTransaction, TABLES, tablesOf } from './queries.ts'
+import { type Queries, type ReadSource, type TablePaths, TABLES, View, tablesOf } from './queries.ts'
 import { HeldView } from './held-view.ts'
 
 /** Thrown by a mutation that finds what it read changed before it had locked it: it is begun anew. */
@@ -17,10 +17,7 @@ export class ChangedMeanwhile extends Error {}
 const ATTEMPTS = 12
 const FIRST_DELAY_MS = 2
 const MAX_DELAY_MS = 200
-/**
- * Serialization failure, deadlock, and what shows that another transaction was quicker: a name that has been taken, a directory that is
- * gone. The next attempt sees it and refuses by name.
- */
+/** SQLSTATE: serialization, deadlock, and where another was quicker: a name is taken, a directory gone. The next attempt sees it and refuses by name. */
 const WORTH_TRYING_AGAIN: readonly unknown[] = ['40001', '40P01', '23505', '23503']
 const SET_LONG = settingsStatement({ ...LONG_WORK, ...CONFIRMED_IN_TIME }, { isLocal: true })
 /** Of a mutation, whose statements follow one another: the server ends it when its client is gone, unless it does so sooner anyway. */
@@ -37,10 +34,9 @@ export class SchemaDatabase implements ReadSource {
   readonly schema: string
   readonly tables: TablePaths
   readonly #pool: PostgresPool
-  readonly #begin: string
-  readonly #askWriters: string
-  readonly #lockAlone: string
-  readonly #beginView: string
+  /** The write lock's key, and all tables, as they are written in SQL. */
+  readonly #key: string
+  readonly #paths: string
   readonly #answerTimeoutMs: number
   readonly #reads: Queryable
   readonly #running = new Set<Promise<unknown>>()
@@ -54,22 +50,11 @@ export class SchemaDatabase implements ReadSource {
     this.#pool = pool
     this.tables = tablesOf(schema)
     this.#reads = Connection.queries(pool, { ...READ, answerTimeoutMs })
-    const key = lockKey('writes', schema).join(', ')
-    const paths = TABLES.map((name) => this.tables[name]).join(', ')
-    this.#begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_try_advisory_xact_lock_shared(${key}) AS given,
-      CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' THEN set_config('idle_in_transaction_session_timeout', '${IDLE_TIMEOUT_MS}', true) END`
-    // A shared lock that is given back at once shows whether another holds writers off; waiting for the exclusive one does so from then on.
-    this.#askWriters = `SELECT CASE WHEN pg_try_advisory_lock_shared(${key}) THEN pg_advisory_unlock_shared(${key}) ELSE false END AS given`
-    this.#lockAlone = `SELECT pg_advisory_xact_lock(${key}); LOCK TABLE ${paths} IN SHARE ROW EXCLUSIVE MODE`
-    // A restore writes rows as if they had always been there, which the locks hold off. The first query takes the snapshot, and no lock
-    // does.
-    this.#beginView = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ${paths} IN ACCESS SHARE MODE; ${SET_LONG}`
+    this.#key = lockKey('writes', schema).join(', ')
+    this.#paths = TABLES.map((name) => this.tables[name]).join(', ')
   }
 
-  /**
-   * One query by itself. A swap that waits for the tables locks them in an order of its own: a query that is ended by a deadlock is made
-   * again.
-   */
+  /** One query. A swap locks the tables in an order of its own: a query that a deadlock ends is made again. */
   async rows<Row extends object>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
     return await this.#track(() => this.#tryAgain(() => this.#reads.rows<Row>(text, values)))
   }
@@ -79,7 +64,9 @@ export class SchemaDatabase implements ReadSource {
    * are held off. It reads what is committed at each of its statements, and so locks what it goes by.
    */
   async write<T>(work: (transaction: Queries) => Promise<T>): Promise<T> {
-    const begin = async (connection: Connection): Promise<void> => requireGiven((await connection.rows<LockAnswer>(this.#begin))[0])
+    const text = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_try_advisory_xact_lock_shared(${this.#key}) AS given,
+      CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' THEN set_config('idle_in_transaction_session_timeout', '${IDLE_TIMEOUT_MS}', true) END`
+    const begin = async (connection: Connection): Promise<void> => requireGiven((await connection.rows<LockAnswer>(text))[0])
     return await this.#track(() => this.#tryAgain(() => this.#transact(work, { begin, failures: CHANGE })))
   }
 
@@ -87,7 +74,7 @@ export class SchemaDatabase implements ReadSource {
   async *iterate<T>(open: (view: View) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
     const connection = await this.#openView()
     try {
-      yield* open(new StoreTransaction(connection, this))
+      yield* open(new View(connection, this))
     } finally {
       await this.#closeView(connection)
     }
@@ -96,7 +83,7 @@ export class SchemaDatabase implements ReadSource {
   /** One instant, on a connection of its own until it is closed. */
   async hold(): Promise<HeldView> {
     const connection = await this.#openView()
-    return new HeldView(new StoreTransaction(connection, this), () => this.#closeView(connection))
+    return new HeldView(new View(connection, this), () => this.#closeView(connection))
   }
 
   /**
@@ -106,8 +93,10 @@ export class SchemaDatabase implements ReadSource {
   async writeAlone<T>(work: (transaction: View) => Promise<T>): Promise<T> {
     const begin = async (connection: Connection): Promise<void> => {
       await connection.begin(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${SET_LONG}; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`)
-      requireGiven((await connection.rows<LockAnswer>(this.#askWriters))[0])
-      await connection.rows(this.#lockAlone)
+      // A shared lock that is given back at once shows whether another holds writers off; waiting for the exclusive one does so from then on.
+      const asked = `SELECT CASE WHEN pg_try_advisory_lock_shared(${this.#key}) THEN pg_advisory_unlock_shared(${this.#key}) ELSE false END AS given`
+      requireGiven((await connection.rows<LockAnswer>(asked))[0])
+      await connection.rows(`SELECT pg_advisory_xact_lock(${this.#key}); LOCK TABLE ${this.#paths} IN SHARE ROW EXCLUSIVE MODE`)
     }
     return await this.#track(() => this.#transact(work, { begin, failures: IMPORT }))
   }
@@ -138,7 +127,7 @@ export class SchemaDatabase implements ReadSource {
     const connection = await this.#connect(failures)
     return await connection.use(async () => {
       await begin(connection)
-      return await work(new StoreTransaction(connection, this))
+      return await work(new View(connection, this))
     }, UNKNOWN_HINT)
   }
 
@@ -148,7 +137,8 @@ export class SchemaDatabase implements ReadSource {
     const connection = await this.#connect(READ)
     this.#views.add(connection)
     try {
-      await connection.begin(this.#beginView)
+      // A restore writes rows as if they had always been there, which the locks hold off. The first query takes the snapshot, and no lock does.
+      await connection.begin(`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ${this.#paths} IN ACCESS SHARE MODE; ${SET_LONG}`)
       return connection
     } catch (error) {
       throw await failureAfter(error, () => this.#closeView(connection))

@@ -2,35 +2,36 @@
 import type { Block, ByteRangeLock, DirectoryPage, Inode, InodeNumber, InodeType, PendingUpload, Place, Share } from '../../../contracts/metadata-store.ts'
 import { requireDirectoryType } from '../../../metadata/refusals.ts'
 import type { DirectoryRange, TreeReader } from '../../../metadata/validated-reader.ts'
-import type { ReadSource, View } from './queries.ts'
+import type { ReadSource, TablePaths, View } from './queries.ts'
 import { allBlocks, readBlocks } from './contents.ts'
 import { type InodeRow, type ShareRow, INODE_COLUMNS, SHARE_COLUMNS, inodeOf, readLocks, shareOf } from './rows.ts'
 
 export class PostgresMetadataReader implements TreeReader {
   readonly #source: ReadSource
+  readonly #tables: TablePaths
 
   constructor(source: ReadSource) {
     this.#source = source
+    this.#tables = source.tables
   }
 
   async share(name: string): Promise<Share | undefined> {
-    const [row] = await this.#source.rows<ShareRow>(`SELECT ${SHARE_COLUMNS} FROM ${this.#source.tables.shares} WHERE name = $1`, [name])
+    const [row] = await this.#source.rows<ShareRow>(`SELECT ${SHARE_COLUMNS} FROM ${this.#tables.shares} WHERE name = $1`, [name])
     return row === undefined ? undefined : shareOf(row)
   }
 
   async shares(): Promise<readonly Share[]> {
-    const rows = await this.#source.rows<ShareRow>(`SELECT ${SHARE_COLUMNS} FROM ${this.#source.tables.shares} ORDER BY name`)
+    const rows = await this.#source.rows<ShareRow>(`SELECT ${SHARE_COLUMNS} FROM ${this.#tables.shares} ORDER BY name`)
     return rows.map(shareOf)
   }
 
   async inode(inode: InodeNumber): Promise<Inode | undefined> {
-    const [row] = await this.#source.rows<InodeRow>(`SELECT ${INODE_COLUMNS} FROM ${this.#source.tables.inodes} i WHERE i.inode = $1`, [inode])
+    const [row] = await this.#source.rows<InodeRow>(`SELECT ${INODE_COLUMNS} FROM ${this.#tables.inodes} i WHERE i.inode = $1`, [inode])
     return row === undefined ? undefined : inodeOf(row)
   }
 
   async lookup(place: Place): Promise<Inode | undefined> {
-    const { inodes, entries } = this.#source.tables
-    const [row] = await this.#source.rows<InodeRow>(`SELECT ${INODE_COLUMNS} FROM ${entries} e JOIN ${inodes} i USING (inode) WHERE e.parent = $1 AND e.name = $2`, [
+    const [row] = await this.#source.rows<InodeRow>(`SELECT ${INODE_COLUMNS} FROM ${this.#tables.entries} e JOIN ${this.#tables.inodes} i USING (inode) WHERE e.parent = $1 AND e.name = $2`, [
       place.parent,
       place.name,
     ])
@@ -38,10 +39,9 @@ export class PostgresMetadataReader implements TreeReader {
   }
 
   async readDirectory(directory: InodeNumber, { after, limit }: DirectoryRange): Promise<DirectoryPage> {
-    const { inodes, entries } = this.#source.tables
     const rows = await this.#source.rows<{ directory_type: InodeType; name: string | null; inode: unknown; type: InodeType }>(
-      `SELECT d.type AS directory_type, e.name, e.inode, e.type FROM ${inodes} d
-       LEFT JOIN LATERAL (SELECT name, inode, type FROM ${entries} WHERE parent = $1 AND name > $2 ORDER BY name LIMIT $3) e ON true
+      `SELECT d.type AS directory_type, e.name, e.inode, e.type FROM ${this.#tables.inodes} d
+       LEFT JOIN LATERAL (SELECT name, inode, type FROM ${this.#tables.entries} WHERE parent = $1 AND name > $2 ORDER BY name LIMIT $3) e ON true
        WHERE d.inode = $1 ORDER BY e.name`,
       [directory, after ?? '', limit + 1],
     )
@@ -63,24 +63,23 @@ export class PostgresMetadataReader implements TreeReader {
   }
 
   async setting(name: string): Promise<string | undefined> {
-    const [row] = await this.#source.rows<{ value: string }>(`SELECT value FROM ${this.#source.tables.settings} WHERE name = $1`, [name])
+    const [row] = await this.#source.rows<{ value: string }>(`SELECT value FROM ${this.#tables.settings} WHERE name = $1`, [name])
     return row?.value
   }
 
   async settings(): Promise<ReadonlyMap<string, string>> {
-    const rows = await this.#source.rows<{ name: string; value: string }>(`SELECT name, value FROM ${this.#source.tables.settings} ORDER BY name`)
+    const rows = await this.#source.rows<{ name: string; value: string }>(`SELECT name, value FROM ${this.#tables.settings} ORDER BY name`)
     return new Map(rows.map(({ name, value }) => [name, value]))
   }
 
   async usedBytes(): Promise<number> {
-    const [row] = await this.#source.rows<{ bytes: string }>(`SELECT coalesce(sum(bytes), 0)::text AS bytes FROM ${this.#source.tables.used_bytes}`)
+    const [row] = await this.#source.rows<{ bytes: string }>(`SELECT coalesce(sum(bytes), 0)::text AS bytes FROM ${this.#tables.used_bytes}`)
     return Number(row?.bytes)
   }
 
   payloadIds(): AsyncIterable<string> {
-    const { inodes, blocks, upload_blocks: uploadBlocks } = this.#source.tables
     const query = `SELECT payload_id FROM (
-        SELECT payload_id FROM ${inodes} UNION ALL SELECT payload_id FROM ${blocks} UNION ALL SELECT payload_id FROM ${uploadBlocks}
+        SELECT payload_id FROM ${this.#tables.inodes} UNION ALL SELECT payload_id FROM ${this.#tables.blocks} UNION ALL SELECT payload_id FROM ${this.#tables.upload_blocks}
       ) AS given WHERE payload_id IS NOT NULL ORDER BY payload_id`
     return this.#source.iterate(async function* (view) {
       let last: string | undefined

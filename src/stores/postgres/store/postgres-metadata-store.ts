@@ -46,10 +46,7 @@ export interface PostgresMetadataStoreOptions extends PaceOptions {
 const MAX_SCHEMA_NAME_BYTES = 63
 const OPEN_LOCK_TIMEOUT_MS = 30_000
 
-/**
- * Every reference to a payload. The server reads tables that a UNION ALL names without conditions by their indexes, in order; NULLs are
- * passed over.
- */
+/** Every reference to a payload. The server reads the tables of a plain UNION ALL by their indexes, in order; NULLs are passed over. */
 export const PAYLOAD_IDS = 'SELECT payload_id FROM inodes UNION ALL SELECT payload_id FROM blocks UNION ALL SELECT payload_id FROM upload_blocks'
 
 /** What counts and digests them: block lists as triggers count them, and everything that is read from the tables alone. */

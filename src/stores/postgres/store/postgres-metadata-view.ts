@@ -8,9 +8,7 @@ import type { HeldView } from './held-view.ts'
 import { type View, eachRow } from './queries.ts'
 import { type BlockRow, type EntryRow, type InodeRow, type LockRow, BLOCK_COLUMNS, INODE_COLUMNS, LOCK_COLUMNS, blockOf, entryOf, inodeOf, lockOf } from './rows.ts'
 
-/**
- * A metadata store as it was at one instant. It takes a connection until it is closed, and keeps the server from reclaiming what it shows.
- */
+/** A metadata store at one instant. It keeps a connection, and the server from reclaiming what it shows, until it is closed. */
 export class PostgresMetadataView extends ValidatedReader implements MetadataView {
   readonly #held: HeldView
   readonly #nextInode: InodeNumber

@@ -1,13 +1,10 @@
-/**
- * One mutation of a metadata store as statements of a transaction. Triggers of the tables keep counts in step: links, blocks and used
- * bytes.
- */
+/** One mutation of a metadata store as statements of a transaction. Triggers keep the counts: links, blocks and used bytes. */
 import type { Block, ByteRangeLock, Inode, InodeAttributes, InodeNumber, InodeType, PendingUpload, Place, Share } from '../../../contracts/metadata-store.ts'
 import { InternalError } from '../../../errors/errors.ts'
 import { quoted } from '../../../metadata/refusals.ts'
 import type { BlockOwner, Counts, EntryRecord, InodeFields, LockMode, PlacedEntry, TreeTransaction } from '../../../metadata/tree-transaction.ts'
 import { lockKey } from '../connection/advisory-locks.ts'
-import type { Queries } from './queries.ts'
+import type { Queries, TablePaths } from './queries.ts'
 import { placeOf, putBlocks } from './contents.ts'
 import { ChangedMeanwhile } from './database.ts'
 import { type EntryRow, type InodeRow, ATTRIBUTE_COLUMNS, BLOCK_COLUMNS, INODE_COLUMNS, LOCK_COLUMNS, attributeValues, entryOf, inodeOf, readLocks } from './rows.ts'
@@ -20,43 +17,42 @@ const INSERTED: readonly string[] = ['type', 'links', 'symlink_target', 'payload
 
 export class PostgresTree implements TreeTransaction {
   readonly #queries: Queries
+  readonly #tables: TablePaths
 
   constructor(queries: Queries) {
     this.#queries = queries
+    this.#tables = queries.tables
   }
 
   async shareRoot(name: string): Promise<InodeNumber | undefined> {
-    const { shares } = this.#queries.tables
-    const [row] = await this.#queries.rows<{ root: unknown }>(`SELECT root FROM ${shares} WHERE name = $1 FOR UPDATE`, [name])
+    const [row] = await this.#queries.rows<{ root: unknown }>(`SELECT root FROM ${this.#tables.shares} WHERE name = $1 FOR UPDATE`, [name])
     return row === undefined ? undefined : Number(row.root)
   }
 
   async addShare({ name, createdAtMs, options }: Omit<Share, 'root'>, root: InodeFields): Promise<InodeNumber> {
-    const { shares } = this.#queries.tables
     return await this.#insertInode(root, {
-      named: (first) => `INSERT INTO ${shares} (name, root, created_at_ms, options) SELECT $${first}, inode, $${first + 1}, $${first + 2}::jsonb FROM made`,
+      named: (first) => `INSERT INTO ${this.#tables.shares} (name, root, created_at_ms, options) SELECT $${first}, inode, $${first + 1}, $${first + 2}::jsonb FROM made`,
       values: [name, createdAtMs, JSON.stringify(options)],
     })
   }
 
   async removeShare(name: string, root: InodeNumber): Promise<void> {
-    const { shares, inodes } = this.#queries.tables
-    await this.#queries.rows(`WITH gone AS (DELETE FROM ${shares} WHERE name = $1) DELETE FROM ${inodes} WHERE inode = $2`, [name, root])
+    await this.#queries.rows(`WITH gone AS (DELETE FROM ${this.#tables.shares} WHERE name = $1) DELETE FROM ${this.#tables.inodes} WHERE inode = $2`, [name, root])
   }
 
   async typeOf(inode: InodeNumber): Promise<InodeType | undefined> {
-    const [row] = await this.#queries.rows<{ type: InodeType }>(`SELECT type FROM ${this.#queries.tables.inodes} WHERE inode = $1`, [inode])
+    const [row] = await this.#queries.rows<{ type: InodeType }>(`SELECT type FROM ${this.#tables.inodes} WHERE inode = $1`, [inode])
     return row?.type
   }
 
   async inode(inode: InodeNumber, mode: LockMode): Promise<Inode | undefined> {
-    const [row] = await this.#queries.rows<InodeRow>(`SELECT ${INODE_COLUMNS} FROM ${this.#queries.tables.inodes} i WHERE i.inode = $1 ${LOCKS[mode]}`, [inode])
+    const [row] = await this.#queries.rows<InodeRow>(`SELECT ${INODE_COLUMNS} FROM ${this.#tables.inodes} i WHERE i.inode = $1 ${LOCKS[mode]}`, [inode])
     return row === undefined ? undefined : inodeOf(row)
   }
 
   async lock(inodes: readonly InodeNumber[], mode: LockMode): Promise<ReadonlyMap<InodeNumber, Counts>> {
     const found = await this.#queries.rows<Pick<InodeRow, 'inode' | 'links' | 'block_count'>>(
-      `SELECT inode, links, block_count FROM ${this.#queries.tables.inodes} WHERE inode = ANY ($1::bigint[]) ORDER BY inode ${LOCKS[mode]}`,
+      `SELECT inode, links, block_count FROM ${this.#tables.inodes} WHERE inode = ANY ($1::bigint[]) ORDER BY inode ${LOCKS[mode]}`,
       [inodes],
     )
     return new Map(found.map(({ inode, links, block_count: blockCount }) => [Number(inode), { links: Number(links), blockCount: Number(blockCount) }]))
@@ -67,14 +63,13 @@ export class PostgresTree implements TreeTransaction {
   }
 
   async entry({ parent, name }: Place): Promise<EntryRecord | undefined> {
-    const [row] = await this.#queries.rows<EntryRow>(`SELECT inode, type FROM ${this.#queries.tables.entries} WHERE parent = $1 AND name = $2`, [parent, name])
+    const [row] = await this.#queries.rows<EntryRow>(`SELECT inode, type FROM ${this.#tables.entries} WHERE parent = $1 AND name = $2`, [parent, name])
     return row === undefined ? undefined : entryOf(row)
   }
 
   async parentOf({ parent, name }: Place, mode: LockMode): Promise<{ readonly type: InodeType; readonly isTaken: boolean } | undefined> {
-    const { inodes, entries } = this.#queries.tables
     const [row] = await this.#queries.rows<{ type: InodeType; taken: boolean }>(
-      `SELECT type, EXISTS (SELECT FROM ${entries} WHERE parent = $1 AND name = $2) AS taken FROM ${inodes} i WHERE inode = $1 ${LOCKS[mode]} OF i`,
+      `SELECT type, EXISTS (SELECT FROM ${this.#tables.entries} WHERE parent = $1 AND name = $2) AS taken FROM ${this.#tables.inodes} i WHERE inode = $1 ${LOCKS[mode]} OF i`,
       [parent, name],
     )
     return row === undefined ? undefined : { type: row.type, isTaken: row.taken }
@@ -86,15 +81,14 @@ export class PostgresTree implements TreeTransaction {
   }
 
   async hasEntries(directory: InodeNumber): Promise<boolean> {
-    const [row] = await this.#queries.rows<{ found: boolean }>(`SELECT EXISTS (SELECT FROM ${this.#queries.tables.entries} WHERE parent = $1) AS found`, [directory])
+    const [row] = await this.#queries.rows<{ found: boolean }>(`SELECT EXISTS (SELECT FROM ${this.#tables.entries} WHERE parent = $1) AS found`, [directory])
     return row?.found === true
   }
 
   async isWithin(directory: InodeNumber, ancestor: InodeNumber): Promise<boolean> {
-    const { entries } = this.#queries.tables
     const [row] = await this.#queries.rows<{ found: boolean }>(
       `WITH RECURSIVE up (inode) AS (
-         SELECT $1::bigint UNION SELECT e.parent FROM up JOIN ${entries} e ON e.inode = up.inode AND e.type = 'directory'
+         SELECT $1::bigint UNION SELECT e.parent FROM up JOIN ${this.#tables.entries} e ON e.inode = up.inode AND e.type = 'directory'
        ) SELECT EXISTS (SELECT FROM up WHERE inode = $2) AS found`,
       [directory, ancestor],
     )
@@ -102,32 +96,28 @@ export class PostgresTree implements TreeTransaction {
   }
 
   async addInode({ parent, name }: Place, inode: InodeFields): Promise<InodeNumber> {
-    const { entries } = this.#queries.tables
     // The entry, once it is there, makes the first link of what is not a directory.
     return await this.#insertInode(inode, {
-      named: (first) => `INSERT INTO ${entries} (parent, name, inode, type) SELECT $${first}, $${first + 1}, inode, type FROM made`,
+      named: (first) => `INSERT INTO ${this.#tables.entries} (parent, name, inode, type) SELECT $${first}, $${first + 1}, inode, type FROM made`,
       values: [parent, name],
     })
   }
 
   async addEntry({ place, entry }: PlacedEntry): Promise<void> {
-    const { entries } = this.#queries.tables
-    await this.#queries.rows(`INSERT INTO ${entries} (parent, name, inode, type) VALUES ($1, $2, $3, $4)`, [place.parent, place.name, entry.inode, entry.type])
+    await this.#queries.rows(`INSERT INTO ${this.#tables.entries} (parent, name, inode, type) VALUES ($1, $2, $3, $4)`, [place.parent, place.name, entry.inode, entry.type])
   }
 
   async removeEntry({ place }: PlacedEntry): Promise<void> {
-    await this.#queries.rows(`DELETE FROM ${this.#queries.tables.entries} WHERE parent = $1 AND name = $2`, [place.parent, place.name])
+    await this.#queries.rows(`DELETE FROM ${this.#tables.entries} WHERE parent = $1 AND name = $2`, [place.parent, place.name])
   }
 
   async removeInode({ place, entry: { inode } }: PlacedEntry, { blockCount }: Counts): Promise<void> {
-    const { entries, inodes } = this.#queries.tables
     if (blockCount > 0) await this.removeBlocks({ inode })
-    await this.#queries.rows(`WITH gone AS (DELETE FROM ${entries} WHERE parent = $1 AND name = $2) DELETE FROM ${inodes} WHERE inode = $3`, [place.parent, place.name, inode])
+    await this.#queries.rows(`WITH gone AS (DELETE FROM ${this.#tables.entries} WHERE parent = $1 AND name = $2) DELETE FROM ${this.#tables.inodes} WHERE inode = $3`, [place.parent, place.name, inode])
   }
 
   async moveEntry({ place }: PlacedEntry, to: Place): Promise<void> {
-    const { entries } = this.#queries.tables
-    await this.#queries.rows(`UPDATE ${entries} SET parent = $3, name = $4 WHERE parent = $1 AND name = $2`, [place.parent, place.name, to.parent, to.name])
+    await this.#queries.rows(`UPDATE ${this.#tables.entries} SET parent = $3, name = $4 WHERE parent = $1 AND name = $2`, [place.parent, place.name, to.parent, to.name])
   }
 
   async exchangeEntries(one: PlacedEntry, other: PlacedEntry): Promise<void> {
@@ -138,11 +128,11 @@ export class PostgresTree implements TreeTransaction {
 
   async putAttributes({ inode }: Inode, attributes: InodeAttributes): Promise<void> {
     const assignments = ATTRIBUTE_COLUMNS.map((column, at) => `${column} = $${at + 2}`).join(', ')
-    await this.#queries.rows(`UPDATE ${this.#queries.tables.inodes} SET ${assignments} WHERE inode = $1`, [inode, ...attributeValues(attributes)])
+    await this.#queries.rows(`UPDATE ${this.#tables.inodes} SET ${assignments} WHERE inode = $1`, [inode, ...attributeValues(attributes)])
   }
 
   async putContent(_before: Inode, { inode, size, modifiedAtNs, changedAtNs, payloadId }: Inode): Promise<void> {
-    await this.#queries.rows(`UPDATE ${this.#queries.tables.inodes} SET size = $2, modified_at_ns = $3, changed_at_ns = $4, payload_id = $5 WHERE inode = $1`, [
+    await this.#queries.rows(`UPDATE ${this.#tables.inodes} SET size = $2, modified_at_ns = $3, changed_at_ns = $4, payload_id = $5 WHERE inode = $1`, [
       inode,
       size,
       String(modifiedAtNs),
@@ -162,30 +152,28 @@ export class PostgresTree implements TreeTransaction {
 
   async putUpload({ uploadId, parent, name, startedAtMs }: PendingUpload): Promise<void> {
     await this.#queries.rows(
-      `INSERT INTO ${this.#queries.tables.uploads} (upload_id, parent, name, started_at_ms) VALUES ($1, $2, $3, $4)
+      `INSERT INTO ${this.#tables.uploads} (upload_id, parent, name, started_at_ms) VALUES ($1, $2, $3, $4)
        ON CONFLICT (upload_id) DO UPDATE SET parent = excluded.parent, name = excluded.name, started_at_ms = excluded.started_at_ms`,
       [uploadId, parent, name, startedAtMs],
     )
   }
 
   async uploadPlace(uploadId: string): Promise<Place | undefined> {
-    const { uploads } = this.#queries.tables
-    const [row] = await this.#queries.rows<{ parent: unknown; name: string }>(`SELECT parent, name FROM ${uploads} WHERE upload_id = $1 FOR UPDATE`, [uploadId])
+    const [row] = await this.#queries.rows<{ parent: unknown; name: string }>(`SELECT parent, name FROM ${this.#tables.uploads} WHERE upload_id = $1 FOR UPDATE`, [uploadId])
     return row === undefined ? undefined : { parent: Number(row.parent), name: row.name }
   }
 
   async uploadSize(uploadId: string): Promise<{ readonly bytes: number; readonly blocks: number }> {
     const [sum] = await this.#queries.rows<{ bytes: string; blocks: unknown }>(
-      `SELECT coalesce(sum(bytes), 0)::text AS bytes, count(*) AS blocks FROM ${this.#queries.tables.upload_blocks} WHERE upload_id = $1`,
+      `SELECT coalesce(sum(bytes), 0)::text AS bytes, count(*) AS blocks FROM ${this.#tables.upload_blocks} WHERE upload_id = $1`,
       [uploadId],
     )
     return { bytes: Number(sum?.bytes), blocks: Number(sum?.blocks) }
   }
 
   async moveUpload(uploadId: string, inode: InodeNumber): Promise<void> {
-    const { blocks, upload_blocks: uploadBlocks } = this.#queries.tables
     await this.#queries.rows(
-      `INSERT INTO ${blocks} (inode, position, ${BLOCK_COLUMNS}) SELECT $2::bigint, position, ${BLOCK_COLUMNS} FROM ${uploadBlocks} WHERE upload_id = $1`,
+      `INSERT INTO ${this.#tables.blocks} (inode, position, ${BLOCK_COLUMNS}) SELECT $2::bigint, position, ${BLOCK_COLUMNS} FROM ${this.#tables.upload_blocks} WHERE upload_id = $1`,
       [uploadId, inode],
     )
     await this.removeUpload(uploadId)
@@ -193,7 +181,7 @@ export class PostgresTree implements TreeTransaction {
 
   async removeUpload(uploadId: string): Promise<void> {
     await this.removeBlocks({ uploadId })
-    await this.#queries.rows(`DELETE FROM ${this.#queries.tables.uploads} WHERE upload_id = $1`, [uploadId])
+    await this.#queries.rows(`DELETE FROM ${this.#tables.uploads} WHERE upload_id = $1`, [uploadId])
   }
 
   async locks(inode: InodeNumber): Promise<readonly ByteRangeLock[]> {
@@ -201,31 +189,26 @@ export class PostgresTree implements TreeTransaction {
   }
 
   async replaceLocks(removed: readonly ByteRangeLock[], added: readonly ByteRangeLock[]): Promise<void> {
-    const { locks } = this.#queries.tables
     for (const { inode, start, owner } of removed) {
-      await this.#queries.rows(`DELETE FROM ${locks} WHERE inode = $1 AND start_byte = $2 AND owner = $3`, [inode, start, owner])
+      await this.#queries.rows(`DELETE FROM ${this.#tables.locks} WHERE inode = $1 AND start_byte = $2 AND owner = $3`, [inode, start, owner])
     }
     for (const { inode, owner, kind, start, end } of added) {
-      await this.#queries.rows(`INSERT INTO ${locks} (inode, ${LOCK_COLUMNS}) VALUES ($1, $2, $3, $4, $5)`, [inode, owner, kind, start, end ?? null])
+      await this.#queries.rows(`INSERT INTO ${this.#tables.locks} (inode, ${LOCK_COLUMNS}) VALUES ($1, $2, $3, $4, $5)`, [inode, owner, kind, start, end ?? null])
     }
   }
 
   async putSetting(name: string, value: string | undefined): Promise<void> {
-    const { settings } = this.#queries.tables
-    if (value === undefined) await this.#queries.rows(`DELETE FROM ${settings} WHERE name = $1`, [name])
-    else await this.#queries.rows(`INSERT INTO ${settings} (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, [name, value])
+    if (value === undefined) await this.#queries.rows(`DELETE FROM ${this.#tables.settings} WHERE name = $1`, [name])
+    else await this.#queries.rows(`INSERT INTO ${this.#tables.settings} (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, [name, value])
   }
 
-  /**
-   * Makes an inode, and what names it by the statement `named`, whose values are numbered from `first` on and which selects from `made`.
-   */
+  /** Makes an inode, and what names it: `named` selects from `made`, and its values are numbered from `first` on. */
   async #insertInode(inode: InodeFields, { named, values }: { readonly named: (first: number) => string; readonly values: readonly unknown[] }): Promise<InodeNumber> {
-    const { inodes, inode_numbers: numbers } = this.#queries.tables
     const { type, symlinkTarget, payloadId } = inode
     const inserted = [type, type === 'directory' ? 2 : 0, symlinkTarget ?? null, payloadId ?? null, ...attributeValues(inode)]
     const [row] = await this.#queries.rows<{ inode: unknown }>(
       `WITH made AS (
-         INSERT INTO ${inodes} (inode, ${INSERTED.join(', ')}) VALUES (nextval(${numbers}), ${INSERTED.map((_, at) => `$${at + 1}`).join(', ')}) RETURNING inode, type
+         INSERT INTO ${this.#tables.inodes} (inode, ${INSERTED.join(', ')}) VALUES (nextval(${this.#tables.inode_numbers}), ${INSERTED.map((_, at) => `$${at + 1}`).join(', ')}) RETURNING inode, type
        ), named AS (${named(INSERTED.length + 1)})
        SELECT inode FROM made`,
       [...inserted, ...values],

@@ -26,12 +26,6 @@ export interface ReadSource extends Queries {
   iterate<T>(open: (view: View) => AsyncIterable<T>): AsyncIterable<T>
 }
 
-/** One instant of the schema. */
-export interface View extends ReadSource {
-  /** The rows of a query, a bounded number of them in memory. */
-  each<Row extends object>(text: string, values?: readonly unknown[]): AsyncGenerator<Row, void, undefined>
-}
-
 /** The rows of a query, all of one instant, each as `make` makes it. */
 export function eachRow<Row extends object, T>(
   source: ReadSource,
@@ -52,8 +46,8 @@ export function tablesOf(schema: string): TablePaths {
 /** Rows of a cursor that are in memory. */
 const ROWS_AT_ONCE = 1000
 
-/** A connection within a transaction, which sees the tables of the store. */
-export class StoreTransaction implements View {
+/** A connection within a transaction: one instant of the schema, where that does not write. */
+export class View implements ReadSource {
   readonly schema: string
   readonly tables: TablePaths
   readonly #connection: Connection
@@ -69,6 +63,7 @@ export class StoreTransaction implements View {
     return await this.#connection.rows<Row>(text, values)
   }
 
+  /** The rows of a query, a bounded number of them in memory. */
   async *each<Row extends object>(text: string, values?: readonly unknown[]): AsyncGenerator<Row, void, undefined> {
     const cursor = `holdfast_${++this.#cursors}`
     await this.rows(`DECLARE ${cursor} NO SCROLL CURSOR FOR ${text}`, values)

@@ -1,7 +1,4 @@
-/**
- * Rows as the server gives them, and what the contract makes of them. Nothing rests on how a pool parses numbers: they are exact in any
- * case.
- */
+/** Rows as the server gives them, and what the contract makes of them: exact numbers, however the pool parses them. */
 import type { Block, ByteRangeLock, Inode, InodeAttributes, InodeNumber, InodeType, Share } from '../../../contracts/metadata-store.ts'
 import { inOrder } from '../../../metadata/locks.ts'
 import type { EntryRecord } from '../../../metadata/tree-transaction.ts'
