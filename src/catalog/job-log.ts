@@ -3,8 +3,10 @@ import { newUlid } from '../util/ulid.ts'
 import { failureAfter } from '../errors/clean-up.ts'
 import { messageOf } from '../errors/error-message.ts'
 import { CatalogUnavailableError, type HoldfastError, InternalError, isHoldfastError } from '../errors/errors.ts'
+import { systemErrorKind } from '../errors/system-codes.ts'
 import type { Catalog, CatalogEvent, JobEnded, JobError, JobProgress, JobProgressed, JobStarted } from '../contracts/catalog.ts'
 import { markUnderWay, thisProcess } from '../util/job-owner.ts'
+import { asHoldfastError } from '../util/system-errors.ts'
 
 export type NewJob = Pick<JobStarted, 'kind' | 'storeKind' | 'storeId' | 'destination' | 'backupId'>
 
@@ -98,9 +100,10 @@ export function notRecorded(kind: NewJob['kind'], cause: unknown): CatalogUnavai
   return new CatalogUnavailableError(`The ${kind} is not fully recorded: ${messageOf(cause)}`, { cause, hint })
 }
 
-/** An error as data; a foreign error becomes `internal`, with its own message. */
+/** An error as data; one of the file system gets its code, any other foreign error becomes `internal`, with its own message. */
 export function jobErrorOf(error: unknown): JobError {
-  const { code, message, hint }: HoldfastError = isHoldfastError(error) ? error : new InternalError(messageOf(error), FOREIGN)
+  const isKnown = isHoldfastError(error) || systemErrorKind(error) !== undefined
+  const { code, message, hint }: HoldfastError = isKnown ? asHoldfastError(error) : new InternalError(messageOf(error), FOREIGN)
   return { code, message: message.slice(0, MAX_MESSAGE_LENGTH), hint }
 }
 

@@ -11,8 +11,13 @@ const READ_BYTES: number = 1024 * 1024
 /** Creates a file of mode 0600 to write and read. Rejects when the file exists. */
 export async function createFile(path: string): Promise<FileHandle> {
   const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, PRIVATE_FILE)
-  await chmodIfPossible(path, handle.chmod(PRIVATE_FILE))
-  return handle
+  try {
+    await chmodIfPossible(path, handle.chmod(PRIVATE_FILE))
+    return handle
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
 }
 
 /** Opens a file that has exactly `bytes` bytes; `undefined` if there is none. */

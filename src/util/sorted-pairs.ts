@@ -111,11 +111,19 @@ export class SortedPairs {
     const bytes = new Uint8Array(read.buffer)
     const start = (from - MEMORY_CHUNKS * CHUNK_PAIRS) * PAIR_BYTES
     for (let done = 0; done < bytes.byteLength; ) {
-      const count = readSync(this.#fd ?? -1, bytes, done, bytes.byteLength - done, start + done)
+      const count = this.#readFile(bytes.subarray(done), start + done)
       if (count === 0) throw new InternalError('A file of inode numbers is shorter than what was written to it')
       done += count
     }
     return read
+  }
+
+  #readFile(bytes: Uint8Array, position: number): number {
+    try {
+      return readSync(this.#fd ?? -1, bytes, 0, bytes.byteLength, position)
+    } catch (cause) {
+      throw spillFailure('the numbers of inodes', cause, this.#directory)
+    }
   }
 }
 

@@ -80,8 +80,8 @@ export class PayloadDirectory implements WritablePayloadStore {
   }
 
   async *list({ after = '', signal }: PayloadStoreOptions & { readonly after?: string | undefined } = {}): AsyncGenerator<readonly StoredPayload[], void, undefined> {
-    for (const directory of (await this.#files.list(this.path)).filter((name) => DIRECTORY.test(name) && name >= after.slice(0, 2))) {
-      const names = await this.#files.list(join(this.path, directory))
+    for (const directory of (await this.#namesIn(this.path)).filter((name) => DIRECTORY.test(name) && name >= after.slice(0, 2))) {
+      const names = await this.#namesIn(join(this.path, directory))
       const payloadIds = names.map((name) => directory + name).filter((payloadId) => PAYLOAD_ID.test(payloadId) && payloadId > after)
       for (let from = 0; from < payloadIds.length; from += LISTED_AT_ONCE) {
         signal?.throwIfAborted()
@@ -89,6 +89,10 @@ export class PayloadDirectory implements WritablePayloadStore {
         yield found.filter((payload) => payload !== undefined)
       }
     }
+  }
+
+  async #namesIn(directory: string): Promise<readonly string[]> {
+    return await inAction(`list ${JSON.stringify(directory)}`, () => this.#files.list(directory))
   }
 
   async exists(payloadIds: readonly string[], { signal }: PayloadStoreOptions = {}): Promise<readonly boolean[]> {
