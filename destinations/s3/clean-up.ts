@@ -1,6 +1,5 @@
 /** Removes what interrupted uploads and deletes left. */
 import { BACKUP_OBJECTS, type CleanUpOptions, type CleanUpReport } from '../../src/contracts/destination.ts'
-import { s3StatusOf } from './errors.ts'
 import { lastPartAtMs, listEntries, listPendingUploads, type S3Entry, type S3PendingUpload } from './listing.ts'
 import { lookAt, remove } from './objects.ts'
 import type { S3Session } from './session.ts'
@@ -54,12 +53,7 @@ async function look(session: S3Session, signal: AbortSignal | undefined): Promis
     return leftover
   }
   // Uploads first: an upload that becomes an object meanwhile is then seen twice rather than not at all.
-  try {
-    for await (const upload of listPendingUploads(session, signal)) leftoverOf(upload).uploads.push(upload)
-  } catch (error) {
-    // A store that cannot list uploads leaves them to a lifecycle rule.
-    if (s3StatusOf(error) !== 501) throw error
-  }
+  for await (const upload of listPendingUploads(session, signal)) leftoverOf(upload).uploads.push(upload)
   for await (const entry of listEntries(session, signal)) {
     if (entry.name === MANIFEST_NAME) {
       published.add(entry.backupId)

@@ -30,7 +30,12 @@ export interface S3PayloadStore {
 export const S3_ACCESS = ['full', 'publish', 'restore'] as const
 export type S3Access = (typeof S3_ACCESS)[number]
 
+/** Whether checksum headers are sent: until the store refuses them, always, or never. */
+export const S3_CHECKSUMS = ['auto', 'always', 'never'] as const
+export const S3_ENCRYPTIONS = ['AES256', 'aws:kms', 'aws:kms:dsse'] as const
+
 export interface S3DestinationOptions {
+  /** 3 to 63 lower-case letters, digits, `.` and `-`; with an `endpoint` also capitals and `_`, and up to 255 of them. */
   readonly bucket: string
   /** The prefix of all keys, without the slash that follows. @default '' (the root of the bucket) */
   readonly prefix?: string | undefined
@@ -46,6 +51,23 @@ export interface S3DestinationOptions {
   readonly access?: S3Access | undefined
   /** Bytes of a part, 5 MiB to 1 GiB. Parts grow after the first 800: S3 allows 10,000 for at most 5 TiB. @default 8388608 (8 MiB) */
   readonly partBytes?: number | undefined
+  /**
+   * Gives all parts but the last the same size, as Cloudflare R2 demands: `partBytes`, or more so that twice the largest payload listed fits into
+   * 10,000 parts. @default true at an endpoint of R2, else false
+   */
+  readonly equalParts?: boolean | undefined
+  /** Checksum headers (`x-amz-checksum-crc32`): `auto` sends them until the store refuses them. @default 'auto' */
+  readonly checksums?: (typeof S3_CHECKSUMS)[number] | undefined
+  /** Encryption by the store. @default the bucket's */
+  readonly encryption?: (typeof S3_ENCRYPTIONS)[number] | undefined
+  /** The KMS key to encrypt with. @default the account's */
+  readonly kmsKeyId?: string | undefined
+  /** Such as `STANDARD_IA`. Not an archive that must give objects back first: backups are read back. @default the bucket's */
+  readonly storageClass?: string | undefined
+  /** A canned ACL, such as `bucket-owner-full-control`. @default none */
+  readonly acl?: string | undefined
+  /** Says with each request that this account pays for it. @default false */
+  readonly requesterPays?: boolean | undefined
   /** Parts sent at once; fewer when they have grown. One more is in memory, being filled. @default 4 */
   readonly partsInFlight?: number | undefined
   /** Tries of each request, the first included. @default 5 */
@@ -68,7 +90,7 @@ export interface S3DestinationOptions {
   readonly random?: (() => number) | undefined
 }
 
-type Optional = 'region' | 'endpoint' | 'credentials' | 'objectLock' | 'wait'
+type Optional = 'region' | 'endpoint' | 'credentials' | 'objectLock' | 'wait' | 'encryption' | 'kmsKeyId' | 'storageClass' | 'acl'
 
 /** The complete configuration. `prefix` is empty or ends with a slash. */
 export type S3Config = Pick<S3DestinationOptions, Optional> & {
@@ -82,30 +104,48 @@ export const MAX_PART_BYTES: number = 1024 * MIB
 /** The 1,024 bytes that S3 allows for a key, less room for the names of a backup. */
 const MAX_PREFIX_BYTES = 900
 const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
+/** What some other stores, and Amazon's oldest buckets, allow. */
+const LOOSE_BUCKET = /^[a-z0-9][a-z0-9._-]{1,253}[a-z0-9]$/i
+const R2 = /\.r2\.cloudflarestorage\.com$/
+const ARCHIVES = ['GLACIER', 'DEEP_ARCHIVE']
 const REGION = /^[a-z0-9-]{1,40}$/i
 const UNPRINTABLE = /[\u0000-\u001f\u007f\ufffd]/
 
 /** Checks options and completes them. Throws `destination_config_invalid`, and `RangeError` for numbers out of range. */
 export function resolveS3Config(options: S3DestinationOptions): S3Config {
-  const { bucket, region, endpoint: givenEndpoint, credentials, objectLock, access = 'full', wait, random = Math.random } = options
-  if (typeof bucket !== 'string' || !BUCKET.test(bucket)) throw invalid('its bucket must have 3 to 63 lower-case letters, digits, "." and "-"')
+  const { bucket, region, endpoint: givenEndpoint, credentials, objectLock, access = 'full', checksums = 'auto', wait, random = Math.random } = options
+  const { encryption, kmsKeyId, storageClass, acl } = options
   if (region !== undefined && !REGION.test(region)) throw invalid('its region must have only letters, digits and "-"')
-  if (!S3_ACCESS.includes(access)) throw invalid(`its access must be one of ${S3_ACCESS.join(', ')}`)
+  checkOneOf('access', access, S3_ACCESS)
   const endpoint = givenEndpoint === undefined ? undefined : checkedEndpoint(givenEndpoint)
   const prefix = checkedPrefix(options.prefix ?? '')
   if (options.payloadStore !== undefined) checkOverlap({ bucket, prefix, endpoint }, options.payloadStore)
   if (objectLock !== undefined) checkObjectLock(objectLock)
   const pathStyle = options.pathStyle ?? endpoint !== undefined
+  checkBucket(bucket, endpoint !== undefined && pathStyle)
+  checkOneOf('checksums', checksums, S3_CHECKSUMS)
+  if (encryption !== undefined) checkOneOf('encryption', encryption, S3_ENCRYPTIONS)
+  if (kmsKeyId !== undefined && !/^[!-~]{1,2048}$/.test(kmsKeyId)) throw invalid('its KMS key must be an ID, alias or ARN without white space')
+  if (storageClass !== undefined && !/^[A-Z0-9_]{1,64}$/.test(storageClass)) throw invalid('its storage class must be a name such as STANDARD_IA')
+  if (storageClass !== undefined && ARCHIVES.includes(storageClass)) throw invalid(`its storage class ${storageClass} cannot be read back; GLACIER_IR can`)
+  if (acl !== undefined && !/^[a-z-]{1,64}$/.test(acl)) throw invalid('its ACL must be a canned one such as bucket-owner-full-control')
   return Object.freeze({
     url: urlOf({ bucket, prefix, region, endpoint, pathStyle: options.pathStyle }),
     bucket,
     prefix,
-    region: region ?? (endpoint === undefined ? undefined : (process.env['AWS_REGION'] ?? 'us-east-1')),
+    region: region ?? (endpoint === undefined ? undefined : process.env['AWS_REGION'] || 'us-east-1'),
     endpoint,
     pathStyle,
     // Copy the credentials each time: the SDK writes into them.
     credentials: typeof credentials === 'function' ? async () => ({ ...(await credentials()) }) : credentials && { ...credentials },
     access,
+    checksums,
+    encryption,
+    kmsKeyId,
+    storageClass,
+    acl,
+    requesterPays: options.requesterPays ?? false,
+    equalParts: options.equalParts ?? (endpoint !== undefined && R2.test(new URL(endpoint).hostname)),
     partBytes: checkWholeNumber('partBytes', options.partBytes ?? 8 * MIB, { least: MIN_PART_BYTES, most: MAX_PART_BYTES }),
     partsInFlight: checkWholeNumber('partsInFlight', options.partsInFlight ?? 4, { least: 1, most: 1000 }),
     attempts: checkWholeNumber('attempts', options.attempts ?? 5, { least: 1, most: 1000 }),
@@ -125,6 +165,13 @@ const PARAMETERS: Readonly<Record<string, (text: string) => Partial<S3Destinatio
   endpoint: (endpoint) => ({ endpoint }),
   'path-style': (text) => ({ pathStyle: flag(text) }),
   access: (access) => ({ access: access as S3Access }),
+  checksums: (text) => ({ checksums: text as (typeof S3_CHECKSUMS)[number] }),
+  encryption: (text) => ({ encryption: text as (typeof S3_ENCRYPTIONS)[number] }),
+  'kms-key': (kmsKeyId) => ({ kmsKeyId }),
+  'storage-class': (storageClass) => ({ storageClass }),
+  acl: (acl) => ({ acl }),
+  'requester-pays': (text) => ({ requesterPays: flag(text) }),
+  'equal-parts': (text) => ({ equalParts: flag(text) }),
   'part-bytes': (text) => ({ partBytes: number(text) }),
   'parts-in-flight': (text) => ({ partsInFlight: number(text) }),
   attempts: (text) => ({ attempts: number(text) }),
@@ -160,6 +207,15 @@ export function parseS3Url(url: string): S3DestinationOptions {
     throw error
   }
   return found
+}
+
+function checkBucket(bucket: string, isLoose: boolean): void {
+  if (typeof bucket === 'string' && (isLoose ? LOOSE_BUCKET : BUCKET).test(bucket)) return
+  throw invalid('its bucket must have 3 to 63 lower-case letters, digits, "." and "-"', 'At an endpoint= with path-style=true it may also have capitals and "_"')
+}
+
+function checkOneOf<T extends string>(name: string, given: T, known: readonly T[]): void {
+  if (!known.includes(given)) throw invalid(`its ${name} must be one of ${known.join(', ')}`)
 }
 
 function decodedPath(path: string): string {
@@ -227,7 +283,7 @@ function urlOf({ bucket, prefix, region, endpoint, pathStyle }: Pick<S3Destinati
 }
 
 function flag(text: string): boolean {
-  if (text !== 'true' && text !== 'false') throw invalid('path-style must be true or false')
+  if (text !== 'true' && text !== 'false') throw invalid('path-style, equal-parts and requester-pays must be true or false')
   return text === 'true'
 }
 

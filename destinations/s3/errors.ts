@@ -75,11 +75,30 @@ const SKEWED: Meaning = {
   text: "this machine's clock differs too much from the server's",
   hint: "Set this machine's clock, preferably by NTP, then try again",
 }
+const MALFORMED_KEY: Meaning = {
+  Class: DestinationConfigInvalidError,
+  reason: 'malformed_key',
+  text: 'an access key or token has white space or a line end in it',
+  hint: 'Remove it from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; a file with Windows line ends leaves a CR there',
+}
+const MISCONFIGURED: Meaning = {
+  Class: DestinationConfigInvalidError,
+  reason: 'misconfigured',
+  text: 'settings of the AWS SDK contradict each other',
+  hint: 'Unset AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT (or the same of the profile), or leave out endpoint=',
+}
+const ARCHIVED: Meaning = {
+  Class: DestinationUnreachableError,
+  reason: 'archived',
+  text: 'the object was moved to an archive, which must give it back first',
+  hint: 'Restore the objects of this backup from the archive (restore-object) and wait for that; exclude the prefix from the lifecycle rule that archives',
+}
 const NOT_PERMITTED: Meaning = { Class: DestinationPermissionDeniedError, reason: 'not_permitted', text: 'the access key does not have permission' }
 const NO_SPACE: Meaning = { Class: DestinationNoSpaceError, reason: 'no_space', text: 'the store is full, or its quota is used up' }
 const BUSY: Meaning = { Class: DestinationUnreachableError, reason: 'busy', text: 'the server is busy or failed', isTransient: true }
 /** The bytes were damaged on their way. Sending them again may help. */
 const DAMAGED: Meaning = { Class: DestinationUnreachableError, reason: 'damaged_in_transit', text: 'the request arrived damaged', isTransient: true }
+const REFUSED: Meaning = { Class: DestinationUnreachableError, reason: 'refused', text: 'the server refused the request', hint: 'See what the server says, and which options ask for it' }
 const UNSUPPORTED: Meaning = {
   Class: DestinationConfigInvalidError,
   reason: 'unsupported',
@@ -111,6 +130,22 @@ const MEANING_BY_CODE: Readonly<Record<string, Meaning>> = {
     text: 'there are no credentials',
     hint: 'Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE), or the credentials option',
   },
+  EndpointError: MISCONFIGURED,
+  EPROXY: {
+    Class: DestinationUnreachableError,
+    reason: 'proxy',
+    text: 'the proxy did not connect',
+    hint: 'Check HTTPS_PROXY (HTTP_PROXY for an http: endpoint) and its password; NO_PROXY has the hosts to reach directly',
+    isTransient: true,
+  },
+  ERR_INVALID_CHAR: MALFORMED_KEY,
+  InvalidObjectState: ARCHIVED,
+  InvalidPart: {
+    Class: DestinationUnreachableError,
+    reason: 'parts_refused',
+    text: 'the store refused the parts of the upload',
+    hint: 'If it wants parts of equal size, as Cloudflare R2 does, use equal-parts=true',
+  },
   InvalidBucketName: { Class: DestinationConfigInvalidError, reason: 'bad_bucket_name', text: 'the store does not allow such a bucket name' },
   QuotaExceeded: NO_SPACE,
   QuotaExceededException: NO_SPACE,
@@ -131,6 +166,8 @@ const MEANING_BY_CODE: Readonly<Record<string, Meaning>> = {
 
 const MEANING_BY_STATUS: Readonly<Record<number, Meaning>> = { 301: WRONG_REGION, 307: WRONG_REGION, 401: NOT_PERMITTED, 403: NOT_PERMITTED, 408: BUSY, 429: BUSY, 501: UNSUPPORTED, 507: NO_SPACE }
 
+/** Characters of a server's sentence that are repeated. */
+const MAX_SAID = 300
 /** Errors of certificates. Trying again would not help. */
 const CERTIFICATE_CODE = /^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA|CRL_)/
 const TLS_CODE = /^(EPROTO|ERR_SSL_|ERR_TLS_)/
@@ -138,13 +175,14 @@ const TLS_CODE = /^(EPROTO|ERR_SSL_|ERR_TLS_)/
 /** Turns what the SDK threw into an error of the destination. Removes `secrets` from every text. */
 export function explainS3Error(thrown: unknown, asked: S3Asked, secrets: readonly string[]): S3Failure {
   if (isHoldfastError(thrown)) return { error: thrown, isTransient: false, isExpired: false }
-  const { name, code, status, region, cause } = takeApart(thrown, secrets)
-  const base = status === undefined ? undefined : (MEANING_BY_CODE[name] ?? MEANING_BY_STATUS[status])
-  const meaning = base ?? MEANING_BY_CODE[name] ?? (status === undefined ? networkMeaning(code) : statusMeaning(name, status))
-  const answer = [name, status === undefined ? undefined : `HTTP ${status}`].filter((part) => part !== undefined && part !== '').join(', ')
+  const { name, code, status, said, region, cause } = takeApart(thrown, secrets)
+  const given = meaningOf(name, code, status)
+  const isMalformed = (given === WRONG_KEY || given === WRONG_SECRET || given === EXPIRED) && secrets.some((secret) => /[^!-~]/.test(secret))
+  const meaning = isMalformed ? MALFORMED_KEY : given
+  const answer = (status === undefined ? [code] : [name, `HTTP ${status}`]).filter((part) => part !== '').join(', ')
   const place = `s3://${asked.bucket}${asked.key === undefined ? '' : `/${asked.key}`}`
   const isTransient = meaning.isTransient ?? false
-  const error = new meaning.Class(`Cannot ${asked.operation} "${place}": ${meaning.text} (${status === undefined ? code : answer})`, {
+  const error = new meaning.Class(`Cannot ${asked.operation} "${place}": ${meaning.text} (${answer}${said === '' ? '' : `: ${said}`})`, {
     cause,
     hint: hintOf(meaning, asked, region),
     ...(meaning.Class === DestinationUnreachableError && { retryable: isTransient }),
@@ -154,14 +192,30 @@ export function explainS3Error(thrown: unknown, asked: S3Asked, secrets: readonl
 }
 
 /** Whether an error of the SDK is an answer of the server. */
-export function isAnswered(thrown: unknown): boolean {
+function isAnswered(thrown: unknown): boolean {
   return thrown instanceof Error && '$fault' in thrown && thrown.name !== 'TimeoutError'
+}
+
+/** Whether the server may still carry the request out: it gave no answer, or only a gateway before it did. */
+export function isUnsure(thrown: unknown): boolean {
+  return !isAnswered(thrown) || [502, 504].includes((thrown as { readonly $metadata?: { readonly httpStatusCode?: number } }).$metadata?.httpStatusCode ?? 0)
 }
 
 /** The code that the server or the network gave for an error of this destination, such as `NoSuchKey`. */
 export function s3CodeOf(error: unknown): string | undefined {
   const code = isHoldfastError(error) ? error.details['s3Code'] : undefined
   return typeof code === 'string' ? code : undefined
+}
+
+/** Whether the server said that an object or an upload is not there, with or without a code. */
+export function isMissing(error: unknown): boolean {
+  return s3StatusOf(error) === 404 && s3CodeOf(error) !== 'NoSuchBucket'
+}
+
+/** Whether the server refused a request as such: some stores answer so to a header or an operation that they do not know. */
+export function isRefused(error: unknown): boolean {
+  const reason = isHoldfastError(error) ? error.details['reason'] : undefined
+  return (reason === 'refused' || reason === 'unsupported') && [400, 405, 501].includes(s3StatusOf(error) ?? 0)
 }
 
 /** The HTTP status that the server answered with. */
@@ -190,6 +244,11 @@ function hintOf({ hint, reason }: Meaning, { operation, key }: S3Asked, region: 
   return hint
 }
 
+function meaningOf(name: string, code: string, status: number | undefined): Meaning {
+  if (status === undefined) return MEANING_BY_CODE[name] ?? MEANING_BY_CODE[code] ?? networkMeaning(code)
+  return MEANING_BY_CODE[name] ?? MEANING_BY_STATUS[status] ?? (status >= 500 || status < 300 ? BUSY : REFUSED)
+}
+
 function networkMeaning(code: string): Meaning {
   if (code === 'ENOREGION') {
     return { Class: DestinationConfigInvalidError, reason: 'no_region', text: 'the region is missing or malformed', hint: 'Name the region of the bucket: region=, AWS_REGION, or the profile' }
@@ -215,17 +274,14 @@ function networkMeaning(code: string): Meaning {
   }
 }
 
-function statusMeaning(name: string, status: number): Meaning {
-  if (status >= 500 || status < 300) return BUSY
-  return { Class: DestinationUnreachableError, reason: 'refused', text: `the server refused the request${name === '' ? '' : ` with ${name}`}` }
-}
-
 interface TakenApart {
   /** The server's name of the error. */
   readonly name: string
   /** The system's or the SDK's name of the error, where there was no answer. */
   readonly code: string
   readonly status: number | undefined
+  /** The server's own sentence, or the SDK's about its settings; '' where there is none. */
+  readonly said: string
   readonly region: string | undefined
   readonly cause: Error
 }
@@ -239,16 +295,21 @@ function takeApart(thrown: unknown, secrets: readonly string[]): TakenApart {
   const isAnswer = isAnswered(error)
   const status = isAnswer ? (metadata?.httpStatusCode ?? response?.statusCode) : undefined
   const given = typeof error['Code'] === 'string' ? error['Code'] : error.name
-  // Answers to HEAD have no body, and so no code.
-  const name = ['Error', 'UnknownError', 'Unknown', 'S3ServiceException'].includes(given) || /^\d+$/.test(given) ? '' : given
+  // Answers to HEAD have no body, and so neither code nor message.
+  const isEmpty = (text: string): boolean => ['Error', 'UnknownError', 'Unknown', 'S3ServiceException', 'NotFound'].includes(text) || /^\d+$/.test(text)
+  const name = isEmpty(given) ? '' : given
+  const message = scrub(error.message, secrets)
+  const isSaid = (isAnswer || error.name === 'EndpointError' || error['code'] === 'EPROXY') && !isEmpty(message) && message !== name
+  const said = isSaid ? message.replaceAll(/[\p{C}\s]+/gu, ' ').trim().slice(0, MAX_SAID) : ''
   const inner = (error as { readonly errors?: readonly unknown[] }).errors?.[0] ?? error.cause
   const systemCode = ownCodeOf(error) ?? error['code'] ?? (inner instanceof Error && 'code' in inner ? inner.code : undefined)
   const region = error['Region'] ?? response?.headers?.['x-amz-bucket-region']
-  const cause = new Error(scrub(error.message, secrets))
+  const cause = new Error(message)
   cause.name = error.name
   if (error.stack !== undefined) cause.stack = scrub(error.stack, secrets)
   Object.assign(cause, { ...(systemCode !== undefined && { code: systemCode }), ...(status !== undefined && { status, requestId: metadata?.requestId }) })
-  return { name: isAnswer || error.name === 'CredentialsProviderError' ? name : '', code: typeof systemCode === 'string' ? systemCode : error.name, status, region: regionName(region), cause }
+  const code = typeof systemCode === 'string' ? systemCode : error.name
+  return { name: isAnswer || error.name === 'CredentialsProviderError' ? name : '', code, status, said, region: regionName(region), cause }
 }
 
 /** Our code for SDK errors without one: a checksum mismatch, and a missing region. */

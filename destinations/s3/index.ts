@@ -6,7 +6,7 @@ import {
 } from '../../src/contracts/destination.ts'
 import { BackupProtectedError, DestinationUnreachableError, ManifestInvalidError, ManifestMissingError } from '../../src/errors/errors.ts'
 import { parseS3Url, resolveS3Config, type S3DestinationOptions } from './config.ts'
-import { s3CodeOf } from './errors.ts'
+import { isMissing } from './errors.ts'
 import { listEntries } from './listing.ts'
 import { duplicate, lookAt, readSmall, remove, type S3ObjectInfo } from './objects.ts'
 import { readObject } from './read.ts'
@@ -71,7 +71,7 @@ class S3Destination implements Destination {
       if (bytes === undefined) throw new ManifestInvalidError(`Cannot read "${this.#place(key)}": a manifest has at most ${MAX_MANIFEST_BYTES} bytes`)
       return bytes
     } catch (error) {
-      if (s3CodeOf(error) !== 'NoSuchKey') throw error
+      if (!isMissing(error)) throw error
       throw new ManifestMissingError(`Cannot find backup ${backupId} at "${this.#place(this.#session.config.prefix)}"`, { cause: error, details: { backupId, key } })
     }
   }

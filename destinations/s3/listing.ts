@@ -2,7 +2,7 @@
 import { ListMultipartUploadsCommand, ListObjectsV2Command, ListPartsCommand } from '@aws-sdk/client-s3'
 import { isUlid } from '../../src/util/ulid.ts'
 import { DestinationUnreachableError } from '../../src/errors/errors.ts'
-import { S3AnswerError, s3CodeOf } from './errors.ts'
+import { isMissing, isRefused, S3AnswerError } from './errors.ts'
 import type { S3Session } from './session.ts'
 
 /** An object or upload under a backup's ID. */
@@ -32,8 +32,9 @@ export async function* listEntries(session: S3Session, signal?: AbortSignal): As
       pages.check(answer.IsTruncated, answer.NextContinuationToken)
       return answer
     })
-    for (const { Key, LastModified } of page.Contents ?? []) {
+    for (const { Key, LastModified, Size = 0 } of page.Contents ?? []) {
       const entry = entryOf(decoded(Key, page.EncodingType, prefix), prefix, LastModified)
+      if (entry?.name === 'payload') session.largestBytes = Math.max(session.largestBytes, Size)
       if (entry !== undefined) yield entry
     }
     if (page.IsTruncated !== true) return
@@ -41,8 +42,17 @@ export async function* listEntries(session: S3Session, signal?: AbortSignal): As
   }
 }
 
-/** Lists every multipart upload under a backup's ID that has not ended. */
+/** Lists every multipart upload under a backup's ID that has not ended; none where the store cannot list them. */
 export async function* listPendingUploads(session: S3Session, signal?: AbortSignal): AsyncGenerator<S3PendingUpload> {
+  try {
+    if (session.store.has('uploadList')) yield* pendingUploads(session, signal)
+  } catch (error) {
+    if (!isRefused(error) && !isMissing(error)) throw error
+    session.store.learn('uploadList', 'refused')
+  }
+}
+
+async function* pendingUploads(session: S3Session, signal?: AbortSignal): AsyncGenerator<S3PendingUpload> {
   const { bucket, prefix } = session.config
   const pages = new Pages()
   for (let markers: { readonly KeyMarker?: string; readonly UploadIdMarker?: string } = {}; ; ) {
@@ -68,7 +78,7 @@ export async function lastPartAtMs(session: S3Session, { key, uploadId }: S3Pend
   try {
     for await (const partAtMs of partTimes(session, { key, uploadId, signal })) latestMs = Math.max(latestMs ?? 0, partAtMs)
   } catch (error) {
-    if (s3CodeOf(error) !== 'NoSuchUpload') throw error
+    if (!isMissing(error)) throw error
   }
   return latestMs
 }

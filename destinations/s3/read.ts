@@ -1,7 +1,8 @@
 /** Reads an object as a stream that continues where it was cut off. */
 import { GetObjectCommand } from '@aws-sdk/client-s3'
 import { BackupIncompleteError } from '../../src/errors/errors.ts'
-import { S3AnswerError, s3CodeOf, s3StatusOf } from './errors.ts'
+import { isMissing, S3AnswerError, s3StatusOf } from './errors.ts'
+import { lookAt } from './objects.ts'
 import type { S3RequestOptions, S3Session } from './session.ts'
 
 export interface S3ReadOptions {
@@ -78,29 +79,25 @@ async function openRange(session: S3Session, request: S3RequestOptions, { positi
   const { key } = request
   try {
     return await session.send(request, async (client, abortSignal) => {
-      const answer = await client.send(
-        // Always ask for a range: its answer names the length of the whole object, even when the body is cut off.
-        new GetObjectCommand({ Bucket: bucket, Key: key, Range: `bytes=${position}-`, ...(etag !== undefined && { IfMatch: etag }) }),
-        { abortSignal },
-      )
+      // Always ask for a range: its answer names the length of the whole object, even when the body is cut off.
+      const answer = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key, Range: `bytes=${position}-` }), { abortSignal })
       const body = answer.Body as Body | undefined
       try {
         if (body === undefined) throw new S3AnswerError('EBADANSWER', 'The answer has no body')
-        // Some stores ignore the condition.
+        // Not by a condition: some stores ignore it, some refuse the ETag that they gave themselves.
         if (etag !== undefined && answer.ETag !== etag) throw replaced(session, key)
-        return { body, etag: answer.ETag, ...extentOf(answer, position) }
+        const whole = answer.ContentLength ?? totalBytes ?? (answer.ContentRange === undefined ? (await lookAt(session, key ?? '', request.signal))?.bytes : 0)
+        return { body, etag: answer.ETag, ...extentOf(answer.ContentRange, { position, whole }) }
       } catch (error) {
         body?.destroy()
         throw error
       }
     })
   } catch (error) {
-    // Some stores ignore the condition.
     if (s3StatusOf(error) === 416 && totalBytes !== undefined && position < totalBytes) throw replaced(session, key, error)
     // A range behind the end of the object is empty.
     if (s3StatusOf(error) === 416) return { body: NOTHING, totalBytes: 0, skipBytes: 0, etag }
-    if (s3StatusOf(error) === 412) throw replaced(session, key, error)
-    if (s3CodeOf(error) !== 'NoSuchKey') throw error
+    if (!isMissing(error)) throw error
     throw new BackupIncompleteError(`Cannot read "s3://${bucket}/${key}": it is missing`, { cause: error, details: { bucket, key } })
   }
 }
@@ -120,15 +117,12 @@ const NOTHING: Body = {
 }
 
 /** The part of the object that an answer has. Throws when that is not the requested range. */
-function extentOf(
-  { ContentLength, ContentRange }: { readonly ContentLength?: number | undefined; readonly ContentRange?: string | undefined },
-  position: number,
-): Pick<Range, 'totalBytes' | 'skipBytes'> {
-  if (ContentRange === undefined) {
-    if (ContentLength === undefined) throw new S3AnswerError('EBADANSWER', 'The answer does not name a length')
-    return { totalBytes: ContentLength, skipBytes: position }
+function extentOf(range: string | undefined, { position, whole }: { readonly position: number; readonly whole: number | undefined }): Pick<Range, 'totalBytes' | 'skipBytes'> {
+  if (range === undefined) {
+    if (whole === undefined) throw new S3AnswerError('EBADANSWER', 'The answer does not name a length')
+    return { totalBytes: whole, skipBytes: position }
   }
-  const [, start, end, total] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(ContentRange) ?? []
+  const [, start, end, total] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(range) ?? []
   if (Number(start) !== position || Number(end) !== Number(total) - 1) throw new S3AnswerError('EBADANSWER', `The answer is not the range from byte ${position} on`)
   return { totalBytes: Number(total), skipBytes: 0 }
 }

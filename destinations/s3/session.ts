@@ -1,8 +1,12 @@
 /** Sends requests to one bucket: tried again within limits, each with a deadline, with errors explained. */
+import { Agent as HttpAgent } from 'node:http'
+import { Agent as HttpsAgent } from 'node:https'
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
+import { Capabilities, type Capability } from './capabilities.ts'
 import type { S3Config } from './config.ts'
-import { explainS3Error, isAnswered, S3AnswerError, type S3Asked, type S3Failure } from './errors.ts'
+import { explainS3Error, isRefused, isUnsure, S3AnswerError, type S3Asked, type S3Failure } from './errors.ts'
+import { throughProxy } from './proxy.ts'
 
 export interface S3RequestOptions {
   readonly operation: S3Asked['operation']
@@ -11,12 +15,17 @@ export interface S3RequestOptions {
   /** Bytes of the body, sent or received. They give a try more time. */
   readonly bodyBytes?: number | undefined
   readonly signal?: AbortSignal | undefined
+  /** What the request has in it while the store is not known to refuse it. */
+  readonly optional?: readonly Capability[] | undefined
   /** Called when a try ends without an answer: the server may still carry the request out, even after all tries. */
   readonly onUnanswered?: (() => void) | undefined
 }
 
-/** One try. It must end when the signal aborts; if the SDK does not end it, it is abandoned. */
-export type S3Try<T> = (client: S3Client, signal: AbortSignal) => Promise<T>
+/**
+ * One try. It must end when the signal aborts; if the SDK does not end it, it is abandoned.
+ * Calling `extend` gives it its time once more, while the request as a whole has time.
+ */
+export type S3Try<T> = (client: S3Client, signal: AbortSignal, extend: () => void) => Promise<T>
 
 const MAX_DELAY_MS = 20_000
 /** The time of a try that connecting may take. */
@@ -24,26 +33,41 @@ const CONNECT_TIMEOUT_MS = 10_000
 
 export class S3Session {
   readonly config: S3Config
-  /** How the store treats `If-None-Match: *`: honours it, ignores it, or refuses requests that have it. Unknown until tried. */
-  conditions: 'unknown' | 'honoured' | 'ignored' | 'refused' = 'unknown'
+  readonly store: Capabilities = new Capabilities()
+  /** The largest payload that a list has shown. */
+  largestBytes = 0
   #client: S3Client | undefined
 
   constructor(config: S3Config) {
     this.config = config
+    if (config.checksums !== 'auto') this.store.learn('checksums', config.checksums === 'always' ? 'honoured' : 'refused')
+    if (config.equalParts) this.store.learn('growingParts', 'refused')
   }
 
-  /** Sends a request until it succeeds, fails for good, or its tries or its time are used up. */
+  /**
+   * Sends a request until it succeeds, fails for good, or its tries or its time are used up.
+   *
+   * A store may refuse one of several things by an answer that does not say which. They are left out one after the other: the one whose absence
+   * made the request succeed is known to be refused.
+   */
   async send<T>(options: S3RequestOptions, run: S3Try<T>): Promise<T> {
-    const { signal, bodyBytes = 0 } = options
+    const { signal, bodyBytes = 0, optional = [] } = options
     const { attempts, totalTimeoutMs } = this.config
     const endMs = performance.now() + totalTimeoutMs + attempts * this.#bodyMs(bodyBytes)
+    const leftOut: Capability[] = []
+    let refused: readonly Capability[] = []
     let isRefreshed = false
-    for (let failures = 1; ; failures++) {
-      const client = this.#open()
+    for (let failures = 1; ; ) {
+      let client: S3Client | undefined
+      const asked = optional.filter((capability) => this.store.has(capability))
       try {
-        return await this.#try(options, run)
+        const result = await this.#try(options, (opened, ...rest) => run((client = opened), ...rest), endMs)
+        // Other requests may have left out something else meanwhile, which then was the reason.
+        const isProven = refused.filter((capability) => !asked.includes(capability)).length === 1
+        for (const capability of isProven ? leftOut.slice(0, -1) : leftOut) this.store.learn(capability, 'unknown')
+        return result
       } catch (thrown) {
-        if (!isAnswered(thrown)) options.onUnanswered?.()
+        if (isUnsure(thrown)) options.onUnanswered?.()
         const { error, isTransient, isExpired } = await this.#failed(thrown, options)
         if (isExpired && !isRefreshed) {
           // The client remembers credentials until they expire; these expired early. A new client asks for new ones.
@@ -51,22 +75,23 @@ export class S3Session {
           if (this.#client === client) this.close()
           continue
         }
-        if (!isTransient || failures >= attempts || performance.now() >= endMs) throw error
-        await this.backOff(failures, signal)
+        const suspect = isRefused(error) ? asked.find((capability) => ['unknown', 'refused'].includes(this.store.of(capability))) : undefined
+        if (suspect !== undefined && leftOut.length < optional.length) {
+          this.store.learn(suspect, 'refused')
+          leftOut.push(suspect)
+          refused = asked
+          continue
+        }
+        if (!isTransient || failures >= attempts || performance.now() >= endMs) {
+          for (const capability of leftOut) this.store.learn(capability, 'unknown')
+          throw error
+        }
+        await this.backOff(failures++, signal)
       }
     }
   }
 
-  /** One try, for callers that continue in their own way. */
-  async sendOnce<T>(options: S3RequestOptions, run: S3Try<T>): Promise<T> {
-    try {
-      return await this.#try(options, run)
-    } catch (thrown) {
-      throw (await this.#failed(thrown, options)).error
-    }
-  }
-
-  /** Explains a failure outside a try, such as within a body. Throws the signal's reason when the signal aborted. */
+  /** Explains a failure within a try or a body. Throws the signal's reason when the signal aborted. */
   async explain(thrown: unknown, options: S3RequestOptions): Promise<S3Failure> {
     return await this.#failed(thrown, options)
   }
@@ -83,7 +108,7 @@ export class S3Session {
     this.#client = undefined
   }
 
-  async #try<T>({ signal, bodyBytes = 0 }: S3RequestOptions, run: S3Try<T>): Promise<T> {
+  async #try<T>({ signal, bodyBytes = 0 }: S3RequestOptions, run: S3Try<T>, endMs: number): Promise<T> {
     signal?.throwIfAborted()
     const timeoutMs = this.config.requestTimeoutMs + this.#bodyMs(bodyBytes)
     const controller = new AbortController()
@@ -96,10 +121,11 @@ export class S3Session {
     })
     const onAbort = (): void => end(signal?.reason)
     const timer = setTimeout(() => end(new S3AnswerError('ETIMEDOUT', `No answer within ${Math.ceil(timeoutMs)} ms`)), timeoutMs)
+    const extend = (): void => void (performance.now() < endMs && timer.refresh())
     signal?.addEventListener('abort', onAbort, { once: true })
     try {
       // The SDK may not settle at all after an abort.
-      return await Promise.race([run(this.#open(), controller.signal), ended])
+      return await Promise.race([run(this.#open(), controller.signal, extend), ended])
     } finally {
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)
@@ -129,8 +155,13 @@ export class S3Session {
   }
 
   #open(): S3Client {
-    const { region, endpoint, pathStyle, credentials, requestTimeoutMs, partsInFlight } = this.config
-    return (this.#client ??= new S3Client({
+    if (this.#client !== undefined) return this.#client
+    const { region, endpoint, pathStyle, credentials, requestTimeoutMs, partsInFlight, requesterPays } = this.config
+    // The SDK takes a variable that is empty for one that is set.
+    for (const [name, value] of Object.entries(process.env)) if (name.startsWith('AWS_') && value === '') delete process.env[name]
+    const connectMs = Math.min(CONNECT_TIMEOUT_MS, requestTimeoutMs)
+    const sockets = { keepAlive: true, maxSockets: partsInFlight + 16 }
+    const client = new S3Client({
       ...(region !== undefined && { region }),
       ...(endpoint !== undefined && { endpoint }),
       ...(credentials !== undefined && { credentials: credentials as NonNullable<S3ClientConfig['credentials']> }),
@@ -143,11 +174,22 @@ export class S3Session {
       responseChecksumValidation: 'WHEN_REQUIRED',
       expectContinueHeader: false,
       requestHandler: {
-        connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, requestTimeoutMs),
-        httpAgent: { keepAlive: true, maxSockets: partsInFlight + 16 },
-        httpsAgent: { keepAlive: true, maxSockets: partsInFlight + 16 },
+        connectionTimeout: connectMs,
+        httpAgent: throughProxy(new HttpAgent(sockets), 'http', connectMs),
+        httpsAgent: throughProxy(new HttpsAgent(sockets), 'https', connectMs),
       },
-    }))
+    })
+    if (requesterPays) {
+      client.middlewareStack.add(
+        (next) => async (args) => {
+          Object.assign((args.request as { readonly headers: Record<string, string> }).headers, { 'x-amz-request-payer': 'requester' })
+          return await next(args)
+        },
+        { step: 'build' },
+      )
+    }
+    this.#client = client
+    return client
   }
 }
 

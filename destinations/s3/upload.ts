@@ -2,7 +2,8 @@
 import { randomUUID } from 'node:crypto'
 import { type BackupObject, type BackupUpload, MAX_MANIFEST_BYTES } from '../../src/contracts/destination.ts'
 import { CombinedError, ManifestInvalidError } from '../../src/errors/errors.ts'
-import { createSmall, removeOwn } from './objects.ts'
+import { createSmall } from './create.ts'
+import { removeOwn } from './objects.ts'
 import type { S3Session } from './session.ts'
 import { S3ObjectWriter } from './writer.ts'
 

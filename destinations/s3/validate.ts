@@ -1,18 +1,20 @@
 /** Checks that the bucket exists and that the access key may do its work, and finds where the store differs from S3. */
 import { randomUUID } from 'node:crypto'
+import { crc32 } from 'node:zlib'
 import {
-  CompleteMultipartUploadCommand, CreateMultipartUploadCommand, GetBucketLifecycleConfigurationCommand, GetObjectLockConfigurationCommand,
-  type LifecycleRule, ListMultipartUploadsCommand, ListObjectsV2Command, PutObjectCommand, UploadPartCommand,
+  GetBucketLifecycleConfigurationCommand, GetObjectLockConfigurationCommand, type LifecycleRule, ListObjectsV2Command, PutObjectCommand, UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { newUlid } from '../../src/util/ulid.ts'
 import type { DestinationWarning } from '../../src/contracts/destination.ts'
 import { afterwards } from '../../src/errors/clean-up.ts'
-import { DestinationConfigInvalidError, DestinationUnreachableError, isHoldfastError } from '../../src/errors/errors.ts'
-import { s3CodeOf, s3StatusOf } from './errors.ts'
-import { checksumOf, lookAt, readSmall, remove } from './objects.ts'
-import type { S3Session } from './session.ts'
+import { DestinationConfigInvalidError, DestinationUnreachableError } from '../../src/errors/errors.ts'
+import { putSmall } from './create.ts'
+import { isMissing, isRefused, s3CodeOf, s3StatusOf } from './errors.ts'
+import { listPendingUploads } from './listing.ts'
+import { attributesOf, checksumOf, lookAt, readSmall, remove } from './objects.ts'
+import type { S3RequestOptions, S3Session } from './session.ts'
 import { keyOf } from './upload.ts'
-import { abortUpload } from './writer.ts'
+import { abortUpload, beginUpload, completeUpload, type S3Begun } from './writer.ts'
 
 const PROBE = new TextEncoder().encode('holdfast probe\n')
 /** Writes at once: some stores honour conditions only for writes in turn. */
@@ -20,20 +22,21 @@ const CROWD = 6
 
 /**
  * Tries, under the prefix, what the destination's `access` includes, and removes what it wrote. Resolves with warnings.
- * The session remembers whether the store honours `If-None-Match`.
+ * The session remembers what the store lacks.
  */
 export async function validateS3(session: S3Session, signal: AbortSignal | undefined): Promise<readonly DestinationWarning[]> {
+  const { access, checksums } = session.config
   await checkList(session, signal)
   // Use the name of an upload, so that a clean-up removes what a crash leaves.
-  const key = keyOf(session, newUlid(), 'payload')
+  const probe: Probe = { key: keyOf(session, newUlid(), 'payload'), nonce: randomUUID(), signal }
   // The object does not exist, but an access key without permission to read is refused here.
-  if (session.config.access !== 'full') await lookAt(session, key, signal)
-  if (session.config.access === 'restore') return []
-  const warnings = [...(await checkListUploads(session, signal))]
+  if (access !== 'full') await lookAt(session, probe.key, signal)
+  if (access === 'restore') return []
   await checkObjectLock(session, signal)
-  if (session.config.access === 'publish') await probeParts(session, { key, signal, isThere: false })
-  else warnings.push(...(await probeAll(session, key, signal)))
-  return [...warnings, ...(await lifecycleWarnings(session, signal))]
+  if (access === 'publish') await probeUpload(session, probe)
+  else await afterwards(() => probeAll(session, probe), () => remove(session, probe.key), { left: `the probe "${probe.key}" could not be removed` })
+  const found = session.store.warnings().filter(({ code }) => code !== 'checksums_ignored' || checksums !== 'never')
+  return [...found, ...(await lifecycleWarnings(session, signal))]
 }
 
 async function checkList(session: S3Session, signal: AbortSignal | undefined): Promise<void> {
@@ -43,135 +46,91 @@ async function checkList(session: S3Session, signal: AbortSignal | undefined): P
   })
 }
 
-async function checkListUploads(session: S3Session, signal: AbortSignal | undefined): Promise<readonly DestinationWarning[]> {
-  const { bucket, prefix } = session.config
+interface Probe {
+  readonly key: string
+  readonly nonce: string
+  readonly signal: AbortSignal | undefined
+}
+
+/** Begins a multipart upload, runs what is to be done with it, and ends it. Finds out whether the store lists it. */
+async function probeUpload(session: S3Session, probe: Probe, run: (upload: S3Begun) => Promise<void> = async () => undefined): Promise<void> {
+  const { key, signal } = probe
+  const upload = await beginUpload(session, probe)
   try {
-    await session.send({ operation: 'list uploads of', key: prefix, signal }, async (client, abortSignal) => {
-      await client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: prefix, MaxUploads: 1 }), { abortSignal })
-    })
-    return []
-  } catch (error) {
-    if (s3StatusOf(error) !== 501) throw error
-    return [{ code: 'uploads_not_listed', message: 'The store does not list incomplete multipart uploads: a clean-up cannot remove those that a crash leaves' }]
+    let isListed = false
+    for await (const { uploadId } of listPendingUploads(session, signal)) if ((isListed = uploadId === upload.uploadId)) break
+    if (session.store.has('uploadList')) session.store.learn('uploadList', isListed ? 'honoured' : 'ignored')
+    await run(upload)
+  } finally {
+    await abortUpload(session, { key, uploadId: upload.uploadId })
   }
 }
 
-/** Tries every operation on an object. Resolves with warnings. */
-async function probeAll(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<readonly DestinationWarning[]> {
-  const warnings: DestinationWarning[] = []
-  const probing = async (): Promise<void> => {
-    await tryConditions(session, key, signal)
-    await checkRead(session, key, signal)
-    if (session.conditions !== 'honoured') warnings.push(CONDITIONS_IGNORED)
-    if (await takesWrongChecksum(session, key, signal)) warnings.push(CHECKSUMS_IGNORED)
-  }
-  await afterwards(probing, () => remove(session, key), { left: `the probe "${key}" could not be removed` })
-  return warnings
+/** Tries every operation on an object. */
+async function probeAll(session: S3Session, probe: Probe): Promise<void> {
+  const { key, signal } = probe
+  // The upload first: it shows by itself whether checksums are refused.
+  await probeUpload(session, probe, async (upload) => {
+    await tryCrowd(session, probe)
+    await putSmall(session, PROBE, probe)
+    session.store.learn('metadata', (await lookAt(session, key, signal))?.nonce === undefined ? 'ignored' : 'honoured')
+    await tryComplete(session, { ...probe, ...upload })
+  })
+  await checkRead(session, probe)
+  if (session.store.has('checksums')) await tryWrongChecksum(session, probe)
 }
 
-const CONDITIONS_IGNORED: DestinationWarning = {
-  code: 'conditional_writes_ignored',
-  message:
-    'The store does not always honour "If-None-Match". Holdfast looks before it writes instead; two backups with the same ID at the same moment can miss each other',
-}
-const CHECKSUMS_IGNORED: DestinationWarning = {
-  code: 'checksums_ignored',
-  message: 'The store does not compare checksums: bytes damaged in transit are found only when the backup is read back',
-}
-
-/** Writes one key by several requests at once (only one may win), then once more, then in parts. The session remembers the result. */
-async function tryConditions(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<void> {
-  const condition = { IfNoneMatch: '*' } as const
-  const writes = await Promise.allSettled(Array.from({ length: CROWD }, () => writeProbe(session, { key, signal, condition })))
-  writes.push(...(await Promise.allSettled([writeProbe(session, { key, signal, condition })])))
-  const failures = writes.flatMap((write) => (write.status === 'rejected' ? [write.reason as unknown] : []))
-  const unexpected = failures.find((error) => !isRefusal(error) && !isUnknown(error))
+/** Writes one key by several requests at once (only one may win), then once more. */
+async function tryCrowd(session: S3Session, probe: Probe): Promise<void> {
+  const write = async (): Promise<unknown> => await putSmall(session, PROBE, { ...probe, nonce: randomUUID(), isNew: true })
+  const writes = [...(await Promise.allSettled(Array.from({ length: CROWD }, write))), ...(await Promise.allSettled([write()]))]
+  const failures = writes.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []))
+  const unexpected = failures.find((error) => !isTaken(error))
   if (unexpected !== undefined) throw unexpected
-  if (failures.some(isUnknown)) {
-    await writeProbe(session, { key, signal })
-    session.conditions = 'refused'
-    return
-  }
+  if (!session.store.has('conditionalPut')) return
   // It may be 0: if the answer to the winner was lost, its repetition was refused.
-  const isHonoured = writes.length - failures.length <= 1
-  const arePartsRefused = await probeParts(session, { key, signal, isThere: true })
-  session.conditions = isHonoured && arePartsRefused ? 'honoured' : 'ignored'
+  session.store.learn('conditionalPut', writes.length - failures.length <= 1 ? 'honoured' : 'ignored')
 }
 
-async function checkRead(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<void> {
+/** Completes an upload of a key that is taken. */
+async function tryComplete(session: S3Session, { key, signal, ...upload }: Probe & S3Begun): Promise<void> {
+  const crc = crc32(PROBE)
+  const part = { Bucket: session.config.bucket, Key: key, UploadId: upload.uploadId, PartNumber: 1, Body: PROBE }
+  const ETag = await session.send({ operation: 'write', key, signal, optional: ['checksums'] }, async (client, abortSignal) => {
+    return (await client.send(new UploadPartCommand({ ...part, ...checksumOf(session, PROBE, crc) }), { abortSignal })).ETag
+  })
+  try {
+    await completeUpload(session, { ...upload, key, parts: [{ PartNumber: 1, ETag, crc32: crc }], signal })
+    if (session.store.has('conditionalComplete')) session.store.learn('conditionalComplete', 'ignored')
+  } catch (error) {
+    if (!isTaken(error)) throw error
+    session.store.learn('conditionalComplete', 'honoured')
+  }
+}
+
+async function checkRead(session: S3Session, { key, signal }: Probe): Promise<void> {
   const content = await readSmall(session, { key, maxBytes: PROBE.byteLength, signal })
   if (content !== undefined && PROBE.every((byte, index) => content[index] === byte)) return
   throw new DestinationUnreachableError(`Cannot read "s3://${session.config.bucket}/${key}" back: its bytes are not those that were written`)
 }
 
-interface ProbeOptions {
-  readonly key: string
-  readonly signal: AbortSignal | undefined
-}
-
-async function writeProbe(session: S3Session, { key, signal, ...rest }: ProbeOptions & { readonly condition?: { readonly IfNoneMatch: '*' }; readonly checksum?: string }): Promise<void> {
-  await session.send({ operation: 'write', key, signal }, async (client, abortSignal) => {
-    await client.send(
-      new PutObjectCommand({
-        Bucket: session.config.bucket,
-        Key: key,
-        Body: PROBE,
-        ...checksumOf(PROBE),
-        ...(rest.checksum !== undefined && { ChecksumCRC32: rest.checksum }),
-        Metadata: { probe: randomUUID() },
-        ...rest.condition,
-      }),
-      { abortSignal },
-    )
-  })
-}
-
-/** Begins a multipart upload and ends it. With `isThere`, tries to complete it first. Resolves with whether the store refused that. */
-async function probeParts(session: S3Session, { key, signal, isThere }: ProbeOptions & { readonly isThere: boolean }): Promise<boolean> {
-  const { bucket } = session.config
-  const request = { operation: 'write', key, signal } as const
-  const uploadId = await session.send(request, async (client, abortSignal) => {
-    return (await client.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key: key, ChecksumAlgorithm: 'CRC32' }), { abortSignal })).UploadId ?? ''
-  })
-  try {
-    if (!isThere) return true
-    const part = { PartNumber: 1, ChecksumCRC32: checksumOf(PROBE).ChecksumCRC32 }
-    const etag = await session.send(request, async (client, abortSignal) => {
-      const command = new UploadPartCommand({ Bucket: bucket, Key: key, UploadId: uploadId, PartNumber: 1, Body: PROBE, ...checksumOf(PROBE) })
-      return (await client.send(command, { abortSignal })).ETag
-    })
-    await session.send(request, async (client, abortSignal) => {
-      const Parts = [{ ...part, ...(etag !== undefined && { ETag: etag }) }]
-      await client.send(new CompleteMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: uploadId, MultipartUpload: { Parts }, IfNoneMatch: '*' }), { abortSignal })
-    })
-    return false
-  } catch (error) {
-    if (isRefusal(error)) return true
-    if (isUnknown(error)) return false
-    throw error
-  } finally {
-    await abortUpload(session, { key, uploadId })
-  }
-}
-
-/** Whether the store accepts content with a wrong checksum. */
-async function takesWrongChecksum(session: S3Session, key: string, signal: AbortSignal | undefined): Promise<boolean> {
-  for (let failures = 1; ; failures++) {
+/** Finds out whether the store accepts content with a wrong checksum. */
+async function tryWrongChecksum(session: S3Session, { key, signal }: Probe): Promise<void> {
+  const request: S3RequestOptions = { operation: 'write', key, signal }
+  const wrong = { Bucket: session.config.bucket, Key: key, Body: PROBE, ...attributesOf(session.config), ...checksumOf(session, PROBE, crc32(PROBE.subarray(1))) }
+  const isAccepted = await session.send(request, async (client, abortSignal) => {
     try {
-      await session.sendOnce({ operation: 'write', key, signal }, async (client, abortSignal) => {
-        const wrong = checksumOf(PROBE.subarray(1))
-        await client.send(new PutObjectCommand({ Bucket: session.config.bucket, Key: key, Body: PROBE, ...wrong }), { abortSignal })
-      })
+      await client.send(new PutObjectCommand(wrong), { abortSignal })
       return true
-    } catch (error) {
+    } catch (thrown) {
       // Elsewhere an answer that says "damaged" is tried again; here it is the right answer.
-      const isPassing = isHoldfastError(error) && error.retryable && error.details['reason'] !== 'damaged_in_transit'
-      const status = s3StatusOf(error)
-      if (!isPassing && status !== undefined && status >= 400 && status < 500 && status !== 403) return false
-      if (!isPassing || failures >= session.config.attempts) throw error
-      await session.backOff(failures, signal)
+      const { error, isTransient, isExpired } = await session.explain(thrown, request)
+      const isRight = !isTransient && !isExpired && [400, 409, 412, 422].includes(s3StatusOf(error) ?? 0)
+      if (isRight || error.details['reason'] === 'damaged_in_transit') return false
+      throw thrown
     }
-  }
+  })
+  if (session.config.checksums === 'auto') session.store.learn('checksums', isAccepted ? 'ignored' : 'honoured')
 }
 
 async function checkObjectLock(session: S3Session, signal: AbortSignal | undefined): Promise<void> {
@@ -184,7 +143,7 @@ async function checkObjectLock(session: S3Session, signal: AbortSignal | undefin
       return ObjectLockConfiguration?.ObjectLockEnabled === 'Enabled'
     })
   } catch (error) {
-    if (s3StatusOf(error) !== 404 && s3StatusOf(error) !== 501) throw error
+    if (!isMissing(error) && !isRefused(error)) throw error
   }
   if (isEnabled) return
   throw new DestinationConfigInvalidError(`Cannot lock backups in bucket "${bucket}": the bucket does not have Object Lock`, {
@@ -202,11 +161,10 @@ async function lifecycleWarnings(session: S3Session, signal: AbortSignal | undef
       return (await client.send(new GetBucketLifecycleConfigurationCommand({ Bucket: bucket }), { abortSignal })).Rules ?? []
     })
   } catch (error) {
-    const status = s3StatusOf(error)
-    if (status === 403 || status === 405 || status === 501) {
+    if (s3StatusOf(error) === 403 || isRefused(error)) {
       return [{ code: 'lifecycle_unknown', message: `Cannot see whether bucket "${bucket}" has a lifecycle rule that ends incomplete uploads (s3:GetLifecycleConfiguration)` }]
     }
-    if (status !== 404) throw error
+    if (!isMissing(error)) throw error
   }
   if (rules.some((rule) => endsUploads(rule, prefix))) return []
   const message = `Bucket "${bucket}" has no lifecycle rule that ends incomplete multipart uploads under "${prefix}": their parts stay until a clean-up`
@@ -221,11 +179,6 @@ function endsUploads({ Status, AbortIncompleteMultipartUpload, Filter, Prefix }:
 }
 
 /** Whether the store refused a write because the key exists. */
-function isRefusal(error: unknown): boolean {
+function isTaken(error: unknown): boolean {
   return s3StatusOf(error) === 412 || s3CodeOf(error) === 'ConditionalRequestConflict'
-}
-
-/** Whether the store does not know conditions. */
-function isUnknown(error: unknown): boolean {
-  return s3StatusOf(error) === 501
 }

@@ -40,7 +40,7 @@ process.on('exit', () => {
 })
 
 // The SDK warns that its later versions need a later Node; an operator can do nothing about that.
-process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true'
+process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ||= 'true'
 
 const { stdin, stdout, stderr, env } = process
 const terminal = { stdin, stdout, stderr, env, signal: interrupts.signal }

@@ -203,7 +203,7 @@ describe('s3Destination() cleanUp()', () => {
   })
 
   test('where the store lists no uploads cleans the objects up', async () => {
-    const own = await ownServer({ behaviour: { listsNoUploads: true } })
+    const own = await ownServer({ behaviour: { listsNoUploads: 501 } })
     const orphan = newUlid()
     await plant(own, keysOf(orphan, ['payload']))
     deepEqual(leftoversOf(await own.open().cleanUp({ graceMs: 0, nowMs: Date.now() + 1000 })), [[orphan], []])

@@ -121,7 +121,7 @@ describe('s3Destination() validate()', () => {
     ['s3:ListBucket', 'list'],
     ['s3:ListBucketMultipartUploads', 'list uploads of'],
     ['s3:PutObject', 'write'],
-    ['s3:GetObject', 'read'],
+    ['s3:GetObject', 'look at'],
     ['s3:DeleteObject', 'delete'],
     ['s3:AbortMultipartUpload', 'end the upload of'],
   ])('tells that %s is missing', async (action, operation) => {

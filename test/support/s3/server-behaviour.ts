@@ -1,5 +1,8 @@
 /** How the tests' S3 server may differ from what AWS does, as other stores do. Every switch is off unless it is said. */
 
+/** How stores refuse what they do not know. */
+export type RefusalStatus = 400 | 405 | 501
+
 /** What a request is failed with: an error of S3's, the connection cut, or no answer at all. */
 export type S3Failure = { readonly status: number, readonly code: string, readonly message?: string | undefined } | 'reset' | 'hang'
 
@@ -23,8 +26,11 @@ export interface S3Request {
 
 /** Mutable while the server runs: it holds for the requests that come after. */
 export interface S3Behaviour {
-  /** `If-None-Match` and `If-Match` of writes are not looked at: each write wins. */
-  ignoresConditions?: boolean | undefined
+  /** `If-None-Match` and `If-Match` of writes are not looked at: each write wins. `'complete'`: only those of CompleteMultipartUpload are not. */
+  ignoresConditions?: boolean | 'complete' | undefined
+  /** Writes with `If-None-Match` are answered so: those of PutObject, and those of CompleteMultipartUpload. */
+  refusesPutConditions?: RefusalStatus | undefined
+  refusesCompleteConditions?: RefusalStatus | undefined
   /** `If-None-Match: *` is looked at when a write comes in, and the write done this much later: several of them win, as with OpenStack Swift. */
   conditionGapMs?: number | undefined
   /** This many conditional writes are answered 409 ConditionalRequestConflict before one is done. */
@@ -33,12 +39,32 @@ export interface S3Behaviour {
   verifiesNoChecksum?: boolean | undefined
   /** Checksum headers and trailers are neither looked at, kept nor given back, as by stores from before 2022. */
   knowsNoChecksum?: boolean | undefined
+  /** Requests with any `x-amz-checksum-*` or `x-amz-sdk-checksum-*` header are answered so, and the header is named. */
+  refusesChecksums?: RefusalStatus | undefined
   /** Bodies with trailers are refused with 501, as by stores from before 2022. */
   refusesTrailers?: boolean | undefined
   /** CompleteMultipartUpload answers 200 with an `InternalError` in its body, with the object made or not; so many times. */
   completeErrors?: { times: number, readonly committed: boolean } | undefined
   /** CompleteMultipartUpload takes so long, sending white space meanwhile as AWS does. */
   completeDelayMs?: number | undefined
+  /** CompleteMultipartUpload takes so long without a word; the upload is gone at once, and the object there only then. */
+  completeSilentMs?: number | undefined
+  /** All parts but the last must have the same size, as at Cloudflare R2. */
+  wantsEqualParts?: boolean | undefined
+  /** User metadata is taken and not kept. */
+  keepsNoMetadata?: boolean | undefined
+  /** GET and HEAD of objects come without Content-Length and Content-Range. */
+  tellsNoLengths?: boolean | undefined
+  /** Errors have no body, and so no code. */
+  answersBare?: boolean | undefined
+  /** DELETE of what is not there is answered 404, not 204. */
+  missesDeleted?: boolean | undefined
+  /** GET of an object is answered InvalidObjectState, as of one that a lifecycle rule has archived. */
+  isArchived?: boolean | undefined
+  /** Each of these headers must be in each request that creates an object, as a policy of the bucket demands. */
+  demandsHeaders?: Readonly<Record<string, string>> | undefined
+  /** Each request must say that the requester pays. */
+  requesterPays?: boolean | undefined
   /** A repeated CompleteMultipartUpload is answered like the first, not with `NoSuchUpload`. */
   completeIsIdempotent?: boolean | undefined
   /** CompleteMultipartUpload puts the parts together in another order than was said. */
@@ -59,8 +85,8 @@ export interface S3Behaviour {
   ignoresRanges?: boolean | undefined
   /** `If-Match` of reads is not looked at. */
   ignoresReadConditions?: boolean | undefined
-  /** ListMultipartUploads is answered 501. */
-  listsNoUploads?: boolean | undefined
+  /** ListMultipartUploads is answered so; `'by key'`: it lists only those of the key that the prefix is, as MinIO does. */
+  listsNoUploads?: RefusalStatus | 404 | 'by key' | undefined
   /** Lifecycle and Object Lock of buckets are answered 501. */
   hasNoBucketSettings?: boolean | undefined
   /** Added to the server's clock, which signatures are checked against and objects dated with. */

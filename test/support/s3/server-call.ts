@@ -12,6 +12,8 @@ export interface Reply {
   readonly body?: string | Iterable<Buffer> | undefined
   /** Of a body of bytes. */
   readonly size?: number | undefined
+  /** Whether the length is told. @default true */
+  readonly hasLength?: boolean | undefined
   /** What is waited for, with white space sent meanwhile, before the body: CompleteMultipartUpload. */
   readonly delayMs?: number | undefined
 }

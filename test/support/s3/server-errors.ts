@@ -15,6 +15,7 @@ const ERRORS = {
   InternalError: [500, 'We encountered an internal error. Please try again.'],
   InvalidAccessKeyId: [403, 'The AWS Access Key Id you provided does not exist in our records.'],
   InvalidArgument: [400, 'Invalid Argument'],
+  InvalidObjectState: [403, 'The operation is not valid for the object\'s storage class'],
   InvalidBucketState: [409, 'The request is not valid for the current state of the bucket.'],
   InvalidChunkSizeError: [403, 'Only the last chunk is allowed to have a size less than 8192 bytes'],
   InvalidDigest: [400, 'The Content-MD5 you specified was invalid.'],
@@ -74,6 +75,12 @@ export function s3Error(
 ): S3Error {
   const [status, message] = ERRORS[code]
   return new S3Error(code, status, options.message ?? message, options.details, options.headers)
+}
+
+/** What stores answer to a header or an operation that they do not know. */
+export function refusal(status: 400 | 404 | 405 | 501, message?: string): S3Error {
+  const code = ({ 400: 'InvalidArgument', 404: '', 405: 'MethodNotAllowed', 501: 'NotImplemented' } as const)[status]
+  return code === '' ? new S3Error('', status, '') : s3Error(code, { message })
 }
 
 /** The body of an error, without the XML declaration. */

@@ -1,6 +1,6 @@
 /** Operations that list, page by page. */
 import { bucketOf, type Call, encoderOf, limitOf, type Reply } from './server-call.ts'
-import { s3Error } from './server-errors.ts'
+import { refusal, s3Error } from './server-errors.ts'
 import { isBefore, type Upload, type Version } from './server-state.ts'
 import { uploadOf } from './server-uploads.ts'
 import { document, element, optional } from './server-xml.ts'
@@ -105,12 +105,14 @@ export function listMultipartUploads(call: Call): Reply {
   const bucket = bucketOf(call)
   const { prefix = '', 'key-marker': keyMarker = '', 'upload-id-marker': idMarker = '' } = call.query
   call.demand('s3:ListBucketMultipartUploads', { key: undefined, prefix })
-  if (call.behaviour.listsNoUploads === true || (call.query['delimiter'] ?? '') !== '') throw s3Error('NotImplemented')
+  const { listsNoUploads } = call.behaviour
+  if (typeof listsNoUploads === 'number') throw refusal(listsNoUploads)
+  if ((call.query['delimiter'] ?? '') !== '') throw s3Error('NotImplemented')
   const encode = encoderOf(call)
   const limit = limitOf(call, 'max-uploads')
   const isAfterMarker = ({ key, id }: Upload): boolean => keyMarker === '' || isBefore(keyMarker, key) || (key === keyMarker && idMarker !== '' && id > idMarker)
   const left = [...bucket.uploads.values()]
-    .filter((upload) => upload.key.startsWith(prefix) && isAfterMarker(upload))
+    .filter((upload) => (listsNoUploads === 'by key' ? upload.key === prefix : upload.key.startsWith(prefix)) && isAfterMarker(upload))
     .sort((a, b) => (isBefore(a.key, b.key) || (a.key === b.key && a.id < b.id) ? -1 : 1))
   const page = left.slice(0, limit)
   const isTruncated = left.length > limit

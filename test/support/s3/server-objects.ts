@@ -2,7 +2,7 @@
 import { checksumHeaders } from './server-body.ts'
 import { type Checksum, checksumOf } from './server-checksums.ts'
 import { bucketOf, type Call, type Reply } from './server-call.ts'
-import { S3Error, s3Error } from './server-errors.ts'
+import { refusal, S3Error, s3Error } from './server-errors.ts'
 import { checkRemovable, lockHeaders, lockOf } from './server-locks.ts'
 import type { Bytes, S3Bucket, Version } from './server-state.ts'
 import { document, element, optional, parseXml } from './server-xml.ts'
@@ -31,18 +31,22 @@ export function addVersion(call: Call, bucket: S3Bucket, version: Omit<Version, 
 }
 
 /** The headers that an object keeps. */
-export function keptHeaders({ headers }: Call): Record<string, string> {
-  const kept = Object.entries(headers).filter(([name]) => name.startsWith('x-amz-meta-') || KEPT_HEADERS.includes(name)) as [string, string][]
+export function keptHeaders({ headers, behaviour }: Call): Record<string, string> {
+  const kept = Object.entries(headers).filter(([name]) => (name.startsWith('x-amz-meta-') && behaviour.keepsNoMetadata !== true) || KEPT_HEADERS.includes(name)) as [string, string][]
   const encoding = headers['content-encoding']?.split(',').map((name) => name.trim()).filter((name) => name !== 'aws-chunked').join(', ')
   return Object.fromEntries([...kept.filter(([name]) => name !== 'content-encoding'), ...(encoding ? [['content-encoding', encoding] as const] : [])])
 }
 
 /** Looks at `If-None-Match` and `If-Match` of a write. Throws when it must not be done. */
 export async function checkConditions(call: Call, bucket: S3Bucket): Promise<void> {
-  const { headers, behaviour, key } = call
+  const { headers, behaviour, key, query } = call
   const noneMatch = headers['if-none-match']
   const match = headers['if-match']
+  const isComplete = query['uploadId'] !== undefined
+  const refused = isComplete ? behaviour.refusesCompleteConditions : behaviour.refusesPutConditions
+  if (noneMatch !== undefined && refused !== undefined) throw refusal(refused)
   if ((noneMatch === undefined && match === undefined) || behaviour.ignoresConditions === true) return
+  if (isComplete && behaviour.ignoresConditions === 'complete') return
   if (noneMatch !== undefined && noneMatch !== '*') throw s3Error('NotImplemented')
   if ((behaviour.conflicts ?? 0) > 0) {
     behaviour.conflicts = (behaviour.conflicts ?? 0) - 1
@@ -57,10 +61,11 @@ export async function checkConditions(call: Call, bucket: S3Bucket): Promise<voi
 
 export function getObject(call: Call): Reply {
   const { bucket, version } = findVersion(call)
-  const { headers } = call
+  const { headers, behaviour } = call
+  if (behaviour.isArchived === true && call.request.method === 'GET') throw s3Error('InvalidObjectState')
   const unmodified = checkReadConditions(call, version)
   if (unmodified) return { status: 304, headers: { etag: version.etag } }
-  const range = call.behaviour.ignoresRanges === true ? undefined : parseRange(headers['range'], version.data.size)
+  const range = behaviour.ignoresRanges === true || behaviour.tellsNoLengths === true ? undefined : parseRange(headers['range'], version.data.size)
   const { start, end } = range ?? { start: 0, end: version.data.size }
   const all = {
     ...version.headers,
@@ -73,7 +78,7 @@ export function getObject(call: Call): Reply {
     ...(headers['x-amz-checksum-mode']?.toUpperCase() === 'ENABLED' && range === undefined ? checksumHeaders(version.checksum) : {}),
     ...(range === undefined ? {} : { 'content-range': `bytes ${start}-${end - 1}/${version.data.size}` }),
   }
-  return { status: range === undefined ? 200 : 206, headers: all, body: version.data.slice(start, end), size: end - start }
+  return { status: range === undefined ? 200 : 206, headers: all, body: version.data.slice(start, end), size: end - start, hasLength: behaviour.tellsNoLengths !== true }
 }
 
 /** The version that a request names, or the newest. Throws when there is none, in the words that the signer may hear. */
@@ -128,6 +133,7 @@ function removeVersion(call: Call, { key, versionId }: { readonly key: string, r
   }
   const id = versionId ?? 'null'
   const version = bucket.version(key, id)
+  if (version === undefined && call.behaviour.missesDeleted === true) throw refusal(404)
   if (version === undefined) return {}
   checkRemovable(call, version)
   bucket.remove(key, id)

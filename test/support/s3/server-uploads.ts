@@ -66,6 +66,10 @@ export async function completeMultipartUpload(call: Call): Promise<Reply> {
   if (failing?.committed === false) return internalError(call)
   // A second completion may have come in while the first waited.
   uploadOf(call)
+  if (behaviour.completeSilentMs !== undefined) {
+    bucket.uploads.delete(upload.id)
+    await new Promise((resolve) => setTimeout(resolve, behaviour.completeSilentMs))
+  }
   const { body, headers } = complete(call, bucket, { upload, parts })
   if (failing !== undefined) return internalError(call)
   return { body, headers, delayMs: behaviour.completeDelayMs }
@@ -118,6 +122,9 @@ function chosenParts(call: Call, upload: Upload): readonly Part[] {
   if (small !== undefined) {
     const details = { ProposedSize: String(small.data.size), MinSizeAllowed: String(MIN_PART_BYTES), PartNumber: String(small.number), ETag: small.etag.slice(1, -1) }
     throw s3Error('EntityTooSmall', { details })
+  }
+  if (call.behaviour.wantsEqualParts === true && parts.slice(0, -1).some(({ data }) => data.size !== parts[0]?.data.size)) {
+    throw s3Error('InvalidPart', { message: 'All non-trailing parts must have the same length.' })
   }
   const size = call.headers['x-amz-mp-object-size']
   if (size !== undefined && Number(size) !== parts.reduce((sum, { data }) => sum + data.size, 0)) {

@@ -219,7 +219,7 @@ describe('startS3Server', () => {
     })
 
     it('listsNoUploads and hasNoBucketSettings answer 501', async () => {
-      server.behaviour = { listsNoUploads: true, hasNoBucketSettings: true }
+      server.behaviour = { listsNoUploads: 501, hasNoBucketSettings: true }
       await expect(client.send(new ListMultipartUploadsCommand({ Bucket }))).rejects.toMatchObject({ name: 'NotImplemented' })
     })
 

@@ -13,7 +13,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { readBody } from './server-body.ts'
 import type { S3Behaviour, S3Failure, S3Request } from './server-behaviour.ts'
 import type { Call, Reply } from './server-call.ts'
-import { errorBody, S3Error, s3Error } from './server-errors.ts'
+import { errorBody, refusal, S3Error, s3Error } from './server-errors.ts'
 import { findOperation } from './server-operations.ts'
 import { allows } from './server-policy.ts'
 import { type S3Key, verifySignature } from './server-signature.ts'
@@ -123,7 +123,8 @@ async function serve(server: S3Server, incoming: IncomingMessage, outgoing: Serv
     if (incoming.errored !== null) return void outgoing.destroy()
     const known = error instanceof S3Error ? error : s3Error('InternalError', { message: error instanceof Error ? `${error.stack}` : String(error) })
     logged.code = known.code
-    const body = known.status === 304 ? undefined : `${XML_DECLARATION}${errorBody(known, `/${logged.bucket}/${logged.key}`, String(logged.number))}`
+    const isBare = known.status === 304 || known.code === '' || behaviour.answersBare === true
+    const body = isBare ? undefined : `${XML_DECLARATION}${errorBody(known, `/${logged.bucket}/${logged.key}`, String(logged.number))}`
     await send({ status: known.status, headers: known.headers, body }, logged, outgoing)
   }
 }
@@ -154,12 +155,23 @@ async function answer(server: S3Server, request: S3Request, incoming: IncomingMe
   const signature = verifySignature({ method, url: incoming.url ?? '', headers }, { keys, region, nowMs: now.getTime() })
   const operation = findOperation(request, behaviour.hasNoBucketSettings !== true)
   if (operation === undefined) throw s3Error('NotImplemented')
+  checkHeaders(operation.name, request, behaviour)
   const body = readBody(sent, headers, { signature, behaviour })
   const may: Call['may'] = (action, access = {}) => allows(signature.key.policy, { action, bucket: bucketName, key, ...access })
   const demand: Call['demand'] = (action, access) => {
     if (!may(action, access)) throw s3Error('AccessDenied', { message: `User is not authorized to perform: ${action}` })
   }
   return await operation.run({ request, headers, query, bucketName, key, body, behaviour, region, buckets, now, may, demand })
+}
+
+/** Throws when a request has headers that the server refuses, or has not those that it demands. */
+function checkHeaders(operation: string, { headers }: S3Request, { refusesChecksums, demandsHeaders = {}, requesterPays }: S3Behaviour): void {
+  const checksum = Object.keys(headers).find((name) => /^x-amz-(?:sdk-)?checksum-/.test(name))
+  if (refusesChecksums !== undefined && checksum !== undefined) throw refusal(refusesChecksums, `Unsupported header '${checksum}' received for this API call.`)
+  if (requesterPays === true && headers['x-amz-request-payer'] !== 'requester') throw s3Error('AccessDenied', { message: 'The requester must pay' })
+  if (operation !== 'PutObject' && operation !== 'CreateMultipartUpload') return
+  const missing = Object.entries(demandsHeaders).find(([name, value]) => headers[name] !== value)
+  if (missing !== undefined) throw s3Error('AccessDenied', { message: `The policy of the bucket demands ${missing.join(': ')}` })
 }
 
 /** Whether the request is failed for good; an error is thrown. */
@@ -170,7 +182,7 @@ function fail(failure: S3Failure | undefined, incoming: IncomingMessage): boolea
   return true
 }
 
-async function send({ status = 200, headers = {}, body, size, delayMs }: Reply, logged: S3Request, outgoing: ServerResponse): Promise<void> {
+async function send({ status = 200, headers = {}, body, size, delayMs, hasLength = true }: Reply, logged: S3Request, outgoing: ServerResponse): Promise<void> {
   logged.status = status
   const isText = typeof body === 'string'
   const length = isText ? Buffer.byteLength(body) : (size ?? 0)
@@ -179,7 +191,7 @@ async function send({ status = 200, headers = {}, body, size, delayMs }: Reply, 
     server: 'AmazonS3',
     ...(isText ? { 'content-type': 'application/xml' } : {}),
     ...headers,
-    ...(status === 204 || status === 304 || delayMs !== undefined ? {} : { 'content-length': String(length) }),
+    ...(status === 204 || status === 304 || delayMs !== undefined || !hasLength ? {} : { 'content-length': String(length) }),
   })
   if (delayMs !== undefined) await waitAloud(outgoing, delayMs)
   if (logged.method === 'HEAD' || body === undefined) outgoing.end()

@@ -1,0 +1,117 @@
+/** Creates objects, each only if its key is free. */
+import { crc32 } from 'node:zlib'
+import { PutObjectCommand } from '@aws-sdk/client-s3'
+import type { Capability } from './capabilities.ts'
+import { isMissing, s3StatusOf } from './errors.ts'
+import { attributesOf, checksumOf, duplicate, lockOf, lookAt, metadataOf } from './objects.ts'
+import { readObject } from './read.ts'
+import type { S3RequestOptions, S3Session } from './session.ts'
+
+export interface S3CreateOptions {
+  readonly key: string
+  /** Names the upload, in the metadata of the object. */
+  readonly nonce: string
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Writes a small object that must not exist yet. Rejects with `duplicate_backup_id` when another upload wrote the key. */
+export async function createSmall(session: S3Session, content: Uint8Array, options: S3CreateOptions & Pick<S3RequestOptions, 'onUnanswered'>): Promise<void> {
+  const pieces = [{ bytes: content.byteLength, crc32: crc32(content) }]
+  const lock = lockOf(session.config.objectLock)
+  await createOnce(session, { ...options, pieces, condition: 'conditionalPut' }, async (onUnanswered) => await putSmall(session, content, { ...options, onUnanswered, lock, isNew: true }))
+}
+
+export interface S3PutOptions extends S3CreateOptions, Pick<S3RequestOptions, 'onUnanswered'> {
+  /** Asks the store to refuse a key that is taken. */
+  readonly isNew?: boolean | undefined
+  readonly lock?: ReturnType<typeof lockOf> | undefined
+}
+
+/** Writes a small object. Resolves with its ETag. */
+export async function putSmall(session: S3Session, content: Uint8Array, { key, nonce, signal, onUnanswered, isNew = false, lock }: S3PutOptions): Promise<string | undefined> {
+  const optional: readonly Capability[] = isNew ? ['checksums', 'conditionalPut'] : ['checksums']
+  return await session.send({ operation: 'write', key, bodyBytes: content.byteLength, signal, optional, onUnanswered }, async (client, abortSignal) => {
+    const command = new PutObjectCommand({
+      Bucket: session.config.bucket,
+      Key: key,
+      Body: content,
+      ContentLength: content.byteLength,
+      Metadata: metadataOf(nonce, content),
+      ...attributesOf(session.config),
+      ...checksumOf(session, content, crc32(content)),
+      ...(isNew && session.store.has('conditionalPut') && { IfNoneMatch: '*' }),
+      ...lock,
+    })
+    return (await client.send(command, { abortSignal })).ETag
+  })
+}
+
+/** The bytes of an object as they were sent: in order, each piece with its CRC-32. */
+export type S3Pieces = readonly { readonly bytes: number; readonly crc32: number }[]
+
+export interface S3CreateOnceOptions extends S3CreateOptions, Pick<S3RequestOptions, 'onUnanswered'> {
+  readonly pieces: S3Pieces
+  /** What the write asks for, so that it fails when the key is taken. */
+  readonly condition: Capability
+}
+
+/**
+ * Runs a write that must create its key, and resolves with the ETag.
+ *
+ * When the answer is lost, or the repetition of a successful write is refused, the stored object decides:
+ * one with our nonce and length is our write; where the store keeps no metadata, one with our ETag or our bytes.
+ *
+ * On a store that may not honour the condition, the key is also looked at before the write; if the store is known not to, after it too.
+ * Two writers may still miss each other there.
+ */
+export async function createOnce(session: S3Session, options: S3CreateOnceOptions, write: (onUnanswered: () => void) => Promise<string | undefined>): Promise<void> {
+  const { condition, signal } = options
+  if (session.store.of(condition) !== 'honoured' && (await isOwn(session, options))) return
+  const endMs = performance.now() + session.config.totalTimeoutMs
+  let isUnsure = false
+  let etag: string | undefined
+  try {
+    etag = await write(() => {
+      isUnsure = true
+      options.onUnanswered?.()
+    })
+  } catch (error) {
+    signal?.throwIfAborted()
+    // The condition was refused, or the parts are gone because an earlier try is being carried out: the store may show the object later.
+    const isLate = s3StatusOf(error) === 412 || (isUnsure && isMissing(error))
+    for (let tries = 1; !(await isOwn(session, options)); tries++) {
+      if (!isLate || performance.now() >= endMs) throw error
+      await session.backOff(tries, signal)
+    }
+  }
+  if (session.store.lacks(condition)) await isOwn(session, options, etag)
+}
+
+/** Whether our object is there. Throws `duplicate_backup_id` when another one is. */
+async function isOwn(session: S3Session, { key, nonce, pieces, signal }: S3CreateOnceOptions, etag?: string): Promise<boolean> {
+  const found = await lookAt(session, key, signal)
+  if (found === undefined) return false
+  if (found.bytes === pieces.reduce((sum, { bytes }) => sum + bytes, 0)) {
+    if (found.nonce === nonce || (etag !== undefined && found.etag === etag)) return true
+    if (found.nonce === undefined && (await hasBytes(session, { key, pieces, signal }))) return true
+  }
+  throw duplicate(session, key)
+}
+
+/** Whether an object has these bytes. */
+async function hasBytes(session: S3Session, { key, pieces, signal }: Pick<S3CreateOnceOptions, 'key' | 'pieces' | 'signal'>): Promise<boolean> {
+  let index = 0
+  let read = { bytes: 0, crc32: 0 }
+  const isNext = (): boolean => read.bytes === pieces[index]?.bytes && read.crc32 === pieces[index++]?.crc32
+  for await (const chunk of readObject(session, { key, startByte: 0, signal })) {
+    for (let rest = chunk; rest.byteLength > 0; ) {
+      const taken = rest.subarray(0, (pieces[index]?.bytes ?? 0) - read.bytes)
+      rest = rest.subarray(taken.byteLength)
+      read = { bytes: read.bytes + taken.byteLength, crc32: crc32(taken, read.crc32) }
+      if (read.bytes < (pieces[index]?.bytes ?? 0)) continue
+      if (!isNext()) return false
+      read = { bytes: 0, crc32: 0 }
+    }
+  }
+  return index === pieces.length || isNext()
+}

@@ -1,0 +1,292 @@
+/** What stores do otherwise than S3, one by one: done without, or told for what it is. */
+import { deepEqual, equal, ok, rejects, throws } from 'node:assert/strict'
+import { describe, onTestFinished, test, vi } from 'vitest'
+import { openS3Destination, type S3DestinationOptions } from '../../../destinations/s3/index.ts'
+import type { Destination } from '../../../src/contracts/destination.ts'
+import { isHoldfastError } from '../../../src/errors/errors.ts'
+import { newUlid } from '../../../src/util/ulid.ts'
+import { collect } from '../../support/collect.ts'
+import { Bytes } from '../../support/s3/server-state.ts'
+import { bytesOf, MANIFEST, MIB, type OwnServer, ownServer, PART_BYTES, PREFIX, publish } from './setup.ts'
+
+/** Two parts, the last not full. */
+const PAYLOAD = bytesOf(PART_BYTES + 1234)
+
+async function checkWhole(destination: Destination, backupId: string): Promise<void> {
+  deepEqual(await collect(destination.list()), [backupId])
+  ok(Buffer.from(await destination.manifest(backupId)).equals(MANIFEST))
+  ok(Buffer.concat(await collect(destination.open(backupId, 'payload'))).equals(PAYLOAD))
+  deepEqual(await destination.stat(backupId), { bytes: { payload: PAYLOAD.byteLength, 'payload-ids': 4 } })
+}
+
+function checkEmpty({ keys, bucket }: OwnServer): void {
+  deepEqual([keys(), bucket.uploads.size], [[], 0])
+}
+
+async function failureOf(promise: Promise<unknown>): Promise<{ message: string; hint: string; code: string; reason: unknown }> {
+  const thrown: unknown = await promise.then(() => undefined, (error: unknown) => error)
+  ok(isHoldfastError(thrown), String(thrown))
+  return { message: thrown.message, hint: thrown.hint, code: thrown.code, reason: thrown.details['reason'] }
+}
+
+describe('checksums', () => {
+  const headers = (own: OwnServer): string[] => own.server.requests.flatMap(({ status, headers: sent }) => (status < 300 ? Object.keys(sent).filter((name) => name.includes('checksum')) : []))
+
+  test.each([400, 501] as const)('refused by %i are left out, with Content-MD5 instead; each request of a session that found out is sent once', async (status) => {
+    const own = await ownServer({ behaviour: { refusesChecksums: status } })
+    const destination = own.open()
+    const backupId = await publish(destination, PAYLOAD)
+    await checkWhole(destination, backupId)
+    deepEqual(headers(own), [])
+    ok(own.server.requests.every(({ operation, headers: sent }) => !['UploadPart', 'PutObject'].includes(operation) || sent['content-md5'] !== undefined))
+    equal(own.server.requests.filter(({ status: answered }) => answered === status).length, 1)
+    deepEqual((await destination.validate()).map(({ code }) => code), ['checksums_ignored', 'no_abort_incomplete_rule'])
+  })
+
+  test('are always sent by option: then the refusal is told in the words of the server', async () => {
+    const own = await ownServer({ behaviour: { refusesChecksums: 400 } })
+    const { message, code } = await failureOf(publish(own.open({ checksums: 'always' })))
+    equal(code, 'destination_unreachable')
+    ok(message.endsWith("the server refused the request (InvalidArgument, HTTP 400: Unsupported header 'x-amz-checksum-algorithm' received for this API call.)"), message)
+  })
+
+  test('are never sent by option, and nothing is said of it', async () => {
+    const own = await ownServer()
+    const destination = own.open({ checksums: 'never' })
+    deepEqual((await destination.validate()).map(({ code }) => code), ['no_abort_incomplete_rule'])
+    await checkWhole(destination, await publish(destination, PAYLOAD))
+    deepEqual(headers(own), [])
+  })
+})
+
+describe('conditions', () => {
+  const REFUSALS = [400, 405, 501] as const
+  test.each(REFUSALS.flatMap((status) => [true, false].map((isValidated) => [status, isValidated] as const)))('refused by %i are done without; validated first: %s', async (status, isValidated) => {
+    for (const behaviour of [{ refusesPutConditions: status }, { refusesCompleteConditions: status }, { refusesPutConditions: status, refusesCompleteConditions: status }]) {
+      const own = await ownServer({ behaviour })
+      const destination = own.open()
+      const codes = isValidated ? (await destination.validate()).map(({ code }) => code) : []
+      equal(codes.includes('conditional_writes_ignored'), isValidated && 'refusesPutConditions' in behaviour)
+      equal(codes.includes('conditional_multipart_ignored'), isValidated && 'refusesCompleteConditions' in behaviour)
+      const backupId = newUlid()
+      const late = await destination.put(backupId)
+      await late.write('payload', bytesOf(99))
+      await publish(destination, PAYLOAD, backupId)
+      await rejects(late.publish(MANIFEST), { code: 'duplicate_backup_id' })
+      await late.abort()
+      await checkWhole(destination, backupId)
+      // What was not refused is kept.
+      ok(own.server.requests.some(({ status: answered, headers }) => answered === 200 && headers['x-amz-checksum-crc32'] !== undefined))
+    }
+  })
+})
+
+describe('CompleteMultipartUpload', () => {
+  test('that takes longer than the time-out, and is then answered NoSuchUpload, is looked for until the object is there', async () => {
+    const own = await ownServer({ behaviour: { completeSilentMs: 1500 } })
+    const destination = own.open({ requestTimeoutMs: 400, minBytesPerSecond: 2 ** 30, wait: undefined, firstDelayMs: 20 })
+    const backupId = await publish(destination, PAYLOAD)
+    ok(own.server.requests.some(({ operation, code }) => operation === 'CompleteMultipartUpload' && code === 'NoSuchUpload'))
+    await checkWhole(destination, backupId)
+  })
+
+  test('that sends white space has its time-out once more with each', async () => {
+    const own = await ownServer({ behaviour: { completeDelayMs: 2000 } })
+    const destination = own.open({ requestTimeoutMs: 700, minBytesPerSecond: 2 ** 30, attempts: 1 })
+    await checkWhole(destination, await publish(destination, PAYLOAD))
+  })
+
+  test('that sends white space for ever ends with the total time-out', async () => {
+    const own = await ownServer({ behaviour: { completeDelayMs: 60_000 } })
+    const upload = await own.open({ requestTimeoutMs: 300, totalTimeoutMs: 900, minBytesPerSecond: 2 ** 30, attempts: 1 }).put(newUlid())
+    await upload.write('payload', bytesOf(10))
+    own.server.behaviour.failAfter = undefined
+    const startMs = performance.now()
+    own.server.behaviour.completeErrors = { times: 9, committed: false }
+    await rejects(upload.publish(MANIFEST), { code: 'destination_unreachable' })
+    ok(performance.now() - startMs < 20_000)
+  })
+
+  test('refused for its parts names the option for equal ones, which the session uses from then on', async () => {
+    const own = await ownServer()
+    const destination = own.open()
+    own.server.behaviour.failBefore = ({ operation }) => (operation === 'CompleteMultipartUpload' ? { status: 400, code: 'InvalidPart', message: 'All non-trailing parts must have the same length.' } : undefined)
+    const { message, hint } = await failureOf(publish(destination, PAYLOAD))
+    ok(message.endsWith('(InvalidPart, HTTP 400: All non-trailing parts must have the same length.)'), message)
+    ok(hint.includes('equal-parts=true'))
+    own.server.behaviour.failBefore = undefined
+    await checkEqualParts(own, destination)
+  })
+})
+
+/** A list shows a payload of 30 GiB: twice that in 10,000 parts makes parts of 7 MiB. */
+async function checkEqualParts(own: OwnServer, destination: Destination): Promise<void> {
+  const large = Object.assign(new Bytes([]), { size: 30 * 1024 * MIB })
+  own.bucket.add({ key: `${PREFIX}${newUlid()}/payload`, id: 'null', data: large, etag: '"x"', lastModified: new Date(), headers: {}, isDeleteMarker: false })
+  await destination.cleanUp()
+  const from = own.server.requests.length
+  await publish(destination, bytesOf(15 * MIB))
+  const sizes = own.server.requests.slice(from).flatMap(({ operation, headers }) => (operation === 'UploadPart' ? [Number(headers['content-length'])] : []))
+  deepEqual(sizes.toSorted((a, b) => b - a), [7 * MIB, 7 * MIB, MIB])
+}
+
+describe('equal parts', () => {
+  test('are sized by the largest payload listed', async () => {
+    const own = await ownServer({ behaviour: { wantsEqualParts: true } })
+    await checkEqualParts(own, own.open({ equalParts: true }))
+  })
+
+  test('are the default at Cloudflare R2, as an endpoint of it says', () => {
+    // The option is taken from a URL too.
+    for (const url of ['s3://b/a?endpoint=https://x.r2.cloudflarestorage.com', 's3://b/a?equal-parts=true', 's3://b/a?equal-parts=false']) equal(openS3Destination(url).scheme, 's3')
+    throws(() => openS3Destination('s3://b/a?equal-parts=yes'), { code: 'destination_config_invalid' })
+  })
+})
+
+describe('a store that keeps no metadata and knows no conditions', () => {
+  test.each(['CompleteMultipartUpload', 'PutObject'])('own writes are recognised by their bytes when the answer to %s is lost', async (operation) => {
+    const own = await ownServer({ behaviour: { keepsNoMetadata: true, ignoresConditions: true } })
+    const seen = new Set<string>()
+    own.server.behaviour.failAfter = (request) => (request.operation === operation && !seen.has(request.key) && seen.add(request.key) ? 'reset' : undefined)
+    const destination = own.open()
+    await checkWhole(destination, await publish(destination, PAYLOAD))
+    ok(seen.size > 0)
+  })
+
+  test("another's object of the same size is not taken for the own one", async () => {
+    const own = await ownServer({ behaviour: { keepsNoMetadata: true, ignoresConditions: true } })
+    const destination = own.open()
+    const backupId = newUlid()
+    const late = await destination.put(backupId)
+    await late.write('payload', bytesOf(100).fill(7))
+    await publish(destination, bytesOf(100), backupId)
+    await rejects(late.publish(MANIFEST), { code: 'duplicate_backup_id' })
+    await late.abort()
+    ok(Buffer.concat(await collect(destination.open(backupId, 'payload'))).equals(bytesOf(100)))
+  })
+
+  test('reads nothing back where the answers come', async () => {
+    const own = await ownServer({ behaviour: { keepsNoMetadata: true, ignoresConditions: true } })
+    const destination = own.open()
+    await destination.validate()
+    own.operations()
+    await publish(destination, PAYLOAD)
+    ok(!own.operations().includes('GetObject'))
+  })
+})
+
+describe('answers that say less than those of S3', () => {
+  test('no lengths: publish, read, stat and delete all the same', async () => {
+    const own = await ownServer({ behaviour: { tellsNoLengths: true } })
+    const destination = own.open()
+    ok((await destination.validate()).some(({ code }) => code === 'lengths_not_told'))
+    const backupId = await publish(destination, PAYLOAD)
+    await checkWhole(destination, backupId)
+    await destination.delete(backupId)
+    checkEmpty(own)
+  })
+
+  test('no bodies: what is not there is told as missing, by 404 alone', async () => {
+    const own = await ownServer({ behaviour: { answersBare: true, missesDeleted: true, listsNoUploads: 404 } })
+    const destination = own.open()
+    const backupId = await publish(destination, PAYLOAD)
+    await checkWhole(destination, backupId)
+    own.bucket.remove(`${PREFIX}${backupId}/payload`, 'null')
+    await rejects(collect(destination.open(backupId, 'payload')), { code: 'backup_incomplete' })
+    await destination.delete(backupId)
+    await destination.delete(backupId)
+    await rejects(destination.manifest(backupId), { code: 'manifest_missing' })
+    const upload = await destination.put(newUlid())
+    own.bucket.uploads.clear()
+    await upload.abort()
+    checkEmpty(own)
+  })
+
+  test.each([400, 404, 405, 501] as const)('no list of uploads, by %i: clean-up goes on, validate() warns', async (listsNoUploads) => {
+    const own = await ownServer({ behaviour: { listsNoUploads } })
+    const destination = own.open()
+    await publish(destination)
+    const orphan = newUlid()
+    own.bucket.add({ key: `${PREFIX}${orphan}/payload`, id: 'null', data: new Bytes([]), etag: '"x"', lastModified: new Date(0), headers: {}, isDeleteMarker: false })
+    deepEqual((await destination.cleanUp()).removed, [orphan])
+    ok((await destination.validate()).some(({ code }) => code === 'uploads_not_listed'))
+  })
+
+  test('an archived object is told as archived, not as a lack of permission', async () => {
+    const own = await ownServer()
+    const backupId = await publish(own.open())
+    own.server.behaviour.isArchived = true
+    const { code, reason, hint } = await failureOf(own.open().manifest(backupId))
+    deepEqual([code, reason], ['destination_unreachable', 'archived'])
+    ok(hint.includes('restore-object') && !hint.includes('s3:GetObject'))
+  })
+})
+
+describe('what a bucket demands', () => {
+  test('headers of a policy are sent by option, with all that is created and with the probe', async () => {
+    const demandsHeaders = {
+      'x-amz-server-side-encryption': 'aws:kms', 'x-amz-server-side-encryption-aws-kms-key-id': 'alias/backups', 'x-amz-storage-class': 'STANDARD_IA', 'x-amz-acl': 'bucket-owner-full-control',
+    }
+    const own = await ownServer({ behaviour: { demandsHeaders, requesterPays: true } })
+    await rejects(own.open({ requesterPays: true }).validate(), /demands x-amz-server-side-encryption: aws:kms/)
+    await rejects(own.open().validate(), /The requester must pay/)
+    const options: Partial<S3DestinationOptions> = { encryption: 'aws:kms', kmsKeyId: 'alias/backups', storageClass: 'STANDARD_IA', acl: 'bucket-owner-full-control', requesterPays: true }
+    const destination = own.open(options)
+    await destination.validate()
+    const backupId = await publish(destination, PAYLOAD)
+    await checkWhole(destination, backupId)
+    await destination.delete(backupId)
+    await destination.cleanUp()
+    checkEmpty(own)
+  })
+
+  test('are options of the URL', () => {
+    const url = 's3://b/a?encryption=aws:kms&kms-key=alias/x&storage-class=GLACIER_IR&acl=private&requester-pays=true&checksums=never'
+    equal(openS3Destination(url).url, 's3://b/a')
+    for (const wrong of ['encryption=rot13', 'kms-key=a%0db', 'storage-class=GLACIER', 'storage-class=cold', 'acl=A', 'requester-pays=1', 'checksums=maybe']) {
+      throws(() => openS3Destination(`s3://b/a?${wrong}`), { code: 'destination_config_invalid' }, wrong)
+    }
+  })
+
+  test('a bucket name that Amazon does not allow is taken at an endpoint, in the path', async () => {
+    const own = await ownServer({ buckets: ['My_Backups'] })
+    const destination = own.open({ bucket: 'My_Backups' })
+    await checkWhole(destination, await publish(destination, PAYLOAD))
+    for (const url of ['s3://My_Backups/a', 's3://My_Backups/a?endpoint=http://h&path-style=false']) throws(() => openS3Destination(url), { code: 'destination_config_invalid' })
+    equal(openS3Destination('s3://My_Backups/a?endpoint=http://h').url, 's3://My_Backups/a?endpoint=http%3A%2F%2Fh')
+  })
+})
+
+describe('the environment', () => {
+  function stub(variables: Readonly<Record<string, string>>): void {
+    for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value)
+    onTestFinished(() => void vi.unstubAllEnvs())
+  }
+
+  test('variables that are set and empty are not set', async () => {
+    stub({ AWS_REGION: '', AWS_USE_FIPS_ENDPOINT: '', AWS_PROFILE: '' })
+    const own = await ownServer()
+    const destination = own.open({ region: undefined })
+    await checkWhole(destination, await publish(destination, PAYLOAD))
+  })
+
+  test('a key with the CR of a Windows file is told as such, and so is a secret', async () => {
+    const own = await ownServer()
+    const { accessKeyId, secretAccessKey } = own.server
+    const waits: number[] = []
+    for (const credentials of [{ accessKeyId: `${accessKeyId}\r`, secretAccessKey }, { accessKeyId, secretAccessKey: `${secretAccessKey}\r` }]) {
+      const { code, reason, hint } = await failureOf(own.open({ credentials, wait: async (delayMs) => void waits.push(delayMs) }).validate())
+      deepEqual([code, reason], ['destination_config_invalid', 'malformed_key'])
+      ok(hint.includes('CR'))
+    }
+    deepEqual(waits, [])
+  })
+
+  test('AWS_USE_FIPS_ENDPOINT with an endpoint is told as a contradiction, at once', async () => {
+    stub({ AWS_USE_FIPS_ENDPOINT: 'true' })
+    const own = await ownServer()
+    const { code, reason, message } = await failureOf(own.open({ wait: () => Promise.reject(new Error('Tried again')) }).validate())
+    deepEqual([code, reason], ['destination_config_invalid', 'misconfigured'])
+    ok(message.includes('A custom endpoint cannot be combined with FIPS'), message)
+  })
+})
