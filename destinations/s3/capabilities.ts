@@ -8,25 +8,32 @@ export type Capability = 'checksums' | 'conditionalPut' | 'conditionalComplete' 
 const WITHOUT: Readonly<Record<Capability, DestinationWarning>> = {
   checksums: {
     code: 'checksums_ignored',
-    message: 'The store does not compare checksums (x-amz-checksum-*): bytes damaged in transit are found only when the backup is read back',
+    message: 'The store does not compare checksums: bytes damaged in transit are found only when the backup is read back',
   },
   conditionalPut: {
     code: 'conditional_writes_ignored',
     message:
-      'The store does not always honour "If-None-Match". Holdfast looks before it writes instead; two backups with the same ID at the same moment can miss each other',
+      'The store does not always honour "If-None-Match". Holdfast looks before it writes instead; ' +
+      'two backups with the same ID at the same moment can miss each other',
   },
   conditionalComplete: {
     code: 'conditional_multipart_ignored',
     message:
-      'The store does not honour "If-None-Match" when it completes a multipart upload. Holdfast looks before instead; two backups with the same ID at the same moment can miss each other',
+      'The store does not honour "If-None-Match" when it completes a multipart upload. Holdfast looks before it does; ' +
+      'two backups with the same ID at the same moment can miss each other',
   },
   metadata: {
     code: 'metadata_not_kept',
-    message: 'The store does not keep user metadata: after a lost answer Holdfast reads an object back to see whether it is its own; what a failed upload leaves stays until a clean-up',
+    message:
+      'The store does not keep user metadata: after a lost answer Holdfast reads an object back to see whether it is its own; ' +
+      'what a failed upload leaves stays until a clean-up',
   },
-  growingParts: { code: 'equal_parts', message: 'The store wants all parts of an upload but the last to have the same size: a payload has at most 10,000 times part-bytes' },
+  growingParts: { code: 'equal_parts', message: 'All parts of an upload but the last have the same size: the largest payload is 10,000 of them' },
   lengths: { code: 'lengths_not_told', message: 'The store does not tell the length of an object when it is looked at: Holdfast asks the list for it' },
-  uploadList: { code: 'uploads_not_listed', message: 'The store does not list incomplete multipart uploads: a clean-up cannot remove those that a crash leaves' },
+  uploadList: {
+    code: 'uploads_not_listed',
+    message: 'The store does not list incomplete multipart uploads: a clean-up cannot remove those that a crash leaves',
+  },
 }
 
 /** `refused`: what asks for it fails, so that it is left out. `ignored`: it may be asked for, and may not be done. */

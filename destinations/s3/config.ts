@@ -211,7 +211,7 @@ export function parseS3Url(url: string): S3DestinationOptions {
 
 function checkBucket(bucket: string, isLoose: boolean): void {
   if (typeof bucket === 'string' && (isLoose ? LOOSE_BUCKET : BUCKET).test(bucket)) return
-  throw invalid('its bucket must have 3 to 63 lower-case letters, digits, "." and "-"', 'At an endpoint= with path-style=true it may also have capitals and "_"')
+  throw invalid('its bucket must have 3 to 63 lower-case letters, digits, "." and "-"', 'With endpoint= and path-style=true it may have capitals and "_"')
 }
 
 function checkOneOf<T extends string>(name: string, given: T, known: readonly T[]): void {

@@ -18,7 +18,9 @@ export interface S3CreateOptions {
 export async function createSmall(session: S3Session, content: Uint8Array, options: S3CreateOptions & Pick<S3RequestOptions, 'onUnanswered'>): Promise<void> {
   const pieces = [{ bytes: content.byteLength, crc32: crc32(content) }]
   const lock = lockOf(session.config.objectLock)
-  await createOnce(session, { ...options, pieces, condition: 'conditionalPut' }, async (onUnanswered) => await putSmall(session, content, { ...options, onUnanswered, lock, isNew: true }))
+  await createOnce(session, { ...options, pieces, condition: 'conditionalPut' }, async (onUnanswered) => {
+    return await putSmall(session, content, { ...options, onUnanswered, lock, isNew: true })
+  })
 }
 
 export interface S3PutOptions extends S3CreateOptions, Pick<S3RequestOptions, 'onUnanswered'> {
@@ -28,7 +30,8 @@ export interface S3PutOptions extends S3CreateOptions, Pick<S3RequestOptions, 'o
 }
 
 /** Writes a small object. Resolves with its ETag. */
-export async function putSmall(session: S3Session, content: Uint8Array, { key, nonce, signal, onUnanswered, isNew = false, lock }: S3PutOptions): Promise<string | undefined> {
+export async function putSmall(session: S3Session, content: Uint8Array, options: S3PutOptions): Promise<string | undefined> {
+  const { key, nonce, signal, onUnanswered, isNew = false, lock } = options
   const optional: readonly Capability[] = isNew ? ['checksums', 'conditionalPut'] : ['checksums']
   return await session.send({ operation: 'write', key, bodyBytes: content.byteLength, signal, optional, onUnanswered }, async (client, abortSignal) => {
     const command = new PutObjectCommand({
@@ -64,7 +67,11 @@ export interface S3CreateOnceOptions extends S3CreateOptions, Pick<S3RequestOpti
  * On a store that may not honour the condition, the key is also looked at before the write; if the store is known not to, after it too.
  * Two writers may still miss each other there.
  */
-export async function createOnce(session: S3Session, options: S3CreateOnceOptions, write: (onUnanswered: () => void) => Promise<string | undefined>): Promise<void> {
+export async function createOnce(
+  session: S3Session,
+  options: S3CreateOnceOptions,
+  write: (onUnanswered: () => void) => Promise<string | undefined>,
+): Promise<void> {
   const { condition, signal } = options
   if (session.store.of(condition) !== 'honoured' && (await isOwn(session, options))) return
   const endMs = performance.now() + session.config.totalTimeoutMs

@@ -166,6 +166,8 @@ const MEANING_BY_CODE: Readonly<Record<string, Meaning>> = {
 
 const MEANING_BY_STATUS: Readonly<Record<number, Meaning>> = { 301: WRONG_REGION, 307: WRONG_REGION, 401: NOT_PERMITTED, 403: NOT_PERMITTED, 408: BUSY, 429: BUSY, 501: UNSUPPORTED, 507: NO_SPACE }
 
+/** What the SDK calls an error that has no name. */
+const EMPTY = /^(Error|UnknownError|Unknown|S3ServiceException|NotFound|\d*)$/
 /** Characters of a server's sentence that are repeated. */
 const MAX_SAID = 300
 /** Errors of certificates. Trying again would not help. */
@@ -296,10 +298,9 @@ function takeApart(thrown: unknown, secrets: readonly string[]): TakenApart {
   const status = isAnswer ? (metadata?.httpStatusCode ?? response?.statusCode) : undefined
   const given = typeof error['Code'] === 'string' ? error['Code'] : error.name
   // Answers to HEAD have no body, and so neither code nor message.
-  const isEmpty = (text: string): boolean => ['Error', 'UnknownError', 'Unknown', 'S3ServiceException', 'NotFound'].includes(text) || /^\d+$/.test(text)
-  const name = isEmpty(given) ? '' : given
+  const name = EMPTY.test(given) ? '' : given
   const message = scrub(error.message, secrets)
-  const isSaid = (isAnswer || error.name === 'EndpointError' || error['code'] === 'EPROXY') && !isEmpty(message) && message !== name
+  const isSaid = (isAnswer || error.name === 'EndpointError' || error['code'] === 'EPROXY') && !EMPTY.test(message) && message !== name
   const said = isSaid ? message.replaceAll(/[\p{C}\s]+/gu, ' ').trim().slice(0, MAX_SAID) : ''
   const inner = (error as { readonly errors?: readonly unknown[] }).errors?.[0] ?? error.cause
   const systemCode = ownCodeOf(error) ?? error['code'] ?? (inner instanceof Error && 'code' in inner ? inner.code : undefined)

@@ -135,7 +135,8 @@ export function attributesOf({ encryption, kmsKeyId, storageClass, acl }: S3Sess
   readonly StorageClass?: StorageClass | undefined
   readonly ACL?: ObjectCannedACL | undefined
 } {
-  return { ServerSideEncryption: encryption, SSEKMSKeyId: kmsKeyId, StorageClass: storageClass as StorageClass | undefined, ACL: acl as ObjectCannedACL | undefined }
+  const named = { StorageClass: storageClass as StorageClass | undefined, ACL: acl as ObjectCannedACL | undefined }
+  return { ServerSideEncryption: encryption, SSEKMSKeyId: kmsKeyId, ...named }
 }
 
 export function lockOf(lock: S3Session['config']['objectLock']): { readonly ObjectLockMode?: ObjectLockMode; readonly ObjectLockRetainUntilDate?: Date } {

@@ -12,7 +12,6 @@ type Connected = (error: Error | null, socket?: Duplex) => void
  * A name in small letters comes first. Throws for a proxy that is not a URL, without repeating it: it may have a password.
  */
 export function proxyFor(scheme: 'http' | 'https', host: string): URL | undefined {
-  const variable = (name: string): string => process.env[name.toLowerCase()] || process.env[name] || ''
   const name = scheme === 'https' ? 'HTTPS_PROXY' : 'HTTP_PROXY'
   const direct = variable('NO_PROXY').split(/[\s,]+/).map((entry) => entry.toLowerCase().replace(/:\d+$/, '').replace(/^\*?\./, ''))
   const written = variable(name)
@@ -22,6 +21,10 @@ export function proxyFor(scheme: 'http' | 'https', host: string): URL | undefine
   } catch {
     throw new S3AnswerError('EPROXY', `${name} is not a URL`)
   }
+}
+
+function variable(name: string): string {
+  return process.env[name.toLowerCase()] || process.env[name] || ''
 }
 
 /** Makes an agent connect through a tunnel (CONNECT) where there is a proxy for the host. */
@@ -35,7 +38,7 @@ export function throughProxy<T extends Agent>(agent: T, scheme: 'http' | 'https'
       if (proxy === undefined) return connectDirectly(options, callback)
       openTunnel(proxy, { to: `${host}:${port}`, timeoutMs }, (error, socket) => {
         if (error !== null || scheme === 'http') connected(error, socket)
-        else connected(null, connectTls({ ...(options as ConnectionOptions), socket: socket as Duplex }))
+        else connected(null, connectTls({ ...(options as ConnectionOptions), socket }))
       })
     } catch (error) {
       process.nextTick(connected, error)

@@ -117,7 +117,10 @@ const NOTHING: Body = {
 }
 
 /** The part of the object that an answer has. Throws when that is not the requested range. */
-function extentOf(range: string | undefined, { position, whole }: { readonly position: number; readonly whole: number | undefined }): Pick<Range, 'totalBytes' | 'skipBytes'> {
+function extentOf(
+  range: string | undefined,
+  { position, whole }: { readonly position: number; readonly whole: number | undefined },
+): Pick<Range, 'totalBytes' | 'skipBytes'> {
   if (range === undefined) {
     if (whole === undefined) throw new S3AnswerError('EBADANSWER', 'The answer does not name a length')
     return { totalBytes: whole, skipBytes: position }

@@ -117,7 +117,8 @@ async function checkRead(session: S3Session, { key, signal }: Probe): Promise<vo
 /** Finds out whether the store accepts content with a wrong checksum. */
 async function tryWrongChecksum(session: S3Session, { key, signal }: Probe): Promise<void> {
   const request: S3RequestOptions = { operation: 'write', key, signal }
-  const wrong = { Bucket: session.config.bucket, Key: key, Body: PROBE, ...attributesOf(session.config), ...checksumOf(session, PROBE, crc32(PROBE.subarray(1))) }
+  const object = { Bucket: session.config.bucket, Key: key, Body: PROBE, ...attributesOf(session.config) }
+  const wrong = { ...object, ...checksumOf(session, PROBE, crc32(PROBE.subarray(1))) }
   const isAccepted = await session.send(request, async (client, abortSignal) => {
     try {
       await client.send(new PutObjectCommand(wrong), { abortSignal })

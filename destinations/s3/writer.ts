@@ -135,7 +135,8 @@ export class S3ObjectWriter {
     this.#throwFailure()
     const partNumber = this.#parts.length + 1
     if (partNumber > MAX_PARTS) {
-      throw new DestinationNoSpaceError(`Cannot write more to "${this.#options.key}": an object has at most ${MAX_PARTS} parts, here of ${buffer.byteLength} bytes`, {
+      const limit = `an object has at most ${MAX_PARTS} parts, here of ${buffer.byteLength} bytes`
+      throw new DestinationNoSpaceError(`Cannot write more to "${this.#options.key}": ${limit}`, {
         hint: 'Make the parts larger (part-bytes=), or let them grow if the store allows it (equal-parts=false)',
       })
     }
@@ -264,7 +265,8 @@ export async function completeUpload(
   return await session.send({ operation: 'write', key, optional: ['conditionalComplete'], ...options }, async (client, abortSignal, extend) => {
     const Parts = parts.map(({ crc32, ...part }) => ({ ...part, ...(hasChecksums && { ChecksumCRC32: crc32Base64(crc32) }) }))
     const condition = session.store.has('conditionalComplete') && { IfNoneMatch: '*' }
-    const command = new CompleteMultipartUploadCommand({ Bucket: session.config.bucket, Key: key, UploadId: uploadId, MultipartUpload: { Parts }, ...condition })
+    const { bucket } = session.config
+    const command = new CompleteMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: uploadId, MultipartUpload: { Parts }, ...condition })
     command.middlewareStack.add(
       (next) => async (args) => {
         const result = await next(args)

@@ -25,7 +25,10 @@ async function startProxy(password?: string): Promise<{ url: string; asked: stri
   proxy.on('connect', (request, socket) => {
     asked.push(request.url ?? '')
     const expected = password === undefined ? undefined : `Basic ${Buffer.from(`user:${password}`).toString('base64')}`
-    if (expected !== request.headers['proxy-authorization']) return void socket.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n')
+    if (expected !== request.headers['proxy-authorization']) {
+      socket.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n')
+      return
+    }
     const [host, port] = (request.url ?? '').split(':')
     const target = connect(Number(port), host, () => socket.write('HTTP/1.1 200 Connection established\r\n\r\n'))
     for (const each of [socket, target]) each.on('error', () => undefined)

@@ -21,6 +21,7 @@ const SLOW_FILES = [
   'destinations/s3/backups',
   'destinations/s3/faults',
   'destinations/s3/list',
+  'destinations/s3/profiles',
   'destinations/s3/publish',
   'destinations/s3/read',
   'gc/mutations',
