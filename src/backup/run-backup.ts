@@ -1,5 +1,5 @@
 /** Runs one backup attempt, end to end. */
-import { COMPRESSIONS, type Backupable, type Compression, isBackupable } from '../contracts/backupable.ts'
+import { COMPRESSIONS, type Backupable, type Compression, isBackupable, type SnapshotProgress } from '../contracts/backupable.ts'
 import { loadZstd } from '../format/compression.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { JobLog } from '../catalog/job-log.ts'
@@ -135,8 +135,8 @@ class BackupRun {
   #isListed: 'no' | 'open' | 'yes' = 'no'
   #isFirst = false
   #backupId = ''
-  /** Records of the phase so far. */
-  #records = 0
+  /** Records of the phase so far, and about how many bytes it has in all, as the store or the phase before says. */
+  #snapshot: Omit<SnapshotProgress, 'bytes'> = { records: 0 }
   #recordedMs = 0
 
   constructor(options: RunOptions, log: JobLog) {
@@ -178,13 +178,13 @@ class BackupRun {
   async #send(upload: BackupUpload): Promise<PublishedManifest> {
     const { store, labels, compress, payloads, signal, maxBytesPerSecond } = this.#options
     const backupId = this.#backupId
-    const onRecords = (records: number): void => void (this.#records = records)
+    const onProgress = (progress: SnapshotProgress): void => void (this.#snapshot = progress)
     let bytes = 0
     const write = async (chunk: Uint8Array): Promise<void> => {
       await upload.write('payload', chunk)
       await this.#written((bytes += chunk.byteLength))
     }
-    const { summary, payloadIds } = await takeSnapshot(store, { write, onRecords, backupId, compress, signal, maxBytesPerSecond })
+    const { summary, payloadIds } = await takeSnapshot(store, { write, onProgress, backupId, compress, signal, maxBytesPerSecond })
     const { storeId } = summary
     const payloadIdsBytes = await closing(payloadIds, async () => {
       await this.#begin('payload-ids', { storeId, records: payloadIds.size })
@@ -293,7 +293,7 @@ class BackupRun {
   }
 
   async #begin(phase: BackupPhase, { storeId, records = 0, totalBytes = 0 }: { readonly storeId?: string; readonly records?: number; readonly totalBytes?: number } = {}): Promise<void> {
-    this.#records = records
+    this.#snapshot = { records }
     this.#recordedMs = performance.now()
     this.#meter.begin(phase, totalBytes)
     await this.#log.progress({ phase, bytes: 0, records, backupId: this.#backupId, storeId })
@@ -302,9 +302,10 @@ class BackupRun {
   /** Called after each write to the destination, with the bytes of the phase so far. */
   async #written(bytes: number): Promise<void> {
     const { phase } = this.#meter
-    this.#meter.update({ bytes, records: this.#records })
+    const { records, totalBytes } = this.#snapshot
+    this.#meter.update({ bytes, records, totalBytes })
     if (phase === undefined || performance.now() - this.#recordedMs < RECORD_INTERVAL_MS) return
     this.#recordedMs = performance.now()
-    await this.#log.progress({ phase, bytes, records: this.#records })
+    await this.#log.progress({ phase, bytes, records })
   }
 }

@@ -1,5 +1,5 @@
 /** Takes one snapshot of a store, and checks that the store keeps its contract. */
-import type { BackupOptions, Backupable, SnapshotSink, SnapshotSummary } from '../contracts/backupable.ts'
+import type { BackupOptions, Backupable, SnapshotProgress, SnapshotSink, SnapshotSummary } from '../contracts/backupable.ts'
 import { failureAfter } from '../errors/clean-up.ts'
 import { BackupAbortedError, InternalError } from '../errors/errors.ts'
 import { CodecScan } from '../format/codec-scan.ts'
@@ -8,7 +8,7 @@ import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 export interface TakeSnapshotOptions extends Pick<BackupOptions, 'backupId' | 'compress' | 'signal' | 'maxBytesPerSecond'> {
   /** Takes the bytes of the stream, and is done with them when it resolves. */
   readonly write: (chunk: Uint8Array) => Promise<void>
-  readonly onRecords: (records: number) => void
+  readonly onProgress: (progress: SnapshotProgress) => void
 }
 
 export interface TakenSnapshot {
@@ -27,7 +27,7 @@ const HINT = { hint: 'Report this to the maker of the store: it breaks the contr
  * seconds is left behind, and its writes are refused. Rejects with what the store rejects with, `internal` when it breaks the contract, the
  * signal's reason, and `backup_aborted` when the store was left behind.
  */
-export async function takeSnapshot(store: Backupable, { write, onRecords, ...options }: TakeSnapshotOptions): Promise<TakenSnapshot> {
+export async function takeSnapshot(store: Backupable, { write, ...options }: TakeSnapshotOptions): Promise<TakenSnapshot> {
   const { signal } = options
   const codecs = new CodecScan()
   let bytes = 0
@@ -48,7 +48,7 @@ export async function takeSnapshot(store: Backupable, { write, onRecords, ...opt
     returnsChunks: true,
   }
   try {
-    const payloadIds = await awaitUnlessAborted(store.backup(sink, { ...options, onProgress: ({ records }) => onRecords(records) }), signal)
+    const payloadIds = await awaitUnlessAborted(store.backup(sink, options), signal)
     try {
       // A store need not say how it compresses, and one of an earlier contract cannot.
       return { summary: { ...checkSummary(summary, { bytes, payloadIds }), compression: codecs.compression }, payloadIds }

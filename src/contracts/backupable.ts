@@ -80,6 +80,8 @@ export interface RestoreOptions {
 export interface SnapshotProgress {
   readonly bytes: number
   readonly records: number
+  /** About how many bytes the stream will have, where the store knows that. @default not known */
+  readonly totalBytes?: number | undefined
 }
 
 /** A store that can be backed up and restored. */

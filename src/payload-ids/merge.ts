@@ -1,4 +1,5 @@
 /** Merges ascending lists of payload IDs into one. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type IdList, copyId, LINE_FEED, linesOf, MAX_ID_LENGTH } from './id-list.ts'
 import { KEY_BYTES, keyAt } from './id-key.ts'
 import { KeyTree } from './key-tree.ts'
@@ -13,6 +14,8 @@ export interface MergedList extends IdList {
 
 /** IDs of a part: some milliseconds of work. */
 const BATCH_IDS = 8192
+/** IDs that are read between two turns of the event loop. Those that repeat fill no batch, and runs in memory are read without waiting. */
+const TURN_IDS = 16_384
 const WORD_BYTES = 4
 const NO_BYTES: Buffer = Buffer.alloc(0)
 
@@ -101,6 +104,7 @@ class Merge {
     const widths = new Set(lists.flatMap((list) => list?.width ?? []))
     this.#setWidth(widths.size === 1 ? ([...widths][0] ?? 0) : 0)
     for (const [run, list] of lists.entries()) this.#begin(run, list)
+    let turnIds = 0
     for (let least = this.#fill(); least > 0; least = this.#fill()) {
       for (const run of this.#least.subarray(0, least)) {
         if (!(this.#heads[run] as Head).isUsedUp) continue
@@ -110,8 +114,12 @@ class Merge {
           this.#useLines()
         }
         this.#begin(run, list)
+        turnIds += list?.count ?? 0
       }
       if (this.#count === BATCH_IDS) yield this.#takeBatch()
+      if (turnIds < TURN_IDS) continue
+      turnIds = 0
+      await nextTurn()
     }
     if (this.#count > 0) yield this.#takeBatch()
   }

@@ -36,7 +36,9 @@ export function sortIds(lists: readonly IdList[]): IdList {
       sortedCount++
       continue
     }
-    for (const id of sortGroup(Array.from(order.subarray(from, end), (index) => bytes.subarray(starts[index], starts[index + 1])))) {
+    // Most IDs of equal numbers are one ID that repeats.
+    const others = order.subarray(from, end).filter((index) => bytes.compare(bytes, starts[first], starts[first + 1], starts[index], starts[index + 1]) !== 0)
+    for (const id of sortGroup(Array.from([first, ...others], (index) => bytes.subarray(starts[index], starts[index + 1])))) {
       sortedBytes = copyId(id, 0, sorted, sortedBytes, id.byteLength)
       sortedCount++
     }

@@ -54,7 +54,7 @@ export async function exportTree(options: ExportOptions): Promise<ExportCounts> 
   const root = await options.store.inode(options.root)
   if (root?.type !== 'directory') throw new RecordInvalidError(`Cannot export: inode ${options.root} is not the root of a share`)
   const exporter = new TreeExporter(options)
-  await exporter.writeDirectory(options.directory, root, new Set())
+  await exporter.writeDirectory(options.directory, root)
   return exporter.counts
 }
 
@@ -63,6 +63,8 @@ class TreeExporter {
   readonly #options: ExportOptions
   /** The first path of each inode with several names. */
   readonly #written = new Map<InodeNumber, Promise<string>>()
+  /** Directories that were begun: a tree has each once. */
+  readonly #directories = new Set<InodeNumber>()
 
   constructor(options: ExportOptions) {
     this.#options = options
@@ -72,9 +74,9 @@ class TreeExporter {
   }
 
   /** Fills an existing directory. Sets its mode and times last, because filling changes them. */
-  async writeDirectory(path: string, directory: Inode, above: ReadonlySet<InodeNumber>): Promise<void> {
-    if (above.has(directory.inode)) throw new RecordInvalidError(`Cannot export ${JSON.stringify(path)}: the directory contains itself`)
-    const chain = new Set(above).add(directory.inode)
+  async writeDirectory(path: string, directory: Inode): Promise<void> {
+    if (this.#directories.has(directory.inode)) throw twice(path, directory)
+    this.#directories.add(directory.inode)
     for await (const entries of pagesOf(this.#options.store, directory.inode)) {
       const directories: [string, Inode][] = []
       await forEachLimited(entries, FILES_AT_ONCE, async ({ name, inode: number }) => {
@@ -88,7 +90,7 @@ class TreeExporter {
       })
       for (const [child, inode] of directories) {
         await mkdir(child, { mode: PRIVATE_DIRECTORY }).catch(rethrowFor(child, 'create'))
-        await this.writeDirectory(child, inode, chain)
+        await this.writeDirectory(child, inode)
       }
     }
     await this.#setAttributes(path, directory).catch(rethrowFor(path, 'set the attributes of'))
@@ -202,6 +204,13 @@ async function makeTarget(directory: string): Promise<void> {
       })
     }
   }
+}
+
+/** The error for a directory in two places, or in itself: there would be no end of copies of it. */
+function twice(path: string, { inode }: Inode): RecordInvalidError {
+  return new RecordInvalidError(`Cannot export ${JSON.stringify(path)}: its directory, inode ${inode}, was exported already, in another place`, {
+    hint: 'If the server moved it meanwhile, export again; otherwise find out more with "holdfast check", and export a backup, restored beside the store',
+  })
 }
 
 /** Returns a name that cannot lead out of its directory, or throws. */

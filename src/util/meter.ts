@@ -55,9 +55,10 @@ export class Meter<Phase extends string> {
     this.#tell()
   }
 
-  update({ bytes = this.#bytes, records = this.#records }: { readonly bytes?: number | undefined; readonly records?: number | undefined }): void {
+  update({ bytes = this.#bytes, records = this.#records, totalBytes = this.#totalBytes }: { readonly [Name in 'bytes' | 'records' | 'totalBytes']?: number | undefined }): void {
     this.#bytes = bytes
     this.#records = records
+    this.#totalBytes = totalBytes
     if (performance.now() - this.#reportedMs >= INTERVAL_MS) this.#tell()
   }
 

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { MemoryLevel } from 'memory-level'
 import { decodeTime, ulid } from 'ulid'
 import { describe, expect, test } from 'vitest'
 import type { Backupable, SnapshotSink } from '../../src/contracts/backupable.ts'
@@ -10,6 +11,7 @@ import { verifyBackup } from '../../src/repository/verify-backup.ts'
 import type { Catalog, CatalogBackup, CatalogEvent, Job } from '../../src/contracts/catalog.ts'
 import type { BackupUpload, Destination } from '../../src/contracts/destination.ts'
 import { CatalogUnavailableError, DestinationUnreachableError, type HoldfastError, RecordInvalidError } from '../../src/errors/errors.ts'
+import { levelBackupable } from '../../src/stores/level/engine/level-backupable.ts'
 import { HOLDFAST_VERSION } from '../../src/util/version.ts'
 import { altered } from '../support/altered.ts'
 import { collect } from '../support/collect.ts'
@@ -147,6 +149,16 @@ describe('runBackup()', () => {
     expect(lastOf('payload-ids')).toMatchObject({ bytes: manifest.payloadIds.bytes, records: 1000 })
     const total = manifest.payload.bytes + manifest.payloadIds.bytes
     expect(lastOf('verify')).toMatchObject({ bytes: total, totalBytes: total })
+  })
+
+  test('tells about how many bytes the snapshot has, where the store says that', async () => {
+    const { destination } = await newPlace()
+    const database = new MemoryLevel()
+    await database.batch(Array.from({ length: 3000 }, (_, at) => ({ type: 'put', key: `key-${at}`, value: 'p' })))
+    const store = levelBackupable(database, { payloadIds: (_key: string, value: string) => [value], estimateBytes: async () => 123_456 })
+    const totals = new Set<number>()
+    await runBackup({ store, destination, onProgress: ({ phase, bytes, totalBytes }) => void (phase === 'snapshot' && bytes > 1000 && totals.add(totalBytes)) })
+    expect([...totals]).toEqual([123_456])
   })
 
   test('writes the job row before anything touches the destination, and names the backup before it is put', async () => {

@@ -35,6 +35,22 @@ async function encodedOf(set: PayloadIdSet): Promise<Buffer> {
   return Buffer.concat(await collect(set.encoded()))
 }
 
+it('PayloadIdSetBuilder.finish() gives way to the event loop, however often the IDs of its runs repeat', async () => {
+  const builder = new PayloadIdSetBuilder()
+  // Each run has the same 30,000, in another order than they have.
+  const names = Array.from({ length: 30_000 }, (_, number) => digestName(number))
+  for (let time = 0; time < 12; time++) for (const name of names) builder.add(name)
+  let turns = 0
+  let counting = setImmediate(function count() {
+    turns += 1
+    counting = setImmediate(count)
+  })
+  await using set = await builder.finish()
+  clearImmediate(counting)
+  expect(set.size).toBe(30_000)
+  expect(turns).toBeGreaterThan(6)
+})
+
 describe('PayloadIdSet', () => {
   it('has the IDs it was built from, sorted and once, for this reader and one that knows FORMAT.md alone', async () => {
     await fc.assert(

@@ -2,9 +2,11 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ROOT } from './sources.ts'
+import { serverUrl, testPool } from '../stores/postgres/server.ts'
 import { pages, tablesIn, withTables } from './docs.ts'
+import { ROOT } from './sources.ts'
 
 const PAGES = pages().map((path) => ({ path, text: readFileSync(join(ROOT, path), 'utf8') }))
 const ROOT_PAGE = PAGES.find(({ path }) => path === 'README.md')?.text ?? ''
@@ -67,13 +69,14 @@ describe('the samples', () => {
 
   afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
-  it('compile and run, twice in the same place, and so do the commands of the first screen', () => {
+  it('compile and run, twice in the same place, and so do the commands of the first screen', async () => {
     expect(samples.length).toBeGreaterThan(0)
     for (const { path, code, file } of samples) {
       const place = join(directory, file)
       mkdirSync(place)
       for (const time of ['first', 'second']) {
-        const output = execFileSync(process.execPath, [join(directory, `${file}.js`)], { cwd: place, encoding: 'utf8', env: { ...process.env } })
+        const env = code.includes('postgresBackupable') ? await documentsAt() : {}
+        const output = execFileSync(process.execPath, [join(directory, `${file}.js`)], { cwd: place, encoding: 'utf8', env: { ...process.env, ...env } })
         if (code.includes('console.log(')) expect(output, `${path}, ${time} time`).not.toBe('')
       }
     }
@@ -91,6 +94,23 @@ describe('the samples', () => {
     }
   })
 })
+
+/** Two databases with the tables of the sample, which have a row at the source and none at the target. */
+async function documentsAt(): Promise<{ readonly SOURCE: string; readonly TARGET: string }> {
+  const pool = await testPool()
+  const urlOf = async (name: string, rows: string): Promise<string> => {
+    const url = new URL(await serverUrl())
+    url.pathname = `/samples_${name}`
+    await pool.query(`DROP DATABASE IF EXISTS samples_${name}`)
+    await pool.query(`CREATE DATABASE samples_${name}`)
+    const client = new Client({ connectionString: url.href })
+    await client.connect()
+    await client.query(`CREATE SCHEMA docs; CREATE TABLE docs.files (name text PRIMARY KEY, payload text); ${rows}`)
+    await client.end()
+    return url.href
+  }
+  return { SOURCE: await urlOf('source', "INSERT INTO docs.files VALUES ('a file', 'p1')"), TARGET: await urlOf('target', '') }
+}
 
 function blocksOf(text: string, language: string): readonly string[] {
   return [...text.matchAll(new RegExp(String.raw`^\`\`\`${language}\n([^]*?)^\`\`\``, 'gm'))].map(([, block = '']) => block)

@@ -40,11 +40,18 @@ describe('exportTree()', () => {
     expect(await readFile(join(dir, 'outside/keep'), 'utf8')).toBe('safe')
   })
 
-  it('refuses a directory that contains itself', async () => {
+  type Entries = Parameters<typeof hostileStore>[1]
+  it.each<[string, Entries, string]>([
+    ['that contains itself', { 1: [['again', 1]] }, 'out/again'],
+    ['in a ring', { 1: [['a', 2]], 2: [['b', 3]], 3: [['c', 2]] }, 'out/a/b/c'],
+    // Twice in each of 40 levels: 2^40 directories to write.
+    ['in two places', Object.fromEntries(Array.from({ length: 40 }, (_, at): [number, Entries[number]] => [at + 1, [['a', at + 2], ['b', at + 2]]])), `out${'/a'.repeat(39)}/b`],
+  ])('refuses a directory %s', async (_, entries, path) => {
     const dir = await tempDir()
     const payloads = await PayloadDirectory.open(join(dir, 'payloads'), { create: true })
-    const store = hostileStore([directory], { 1: [['again', 1]] })
-    await expect(exportTree({ directory: join(dir, 'out'), store, root: 1, payloads })).rejects.toMatchObject({ code: 'record_invalid' })
+    const directories = Array.from({ length: 41 }, (_, at): Inode => ({ ...directory, inode: at + 1 }))
+    const refused = exportTree({ directory: join(dir, 'out'), store: hostileStore(directories, entries), root: 1, payloads })
+    await expect(refused).rejects.toMatchObject({ code: 'record_invalid', message: expect.stringContaining(JSON.stringify(join(dir, path))) as unknown })
   })
 
   it('refuses an empty directory reached through a planted symbolic link', async () => {

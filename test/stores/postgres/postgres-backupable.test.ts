@@ -166,16 +166,29 @@ test('backup() and restore() of a row of 40 MB, which is cut into slices', async
   expect(hash(await dumpSchema(target.pool, target.schema))).toBe(hash(await dumpSchema(source.pool, source.schema)))
 })
 
+test('backup() tells about how many bytes it will have, from its first progress on', async () => {
+  const { store, pool, schema } = await made('CREATE TABLE t (n int, text text)', {}, `SELECT 'x' WHERE false`)
+  await inSchema(pool, schema, (client) => client.query(`INSERT INTO t SELECT n, repeat('x', 90) FROM generate_series(1, 20000) n`))
+  const totals: number[] = []
+  let bytes = 0
+  const set = await store.backup({ write: async (chunk) => void (bytes += chunk.byteLength), finish: async () => undefined }, { onProgress: ({ totalBytes = 0 }) => void totals.push(totalBytes) })
+  await set.close()
+  expect(bytes).toBeGreaterThan(2_000_000)
+  expect(totals.length).toBeGreaterThan(1)
+  for (const total of totals) expect(total / bytes).toBeGreaterThan(0.7)
+  for (const total of totals) expect(total / bytes).toBeLessThan(1.4)
+})
+
 test('backup() fails with record_invalid for references that are not payload IDs, naming the first of them and their number', async () => {
   const { store, pool, schema } = await made('CREATE TABLE t (payload text)', {}, 'SELECT payload FROM t')
   await inSchema(pool, schema, (client) => client.query(`INSERT INTO t SELECT 'ok-' || i FROM generate_series(1, 99) i`))
   await inSchema(pool, schema, (client) => client.query(`INSERT INTO t SELECT E'two\\nlines ' || i FROM generate_series(1, 30) i`))
   const error = await refused(snapshotOf(store), 'record_invalid')
   expect(error).toMatchObject({ details: { count: 30, values: { length: 20 } } })
-  for (const text of ['é', 'a b', 'x'.repeat(256), '']) {
+  for (const text of ['é', 'a b', 'much-before-the\nend', 'x'.repeat(256), '']) {
     await inSchema(pool, schema, (client) => client.query('DELETE FROM t'))
     await inSchema(pool, schema, (client) => client.query('INSERT INTO t VALUES ($1)', [text]))
-    await refused(snapshotOf(store), 'record_invalid', text)
+    expect(await refused(snapshotOf(store), 'record_invalid', text)).toMatchObject({ details: { values: [text.slice(0, 255)] } })
   }
   await inSchema(pool, schema, (client) => client.query('DELETE FROM t'))
   await inSchema(pool, schema, (client) => client.query('INSERT INTO t VALUES ($1), ($2), (NULL), ($3), ($1)', ['a\\b', `\\${'~'.repeat(254)}`, '!']))

@@ -1,6 +1,6 @@
 /** Backs up and restores any abstract-level database: memory-level, classic-level, or another with snapshots. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { Backupable, StoreKind } from '../../../contracts/backupable.ts'
+import type { Backupable, SnapshotProgress, StoreKind } from '../../../contracts/backupable.ts'
 import { BackupUnsupportedError, RestoreDestinationNotEmptyError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { writeUnlessFailed } from '../../../util/failed-writes.ts'
 import { Interrupt } from '../../../util/interrupt.ts'
@@ -50,6 +50,8 @@ export interface LevelBackupableOptions {
   readonly schemaVersion?: number | undefined
   /** Where a set of payload IDs goes that outgrows its memory. @default the system's temporary directory */
   readonly spillDirectory?: string | undefined
+  /** Estimates how many bytes the records have, for the total of a snapshot's progress. @default the total is not known */
+  readonly estimateBytes?: (() => number | Promise<number>) | undefined
   /** How keys and values are read. Text is several times as fast; invalid UTF-8 then fails a backup. @default as the database encodes */
   readonly encoding?: 'text' | 'bytes' | undefined
   /**
@@ -77,7 +79,7 @@ export interface LevelBackupableOptions {
  * `backup` and `restore` reject with `backup_unsupported` for a database without snapshots.
  */
 export function levelBackupable(db: LevelDatabase, options: LevelBackupableOptions): Backupable {
-  const { payloadIds, countPayloadIds, sections = DEFAULT_SECTIONS, ownKeys, storeId = 'default', schemaVersion = 1, spillDirectory, multithreading = false } = options
+  const { payloadIds, countPayloadIds, sections = DEFAULT_SECTIONS, ownKeys, storeId = 'default', schemaVersion = 1, spillDirectory, estimateBytes, multithreading = false } = options
   if (payloadIds instanceof URL && countPayloadIds !== undefined) throw new TypeError('With a module as payloadIds, the module must export countPayloadIds')
   const { storeKind = db.supports.permanence ? 'level' : 'memory' } = options
   const { accepts = SAME_RECORDS.includes(storeKind) ? SAME_RECORDS : [storeKind] } = options
@@ -92,12 +94,14 @@ export function levelBackupable(db: LevelDatabase, options: LevelBackupableOptio
       Interrupt.during(signal, async (interrupt) => {
         await requireUsable(db)
         const target = throttle(sink, { interrupt, maxBytesPerSecond })
+        const totalBytes = onProgress && (await estimateBytes?.())
+        const tell = onProgress && ((progress: SnapshotProgress): void => onProgress({ ...progress, totalBytes }))
         const request = { ...store, backupId, compress, encoding, spillDirectory }
         if (multithreading && payloadIds instanceof URL) {
-          return await snapshotInWorker(db, target, { ...request, payloadIdsModule: payloadIds.href }, { interrupt, onProgress })
+          return await snapshotInWorker(db, target, { ...request, payloadIdsModule: payloadIds.href }, { interrupt, onProgress: tell })
         }
         const { payloadIdsOf, newCounter } = payloadIds instanceof URL ? await loadPayloadIds(payloadIds.href) : payloadIdFunctions(payloadIds, countPayloadIds)
-        return await writeSnapshot(db, target, { ...request, payloadIdsOf, counter: newCounter?.(request), checkpoint: () => yieldTo(interrupt), onProgress })
+        return await writeSnapshot(db, target, { ...request, payloadIdsOf, counter: newCounter?.(request), checkpoint: () => yieldTo(interrupt), onProgress: tell })
       }),
 
     restore: (source, { signal, onProgress } = {}) =>

@@ -102,11 +102,14 @@ class RowReader {
     for (let row = 0; row < ends.length; row++) {
       const end = ends[row]!
       const length = view.getInt32(start + LENGTH_AT)
-      if (copyPayloadId(bytes, { from: start + ID_AT, length, to: used })) {
+      const copied = copyPayloadId(bytes, { from: start + ID_AT, length, to: used })
+      if (length > 0 && copied === length) {
         used += length
         bytes[used++] = LINE_FEED
       } else if (++this.#invalidCount <= MAX_NAMED) {
-        this.#invalid.push(bytes.toString('utf8', start + ID_AT, Math.min(start + ID_AT + length, start + ID_AT + MAX_ID_LENGTH, end)))
+        // What was copied may lie over its own beginning.
+        const rest = bytes.subarray(start + ID_AT + copied, Math.min(start + ID_AT + length, start + ID_AT + MAX_ID_LENGTH, end))
+        this.#invalid.push(Buffer.concat([bytes.subarray(used, used + copied), rest]).toString())
       }
       if (this.#tally !== undefined) {
         high += view.getInt32(end - HASH_BYTES)
@@ -122,13 +125,13 @@ class RowReader {
   }
 }
 
-/** Copies what may be a payload ID toward the front; returns whether it is one. */
-function copyPayloadId(bytes: Buffer, { from, length, to }: { readonly from: number; readonly length: number; readonly to: number }): boolean {
-  if (length < 1 || length > MAX_ID_LENGTH) return false
+/** Copies a payload ID toward the front, as far as it is one; returns how many bytes that are. */
+function copyPayloadId(bytes: Buffer, { from, length, to }: { readonly from: number; readonly length: number; readonly to: number }): number {
+  if (length > MAX_ID_LENGTH) return 0
   for (let at = 0; at < length; at++) {
     const byte = bytes[from + at]!
-    if (byte < 0x21 || byte > 0x7e) return false
+    if (byte < 0x21 || byte > 0x7e) return at
     bytes[to + at] = byte
   }
-  return true
+  return length
 }

@@ -63,7 +63,10 @@ async function writeView(view: SchemaView, sink: SnapshotSink, options: ViewOpti
   const tables = found.tables.map(({ name, columns, format }, index) => ({ name, directory: directories[index] ?? '', format, columns }))
   const sections = planSections(tables)
   const writer = new SnapshotWriter(sink, { backupId, compress, storeKind, storeId, schemaVersion, sections: sections.names, createdAtMs: view.state.openedAtMs, content: 'archive' })
-  const archive = new ArchiveWriter(writer, { schema: { tables, sequences: found.sequences }, sections, allocate, onProgress })
+  // Rows take about as much in the stream as in pages; values that are stored out of line come on top.
+  const totalBytes = sizes.reduce((sum, { pages }) => sum + pages, 0) * pageBytes
+  const tell = onProgress && ((progress: SnapshotProgress): void => onProgress({ ...progress, totalBytes: Math.max(totalBytes, progress.bytes) }))
+  const archive = new ArchiveWriter(writer, { schema: { tables, sequences: found.sequences }, sections, allocate, onProgress: tell })
   const { bytes, isAhead } = strideOf(options)
   const runner = new CopyRunner(copyRanges(sizes, { schema, pageBytes, bytes }), { isAhead, interrupt })
   const reading = view.read(runner, (session) => readReferences(session, options))
