@@ -79,7 +79,8 @@ export interface LevelBackupableOptions {
  * `backup` and `restore` reject with `backup_unsupported` for a database without snapshots.
  */
 export function levelBackupable(db: LevelDatabase, options: LevelBackupableOptions): Backupable {
-  const { payloadIds, countPayloadIds, sections = DEFAULT_SECTIONS, ownKeys, storeId = 'default', schemaVersion = 1, spillDirectory, estimateBytes, multithreading = false } = options
+  const { payloadIds, countPayloadIds, sections = DEFAULT_SECTIONS, ownKeys, storeId = 'default', schemaVersion = 1 } = options
+  const { spillDirectory, estimateBytes, multithreading = false } = options
   if (payloadIds instanceof URL && countPayloadIds !== undefined) throw new TypeError('With a module as payloadIds, the module must export countPayloadIds')
   const { storeKind = db.supports.permanence ? 'level' : 'memory' } = options
   const { accepts = SAME_RECORDS.includes(storeKind) ? SAME_RECORDS : [storeKind] } = options
@@ -101,7 +102,8 @@ export function levelBackupable(db: LevelDatabase, options: LevelBackupableOptio
           return await snapshotInWorker(db, target, { ...request, payloadIdsModule: payloadIds.href }, { interrupt, onProgress: tell })
         }
         const { payloadIdsOf, newCounter } = payloadIds instanceof URL ? await loadPayloadIds(payloadIds.href) : payloadIdFunctions(payloadIds, countPayloadIds)
-        return await writeSnapshot(db, target, { ...request, payloadIdsOf, counter: newCounter?.(request), checkpoint: () => yieldTo(interrupt), onProgress: tell })
+        const counter = newCounter?.(request)
+        return await writeSnapshot(db, target, { ...request, payloadIdsOf, counter, checkpoint: () => yieldTo(interrupt), onProgress: tell })
       }),
 
     restore: (source, { signal, onProgress } = {}) =>
