@@ -1,5 +1,5 @@
 /** One snapshot of a schema, start to end; the same on the calling thread and in a worker. */
-import type { BackupOptions, SnapshotSink } from '../../../contracts/backupable.ts'
+import type { BackupOptions, SnapshotProgress, SnapshotSink } from '../../../contracts/backupable.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
 import type { Allocate } from '../../../format/frame.ts'
 import { SnapshotWriter } from '../../../format/snapshot-writer.ts'
