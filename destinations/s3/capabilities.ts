@@ -1,4 +1,4 @@
-/** In what stores differ from S3, and what is done without it. README has the same table. */
+/** How stores differ from S3, and what is done without. OPERATING.md has the same table. */
 import type { DestinationWarning } from '../../src/contracts/destination.ts'
 
 /** What Holdfast uses where a store has it. */

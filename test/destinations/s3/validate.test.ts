@@ -215,10 +215,10 @@ describe('s3Destination() validate()', () => {
   })
 })
 
-/** The policies of the README, for this bucket and prefix. */
+/** The policies of OPERATING.md, for this bucket and prefix. */
 async function policyOf(name: string): Promise<Policy> {
-  const readme = await readFile(resolve(import.meta.dirname, '../../../destinations/s3/README.md'), 'utf8')
-  const text = new RegExp(`\`\`\`json ${name}\n([^]*?)\`\`\``).exec(readme)?.[1] ?? ''
+  const page = await readFile(resolve(import.meta.dirname, '../../../destinations/s3/OPERATING.md'), 'utf8')
+  const text = new RegExp(`\`\`\`json ${name}\n([^]*?)\`\`\``).exec(page)?.[1] ?? ''
   return JSON.parse(text.replaceAll('BUCKET', BUCKET).replaceAll('PREFIX', PREFIX.slice(0, -1))) as Policy
 }
 
@@ -227,10 +227,10 @@ async function withPolicy(own: OwnServer, name: string, options: Partial<S3Desti
   return own.open({ credentials, ...options })
 }
 
-/** The same with the actions that the README adds for Object Lock. */
+/** The same with the actions that OPERATING.md adds for Object Lock. */
 async function withLockPolicy(own: OwnServer, name: string, options: Partial<S3DestinationOptions> = {}) {
-  const readme = await readFile(resolve(import.meta.dirname, '../../../destinations/s3/README.md'), 'utf8')
-  const added = [...(/^With Object Lock add (.*)\.$/m.exec(readme)?.[1] ?? '').matchAll(/s3:\w+/g)].map(([action]) => action)
+  const page = await readFile(resolve(import.meta.dirname, '../../../destinations/s3/OPERATING.md'), 'utf8')
+  const added = [...(/^With Object Lock add (.*)\.$/m.exec(page)?.[1] ?? '').matchAll(/s3:\w+/g)].map(([action]) => action)
   ok(added.length > 0)
   const { Statement: statements } = await policyOf(name)
   const policy = { Statement: statements.map((statement) => ({ ...statement, Action: [...[statement.Action].flat(), ...added] })) }
@@ -238,7 +238,7 @@ async function withLockPolicy(own: OwnServer, name: string, options: Partial<S3D
   return own.open({ credentials, ...options })
 }
 
-describe('least privilege, with the policies of the README', () => {
+describe('least privilege, with the policies of OPERATING.md', () => {
   const FORBIDDEN = { code: 'destination_permission_denied' }
 
   test('publish: publishes, reads back, cleans up failed uploads; deletes nothing', async () => {
@@ -287,7 +287,7 @@ describe('least privilege, with the policies of the README', () => {
   })
 })
 
-test('least privilege, with what the README adds for Object Lock: publishes and holds; prunes what is held no longer', async () => {
+test('least privilege, with what OPERATING.md adds for Object Lock: publishes and holds; prunes what is held no longer', async () => {
   const own = await ownServer({ buckets: [] })
   const bucket = own.server.createBucket(BUCKET, { objectLock: true })
   bucket.lifecycle = RULE('')
