@@ -28,8 +28,8 @@ export type ErrorCode = (typeof ERROR_CODES)[number]
 export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   backup_aborted: {
     httpStatus: 499, retryable: true,
-    when: 'a backup was cancelled by its signal; nothing was published',
-    hint: 'Start the backup again when you are ready; nothing was published',
+    when: 'a backup, restore or deletion was cancelled by its signal',
+    hint: 'Start it again when you are ready',
   },
   backup_unsupported: {
     httpStatus: 501, retryable: false,

@@ -54,7 +54,7 @@ export abstract class HoldfastError extends Error {
   }
 }
 
-/** Thrown when a backup was cancelled by its signal; nothing was published. */
+/** Thrown when a backup, restore or deletion was cancelled by its signal. */
 export class BackupAbortedError extends HoldfastError {
   static override readonly code = 'backup_aborted'
 

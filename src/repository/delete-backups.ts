@@ -38,7 +38,7 @@ export interface DeleteReport {
   readonly backupId: string
   /** Whether the backup was listed; otherwise only leftovers of an interrupted delete were removed. */
   readonly wasListed: boolean
-  /** What the destination warned of, such as files of others that were left. */
+  /** What the destination warned of, such as files of others that were left; in the last report also what the catalog could not record. */
   readonly warnings: readonly Error[]
 }
 
@@ -74,7 +74,8 @@ export async function deleteBackups(options: DeleteBackupsOptions): Promise<read
       throw reports.length === 0 ? error : afterOthers(error, reports)
     }
     await log.succeed()
-    return reports
+    // Of the job, which has no report of its own.
+    return reports.map((report, at) => (at < reports.length - 1 ? report : { ...report, warnings: [...report.warnings, ...log.warnings] }))
   })
 }
 

@@ -4,7 +4,7 @@ import type { Destination, DestinationOptions } from '../contracts/destination.t
 import type { VerifyReport } from './check-backup.ts'
 import { type DeleteOptions, deleteBackups, type DeleteReport } from './delete-backups.ts'
 import { type ListBackupsOptions, listBackups, type ListedBackup } from './list-backups.ts'
-import { resolveBackup } from './resolve-backup.ts'
+import { resolveBackup, resolveBackups } from './resolve-backup.ts'
 import { openBackup, type OpenOptions, type StoredBackup } from './stored-backup.ts'
 import { verifyBackup, type VerifyBackupOptions } from './verify-backup.ts'
 
@@ -22,6 +22,9 @@ export interface Repository {
 
   /** Finds a backup's ID from an ID, the beginning of one, or `latest`. Rejects with `invalid_argument` and `manifest_missing`. */
   resolve(text: string, options?: DestinationOptions): Promise<string>
+
+  /** Finds the IDs of several backups, in the order of the texts, as `resolve` does, with one listing at most. */
+  resolveAll(texts: readonly string[], options?: DestinationOptions): Promise<readonly string[]>
 
   /**
    * Reads and checks the manifest of a backup, and resolves with the opened backup.
@@ -53,6 +56,7 @@ export function openRepository(destination: Destination, { catalog }: Repository
   return {
     destination,
     resolve: (text, options) => resolveBackup(destination, text, options),
+    resolveAll: (texts, options) => resolveBackups(destination, texts, options),
     open: (backupId, options) => openBackup({ ...options, ...place, backupId }),
     list: (options) => listBackups(destination, async (backupId) => await catalog?.backup(backupId, destination.url), options),
     verify: (backupId, options) => verifyBackup({ ...options, ...place, backupId }),

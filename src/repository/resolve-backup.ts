@@ -1,4 +1,4 @@
-/** Finds the backup that an operator's text names. */
+/** Finds the backups that an operator's texts name. */
 import { isUlid } from '../util/ulid.ts'
 import type { Destination, DestinationOptions } from '../contracts/destination.ts'
 import { InvalidArgumentError, ManifestMissingError } from '../errors/errors.ts'
@@ -15,16 +15,30 @@ const MAX_LISTED = 100
  * when it matches none.
  */
 export async function resolveBackup(destination: Destination, text: string, options: DestinationOptions = {}): Promise<string> {
-  if (text === 'latest') return await latestBackup(destination, options)
-  const prefix = text.toUpperCase()
-  if (isUlid(prefix)) return prefix
-  if (!ID_PREFIX.test(prefix)) {
+  return (await resolveBackups(destination, [text], options))[0] as string
+}
+
+/** Finds the IDs of several backups, in the order of their texts, as `resolveBackup` does, with one listing at most. */
+export async function resolveBackups(destination: Destination, texts: readonly string[], options: DestinationOptions = {}): Promise<readonly string[]> {
+  for (const text of texts) checkText(text)
+  const listed: string[] = []
+  if (!texts.every((text) => isUlid(text.toUpperCase()))) for await (const backupId of destination.list(options)) listed.push(backupId)
+  return texts.map((text) => find(text, listed, destination))
+}
+
+function checkText(text: string): void {
+  if (text !== 'latest' && !ID_PREFIX.test(text.toUpperCase())) {
     throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text.slice(0, 64))} as a backup ID: it is neither a ULID nor the beginning of one`, {
       hint: 'Use an ID from "holdfast list", the beginning of one, or "latest"',
     })
   }
-  const matches: string[] = []
-  for await (const backupId of destination.list(options)) if (backupId.startsWith(prefix)) matches.push(backupId)
+}
+
+function find(text: string, listed: readonly string[], destination: Destination): string {
+  if (text === 'latest') return latestOf(listed, destination)
+  const prefix = text.toUpperCase()
+  if (isUlid(prefix)) return prefix
+  const matches = listed.filter((backupId) => backupId.startsWith(prefix))
   const [match, second] = matches
   if (match === undefined) throw new ManifestMissingError(`Cannot find a backup that begins with "${prefix}" at ${JSON.stringify(destination.url)}`)
   if (second === undefined) return match
@@ -34,9 +48,8 @@ export async function resolveBackup(destination: Destination, text: string, opti
   })
 }
 
-async function latestBackup(destination: Destination, options: DestinationOptions): Promise<string> {
-  let latest: string | undefined
-  for await (const backupId of destination.list(options)) latest = backupId
+function latestOf(listed: readonly string[], destination: Destination): string {
+  const latest = listed.at(-1)
   if (latest !== undefined) return latest
   throw new ManifestMissingError(`Cannot find a backup at ${JSON.stringify(destination.url)}: there is none`, { hint: 'Take one with "holdfast backup"' })
 }

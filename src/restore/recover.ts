@@ -1,4 +1,5 @@
 /** Completes or undoes an interrupted restore or rollback, by its journal and never by a guess. */
+import { afterwards } from '../errors/clean-up.ts'
 import { StoreUnavailableError, isHoldfastError } from '../errors/errors.ts'
 import type { RestoreJournal, Swappable } from '../contracts/swappable.ts'
 import { checkWaitMs } from '../util/check-number.ts'
@@ -30,17 +31,16 @@ export async function recover(target: Swappable, options: RecoverOptions = {}): 
   return await runExclusively(target, () => recoverInterrupted(target, options))
 }
 
+/** What remains when `resume` fails. */
+export const NOT_SERVING = 'and the store does not serve until it is opened again'
+
 /** Does the work of `recover`, for a caller that runs exclusively on the target. */
 export async function recoverInterrupted(target: Swappable, options: RecoverOptions = {}): Promise<RecoveryReport> {
   const timeoutMs = drainTimeoutOf(options)
   const journal = await target.readJournal()
   if (journal === undefined) return { outcome: 'nothing-to-do', journal, reason: undefined }
   await target.drain({ timeoutMs })
-  try {
-    return await decide(target, journal)
-  } finally {
-    await target.resume()
-  }
+  return await afterwards(() => decide(target, journal), () => target.resume(), { left: NOT_SERVING })
 }
 
 async function decide(target: Swappable, journal: RestoreJournal): Promise<RecoveryReport> {

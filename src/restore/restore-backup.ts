@@ -2,7 +2,7 @@
 import type { Destination } from '../contracts/destination.ts'
 import { recordCount } from '../contracts/manifest.ts'
 import type { SideEngine, Swappable } from '../contracts/swappable.ts'
-import { failureAfter, undoOnError } from '../errors/clean-up.ts'
+import { afterwards, failureAfter, undoOnError } from '../errors/clean-up.ts'
 import { toError } from '../errors/error-message.ts'
 import { BackupUnsupportedError } from '../errors/errors.ts'
 import { checkRestored, fillFromBackup } from '../repository/restore-content.ts'
@@ -10,7 +10,7 @@ import type { StoredBackup } from '../repository/stored-backup.ts'
 import { checkBackupId, newUlid } from '../util/ulid.ts'
 import { attempt, type AttemptOptions, type AttemptReport } from './attempt.ts'
 import { backupOf, checkPlan, planRestore, type PlanRestoreOptions, type RestorePlan } from './plan-restore.ts'
-import { drainTimeoutOf, recoverInterrupted } from './recover.ts'
+import { drainTimeoutOf, NOT_SERVING, recoverInterrupted } from './recover.ts'
 import { type RestoreProgress, StepRunner, type StepTime } from './steps.ts'
 import { swapIn } from './swap-in.ts'
 
@@ -93,7 +93,7 @@ async function restore(options: RestoreBackupOptions, { backupId, drainTimeoutMs
   const steps = new StepRunner(options.onProgress)
   const plan = await steps.run('prepare', () => (options.plan === undefined ? planRestore({ ...options, backupId }) : checkPlan(options.plan, options)))
   const { manifest, storeId, target: before } = plan
-  try {
+  const swap = async (): Promise<Restored> => {
     if (drain === 'writes') await steps.run('drain-writes', () => target.drainWrites({ timeoutMs: drainTimeoutMs }))
     const side = await steps.run('side-engine', () => target.openSide(restoreId, { storeId }))
     const left = `the live store is unchanged; the side engine "${side.engine}" could not be removed, and the next start removes it`
@@ -117,9 +117,8 @@ async function restore(options: RestoreBackupOptions, { backupId, drainTimeoutMs
       steps: steps.times,
       warnings,
     }
-  } finally {
-    await steps.runAnyway('resume', () => target.resume())
   }
+  return await afterwards(swap, () => steps.runAnyway('resume', () => target.resume()), { left: NOT_SERVING })
 }
 
 /** Fills, checks and seals the side engine. */

@@ -2,8 +2,9 @@
 import type { Swappable } from '../contracts/swappable.ts'
 import { RollbackUnavailableError, StoreUnavailableError } from '../errors/errors.ts'
 import { newUlid } from '../util/ulid.ts'
+import { afterwards } from '../errors/clean-up.ts'
 import { attempt, type AttemptOptions, type AttemptReport } from './attempt.ts'
-import { drainTimeoutOf, recoverInterrupted } from './recover.ts'
+import { drainTimeoutOf, NOT_SERVING, recoverInterrupted } from './recover.ts'
 import { type RestoreProgress, StepRunner, type StepTime } from './steps.ts'
 import { swapIn } from './swap-in.ts'
 
@@ -57,13 +58,12 @@ async function swapPrevious({ target, drainTimeoutMs, onProgress, clock = Date.n
   const startedAtMs = clock()
   const restoreId = newUlid(startedAtMs)
   const journal = { restoreId, backupId: undefined, from: live, to: previous, startedAtMs }
-  try {
+  const swap = async (): Promise<RolledBack> => {
     await steps.run('drain-writes', () => target.drainWrites({ timeoutMs: drainTimeoutMs }))
     const outcome = await swapIn(target, { journal, storeId, previous, drainTimeoutMs }, steps)
     if (!outcome.swapped) throw outcome.error
     const stoppedMs = steps.total('drain', 'journal', 'swap', 'check-live', 'clear-journal')
     return { restoreId, storeId, live: previous, previous: live, stoppedMs, steps: steps.times, warnings: outcome.warnings }
-  } finally {
-    await steps.runAnyway('resume', () => target.resume())
   }
+  return await afterwards(swap, () => steps.runAnyway('resume', () => target.resume()), { left: NOT_SERVING })
 }

@@ -64,7 +64,7 @@ describe('package.json', () => {
 
 describe('what is exported', () => {
   const sources = new Map(sourcesOf('src', 'destinations', 'test/conformance').map((source) => [source.path, source]))
-  const entries = [...sources.keys()].filter((path) => /^src\/index\.ts$|^src\/registry\/index\.ts$|^src\/(?:stores|payload-stores)\/[^/]+\/index\.ts$|^destinations\/[a-z0-9]+\.ts$|^test\/conformance\/index\.ts$/.test(path))
+  const entries = [...sources.keys()].filter((path) => /^src\/index\.ts$|^src\/registry\/index\.ts$|^src\/(?:stores|payload-stores|catalog)\/[^/]+\/index\.ts$|^destinations\/(?:[a-z0-9]+|[^/]+\/index)\.ts$|^test\/conformance\/index\.ts$/.test(path))
 
   it.each(entries)('by %s has a docstring on every class and function', (path) => {
     const bare: string[] = []
@@ -80,6 +80,11 @@ describe('what is exported', () => {
       if (from !== undefined) look(from, name)
     }
     const entry = sources.get(path) as SourceFile
+    const whole = [...entry.text.matchAll(/^export \* from '(?:\.\.?\/)+([^']+)'/gm)].map(([, target = '']) => target)
+    for (const target of entry.imports.map((found) => found.target).filter((found) => whole.some((end) => found.endsWith(end)))) {
+      const source = sources.get(target) as SourceFile
+      for (const [, name = ''] of source.text.matchAll(/^export (?:abstract )?(?:async )?(?:class|function\*?) (\w+)/gm)) look(source, name)
+    }
     const reexported = [...entry.text.matchAll(/^export (?:type )?\{([^}]*)\}/gm)].flatMap(([, names = '']) => namesOf(names))
     const own = [...entry.text.matchAll(/^export (?:abstract )?(?:async )?(?:class|function\*?|const|interface|type) (\w+)/gm)].map(([, name = '']) => name)
     for (const name of [...reexported, ...own]) look(entry, name)

@@ -34,6 +34,16 @@ describe('deleteBackup()', () => {
     await deleteBackup({ destination, backupId: newUlid() })
   })
 
+  test('warns of progress that the catalog could not record, and deletes all the same', async () => {
+    const { destination, catalog, ids } = await withBackups(3)
+    const failing = altered(catalog, {
+      append: (event) => (event.type === 'job-progressed' ? Promise.reject(new Error('disk on strike')) : catalog.append(event)),
+    })
+    const reports = await openRepository(destination, { catalog: failing }).delete(ids.slice(0, 2))
+    expect(reports.map(({ warnings }) => warnings.map(({ message }) => message))).toEqual([[], [expect.stringContaining('disk on strike')]])
+    expect(await collect(destination.list())).toEqual(ids.slice(2))
+  })
+
   test('refuses the last good backup of a store, unless forced', async () => {
     const { destination, catalog, ids } = await withBackups(1)
     const [backupId = ''] = ids

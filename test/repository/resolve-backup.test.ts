@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { newUlid } from '../../src/util/ulid.ts'
-import { resolveBackup } from '../../src/repository/resolve-backup.ts'
+import { resolveBackup, resolveBackups } from '../../src/repository/resolve-backup.ts'
 import type { Destination } from '../../src/contracts/destination.ts'
 
 function listing(...ids: readonly string[]): Destination {
@@ -23,6 +23,17 @@ describe('resolveBackup()', () => {
     expect(await resolveBackup(destination, '01j')).toBe(third)
     const unlisted = newUlid()
     expect(await resolveBackup(destination, unlisted)).toBe(unlisted)
+  })
+
+  test('finds several with one listing, and whole IDs with none', async () => {
+    let listings = 0
+    const destination = listing(first, second, third)
+    const counted = { ...destination, list: (): AsyncIterable<string> => (listings++, destination.list()) }
+    expect(await resolveBackups(counted, ['01j', 'latest', second])).toEqual([third, third, second])
+    expect(listings).toBe(1)
+    expect(await resolveBackups(counted, [first, second])).toEqual([first, second])
+    expect(listings).toBe(1)
+    await expect(resolveBackups({ ...destination, list: () => expect.fail('listed') }, [first, '../x'])).rejects.toMatchObject({ code: 'invalid_argument' })
   })
 
   test('names the candidates of a beginning that several have', async () => {

@@ -492,6 +492,24 @@ describe('restoreBackup into a LevelDB store', () => {
     hanging.resolve()
     await write
   })
+
+  it('a resume that fails too does not hide why the restore failed', async () => {
+    const hanging = deferred()
+    const home = await createMemoryHome()
+    const store = await LiveMetadataStore.open(withHangingWrites(home, hanging.promise))
+    onTestFinished(() => store.close())
+    const { destination, backupId } = await backedUp(store)
+    const write = store.setSetting('hang', 'on')
+    const resume = store.resume.bind(store)
+    store.resume = async () => {
+      await resume()
+      throw new Error('no longer')
+    }
+    const failed = restoreBackup({ target: store, destination, backupId, drainTimeoutMs: 30 })
+    await expect(failed).rejects.toMatchObject({ code: 'store_not_drained', message: expect.stringMatching(/and the store does not serve until it is opened again: no longer$/) as unknown })
+    hanging.resolve()
+    await write
+  })
 })
 
 describe('rollback', () => {
@@ -574,5 +592,5 @@ it('says of a database that is not a home what restores it instead', async () =>
   const target = levelBackupable(database, { payloadIds: () => [] })
   // @ts-expect-error a Backupable is not Swappable
   const options: RestoreBackupOptions = { target, destination, backupId: newUlid() }
-  await expect(restoreBackup(options)).rejects.toMatchObject({ code: 'backup_unsupported', hint: expect.stringContaining('restore()') })
+  await expect(restoreBackup(options)).rejects.toMatchObject({ code: 'backup_unsupported', hint: expect.stringContaining('restoreInto') as unknown })
 })

@@ -36,8 +36,7 @@ async function runDelete(ids: readonly string[], options: DeleteCommandOptions, 
   await withParts(terminal, async (parts) => {
     const destination = await parts.destination(options.from)
     const named = openRepository(destination)
-    const backupIds: string[] = []
-    for (const id of ids) backupIds.push(await named.resolve(id, { signal }))
+    const backupIds = await named.resolveAll(ids, { signal })
     for (const backupId of backupIds) await output.note(await describe(named, { backupId, signal }))
     await output.confirm(backupIds.length === 1 ? 'Delete it for good?' : `Delete these ${backupIds.length} for good?`, options)
     const catalog = await parts.recordOf(options)
