@@ -93,7 +93,7 @@ async function restore(options: RestoreBackupOptions, { backupId, drainTimeoutMs
   const steps = new StepRunner(options.onProgress)
   const plan = await steps.run('prepare', () => (options.plan === undefined ? planRestore({ ...options, backupId }) : checkPlan(options.plan, options)))
   const { manifest, storeId, target: before } = plan
-  const swap = async (): Promise<Restored> => {
+  const swap = async (): Promise<Omit<RestoreReport, 'jobId'>> => {
     if (drain === 'writes') await steps.run('drain-writes', () => target.drainWrites({ timeoutMs: drainTimeoutMs }))
     const side = await steps.run('side-engine', () => target.openSide(restoreId, { storeId }))
     const left = `the live store is unchanged; the side engine "${side.engine}" could not be removed, and the next start removes it`

@@ -58,7 +58,7 @@ async function swapPrevious({ target, drainTimeoutMs, onProgress, clock = Date.n
   const startedAtMs = clock()
   const restoreId = newUlid(startedAtMs)
   const journal = { restoreId, backupId: undefined, from: live, to: previous, startedAtMs }
-  const swap = async (): Promise<RolledBack> => {
+  const swap = async (): Promise<Omit<RollbackReport, 'jobId'>> => {
     await steps.run('drain-writes', () => target.drainWrites({ timeoutMs: drainTimeoutMs }))
     const outcome = await swapIn(target, { journal, storeId, previous, drainTimeoutMs }, steps)
     if (!outcome.swapped) throw outcome.error

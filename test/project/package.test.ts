@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ROOT } from './sources.ts'
 
@@ -135,7 +136,7 @@ describe('the packed package', () => {
   it('says what to do when a bundle has taken holdfast in, whose worker threads then have no file', async () => {
     const bundle = join(user, 'whole.mjs')
     const external = ['classic-level', 'pg', '@aws-sdk/client-s3', '@cloudpss/zstd']
-    await build({ entryPoints: [join(user, 'server.js')], outfile: bundle, ...BUNDLING, external, banner: { js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url)" }, logLevel: 'silent' })
+    await build({ entryPoints: [join(user, 'server.js')], outfile: bundle, bundle: true, platform: 'node', format: 'esm', external, banner: { js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url)" }, logLevel: 'silent' })
     mkdirSync(join(user, 'elsewhere'))
     const { status, stderr } = spawnSync(process.execPath, [bundle], { cwd: join(user, 'elsewhere'), encoding: 'utf8' })
     expect(status).toBe(1)
