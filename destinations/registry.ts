@@ -1,6 +1,7 @@
 /** Opens destinations by URL. A new driver is one file and one line here. */
 import type { Destination } from '../src/contracts/destination.ts'
 import { DestinationConfigInvalidError } from '../src/errors/errors.ts'
+import { STRING, checkArgument } from '../src/util/check-options.ts'
 import { kindOf, listSchemes, schemeOf } from '../src/util/urls.ts'
 import { loadWith } from '../src/util/optional-package.ts'
 
@@ -20,6 +21,7 @@ export const DESTINATION_SCHEMES: readonly string[] = Object.keys(DRIVERS)
  * No message repeats the URL, which may have credentials in it.
  */
 export async function openDestination(url: string): Promise<Destination> {
+  checkArgument('openDestination', url, { name: 'url', kind: STRING })
   const scheme = schemeOf(url)
   if (scheme === undefined) {
     throw new DestinationConfigInvalidError(`Cannot open the destination: its URL has no scheme; known are ${listSchemes(DRIVERS)}`, {

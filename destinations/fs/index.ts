@@ -8,7 +8,8 @@ import {
 import {
   BackupIncompleteError, DestinationConfigInvalidError, DestinationNotFoundError, ManifestInvalidError, ManifestMissingError,
 } from '../../src/errors/errors.ts'
-import { type Files, isSystemError, nodeFiles, readSmallFile, renameSurely } from '../../src/util/files.ts'
+import { FILES, type Files, isSystemError, nodeFiles, readSmallFile, renameSurely } from '../../src/util/files.ts'
+import { NUMBER, type OptionKinds, STRING, checkArgument, checkOptions, optional } from '../../src/util/check-options.ts'
 import { findParameterFault, parametersOfPath, pathOfUrl, urlOfPath } from '../../src/util/urls.ts'
 import { BACKUP_FILES, MANIFEST_FILE, removeBackupFiles, removePublished } from './backup-files.ts'
 import { onPath, pathError } from './errors.ts'
@@ -29,6 +30,8 @@ export interface FsDestinationOptions {
   readonly flushBytes?: number | undefined
 }
 
+const OPTIONS: OptionKinds<FsDestinationOptions> = { path: STRING, files: optional(FILES), flushBytes: optional(NUMBER) }
+
 const DAY_MS = 24 * 60 * 60 * 1000
 /** What opening a link, a FIFO, a directory or a socket fails with. */
 const NOT_A_FILE = ['EINVAL', 'ELOOP', 'EISDIR', 'ENXIO'] as const
@@ -42,8 +45,9 @@ const NOT_A_FILE = ['EINVAL', 'ELOOP', 'EISDIR', 'ENXIO'] as const
  * Errors name the operation and the path in their message and their `details`. Throws `destination_config_invalid` for a malformed path.
  */
 export function fsDestination(options: FsDestinationOptions): Destination {
+  checkOptions('fsDestination', options, OPTIONS)
   const { path, files = nodeFiles, flushBytes } = options
-  if (typeof path !== 'string' || path === '' || path.includes('\0')) {
+  if (path === '' || path.includes('\0')) {
     throw new DestinationConfigInvalidError('Cannot use the path of a file destination: it is empty or has a NUL character')
   }
   if (flushBytes !== undefined && !(flushBytes > 0)) throw new RangeError('flushBytes must be greater than 0')
@@ -59,6 +63,8 @@ export function fsDestination(options: FsDestinationOptions): Destination {
  * Throws `destination_config_invalid` for a URL that names another host, encodes a slash, has no path, or has parameters (`?NAME=`).
  */
 export function openFsDestination(url: string, options: Omit<FsDestinationOptions, 'path'> = {}): Destination {
+  checkArgument('openFsDestination', url, { name: 'url', kind: STRING })
+  checkOptions('openFsDestination', options, { files: OPTIONS.files, flushBytes: OPTIONS.flushBytes })
   const path = pathOfUrl(url)
   if (path === undefined) throw new DestinationConfigInvalidError('Cannot use the file URL of a destination: it must be file:PATH or file:///ABSOLUTE/PATH')
   const fault = findParameterFault(parametersOfPath(url), { scheme: 'file', known: [] })

@@ -1,5 +1,6 @@
 /** The configuration of an S3 destination: options and URL, checked and completed with defaults. */
 import { MAX_WAIT_MS, checkWholeNumber } from '../../src/util/check-number.ts'
+import { BOOLEAN, FUNCTION, NUMBER, OBJECT, type OptionKinds, STRING, SYNC_FUNCTION, either, optional, shapedAs } from '../../src/util/check-options.ts'
 import { DestinationConfigInvalidError } from '../../src/errors/errors.ts'
 import { findParameterFault } from '../../src/util/urls.ts'
 
@@ -89,6 +90,34 @@ export interface S3DestinationOptions {
   /** Random numbers in [0, 1). @default Math.random */
   readonly random?: (() => number) | undefined
 }
+
+/** What can be set beside a URL. */
+export const URL_OPTIONS: OptionKinds<Omit<S3DestinationOptions, 'bucket' | 'prefix'>> = {
+  region: optional(STRING),
+  endpoint: optional(STRING),
+  pathStyle: optional(BOOLEAN),
+  credentials: optional(either(shapedAs<S3Credentials>('credentials', { accessKeyId: STRING, secretAccessKey: STRING }), FUNCTION)),
+  access: optional(STRING),
+  partBytes: optional(NUMBER),
+  equalParts: optional(BOOLEAN),
+  checksums: optional(STRING),
+  encryption: optional(STRING),
+  kmsKeyId: optional(STRING),
+  storageClass: optional(STRING),
+  acl: optional(STRING),
+  requesterPays: optional(BOOLEAN),
+  partsInFlight: optional(NUMBER),
+  attempts: optional(NUMBER),
+  firstDelayMs: optional(NUMBER),
+  requestTimeoutMs: optional(NUMBER),
+  minBytesPerSecond: optional(NUMBER),
+  totalTimeoutMs: optional(NUMBER),
+  objectLock: optional(OBJECT),
+  payloadStore: optional(shapedAs<S3PayloadStore>('a payload store', { bucket: STRING })),
+  wait: optional(FUNCTION),
+  random: optional(SYNC_FUNCTION),
+}
+export const S3_OPTIONS: OptionKinds<S3DestinationOptions> = { ...URL_OPTIONS, bucket: STRING, prefix: optional(STRING) }
 
 type Optional = 'region' | 'endpoint' | 'credentials' | 'objectLock' | 'wait' | 'encryption' | 'kmsKeyId' | 'storageClass' | 'acl'
 

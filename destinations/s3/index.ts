@@ -5,7 +5,8 @@ import {
   MAX_MANIFEST_BYTES, type CleanUpOptions, type CleanUpReport,
 } from '../../src/contracts/destination.ts'
 import { BackupProtectedError, DestinationUnreachableError, ManifestInvalidError, ManifestMissingError } from '../../src/errors/errors.ts'
-import { parseS3Url, resolveS3Config, type S3DestinationOptions } from './config.ts'
+import { STRING, checkArgument, checkOptions } from '../../src/util/check-options.ts'
+import { parseS3Url, resolveS3Config, S3_OPTIONS, type S3DestinationOptions, URL_OPTIONS } from './config.ts'
 import { isMissing } from './errors.ts'
 import { listEntries } from './listing.ts'
 import { duplicate, lookAt, readSmall, remove, type S3ObjectInfo } from './objects.ts'
@@ -30,11 +31,14 @@ export type { S3Access, S3Credentials, S3DestinationOptions, S3ObjectLock, S3Pay
  * Throws `destination_config_invalid` for options that cannot be used, such as a prefix that overlaps the payload store's.
  */
 export function s3Destination(options: S3DestinationOptions): Destination {
+  checkOptions('s3Destination', options, S3_OPTIONS)
   return new S3Destination(new S3Session(resolveS3Config(options)))
 }
 
 /** Opens a destination by URL: `s3://BUCKET/PREFIX?region=&endpoint=&path-style=`, percent-encoded. Throws `destination_config_invalid`. */
 export function openS3Destination(url: string, options: Omit<S3DestinationOptions, 'bucket' | 'prefix'> = {}): Destination {
+  checkArgument('openS3Destination', url, { name: 'url', kind: STRING })
+  checkOptions('openS3Destination', options, URL_OPTIONS)
   return s3Destination({ ...options, ...parseS3Url(url) })
 }
 

@@ -3,13 +3,14 @@ import { COMPRESSIONS, type Backupable, type Compression, isBackupable, type Sna
 import { loadZstd } from '../format/compression.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { JobLog } from '../catalog/job-log.ts'
-import { type JobHooks, runJob } from '../catalog/run-job.ts'
+import { JOB_HOOKS, type JobHooks, runJob } from '../catalog/run-job.ts'
 import type { BackupUpload, Destination } from '../contracts/destination.ts'
+import { CATALOG, DESTINATION, PAYLOAD_STORE } from '../contracts/kinds.ts'
 import { closing, undoOnError } from '../errors/clean-up.ts'
 import { toError } from '../errors/error-message.ts'
 import { BackupAbortedError, BackupAlreadyRunningError, BackupUnsupportedError, ChecksumMismatchError } from '../errors/errors.ts'
 import { checkPayloadsExist } from '../payload-stores/check-payloads.ts'
-import type { Holds } from '../gc/holds/holds.ts'
+import { HOLDS, type Holds } from '../gc/holds/holds.ts'
 import { type HeldLease, Leases, releaseAfter, warnOfLease } from '../gc/leases/leases.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 import type { PayloadStore } from '../contracts/payload-store.ts'
@@ -22,6 +23,7 @@ import { takeSnapshot } from './take-snapshot.ts'
 import { checkBackup, type VerifyReport } from '../repository/check-backup.ts'
 import { destinationWarnings } from '../repository/destination-warnings.ts'
 import { openBackup, type StoredBackup } from '../repository/stored-backup.ts'
+import { FUNCTION, NUMBER, OBJECT, type OptionKinds, SIGNAL, SYNC_FUNCTION, checkOptions, oneOf, optional } from '../util/check-options.ts'
 import { sha256Of } from '../util/checked-bytes.ts'
 
 /** The phases of a backup, in order. */
@@ -81,6 +83,22 @@ export interface BackupRecord {
   readonly warnings: readonly Error[]
 }
 
+const OPTIONS: OptionKinds<RunBackupOptions> = {
+  ...JOB_HOOKS,
+  store: OBJECT,
+  destination: DESTINATION,
+  catalog: optional(CATALOG),
+  holds: optional(HOLDS),
+  payloads: optional(PAYLOAD_STORE),
+  labels: optional(OBJECT),
+  signal: optional(SIGNAL),
+  onProgress: optional(FUNCTION),
+  compress: optional(oneOf(COMPRESSIONS)),
+  maxBytesPerSecond: optional(NUMBER),
+  clock: optional(SYNC_FUNCTION),
+  newId: optional(SYNC_FUNCTION),
+}
+
 const running = new WeakSet<Backupable>()
 /** How often a long phase is recorded in the catalog. */
 const RECORD_INTERVAL_MS = 5000
@@ -99,11 +117,11 @@ const RECORD_INTERVAL_MS = 5000
  * backup that does not match. A failed clean-up is combined with the first failure.
  */
 export async function runBackup(options: RunBackupOptions): Promise<BackupRecord> {
-  const { store, destination, signal } = options
+  checkOptions('runBackup', options, OPTIONS)
+  const { store, destination, compress, maxBytesPerSecond, signal } = options
+  if (maxBytesPerSecond !== undefined && !(maxBytesPerSecond > 0)) throw new RangeError(`maxBytesPerSecond must be greater than 0, got ${maxBytesPerSecond}`)
   if (!isBackupable(store)) throw new BackupUnsupportedError('Cannot back up the store: it has no backup and restore')
   const labels = checkLabels(options.labels ?? {})
-  const { compress = 'none' } = options
-  if (!COMPRESSIONS.includes(compress)) throw new TypeError(`compress must be one of ${COMPRESSIONS.join(', ')}`)
   if (compress === 'zstd') await loadZstd('write')
   if (running.has(store)) throw new BackupAlreadyRunningError('Cannot back up the store: another backup of it is running')
   if (signal?.aborted === true) throw new BackupAbortedError(undefined, { cause: signal.reason })

@@ -3,6 +3,7 @@ import { type AbortText, isAbort, toAborted } from '../errors/aborts.ts'
 import { messageOf, toError } from '../errors/error-message.ts'
 import { CombinedError } from '../errors/errors.ts'
 import type { JobStarted } from '../contracts/catalog.ts'
+import { FUNCTION, type OptionKinds, optional } from '../util/check-options.ts'
 import { JobLog, type JobLogOptions, type NewJob, notRecorded } from './job-log.ts'
 
 /** A job that began: enough to show, look up or cancel it. */
@@ -19,6 +20,8 @@ export interface JobHooks {
    */
   readonly onJob?: ((job: StartedJob) => void | Promise<void>) | undefined
 }
+
+export const JOB_HOOKS: OptionKinds<JobHooks> = { onJob: optional(FUNCTION) }
 
 export interface RunJobOptions extends JobHooks, JobLogOptions {
   readonly signal?: AbortSignal | undefined

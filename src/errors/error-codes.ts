@@ -44,7 +44,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   restore_destination_not_empty: {
     httpStatus: 409, retryable: false,
     when: 'the target of a restore or a conversion holds data; nothing was read or changed',
-    hint: 'Use an empty store, or run "holdfast restore", which swaps the restored store in',
+    hint: 'Use an empty store; one of Holdfast that holds data is replaced by "holdfast restore" or restoreBackup()',
   },
   schema_version_mismatch: {
     httpStatus: 409, retryable: false,

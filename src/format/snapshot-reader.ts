@@ -4,6 +4,7 @@ import { setImmediate } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import type { SnapshotSource, SnapshotSummary } from '../contracts/backupable.ts'
 import { isHoldfastError, RestoreCorruptError, SchemaVersionMismatchError } from '../errors/errors.ts'
+import { type Kind, SIGNAL, checkArgument, checkOptions, optional } from '../util/check-options.ts'
 import { ByteReader } from './byte-reader.ts'
 import { type Zstd, loadZstd } from './compression.ts'
 import { decodeHeader, decodeTrailer, type SnapshotHeader, type SnapshotTrailer } from './header-trailer.ts'
@@ -55,11 +56,15 @@ interface CheckedFrame {
   readonly sha256Before: string | undefined
 }
 
+const SOURCE: Kind = { what: 'an async iterable of bytes', fits: (value) => typeof value === 'object' && value !== null && Symbol.asyncIterator in value }
+
 /**
  * Reads preamble and header of a stream.
  * Throws `restore_corrupt` for a damaged stream, `schema_version_mismatch` for a newer format version, and what the source throws.
  */
 export async function openSnapshot(source: SnapshotSource, options: OpenSnapshotOptions = {}): Promise<SnapshotReader> {
+  checkArgument('openSnapshot', source, { name: 'source', kind: SOURCE })
+  checkOptions('openSnapshot', options, { signal: optional(SIGNAL) })
   const frames = new FrameReader(source, options.signal)
   try {
     await frames.readPreamble()

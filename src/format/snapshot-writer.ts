@@ -1,10 +1,11 @@
 /** Writes a stream of format version 1. */
 import { type Hash, createHash } from 'node:crypto'
-import type { BackupContent, Compression, SnapshotSink, SnapshotSummary, StoreKind } from '../contracts/backupable.ts'
+import { BACKUP_CONTENTS, type BackupContent, COMPRESSIONS, type Compression, type SnapshotSink, type SnapshotSummary, type StoreKind } from '../contracts/backupable.ts'
 import { InternalError } from '../errors/errors.ts'
 import { type Zstd, loadZstd } from './compression.ts'
 import { decodeHeader, decodeTrailer, encodeHeader, encodeTrailer } from './header-trailer.ts'
 import { CODECS, contentOf, encodePreamble, FRAME_TYPES, MAX_RAW_BYTES, MAX_STORED_BYTES, newFrame, sealFrame } from './frame.ts'
+import { type Kind, NUMBER, type OptionKinds, STRING, checkArgument, checkOptions, has, listOf, oneOf, optional } from '../util/check-options.ts'
 import { encodeRecords, type StoredRecord } from './records.ts'
 
 export interface SnapshotWriterOptions {
@@ -21,6 +22,18 @@ export interface SnapshotWriterOptions {
   readonly content?: BackupContent | undefined
   /** @default 'none' */
   readonly compress?: Compression | undefined
+}
+
+const SINK: Kind = has<SnapshotSink>('a sink', 'write', 'finish')
+const OPTIONS: OptionKinds<SnapshotWriterOptions> = {
+  backupId: optional(STRING),
+  storeKind: STRING,
+  storeId: STRING,
+  schemaVersion: NUMBER,
+  sections: listOf(STRING, 'names'),
+  createdAtMs: NUMBER,
+  content: optional(oneOf(BACKUP_CONTENTS)),
+  compress: optional(oneOf(COMPRESSIONS)),
 }
 
 /**
@@ -41,6 +54,8 @@ export class SnapshotWriter {
   #records = 0
 
   constructor(sink: SnapshotSink, options: SnapshotWriterOptions) {
+    checkArgument('SnapshotWriter', sink, { name: 'sink', kind: SINK })
+    checkOptions('SnapshotWriter', options, OPTIONS)
     this.#sink = sink
     this.#options = { ...options, sections: [...options.sections] }
     this.#counts = options.sections.map(() => 0)

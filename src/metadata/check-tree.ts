@@ -2,6 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { closing } from '../errors/clean-up.ts'
 import { PayloadIdSetBuilder } from '../payload-ids/payload-id-set.ts'
+import { type Kind, SIGNAL, checkArgument, checkOptions, has, optional } from '../util/check-options.ts'
 import { plural } from '../util/text.ts'
 import { conflictingLock } from './locks.ts'
 import type { ByteRangeLock, InodeNumber, ListedEntry, MetadataStore, MetadataView } from '../contracts/metadata-store.ts'
@@ -11,6 +12,8 @@ export interface CheckTreeOptions {
   /** Ends the check, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
 }
+
+const READABLE: Kind = has<MetadataView>('a metadata store or a view of one', 'shares', 'payloadIds')
 
 /** The most problems that are told one by one. */
 const MAX_PROBLEMS = 1000
@@ -24,9 +27,11 @@ const TURN_RECORDS = 1000
  * - names or payload IDs out of order, and payload IDs that are not those of files and uploads;
  * - locks that conflict, or are not of files.
  */
-export async function checkTree(store: MetadataStore | MetadataView, { signal }: CheckTreeOptions = {}): Promise<readonly string[]> {
+export async function checkTree(store: MetadataStore | MetadataView, options: CheckTreeOptions = {}): Promise<readonly string[]> {
+  checkArgument('checkTree', store, { name: 'store', kind: READABLE })
+  checkOptions('checkTree', options, { signal: optional(SIGNAL) })
   const view = 'view' in store ? await store.view() : store
-  const check = new Check(view, signal)
+  const check = new Check(view, options.signal)
   try {
     return await check.run()
   } finally {

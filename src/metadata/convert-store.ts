@@ -1,8 +1,10 @@
 /** Copies a metadata store into an empty store of any kind. */
 import type { StoreKind } from '../contracts/backupable.ts'
+import { METADATA_STORE } from '../contracts/kinds.ts'
 import { closing } from '../errors/clean-up.ts'
 import { ChecksumMismatchError } from '../errors/errors.ts'
 import type { MetadataStore, MetadataView } from '../contracts/metadata-store.ts'
+import { FUNCTION, type OptionKinds, SIGNAL, checkOptions, optional } from '../util/check-options.ts'
 import { RECORD_KINDS, type RecordKind, type ViewSummary, differences, summarize } from './view-summary.ts'
 
 export const CONVERT_STEPS = ['copy', 'check'] as const
@@ -23,6 +25,8 @@ export interface ConvertStoreOptions {
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: ConvertProgress) => void) | undefined
 }
+
+const OPTIONS: OptionKinds<ConvertStoreOptions> = { from: METADATA_STORE, to: METADATA_STORE, signal: optional(SIGNAL), onProgress: optional(FUNCTION) }
 
 export interface ConvertReport {
   readonly from: ConvertedStore
@@ -50,7 +54,9 @@ export interface ConvertedStore {
  *
  * Refuses a target that is not empty (`restore_destination_not_empty`). A failure, an abort or the end of the process leaves it empty.
  */
-export async function convertStore({ from, to, signal, onProgress }: ConvertStoreOptions): Promise<ConvertReport> {
+export async function convertStore(options: ConvertStoreOptions): Promise<ConvertReport> {
+  checkOptions('convertStore', options, OPTIONS)
+  const { from, to, signal, onProgress } = options
   const startedMs = performance.now()
   signal?.throwIfAborted()
   return await closing(await from.view(), async (view) => {

@@ -24,13 +24,13 @@ const UPPER_CASE_DIGITS = ['A', 'B', 'C', 'D', 'E', 'F'] as const
 /** Returns a payload ID. Throws `invalid_argument` unless it is 1 to 255 characters of printable ASCII without spaces. */
 export function checkPayloadId(text: string): string {
   if (!isPayloadId(text)) {
-    throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text.slice(0, 64))} as a payload ID: it must be 1 to 255 characters of printable ASCII`)
+    throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text.slice(0, 64))} as a payload ID: it must have 1 to 255 printable ASCII characters, without spaces`)
   }
   return text
 }
 
-export function isPayloadId(text: string): boolean {
-  return ID.test(text)
+export function isPayloadId(text: unknown): boolean {
+  return typeof text === 'string' && ID.test(text)
 }
 
 /** The width under which an ID is packed; 0 for one that is kept as text. */

@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { checkNumber } from '../util/check-number.ts'
+import { NUMBER, STRING, checkOptions, optional } from '../util/check-options.ts'
 import { BlockDecoder } from './block-decoder.ts'
 import { BlockEncoder } from './block-encoder.ts'
 import { type IdList, firstOf, idsOf, listOf } from './id-list.ts'
@@ -110,7 +111,9 @@ export class PayloadIdSetBuilder {
   #count = 0
   #bytes = 0
 
-  constructor({ spillDirectory, memoryLimitBytes = DEFAULT_MEMORY_LIMIT_BYTES }: PayloadIdSetOptions = {}) {
+  constructor(options: PayloadIdSetOptions = {}) {
+    checkOptions('PayloadIdSetBuilder', options, { spillDirectory: optional(STRING), memoryLimitBytes: optional(NUMBER) })
+    const { spillDirectory, memoryLimitBytes = DEFAULT_MEMORY_LIMIT_BYTES } = options
     this.#options = { spillDirectory, memoryLimitBytes: checkNumber('memoryLimitBytes', memoryLimitBytes, { least: 1, most: Infinity }) }
     this.#runBytes = Math.min(MAX_RUN_BYTES, memoryLimitBytes / 2)
     this.#spill = new Spill(this.#options)

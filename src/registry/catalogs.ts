@@ -1,6 +1,7 @@
 /** Catalogs by URL or path. A new kind is one line here. */
 import type { Catalog } from '../contracts/catalog.ts'
 import { InvalidArgumentError } from '../errors/errors.ts'
+import { BOOLEAN, STRING, checkArgument, checkOptions, optional } from '../util/check-options.ts'
 import { findParameterFault, kindOf, listSchemes, parametersOfPath, pathOfUrl, schemeOf } from '../util/urls.ts'
 
 export interface OpenCatalogOptions {
@@ -24,6 +25,8 @@ const KINDS: Readonly<Record<string, (url: string) => CatalogAddress>> = {
  * `catalog_unavailable`.
  */
 export async function openCatalog(url: string, options: OpenCatalogOptions = {}): Promise<Catalog> {
+  checkArgument('openCatalog', url, { name: 'url', kind: STRING })
+  checkOptions('openCatalog', options, { create: optional(BOOLEAN) })
   return await parseCatalogUrl(url).open(options)
 }
 

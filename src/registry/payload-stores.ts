@@ -2,6 +2,8 @@
 import { InvalidArgumentError } from '../errors/errors.ts'
 import type { WritablePayloadStore } from '../contracts/payload-store.ts'
 import type { OpenToSweepOptions } from '../payload-stores/directory/index.ts'
+import { SWEEP_OPTIONS } from '../payload-stores/directory/open-to-sweep.ts'
+import { BOOLEAN, STRING, checkArgument, checkOptions, optional } from '../util/check-options.ts'
 import { findParameterFault, kindOf, listSchemes, parametersOfPath, pathOfUrl, schemeOf } from '../util/urls.ts'
 
 export interface OpenPayloadStoreOptions {
@@ -25,12 +27,16 @@ async function directories(): Promise<PayloadStoreKind> {
 
 /** Opens the payload store at a URL or a path: `file:PATH`, or the path alone. Rejects with `invalid_argument` and `entry_not_found`. */
 export async function openPayloadStore(url: string, options: OpenPayloadStoreOptions = {}): Promise<WritablePayloadStore> {
+  checkArgument('openPayloadStore', url, { name: 'url', kind: STRING })
+  checkOptions('openPayloadStore', options, { create: optional(BOOLEAN) })
   const { kind, path } = parsePayloadStoreUrl(url)
   return await (await kind()).open(path, options)
 }
 
 /** Opens a payload store to sweep it for one store. Rejects with `hold_unavailable` when another store needs payloads there, or may. */
 export async function openPayloadStoreToSweep(url: string, options: OpenToSweepOptions): Promise<WritablePayloadStore> {
+  checkArgument('openPayloadStoreToSweep', url, { name: 'url', kind: STRING })
+  checkOptions('openPayloadStoreToSweep', options, SWEEP_OPTIONS)
   const { kind, path } = parsePayloadStoreUrl(url)
   return await (await kind()).openToSweep(path, options)
 }

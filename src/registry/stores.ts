@@ -1,7 +1,8 @@
 /** Metadata stores by URL. A new kind is a file in `stores/` and one line here. */
 import type { MetadataStore } from '../contracts/metadata-store.ts'
+import { STRING, checkArgument, checkOptions } from '../util/check-options.ts'
 import { kindOf, schemeOf } from '../util/urls.ts'
-import { type OpenHomeOptions, type OpenStoreOptions, refuseStoreUrl, type StoreAddress, type StoreHome, type StoreKind } from './stores/address.ts'
+import { HOME_OPTIONS, type OpenHomeOptions, type OpenStoreOptions, refuseStoreUrl, STORE_OPTIONS, type StoreAddress, type StoreHome, type StoreKind } from './stores/address.ts'
 import { levelStores } from './stores/level.ts'
 import { postgresStores } from './stores/postgres.ts'
 
@@ -30,11 +31,15 @@ export function parseStoreUrl(url: string): StoreAddress {
  * Opens the store at a URL, such as `level:/srv/metadata`. The caller closes it. Rejects with `invalid_argument`, and as its driver says.
  */
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<MetadataStore> {
+  checkArgument('openStore', url, { name: 'url', kind: STRING })
+  checkOptions('openStore', options, STORE_OPTIONS)
   return await parseStoreUrl(url).openStore(options)
 }
 
 /** Opens the home of a store, to restore into it or roll it back: the store may be damaged or missing. The caller closes it. */
 export async function openHome(url: string, options: OpenHomeOptions = {}): Promise<StoreHome> {
+  checkArgument('openHome', url, { name: 'url', kind: STRING })
+  checkOptions('openHome', options, HOME_OPTIONS)
   return await parseStoreUrl(url).openHome(options)
 }
 

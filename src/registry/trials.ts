@@ -2,8 +2,9 @@
 import type { Manifest } from '../contracts/manifest.ts'
 import { InvalidArgumentError } from '../errors/errors.ts'
 import type { ReadableTrial } from '../restore/subtree/restore-subtree.ts'
+import { FUNCTION, OBJECT, type OptionKinds, STRING, checkArgument, checkOptions, listOf } from '../util/check-options.ts'
 import { findParameterFault, kindOf, listSchemes, parametersOfPath, pathOfUrl, schemeOf } from '../util/urls.ts'
-import type { OpenHomeOptions } from './stores/address.ts'
+import { HOME_OPTIONS, type OpenHomeOptions } from './stores/address.ts'
 import { parseServerUrl } from './stores/postgres.ts'
 
 export interface TrialOptions extends Pick<OpenHomeOptions, 'pace'> {
@@ -12,6 +13,8 @@ export interface TrialOptions extends Pick<OpenHomeOptions, 'pace'> {
   /** Called with harmless failures to clean up. */
   readonly onWarning: (warning: Error) => void | Promise<void>
 }
+
+const OPTIONS: OptionKinds<TrialOptions> = { pace: HOME_OPTIONS.pace, at: listOf(STRING, 'URLs'), onWarning: FUNCTION }
 
 interface TrialKind {
   /** The kinds of stores whose backups can be restored there. */
@@ -27,7 +30,10 @@ const KINDS: Readonly<Record<string, TrialKind>> = {
 }
 
 /** Opens an empty store of a backup's kind for one trial. The caller discards it. Rejects with `invalid_argument` when no place fits. */
-export async function openTrial(backup: Pick<Manifest, 'backupId' | 'storeKind'>, { at, ...options }: TrialOptions): Promise<ReadableTrial> {
+export async function openTrial(backup: Pick<Manifest, 'backupId' | 'storeKind'>, given: TrialOptions): Promise<ReadableTrial> {
+  checkArgument('openTrial', backup, { name: 'backup', kind: OBJECT })
+  checkOptions('openTrial', given, OPTIONS)
+  const { at, ...options } = given
   const { kind, url } = findTrial(backup, at)
   return await kind.open(url, options)
 }

@@ -1,6 +1,7 @@
 /** Checks a stored backup against its manifest. */
 import { setImmediate } from 'node:timers/promises'
 import { VERIFICATION_LEVELS, type VerificationLevel } from '../contracts/catalog.ts'
+import { PAYLOAD_STORE } from '../contracts/kinds.ts'
 import { type Manifest, recordCount } from '../contracts/manifest.ts'
 import type { PayloadStore } from '../contracts/payload-store.ts'
 import { toReason } from '../errors/aborts.ts'
@@ -9,6 +10,7 @@ import { checkRecordForm } from '../format/record-order.ts'
 import type { ContentCheck, FrameSource } from '../format/snapshot-reader.ts'
 import { decodePayloadIdBatches } from '../payload-ids/payload-id-set.ts'
 import { checkPayloadsExist } from '../payload-stores/check-payloads.ts'
+import { FUNCTION, type OptionKinds, SIGNAL, SYNC_FUNCTION, oneOf, optional } from '../util/check-options.ts'
 import { Meter } from '../util/meter.ts'
 import type { StoredBackup } from './stored-backup.ts'
 import { type TrialStore, tryRestore } from './trial-restore.ts'
@@ -68,6 +70,16 @@ export interface CheckBackupOptions {
   readonly clock?: (() => number) | undefined
 }
 
+export const CHECK_OPTIONS: OptionKinds<CheckBackupOptions> = {
+  level: optional(oneOf(VERIFICATION_LEVELS)),
+  contentCheck: optional(FUNCTION),
+  openTrial: optional(FUNCTION),
+  payloads: optional(PAYLOAD_STORE),
+  signal: optional(SIGNAL),
+  onProgress: optional(FUNCTION),
+  clock: optional(SYNC_FUNCTION),
+}
+
 export interface VerifyReport {
   readonly backupId: string
   /** URL of the destination. */
@@ -92,7 +104,7 @@ export interface VerifyReport {
  */
 export async function checkBackup(backup: StoredBackup, options: CheckBackupOptions = {}): Promise<VerifyReport> {
   const { level: wanted = DEFAULT_LEVEL, signal, clock = Date.now } = options
-  checkOptions(options)
+  checkLevel(options)
   signal?.throwIfAborted()
   const startedMs = performance.now()
   try {
@@ -108,9 +120,8 @@ export async function checkBackup(backup: StoredBackup, options: CheckBackupOpti
   }
 }
 
-/** Throws a `TypeError` for an unknown level, and for a level without the option that it needs. */
-export function checkOptions({ level = DEFAULT_LEVEL, openTrial, payloads }: CheckBackupOptions): void {
-  if (!VERIFICATION_LEVELS.includes(level)) throw new TypeError(`level must be one of ${VERIFICATION_LEVELS.join(', ')}`)
+/** Throws a `TypeError` for a level without the option that it needs. */
+export function checkLevel({ level, openTrial, payloads }: CheckBackupOptions): void {
   if (level === 'restore' && openTrial === undefined) throw new TypeError('Level "restore" needs openTrial')
   if (level === 'payloads' && payloads === undefined) throw new TypeError('Level "payloads" needs payloads')
 }

@@ -1,12 +1,14 @@
 /** Deletes backups, unless they are needed. */
 import type { JobLog } from '../catalog/job-log.ts'
-import { type JobHooks, runJob } from '../catalog/run-job.ts'
+import { JOB_HOOKS, type JobHooks, runJob } from '../catalog/run-job.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
+import { CATALOG, DESTINATION } from '../contracts/kinds.ts'
 import type { Lease } from '../contracts/hold-events.ts'
 import type { Manifest } from '../contracts/manifest.ts'
 import { messageOf } from '../errors/error-message.ts'
 import { BackupProtectedError, CombinedError, isHoldfastError } from '../errors/errors.ts'
+import { BOOLEAN, type OptionKinds, SIGNAL, STRING, SYNC_FUNCTION, checkOptions, listOf, optional } from '../util/check-options.ts'
 import { checkBackupId } from '../util/ulid.ts'
 import { mapInOrder } from '../util/in-parallel.ts'
 import { destinationWarnings } from './destination-warnings.ts'
@@ -42,8 +44,19 @@ export interface DeleteReport {
   readonly warnings: readonly Error[]
 }
 
+const DELETE_OPTIONS: OptionKinds<Omit<DeleteBackupsOptions, 'backupIds'>> = {
+  ...JOB_HOOKS,
+  destination: DESTINATION,
+  catalog: optional(CATALOG),
+  force: optional(BOOLEAN),
+  signal: optional(SIGNAL),
+  clock: optional(SYNC_FUNCTION),
+}
+
 /** Deletes one backup: see `deleteBackups`. */
-export async function deleteBackup({ backupId, ...options }: DeleteBackupOptions): Promise<DeleteReport> {
+export async function deleteBackup(given: DeleteBackupOptions): Promise<DeleteReport> {
+  checkOptions('deleteBackup', given, { ...DELETE_OPTIONS, backupId: STRING })
+  const { backupId, ...options } = given
   const [report] = await deleteBackups({ ...options, backupIds: [backupId] })
   return report as DeleteReport
 }
@@ -61,6 +74,7 @@ export async function deleteBackup({ backupId, ...options }: DeleteBackupOptions
  * `invalid_argument` for a malformed ID, `backup_aborted`, `catalog_unavailable`, and what the destination rejects with.
  */
 export async function deleteBackups(options: DeleteBackupsOptions): Promise<readonly DeleteReport[]> {
+  checkOptions('delete', options, { ...DELETE_OPTIONS, backupIds: listOf(STRING, 'strings') })
   const { destination } = options
   const backupIds = [...new Set(options.backupIds)].map((backupId) => checkBackupId(backupId))
   if (backupIds.length === 0) return []

@@ -1,6 +1,8 @@
 /** Rebuilds or completes a catalog from the backups at destinations. */
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
+import { CATALOG, DESTINATION } from '../contracts/kinds.ts'
+import { FUNCTION, type OptionKinds, SIGNAL, SYNC_FUNCTION, checkOptions, listOf, optional } from '../util/check-options.ts'
 import { type ListedBackup, listBackups } from './list-backups.ts'
 
 export interface RebuildCatalogOptions {
@@ -11,6 +13,14 @@ export interface RebuildCatalogOptions {
   readonly onProgress?: ((progress: { readonly destination: string; readonly backupId: string }) => void) | undefined
   /** The time in milliseconds since 1970. @default Date.now */
   readonly clock?: (() => number) | undefined
+}
+
+const OPTIONS: OptionKinds<RebuildCatalogOptions> = {
+  catalog: CATALOG,
+  destinations: listOf(DESTINATION, 'destinations'),
+  signal: optional(SIGNAL),
+  onProgress: optional(FUNCTION),
+  clock: optional(SYNC_FUNCTION),
 }
 
 export interface RebuildReport {
@@ -38,6 +48,7 @@ export interface BackupPlace {
  * Rejects with `catalog_unavailable`, and with the signal's reason.
  */
 export async function rebuildCatalog(options: RebuildCatalogOptions): Promise<RebuildReport> {
+  checkOptions('rebuildCatalog', options, OPTIONS)
   const { destinations, signal } = options
   const report: Report = { recorded: [], altered: [], known: 0, unreadable: [], missing: [] }
   for (const destination of destinations) {

@@ -1,6 +1,8 @@
 /** The door to the backups of one destination. */
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination, DestinationOptions } from '../contracts/destination.ts'
+import { CATALOG, DESTINATION } from '../contracts/kinds.ts'
+import { checkArgument, checkOptions, optional } from '../util/check-options.ts'
 import type { VerifyReport } from './check-backup.ts'
 import { type DeleteOptions, deleteBackups, type DeleteReport } from './delete-backups.ts'
 import { type ListBackupsOptions, listBackups, type ListedBackup } from './list-backups.ts'
@@ -51,7 +53,10 @@ export interface Repository {
 }
 
 /** Opens the repository of a destination. Does nothing until used, and need not be closed. */
-export function openRepository(destination: Destination, { catalog }: RepositoryOptions = {}): Repository {
+export function openRepository(destination: Destination, options: RepositoryOptions = {}): Repository {
+  checkArgument('openRepository', destination, { name: 'destination', kind: DESTINATION })
+  checkOptions('openRepository', options, { catalog: optional(CATALOG) })
+  const { catalog } = options
   const place = { destination, catalog }
   return {
     destination,

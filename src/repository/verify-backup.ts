@@ -3,9 +3,11 @@ import { jobErrorOf } from '../catalog/job-log.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
 import type { Manifest } from '../contracts/manifest.ts'
+import { CATALOG, DESTINATION } from '../contracts/kinds.ts'
 import { failureAfter } from '../errors/clean-up.ts'
 import { type ErrorCode, isHoldfastError } from '../errors/errors.ts'
-import { checkBackup, type CheckBackupOptions, checkOptions, DEFAULT_LEVEL, type VerifyReport } from './check-backup.ts'
+import { FUNCTION, type OptionKinds, STRING, checkOptions, optional } from '../util/check-options.ts'
+import { CHECK_OPTIONS, checkBackup, type CheckBackupOptions, checkLevel, DEFAULT_LEVEL, type VerifyReport } from './check-backup.ts'
 import { openBackup, type StoredBackup } from './stored-backup.ts'
 
 export interface VerifyBackupOptions extends CheckBackupOptions {
@@ -16,6 +18,8 @@ export interface VerifyBackupOptions extends CheckBackupOptions {
   /** Called first, when the manifest was read; throwing ends the verification. */
   readonly onManifest?: ((manifest: Manifest) => void) | undefined
 }
+
+const OPTIONS: OptionKinds<VerifyBackupOptions> = { ...CHECK_OPTIONS, destination: DESTINATION, backupId: STRING, catalog: optional(CATALOG), onManifest: optional(FUNCTION) }
 
 /**
  * Verifies a published backup and resolves with a report. Changes nothing at the destination, and yields to the event loop every few
@@ -28,8 +32,9 @@ export interface VerifyBackupOptions extends CheckBackupOptions {
  * `restore` without `openTrial`, and for `payloads` without `payloads`.
  */
 export async function verifyBackup(options: VerifyBackupOptions): Promise<VerifyReport> {
+  checkOptions('verifyBackup', options, OPTIONS)
+  checkLevel(options)
   const { signal, onManifest } = options
-  checkOptions(options)
   signal?.throwIfAborted()
   let backup: StoredBackup | undefined
   try {

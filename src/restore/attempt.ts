@@ -2,16 +2,18 @@
  * One attempt to change a store: alone on its handle, as a job, under a lease on all payloads. Every restore, whole, into a database of an
  * embedder or of one path, and every rollback runs as an attempt. A failing catalog does not stop an attempt: it is a warning.
  */
-import { abortTextOf, type JobHooks, runJob } from '../catalog/run-job.ts'
+import { abortTextOf, JOB_HOOKS, type JobHooks, runJob } from '../catalog/run-job.ts'
 import { type NewJob, notRecorded } from '../catalog/job-log.ts'
 import type { Backupable } from '../contracts/backupable.ts'
 import type { Catalog, JobProgress, JobProgressed } from '../contracts/catalog.ts'
+import { CATALOG } from '../contracts/kinds.ts'
 import type { Swappable } from '../contracts/swappable.ts'
 import { toAborted } from '../errors/aborts.ts'
 import { toError } from '../errors/error-message.ts'
 import { CatalogUnavailableError, isHoldfastError } from '../errors/errors.ts'
-import type { Holds } from '../gc/holds/holds.ts'
+import { HOLDS, type Holds } from '../gc/holds/holds.ts'
 import { type HeldLease, Leases, releaseAfter, warnOfLease } from '../gc/leases/leases.ts'
+import { type OptionKinds, SYNC_FUNCTION, optional } from '../util/check-options.ts'
 import { runExclusively } from './run-exclusively.ts'
 
 /** The public options of every attempt. */
@@ -26,6 +28,8 @@ export interface AttemptOptions extends JobHooks {
   /** The time in milliseconds since 1970. @default Date.now */
   readonly clock?: (() => number) | undefined
 }
+
+export const ATTEMPT_OPTIONS: OptionKinds<AttemptOptions> = { ...JOB_HOOKS, catalog: optional(CATALOG), holds: optional(HOLDS), clock: optional(SYNC_FUNCTION) }
 
 /** The common part of all reports. */
 export interface AttemptReport {

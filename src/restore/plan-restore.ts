@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { StoreKind } from '../contracts/backupable.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
+import { CATALOG, DESTINATION, SWAPPABLE } from '../contracts/kinds.ts'
 import { type Manifest, recordCount } from '../contracts/manifest.ts'
 import type { Swappable } from '../contracts/swappable.ts'
 import { messageOf } from '../errors/error-message.ts'
@@ -12,6 +13,7 @@ import {
 } from '../errors/errors.ts'
 import { checkManifest } from '../format/manifest.ts'
 import { openBackup, StoredBackup } from '../repository/stored-backup.ts'
+import { BOOLEAN, type OptionKinds, SIGNAL, STRING, checkOptions, optional } from '../util/check-options.ts'
 import { formatBytes, formatTime, plural, printable } from '../util/text.ts'
 
 export interface PlanRestoreOptions {
@@ -26,6 +28,16 @@ export interface PlanRestoreOptions {
   /** Whether a backup that differs from the catalog's record may be restored. @default false */
   readonly allowAltered?: boolean | undefined
   readonly signal?: AbortSignal | undefined
+}
+
+export const PLAN_OPTIONS: OptionKinds<PlanRestoreOptions> = {
+  target: SWAPPABLE,
+  destination: DESTINATION,
+  backupId: STRING,
+  catalog: optional(CATALOG),
+  allowStoreId: optional(BOOLEAN),
+  allowAltered: optional(BOOLEAN),
+  signal: optional(SIGNAL),
 }
 
 /** A store as a plan found it. */
@@ -71,6 +83,7 @@ const SPACE_FACTOR = 1.1
  * `schema_version_mismatch`, `destination_no_space`, what the destination rejects with, and the signal's reason.
  */
 export async function planRestore(options: PlanRestoreOptions): Promise<RestorePlan> {
+  checkOptions('planRestore', options, PLAN_OPTIONS)
   const { target, destination, backupId, catalog, allowStoreId = false, allowAltered = false, signal } = options
   const backup = await openBackup({ destination, backupId, signal })
   if (!allowAltered) await compareIfPossible(backup, catalog)

@@ -1,8 +1,10 @@
 /** Completes or undoes an interrupted restore or rollback, by its journal and never by a guess. */
 import { afterwards } from '../errors/clean-up.ts'
 import { StoreUnavailableError, isHoldfastError } from '../errors/errors.ts'
+import { SWAPPABLE } from '../contracts/kinds.ts'
 import type { RestoreJournal, Swappable } from '../contracts/swappable.ts'
 import { checkWaitMs } from '../util/check-number.ts'
+import { NUMBER, checkArgument, checkOptions, optional } from '../util/check-options.ts'
 import { runExclusively } from './run-exclusively.ts'
 import { swapBack } from './swap-in.ts'
 
@@ -28,6 +30,8 @@ export interface RecoveryReport {
  * Rejects with a temporary failure of the new engine, such as a broken connection; the next run decides.
  */
 export async function recover(target: Swappable, options: RecoverOptions = {}): Promise<RecoveryReport> {
+  checkArgument('recover', target, { name: 'target', kind: SWAPPABLE })
+  checkOptions('recover', options, { drainTimeoutMs: optional(NUMBER) })
   return await runExclusively(target, () => recoverInterrupted(target, options))
 }
 

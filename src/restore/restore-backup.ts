@@ -7,9 +7,10 @@ import { toError } from '../errors/error-message.ts'
 import { BackupUnsupportedError } from '../errors/errors.ts'
 import { checkRestored, fillFromBackup } from '../repository/restore-content.ts'
 import type { StoredBackup } from '../repository/stored-backup.ts'
+import { FUNCTION, NUMBER, OBJECT, type OptionKinds, checkOptions, oneOf, optional } from '../util/check-options.ts'
 import { checkBackupId, newUlid } from '../util/ulid.ts'
-import { attempt, type AttemptOptions, type AttemptReport } from './attempt.ts'
-import { backupOf, checkPlan, planRestore, type PlanRestoreOptions, type RestorePlan } from './plan-restore.ts'
+import { ATTEMPT_OPTIONS, attempt, type AttemptOptions, type AttemptReport } from './attempt.ts'
+import { backupOf, checkPlan, PLAN_OPTIONS, planRestore, type PlanRestoreOptions, type RestorePlan } from './plan-restore.ts'
 import { drainTimeoutOf, NOT_SERVING, recoverInterrupted } from './recover.ts'
 import { type RestoreProgress, StepRunner, type StepTime } from './steps.ts'
 import { swapIn } from './swap-in.ts'
@@ -32,6 +33,17 @@ export type RestoreBackupOptions = AttemptOptions &
     readonly signal?: AbortSignal | undefined
     readonly onProgress?: ((progress: RestoreProgress) => void) | undefined
   }
+
+const OPTIONS: OptionKinds<RestoreBackupOptions> = {
+  ...PLAN_OPTIONS,
+  ...ATTEMPT_OPTIONS,
+  target: OBJECT,
+  backupId: optional(PLAN_OPTIONS.backupId),
+  plan: optional(OBJECT),
+  drain: optional(oneOf(['writes', 'none'])),
+  drainTimeoutMs: optional(NUMBER),
+  onProgress: optional(FUNCTION),
+}
 
 export interface RestoreReport extends AttemptReport {
   readonly restoreId: string
@@ -65,8 +77,9 @@ export interface RestoreReport extends AttemptReport {
  * with. A backup that changed since a plan was made is refused by its digests, before the swap.
  */
 export async function restoreBackup(options: RestoreBackupOptions): Promise<RestoreReport> {
+  checkOptions('restoreBackup', options, OPTIONS)
   const { target, destination, signal } = options
-  if (typeof target?.readStoreId !== 'function') {
+  if (typeof target.readStoreId !== 'function') {
     throw new BackupUnsupportedError('Cannot restore into this target: it has no engines that can be swapped', {
       hint: 'Give a store or a home of Holdfast; restoreInto restores into an empty database of your own',
     })
@@ -91,7 +104,7 @@ async function restore(options: RestoreBackupOptions, { backupId, drainTimeoutMs
   const startedAt = performance.now()
   const restoreId = newUlid(startedAtMs)
   const steps = new StepRunner(options.onProgress)
-  const plan = await steps.run('prepare', () => (options.plan === undefined ? planRestore({ ...options, backupId }) : checkPlan(options.plan, options)))
+  const plan = await steps.run('prepare', () => preparePlan(options, backupId))
   const { manifest, storeId, target: before } = plan
   const swap = async (): Promise<Omit<RestoreReport, 'jobId'>> => {
     if (drain === 'writes') await steps.run('drain-writes', () => target.drainWrites({ timeoutMs: drainTimeoutMs }))
@@ -119,6 +132,11 @@ async function restore(options: RestoreBackupOptions, { backupId, drainTimeoutMs
     }
   }
   return await afterwards(swap, () => steps.runAnyway('resume', () => target.resume()), { left: NOT_SERVING })
+}
+
+/** Checks the given plan, or makes one. */
+async function preparePlan({ plan, target, destination, catalog, allowStoreId, allowAltered, signal }: RestoreBackupOptions, backupId: string): Promise<RestorePlan> {
+  return await (plan === undefined ? planRestore({ target, destination, catalog, allowStoreId, allowAltered, signal, backupId }) : checkPlan(plan, { target, destination, catalog }))
 }
 
 /** Fills, checks and seals the side engine. */

@@ -1,9 +1,11 @@
 /** Goes back to the engine before the last restore. */
+import { SWAPPABLE } from '../contracts/kinds.ts'
 import type { Swappable } from '../contracts/swappable.ts'
 import { RollbackUnavailableError, StoreUnavailableError } from '../errors/errors.ts'
+import { FUNCTION, NUMBER, type OptionKinds, checkOptions, optional } from '../util/check-options.ts'
 import { newUlid } from '../util/ulid.ts'
 import { afterwards } from '../errors/clean-up.ts'
-import { attempt, type AttemptOptions, type AttemptReport } from './attempt.ts'
+import { ATTEMPT_OPTIONS, attempt, type AttemptOptions, type AttemptReport } from './attempt.ts'
 import { drainTimeoutOf, NOT_SERVING, recoverInterrupted } from './recover.ts'
 import { type RestoreProgress, StepRunner, type StepTime } from './steps.ts'
 import { swapIn } from './swap-in.ts'
@@ -14,6 +16,8 @@ export interface RollbackOptions extends AttemptOptions {
   readonly drainTimeoutMs?: number | undefined
   readonly onProgress?: ((progress: RestoreProgress) => void) | undefined
 }
+
+const OPTIONS: OptionKinds<RollbackOptions> = { ...ATTEMPT_OPTIONS, target: SWAPPABLE, drainTimeoutMs: optional(NUMBER), onProgress: optional(FUNCTION) }
 
 export interface RollbackReport extends AttemptReport {
   readonly restoreId: string
@@ -36,6 +40,7 @@ export interface RollbackReport extends AttemptReport {
  * job (`jobIdOf`).
  */
 export async function rollback(options: RollbackOptions): Promise<RollbackReport> {
+  checkOptions('rollback', options, OPTIONS)
   const { target } = options
   const drainTimeoutMs = drainTimeoutOf(options)
   const job = { kind: 'rollback', storeKind: target.kind } as const

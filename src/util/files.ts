@@ -6,6 +6,7 @@ import { constants } from 'node:fs'
 import { chmod, type FileHandle, lstat, lutimes, mkdir, open, readdir, rename, rmdir, statfs, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { closing, undoOnError } from '../errors/clean-up.ts'
+import { type Kind, has } from './check-options.ts'
 
 /** A file being written. Errors name the path it was created at. */
 export interface WritableFile {
@@ -40,6 +41,8 @@ export interface FileInfo {
  * The last part of a path is never followed if it is a link. The parts before it are, because Node has no `openat`: anything that can
  * replace a parent directory by a link can redirect a call. Keep the parent directories private.
  */
+export const FILES: Kind = has<Files>('a file system', 'info', 'makeDirectory')
+
 export interface Files {
   /** Creates a file that must not exist (`EEXIST`), following no link, with mode 0600 whatever the umask, where the file system keeps modes. */
   create(path: string): Promise<WritableFile>

@@ -2,6 +2,7 @@
 import type { AbstractLevel } from 'abstract-level'
 import { checkNumber } from '../../util/check-number.ts'
 import { sha256Of } from '../../util/checked-bytes.ts'
+import { type Kind, type OptionKinds, SYNC_FUNCTION, checkArgument, checkOptions, has, optional } from '../../util/check-options.ts'
 import { failedWriteOptions, writeUnlessFailed } from '../../util/failed-writes.ts'
 import { undoOnError } from '../../errors/clean-up.ts'
 import { messageOf } from '../../errors/error-message.ts'
@@ -21,6 +22,9 @@ export interface LevelCatalogOptions {
   readonly clock?: (() => number) | undefined
 }
 
+const DATABASE: Kind = has<CatalogDatabase>('an abstract-level database', 'iterator', 'batch')
+export const CATALOG_OPTIONS: OptionKinds<LevelCatalogOptions> = { clock: optional(SYNC_FUNCTION) }
+
 // The keys. jobs/JOB/INDEX, backups/BACKUP/DESTINATION/INDEX, leases/LEASE/INDEX and sweeps/SWEEP/INDEX hold events, never rewritten.
 // running/JOB, leased/LEASE and sweeping/SWEEP index what has not ended, so that opening a catalog and reading holds cost the same at any
 // age. hold-generation counts the changes of holds. hold-features/FEATURE, from a newer release, names a way of holding payloads that a
@@ -39,6 +43,8 @@ const TEXT = { keyEncoding: 'utf8', valueEncoding: 'utf8' } as const
  * Rejects with `catalog_unavailable` when the database cannot be opened, or holds something else.
  */
 export async function levelCatalog(db: CatalogDatabase, options: LevelCatalogOptions = {}): Promise<Catalog> {
+  checkArgument('levelCatalog', db, { name: 'db', kind: DATABASE })
+  checkOptions('levelCatalog', options, CATALOG_OPTIONS)
   const catalog = new LevelCatalog(db)
   await undoOnError(() => catalog.begin(new Date((options.clock ?? Date.now)()).toISOString()), () => db.close())
   return catalog

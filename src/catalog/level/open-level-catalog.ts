@@ -3,7 +3,8 @@ import { mkdir, realpath } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import type { Catalog } from '../../contracts/catalog.ts'
-import { type LevelCatalogOptions, levelCatalog } from './level-catalog.ts'
+import { BOOLEAN, STRING, checkArgument, checkOptions, optional } from '../../util/check-options.ts'
+import { CATALOG_OPTIONS, type LevelCatalogOptions, levelCatalog } from './level-catalog.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import { CatalogUnavailableError } from '../../errors/errors.ts'
 import { isSystemError, nodeFiles } from '../../util/files.ts'
@@ -26,7 +27,10 @@ const LOST = 'Check the path; the first backup creates a catalog, and "holdfast 
  *
  * Rejects with `catalog_unavailable` when another process has it open, when it is missing and `create` is false, or when it is damaged.
  */
-export async function openLevelCatalog(path: string, { create = true, ...options }: OpenLevelCatalogOptions = {}): Promise<Catalog> {
+export async function openLevelCatalog(path: string, given: OpenLevelCatalogOptions = {}): Promise<Catalog> {
+  checkArgument('openLevelCatalog', path, { name: 'path', kind: STRING })
+  checkOptions('openLevelCatalog', given, { ...CATALOG_OPTIONS, create: optional(BOOLEAN) })
+  const { create = true, ...options } = given
   const directory = await findDirectory(resolve(path), create)
   if (openPaths.has(directory)) throw new CatalogUnavailableError(`Cannot open the catalog at "${directory}": this process has it open already`)
   openPaths.add(directory)

@@ -2,11 +2,13 @@
 import { join } from 'node:path'
 import { checkNumber } from '../../util/check-number.ts'
 import { sha256Of } from '../../util/checked-bytes.ts'
+import { BOOLEAN, FUNCTION, type Kind, NUMBER, type OptionKinds, SIGNAL, STRING, SYNC_FUNCTION, checkArgument, checkOptions, has, listOf, optional } from '../../util/check-options.ts'
+import { CATALOG, DESTINATION } from '../../contracts/kinds.ts'
 import type { Destination } from '../../contracts/destination.ts'
 import type { Holder, HoldSource, ReadHoldsOptions } from './hold-source.ts'
 import { findHolds, type FoundHolds, holdersIn, type HoldPlaces, uniteHolds } from './hold-set.ts'
 import type { HeldIds } from './held-ids.ts'
-import { Leases, type LeasesOptions } from '../leases/leases.ts'
+import { Leases, type LeasesOptions, type ProcessProof } from '../leases/leases.ts'
 import { directoryCache, type PayloadIdsCache } from '../leases/payload-ids-cache.ts'
 import { steadyClock, type SteadyClock } from '../../util/steady-clock.ts'
 import { type SweepState, sweepStateFile } from '../sweep/sweep-state.ts'
@@ -68,8 +70,26 @@ export class Holds {
   }
 }
 
+export const HOLDS: Kind = has<Holds>('holds, as openHolds() gives', 'find', 'unite')
+const READ_OPTIONS: OptionKinds<ReadHoldsOptions> = { signal: optional(SIGNAL), onTurn: optional(FUNCTION), recordFor: optional(has<ReadonlySet<string>>('a Set', 'has')) }
+const OPEN_OPTIONS: OptionKinds<OpenHoldsOptions> = {
+  catalog: CATALOG,
+  destinations: listOf(DESTINATION, 'destinations'),
+  mayBeEmpty: optional(BOOLEAN),
+  directory: STRING,
+  maxCacheBytes: optional(NUMBER),
+  acknowledgeTimeoutMs: optional(NUMBER),
+  clock: optional(SYNC_FUNCTION),
+  steadyClock: optional(has<SteadyClock>('a clock', 'nowMs')),
+  settleMs: optional(NUMBER),
+  pause: optional(FUNCTION),
+  process: optional(has<ProcessProof>('a proof of processes', 'owner', 'hasEnded')),
+}
+
 /** Opens the holds of a catalog and its destinations. Reads nothing yet. */
-export function openHolds({ destinations, mayBeEmpty, directory, maxCacheBytes, ...options }: OpenHoldsOptions): Holds {
+export function openHolds(given: OpenHoldsOptions): Holds {
+  checkOptions('openHolds', given, OPEN_OPTIONS)
+  const { destinations, mayBeEmpty, directory, maxCacheBytes, ...options } = given
   checkNumber('maxCacheBytes', maxCacheBytes ?? 0, { least: 0, most: Infinity })
   const cache = directoryCache({ directory: join(directory, 'payload-ids'), maxBytes: maxCacheBytes })
   return new Holds({
@@ -88,13 +108,27 @@ export interface FindHoldersOptions extends HoldPlaces, ReadHoldsOptions {
   readonly payloadId?: string | undefined
 }
 
+const FIND_OPTIONS: OptionKinds<FindHoldersOptions> = {
+  ...READ_OPTIONS,
+  catalog: optional(CATALOG),
+  destinations: listOf(DESTINATION, 'destinations'),
+  mayBeEmpty: optional(BOOLEAN),
+  cache: optional(has<PayloadIdsCache>('a cache', 'get', 'put')),
+  payloadId: optional(STRING),
+}
+
 /** Finds what holds all payloads, or one payload, without keeping anything on local disk. Rejects with `hold_unavailable`. */
-export async function findHolders({ payloadId, signal, ...places }: FindHoldersOptions): Promise<readonly Holder[]> {
+export async function findHolders(options: FindHoldersOptions): Promise<readonly Holder[]> {
+  checkOptions('findHolders', options, FIND_OPTIONS)
+  const { payloadId, signal, ...places } = options
   const found = await findHolds(places, { signal })
   return payloadId === undefined ? found.holders : await holdersIn(found, payloadId, { signal })
 }
 
 /** Finds the holders of one payload, with the leases that hold everything. Rejects with `hold_unavailable`. */
 export async function holdersOf(holds: Holds, payloadId: string, options: ReadHoldsOptions = {}): Promise<readonly Holder[]> {
+  checkArgument('holdersOf', holds, { name: 'holds', kind: HOLDS })
+  checkArgument('holdersOf', payloadId, { name: 'payloadId', kind: STRING })
+  checkOptions('holdersOf', options, READ_OPTIONS)
   return await holdersIn(await holds.find(options), payloadId, options)
 }

@@ -1,12 +1,14 @@
 /** Garbage collection of payloads. Nothing else deletes a payload. */
 import { setImmediate } from 'node:timers/promises'
 import { checkNumber } from '../../util/check-number.ts'
+import { BOOLEAN, FUNCTION, NUMBER, type OptionKinds, SIGNAL, checkOptions, listOf, optional } from '../../util/check-options.ts'
 import { afterwards } from '../../errors/clean-up.ts'
 import { InternalError } from '../../errors/errors.ts'
+import { PAYLOAD_STORE, REFERENCES } from '../../contracts/kinds.ts'
 import { MAX_PAYLOADS_PER_CALL, type PayloadReferences, type PayloadStore, type StoredPayload, type Tally } from '../../contracts/payload-store.ts'
 import type { HeldBy } from '../holds/held-cursor.ts'
 import type { Holder, LeaseHolder } from '../holds/hold-source.ts'
-import type { Holds } from '../holds/holds.ts'
+import { HOLDS, type Holds } from '../holds/holds.ts'
 import { IdPage } from '../holds/id-page.ts'
 import type { ReconcileReport, SweepSession } from '../leases/leases.ts'
 import { Marker } from './marker.ts'
@@ -25,6 +27,16 @@ export interface SweepPayloadsOptions {
   /** Stops the sweep, which rejects with the signal's reason. The next sweep continues where marking was stopped. */
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: SweepPayloadsProgress) => void) | undefined
+}
+
+const OPTIONS: OptionKinds<SweepPayloadsOptions> = {
+  payloads: PAYLOAD_STORE,
+  stores: listOf(REFERENCES, 'stores'),
+  holds: HOLDS,
+  minAgeMs: NUMBER,
+  dryRun: optional(BOOLEAN),
+  signal: optional(SIGNAL),
+  onProgress: optional(FUNCTION),
 }
 
 export interface SweepPayloadsProgress {
@@ -76,6 +88,7 @@ export interface SweepPayloadsReport {
  * with `sweep_already_running`, `catalog_unavailable`, what the payload store rejects with, and the signal's reason.
  */
 export async function sweepPayloads(options: SweepPayloadsOptions): Promise<SweepPayloadsReport> {
+  checkOptions('sweepPayloads', options, OPTIONS)
   const { holds, minAgeMs, dryRun = false, signal } = options
   checkNumber('minAgeMs', minAgeMs, { least: 0, most: Infinity })
   signal?.throwIfAborted()

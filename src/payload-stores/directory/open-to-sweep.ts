@@ -1,6 +1,7 @@
 /** Opens a payload directory for the sweep of one store: no other store may need payloads there. */
 import { HoldUnavailableError } from '../../errors/errors.ts'
 import type { PayloadUser } from '../../contracts/payload-store.ts'
+import { BOOLEAN, FUNCTION, type Kind, type OptionKinds, STRING, checkArgument, checkOptions, optional, shapedAs } from '../../util/check-options.ts'
 import { PayloadDirectory } from './payload-directory.ts'
 
 export interface OpenToSweepOptions {
@@ -14,12 +15,18 @@ export interface OpenToSweepOptions {
   readonly beforeDelete?: (() => Promise<void>) | undefined
 }
 
+const USER: Kind = shapedAs<PayloadUser>('the store to sweep for', { storeId: STRING, place: STRING })
+export const SWEEP_OPTIONS: OptionKinds<OpenToSweepOptions> = { user: USER, register: optional(BOOLEAN), dryRun: optional(BOOLEAN), beforeDelete: optional(FUNCTION) }
+
 /**
  * Opens a payload directory to sweep it for one store, notes the store there, and removes leftovers of killed imports. Before deleting, the
  * directory checks again that no other store uses it.
  * Rejects with `hold_unavailable` when another store uses the directory, or when the directory records no store and `register` is not set.
  */
-export async function openToSweep(path: string, { user, register = false, dryRun = false, beforeDelete = async () => {} }: OpenToSweepOptions): Promise<PayloadDirectory> {
+export async function openToSweep(path: string, options: OpenToSweepOptions): Promise<PayloadDirectory> {
+  checkArgument('openToSweep', path, { name: 'path', kind: STRING })
+  checkOptions('openToSweep', options, SWEEP_OPTIONS)
+  const { user, register = false, dryRun = false, beforeDelete = async () => {} } = options
   const payloads: PayloadDirectory = await PayloadDirectory.open(path, {
     beforeDelete: async () => {
       await beforeDelete()

@@ -7,8 +7,9 @@ import { join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { BackupIncompleteError, ChecksumMismatchError, InvalidArgumentError, MetadataError } from '../../errors/errors.ts'
 import type { PayloadStoreOptions, PayloadUser, StoredPayload, WritablePayloadStore } from '../../contracts/payload-store.ts'
-import { type Files, isSystemError, nodeFiles, removeIfThere, syncIfPossible, writeByRename } from '../../util/files.ts'
+import { FILES, type Files, isSystemError, nodeFiles, removeIfThere, syncIfPossible, writeByRename } from '../../util/files.ts'
 import { type NotedWarning, NotedWarnings } from '../../util/noted-warnings.ts'
+import { BOOLEAN, FUNCTION, type OptionKinds, STRING, checkArgument, checkOptions, optional } from '../../util/check-options.ts'
 import { asHoldfastError, inAction } from '../../util/system-errors.ts'
 import { plural } from '../../util/text.ts'
 import { addUser, type KnownUser, readUsers } from './payload-users.ts'
@@ -40,6 +41,8 @@ export interface PayloadDirectoryOptions {
   readonly beforeDelete?: (() => Promise<void>) | undefined
 }
 
+const OPTIONS: OptionKinds<PayloadDirectoryOptions> = { create: optional(BOOLEAN), files: optional(FILES), beforeDelete: optional(FUNCTION) }
+
 /**
  * A payload store in a directory. A payload is written once, durably, and renewed when put again; `sync` makes the names durable. The
  * directory records the stores that use it, so that a sweep for one store does not delete payloads of another.
@@ -64,7 +67,10 @@ export class PayloadDirectory implements WritablePayloadStore {
   }
 
   /** Opens a payload directory; rejects with `entry_not_found` when it is missing and `create` is not set. */
-  static async open(path: string, { create = false, files = nodeFiles, beforeDelete = async () => {} }: PayloadDirectoryOptions = {}): Promise<PayloadDirectory> {
+  static async open(path: string, options: PayloadDirectoryOptions = {}): Promise<PayloadDirectory> {
+    checkArgument('PayloadDirectory.open', path, { name: 'path', kind: STRING })
+    checkOptions('PayloadDirectory.open', options, OPTIONS)
+    const { create = false, files = nodeFiles, beforeDelete = async () => {} } = options
     const info = await files.info(path)
     if (info === undefined) {
       if (!create) throw new MetadataError('entry_not_found', `Cannot open the payloads in ${JSON.stringify(path)}: there is no such directory`, { hint: 'Name the directory that "import" or the server writes the payloads to' })

@@ -2,6 +2,7 @@
 import type { MetadataStore } from '../../contracts/metadata-store.ts'
 import type { PayloadGuard } from '../../contracts/payload-store.ts'
 import type { Swappable } from '../../contracts/swappable.ts'
+import { BOOLEAN, type OptionKinds, oneOf, optional } from '../../util/check-options.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
 
 export interface OpenHomeOptions {
@@ -15,6 +16,9 @@ export interface OpenStoreOptions extends OpenHomeOptions {
   /** Whether to create a missing store. @default false */
   readonly create?: boolean | undefined
 }
+
+export const HOME_OPTIONS: OptionKinds<OpenHomeOptions> = { adopt: optional(BOOLEAN), pace: optional(oneOf(['gentle', 'full'])) }
+export const STORE_OPTIONS: OptionKinds<OpenStoreOptions> = { ...HOME_OPTIONS, create: optional(BOOLEAN) }
 
 /** A store's home, not in service, for a restore or a rollback. */
 export type StoreHome = Swappable & { close(): Promise<void> }

@@ -1,7 +1,9 @@
 /** Restores one file or directory from a backup into a store in service. */
+import { BOOLEAN, FUNCTION, type OptionKinds, SIGNAL, STRING, checkOptions, optional } from '../../util/check-options.ts'
 import { checkBackupId, newUlid } from '../../util/ulid.ts'
 import type { Backupable } from '../../contracts/backupable.ts'
 import type { Destination } from '../../contracts/destination.ts'
+import { DESTINATION, METADATA_STORE, PAYLOAD_STORE } from '../../contracts/kinds.ts'
 import { afterwards, closing } from '../../errors/clean-up.ts'
 import { InvalidArgumentError } from '../../errors/errors.ts'
 import { checkPayloadsExist } from '../../payload-stores/check-payloads.ts'
@@ -12,7 +14,7 @@ import { payloadIdsOfTree } from '../../metadata/tree-payload-ids.ts'
 import type { PayloadStore } from '../../contracts/payload-store.ts'
 import type { Manifest } from '../../contracts/manifest.ts'
 import { checkStoreId, compareIfPossible } from '../plan-restore.ts'
-import { attempt, type AttemptOptions, type AttemptReport } from '../attempt.ts'
+import { ATTEMPT_OPTIONS, attempt, type AttemptOptions, type AttemptReport } from '../attempt.ts'
 import { checkRestored, fillFromBackup } from '../../repository/restore-content.ts'
 import { openBackup, type StoredBackup } from '../../repository/stored-backup.ts'
 import { openStaging, removeUnfinished } from './staging.ts'
@@ -60,6 +62,24 @@ export interface RestoreSubtreeOptions extends AttemptOptions {
   readonly onProgress?: ((progress: RestoreSubtreeProgress) => void) | undefined
 }
 
+const OPTIONS: OptionKinds<RestoreSubtreeOptions> = {
+  ...ATTEMPT_OPTIONS,
+  store: METADATA_STORE,
+  destination: DESTINATION,
+  backupId: STRING,
+  path: STRING,
+  toPath: optional(STRING),
+  overwrite: optional(BOOLEAN),
+  openTrial: FUNCTION,
+  payloads: optional(PAYLOAD_STORE),
+  beforeChange: optional(FUNCTION),
+  allowStoreId: optional(BOOLEAN),
+  allowAltered: optional(BOOLEAN),
+  release: optional(STRING),
+  signal: optional(SIGNAL),
+  onProgress: optional(FUNCTION),
+}
+
 export interface RestoreSubtreeReport extends AttemptReport {
   readonly restoreId: string
   readonly backupId: string
@@ -91,6 +111,7 @@ export interface RestoreSubtreeReport extends AttemptReport {
  * with, and `backup_aborted`. The rejection has the ID of the job (`jobIdOf`).
  */
 export async function restoreSubtree(options: RestoreSubtreeOptions): Promise<RestoreSubtreeReport> {
+  checkOptions('restoreSubtree', options, OPTIONS)
   const { store, destination, backupId, signal } = options
   checkBackupId(backupId)
   const path = parsePath(options.path)

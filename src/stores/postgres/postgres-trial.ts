@@ -7,7 +7,9 @@ import { poolHandle } from './connection/pools.ts'
 import { Connection } from './connection/connection.ts'
 import { type PostgresMetadataStoreOptions, PostgresMetadataStore } from './store/postgres-metadata-store.ts'
 import { ANSWER_TIMEOUT_MS } from './connection/answers.ts'
-import { type PostgresPool, quoteName, quoteText } from './connection/client.ts'
+import { FUNCTION, checkArgument, checkOptions, optional } from '../../util/check-options.ts'
+import { PACE_OPTIONS } from './snapshot/pace.ts'
+import { CONNECTION, type PostgresPool, quoteName, quoteText } from './connection/client.ts'
 import { lockKey, openLockConnection, tryLock } from './connection/advisory-locks.ts'
 
 /** Begins the name of every schema that a trial makes; the rest tells trials apart. */
@@ -34,7 +36,10 @@ export interface PostgresTrialOptions extends Pick<PostgresMetadataStoreOptions,
  *
  * `invalid_argument` for a URL that is none, `store_unavailable` when the server cannot be reached or refuses.
  */
-export async function openPostgresTrial(connection: PostgresPool | string, { pace, onWarning = () => {} }: PostgresTrialOptions = {}): Promise<ReadableTrial> {
+export async function openPostgresTrial(connection: PostgresPool | string, options: PostgresTrialOptions = {}): Promise<ReadableTrial> {
+  checkArgument('openPostgresTrial', connection, { name: 'connection', kind: CONNECTION })
+  checkOptions('openPostgresTrial', options, { pace: PACE_OPTIONS.pace, onWarning: optional(FUNCTION) })
+  const { pace, onWarning = () => {} } = options
   const handle = await poolHandle(connection)
   const schema = `${SCHEMA_PREFIX}${newUlid().slice(-RANDOM_CHARACTERS).toLowerCase()}`
   const run = async (verb: string, text: string): Promise<void> => {

@@ -23,10 +23,16 @@ describe.each(ENGINES)('levelBackupable() of %s', (engine) => {
     expect(sink.summary).toBeUndefined()
   })
 
-  test('fails with record_invalid for a payload ID that is none', async () => {
+  test('fails with invalid_argument, which names the function and not the record as wrong, for what is not a payload ID', async () => {
+    const payloadId = 'x'.repeat(256)
     const db = await open(engine)
-    await put(db, 'a', `payload:${'x'.repeat(256)}`)
-    expect(await rejection(levelBackupable(db, backupableOptions(engine)).backup(SINK))).toMatchObject({ code: 'record_invalid', details: { key: 'a', count: 1 } })
+    await put(db, 'a', 'fine')
+    await put(db, 'b', `payload:${payloadId}`)
+    const error = await rejection(levelBackupable(db, backupableOptions(engine)).backup(SINK))
+    expect(error).toMatchObject({ code: 'invalid_argument', details: { key: 'b' }, hint: expect.stringMatching(/^Mend the function that is given as payloadIds/) as string })
+    expect((error as Error).message).toBe(
+      `Cannot back up record "b": payloadIds() gave ${JSON.stringify(payloadId.slice(0, 64))}; it must return payload IDs, an iterable of strings of 1 to 255 printable ASCII characters, without spaces`,
+    )
   })
 
   test('restore() of a snapshot with other sections is refused with store_kind_mismatch: it is another store, not a damaged one', async () => {
@@ -248,15 +254,63 @@ describe('levelBackupable() in general', () => {
     await db.close()
   })
 
-  test('fails with record_invalid for payload IDs that are not a list of texts: a text alone is not taken for its letters', async () => {
+  test('fails with invalid_argument for payload IDs that are not a list of texts: a text alone is not taken for its letters', async () => {
     const db = new MemoryLevel()
     await db.put('k', 'p1')
-    for (const wrong of ['p1', [1], [undefined], [['a', 'b']], [{}], undefined, null, Promise.resolve(['p1'])]) {
+    for (const wrong of ['p1', ['two words'], ['Müller'], [''], ['line\n'], [1], [undefined], [['a', 'b']], [{}], undefined, null, Promise.resolve(['p1'])]) {
       const store = levelBackupable(db, { payloadIds: () => wrong as string[] })
-      expect(await rejection(store.backup(SINK)), JSON.stringify(wrong)).toMatchObject({ code: 'record_invalid', details: { keys: ['k'] }, cause: { name: 'TypeError' } })
+      expect(await rejection(store.backup(SINK)), JSON.stringify(wrong)).toMatchObject({ code: 'invalid_argument', details: { key: 'k' } })
     }
     expect((await snapshotOf(levelBackupable(db, { payloadIds: () => new Set(['p1']) }))).payloadIds).toEqual(['p1'])
     await db.close()
+  })
+
+  test('takes no async function, and no database of an older abstract-level', async () => {
+    const db = new MemoryLevel()
+    // @ts-expect-error -- a promise is not a list
+    expect(() => levelBackupable(db, { payloadIds: async (_key: string, value: string) => [value] })).toThrow(
+      new TypeError('Cannot call levelBackupable(): "payloadIds" must be a function that is not async, or the URL of a module, not an async function'),
+    )
+    // @ts-expect-error -- it must be given
+    expect(() => levelBackupable(db, {})).toThrow('Cannot call levelBackupable(): "payloadIds" is missing; it must be a function that is not async')
+    const older = { supports: { permanence: true, snapshots: true, encodings: { utf8: true } }, iterator() {}, batch() {} } as unknown as MemoryLevel
+    expect(() => levelBackupable(older, { payloadIds })).toThrow(
+      'Cannot call levelBackupable(): "db" must be a database of abstract-level 2 or 3, such as classic-level 3, which opens the files of every older version, memory-level 3 or level 10, not an object',
+    )
+    await db.close()
+  })
+
+  test('takes functions of what is stored, not of what an encoding makes of it', () => {
+    interface Doc {
+      readonly payloads: readonly string[]
+    }
+    const db = new MemoryLevel<string, Doc>({ valueEncoding: 'json' })
+    levelBackupable(db, { payloadIds: (_key, value) => (JSON.parse(value) as Doc).payloads })
+    levelBackupable(db, { payloadIds: (_key: Uint8Array, value: Uint8Array) => [Buffer.from(value).toString()] })
+    levelBackupable(db, { payloadIds: (_key: string, value: string | Uint8Array) => [value.toString()] })
+    // @ts-expect-error -- the value is text
+    levelBackupable(db, { payloadIds: (_key: string, value: Doc) => value.payloads })
+    // @ts-expect-error -- the key is text
+    levelBackupable(db, { payloadIds: (key: number) => [String(key)] })
+  })
+
+  test('backs up and restores a database that stores text, and refuses to read bytes from it or to restore bytes into it', async () => {
+    const db = new MemoryLevel({ storeEncoding: 'utf8' })
+    const options = { payloadIds: () => [] }
+    await db.batch([{ type: 'put', key: 'a', value: '\ufffd' }, { type: 'put', key: 'b', value: 'text' }])
+    expect(() => levelBackupable(db, { ...options, encoding: 'bytes' })).toThrow(new TypeError('Cannot call levelBackupable(): "encoding" must be "text" for a database that stores text'))
+    const { bytes } = await snapshotOf(levelBackupable(db, options))
+    const records = await db.iterator().all()
+    await db.clear()
+    await restoreBytes(levelBackupable(db, options), bytes)
+    expect(await db.iterator().all()).toEqual(records)
+    const other = new MemoryLevel<Buffer, Buffer>({ keyEncoding: 'buffer', valueEncoding: 'buffer' })
+    await other.put(Buffer.from([0xff]), Buffer.from([0xff]))
+    const ofBytes = await snapshotOf(levelBackupable(other, { payloadIds: () => [] }))
+    await db.clear()
+    await expect(restoreBytes(levelBackupable(db, options), ofBytes.bytes)).rejects.toMatchObject({ code: 'backup_unsupported' })
+    expect(await db.keys().all()).toEqual([])
+    await Promise.all([db.close(), other.close()])
   })
 
   test('reads from one implicit snapshot where there are no explicit ones, and refuses a database with neither', async () => {

@@ -25,10 +25,11 @@ test('strideOf() is two pages, one COPY after the other, at gentle pace; whole t
 
 test.each<PaceOptions>([{ pace: 'fast' as Pace }, { pace: '' as Pace }, { connections: 0 }, { connections: 17 }, { connections: 1.5 }])('%j is refused by everything that takes it', async (options) => {
   const pool = await sharedPool()
-  expect(() => postgresBackupable(pool, { schema: 's', payloadIds: 'SELECT 1', schemaVersion: 1, ...options })).toThrow(RangeError)
-  await expect(PostgresMetadataStore.open(pool, { schema: 's', ...options })).rejects.toThrow(RangeError)
-  await expect(openPostgresHome({ connection: pool, schema: 's', ...options })).rejects.toThrow(RangeError)
-  if (options.pace !== undefined) await expect(openPostgresTrial(pool, options)).rejects.toThrow(RangeError)
+  const mistake = options.pace === undefined ? RangeError : TypeError
+  expect(() => postgresBackupable(pool, { schema: 's', payloadIds: 'SELECT 1', schemaVersion: 1, ...options })).toThrow(mistake)
+  await expect(PostgresMetadataStore.open(pool, { schema: 's', ...options })).rejects.toThrow(mistake)
+  await expect(openPostgresHome({ connection: pool, schema: 's', ...options })).rejects.toThrow(mistake)
+  if (options.pace !== undefined) await expect(openPostgresTrial(pool, options)).rejects.toThrow(mistake)
 })
 
 test('backup() takes payload IDs without rests where the server does not let the role rest', async () => {

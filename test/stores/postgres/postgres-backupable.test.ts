@@ -8,7 +8,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Pool } from 'pg'
 import { expect, onTestFinished, test } from 'vitest'
-import { postgresBackupable } from '../../../src/stores/postgres/snapshot/postgres-backupable.ts'
+import { type PostgresBackupableOptions, postgresBackupable } from '../../../src/stores/postgres/snapshot/postgres-backupable.ts'
 import { CountingSource, refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 import { NO_PAYLOADS, made } from './made-schemas.ts'
@@ -179,20 +179,52 @@ test('backup() tells about how many bytes it will have, from its first progress 
   for (const total of totals) expect(total / bytes).toBeLessThan(1.4)
 })
 
-test('backup() fails with record_invalid for references that are not payload IDs, naming the first of them and their number', async () => {
+test('backup() fails with invalid_argument for references that are not payload IDs, naming the first of them and their number', async () => {
   const { store, pool, schema } = await made('CREATE TABLE t (payload text)', {}, 'SELECT payload FROM t')
   await inSchema(pool, schema, (client) => client.query(`INSERT INTO t SELECT 'ok-' || i FROM generate_series(1, 99) i`))
   await inSchema(pool, schema, (client) => client.query(`INSERT INTO t SELECT E'two\\nlines ' || i FROM generate_series(1, 30) i`))
-  const error = await refused(snapshotOf(store), 'record_invalid')
-  expect(error).toMatchObject({ details: { count: 30, values: { length: 20 } } })
+  const error = await refused(snapshotOf(store), 'invalid_argument')
+  expect(error).toMatchObject({ details: { count: 30, values: { length: 20 } }, hint: expect.stringMatching(/^Mend the query/) as string })
   for (const text of ['é', 'a b', 'much-before-the\nend', 'x'.repeat(256), '']) {
     await inSchema(pool, schema, (client) => client.query('DELETE FROM t'))
     await inSchema(pool, schema, (client) => client.query('INSERT INTO t VALUES ($1)', [text]))
-    expect(await refused(snapshotOf(store), 'record_invalid', text)).toMatchObject({ details: { values: [text.slice(0, 255)] } })
+    expect(await refused(snapshotOf(store), 'invalid_argument', text)).toMatchObject({ details: { values: [text.slice(0, 255)] } })
   }
   await inSchema(pool, schema, (client) => client.query('DELETE FROM t'))
   await inSchema(pool, schema, (client) => client.query('INSERT INTO t VALUES ($1), ($2), (NULL), ($3), ($1)', ['a\\b', `\\${'~'.repeat(254)}`, '!']))
   expect((await snapshotOf(store)).payloadIds).toEqual(['!', `\\${'~'.repeat(254)}`, 'a\\b'])
+})
+
+test.each([
+  ['SELEC payload FROM t', /: syntax error at or near "SELEC", in the query that is given as "payloadIds"$/],
+  ['SELECT payload, n FROM t', /: each UNION query must have the same number of columns, in the query/],
+  ['SELECT paylod FROM t', /: column "paylod" does not exist, in the query/],
+  ['SELECT payload FROM nowhere', /: relation "nowhere" does not exist, in the query/],
+])('backup() tells a mistake in the query of payload IDs as one: %s', async (query, message) => {
+  for (const worker of [true, false]) {
+    const { store } = await made('CREATE TABLE t (payload text, n int)', { worker }, query)
+    const error = await refused(snapshotOf(store), 'invalid_argument')
+    expect(error.message).toMatch(message)
+    expect(error).toMatchObject({ hint: 'Mend the query: it must give one column, the payload IDs' })
+  }
+})
+
+test('backup() takes payload IDs of any type, from a query that ends with a comment', async () => {
+  const { store, pool, schema } = await made('CREATE TABLE t (n int)', {}, 'WITH given AS (SELECT n FROM t) SELECT n FROM given ORDER BY n -- all')
+  await inSchema(pool, schema, (client) => client.query('INSERT INTO t VALUES (2), (1)'))
+  expect((await snapshotOf(store)).payloadIds).toEqual(['1', '2'])
+})
+
+test('backup() refuses a counting query that cannot be run or gives no count, and a name in leaveOut of which there is nothing', async () => {
+  const refusals: readonly (readonly [Partial<PostgresBackupableOptions>, RegExp])[] = [
+    [{ countPayloadIds: 'SELECT count(*) FORM t' }, /in the query that is given as "countPayloadIds"$/],
+    [{ countPayloadIds: 'SELECT 1 AS count FROM t' }, /the query "countPayloadIds" must give one row with a "count", and gave 0 rows$/],
+    [{ leaveOut: ['t2', 'nowhere'] }, /"leaveOut" names "nowhere", and there is nothing of that name to leave out$/],
+  ]
+  for (const [options, message] of refusals) {
+    const { store } = await made('CREATE TABLE t (payload text); CREATE TABLE t2 (n int)', options, 'SELECT payload FROM t')
+    expect((await refused(snapshotOf(store), 'invalid_argument')).message).toMatch(message)
+  }
 })
 
 test('backup() refuses a reference to a payload of many megabytes without holding it in memory', async () => {
@@ -206,7 +238,7 @@ test('backup() refuses a reference to a payload of many megabytes without holdin
   let most = 0
   const timer = setInterval(() => (most = Math.max(most, inUse() - before)), 1)
   onTestFinished(() => clearInterval(timer))
-  const error = await refused(snapshotOf(store), 'record_invalid')
+  const error = await refused(snapshotOf(store), 'invalid_argument')
   expect(error).toMatchObject({ details: { count: 1, values: ['x'.repeat(255)] } })
   expect(most).toBeLessThan(32_000_000)
 })

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer'
 import type { StoredRecord } from '../../../format/records.ts'
 import type { Value } from './key-spans.ts'
 import { reading } from './open-failure.ts'
-import type { LevelDatabase } from './text-database.ts'
+import { type LevelDatabase, storesText } from './text-database.ts'
 
 /** Which parts of a record are read as text. */
 export interface RecordEncoding {
@@ -57,6 +57,7 @@ export class DatabaseView {
 
   /** Whether the text of a record encodes to its stored bytes. `after` is the key before. */
   async isExact(record: StoredRecord, after: Value | undefined): Promise<boolean> {
+    if (storesText(this.#db)) return true
     const range = after === undefined ? {} : { gt: typeof after === 'string' ? Buffer.from(after) : after }
     const iterator = this.#db.iterator<Buffer, Buffer>({
       ...range,

@@ -2,37 +2,40 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Backupable, SnapshotProgress, StoreKind } from '../../../contracts/backupable.ts'
 import { BackupUnsupportedError, RestoreDestinationNotEmptyError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { BOOLEAN, FUNCTION, type Kind, NUMBER, OBJECT, type OptionKinds, STRING, SYNC_FUNCTION, checkArgument, checkOptions, listOf, oneOf, optional } from '../../../util/check-options.ts'
 import { writeUnlessFailed } from '../../../util/failed-writes.ts'
 import { Interrupt } from '../../../util/interrupt.ts'
 import { throttle } from '../../worker/rate-limit.ts'
 import { fillOrEmpty, isEmpty, refuseAfterFailedWrite, removeData } from './fill-database.ts'
-import { type KeyRange, type Section, type StoreDescription, keySpans } from './key-spans.ts'
+import { type KeyRange, type Section, type StoreDescription, type Value, keySpans } from './key-spans.ts'
 import type { PayloadIdCounter } from './payload-id-counter.ts'
 import { loadPayloadIds, payloadIdFunctions } from './payload-ids-module.ts'
 import { arrayBatches } from './write-batches.ts'
 import { readSnapshot } from './read-snapshot.ts'
 import type { RecordEncoding } from './database-view.ts'
 import type { PayloadIdExtractor } from './scan.ts'
-import type { LevelDatabase } from './text-database.ts'
+import { LEVEL_DATABASE, type LevelDatabase, storesText } from './text-database.ts'
 import { restoreInWorker, snapshotInWorker } from './workers.ts'
 import { writeSnapshot } from './write-snapshot.ts'
 
 export type { KeyRange, PayloadIdCounter, PayloadIdExtractor, Section }
 
-export interface LevelBackupableOptions {
+/** `Key` and `Stored` are what keys and values are as stored: `string`, or `Uint8Array` in a database whose encodings are bytes. */
+export interface LevelBackupableOptions<Key extends Value = string, Stored extends Value = string> {
   /**
    * Returns the payload IDs that a record refers to: a function of key, value and section name, or the URL of a module that exports such
    * a function as `payloadIds`. Only a module can run in a worker thread.
    *
-   * The function gets every record as stored (text or bytes). An error that it throws fails the backup with `record_invalid`.
+   * The function gets every record as stored (text or bytes) and returns strings of 1 to 255 printable ASCII characters, without spaces; it is
+   * not async. An error that it throws fails the backup with `record_invalid`.
    */
-  readonly payloadIds: PayloadIdExtractor | URL
+  readonly payloadIds: PayloadIdExtractor<Key, Stored> | URL
   /**
    * Makes a counter for each backup, which counts payload IDs independently from the same records.
    * The backup fails with `store_inconsistent` when the counter and `payloadIds` differ.
    * With a module as `payloadIds`, the module exports `countPayloadIds`. @default no check
    */
-  readonly countPayloadIds?: (() => PayloadIdCounter) | undefined
+  readonly countPayloadIds?: (() => PayloadIdCounter<Key, Stored>) | undefined
   /** Kinds of records, as ascending ranges of keys. A key outside all of them fails a backup. @default one, "entries", of all keys */
   readonly sections?: readonly Section[] | undefined
   /** Keys of the store itself, such as its ID. A snapshot leaves them out, a restore keeps them, and they do not count as data. */
@@ -64,6 +67,23 @@ export interface LevelBackupableOptions {
   readonly multithreading?: boolean | undefined
 }
 
+const EXTRACTOR: Kind = { what: 'a function that is not async, or the URL of a module', fits: (value) => value instanceof URL || SYNC_FUNCTION.fits(value) }
+const SECTION: Kind = { what: 'a section with a name', fits: (value) => OBJECT.fits(value) && STRING.fits((value as Partial<Section>).name) }
+const OPTIONS: OptionKinds<LevelBackupableOptions<never, never>> = {
+  payloadIds: EXTRACTOR,
+  countPayloadIds: optional(SYNC_FUNCTION),
+  sections: optional(listOf(SECTION, 'sections')),
+  ownKeys: optional(OBJECT),
+  storeKind: optional(STRING),
+  accepts: optional(listOf(STRING, 'strings')),
+  storeId: optional(STRING),
+  schemaVersion: optional(NUMBER),
+  spillDirectory: optional(STRING),
+  encoding: optional(oneOf(['text', 'bytes'])),
+  multithreading: optional(BOOLEAN),
+  estimateBytes: optional(FUNCTION),
+}
+
 /**
  * Makes a database a `Backupable`. The caller keeps the database open while a backup or a restore runs; closing it ends them with
  * `store_unavailable`.
@@ -75,10 +95,14 @@ export interface LevelBackupableOptions {
  *
  * A record, key and value together, has at most 16,777,152 bytes: `backup` rejects with `backup_unsupported` for a larger one, by its key.
  *
- * Throws `RangeError` for sections that are not ascending ranges, `TypeError` for `countPayloadIds` with a module.
- * `backup` and `restore` reject with `backup_unsupported` for a database without snapshots.
+ * Throws `TypeError` for options that are missing, unknown or of the wrong type, for a database of an older abstract-level, and for
+ * `countPayloadIds` with a module; `RangeError` for sections that are not ascending ranges. `backup` rejects with `invalid_argument` when
+ * `payloadIds` returns anything but payload IDs: strings of 1 to 255 printable ASCII characters, without spaces. `backup` and `restore`
+ * reject with `backup_unsupported` for a database without snapshots.
  */
-export function levelBackupable(db: LevelDatabase, options: LevelBackupableOptions): Backupable {
+export function levelBackupable<Key extends Value = string, Stored extends Value = string>(db: LevelDatabase, options: LevelBackupableOptions<Key, Stored>): Backupable {
+  checkArgument('levelBackupable', db, { name: 'db', kind: LEVEL_DATABASE })
+  checkOptions('levelBackupable', options, OPTIONS)
   const { payloadIds, countPayloadIds, sections = DEFAULT_SECTIONS, ownKeys, storeId = 'default', schemaVersion = 1 } = options
   const { spillDirectory, estimateBytes, multithreading = false } = options
   if (payloadIds instanceof URL && countPayloadIds !== undefined) throw new TypeError('With a module as payloadIds, the module must export countPayloadIds')
@@ -144,9 +168,10 @@ async function yieldTo(interrupt: Interrupt): Promise<void> {
 }
 
 /** Chooses text where the encodings of the database are text. */
-function encodingOf(db: LevelDatabase, encoding: LevelBackupableOptions['encoding']): RecordEncoding {
+function encodingOf(db: LevelDatabase, encoding: 'text' | 'bytes' | undefined): RecordEncoding {
+  if (encoding === 'bytes' && storesText(db)) throw new TypeError('Cannot call levelBackupable(): "encoding" must be "text" for a database that stores text')
   if (encoding !== undefined) return { textKeys: encoding === 'text', textValues: encoding === 'text' }
-  return { textKeys: isText(db.keyEncoding().commonName), textValues: isText(db.valueEncoding().commonName) }
+  return { textKeys: storesText(db) || isText(db.keyEncoding().commonName), textValues: storesText(db) || isText(db.valueEncoding().commonName) }
 }
 
 function isText(encoding: string): boolean {

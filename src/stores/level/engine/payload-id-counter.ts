@@ -1,5 +1,6 @@
 /** Checks the number of payload IDs of a snapshot against an independent count from the same snapshot. */
 import { messageOf } from '../../../errors/error-message.ts'
+import { type Kind, checkArgument, has } from '../../../util/check-options.ts'
 import { RecordInvalidError, StoreInconsistentError } from '../../../errors/errors.ts'
 import { nameOfKey } from '../../../format/record-order.ts'
 import type { StoredRecord, TextColumns, Value } from '../../../format/records.ts'
@@ -8,12 +9,14 @@ import type { StoredRecord, TextColumns, Value } from '../../../format/records.t
  * Counts payload IDs independently: from an index of references if they are gathered from the records, or the other way round.
  * Each backup has its own counter.
  */
-export interface PayloadIdCounter {
+export interface PayloadIdCounter<Key extends Value = never, Stored extends Value = never> {
   /** Called with every record, in key order, with the arguments of `payloadIds`. An error fails the backup with `record_invalid`. */
-  add(key: never, value: never, section: string): void
+  readonly add: (key: Key, value: Stored, section: string) => void
   /** Called once, at the end: the number of distinct payload IDs that there must be. An error fails the backup. */
   count(): number
 }
+
+const COUNTER: Kind = has<PayloadIdCounter>('a counter with add() and count()', 'add', 'count')
 
 /** A counter that gets a frame of records at once. */
 export interface FrameCounter {
@@ -40,6 +43,7 @@ export interface CountedFrame {
 
 /** Wraps a counter of an embedder, which gets one record at once. */
 export function recordCounter(counter: PayloadIdCounter): FrameCounter {
+  checkArgument('levelBackupable', counter, { name: 'countPayloadIds()', kind: COUNTER })
   const add = counter.add.bind(counter) as (key: Value, value: Value, section: string) => void
   return {
     add({ name, records }) {

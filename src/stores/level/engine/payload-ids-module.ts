@@ -1,4 +1,5 @@
 /** The functions that find the payload IDs of a database, also from an embedder's module. */
+import { SYNC_FUNCTION, checkArgument } from '../../../util/check-options.ts'
 import { type FrameCounter, type FrameCounterOptions, type PayloadIdCounter, recordCounter } from './payload-id-counter.ts'
 import type { PayloadIdExtractor } from './scan.ts'
 
@@ -29,5 +30,6 @@ export async function loadPayloadIds(url: string): Promise<PayloadIdFunctions> {
   }
   const { payloadIds, countPayloadIds, countFrames } = module as Partial<PayloadIdModule>
   if (typeof payloadIds !== 'function') throw new TypeError(`The module "${url}" does not export a function named "payloadIds"`)
+  checkArgument('levelBackupable', payloadIds, { name: `payloadIds of "${url}"`, kind: SYNC_FUNCTION })
   return countFrames === undefined ? payloadIdFunctions(payloadIds, countPayloadIds) : { payloadIdsOf: payloadIds, newCounter: countFrames }
 }

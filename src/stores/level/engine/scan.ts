@@ -1,8 +1,9 @@
 /** Reads a whole database in key order from one view, and cuts it into frames of records. */
 import { isAscii } from 'node:buffer'
 import { messageOf } from '../../../errors/error-message.ts'
-import { BackupUnsupportedError, RecordInvalidError } from '../../../errors/errors.ts'
-import { type IdList, checkPayloadId, listOf } from '../../../payload-ids/index.ts'
+import { BackupUnsupportedError, InvalidArgumentError, RecordInvalidError } from '../../../errors/errors.ts'
+import { nameOf } from '../../../util/check-options.ts'
+import { type IdList, isPayloadId, listOf } from '../../../payload-ids/index.ts'
 import { type Allocate, MAX_STORED_BYTES, contentOf } from '../../../format/frame.ts'
 import { compareKeys, nameOfKey } from '../../../format/record-order.ts'
 import { type StoredRecord, type TextColumns, columnsOf, encodeRecords } from '../../../format/records.ts'
@@ -10,8 +11,12 @@ import { type KeySpan, type Value, FOREIGN_SPAN, OWN_SPAN, SpanCursor, isBefore 
 import type { FrameCounter } from './payload-id-counter.ts'
 import type { DatabaseView } from './database-view.ts'
 
-/** Returns the payload IDs that a record refers to. May throw when the record cannot be decoded. `section` is the name of its section. */
-export type PayloadIdExtractor = (key: never, value: never, section: string) => Iterable<string>
+/**
+ * Returns the payload IDs that a record refers to: strings of 1 to 255 printable ASCII characters, without spaces. Not async. May throw when the
+ * record cannot be decoded. Key and value are as stored: text, or bytes, and never what an encoding such as `json` makes of them. `section` is
+ * the name of its section.
+ */
+export type PayloadIdExtractor<Key extends Value = never, Stored extends Value = never> = (key: Key, value: Stored, section: string) => Iterable<string>
 
 export interface ScanOptions {
   readonly spans: readonly KeySpan[]
@@ -157,16 +162,19 @@ class FrameCutter {
     }
     if (this.#frame?.section !== span.section) this.#endFrame()
     const frame = (this.#frame ??= new Frame(span, this.#lastKey))
+    let wrong: readonly unknown[] = []
     try {
+      const given: unknown = this.#payloadIdsOf(key, value, span.name)
       // Do not spread: a record may refer to more IDs than a call takes arguments.
-      for (const payloadId of listed(this.#payloadIdsOf(key, value, span.name))) {
-        if (typeof payloadId !== 'string') throw new TypeError('A payload ID must be a string')
-        frame.payloadIds.push(payloadId)
+      for (const payloadId of isList(given) ? given : (wrong = [given])) {
+        if (typeof payloadId !== 'string') wrong = [payloadId]
+        else frame.payloadIds.push(payloadId)
       }
     } catch (error) {
       this.#invalid.add(key, error)
       return
     }
+    if (wrong.length > 0) throw wrongExtractor(key, wrong[0])
     frame.records.push(record)
     frame.length += length
     if (frame.records.length === FRAME_RECORDS || frame.length > FRAME_LENGTH) this.#endFrame()
@@ -181,15 +189,11 @@ class FrameCutter {
     const lists: IdList[] = []
     try {
       for (let from = 0; from < payloadIds.length; from += PACKED_IDS) lists.push(listOf(payloadIds.slice(from, from + PACKED_IDS)))
-    } catch {
-      // One of them is not a payload ID: check one by one, to find the records.
+    } catch (error) {
       for (const [key, value] of records) {
-        try {
-          for (const payloadId of this.#payloadIdsOf(key, value, name)) checkPayloadId(payloadId)
-        } catch (error) {
-          this.#invalid.add(key, error)
-        }
+        for (const payloadId of this.#payloadIdsOf(key, value, name)) if (!isPayloadId(payloadId)) throw wrongExtractor(key, payloadId)
       }
+      throw error
     }
     return lists
   }
@@ -224,10 +228,19 @@ class FrameCutter {
   }
 }
 
-/** Checks the result of an extractor: a string is iterable too, but its letters are not payload IDs. */
-function listed(payloadIds: Iterable<string>): Iterable<string> {
-  if (typeof payloadIds === 'string') throw new TypeError('payloadIds returned a string, not a list of payload IDs')
-  return payloadIds
+/** Whether an extractor returned a list. A string is iterable too, but its letters are not payload IDs. */
+function isList(given: unknown): given is Iterable<unknown> {
+  return typeof given === 'object' && given !== null && Symbol.iterator in given
+}
+
+/** The mistake of an extractor: the record is as good as any. */
+function wrongExtractor(key: Value, given: unknown): InvalidArgumentError {
+  const what = typeof given === 'string' ? JSON.stringify(given.slice(0, 64)) : nameOf(given)
+  const rule = 'an iterable of strings of 1 to 255 printable ASCII characters, without spaces'
+  return new InvalidArgumentError(`Cannot back up record ${JSON.stringify(nameOfKey(key))}: payloadIds() gave ${what}; it must return payload IDs, ${rule}`, {
+    hint: 'Mend the function that is given as payloadIds; encode other names of payloads in the same way wherever they are used, such as with encodeURIComponent()',
+    details: { key: nameOfKey(key) },
+  })
 }
 
 class InvalidRecords {

@@ -3,12 +3,24 @@ import type { AbstractLevel, AbstractSnapshot } from 'abstract-level'
 import { closing, undoOnError } from '../../../errors/clean-up.ts'
 import { messageOf } from '../../../errors/error-message.ts'
 import { BackupUnsupportedError, DestinationNoSpaceError, type HoldfastError, type HoldfastErrorOptions, StoreNotDrainedError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { type Kind, has } from '../../../util/check-options.ts'
 import { isFullDisk } from './open-failure.ts'
 import { failedWriteOptions, WriteRefusal, writeUnlessFailed } from '../../../util/failed-writes.ts'
 
 /** Any abstract-level database with explicit snapshots, whatever its own encodings. */
 // eslint-disable-next-line typescript/no-explicit-any -- the formats and defaults of the database do not matter here
 export type LevelDatabase = AbstractLevel<any, any, any>
+
+/** Databases of abstract-level 1 and before do not say whether their snapshots are implicit. */
+export const LEVEL_DATABASE: Kind = {
+  what: 'a database of abstract-level 2 or 3, such as classic-level 3, which opens the files of every older version, memory-level 3 or level 10',
+  fits: (value) => has<LevelDatabase>('', 'iterator', 'batch').fits(value) && typeof (value as Partial<LevelDatabase>).supports?.implicitSnapshots === 'boolean',
+}
+
+/** Whether a database has text alone: bytes cannot be read from it or written to it. */
+export function storesText(db: LevelDatabase): boolean {
+  return db.supports.encodings['view'] !== true && db.supports.encodings['buffer'] !== true
+}
 
 /** Keys from `gte` on and before `lt`. */
 export interface TextRange {

@@ -1,8 +1,9 @@
 /** Batches of records, which are written at once and filled again. */
 import type { ClassicLevel } from 'classic-level'
 import type { Value } from './key-spans.ts'
+import { BackupUnsupportedError } from '../../../errors/errors.ts'
 import { writeUnlessFailed } from '../../../util/failed-writes.ts'
-import type { LevelDatabase } from './text-database.ts'
+import { type LevelDatabase, storesText } from './text-database.ts'
 
 /** A batch of records. It is empty at first, and again after a write. One call at a time. */
 export interface WriteBatch {
@@ -19,7 +20,10 @@ export function arrayBatches(db: LevelDatabase): () => WriteBatch {
   const [textKey, textValue] = [db.keyEncoding('utf8'), db.valueEncoding('utf8')]
   // Look these up only for bytes: a database that stores text does not have such an encoding.
   let bytes: readonly [Encoding, Encoding] | undefined
-  const forBytes = (): readonly [Encoding, Encoding] => (bytes ??= [db.keyEncoding('view'), db.valueEncoding('view')])
+  const forBytes = (): readonly [Encoding, Encoding] => {
+    if (storesText(db)) throw new BackupUnsupportedError('Cannot restore records of bytes: the database stores text', { hint: 'Open the database with the option storeEncoding "view"' })
+    return (bytes ??= [db.keyEncoding('view'), db.valueEncoding('view')])
+  }
   return () => {
     let operations: Operation[] = []
     return {

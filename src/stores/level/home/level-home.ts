@@ -2,7 +2,8 @@
 import { dirname, join, resolve } from 'node:path'
 import { toError } from '../../../errors/error-message.ts'
 import { InternalError, StoreUnavailableError } from '../../../errors/errors.ts'
-import { type FileInfo, type Files, isSystemError, nodeFiles, removeIfThere, removeTree, replaceFile, syncTree } from '../../../util/files.ts'
+import { BOOLEAN, FUNCTION, type OptionKinds, STRING, checkArgument, checkOptions, has, optional } from '../../../util/check-options.ts'
+import { FILES, type FileInfo, type Files, isSystemError, nodeFiles, removeIfThere, removeTree, replaceFile, syncTree } from '../../../util/files.ts'
 import { checkServes } from '../../../metadata/check-store.ts'
 import { OpenEngines } from '../../../metadata/open-engines.ts'
 import { type StoreHome, makeStore } from '../../../metadata/open-store.ts'
@@ -14,7 +15,7 @@ import { ADOPTED_ENGINE, ENGINES_DIRECTORY, JOURNAL_FILE, LOCK_DIRECTORY, POINTE
 import { type HomeLock, lockHome } from './home-lock.ts'
 import { HomeRecords } from './home-records.ts'
 import { adoptedFiles, surveyHome } from './home-survey.ts'
-import { type LevelEngines, type LevelEnginesOptions, levelEngines } from './level-engines.ts'
+import { ENGINES_OPTIONS, type LevelEngines, type LevelEnginesOptions, levelEngines } from './level-engines.ts'
 import { inStep, openFailure } from '../engine/open-failure.ts'
 import { SCHEMA_VERSION } from '../store/records.ts'
 
@@ -29,6 +30,14 @@ export interface LevelHomeOptions extends LevelEnginesOptions {
   readonly engines?: LevelEngines | undefined
 }
 
+export const HOME_OPTIONS: OptionKinds<LevelHomeOptions> = {
+  ...ENGINES_OPTIONS,
+  adopt: optional(BOOLEAN),
+  onWarning: optional(FUNCTION),
+  files: optional(FILES),
+  engines: optional(has<LevelEngines>('engines', 'open', 'create')),
+}
+
 /**
  * Opens the home at a path, to restore into it or roll it back without a server.
  *
@@ -39,6 +48,8 @@ export interface LevelHomeOptions extends LevelEnginesOptions {
  * in it, is a link, has lost its pointer, or is a plain LevelDB and `adopt` is not set.
  */
 export async function openLevelHome(path: string, options: LevelHomeOptions = {}): Promise<LevelHome> {
+  checkArgument('openLevelHome', path, { name: 'path', kind: STRING })
+  checkOptions('openLevelHome', options, HOME_OPTIONS)
   const home = new LevelHome(path, options)
   await undoOnError(() => home.begin({ adopt: options.adopt ?? false }), () => home.close())
   return home

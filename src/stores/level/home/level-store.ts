@@ -1,8 +1,10 @@
 /** Opens a LevelDB metadata store for a server. */
+import { BOOLEAN, STRING, checkArgument, checkOptions, optional } from '../../../util/check-options.ts'
 import { openStoreOf } from '../../../metadata/open-store.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import type { Swappable } from '../../../contracts/swappable.ts'
-import { type LevelHomeOptions, openLevelHome } from './level-home.ts'
+import { checkStoreId } from '../../../metadata/validate.ts'
+import { HOME_OPTIONS, type LevelHomeOptions, openLevelHome } from './level-home.ts'
 
 /** The handle that a server keeps while restores and rollbacks replace the engine. Closing it releases the directory. */
 export type LevelStore = MetadataStore & Swappable
@@ -26,7 +28,10 @@ export interface LevelStoreOptions extends LevelHomeOptions {
  * close it and open it again. Whether a mutation that failed with `details.outcome` "unknown" was made, shows only then.
  */
 export async function openLevelStore(path: string, options: LevelStoreOptions = {}): Promise<LevelStore> {
-  const home = await openLevelHome(path, options)
-  const { create, storeId } = options
+  checkArgument('openLevelStore', path, { name: 'path', kind: STRING })
+  checkOptions('openLevelStore', options, { ...HOME_OPTIONS, create: optional(BOOLEAN), storeId: optional(STRING) })
+  const { create, storeId, ...homeOptions } = options
+  if (storeId !== undefined) checkStoreId(storeId)
+  const home = await openLevelHome(path, homeOptions)
   return await openStoreOf(home, { where: `at "${home.path}"`, namedBy: 'path', create, storeId })
 }

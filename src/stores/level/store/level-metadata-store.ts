@@ -1,6 +1,7 @@
 import { undoOnError } from '../../../errors/clean-up.ts'
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
 import type { ImportOptions, MetadataView } from '../../../contracts/metadata-store.ts'
+import { BOOLEAN, type OptionKinds, STRING, SYNC_FUNCTION, checkArgument, checkOptions, optional } from '../../../util/check-options.ts'
 import type { TreeTransaction } from '../../../metadata/tree-transaction.ts'
 import { type WillRead, ValidatedStore } from '../../../metadata/validated-store.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
@@ -14,7 +15,7 @@ import { LevelMetadataView } from './level-metadata-view.ts'
 import { LevelTree } from './level-tree.ts'
 import * as records from './records.ts'
 import { identifyStore } from './store-identity.ts'
-import { type LevelDatabase, TextDatabase } from '../engine/text-database.ts'
+import { LEVEL_DATABASE, type LevelDatabase, TextDatabase } from '../engine/text-database.ts'
 
 export interface LevelMetadataStoreOptions {
   /** `memory` for memory-level, `level` for classic-level. */
@@ -35,6 +36,14 @@ export interface LevelMetadataStoreOptions {
   readonly multithreading?: boolean | undefined
   /** The time in milliseconds since 1970. @default Date.now */
   readonly clock?: (() => number) | undefined
+}
+
+const OPTIONS: OptionKinds<LevelMetadataStoreOptions> = {
+  kind: STRING,
+  storeId: optional(STRING),
+  durable: optional(BOOLEAN),
+  multithreading: optional(BOOLEAN),
+  clock: optional(SYNC_FUNCTION),
 }
 
 const PAYLOAD_IDS_MODULE = new URL('./payload-ids-of-record.js', import.meta.url)
@@ -66,6 +75,8 @@ export class LevelMetadataStore extends ValidatedStore {
    * `store_not_drained` when another process has the database open, `store_unavailable` when it cannot be read or has other records in it.
    */
   static async open(db: LevelDatabase, options: LevelMetadataStoreOptions): Promise<LevelMetadataStore> {
+    checkArgument('LevelMetadataStore.open', db, { name: 'db', kind: LEVEL_DATABASE })
+    checkOptions('LevelMetadataStore.open', options, OPTIONS)
     const text = new TextDatabase(db)
     await text.open()
     return await undoOnError(async () => {

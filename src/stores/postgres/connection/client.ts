@@ -1,5 +1,6 @@
 /** The slice of `pg` that snapshots use, so that any compatible pool will do and importing Holdfast loads no driver. */
 import type { Duplex } from 'node:stream'
+import { type Kind, either, has } from '../../../util/check-options.ts'
 
 /** A pool of `pg`, or anything shaped like it. */
 export interface PostgresPool {
@@ -7,6 +8,9 @@ export interface PostgresPool {
   /** What the pool connects with, as pg's own pool shows it. A worker thread connects with the same. */
   readonly options?: object | undefined
 }
+
+export const POOL: Kind = has<PostgresPool>('a pool of pg', 'connect')
+export const CONNECTION: Kind = either({ what: 'a URL', fits: (value) => typeof value === 'string' }, POOL)
 
 /** A client taken from a pool. */
 export interface PostgresClient {

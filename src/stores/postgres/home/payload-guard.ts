@@ -4,7 +4,8 @@ import { HoldUnavailableError, InternalError, StoreUnavailableError, SweepAlread
 import type { PayloadGuard } from '../../../contracts/payload-store.ts'
 import { type PoolHandle, poolHandle } from '../connection/pools.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
-import type { PostgresPool } from '../connection/client.ts'
+import { STRING, checkOptions, oneOf } from '../../../util/check-options.ts'
+import { CONNECTION, type PostgresPool } from '../connection/client.ts'
 import type { Connection } from '../connection/connection.ts'
 import { lockKey, openLockConnection, tryLock } from '../connection/advisory-locks.ts'
 
@@ -22,7 +23,9 @@ export interface PayloadGuardOptions {
  * To sweep rejects with `hold_unavailable` while payloads are needed, and with `sweep_already_running`; to need them with
  * `sweep_already_running` while they are swept; both with `store_unavailable` when the server does not serve.
  */
-export async function guardPostgresPayloads({ connection, schema, use }: PayloadGuardOptions): Promise<PayloadGuard> {
+export async function guardPostgresPayloads(options: PayloadGuardOptions): Promise<PayloadGuard> {
+  checkOptions('guardPostgresPayloads', options, { connection: CONNECTION, schema: STRING, use: oneOf(['need', 'sweep']) })
+  const { connection, schema, use } = options
   const handle = await poolHandle(connection)
   let session: Connection | undefined
   try {

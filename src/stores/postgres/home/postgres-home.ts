@@ -1,6 +1,7 @@
 /** The schemas of a Postgres metadata store: the live engine, those beside it, and the records that say which is which. */
 import { newUlid } from '../../../util/ulid.ts'
 import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
+import { BOOLEAN, FUNCTION, NUMBER, type OptionKinds, STRING, SYNC_FUNCTION, optional } from '../../../util/check-options.ts'
 import { messageOf, toError } from '../../../errors/error-message.ts'
 import { type HoldfastError, InternalError, RestoreInProgressError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
 import { checkServes } from '../../../metadata/check-store.ts'
@@ -19,6 +20,7 @@ import type { PoolHandle } from '../connection/pools.ts'
 import { Connection } from '../connection/connection.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
 import { type Queryable, quoteName } from '../connection/client.ts'
+import { PACE_OPTIONS } from '../snapshot/pace.ts'
 import { SCHEMA_VERSION } from '../store/migrations.ts'
 import { type PostgresMetadataStoreOptions, PostgresMetadataStore } from '../store/postgres-metadata-store.ts'
 
@@ -31,6 +33,16 @@ export interface PostgresHomeOptions extends Pick<PostgresMetadataStoreOptions, 
   readonly swapTimeoutMs?: number | undefined
   /** Called with what could not be cleaned up and does no harm. @default process.emitWarning */
   readonly onWarning?: ((warning: Error) => void) | undefined
+}
+
+export const HOME_OPTIONS: OptionKinds<PostgresHomeOptions> = {
+  ...PACE_OPTIONS,
+  clock: optional(SYNC_FUNCTION),
+  answerTimeoutMs: optional(NUMBER),
+  schema: STRING,
+  adopt: optional(BOOLEAN),
+  swapTimeoutMs: optional(NUMBER),
+  onWarning: optional(FUNCTION),
 }
 
 const DEFAULT_SWAP_TIMEOUT_MS = 10_000

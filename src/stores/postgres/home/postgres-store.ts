@@ -1,5 +1,6 @@
 /** A Postgres metadata store as a server opens it. */
 import { checkWaitMs } from '../../../util/check-number.ts'
+import { BOOLEAN, type OptionKinds, STRING, checkOptions, optional } from '../../../util/check-options.ts'
 import { openStoreOf } from '../../../metadata/open-store.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
 import { checkStoreId } from '../../../metadata/validate.ts'
@@ -7,8 +8,8 @@ import type { Swappable } from '../../../contracts/swappable.ts'
 import { closing, undoOnError } from '../../../errors/clean-up.ts'
 import { poolHandle } from '../connection/pools.ts'
 import { checkPace } from '../snapshot/pace.ts'
-import { PostgresHome, type PostgresHomeOptions } from './postgres-home.ts'
-import type { PostgresPool } from '../connection/client.ts'
+import { HOME_OPTIONS, PostgresHome, type PostgresHomeOptions } from './postgres-home.ts'
+import { CONNECTION, type PostgresPool } from '../connection/client.ts'
 
 /** The handle a server keeps while its engine is replaced by restores and rollbacks. */
 export type PostgresStore = MetadataStore & Swappable
@@ -28,6 +29,8 @@ export interface PostgresStoreOptions extends OpenPostgresHomeOptions {
   readonly storeId?: string | undefined
 }
 
+const OPTIONS: OptionKinds<OpenPostgresHomeOptions> = { ...HOME_OPTIONS, connection: CONNECTION }
+
 /**
  * Opens the home of a store, for restoring into it or rolling it back without serving it. The live engine may be damaged, and there may be
  * none: the first restore makes it. A restore that was interrupted is completed or undone, and what it left over is removed, unless another
@@ -41,9 +44,10 @@ export interface PostgresStoreOptions extends OpenPostgresHomeOptions {
  *
  * `invalid_argument` for a schema whose name cannot be used; `store_unavailable` when the server cannot be reached, the schema holds
  * something else, or it is a store without a home that was not asked to be adopted. `RangeError` for a `swapTimeoutMs` that is not from 0
- * to a day, a `pace` that does not exist, or `connections` that are not 1 to 16.
+ * to a day, or `connections` that are not 1 to 16.
  */
 export async function openPostgresHome(options: OpenPostgresHomeOptions): Promise<PostgresHome> {
+  checkOptions('openPostgresHome', options, OPTIONS)
   checkWaitMs('swapTimeoutMs', options.swapTimeoutMs ?? 0)
   checkPace(options)
   const handle = await poolHandle(options.connection)
@@ -64,8 +68,9 @@ export async function readPostgresStoreId(options: Pick<OpenPostgresHomeOptions,
  * damaged: then a backup can still be restored through `openPostgresHome`.
  */
 export async function openPostgresStore(options: PostgresStoreOptions): Promise<PostgresStore> {
-  if (options.storeId !== undefined) checkStoreId(options.storeId)
-  const home = await openPostgresHome(options)
-  const { create, storeId } = options
+  checkOptions('openPostgresStore', options, { ...OPTIONS, create: optional(BOOLEAN), storeId: optional(STRING) })
+  const { create, storeId, ...homeOptions } = options
+  if (storeId !== undefined) checkStoreId(storeId)
+  const home = await openPostgresHome(homeOptions)
   return await openStoreOf(home, { where: `in schema "${home.schema}"`, namedBy: 'name of the schema', create, storeId })
 }

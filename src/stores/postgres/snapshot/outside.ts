@@ -1,5 +1,5 @@
 /** What the rows of a schema need from outside of it, and no snapshot of the schema has: a backup is refused rather than silent about it. */
-import { BackupUnsupportedError } from '../../../errors/errors.ts'
+import { BackupUnsupportedError, InvalidArgumentError } from '../../../errors/errors.ts'
 import { quoteName } from '../connection/client.ts'
 import type { Connection } from '../connection/connection.ts'
 import { HOLD_ON, LET_GO } from './open-transaction.ts'
@@ -14,9 +14,16 @@ interface Need {
   readonly name: string
 }
 
-/** Rejects with `backup_unsupported` for what `leaveOut` does not name. */
+/** Rejects with `backup_unsupported` for what `leaveOut` does not name, and with `invalid_argument` where that names nothing. */
 export async function refuseOutside(session: Connection, scope: SchemaScope): Promise<void> {
   const values = [scope.schema, scope.leaveOut]
+  const [unknown] = await session.rows<{ readonly name: string }>(UNKNOWN_NAMES, values)
+  if (unknown !== undefined) {
+    throw new InvalidArgumentError(`Cannot back up the schema "${scope.schema}": "leaveOut" names "${unknown.name}", and there is nothing of that name to leave out`, {
+      hint: 'Write the names of tables, sequences and views as they are in the schema, without its name; of a sequence of another schema, "schema.name"',
+      details: unknown,
+    })
+  }
   const [drawn] = await session.rows<Need>(FOREIGN_SEQUENCES, values)
   if (drawn !== undefined) {
     throw refusal(scope, `${drawn.column} draws on the sequence "${drawn.name}" of another schema`, {
@@ -64,6 +71,13 @@ async function namesLargeObjects(session: Connection, { schema }: SchemaScope, {
 }
 
 const SPACE = '(SELECT oid FROM pg_namespace WHERE nspname = $1)'
+
+const UNKNOWN_NAMES = `
+  SELECT name FROM unnest($2::text[]) AS given (name)
+  WHERE NOT EXISTS (
+    SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE CASE WHEN n.nspname = $1 THEN c.relname = name ELSE n.nspname || '.' || c.relname = name END)
+  LIMIT 1`
 
 /** By the default of a column, or of the domain that it is of. */
 const FOREIGN_SEQUENCES = `

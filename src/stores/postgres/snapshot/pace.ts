@@ -1,5 +1,6 @@
 /** How fast a backup reads: an option with two values, and no guess. */
 import { checkWholeNumber } from '../../../util/check-number.ts'
+import { NUMBER, type OptionKinds, oneOf, optional } from '../../../util/check-options.ts'
 
 /** How a backup treats the other sessions of the server: it keeps out of their way, or reads as fast as it can. */
 export type Pace = 'gentle' | 'full'
@@ -20,15 +21,16 @@ export interface PaceOptions {
   readonly connections?: number | undefined
 }
 
+export const PACE_OPTIONS: OptionKinds<PaceOptions> = { pace: optional(oneOf(['gentle', 'full'])), connections: optional(NUMBER) }
+
 /** What one COPY reads at gentle pace: the server has it in a fraction of a millisecond. */
 const GENTLE_BYTES: number = 16 * 1024
 /** What one COPY reads where several connections share a table: about as many bytes as are read ahead of the stream. */
 const SHARED_BYTES: number = 4 * 1024 * 1024
 const MAX_CONNECTIONS = 16
 
-/** The options with their defaults. Throws `RangeError` for a pace that does not exist, and for `connections` that are not 1 to 16. */
+/** The options with their defaults. Throws `RangeError` for `connections` that are not 1 to 16. */
 export function checkPace({ pace = 'gentle', connections = pace === 'full' ? 2 : 1 }: PaceOptions): { readonly pace: Pace; readonly connections: number } {
-  if (pace !== 'gentle' && pace !== 'full') throw new RangeError(`pace must be "gentle" or "full", got ${JSON.stringify(pace)}`)
   checkWholeNumber('connections', connections, { least: 1, most: MAX_CONNECTIONS })
   return { pace, connections }
 }

@@ -1,10 +1,11 @@
 /** Payload IDs by a query of the embedder's, sorted by the server. */
-import { RecordInvalidError } from '../../../errors/errors.ts'
+import { InvalidArgumentError } from '../../../errors/errors.ts'
 import type { PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
 import { LINE_FEED, MAX_ID_LENGTH, packedLines } from '../../../payload-ids/index.ts'
 import type { Piece } from '../connection/copy-out.ts'
 import { type ReferenceTally, hashOf } from './reference-count.ts'
 import type { Connection } from '../connection/connection.ts'
+import { checkQuery } from './check-query.ts'
 
 const READ_AHEAD_BYTES: number = 1024 * 1024
 
@@ -48,8 +49,12 @@ export interface ReadPayloadIdsOptions {
   readonly tally?: ReferenceTally | undefined
 }
 
-/** Adds all payload IDs that the query gives. Throws `record_invalid` when it gives others, with the first of them and their number. */
+/**
+ * Adds all payload IDs that the query gives. Throws `invalid_argument` for a query that cannot be run, and when it gives what are not payload IDs,
+ * naming the first of them and how many there are.
+ */
 export async function readPayloadIds(session: Connection, { query, isGentle = false, builder, tally }: ReadPayloadIdsOptions): Promise<void> {
+  await checkQuery(session, query, 'payloadIds')
   const rests = isGentle ? await session.rows<{ answer: boolean }>(MAY_REST) : []
   const command = payloadIdCommand(query, { isGentle: rests[0]?.answer === true, isHashed: tally !== undefined })
   const copy = session.copyOut(command, { format: 'binary', limitBytes: READ_AHEAD_BYTES })
@@ -89,7 +94,9 @@ class RowReader {
   /** Throws when any row was not a payload ID. */
   checkAll(): void {
     if (this.#invalidCount === 0) return
-    throw new RecordInvalidError(`Cannot use ${this.#invalidCount} references to payloads, such as ${JSON.stringify(this.#invalid[0]?.slice(0, 64))}: they are not payload IDs`, {
+    const first = JSON.stringify(this.#invalid[0]?.slice(0, 64))
+    throw new InvalidArgumentError(`Cannot use ${this.#invalidCount} references to payloads, such as ${first}: a payload ID has 1 to 255 printable ASCII characters, without spaces`, {
+      hint: 'Mend the query that is given as "payloadIds"; encode other names of payloads in the same way wherever they are used',
       details: { count: this.#invalidCount, values: this.#invalid },
     })
   }

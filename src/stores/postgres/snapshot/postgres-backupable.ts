@@ -1,14 +1,15 @@
 /** Backs up and restores any schema of a Postgres database, from version 15 on. */
 import type { Backupable, StoreKind } from '../../../contracts/backupable.ts'
 import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
+import { BOOLEAN, type Kind, NUMBER, type OptionKinds, STRING, checkArgument, checkOptions, listOf, optional } from '../../../util/check-options.ts'
 import { Interrupt } from '../../../util/interrupt.ts'
 import { throttle } from '../../worker/rate-limit.ts'
 import { Connection } from '../connection/connection.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
-import type { PostgresClient, PostgresPool } from '../connection/client.ts'
+import { POOL, type PostgresClient, type PostgresPool } from '../connection/client.ts'
 import type { SchemaDefinition } from './definition.ts'
 import { readSnapshot } from './read-snapshot.ts'
-import { type Pace, type PaceOptions, checkPace } from './pace.ts'
+import { PACE_OPTIONS, type Pace, type PaceOptions, checkPace } from './pace.ts'
 import { type SessionIdentity, identityOf } from '../connection/settings.ts'
 import { connectionOf, restoreInWorker, snapshotInWorker } from './workers.ts'
 import { writeSnapshot } from './write-snapshot.ts'
@@ -19,7 +20,8 @@ export interface PostgresBackupableOptions extends PaceOptions {
   /** The schema whose tables are backed up, all of them but those of `leaveOut`. Its name is not part of a backup. */
   readonly schema: string
   /**
-   * A query that gives one column of text: every payload ID that the schema refers to. NULLs and repeated IDs are passed over. It runs in
+   * A query that gives one column of text: every payload ID that the schema refers to, of 1 to 255 printable ASCII characters without spaces.
+   * NULLs and repeated IDs are passed over. It runs in
    * the snapshot of the backup, with the schema as its search path, and again before a restore is committed. It need not sort; a B-tree on
    * the column with `COLLATE "C"` spares the server doing so.
    */
@@ -72,6 +74,22 @@ export interface PostgresBackupableOptions extends PaceOptions {
   readonly spillDirectory?: string | undefined
 }
 
+const LOCK_KEY: Kind = { what: 'an array of two integers', fits: (value) => Array.isArray(value) && value.length === 2 && value.every(Number.isInteger) }
+const OPTIONS: OptionKinds<PostgresBackupableOptions> = {
+  ...PACE_OPTIONS,
+  schema: STRING,
+  payloadIds: STRING,
+  countPayloadIds: optional(STRING),
+  schemaVersion: NUMBER,
+  storeId: optional(STRING),
+  leaveOut: optional(listOf(STRING, 'names')),
+  writersLock: optional(LOCK_KEY),
+  lockTimeoutMs: optional(NUMBER),
+  answerTimeoutMs: optional(NUMBER),
+  worker: optional(BOOLEAN),
+  spillDirectory: optional(STRING),
+}
+
 const DEFAULT_LOCK_TIMEOUT_MS = 10_000
 
 /**
@@ -86,15 +104,18 @@ const DEFAULT_LOCK_TIMEOUT_MS = 10_000
  * their defaults; what functions and triggers use is not looked into. `restore` rejects with `schema_version_mismatch` when rows break a
  * constraint of the target.
  *
- * Besides the errors that a `Backupable` has, both reject with `store_unavailable` when the schema does not exist, and when the server cannot
+ * `backup` rejects with `invalid_argument` for a query that cannot be run or gives what are not payload IDs, and for a name in `leaveOut` of which
+ * there is nothing. Besides these and the errors that a `Backupable` has, both reject with `store_unavailable` when the schema does not exist, and when the server cannot
  * be reached or breaks off (with `details.outcome` "unknown" when that was in the very commit of a restore: the schema is empty still, or
  * holds all of it), `store_not_drained` when a lock is not given in time, `restore_in_progress` when another restore fills the schema, and
  * `destination_no_space` when the server's disk is full.
  *
- * Throws `RangeError` for a pace that does not exist, a number of connections that is not 1 to 16, and for a wait for locks that is not
+ * Throws `TypeError` for options that are missing, unknown or of the wrong type, `RangeError` for a number of connections that is not 1 to 16, and for a wait for locks that is not
  * from 1 ms to a day.
  */
 export function postgresBackupable(pool: PostgresPool, options: PostgresBackupableOptions): Backupable {
+  checkArgument('postgresBackupable', pool, { name: 'pool', kind: POOL })
+  checkOptions('postgresBackupable', options, OPTIONS)
   return knownBackupable(pool, options, undefined)
 }
 

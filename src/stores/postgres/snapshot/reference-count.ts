@@ -4,8 +4,9 @@
  * was read in place of another. The same server hashes on both sides, so the check does not depend on what the hash is, or on whether
  * another server hashes alike.
  */
-import { StoreInconsistentError } from '../../../errors/errors.ts'
+import { InvalidArgumentError, StoreInconsistentError } from '../../../errors/errors.ts'
 import type { Connection } from '../connection/connection.ts'
+import { checkQuery } from './check-query.ts'
 
 /** The SQL expression of a payload ID's hash, 64 bits. */
 export function hashOf(column: string): string {
@@ -49,6 +50,7 @@ const HINT =
 
 /** Rejects with `store_inconsistent` when the query counts other references than were read. */
 export async function checkReferences(session: Connection, { schema, query, tally }: CheckReferencesOptions): Promise<void> {
+  await checkQuery(session, query, 'countPayloadIds')
   await session.rows(NO_INDEXES)
   // The query may end with a comment.
   const rows = await session.rows<{ count: string | null; digest: string | null }>(
@@ -56,7 +58,9 @@ export async function checkReferences(session: Connection, { schema, query, tall
      FROM (SELECT to_jsonb(counted) AS given FROM (\n${query.replace(/;\s*$/, '')}\n) AS counted) AS counts`,
   )
   const [row] = rows
-  if (rows.length !== 1 || row?.count == null) throw new TypeError(`The query that counts payload IDs must give one row with a "count"; it gave ${rows.length} rows`)
+  if (rows.length !== 1 || row?.count == null) {
+    throw new InvalidArgumentError(`Cannot count the references to payloads in the schema "${schema}": the query "countPayloadIds" must give one row with a "count", and gave ${rows.length} rows`)
+  }
   const [count, digest] = [BigInt(row.count), row.digest === null ? undefined : BigInt.asUintN(64, BigInt(row.digest))]
   if (count === BigInt(tally.count) && (digest === undefined || digest === tally.digest)) return
   const what = count === BigInt(tally.count) ? `the ${count} that were read are not those that were counted` : `${tally.count} were read, and ${count} counted by another way`

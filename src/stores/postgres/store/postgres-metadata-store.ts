@@ -1,5 +1,6 @@
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../../contracts/backupable.ts'
 import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
+import { BOOLEAN, NUMBER, type OptionKinds, STRING, SYNC_FUNCTION, checkArgument, checkOptions, optional } from '../../../util/check-options.ts'
 import { InvalidArgumentError } from '../../../errors/errors.ts'
 import type { ImportOptions, MetadataView } from '../../../contracts/metadata-store.ts'
 import type { TreeTransaction } from '../../../metadata/tree-transaction.ts'
@@ -7,14 +8,14 @@ import { checkText } from '../../../metadata/validate.ts'
 import { ValidatedStore } from '../../../metadata/validated-store.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import { SCHEMA_VERSION, migrate } from './migrations.ts'
-import { type PaceOptions, checkPace } from '../snapshot/pace.ts'
+import { PACE_OPTIONS, type PaceOptions, checkPace } from '../snapshot/pace.ts'
 import { knownBackupable } from '../snapshot/postgres-backupable.ts'
 import { digestOf } from '../snapshot/reference-count.ts'
 import { PostgresMetadataReader } from './postgres-metadata-reader.ts'
 import { PostgresMetadataView } from './postgres-metadata-view.ts'
 import { PostgresTree } from './postgres-tree.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
-import type { PostgresPool } from '../connection/client.ts'
+import { POOL, type PostgresPool } from '../connection/client.ts'
 import { SchemaDatabase } from './database.ts'
 import { importView } from './import-view.ts'
 import { DEFINITION, OWN_TABLES } from './tables.ts'
@@ -40,6 +41,16 @@ export interface PostgresMetadataStoreOptions extends PaceOptions {
   readonly answerTimeoutMs?: number | undefined
   /** How long opening waits for another process that makes the same store, or brings it up to date, in milliseconds. @default 30,000 */
   readonly lockTimeoutMs?: number | undefined
+}
+
+const OPTIONS: OptionKinds<PostgresMetadataStoreOptions> = {
+  ...PACE_OPTIONS,
+  schema: STRING,
+  storeId: optional(STRING),
+  create: optional(BOOLEAN),
+  clock: optional(SYNC_FUNCTION),
+  answerTimeoutMs: optional(NUMBER),
+  lockTimeoutMs: optional(NUMBER),
 }
 
 /** Longer names are cut by the server. */
@@ -84,6 +95,8 @@ export class PostgresMetadataStore extends ValidatedStore {
    * or bringing it up to date for too long, or when the server does not serve.
    */
   static async open(pool: PostgresPool, options: PostgresMetadataStoreOptions): Promise<PostgresMetadataStore> {
+    checkArgument('PostgresMetadataStore.open', pool, { name: 'pool', kind: POOL })
+    checkOptions('PostgresMetadataStore.open', options, OPTIONS)
     const { schema, create = true } = options
     checkEngineSchemaName(schema)
     const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
