@@ -7,9 +7,10 @@ import { messageOf } from '../errors/error-message.ts'
 import { BackupAbortedError, BackupUnsupportedError, CombinedError } from '../errors/errors.ts'
 import { checkRestored, fillFromBackup } from '../repository/restore-content.ts'
 import { openBackup, type StoredBackup } from '../repository/stored-backup.ts'
+import { FUNCTION, OBJECT, type OptionKinds, checkOptions, optional } from '../util/check-options.ts'
 import { checkBackupId } from '../util/ulid.ts'
-import { attempt, type AttemptOptions, type AttemptReport } from './attempt.ts'
-import { checkStoreId, compareIfPossible } from './plan-restore.ts'
+import { ATTEMPT_OPTIONS, attempt, type AttemptOptions, type AttemptReport } from './attempt.ts'
+import { checkStoreId, compareIfPossible, PLAN_OPTIONS } from './plan-restore.ts'
 import { type StepProgress, StepRunner, type StepTime } from './steps.ts'
 
 /** The steps in order. */
@@ -30,6 +31,8 @@ export interface RestoreIntoOptions extends AttemptOptions {
   /** `totalBytes` is known in `restore` and `check`. */
   readonly onProgress?: ((progress: StepProgress<RestoreIntoStep>) => void) | undefined
 }
+
+const OPTIONS: OptionKinds<RestoreIntoOptions> = { ...PLAN_OPTIONS, ...ATTEMPT_OPTIONS, target: OBJECT, onProgress: optional(FUNCTION) }
 
 export interface RestoreIntoReport extends AttemptReport {
   readonly backupId: string
@@ -56,6 +59,7 @@ export interface RestoreIntoReport extends AttemptReport {
  * target and the destination reject with.
  */
 export async function restoreInto(options: RestoreIntoOptions): Promise<RestoreIntoReport> {
+  checkOptions('restoreInto', options, OPTIONS)
   const { target, destination, signal } = options
   if (!isBackupable(target)) throw new BackupUnsupportedError('Cannot restore into this target: it has no backup and restore')
   const backupId = checkBackupId(options.backupId)

@@ -7,7 +7,8 @@ import { type FileHandle, lstat, open, readdir, readlink, realpath } from 'node:
 import { isUtf8 } from 'node:buffer'
 import { join, sep } from 'node:path'
 import { undoOnError } from '../errors/clean-up.ts'
-import { InvalidArgumentError } from '../errors/errors.ts'
+import { InvalidArgumentError, MetadataError } from '../errors/errors.ts'
+import { checkName } from '../metadata/validate.ts'
 import { isSystemError } from '../util/files.ts'
 import type { Block, Content, InodeAttributes, InodeNumber, InodeType, MetadataStore, NewInode } from '../contracts/metadata-store.ts'
 import { asHoldfastError } from '../util/system-errors.ts'
@@ -61,13 +62,15 @@ const ATTEMPTS = 3
 
 /**
  * Imports a tree as a new share. A failed or aborted import removes its share; the next import removes the share of a killed one. One
- * import of a store runs at a time.
+ * import of a store runs at a time. Rejects, before anything is written, with `invalid_argument` and with `entry_exists` for a taken name.
  */
 export async function importTree(options: ImportOptions): Promise<ImportCounts> {
   const { directory, store, share } = options
+  checkName(share, 'share name')
   const stats = await lstat(await realpath(directory), { bigint: true })
   if (!stats.isDirectory()) throw notDirectory(directory)
   await removeUnfinishedImports(store)
+  if ((await store.share(share)) !== undefined) throw new MetadataError('entry_exists', `Cannot import as share ${JSON.stringify(share)}: the store has one of that name`, { hint: 'Name another share, or remove that one first' })
   await options.payloads?.removeAbandoned()
   const importer = new TreeImporter(options)
   const run = async (): Promise<void> => {
@@ -277,10 +280,11 @@ function specialTypeOf(stats: BigIntStats): InodeType {
 }
 
 /**
- * Checks that a path is a directory, and contains none of the paths that the import writes to. Creates nothing. Rejects with
- * `invalid_argument`.
+ * Checks the name of the share, that a path is a directory, and that it contains none of the paths that the import writes to. Creates
+ * nothing. Rejects with `invalid_argument`.
  */
-export async function checkImport(directory: string, { writesTo }: { readonly writesTo: readonly string[] }): Promise<void> {
+export async function checkImport(directory: string, { share, writesTo }: { readonly share: string; readonly writesTo: readonly string[] }): Promise<void> {
+  checkName(share, 'share name')
   const root = await realpath(directory).catch((error: unknown) => {
     if (!isSystemError(error, 'ENOENT', 'ENOTDIR')) throw error
     throw new InvalidArgumentError(`Cannot import ${JSON.stringify(directory)}: there is no such directory`, { cause: error, hint: 'Check the path' })

@@ -4,6 +4,7 @@
  */
 import { newUlid } from '../util/ulid.ts'
 import type { MetadataStore } from '../contracts/metadata-store.ts'
+import { checkName } from '../metadata/validate.ts'
 import { removeShareTree } from '../metadata/remove-tree.ts'
 
 const SETTING_PREFIX = 'holdfast.import.'
@@ -21,8 +22,17 @@ export async function beginImport(store: MetadataStore, share: string): Promise<
 export async function removeUnfinishedImports(store: MetadataStore): Promise<void> {
   for (const [setting, name] of await store.settings()) {
     if (!setting.startsWith(SETTING_PREFIX)) continue
-    const share = await store.share(name)
+    // Release 0.1.0 noted an import before it checked the name of its share.
+    const share = isName(name) ? await store.share(name) : undefined
     if (share?.options[SHARE_OPTION] === setting.slice(SETTING_PREFIX.length)) await removeShareTree(store, name)
     await store.setSetting(setting, undefined)
+  }
+}
+
+function isName(name: string): boolean {
+  try {
+    return checkName(name) === name
+  } catch {
+    return false
   }
 }

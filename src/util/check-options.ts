@@ -49,6 +49,7 @@ export function either(one: Kind, other: Kind): Kind {
 }
 
 /** An object, known by some of its methods: it may be of another copy of the package, or of another maker. */
+// eslint-disable-next-line typescript/no-unnecessary-type-parameters -- it ties the names to the methods that there are
 export function has<Thing>(what: string, ...methods: readonly (keyof Thing & string)[]): Kind {
   return { what, fits: (value) => (isObject(value) || typeof value === 'function') && methods.every((name) => typeof (value as Readonly<Record<string, unknown>>)[name] === 'function') }
 }

@@ -16,7 +16,7 @@ import { flipped, newPlace, tamper, type Place } from '../backup/backups.ts'
 async function withBackups(count: number): Promise<Place & { readonly ids: readonly string[] }> {
   const place = await newPlace()
   const ids: string[] = []
-  for (let at = 0; at < count; at++) ids.push((await runBackup({ store: FakeStore.of(5), ...place })).backupId)
+  for (let at = 0; at < count; at++) ids.push((await runBackup({ store: FakeStore.of(5), destination: place.destination, catalog: place.catalog })).backupId)
   return { ...place, ids }
 }
 

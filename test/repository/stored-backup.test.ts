@@ -17,7 +17,7 @@ describe('StoredBackup records()', () => {
   test('gives the records of a backup, a frame at a time', async () => {
     const place = await newPlace()
     const store = FakeStore.of(250)
-    const { backupId } = await runBackup({ store, ...place })
+    const { backupId } = await runBackup({ store, destination: place.destination, catalog: place.catalog })
     const found = []
     const counts: number[] = []
     for await (const batch of readRecords({ ...place, backupId })) {
@@ -31,7 +31,7 @@ describe('StoredBackup records()', () => {
 
   test('leaves the stored object when the iteration is left', async () => {
     const place = await newPlace()
-    const { backupId } = await runBackup({ store: FakeStore.of(250), ...place })
+    const { backupId } = await runBackup({ store: FakeStore.of(250), destination: place.destination, catalog: place.catalog })
     let isOpen = false
     const watched = altered(place.destination, {
       open: async function* (id, object, options) {
@@ -52,7 +52,7 @@ describe('StoredBackup records()', () => {
 
   test('rejects for what is damaged, missing or aborted', async () => {
     const place = await newPlace()
-    const { backupId } = await runBackup({ store: FakeStore.of(250), ...place })
+    const { backupId } = await runBackup({ store: FakeStore.of(250), destination: place.destination, catalog: place.catalog })
     await expect(collect(readRecords({ ...place, backupId, signal: AbortSignal.abort('no') }))).rejects.toBe('no')
     await expect(collect(readRecords({ ...place, backupId: newUlid() }))).rejects.toMatchObject({ code: 'manifest_missing' })
     tamper(join(place.path, backupId, 'payload'), (bytes) => flipped(bytes, 8000))

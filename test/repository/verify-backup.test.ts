@@ -24,7 +24,7 @@ import { tempDir } from '../support/temp-dir.ts'
 async function published(count = 300): Promise<Place & { readonly backupId: string; readonly object: (name: string) => string; readonly store: FakeStore }> {
   const place = await newPlace()
   const store = FakeStore.of(count)
-  const { backupId } = await runBackup({ store, ...place })
+  const { backupId } = await runBackup({ store, destination: place.destination, catalog: place.catalog })
   return { ...place, backupId, store, object: (name) => join(place.path, backupId, name) }
 }
 
@@ -71,10 +71,10 @@ describe('verifyBackup()', () => {
     await using store = await openMemoryStore()
     const { root } = await store.createShare('s')
     for (let at = 0; at < 50; at++) await store.create({ parent: root, name: `f${at}` }, { type: 'file', content: { payloadId: `p${at}` } })
-    const { backupId } = await runBackup({ store, ...place })
+    const { backupId } = await runBackup({ store, destination: place.destination, catalog: place.catalog })
     await using home = await openMemoryStore()
     const openTrial = (): ReturnType<typeof home.openSide> => home.openSide(newUlid(), { storeId: 'trial' })
-    await verifyBackup({ ...place, backupId, level: 'restore', openTrial })
+    await verifyBackup({ destination: place.destination, catalog: place.catalog, backupId, level: 'restore', openTrial })
     expect((await home.engines()).leftovers).toEqual([])
   })
 

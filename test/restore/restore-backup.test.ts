@@ -29,8 +29,8 @@ async function destinationAt(): Promise<Destination> {
 }
 
 async function levelStore(options?: LevelStoreOptions & { readonly path?: string }): Promise<LevelStore & { readonly path: string }> {
-  const path = options?.path ?? join(await tempDir(), 'store')
-  const store = await openLevelStore(path, options)
+  const { path = join(await tempDir(), 'store'), ...rest } = options ?? {}
+  const store = await openLevelStore(path, rest)
   onTestFinished(() => store.close())
   return Object.assign(store, { path })
 }

@@ -20,7 +20,7 @@ async function backedUp(count: number): Promise<Place & { readonly backupId: str
   const database = new MemoryLevel()
   const entries = Array.from({ length: count }, (_, at) => [`key-${String(at).padStart(5, '0')}`, `payload-${at}`] as const)
   await database.batch(entries.map(([key, value]) => ({ type: 'put', key, value })))
-  const { backupId } = await runBackup({ store: levelBackupable(database, options), ...place })
+  const { backupId } = await runBackup({ store: levelBackupable(database, options), destination: place.destination, catalog: place.catalog })
   return { ...place, backupId, entries }
 }
 

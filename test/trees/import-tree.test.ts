@@ -82,7 +82,7 @@ describe('checkImport()', () => {
   it('takes a directory that holds nothing the import writes to', async () => {
     const dir = await tempDir()
     await writeTree(join(dir, 'tree'), { a: 'x' })
-    await checkImport(join(dir, 'tree'), { writesTo: [join(dir, 'store'), join(dir, 'tree-of-payloads')] })
+    await checkImport(join(dir, 'tree'), { share: 'tree', writesTo: [join(dir, 'store'), join(dir, 'tree-of-payloads')] })
   })
 
   it.each([
@@ -95,7 +95,7 @@ describe('checkImport()', () => {
     const dir = await tempDir()
     await writeTree(join(dir, 'tree'), { a: 'x' })
     await symlink('tree', join(dir, 'link'))
-    await expect(checkImport(join(dir, directory), { writesTo: writesTo.map((path) => join(dir, path)) })).rejects.toMatchObject({
+    await expect(checkImport(join(dir, directory), { share: 'tree', writesTo: writesTo.map((path) => join(dir, path)) })).rejects.toMatchObject({
       code: 'invalid_argument',
       message: expect.stringMatching(sentence) as unknown,
     })

@@ -38,7 +38,7 @@ async function runImport(directory: string, options: ImportCommandOptions, termi
   const share = options.share ?? basename(resolve(directory))
   if (share === '') throw new InvalidArgumentError(`Cannot name a share after ${JSON.stringify(directory)}`, { hint: 'Name the share with --share' })
   const address = parseStoreUrl(options.store)
-  await checkImport(directory, { writesTo: [address.directory, options.payloads].filter((path) => path !== undefined) })
+  await checkImport(directory, { share, writesTo: [address.directory, options.payloads].filter((path) => path !== undefined) })
   const payloads = options.payloads === undefined ? undefined : await openPayloadStore(options.payloads, { create: true })
   const startedMs = performance.now()
   const progress = output.progress('import')

@@ -85,7 +85,7 @@ function everyCall(destination: Destination, backupId: string): Record<string, (
 describe('fsDestination()', () => {
   test('touches nothing before the first call', async () => {
     const calls: string[] = []
-    const spy = new Proxy(nodeFiles, { get: (_, name) => calls.push(String(name)) })
+    const spy = new Proxy(nodeFiles, { get: (_, name) => () => calls.push(String(name)) })
     const destination = fsDestination({ path: '/nowhere/at/all', files: spy })
     equal(destination.url, 'file:/nowhere/at/all')
     equal(destination.scheme, 'file')
@@ -94,7 +94,7 @@ describe('fsDestination()', () => {
 
   test('refuses an ID that is not a ULID before it touches the file system', async () => {
     const calls: string[] = []
-    const spy = new Proxy(nodeFiles, { get: (_, name) => calls.push(String(name)) })
+    const spy = new Proxy(nodeFiles, { get: (_, name) => () => calls.push(String(name)) })
     const destination = fsDestination({ path: '/nowhere/at/all', files: spy })
     for (const bad of BAD_BACKUP_IDS) {
       for (const [name, call] of Object.entries(everyCall(destination, bad))) {

@@ -55,6 +55,8 @@ export async function openLevelHome(path: string, options: LevelHomeOptions = {}
   return home
 }
 
+const FOREIGN_HINT = 'The database of another program is backed up from within that program, with levelBackupable() of the library'
+
 /** A home of LevelDB engines. There is nothing to drain, for `LiveMetadataStore` serves the operations. */
 export class LevelHome implements StoreHome {
   readonly kind = 'level'
@@ -85,9 +87,10 @@ export class LevelHome implements StoreHome {
     if (found === 'absent') return
     if (found === 'plain' && !adopt) {
       throw new StoreUnavailableError(`Cannot open the store at "${this.path}": it is a plain LevelDB directory`, {
-        hint: 'Pass adopt to make it a store: its files stay where they are, and a pointer is written beside them',
+        hint: `Pass adopt if Holdfast made it: its files stay where they are, and a pointer is written beside them. ${FOREIGN_HINT}`,
       })
     }
+    if (found === 'plain') await this.#checkAdoptable()
     await this.#makeOwn()
     if (found === 'plain') await this.#adopt()
     await recover(this)
@@ -210,6 +213,16 @@ export class LevelHome implements StoreHome {
       // A killed process may have left names that are not durable yet: sync before building on them.
       await this.#files.syncDirectory(this.path)
     })
+  }
+
+  /** Refuses a LevelDB that is not a metadata store before anything is made beside it. */
+  async #checkAdoptable(): Promise<void> {
+    try {
+      await (await this.#driver.open(this.path, undefined)).close()
+    } catch (error) {
+      const failure = openFailure(this.path, error)
+      throw failure instanceof StoreUnavailableError ? new StoreUnavailableError(failure.message, { cause: error, hint: FOREIGN_HINT }) : failure
+    }
   }
 
   async #adopt(): Promise<void> {

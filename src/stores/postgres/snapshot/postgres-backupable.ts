@@ -81,6 +81,7 @@ const OPTIONS: OptionKinds<PostgresBackupableOptions> = {
   payloadIds: STRING,
   countPayloadIds: optional(STRING),
   schemaVersion: NUMBER,
+  storeKind: optional(STRING),
   storeId: optional(STRING),
   leaveOut: optional(listOf(STRING, 'names')),
   writersLock: optional(LOCK_KEY),
