@@ -15,6 +15,7 @@ import type { LevelStore } from '../../src/stores/level/index.ts'
 import { openMemoryStore } from '../../src/stores/memory/index.ts'
 import { openRepository } from '../../src/repository/repository.ts'
 import { altered } from '../support/altered.ts'
+import { beside } from '../support/beside.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { publish, takeBackup } from './publish.ts'
 import { dump, fillStore } from './trees.ts'
@@ -41,7 +42,7 @@ async function setUp(): Promise<Setting> {
   const original = await dump(target)
   const backupId = await publish(destination, await takeBackup(target))
   await target.setSetting('since', 'then')
-  return { target, destination, backupId, catalog, original }
+  return beside({ target, destination, backupId, catalog }, { original })
 }
 
 async function jobsOf(catalog: Catalog): Promise<readonly Job[]> {

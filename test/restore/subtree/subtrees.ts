@@ -1,4 +1,5 @@
 /** What tests of restored subtrees share: a tree with everything in it, what it looks like, and the suite that every kind of store passes. */
+import { beside } from '../../support/beside.ts'
 import { describe, expect, it } from 'vitest'
 import { deleteBackup } from '../../../src/repository/delete-backups.ts'
 import type { Catalog } from '../../../src/contracts/catalog.ts'
@@ -99,7 +100,7 @@ async function backedUp({ openStore, openTrial }: SubtreeStores): Promise<Settin
     trials.add(own)
     return own
   }
-  return { store, destination, catalog, holds, backupId, openTrial: counted, trials, path: 's/dir', original: await treeAt(store, 's/dir') }
+  return beside({ store, destination, catalog, holds, backupId, openTrial: counted, path: 's/dir' }, { trials, original: await treeAt(store, 's/dir') })
 }
 
 /** That nothing is left over, and the store is whole. */
