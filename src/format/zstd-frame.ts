@@ -6,6 +6,8 @@ const MAX_WINDOW_BYTES: number = 64 * 1024 * 1024
 const BLOCK_HEADER_BYTES = 3
 const BLOCK_TYPES = { rle: 1, reserved: 3 } as const
 const CHECKSUM_BYTES = 4
+/** The most that a block holds, compressed or not: RFC 8878, section 3.1.1.2.4. A smaller window lowers it. */
+const MAX_BLOCK_BYTES: number = 128 * 1024
 
 /**
  * Checks that the bytes are exactly one frame, without a dictionary, that claims to decompress to `rawBytes`.
@@ -25,7 +27,8 @@ export function checkZstdFrame(bytes: Buffer, rawBytes: number): void {
   if (sizeBytes === 0) throw new TypeError('its zstd frame does not name its size')
   const size = sizeBytes === 8 ? bytes.readBigUInt64LE(sizeAt) : BigInt(bytes.readUIntLE(sizeAt, sizeBytes) + (sizeBytes === 2 ? 256 : 0))
   if (size !== BigInt(rawBytes)) throw new TypeError(`its zstd frame holds ${size} bytes, not ${rawBytes}`)
-  const end = endOfBlocks(bytes, blocksAt) + ((descriptor & 0x04) !== 0 ? CHECKSUM_BYTES : 0)
+  const window = isSingleSegment ? rawBytes : windowBytes(bytes.readUInt8(5))
+  const end = endOfBlocks(bytes, blocksAt, Math.min(window, MAX_BLOCK_BYTES)) + ((descriptor & 0x04) !== 0 ? CHECKSUM_BYTES : 0)
   if (end > bytes.byteLength) throw new TypeError('its zstd frame ends too early')
   if (end < bytes.byteLength) throw new TypeError('bytes follow its zstd frame')
 }
@@ -35,12 +38,13 @@ function windowBytes(descriptor: number): number {
   return base + (base / 8) * (descriptor & 7)
 }
 
-function endOfBlocks(bytes: Buffer, start: number): number {
+function endOfBlocks(bytes: Buffer, start: number, maxBlockBytes: number): number {
   for (let at = start; ; ) {
     if (at + BLOCK_HEADER_BYTES > bytes.byteLength) throw new TypeError('its zstd frame ends too early')
     const header = bytes.readUIntLE(at, BLOCK_HEADER_BYTES)
     const type = (header >> 1) & 3
     if (type === BLOCK_TYPES.reserved) throw new TypeError('its zstd frame has a block of a reserved type')
+    if (header >> 3 > maxBlockBytes) throw new TypeError('its zstd frame has a block beyond the limit')
     at += BLOCK_HEADER_BYTES + (type === BLOCK_TYPES.rle ? 1 : header >> 3)
     if ((header & 1) !== 0) return at
   }

@@ -91,6 +91,9 @@ const STREAMS: Readonly<Record<string, () => readonly Crafted[]>> = {
     // No size; and a window of 2^27 bytes.
     zstd(() => Buffer.from('28b52ffd 00 00 090000 61'.replaceAll(' ', ''), 'hex'), 1),
     zstd(() => Buffer.from('28b52ffd 80 88 01000000 090000 61'.replaceAll(' ', ''), 'hex'), 1),
+    // Blocks of one repeated byte: of 200,000 bytes, and of 2,000 where the window is 1,024.
+    zstd(() => Buffer.from('28b52ffd a0 400d0300 036a18 61'.replaceAll(' ', ''), 'hex'), 200_000),
+    zstd(() => Buffer.from('28b52ffd 80 00 d0070000 833e00 61'.replaceAll(' ', ''), 'hex'), 2000),
   ],
   'zstd-content': () => [
     // A compressed block of zeros, and a raw block of one byte where two are declared.
