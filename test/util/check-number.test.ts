@@ -16,6 +16,7 @@ import { openMemoryStore } from '../../src/stores/memory/index.ts'
 import { PostgresMetadataStore, openPostgresStore, postgresBackupable } from '../../src/stores/postgres/index.ts'
 import { publish, takeBackup } from '../restore/publish.ts'
 import { newHolds } from '../gc/holds.ts'
+import { PayloadMap } from '../gc/payload-map.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 test('checkNumber() and checkWholeNumber() give what is in the range, and name what is not', () => {
@@ -61,7 +62,7 @@ describe('options that are numbers', () => {
       expect(() => new Leases({ catalog, acknowledgeTimeoutMs: value })).toThrow(/^acknowledgeTimeoutMs must be /)
       expect(() => new Leases({ catalog, settleMs: value })).toThrow(/^settleMs must be /)
       expect(() => openHolds({ catalog, destinations: [], directory: 'x', maxCacheBytes: value })).toThrow(/^maxCacheBytes must be /)
-      await expect(sweepPayloads({ holds, minAgeMs: value } as Parameters<typeof sweepPayloads>[0])).rejects.toThrow(/^minAgeMs must be /)
+      await expect(sweepPayloads({ payloads: new PayloadMap(), stores: [], holds, minAgeMs: value })).rejects.toThrow(/^minAgeMs must be /)
       await expect(catalog.jobs({ limit: value })[Symbol.asyncIterator]().next()).rejects.toThrow(/^limit must be /)
     }
   })
