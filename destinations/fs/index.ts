@@ -68,7 +68,11 @@ export function openFsDestination(url: string, options: Omit<FsDestinationOption
   const path = pathOfUrl(url)
   if (path === undefined) throw new DestinationConfigInvalidError('Cannot use the file URL of a destination: it must be file:PATH or file:///ABSOLUTE/PATH')
   const fault = findParameterFault(parametersOfPath(url), { scheme: 'file', known: [] })
-  if (fault !== undefined) throw new DestinationConfigInvalidError(`Cannot use the file URL of a destination: ${fault.sentence}`, { hint: `${fault.hint}; for a path with a "?", write file:///PATH with %3F` })
+  if (fault !== undefined) {
+    throw new DestinationConfigInvalidError(`Cannot use the file URL of a destination: ${fault.sentence}`, {
+      hint: `${fault.hint}; for a path with a "?", write file:///PATH with %3F`,
+    })
+  }
   return fsDestination({ ...options, path })
 }
 

@@ -41,7 +41,10 @@ export async function removeLeftovers(session: S3Session, options: CleanUpOption
 }
 
 /** Finds the leftovers, and the newest backup that is listed. */
-async function look(session: S3Session, signal: AbortSignal | undefined): Promise<{ readonly leftovers: ReadonlyMap<string, Leftover>; readonly newest: string | null }> {
+async function look(
+  session: S3Session,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly leftovers: ReadonlyMap<string, Leftover>; readonly newest: string | null }> {
   let newest: string | null = null
   const found = new Map<string, Leftover>()
   const published = new Set<string>()

@@ -219,9 +219,14 @@ export function parseS3Url(url: string): S3DestinationOptions {
     throw invalid('it must be s3://BUCKET/PREFIX')
   }
   if (parsed.username !== '' || parsed.password !== '') {
-    throw invalid('its URL must not have credentials in it', 'Pass keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or the credentials option of s3Destination')
+    throw invalid(
+      'its URL must not have credentials in it',
+      'Pass keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or the credentials option of s3Destination',
+    )
   }
-  if (parsed.protocol !== 's3:' || parsed.port !== '' || parsed.hash !== '') throw invalid('it must be s3://BUCKET/PREFIX, without port and fragment; write "#" as %23')
+  if (parsed.protocol !== 's3:' || parsed.port !== '' || parsed.hash !== '') {
+    throw invalid('it must be s3://BUCKET/PREFIX, without port and fragment; write "#" as %23')
+  }
   const fault = findParameterFault(parsed.searchParams, { scheme: 's3', known: Object.keys(PARAMETERS) })
   if (fault !== undefined) throw invalid(fault.sentence, fault.hint)
   const options: Record<string, unknown> = {}
@@ -301,7 +306,10 @@ function checkObjectLock({ mode, retainDays }: S3ObjectLock): void {
 }
 
 /** The canonical URL. It has no secrets in it: only the checked parts go into it. */
-function urlOf({ bucket, prefix, region, endpoint, pathStyle }: Pick<S3DestinationOptions, 'bucket' | 'region' | 'endpoint' | 'pathStyle'> & { readonly prefix: string }): string {
+function urlOf(
+  { bucket, prefix, region, endpoint, pathStyle }: Pick<S3DestinationOptions,
+  'bucket' | 'region' | 'endpoint' | 'pathStyle'> & { readonly prefix: string },
+): string {
   const path = prefix.split('/').map(encodeURIComponent).join('/').replace(/\/$/, '')
   const query = new URLSearchParams()
   if (region !== undefined) query.set('region', region)

@@ -76,7 +76,10 @@ class S3Destination implements Destination {
       return bytes
     } catch (error) {
       if (!isMissing(error)) throw error
-      throw new ManifestMissingError(`Cannot find backup ${backupId} at "${this.#place(this.#session.config.prefix)}"`, { cause: error, details: { backupId, key } })
+      throw new ManifestMissingError(`Cannot find backup ${backupId} at "${this.#place(this.#session.config.prefix)}"`, {
+        cause: error,
+        details: { backupId, key },
+      })
     }
   }
 
@@ -141,7 +144,9 @@ class S3Destination implements Destination {
   /** Waits until a deleted manifest is not shown any more. Only then may its objects go. */
   async #waitUntilGone(key: string, signal: AbortSignal | undefined): Promise<void> {
     for (let tries = 1; (await lookAt(this.#session, key, signal)) !== undefined; tries++) {
-      if (tries >= this.#session.config.attempts) throw new DestinationUnreachableError(`Cannot delete "${this.#place(key)}": the store still shows it after deleting it`)
+      if (tries >= this.#session.config.attempts) {
+        throw new DestinationUnreachableError(`Cannot delete "${this.#place(key)}": the store still shows it after deleting it`)
+      }
       await this.#session.backOff(tries, signal)
       await remove(this.#session, key, signal)
     }

@@ -83,7 +83,10 @@ export async function lastPartAtMs(session: S3Session, { key, uploadId }: S3Pend
   return latestMs
 }
 
-async function* partTimes(session: S3Session, { key, uploadId, signal }: { readonly key: string; readonly uploadId: string; readonly signal: AbortSignal | undefined }): AsyncGenerator<number> {
+async function* partTimes(
+  session: S3Session,
+  { key, uploadId, signal }: { readonly key: string; readonly uploadId: string; readonly signal: AbortSignal | undefined },
+): AsyncGenerator<number> {
   const pages = new Pages()
   for (let marker: string | undefined; ; ) {
     const page = await session.send({ operation: 'list uploads of', key, signal }, async (client, abortSignal) => {

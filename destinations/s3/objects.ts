@@ -59,7 +59,10 @@ async function listedBytes(client: S3Client, target: { readonly Bucket: string; 
 }
 
 /** Reads an object of at most `maxBytes`, checked against its checksums; `undefined` for a larger one. */
-export async function readSmall(session: S3Session, { key, maxBytes, signal }: { readonly key: string; readonly maxBytes: number; readonly signal?: AbortSignal | undefined }): Promise<Uint8Array | undefined> {
+export async function readSmall(
+  session: S3Session,
+  { key, maxBytes, signal }: { readonly key: string; readonly maxBytes: number; readonly signal?: AbortSignal | undefined },
+): Promise<Uint8Array | undefined> {
   return await session.send({ operation: 'read', key, bodyBytes: maxBytes, signal, optional: ['checksums'] }, async (client, abortSignal) => {
     const { Body, ContentLength, Metadata } = await client.send(
       new GetObjectCommand({ Bucket: session.config.bucket, Key: key, ...(session.store.has('checksums') && { ChecksumMode: 'ENABLED' }) }),

@@ -126,7 +126,9 @@ function extentOf(
     return { totalBytes: whole, skipBytes: position }
   }
   const [, start, end, total] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(range) ?? []
-  if (Number(start) !== position || Number(end) !== Number(total) - 1) throw new S3AnswerError('EBADANSWER', `The answer is not the range from byte ${position} on`)
+  if (Number(start) !== position || Number(end) !== Number(total) - 1) {
+    throw new S3AnswerError('EBADANSWER', `The answer is not the range from byte ${position} on`)
+  }
   return { totalBytes: Number(total), skipBytes: 0 }
 }
 

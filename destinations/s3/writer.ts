@@ -193,7 +193,10 @@ export class S3ObjectWriter {
     const expected = checksumOfParts(this.#parts)
     // Some stores answer with the checksum of the whole object, which has no "-".
     if (stored?.includes('-') === true && stored !== expected) {
-      throw new ChecksumMismatchError(`Cannot write "s3://${this.#session.config.bucket}/${this.#options.key}": the store's checksum is not that of the parts sent`, { details: { expected, actual: stored } })
+      throw new ChecksumMismatchError(
+        `Cannot write "s3://${this.#session.config.bucket}/${this.#options.key}": the store's checksum is not that of the parts sent`,
+        { details: { expected, actual: stored } },
+      )
     }
   }
 
@@ -287,7 +290,10 @@ export async function completeUpload(
 }
 
 /** Ends a multipart upload, if it still exists. */
-export async function abortUpload(session: S3Session, { key, uploadId, signal }: { readonly key: string; readonly uploadId: string; readonly signal?: AbortSignal | undefined }): Promise<void> {
+export async function abortUpload(
+  session: S3Session,
+  { key, uploadId, signal }: { readonly key: string; readonly uploadId: string; readonly signal?: AbortSignal | undefined },
+): Promise<void> {
   try {
     await session.send({ operation: 'end the upload of', key, signal }, async (client, abortSignal) => {
       await client.send(new AbortMultipartUploadCommand({ Bucket: session.config.bucket, Key: key, UploadId: uploadId }), { abortSignal })

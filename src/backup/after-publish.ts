@@ -28,7 +28,10 @@ export async function afterPublish(error: unknown, backup: PublishedBackup): Pro
     return new BackupAbortedError(message, { cause: signal?.reason, hint: nextSteps(backup), details })
   }
   const state = isVerified ? 'it is published and verified, but not recorded' : 'it is published, but neither verified nor recorded'
-  return new CombinedError(`Cannot ${isVerified ? 'record' : 'verify'} backup ${place}: ${messageOf(error)}; ${state}`, [error], { hint: nextSteps(backup), details })
+  return new CombinedError(`Cannot ${isVerified ? 'record' : 'verify'} backup ${place}: ${messageOf(error)}; ${state}`, [error], {
+    hint: nextSteps(backup),
+    details,
+  })
 }
 
 async function deleteDamaged(error: unknown, { destination, backupId, isVerified }: PublishedBackup): Promise<unknown> {
@@ -36,10 +39,16 @@ async function deleteDamaged(error: unknown, { destination, backupId, isVerified
   try {
     await destination.delete(backupId)
     const text = `${messageOf(error)}; the published backup differs from what was written, so it was deleted again`
-    return new CombinedError(text, [error], { hint: 'Check the storage of the destination, then take the backup again', details: { ...details, isPublished: false } })
+    return new CombinedError(text, [error], {
+      hint: 'Check the storage of the destination, then take the backup again',
+      details: { ...details, isPublished: false },
+    })
   } catch (deleting) {
     const text = `${messageOf(error)}; the published backup differs from what was written, and is still listed, because deleting it failed too: ${messageOf(deleting)}`
-    return new CombinedError(text, [error, deleting], { hint: `Do not trust backup ${backupId}; delete it as soon as the destination can be written`, details: { ...details, isPublished: true } })
+    return new CombinedError(text, [error, deleting], {
+      hint: `Do not trust backup ${backupId}; delete it as soon as the destination can be written`,
+      details: { ...details, isPublished: true },
+    })
   }
 }
 

@@ -39,7 +39,10 @@ export interface NewestListed {
 }
 
 /** Finds the newest ID at a destination. Rejects as the listing does. */
-export async function newestListed(destination: Destination, { nowMs, signal }: { readonly nowMs: number; readonly signal: AbortSignal | undefined }): Promise<NewestListed> {
+export async function newestListed(
+  destination: Destination,
+  { nowMs, signal }: { readonly nowMs: number; readonly signal: AbortSignal | undefined },
+): Promise<NewestListed> {
   let [newest, beyond]: (string | undefined)[] = []
   try {
     for await (const backupId of destination.list({ signal })) {

@@ -244,7 +244,13 @@ class BackupRun {
       this.#meter.begin('record')
       const at = verification.verifiedAt
       const done = this.#log.progressed({ phase: 'record', bytes: manifest.payload.bytes, records: recordCount(manifest) })
-      await this.#log.succeed(done, backup.recordedAt(at, 'backup'), { type: 'backup-verified', at, backupId, destination: destination.url, level: verification.level })
+      await this.#log.succeed(done, backup.recordedAt(at, 'backup'), {
+        type: 'backup-verified',
+        at,
+        backupId,
+        destination: destination.url,
+        level: verification.level,
+      })
     } catch (error) {
       throw await afterPublish(error, { destination, backupId, isVerified: verification !== undefined, signal })
     }
@@ -310,7 +316,10 @@ class BackupRun {
     return newest
   }
 
-  async #begin(phase: BackupPhase, { storeId, records = 0, totalBytes = 0 }: { readonly storeId?: string; readonly records?: number; readonly totalBytes?: number } = {}): Promise<void> {
+  async #begin(
+    phase: BackupPhase,
+    { storeId, records = 0, totalBytes = 0 }: { readonly storeId?: string; readonly records?: number; readonly totalBytes?: number } = {},
+  ): Promise<void> {
     this.#snapshot = { records }
     this.#recordedMs = performance.now()
     this.#meter.begin(phase, totalBytes)

@@ -75,14 +75,20 @@ async function awaitUnlessAborted(backup: Promise<PayloadIdSet>, signal: AbortSi
     if (payloadIds !== undefined) return payloadIds
     // Nothing awaits this promise any longer.
     backup.then((set) => set.close()).catch(() => undefined)
-    throw new BackupAbortedError(`The backup was cancelled; the store did not end its snapshot within ${ABORT_GRACE_MS / 1000} seconds and was left behind`, { cause: signal.reason })
+    throw new BackupAbortedError(
+      `The backup was cancelled; the store did not end its snapshot within ${ABORT_GRACE_MS / 1000} seconds and was left behind`,
+      { cause: signal.reason },
+    )
   } finally {
     clearTimeout(timer)
     if (onAbort !== undefined) signal.removeEventListener('abort', onAbort)
   }
 }
 
-function checkSummary(summary: SnapshotSummary | undefined, { bytes, payloadIds }: { readonly bytes: number; readonly payloadIds: PayloadIdSet }): SnapshotSummary {
+function checkSummary(
+  summary: SnapshotSummary | undefined,
+  { bytes, payloadIds }: { readonly bytes: number; readonly payloadIds: PayloadIdSet },
+): SnapshotSummary {
   if (typeof payloadIds?.size !== 'number') throw contractError('it did not return a set of payload IDs')
   if (summary === undefined) throw contractError('it never finished its snapshot')
   if (summary.bytes !== bytes) throw contractError(`it reports ${summary.bytes} bytes, but wrote ${bytes}`)

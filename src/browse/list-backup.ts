@@ -45,7 +45,10 @@ export async function listBackupPath({ backup, path, ...place }: ListBackupOptio
  * Checks that a path exists in a backup, and reads no further than to that path. Does nothing for records of an unknown kind.
  * Rejects with `entry_not_found` and `not_a_directory`.
  */
-export async function checkBackupPath(backup: StoredBackup, { path, signal }: { readonly path: TreePath; readonly signal?: AbortSignal | undefined }): Promise<void> {
+export async function checkBackupPath(
+  backup: StoredBackup,
+  { path, signal }: { readonly path: TreePath; readonly signal?: AbortSignal | undefined },
+): Promise<void> {
   if (!isOfMetadataStore(backup.manifest)) return
   await walkDown(() => backup.records({ signal }), path, { isListing: false })
 }
@@ -61,7 +64,9 @@ async function walkDown(open: OpenRecords, path: readonly string[], { isListing 
   const [shareName = '', ...names] = path
   const share = (await listShares(open)).find((candidate) => candidate.name === shareName)
   if (share === undefined) {
-    throw new MetadataError('entry_not_found', `Cannot find share ${JSON.stringify(shareName)} in the backup`, { hint: 'Run "holdfast ls" without a path to see the shares' })
+    throw new MetadataError('entry_not_found', `Cannot find share ${JSON.stringify(shareName)} in the backup`, {
+      hint: 'Run "holdfast ls" without a path to see the shares',
+    })
   }
   const walk: Walk = { isListing, share: shareName, number: share.root, type: 'directory', names, depth: 0, entries: [] }
   while (!hasArrived(walk) && !(await readOn(open, walk))) continue
@@ -150,7 +155,9 @@ async function withAttributes(open: OpenRecords, entries: readonly ListedEntry[]
 }
 
 function notFound(walk: Walk): MetadataError {
-  return new MetadataError('entry_not_found', `Cannot find ${JSON.stringify(pathOf(walk, 1))} in the backup`, { hint: `Run "holdfast ls" with the path to see its entries: ${JSON.stringify(pathOf(walk))}` })
+  return new MetadataError('entry_not_found', `Cannot find ${JSON.stringify(pathOf(walk, 1))} in the backup`, {
+    hint: `Run "holdfast ls" with the path to see its entries: ${JSON.stringify(pathOf(walk))}`,
+  })
 }
 
 function notDirectory(walk: Walk): MetadataError {

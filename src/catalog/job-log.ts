@@ -88,7 +88,11 @@ export class JobLog {
   /** Records a failure, and returns the error to throw: that failure, combined with a failure to record it. */
   async end(state: Exclude<JobEnded['state'], 'succeeded'>, error: unknown): Promise<unknown> {
     const ended = { type: 'job-ended', at: this.now(), jobId: this.jobId, state, error: jobErrorOf(error) } as const
-    const thrown = await failureAfter(error, () => this.#catalog?.append(ended), 'the end of the job could not be recorded; the next opening of the catalog records it')
+    const thrown = await failureAfter(
+      error,
+      () => this.#catalog?.append(ended),
+      'the end of the job could not be recorded; the next opening of the catalog records it',
+    )
     this.#release()
     return thrown
   }

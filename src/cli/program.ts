@@ -127,7 +127,10 @@ function usageError(error: CommanderError, program: Command, words: readonly str
   // A misspelled option is not there, but commander says first that it is missing.
   const misspelled = error.code === 'commander.missingMandatoryOptionValue' ? command.parseOptions([...words]).unknown.find((word) => word.startsWith('--')) : undefined
   const message = error.code === 'commander.help' ? 'No command given' : misspelled === undefined ? sentence : `${sentence}, and ${JSON.stringify(misspelled)} is not an option`
-  return new InvalidArgumentError(message, { cause: error, hint: `${suggestion === '' ? '' : `${suggestion} `}Run "${['holdfast', ...names].join(' ')} --help"` })
+  return new InvalidArgumentError(message, {
+    cause: error,
+    hint: `${suggestion === '' ? '' : `${suggestion} `}Run "${['holdfast', ...names].join(' ')} --help"`,
+  })
 }
 
 /** The command that the words name, and its names. */

@@ -33,7 +33,11 @@ export interface AfterwardsOptions {
 }
 
 /** Does work, then `always`, whether or not the work succeeded. Rejects as `failureAfter` says. */
-export async function afterwards<T>(work: () => Promise<T>, always: () => Promise<unknown> | undefined, { left, warnings }: AfterwardsOptions = {}): Promise<T> {
+export async function afterwards<T>(
+  work: () => Promise<T>,
+  always: () => Promise<unknown> | undefined,
+  { left, warnings }: AfterwardsOptions = {},
+): Promise<T> {
   const result = await undoOnError(work, always, left)
   try {
     await always()

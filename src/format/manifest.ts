@@ -223,7 +223,9 @@ function text(json: Json, name: string, isValid: (text: string) => boolean): str
 
 function count(json: Json, name: string): number {
   const value = own(json, name)
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0 || Object.is(value, -0)) throw new TypeError(`${name} is not an integer from 0 to 2^53 - 1`)
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0 || Object.is(value, -0)) {
+    throw new TypeError(`${name} is not an integer from 0 to 2^53 - 1`)
+  }
   return value
 }
 

@@ -253,7 +253,9 @@ class FrameReader {
     if (header.codec !== CODECS.none && !(isData && header.codec === CODECS.zstd)) throw wrong(`its codec ${header.codec} is unknown or not allowed`)
     if (header.sequence !== BigInt(this.#sequence)) throw wrong(`it has sequence number ${header.sequence}`)
     const [storedLimit, rawLimit] = isData ? [MAX_STORED_BYTES, MAX_RAW_BYTES] : [MAX_CONTROL_BYTES, MAX_CONTROL_BYTES]
-    if (header.storedBytes > storedLimit || header.rawBytes > rawLimit) throw wrong(`its lengths, ${header.storedBytes} and ${header.rawBytes}, are beyond the limits`)
+    if (header.storedBytes > storedLimit || header.rawBytes > rawLimit) {
+      throw wrong(`its lengths, ${header.storedBytes} and ${header.rawBytes}, are beyond the limits`)
+    }
     if (header.codec === CODECS.none && header.storedBytes !== header.rawBytes) throw wrong('its lengths differ though it is not compressed')
     // Empty frames would let a short stream keep a reader busy forever.
     if (header.rawBytes === 0 || header.storedBytes === 0) throw wrong('it is empty')

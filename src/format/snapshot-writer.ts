@@ -97,7 +97,9 @@ export class SnapshotWriter {
   /** Writes one data frame that was made with `newFrame` and filled. The sink owns the frame afterwards. */
   async writeFrame(section: number, frame: Buffer, records: number): Promise<void> {
     const counted = this.#counts[section]
-    if (!Number.isInteger(records) || records < 1 || contentOf(frame).byteLength === 0) throw new RangeError(`A frame holds at least one record; this one has ${records}`)
+    if (!Number.isInteger(records) || records < 1 || contentOf(frame).byteLength === 0) {
+      throw new RangeError(`A frame holds at least one record; this one has ${records}`)
+    }
     if (counted === undefined || section < this.#section) throw new InternalError(`Cannot write section ${section} after section ${this.#section}`)
     this.#section = section
     this.#counts[section] = counted + records

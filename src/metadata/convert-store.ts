@@ -82,7 +82,12 @@ export async function convertStore(options: ConvertStoreOptions): Promise<Conver
 }
 
 /** The summary of a view and its copy. Rejects with `checksum_mismatch` when they differ. */
-async function summaryOfBoth(view: MetadataView, imported: MetadataView, { signal, onProgress }: Pick<ConvertStoreOptions, 'signal' | 'onProgress'>): Promise<ViewSummary> {
+async function summaryOfBoth(
+  view: MetadataView,
+  imported: MetadataView,
+  { signal, onProgress }: Pick<ConvertStoreOptions,
+  'signal' | 'onProgress'>,
+): Promise<ViewSummary> {
   let read = 0
   const onRecords = (records: number): void => onProgress?.({ step: 'check', records: (read += records) })
   const [source, copy] = await Promise.allSettled([summarize(view, { signal, onRecords }), summarize(imported, { signal, onRecords })])

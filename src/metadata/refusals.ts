@@ -3,7 +3,9 @@ import type { ByteRangeLock, Inode, InodeNumber, InodeType, Place } from '../con
 import { InvalidArgumentError, MetadataError, RestoreDestinationNotEmptyError } from '../errors/errors.ts'
 
 export function shareTaken(name: string): MetadataError {
-  return new MetadataError('entry_exists', `Cannot create share ${JSON.stringify(name)}: the name is taken`, { hint: 'Choose another name ("import" takes --share), or remove that share first' })
+  return new MetadataError('entry_exists', `Cannot create share ${JSON.stringify(name)}: the name is taken`, {
+    hint: 'Choose another name ("import" takes --share), or remove that share first',
+  })
 }
 
 export function noSuchShare(name: string): MetadataError {

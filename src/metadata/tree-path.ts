@@ -9,7 +9,11 @@ export type TreePath = readonly [share: string, ...names: string[]]
 /** Parses a path. Ignores extra slashes. Throws `invalid_argument` for a path without names, or with a malformed name. */
 export function parsePath(text: string): TreePath {
   const [share, ...names] = text.split('/').filter((name) => name !== '')
-  if (share === undefined) throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text)} as a path: it does not name a share`, { hint: 'Write SHARE/DIRECTORY/NAME' })
+  if (share === undefined) {
+    throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text)} as a path: it does not name a share`, {
+      hint: 'Write SHARE/DIRECTORY/NAME',
+    })
+  }
   checkName(share, 'share name')
   for (const name of names) checkName(name)
   return [share, ...names]
@@ -31,7 +35,9 @@ export async function findPath(reader: MetadataReader, [shareName, ...names]: Tr
   if (found === undefined) throw new MetadataError('entry_not_found', `Cannot find inode ${share.root} ${where}`)
   for (const [at, name] of names.entries()) {
     const above = [shareName, ...names.slice(0, at)]
-    if (found.type !== 'directory') throw new MetadataError('not_a_directory', `Cannot look into ${JSON.stringify(showPath(above))} ${where}: it is a ${found.type}`)
+    if (found.type !== 'directory') {
+      throw new MetadataError('not_a_directory', `Cannot look into ${JSON.stringify(showPath(above))} ${where}: it is a ${found.type}`)
+    }
     const next = await reader.lookup({ parent: found.inode, name })
     if (next === undefined) throw new MetadataError('entry_not_found', `Cannot find ${JSON.stringify(showPath([...above, name]))} ${where}`)
     found = next

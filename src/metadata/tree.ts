@@ -23,7 +23,11 @@ export async function removeShare(transaction: TreeTransaction, name: string): P
   await transaction.removeShare(name, root)
 }
 
-export async function createInode(transaction: TreeTransaction, place: Place, { inode, nowMs }: { readonly inode: NewInode; readonly nowMs: number }): Promise<Inode> {
+export async function createInode(
+  transaction: TreeTransaction,
+  place: Place,
+  { inode, nowMs }: { readonly inode: NewInode; readonly nowMs: number },
+): Promise<Inode> {
   // A new directory adds a link to its parent.
   await requireFree(transaction, place, inode.type === 'directory' ? 'change' : 'use')
   const fields = newInode(inode, nowMs)

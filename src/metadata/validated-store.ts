@@ -82,7 +82,9 @@ export abstract class ValidatedStore extends ValidatedReader implements Metadata
     if (content !== undefined) check.checkContent(content)
     check.checkInteger(size, { what: 'size' })
     if (modifiedAtNs !== undefined) check.checkTimeNs(modifiedAtNs, 'modifiedAtNs')
-    return await this.change((transaction) => files.changeContent(transaction, inode, { content, size, modifiedAtNs, nowMs: this.#clock() }), { inodes: [inode] })
+    return await this.change((transaction) => files.changeContent(transaction, inode, { content, size, modifiedAtNs, nowMs: this.#clock() }), {
+      inodes: [inode],
+    })
   }
 
   readonly putUpload: MetadataStore['putUpload'] = async (upload) => {

@@ -16,7 +16,11 @@ export function keyAt(bytes: Uint8Array, at: number, length: number): number {
 }
 
 /** Compares packed IDs of one width whose keys are the same. */
-export function compareAfterKey(left: Uint8Array, leftAt: number, { right, rightAt, width }: { readonly right: Uint8Array; readonly rightAt: number; readonly width: number }): number {
+export function compareAfterKey(
+  left: Uint8Array,
+  leftAt: number,
+  { right, rightAt, width }: { readonly right: Uint8Array; readonly rightAt: number; readonly width: number },
+): number {
   for (let index = KEY_BYTES; index < width; index++) {
     const order = (left[leftAt + index] as number) - (right[rightAt + index] as number)
     if (order !== 0) return order

@@ -120,7 +120,10 @@ export class Spill {
     const fd = this.#fd ?? -1
     this.#reads++
     try {
-      const { bytesRead, buffer } = await inAction('read payload IDs back from a temporary file', () => readAsync(fd, Buffer.allocUnsafeSlow(length), 0, length, position))
+      const { bytesRead, buffer } = await inAction(
+        'read payload IDs back from a temporary file',
+        () => readAsync(fd, Buffer.allocUnsafeSlow(length), 0, length, position),
+      )
       if (bytesRead === 0) throw new InternalError('A spill file is shorter than what was written to it')
       return buffer.subarray(0, bytesRead)
     } finally {

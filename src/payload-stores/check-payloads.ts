@@ -18,7 +18,10 @@ const MAX_NAMED = 20
  * Checks that every payload exists, and resolves with their number. Rejects with `payload_missing`, which names the first 20 missing ones
  * and counts all, with what the payload store rejects with, and with the signal's reason.
  */
-export async function checkPayloadsExist(batches: AsyncIterable<readonly string[]>, { payloads, what, signal, onProgress }: CheckPayloadsOptions): Promise<number> {
+export async function checkPayloadsExist(
+  batches: AsyncIterable<readonly string[]>,
+  { payloads, what, signal, onProgress }: CheckPayloadsOptions,
+): Promise<number> {
   const missing: string[] = []
   let count = 0
   let looked = 0
@@ -38,5 +41,7 @@ export async function checkPayloadsExist(batches: AsyncIterable<readonly string[
   }
   if (count === 0) return looked
   const which = count === 1 ? `payload "${missing[0]}"` : `${count} payloads, the first of them "${missing[0]}"`
-  throw new PayloadMissingError(`Cannot find ${which}, in ${JSON.stringify(payloads.url)}: ${what} refers to ${count === 1 ? 'it' : 'them'}`, { details: { payloadIds: missing, count } })
+  throw new PayloadMissingError(`Cannot find ${which}, in ${JSON.stringify(payloads.url)}: ${what} refers to ${count === 1 ? 'it' : 'them'}`, {
+    details: { payloadIds: missing, count },
+  })
 }

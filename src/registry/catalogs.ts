@@ -35,7 +35,10 @@ export function parseCatalogUrl(url: string): CatalogAddress {
   const scheme = schemeOf(url) ?? 'level'
   const kind = kindOf(KINDS, scheme)
   if (kind !== undefined) return kind(schemeOf(url) === undefined ? `level:${url}` : url)
-  throw refuse(`${JSON.stringify(scheme)} is not a kind of catalog; known are ${listSchemes(KINDS)}`, 'Write the path of a directory; begin it with "./" if it contains a colon')
+  throw refuse(
+    `${JSON.stringify(scheme)} is not a kind of catalog; known are ${listSchemes(KINDS)}`,
+    'Write the path of a directory; begin it with "./" if it contains a colon',
+  )
 }
 
 function levelCatalogAt(url: string): CatalogAddress {

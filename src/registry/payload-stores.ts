@@ -45,7 +45,12 @@ function parsePayloadStoreUrl(url: string): { readonly kind: () => Promise<Paylo
   const written = schemeOf(url) === undefined ? `file:${url}` : url
   const scheme = schemeOf(written) ?? ''
   const kind = kindOf(KINDS, scheme)
-  if (kind === undefined) throw refuse(`${JSON.stringify(scheme)} is not a kind of payload store; known are ${listSchemes(KINDS)}`, 'Write the path of a directory; begin it with "./" if it contains a colon')
+  if (kind === undefined) {
+    throw refuse(
+      `${JSON.stringify(scheme)} is not a kind of payload store; known are ${listSchemes(KINDS)}`,
+      'Write the path of a directory; begin it with "./" if it contains a colon',
+    )
+  }
   const path = pathOfUrl(written)
   if (path === undefined) throw refuse('it has no local path', 'Write the path of a directory')
   const fault = findParameterFault(parametersOfPath(written), { scheme, known: [] })

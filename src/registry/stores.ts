@@ -22,7 +22,10 @@ export function parseStoreUrl(url: string): StoreAddress {
   const kind = kindOf(KINDS, scheme)
   if (kind !== undefined) return kind.parse(url)
   if (scheme === 'memory') {
-    throw refuseStoreUrl("a memory store exists only in its server's process", 'Name a store on disk, such as level:PATH; a server backs up its memory store through the library')
+    throw refuseStoreUrl(
+      "a memory store exists only in its server's process",
+      'Name a store on disk, such as level:PATH; a server backs up its memory store through the library',
+    )
   }
   throw refuseStoreUrl(`${JSON.stringify(scheme)} is not a kind of store`, `Write ${FORMS}`)
 }

@@ -43,10 +43,18 @@ export function checkTrial(backup: Pick<Manifest, 'backupId' | 'storeKind'>, at:
   findTrial(backup, at)
 }
 
-function findTrial({ backupId, storeKind }: Pick<Manifest, 'backupId' | 'storeKind'>, at: readonly string[]): { readonly kind: TrialKind; readonly url: string } {
+function findTrial(
+  { backupId, storeKind }: Pick<Manifest,
+  'backupId' | 'storeKind'>,
+  at: readonly string[],
+): { readonly kind: TrialKind; readonly url: string } {
   for (const url of at) {
     const kind = kindOf(KINDS, schemeOf(url))
-    if (kind === undefined) throw new InvalidArgumentError('Cannot make a trial restore there: the URL is not a place for trials', { hint: `Known are ${listSchemes(KINDS)}` })
+    if (kind === undefined) {
+      throw new InvalidArgumentError('Cannot make a trial restore there: the URL is not a place for trials', {
+        hint: `Known are ${listSchemes(KINDS)}`,
+      })
+    }
     if (kind.storeKinds.includes(storeKind)) return { kind, url }
   }
   if (storeKind === 'postgres') {
@@ -70,5 +78,7 @@ function directoryOf(url: string): string {
   const path = pathOfUrl(url)
   const fault = findParameterFault(parametersOfPath(url), { scheme: 'level', known: [] })
   if (path !== undefined && fault === undefined) return path
-  throw new InvalidArgumentError(`Cannot make a trial restore there: ${fault?.sentence ?? 'the URL has no local path'}`, { hint: fault?.hint ?? 'Write level:DIRECTORY' })
+  throw new InvalidArgumentError(`Cannot make a trial restore there: ${fault?.sentence ?? 'the URL has no local path'}`, {
+    hint: fault?.hint ?? 'Write level:DIRECTORY',
+  })
 }

@@ -152,14 +152,23 @@ async function check(backup: StoredBackup, { level, openTrial, payloads, content
   if (level === 'payloads' && payloads !== undefined) {
     meter.begin('payloads')
     const onRecords = (records: number): void => meter.update({ bytes: 0, records })
-    await checkPayloadsExist(decodePayloadIdBatches(backup.read('payload-ids', { signal })), { payloads, what: `backup ${backup.backupId}`, signal, onProgress: onRecords })
+    await checkPayloadsExist(decodePayloadIdBatches(backup.read('payload-ids', { signal })), {
+      payloads,
+      what: `backup ${backup.backupId}`,
+      signal,
+      onProgress: onRecords,
+    })
   }
   meter.end()
   return { frames, checkedContent }
 }
 
 /** Finds what is checked of the content of a backup, and by what. */
-async function findRules(manifest: Manifest, { level, contentCheck }: Pick<CheckBackupOptions, 'level' | 'contentCheck'>): Promise<readonly [CheckedContent, ContentCheck]> {
+async function findRules(
+  manifest: Manifest,
+  { level, contentCheck }: Pick<CheckBackupOptions,
+  'level' | 'contentCheck'>,
+): Promise<readonly [CheckedContent, ContentCheck]> {
   if (level === 'checksum') return ['none', readFrames]
   // The trial store applies its own rules.
   if (level === 'restore') return ['all', readFrames]

@@ -37,7 +37,11 @@ export const MANIFESTS_AT_ONCE = 16
  * Lists all backups in ascending order. Rejects when the listing cannot be completed, with what `recorded` rejects with, and with the
  * signal's reason.
  */
-export function listBackups(destination: Destination, recorded: Recorded, { after = '', signal }: ListBackupsOptions = {}): AsyncGenerator<ListedBackup, void, undefined> {
+export function listBackups(
+  destination: Destination,
+  recorded: Recorded,
+  { after = '', signal }: ListBackupsOptions = {},
+): AsyncGenerator<ListedBackup, void, undefined> {
   const ids = async function* (): AsyncGenerator<string, void, undefined> {
     for await (const backupId of destination.list({ signal })) if (backupId > after) yield backupId
   }
@@ -45,7 +49,11 @@ export function listBackups(destination: Destination, recorded: Recorded, { afte
 }
 
 /** Finds the state of one backup. Rejects with what `recorded` rejects with, and with the signal's reason. */
-export async function lookAtBackup(destination: Destination, recorded: Recorded, { backupId, signal }: DestinationOptions & { readonly backupId: string }): Promise<ListedBackup> {
+export async function lookAtBackup(
+  destination: Destination,
+  recorded: Recorded,
+  { backupId, signal }: DestinationOptions & { readonly backupId: string },
+): Promise<ListedBackup> {
   let backup: StoredBackup
   try {
     backup = await openBackup({ destination, backupId, signal })

@@ -70,7 +70,11 @@ export async function rebuildCatalog(options: RebuildCatalogOptions): Promise<Re
 
 type Report = { -readonly [Field in keyof RebuildReport]: RebuildReport[Field] extends readonly (infer Item)[] ? Item[] : RebuildReport[Field] }
 
-async function record(entry: ListedBackup, { destination, catalog, signal, onProgress, clock = Date.now }: RebuildCatalogOptions & { readonly destination: Destination }, report: Report): Promise<void> {
+async function record(
+  entry: ListedBackup,
+  { destination, catalog, signal, onProgress, clock = Date.now }: RebuildCatalogOptions & { readonly destination: Destination },
+  report: Report,
+): Promise<void> {
   const place = { destination: destination.url, backupId: entry.backupId }
   signal?.throwIfAborted()
   onProgress?.(place)

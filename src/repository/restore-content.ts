@@ -53,6 +53,8 @@ export async function checkRestored(store: Backupable, backup: StoredBackup, opt
     const expected = { records: manifest.records, payloadIds: { count: manifest.payloadIds.count, digest: manifest.payloadIds.set } }
     const actual = { records: summary?.records ?? {}, payloadIds: { count: payloadIds.size, digest: payloadIds.digest } }
     if (isDeepStrictEqual(expected, actual)) return
-    throw new ChecksumMismatchError(`Cannot use the engine restored from backup ${manifest.backupId}: its content differs from the manifest`, { details: { expected, actual } })
+    throw new ChecksumMismatchError(`Cannot use the engine restored from backup ${manifest.backupId}: its content differs from the manifest`, {
+      details: { expected, actual },
+    })
   })
 }

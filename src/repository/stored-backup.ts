@@ -119,7 +119,11 @@ export class StoredBackup {
   async *read(object: BackupObject, { signal }: DestinationOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
     const expected = this.#expected(object)
     const fault = ({ bytes }: BytesDigest): Error => {
-      if (bytes < expected.bytes) return new BackupIncompleteError(this.#cannotUse(`its ${object} ends after ${bytes} of ${expected.bytes} bytes`), { details: { object } })
+      if (bytes < expected.bytes) {
+        return new BackupIncompleteError(this.#cannotUse(`its ${object} ends after ${bytes} of ${expected.bytes} bytes`), {
+          details: { object },
+        })
+      }
       const what = bytes > expected.bytes ? 'more bytes' : 'another SHA-256'
       return new ChecksumMismatchError(this.#cannotUse(`its ${object} has ${what} than the manifest states`), { details: { object } })
     }
@@ -188,7 +192,9 @@ export class StoredBackup {
       const actual = bytes[object]
       if (actual === expected) continue
       const found = actual === undefined ? 'is missing' : `has ${actual} bytes`
-      throw new BackupIncompleteError(this.#cannotUse(`its ${object} ${found}, but the manifest states ${expected} bytes`), { details: { object, expected, actual } })
+      throw new BackupIncompleteError(this.#cannotUse(`its ${object} ${found}, but the manifest states ${expected} bytes`), {
+        details: { object, expected, actual },
+      })
     }
   }
 
@@ -254,7 +260,10 @@ export class StoredBackup {
   #compare(what: string, { expected, actual }: { readonly expected: unknown; readonly actual: unknown }): void {
     if (expected === actual) return
     const hint = what === 'backup ID' ? `If you moved or copied backup ${String(actual)} to this ID, use it under its own` : undefined
-    throw new ChecksumMismatchError(this.#cannotUse(`the ${what} should be ${String(expected)}, but is ${String(actual)}`), { hint, details: { what, expected, actual } })
+    throw new ChecksumMismatchError(this.#cannotUse(`the ${what} should be ${String(expected)}, but is ${String(actual)}`), {
+      hint,
+      details: { what, expected, actual },
+    })
   }
 
   #cannotUse(what: string): string {

@@ -59,7 +59,11 @@ const DAMAGE: ReadonlySet<ErrorCode> = new Set([
   'backup_altered',
 ])
 
-async function recordOutcome({ catalog }: VerifyBackupOptions, backup: StoredBackup, { backupId, destination, level, verifiedAt: at }: VerifyReport): Promise<void> {
+async function recordOutcome(
+  { catalog }: VerifyBackupOptions,
+  backup: StoredBackup,
+  { backupId, destination, level, verifiedAt: at }: VerifyReport,
+): Promise<void> {
   if (catalog === undefined) return
   const known = await catalog.backup(backupId, destination)
   const isRecorded = known !== undefined && known.deletedAt === undefined
@@ -67,7 +71,11 @@ async function recordOutcome({ catalog }: VerifyBackupOptions, backup: StoredBac
 }
 
 /** Records damage, and returns the error to throw: the damage, combined with a failure to record it. */
-async function recordDamage({ catalog, destination, backupId, level = DEFAULT_LEVEL, clock = Date.now }: VerifyBackupOptions, backup: StoredBackup | undefined, error: unknown): Promise<unknown> {
+async function recordDamage(
+  { catalog, destination, backupId, level = DEFAULT_LEVEL, clock = Date.now }: VerifyBackupOptions,
+  backup: StoredBackup | undefined,
+  error: unknown,
+): Promise<unknown> {
   if (catalog === undefined) return error
   const at = new Date(clock()).toISOString()
   const write = async (): Promise<void> => {

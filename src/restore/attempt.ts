@@ -88,7 +88,11 @@ type LeasedJob = Pick<NewJob, 'storeId' | 'backupId'> & { readonly kind: 'restor
  * The lease ends with the work, even if the journal could not be cleared: whichever engine the recovery makes live, the store removes the
  * other one unused, or keeps it and lists its payloads in `retainedPayloadIds`.
  */
-async function underLease<Report>(job: LeasedJob, options: AttemptOptions, run: () => Promise<Report>): Promise<{ readonly report: Report; readonly warnings: Error[] }> {
+async function underLease<Report>(
+  job: LeasedJob,
+  options: AttemptOptions,
+  run: () => Promise<Report>,
+): Promise<{ readonly report: Report; readonly warnings: Error[] }> {
   const { lease, warnings } = await protect(job, options)
   let report: Report
   try {
@@ -100,7 +104,10 @@ async function underLease<Report>(job: LeasedJob, options: AttemptOptions, run: 
   return { report, warnings }
 }
 
-async function protect(job: LeasedJob, { holds, catalog, clock = Date.now }: AttemptOptions): Promise<{ readonly lease: HeldLease | undefined; readonly warnings: Error[] }> {
+async function protect(
+  job: LeasedJob,
+  { holds, catalog, clock = Date.now }: AttemptOptions,
+): Promise<{ readonly lease: HeldLease | undefined; readonly warnings: Error[] }> {
   const leases = holds?.leases ?? (catalog && new Leases({ catalog, clock }))
   if (leases === undefined) return { lease: undefined, warnings: [] }
   try {

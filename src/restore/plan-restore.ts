@@ -108,7 +108,9 @@ export type RunPlanOptions = Pick<PlanRestoreOptions, 'target' | 'destination' |
 export async function checkPlan(given: RestorePlan, { target, destination, catalog }: RunPlanOptions): Promise<RestorePlan> {
   const plan = readPlan(given)
   const { backupId, manifest, allowStoreId, allowAltered } = plan
-  if (plan.destination !== destination.url) throw refusePlan(`it is of backup ${backupId} at ${JSON.stringify(plan.destination)}, not of one at ${JSON.stringify(destination.url)}`)
+  if (plan.destination !== destination.url) {
+    throw refusePlan(`it is of backup ${backupId} at ${JSON.stringify(plan.destination)}, not of one at ${JSON.stringify(destination.url)}`)
+  }
   const now = await lookAt(target)
   if (!isDeepStrictEqual(withoutGaps(plan.target), withoutGaps(now))) {
     throw new RestorePlanStaleError(`Cannot run the plan to restore backup ${backupId}: the store changed after the plan was made`, {
@@ -203,7 +205,10 @@ function checkMatch(manifest: Manifest, target: PlannedTarget, allowStoreId: boo
 }
 
 /** Throws `store_id_mismatch` for a backup of another store, unless that is allowed. */
-export function checkStoreId({ backupId, storeId }: Manifest, { targetId, allowStoreId }: { readonly targetId: string | undefined; readonly allowStoreId: boolean }): void {
+export function checkStoreId(
+  { backupId, storeId }: Manifest,
+  { targetId, allowStoreId }: { readonly targetId: string | undefined; readonly allowStoreId: boolean },
+): void {
   if (targetId === undefined || targetId === storeId || allowStoreId) return
   throw new StoreIdMismatchError(`Cannot restore backup ${backupId}: it is of store "${storeId}", but the target is store "${targetId}"`, {
     details: { expected: targetId, actual: storeId },

@@ -97,7 +97,10 @@ export async function restoreBackup(options: RestoreBackupOptions): Promise<Rest
   }, options)
 }
 
-async function restore(options: RestoreBackupOptions, { backupId, drainTimeoutMs }: { readonly backupId: string; readonly drainTimeoutMs: number }): Promise<Omit<RestoreReport, 'jobId'>> {
+async function restore(
+  options: RestoreBackupOptions,
+  { backupId, drainTimeoutMs }: { readonly backupId: string; readonly drainTimeoutMs: number },
+): Promise<Omit<RestoreReport, 'jobId'>> {
   const { target, destination, drain = 'writes', clock = Date.now, signal } = options
   await recoverInterrupted(target, { drainTimeoutMs })
   const startedAtMs = clock()
@@ -135,12 +138,19 @@ async function restore(options: RestoreBackupOptions, { backupId, drainTimeoutMs
 }
 
 /** Checks the given plan, or makes one. */
-async function preparePlan({ plan, target, destination, catalog, allowStoreId, allowAltered, signal }: RestoreBackupOptions, backupId: string): Promise<RestorePlan> {
+async function preparePlan(
+  { plan, target, destination, catalog, allowStoreId, allowAltered, signal }: RestoreBackupOptions,
+  backupId: string,
+): Promise<RestorePlan> {
   return await (plan === undefined ? planRestore({ target, destination, catalog, allowStoreId, allowAltered, signal, backupId }) : checkPlan(plan, { target, destination, catalog }))
 }
 
 /** Fills, checks and seals the side engine. */
-async function fill(side: SideEngine, backup: StoredBackup, { steps, signal }: { readonly steps: StepRunner; readonly signal: AbortSignal | undefined }): Promise<void> {
+async function fill(
+  side: SideEngine,
+  backup: StoredBackup,
+  { steps, signal }: { readonly steps: StepRunner; readonly signal: AbortSignal | undefined },
+): Promise<void> {
   await steps.run('restore', async (onProgress) => {
     await backup.checkPayloadIds({ signal })
     await fillFromBackup(side, backup, { signal, onProgress })

@@ -58,7 +58,11 @@ async function swapPrevious({ target, drainTimeoutMs, onProgress, clock = Date.n
   const steps = new StepRunner(onProgress)
   const { live, previous } = await target.engines()
   const storeId = await target.readStoreId()
-  if (live === undefined || storeId === undefined) throw new StoreUnavailableError('Cannot roll back: the store does not exist', { hint: 'Check the path of the store; if it was lost, restore a backup' })
+  if (live === undefined || storeId === undefined) {
+    throw new StoreUnavailableError('Cannot roll back: the store does not exist', {
+      hint: 'Check the path of the store; if it was lost, restore a backup',
+    })
+  }
   if (previous === undefined) throw new RollbackUnavailableError('Cannot roll back: the store does not keep a previous engine')
   const startedAtMs = clock()
   const restoreId = newUlid(startedAtMs)

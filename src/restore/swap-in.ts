@@ -54,12 +54,19 @@ export async function swapIn(target: Swappable, swap: SwapIn, steps: StepRunner)
 }
 
 /** Makes the old engine live, or none if there was none. */
-export async function swapBack(target: Swappable, { from, storeId, previous }: { readonly from: string | undefined; readonly storeId: string; readonly previous: string | undefined }): Promise<void> {
+export async function swapBack(
+  target: Swappable,
+  { from, storeId, previous }: { readonly from: string | undefined; readonly storeId: string; readonly previous: string | undefined },
+): Promise<void> {
   if (from === undefined) await target.unswap()
   else await target.swap(from, { storeId, previous })
 }
 
-async function undo(target: Swappable, { journal, storeId, previous }: SwapIn, { error, keep }: { readonly error: unknown; readonly keep: boolean }): Promise<SwapOutcome> {
+async function undo(
+  target: Swappable,
+  { journal, storeId, previous }: SwapIn,
+  { error, keep }: { readonly error: unknown; readonly keep: boolean },
+): Promise<SwapOutcome> {
   const { from, to } = journal
   const kept = keep && from !== undefined
   const doubt = `undoing the swap failed too, so engine ${nameOf(from)} or ${nameOf(to)} is live; closing and opening the store decides which`

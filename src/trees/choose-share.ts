@@ -18,6 +18,12 @@ export async function chooseShare(store: MetadataStore, name: string | undefined
   const share = name === undefined && shares.length === 1 ? shares[0] : shares.find((candidate) => candidate.name === name)
   if (share !== undefined) return share
   if (shares.length === 0) throw new MetadataError('entry_not_found', 'Cannot export: the store has no share')
-  if (name === undefined) throw new InvalidArgumentError(`Cannot tell which share to export: the store has ${shares.length}`, { hint: `Name one with --share: ${names}` })
-  throw new MetadataError('entry_not_found', `Cannot export share ${JSON.stringify(name)}: the store has no such share`, { hint: `Name one of its shares: ${names}` })
+  if (name === undefined) {
+    throw new InvalidArgumentError(`Cannot tell which share to export: the store has ${shares.length}`, {
+      hint: `Name one with --share: ${names}`,
+    })
+  }
+  throw new MetadataError('entry_not_found', `Cannot export share ${JSON.stringify(name)}: the store has no such share`, {
+    hint: `Name one of its shares: ${names}`,
+  })
 }

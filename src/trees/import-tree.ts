@@ -70,7 +70,11 @@ export async function importTree(options: ImportOptions): Promise<ImportCounts> 
   const stats = await lstat(await realpath(directory), { bigint: true })
   if (!stats.isDirectory()) throw notDirectory(directory)
   await removeUnfinishedImports(store)
-  if ((await store.share(share)) !== undefined) throw new MetadataError('entry_exists', `Cannot import as share ${JSON.stringify(share)}: the store has one of that name`, { hint: 'Name another share, or remove that one first' })
+  if ((await store.share(share)) !== undefined) {
+    throw new MetadataError('entry_exists', `Cannot import as share ${JSON.stringify(share)}: the store has one of that name`, {
+      hint: 'Name another share, or remove that one first',
+    })
+  }
   await options.payloads?.removeAbandoned()
   const importer = new TreeImporter(options)
   const run = async (): Promise<void> => {

@@ -11,7 +11,11 @@ export interface BytesDigest {
  * Passes the chunks of a source on. The end is reached only if they are the expected bytes; otherwise `fault` makes the error. Yields no
  * more bytes than expected.
  */
-export async function* checkedBytes(source: AsyncIterable<Uint8Array>, expected: BytesDigest, fault: (found: BytesDigest) => Error): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* checkedBytes(
+  source: AsyncIterable<Uint8Array>,
+  expected: BytesDigest,
+  fault: (found: BytesDigest) => Error,
+): AsyncGenerator<Uint8Array, void, undefined> {
   const hash = createHash('sha256')
   let bytes = 0
   for await (const chunk of source) {

@@ -189,7 +189,11 @@ export async function replaceFile(files: Files, path: string, content: Uint8Arra
 }
 
 /** Writes a small file durably under a temporary name, then renames it. The name is durable when the directory is synced. */
-export async function writeByRename(files: Files, { temporary, path }: { readonly temporary: string; readonly path: string }, content: Uint8Array): Promise<void> {
+export async function writeByRename(
+  files: Files,
+  { temporary, path }: { readonly temporary: string; readonly path: string },
+  content: Uint8Array,
+): Promise<void> {
   const file = await files.create(temporary)
   await undoOnError(async () => {
     await closing(file, async () => {

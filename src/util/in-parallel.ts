@@ -52,7 +52,11 @@ export async function drainStack<T>(first: T, limit: number, work: (item: T, add
  * Calls `work` for every item, at most `limit` at a time, and gives the results in the order of the items. If it ends early, by a failure
  * or by its caller, it first waits for all running work.
  */
-export async function* mapInOrder<T, R>(items: AsyncIterable<T> | Iterable<T>, limit: number, work: (item: T) => Promise<R>): AsyncGenerator<R, void, undefined> {
+export async function* mapInOrder<T, R>(
+  items: AsyncIterable<T> | Iterable<T>,
+  limit: number,
+  work: (item: T) => Promise<R>,
+): AsyncGenerator<R, void, undefined> {
   const running: Promise<R>[] = []
   try {
     for await (const item of items) {

@@ -46,7 +46,10 @@ export function readOpen(handle: FileHandle, bytes: number): AsyncGenerator<Uint
 }
 
 /** Writes a file of mode 0600 under a temporary name, then gives it its own. Makes nothing durable: for what can be made again. */
-export async function writeAside({ temporary, path }: { readonly temporary: string; readonly path: string }, write: (handle: FileHandle) => Promise<void>): Promise<void> {
+export async function writeAside(
+  { temporary, path }: { readonly temporary: string; readonly path: string },
+  write: (handle: FileHandle) => Promise<void>,
+): Promise<void> {
   await undoOnError(async () => {
     await closing(await createFile(temporary), write)
     await rename(temporary, path)

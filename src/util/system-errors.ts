@@ -14,11 +14,17 @@ export function asHoldfastError(error: unknown, action?: string): HoldfastError 
   if (kind === undefined) return new InternalError(`Cannot go on: ${messageOf(error)}`, { cause: error })
   const { code, syscall, path, message } = error as NodeJS.ErrnoException
   if (syscall === 'uv_cwd') {
-    return new MetadataError('entry_not_found', 'Cannot go on: the working directory was removed', { cause: error, hint: 'Change to a directory that is there, then run the command again' })
+    return new MetadataError('entry_not_found', 'Cannot go on: the working directory was removed', {
+      cause: error,
+      hint: 'Change to a directory that is there, then run the command again',
+    })
   }
   const place = path === undefined ? '' : ` ${JSON.stringify(path)}`
   const reason = REASONS[code ?? '']
-  return errorOf(kind.code, `Cannot ${action ?? `${syscall}${place}`}: ${reason === undefined ? message : `${reason} (${code})`}`, { cause: error, hint: kind.hint })
+  return errorOf(kind.code, `Cannot ${action ?? `${syscall}${place}`}: ${reason === undefined ? message : `${reason} (${code})`}`, {
+    cause: error,
+    hint: kind.hint,
+  })
 }
 
 /** Runs one action, such as `read "/srv/a"`. An error of the file system becomes one that names the action. */

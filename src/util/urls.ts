@@ -64,7 +64,10 @@ export interface ParameterFault {
 }
 
 /** Finds an unknown or repeated parameter of a URL. The result never contains a value. */
-export function findParameterFault(parameters: URLSearchParams, { scheme, known }: { readonly scheme: string; readonly known: readonly string[] }): ParameterFault | undefined {
+export function findParameterFault(
+  parameters: URLSearchParams,
+  { scheme, known }: { readonly scheme: string; readonly known: readonly string[] },
+): ParameterFault | undefined {
   const list = known.length === 0 ? `"${scheme}:" URLs have none` : `Known are ${known.join(', ')}`
   const names = [...parameters.keys()]
   const unknown = names.find((name) => !known.includes(name))

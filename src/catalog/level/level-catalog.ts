@@ -253,7 +253,10 @@ function diedError(kind: JobKind): JobError {
 
 /** The error for holds of a newer release, which must never be missed. */
 function newerHolds(what: string): CatalogUnavailableError {
-  return new CatalogUnavailableError(`Cannot tell what the catalog holds: ${what} by a newer release in a way that this release does not know`, { ...NEWER, retryable: false })
+  return new CatalogUnavailableError(`Cannot tell what the catalog holds: ${what} by a newer release in a way that this release does not know`, {
+    ...NEWER,
+    retryable: false,
+  })
 }
 
 /** The index key that an event adds, and the one that it removes. */
@@ -315,7 +318,9 @@ async function attempt<T>(verb: string, call: () => Promise<T>): Promise<T> {
     if (isHoldfastError(error)) throw error
     // LevelDB's own reason is the cause of "Database failed to open".
     const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
-    if (reason instanceof Error && 'code' in reason && reason.code === 'LEVEL_LOCKED') throw new CatalogUnavailableError(`Cannot ${verb} the catalog: another process has it open`, { cause: error, ...IN_USE })
+    if (reason instanceof Error && 'code' in reason && reason.code === 'LEVEL_LOCKED') {
+      throw new CatalogUnavailableError(`Cannot ${verb} the catalog: another process has it open`, { cause: error, ...IN_USE })
+    }
     const options = verb === 'write' ? failedWriteOptions(error, 'catalog') : { cause: error }
     throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${messageOf(reason)}`, options)
   }

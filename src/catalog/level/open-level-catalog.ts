@@ -42,7 +42,12 @@ export async function openLevelCatalog(path: string, given: OpenLevelCatalogOpti
   } catch (error) {
     openPaths.delete(directory)
     if (!(error instanceof CatalogUnavailableError)) throw error
-    throw new CatalogUnavailableError(`${error.message}, at "${directory}"`, { cause: error, hint: error.hint, retryable: error.retryable, details: error.details })
+    throw new CatalogUnavailableError(`${error.message}, at "${directory}"`, {
+      cause: error,
+      hint: error.hint,
+      retryable: error.retryable,
+      details: error.details,
+    })
   }
 }
 

@@ -52,7 +52,10 @@ async function runDelete(ids: readonly string[], options: DeleteCommandOptions, 
       })
     }
     const [backupId] = deleted
-    await output.result(deleted.length === 1 ? { backupId, deleted: true } : { backupIds: deleted, deleted: true }, () => deleted.map((backupId) => `Deleted ${backupId}`))
+    await output.result(
+      deleted.length === 1 ? { backupId, deleted: true } : { backupIds: deleted, deleted: true },
+      () => deleted.map((backupId) => `Deleted ${backupId}`),
+    )
   })
 }
 

@@ -60,7 +60,14 @@ async function gc(options: GcOptions, terminal: Terminal): Promise<void> {
     const destinations = await parts.destinations(options.from)
     const store = await parts.store(url, { adopt: options.adopt })
     const user = { storeId: store.storeId, place: await placeOf(url) }
-    const { holds } = await parts.holds({ store: url, use: apply ? 'sweep' : 'need', catalog: options.catalog, create: false, destinations, mayBeEmpty: allowEmpty })
+    const { holds } = await parts.holds({
+      store: url,
+      use: apply ? 'sweep' : 'need',
+      catalog: options.catalog,
+      create: false,
+      destinations,
+      mayBeEmpty: allowEmpty,
+    })
     const payloads = await openPayloadStoreToSweep(options.payloads, { user, register, dryRun: !apply, beforeDelete: () => parts.checkGuard() })
     const progress = output.progress('gc')
     try {

@@ -37,12 +37,21 @@ async function runHolds(id: string | undefined, options: HoldsOptions, terminal:
 
 /** Releases a lease whose owner is gone for good, on the word of the operator. */
 async function release(leaseId: string, catalog: Catalog | undefined): Promise<void> {
-  if (catalog === undefined) throw new InvalidArgumentError('Cannot release a lease: no catalog is named', { hint: 'Name the store that the lease is for with --store, or its catalog with --catalog' })
+  if (catalog === undefined) {
+    throw new InvalidArgumentError('Cannot release a lease: no catalog is named', {
+      hint: 'Name the store that the lease is for with --store, or its catalog with --catalog',
+    })
+  }
   if (await releaseLease(catalog, leaseId)) return
-  throw new InvalidArgumentError(`Cannot release lease ${JSON.stringify(leaseId)}: the catalog does not have it`, { hint: 'Run "holdfast holds" without --release to see the leases' })
+  throw new InvalidArgumentError(`Cannot release lease ${JSON.stringify(leaseId)}: the catalog does not have it`, {
+    hint: 'Run "holdfast holds" without --release to see the leases',
+  })
 }
 
-function describe(holders: readonly Holder[], { payloadId, sawLeases }: { readonly payloadId: string | undefined; readonly sawLeases: boolean }): readonly string[] {
+function describe(
+  holders: readonly Holder[],
+  { payloadId, sawLeases }: { readonly payloadId: string | undefined; readonly sawLeases: boolean },
+): readonly string[] {
   if (holders.length === 0) {
     const what = payloadId === undefined ? 'payloads' : printable(payloadId)
     return [sawLeases ? `Nothing holds ${what}` : `No backup holds ${what}; leases were not checked; name the store with --store`]

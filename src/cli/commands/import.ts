@@ -67,7 +67,10 @@ async function warnOf({ clamped, clampedCount }: ImportCounts, payloads: Writabl
   await output.warn(`times of ${plural(clampedCount, 'entry', 'entries')} are beyond the years 1677 to 2262, and became the nearest that a store holds: ${clamped.map(printable).join(', ')}${more}`)
 }
 
-function describeImport(counts: ImportCounts, context: { readonly share: string; readonly elapsedMs: number; readonly payloads: string | undefined }): string[] {
+function describeImport(
+  counts: ImportCounts,
+  context: { readonly share: string; readonly elapsedMs: number; readonly payloads: string | undefined },
+): string[] {
   const { files, directories, symlinks, hardLinks, others, vanished, bytes } = counts
   const { share, elapsedMs, payloads } = context
   const lines = [

@@ -79,7 +79,9 @@ export function refuseWithoutPath(options: Omit<RestorePathOptions, 'path'>): vo
   const named = (['toPath', 'overwrite', 'release', 'trialServer'] as const).find((name) => options[name] !== undefined)
   if (named === undefined) return
   const option = `--${named.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
-  throw new InvalidArgumentError(`Cannot use ${option} without --path`, { hint: 'Name the file or directory to restore with --path, or leave the option out to restore the whole store' })
+  throw new InvalidArgumentError(`Cannot use ${option} without --path`, {
+    hint: 'Name the file or directory to restore with --path, or leave the option out to restore the whole store',
+  })
 }
 
 function describeReport({ backupId, path, toPath, replaced, restored, durationMs }: RestoreSubtreeReport, store: string): string {

@@ -195,9 +195,19 @@ async function backupsAt(destination: Destination, expected: readonly CatalogBac
   return found
 }
 
-function unreadable({ backupId, state, error }: Exclude<ListedBackup, { readonly state: 'readable' | 'gone' }>, { url }: Destination, signal: AbortSignal | undefined): unknown {
+function unreadable(
+  { backupId, state, error }: Exclude<ListedBackup,
+  { readonly state: 'readable' | 'gone' }>,
+  { url }: Destination,
+  signal: AbortSignal | undefined,
+): unknown {
   if (state !== 'altered') return unavailable(`the manifest of backup ${backupId} at ${JSON.stringify(url)}`, error, signal)
-  return new HoldUnavailableError(`Cannot tell what is held: ${error.message}`, { cause: error, retryable: false, hint: `Nothing was deleted. ${error.hint}`, details: error.details })
+  return new HoldUnavailableError(`Cannot tell what is held: ${error.message}`, {
+    cause: error,
+    retryable: false,
+    hint: `Nothing was deleted. ${error.hint}`,
+    details: error.details,
+  })
 }
 
 /** Checks that listed backups without a manifest were deleted meanwhile: they must not be listed again. */
@@ -263,7 +273,11 @@ function sourcesOf(holders: readonly Holder[], options: SourceOptions): readonly
 }
 
 /** Reads a set from the cache, where a lease may have left it, else from a destination. */
-async function* readSource({ name, holders }: Pick<HoldSource, 'name' | 'holders'>, { cache, stored, signal }: SourceOptions): AsyncGenerator<Uint8Array, void, undefined> {
+async function* readSource(
+  { name, holders }: Pick<HoldSource,
+  'name' | 'holders'>,
+  { cache, stored, signal }: SourceOptions,
+): AsyncGenerator<Uint8Array, void, undefined> {
   const what = `the payload IDs of ${holders.map(nameOfHolder).join(', ')}`
   const kept = await orUnavailable(what, signal, async () => await cache?.get(name))
   try {
@@ -301,5 +315,9 @@ function unavailable(what: string, cause: unknown, signal: AbortSignal | undefin
   if (signal?.aborted === true) return signal.reason
   if (isHoldfastError(cause) && cause.code === 'hold_unavailable') return cause
   const retryable = isHoldfastError(cause) ? cause.retryable : undefined
-  return new HoldUnavailableError(`Cannot tell what is held: ${what} cannot be read: ${messageOf(cause)}`, { cause, retryable, hint: isHoldfastError(cause) ? `Nothing was deleted. ${cause.hint}` : AGAIN.hint })
+  return new HoldUnavailableError(`Cannot tell what is held: ${what} cannot be read: ${messageOf(cause)}`, {
+    cause,
+    retryable,
+    hint: isHoldfastError(cause) ? `Nothing was deleted. ${cause.hint}` : AGAIN.hint,
+  })
 }

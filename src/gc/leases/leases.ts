@@ -156,7 +156,9 @@ export class Leases {
   async releaseUnproven(leaseId: string): Promise<boolean> {
     const lease = (await this.catalog.leases()).find((live) => live.leaseId === leaseId)
     if (lease === undefined) return false
-    if (this.#process.hasEnded(leaseId, lease.owner) === false) throw new InvalidArgumentError(`Cannot release lease ${leaseId}: its owner, process ${lease.owner.pid}, is running`)
+    if (this.#process.hasEnded(leaseId, lease.owner) === false) {
+      throw new InvalidArgumentError(`Cannot release lease ${leaseId}: its owner, process ${lease.owner.pid}, is running`)
+    }
     await this.catalog.append({ type: 'lease-released', at: this.#now(), leaseId, why: 'told' })
     return true
   }

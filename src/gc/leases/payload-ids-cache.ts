@@ -78,7 +78,9 @@ export function directoryCache({ directory, maxBytes = MAX_BYTES }: DirectoryCac
 export function checkedPayloadIds(name: PayloadIdsName, source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
   return checkedBytes(source, name, ({ bytes, sha256 }) => {
     const many = bytes > name.bytes ? `more than ${name.bytes} bytes` : `${bytes} bytes of SHA-256 ${sha256}`
-    return new ChecksumMismatchError(`Cannot use a set of payload IDs: it has ${many}, not ${name.bytes} of ${name.sha256}`, { details: { expected: name, actual: { bytes, sha256 } } })
+    return new ChecksumMismatchError(`Cannot use a set of payload IDs: it has ${many}, not ${name.bytes} of ${name.sha256}`, {
+      details: { expected: name, actual: { bytes, sha256 } },
+    })
   })
 }
 

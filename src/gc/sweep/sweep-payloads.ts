@@ -208,7 +208,9 @@ class Sweep {
     const marks: Mark[] = []
     for (const payload of this.#unneeded(page, views)) {
       const { payloadId, version, ageMs = minAgeMs } = payload
-      if (!WORD.test(payloadId) || !WORD.test(version)) throw new InternalError(`Cannot sweep: the payload store lists ${JSON.stringify(payload)}, whose ID or version is malformed`)
+      if (!WORD.test(payloadId) || !WORD.test(version)) {
+        throw new InternalError(`Cannot sweep: the payload store lists ${JSON.stringify(payload)}, whose ID or version is malformed`)
+      }
       // A negative age means that the clock of the store was set back; ignore such an age.
       const isYoung = ageMs >= 0 && ageMs < minAgeMs
       const mark = await marker.markOf(payload, nowMs)

@@ -73,7 +73,11 @@ export class PayloadDirectory implements WritablePayloadStore {
     const { create = false, files = nodeFiles, beforeDelete = async () => {} } = options
     const info = await files.info(path)
     if (info === undefined) {
-      if (!create) throw new MetadataError('entry_not_found', `Cannot open the payloads in ${JSON.stringify(path)}: there is no such directory`, { hint: 'Name the directory that "import" or the server writes the payloads to' })
+      if (!create) {
+        throw new MetadataError('entry_not_found', `Cannot open the payloads in ${JSON.stringify(path)}: there is no such directory`, {
+          hint: 'Name the directory that "import" or the server writes the payloads to',
+        })
+      }
       await files.makeDirectory(path)
     } else if (info.type !== 'directory') {
       throw new MetadataError('not_a_directory', `Cannot open the payloads in ${JSON.stringify(path)}: it is not a directory`)
@@ -143,7 +147,10 @@ export class PayloadDirectory implements WritablePayloadStore {
   checkDeleted(): void {
     if (this.#firstUndeleted === undefined) return
     const { payloadId, error } = this.#firstUndeleted
-    throw asHoldfastError(error, `delete ${plural(this.#undeleted, 'payload')} that nothing needs, the first of them ${JSON.stringify(this.#pathOf(payloadId))}`)
+    throw asHoldfastError(
+      error,
+      `delete ${plural(this.#undeleted, 'payload')} that nothing needs, the first of them ${JSON.stringify(this.#pathOf(payloadId))}`,
+    )
   }
 
   async removeAbandoned(): Promise<void> {

@@ -93,7 +93,10 @@ function parseUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text.replace(/^postgres(ql)?:/i, 'postgres:')) : undefined
   // Part of an unescaped password would be shown as the path. The message does not repeat the text, which may hold a password.
   if (url === undefined || url.pathname.slice(1).includes('/') || url.pathname.includes('@') || url.protocol !== 'postgres:' || url.host === '' || url.hash !== '') {
-    throw refuseStoreUrl('it is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME', 'Escape special characters, such as "/" as %2F and "@" as %40; a password may also be in PGPASSWORD or ~/.pgpass')
+    throw refuseStoreUrl(
+      'it is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME',
+      'Escape special characters, such as "/" as %2F and "@" as %40; a password may also be in PGPASSWORD or ~/.pgpass',
+    )
   }
   const fault = findParameterFault(url.searchParams, { scheme: 'postgres', known: PARAMETERS })
   if (fault !== undefined) throw refuseStoreUrl(fault.sentence, fault.hint)

@@ -155,7 +155,10 @@ class SubtreeRestore {
     const startedAt = performance.now()
     const backup = await this.#steps.run('prepare', () => this.#prepare())
     const trial = await openTrial(backup.manifest, backup)
-    const outcome = await afterwards(() => this.#fromTrial(trial, backup), () => trial.discard(), { left: 'the trial store could not be removed', warnings: this.#warnings })
+    const outcome = await afterwards(() => this.#fromTrial(trial, backup), () => trial.discard(), {
+      left: 'the trial store could not be removed',
+      warnings: this.#warnings,
+    })
     return {
       restoreId: newUlid(startedAtMs),
       backupId,

@@ -42,7 +42,11 @@ async function placeOf(store: MetadataStore, toPath: TreePath): Promise<Place> {
   const above: TreePath = [share, ...names.slice(0, -1)]
   const parent = await directoryAt(store, above)
   if (parent.type === 'directory') return { parent: parent.inode, name }
-  throw new MetadataError('not_a_directory', `Cannot restore to ${JSON.stringify(showPath(toPath))}: ${JSON.stringify(showPath(above))} is a ${parent.type}`, { hint: ELSEWHERE })
+  throw new MetadataError(
+    'not_a_directory',
+    `Cannot restore to ${JSON.stringify(showPath(toPath))}: ${JSON.stringify(showPath(above))} is a ${parent.type}`,
+    { hint: ELSEWHERE },
+  )
 }
 
 async function directoryAt(store: MetadataStore, path: TreePath): Promise<Inode> {

@@ -30,7 +30,11 @@ const GRACE_MS: number = 24 * 60 * 60 * 1000
 export async function openLevelTrial(parent: string, { onWarning, clock = Date.now }: LevelTrialOptions): Promise<ReadableTrial> {
   await removeOldTrials(parent, { onWarning, nowMs: clock() })
   const directory = await mkdtemp(join(parent, PREFIX))
-  const store = await undoOnError(() => openLevelStore(join(directory, STORE)), () => removeTree(nodeFiles, directory), 'the trial directory could not be removed')
+  const store = await undoOnError(
+    () => openLevelStore(join(directory, STORE)),
+    () => removeTree(nodeFiles, directory),
+    'the trial directory could not be removed',
+  )
   return {
     kind: store.kind,
     backup: (sink, options) => store.backup(sink, options),
@@ -44,7 +48,10 @@ export async function openLevelTrial(parent: string, { onWarning, clock = Date.n
 }
 
 /** Removes what killed trials left. Leftovers do no harm, so a failure is only a warning. */
-async function removeOldTrials(parent: string, { onWarning, nowMs }: { readonly onWarning: LevelTrialOptions['onWarning']; readonly nowMs: number }): Promise<void> {
+async function removeOldTrials(
+  parent: string,
+  { onWarning, nowMs }: { readonly onWarning: LevelTrialOptions['onWarning']; readonly nowMs: number },
+): Promise<void> {
   for (const name of await nodeFiles.list(parent)) {
     if (!TRIAL.test(name)) continue
     const directory = join(parent, name)

@@ -91,7 +91,9 @@ class MemoryHome implements EngineHome {
   }
 
   async removeEngine(engine: string): Promise<void> {
-    if (engine === this.#pointer?.engine || engine === this.#pointer?.previous) throw new InternalError(`Cannot remove engine "${engine}": it is live or kept for rollback`)
+    if (engine === this.#pointer?.engine || engine === this.#pointer?.previous) {
+      throw new InternalError(`Cannot remove engine "${engine}": it is live or kept for rollback`)
+    }
     const store = this.#engines.get(engine)
     this.#engines.delete(engine)
     await store?.close()

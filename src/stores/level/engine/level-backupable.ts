@@ -100,7 +100,11 @@ const OPTIONS: OptionKinds<LevelBackupableOptions<never, never>> = {
  * `payloadIds` returns anything but payload IDs: strings of 1 to 255 printable ASCII characters, without spaces. `backup` and `restore`
  * reject with `backup_unsupported` for a database without snapshots.
  */
-export function levelBackupable<Key extends Value = string, Stored extends Value = string>(db: LevelDatabase, options: LevelBackupableOptions<Key, Stored>): Backupable {
+export function levelBackupable<Key extends Value = string, Stored extends Value = string>(
+  db: LevelDatabase,
+  options: LevelBackupableOptions<Key,
+  Stored>,
+): Backupable {
   checkArgument('levelBackupable', db, { name: 'db', kind: LEVEL_DATABASE })
   checkOptions('levelBackupable', options, OPTIONS)
   const { payloadIds, countPayloadIds, sections = DEFAULT_SECTIONS, ownKeys, storeId = 'default', schemaVersion = 1 } = options

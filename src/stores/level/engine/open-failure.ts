@@ -41,7 +41,9 @@ export async function inStep<T>(home: string, verb: string, step: () => Promise<
   } catch (error) {
     if (isHoldfastError(error)) throw error
     const message = `Cannot ${verb} the store at "${home}": ${messageOf(error)}`
-    throw isSystemError(error, 'ENOSPC', 'EDQUOT') ? new DestinationNoSpaceError(message, { cause: error }) : new StoreUnavailableError(message, { cause: error })
+    throw isSystemError(error, 'ENOSPC', 'EDQUOT') ? new DestinationNoSpaceError(message, { cause: error }) : new StoreUnavailableError(message, {
+      cause: error,
+    })
   }
 }
 

@@ -15,13 +15,25 @@ interface Watch {
 }
 
 /** Runs `writeSnapshot` in a worker, and writes its chunks to the sink. */
-export async function snapshotInWorker(db: LevelDatabase, sink: SnapshotSink, request: Omit<SnapshotRequest, 'location'>, { interrupt, onProgress }: Watch): Promise<PayloadIdSet> {
+export async function snapshotInWorker(
+  db: LevelDatabase,
+  sink: SnapshotSink,
+  request: Omit<SnapshotRequest,
+  'location'>,
+  { interrupt, onProgress }: Watch,
+): Promise<PayloadIdSet> {
   const start = { url: new URL('./snapshot-worker.js', import.meta.url), request, name: 'holdfast-snapshot', interrupt }
   return await withWorker<FromSnapshotWorker, PayloadIdSet>(db, start, (link) => receiveSnapshot(link, sink, onProgress))
 }
 
 /** Runs `readSnapshot` in a worker, and feeds it from the source. */
-export async function restoreInWorker(db: LevelDatabase, source: SnapshotSource, request: Omit<RestoreRequest, 'location'>, { interrupt, onProgress }: Watch): Promise<void> {
+export async function restoreInWorker(
+  db: LevelDatabase,
+  source: SnapshotSource,
+  request: Omit<RestoreRequest,
+  'location'>,
+  { interrupt, onProgress }: Watch,
+): Promise<void> {
   const start = { url: new URL('./restore-worker.js', import.meta.url), request, name: 'holdfast-restore', interrupt }
   await withWorker<FromRestoreWorker, void>(db, start, (link) => sendSnapshot(link, source, { onProgress }))
 }

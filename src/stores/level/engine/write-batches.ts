@@ -21,7 +21,11 @@ export function arrayBatches(db: LevelDatabase): () => WriteBatch {
   // Look these up only for bytes: a database that stores text does not have such an encoding.
   let bytes: readonly [Encoding, Encoding] | undefined
   const forBytes = (): readonly [Encoding, Encoding] => {
-    if (storesText(db)) throw new BackupUnsupportedError('Cannot restore records of bytes: the database stores text', { hint: 'Open the database with the option storeEncoding "view"' })
+    if (storesText(db)) {
+      throw new BackupUnsupportedError('Cannot restore records of bytes: the database stores text', {
+        hint: 'Open the database with the option storeEncoding "view"',
+      })
+    }
     return (bytes ??= [db.keyEncoding('view'), db.valueEncoding('view')])
   }
   return () => {

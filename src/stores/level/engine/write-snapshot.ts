@@ -28,7 +28,15 @@ export async function writeSnapshot(db: LevelDatabase, sink: SnapshotSink, optio
   // Open the view first, as near to the call as possible.
   const view = new DatabaseView(db, encoding)
   const { backupId, compress, storeKind, storeId, schemaVersion } = options
-  const writer = new SnapshotWriter(sink, { backupId, compress, storeKind, storeId, schemaVersion, sections: sections.map(({ name }) => name), createdAtMs: view.openedAtMs })
+  const writer = new SnapshotWriter(sink, {
+    backupId,
+    compress,
+    storeKind,
+    storeId,
+    schemaVersion,
+    sections: sections.map(({ name }) => name),
+    createdAtMs: view.openedAtMs,
+  })
   const builder = new PayloadIdSetBuilder({ spillDirectory })
   const writeFrame = async ({ section, records, frame, payloadIds }: ScannedFrame): Promise<void> => {
     for (const list of payloadIds) builder.addList(list)

@@ -17,7 +17,11 @@ const BEGINNINGS: readonly string[] = [CATALOG_DIRECTORY, LOCK_DIRECTORY, ENGINE
 export async function surveyHome(files: Files, path: string): Promise<HomeSurvey> {
   const info = await files.info(path)
   if (info === undefined) return 'absent'
-  if (info.type !== 'directory') throw new StoreUnavailableError(`Cannot open the store at "${path}": it is not a directory`, { hint: 'Name the directory itself, not a link to it' })
+  if (info.type !== 'directory') {
+    throw new StoreUnavailableError(`Cannot open the store at "${path}": it is not a directory`, {
+      hint: 'Name the directory itself, not a link to it',
+    })
+  }
   const names = await files.list(path)
   if (names.includes(POINTER_FILE)) return 'home'
   const engines = names.includes(ENGINES_DIRECTORY) ? await files.list(join(path, ENGINES_DIRECTORY)) : []

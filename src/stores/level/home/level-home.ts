@@ -251,7 +251,9 @@ export class LevelHome implements StoreHome {
   async #openExisting(engine: string): Promise<MetadataStore> {
     const directory = this.#directoryOf(engine)
     const info = await this.#infoOf(directory)
-    if (info?.type !== 'directory') throw new StoreUnavailableError(`Cannot open "${directory}": ${info === undefined ? 'it is missing' : 'it is not a directory'}`)
+    if (info?.type !== 'directory') {
+      throw new StoreUnavailableError(`Cannot open "${directory}": ${info === undefined ? 'it is missing' : 'it is not a directory'}`)
+    }
     return await this.#driver.open(directory, (await this.#records.readPointer())?.storeId)
   }
 

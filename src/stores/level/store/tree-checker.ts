@@ -81,7 +81,10 @@ export class TreeChecker {
     this.#rules.finish({ nextInode: this.#nextInode, usedBytes: this.#usedBytes })
     if (this.#problem === undefined) return
     const more = this.#problems === 1 ? '' : ` (and ${plural(this.#problems - 1, 'more problem')})`
-    throw new StoreInconsistentError(`Tree check failed: ${this.#problem}${more}`, { hint: HINT, details: { problem: this.#problem, problems: this.#problems } })
+    throw new StoreInconsistentError(`Tree check failed: ${this.#problem}${more}`, {
+      hint: HINT,
+      details: { problem: this.#problem, problems: this.#problems },
+    })
   }
 
   close(): void {

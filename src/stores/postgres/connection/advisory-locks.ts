@@ -53,7 +53,10 @@ const ANSWER_SLACK_MS = 10_000
  * Opens a connection that keeps the locks it takes until `end`, or until it breaks; it is not given back, for its settings are its own.
  * `action` begins the message of its failures. `store_unavailable` through a pooler that keeps no session.
  */
-export async function openLockConnection(pool: PostgresPool, { action, answerTimeoutMs }: { readonly action: string; readonly answerTimeoutMs: number }): Promise<Connection> {
+export async function openLockConnection(
+  pool: PostgresPool,
+  { action, answerTimeoutMs }: { readonly action: string; readonly answerTimeoutMs: number },
+): Promise<Connection> {
   const connection = await Connection.open(pool, { action, answerTimeoutMs })
   try {
     await requireOwnSession(connection, { pool, action })
@@ -83,7 +86,9 @@ export async function tryLock(session: Queryable, [space, key]: AdvisoryLockKey,
 export async function waitForLock(connection: Connection, [space, key]: AdvisoryLockKey, waitMs: number): Promise<boolean> {
   const wholeMs = Math.max(1, Math.ceil(waitMs))
   try {
-    await connection.transaction(() => connection.rows('SELECT pg_advisory_lock($1, $2)', [space, key], { timeoutMs: wholeMs + ANSWER_SLACK_MS }), { lock_timeout: wholeMs })
+    await connection.transaction(() => connection.rows('SELECT pg_advisory_lock($1, $2)', [space, key], { timeoutMs: wholeMs + ANSWER_SLACK_MS }), {
+      lock_timeout: wholeMs,
+    })
     return true
   } catch (error) {
     if (error instanceof StoreNotDrainedError) return false

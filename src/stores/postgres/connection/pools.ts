@@ -25,7 +25,9 @@ const FEWEST_CONNECTIONS = 3
 export async function poolHandle(connection: PostgresPool | string): Promise<PoolHandle> {
   if (typeof connection !== 'string') {
     const { max } = (connection.options ?? {}) as { readonly max?: unknown }
-    if (typeof max === 'number' && max < FEWEST_CONNECTIONS) throw new RangeError(`A pool of ${FEWEST_CONNECTIONS} connections or more is needed, got one of ${max}`)
+    if (typeof max === 'number' && max < FEWEST_CONNECTIONS) {
+      throw new RangeError(`A pool of ${FEWEST_CONNECTIONS} connections or more is needed, got one of ${max}`)
+    }
     return { pool: connection, close: async () => {} }
   }
   if (!isConnectionUrl(connection)) throw new InvalidArgumentError('Cannot use the connection URL: it is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE, with what is special in a URL escaped')

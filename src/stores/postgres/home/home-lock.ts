@@ -45,7 +45,9 @@ export class HomeLock {
     await this.run(async (connection) => {
       this.checkDrain()
       if (!(await waitForLock(connection, lockKey('writes', this.#schema), timeoutMs))) {
-        throw new StoreNotDrainedError(`Cannot drain the store in schema "${this.#schema}": writes of others have not ended after ${timeoutMs} ms`, { details: { timeoutMs } })
+        throw new StoreNotDrainedError(`Cannot drain the store in schema "${this.#schema}": writes of others have not ended after ${timeoutMs} ms`, {
+          details: { timeoutMs },
+        })
       }
       this.#isDrained = true
       this.#isKept = true

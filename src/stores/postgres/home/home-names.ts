@@ -20,7 +20,13 @@ export function checkSchemaName(schema: string): string {
   }
   if (schema.startsWith('pg_') || schema === 'information_schema') throw refused(schema, 'the name belongs to Postgres')
   // It is the database's own: extensions and the tables of others live in it, and a restore would take them along.
-  if (schema === 'public') throw refused(schema, 'a restore renames the schema with all that is in it, and "public" is where extensions and others keep theirs', 'Give the store a schema of its own, such as "meta"')
+  if (schema === 'public') {
+    throw refused(
+      schema,
+      'a restore renames the schema with all that is in it, and "public" is where extensions and others keep theirs',
+      'Give the store a schema of its own, such as "meta"',
+    )
+  }
   return schema
 }
 

@@ -193,7 +193,9 @@ export class PostgresHome implements StoreHome {
   async openEngine(engine: string): Promise<MetadataStore> {
     const home = await this.#read()
     const place = home?.places.get(engine)
-    if (place === undefined) throw new StoreUnavailableError(`Cannot open engine "${engine}" of the store in schema "${this.schema}": there is none of that name`)
+    if (place === undefined) {
+      throw new StoreUnavailableError(`Cannot open engine "${engine}" of the store in schema "${this.schema}": there is none of that name`)
+    }
     const schema = engineSchema(this.schema, engine, place)
     return await this.#open.opened(engine, { place: schema, open: () => this.#openIn(schema, { create: false, storeId: home?.storeId }) })
   }

@@ -46,7 +46,10 @@ export interface SchemaScope {
 }
 
 /** Tables and partitions that hold rows of their own, in the order of their names' bytes. */
-export async function findTables(session: Connection, scope: SchemaScope): Promise<readonly { readonly name: string; readonly oid: number; readonly hasRanges: boolean }[]> {
+export async function findTables(
+  session: Connection,
+  scope: SchemaScope,
+): Promise<readonly { readonly name: string; readonly oid: number; readonly hasRanges: boolean }[]> {
   const rows = await session.rows<{ name: string | null; oid: number; kind: string; has_ranges: boolean }>(
     `SELECT c.relname AS name, c.oid, c.relkind AS kind,
        am.amname IS NOT DISTINCT FROM 'heap' AND has_table_privilege(c.oid, 'SELECT')

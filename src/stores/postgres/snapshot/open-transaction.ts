@@ -73,7 +73,10 @@ export async function openTransaction(pool: PostgresPool, options: TransactionOp
   }
 }
 
-async function open(pool: PostgresPool, { schema, begin, settings, identity, lockTimeoutMs, failures, answerTimeoutMs, interrupt }: TransactionOptions): Promise<Connection> {
+async function open(
+  pool: PostgresPool,
+  { schema, begin, settings, identity, lockTimeoutMs, failures, answerTimeoutMs, interrupt }: TransactionOptions,
+): Promise<Connection> {
   const connection = await Connection.open(pool, { ...failures, isSnapshot: true, answerTimeoutMs, interrupt })
   try {
     const [first, ...others] = begin

@@ -95,7 +95,10 @@ async function lockSchema(session: Connection, { schema, writersLock }: ReadSnap
   if (writersLock !== undefined && !(await tryLock(session, writersLock, { isShared: true, until: 'transaction' }))) {
     throw new RestoreInProgressError(`Cannot restore into the schema "${schema}": its writers are held off`)
   }
-  const [row] = await session.rows<{ locked: boolean }>('SELECT pg_try_advisory_xact_lock($1, oid::int8::bit(32)::int4) AS locked FROM pg_namespace WHERE nspname = $2', [LOCK_SPACE, schema])
+  const [row] = await session.rows<{ locked: boolean }>(
+    'SELECT pg_try_advisory_xact_lock($1, oid::int8::bit(32)::int4) AS locked FROM pg_namespace WHERE nspname = $2',
+    [LOCK_SPACE, schema],
+  )
   if (row === undefined) throw new StoreUnavailableError(`Cannot restore into the schema "${schema}": it does not exist`)
   if (!row.locked) throw new RestoreInProgressError(`Cannot restore into the schema "${schema}": another restore is filling it`)
 }

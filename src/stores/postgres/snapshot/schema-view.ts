@@ -103,7 +103,10 @@ export class SchemaView {
     const { schema } = this.#options
     const { tables } = this.state.found
     const names = tables.map(({ name }) => `${quoteName(schema)}.${quoteName(name)}`)
-    const rows = await this.#first.rows<{ oid: number | null }>('SELECT to_regclass(name)::oid AS oid FROM unnest($1::text[]) WITH ORDINALITY AS given (name, n) ORDER BY n', [names])
+    const rows = await this.#first.rows<{ oid: number | null }>(
+      'SELECT to_regclass(name)::oid AS oid FROM unnest($1::text[]) WITH ORDINALITY AS given (name, n) ORDER BY n',
+      [names],
+    )
     if (rows.every(({ oid }, index) => oid === tables[index]?.oid)) return
     throw new StoreUnavailableError(`Cannot back up the schema "${schema}": its tables were replaced meanwhile`, { retryable: true })
   }

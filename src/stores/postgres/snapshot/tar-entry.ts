@@ -51,7 +51,9 @@ export function decodeTarEntry(bytes: Buffer, { tailBytes = 0 }: { readonly tail
     throw new RestoreCorruptError(`Cannot read the entry "${name}" of the archive: its size does not fit its frame`)
   }
   const contentEnd = TAR_BLOCK_BYTES + contentBytes
-  if (bytes.subarray(contentEnd).some((byte) => byte !== 0)) throw new RestoreCorruptError(`Cannot read the entry "${name}" of the archive: what follows its content is not zeros`)
+  if (bytes.subarray(contentEnd).some((byte) => byte !== 0)) {
+    throw new RestoreCorruptError(`Cannot read the entry "${name}" of the archive: what follows its content is not zeros`)
+  }
   return { name, content: bytes.subarray(TAR_BLOCK_BYTES, contentEnd) }
 }
 

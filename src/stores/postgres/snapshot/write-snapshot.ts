@@ -62,7 +62,16 @@ async function writeView(view: SchemaView, sink: SnapshotSink, options: ViewOpti
   const directories = directoriesOf(found.tables)
   const tables = found.tables.map(({ name, columns, format }, index) => ({ name, directory: directories[index] ?? '', format, columns }))
   const sections = planSections(tables)
-  const writer = new SnapshotWriter(sink, { backupId, compress, storeKind, storeId, schemaVersion, sections: sections.names, createdAtMs: view.state.openedAtMs, content: 'archive' })
+  const writer = new SnapshotWriter(sink, {
+    backupId,
+    compress,
+    storeKind,
+    storeId,
+    schemaVersion,
+    sections: sections.names,
+    createdAtMs: view.state.openedAtMs,
+    content: 'archive',
+  })
   // Rows take about as much in the stream as in pages; values that are stored out of line come on top.
   const totalBytes = sizes.reduce((sum, { pages }) => sum + pages, 0) * pageBytes
   const tell = onProgress && ((progress: SnapshotProgress): void => onProgress({ ...progress, totalBytes: Math.max(totalBytes, progress.bytes) }))

@@ -45,7 +45,10 @@ export async function allBlocks(queries: Queries, owner: BlockOwner): Promise<Bl
 }
 
 /** The table that the blocks are in, and the column that says whose they are. */
-export function placeOf({ tables }: Queries, owner: BlockOwner): { readonly table: string; readonly key: string; readonly type: string; readonly value: unknown } {
+export function placeOf(
+  { tables }: Queries,
+  owner: BlockOwner,
+): { readonly table: string; readonly key: string; readonly type: string; readonly value: unknown } {
   if ('inode' in owner) return { table: tables.blocks, key: 'inode', type: 'bigint', value: owner.inode }
   return { table: tables.upload_blocks, key: 'upload_id', type: 'text', value: owner.uploadId }
 }

@@ -119,7 +119,9 @@ async function versionOf(queries: Queryable, schema: string): Promise<number> {
   )
   if (found === undefined) return 0
   if (found.name !== 'holdfast_versions') {
-    throw new StoreUnavailableError(`Cannot open the schema "${schema}": it holds "${found.name}" and is not a metadata store`, { hint: 'Name a schema of its own for the store' })
+    throw new StoreUnavailableError(`Cannot open the schema "${schema}": it holds "${found.name}" and is not a metadata store`, {
+      hint: 'Name a schema of its own for the store',
+    })
   }
   const [row] = await queries.rows<{ version: number | null }>(`SELECT max(version) AS version FROM ${quoteName(schema)}.holdfast_versions`)
   const version = row?.version ?? null

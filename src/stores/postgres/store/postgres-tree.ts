@@ -37,7 +37,10 @@ export class PostgresTree implements TreeTransaction {
   }
 
   async removeShare(name: string, root: InodeNumber): Promise<void> {
-    await this.#queries.rows(`WITH gone AS (DELETE FROM ${this.#tables.shares} WHERE name = $1) DELETE FROM ${this.#tables.inodes} WHERE inode = $2`, [name, root])
+    await this.#queries.rows(
+      `WITH gone AS (DELETE FROM ${this.#tables.shares} WHERE name = $1) DELETE FROM ${this.#tables.inodes} WHERE inode = $2`,
+      [name, root],
+    )
   }
 
   async typeOf(inode: InodeNumber): Promise<InodeType | undefined> {
@@ -104,7 +107,10 @@ export class PostgresTree implements TreeTransaction {
   }
 
   async addEntry({ place, entry }: PlacedEntry): Promise<void> {
-    await this.#queries.rows(`INSERT INTO ${this.#tables.entries} (parent, name, inode, type) VALUES ($1, $2, $3, $4)`, [place.parent, place.name, entry.inode, entry.type])
+    await this.#queries.rows(
+      `INSERT INTO ${this.#tables.entries} (parent, name, inode, type) VALUES ($1, $2, $3, $4)`,
+      [place.parent, place.name, entry.inode, entry.type],
+    )
   }
 
   async removeEntry({ place }: PlacedEntry): Promise<void> {
@@ -113,11 +119,17 @@ export class PostgresTree implements TreeTransaction {
 
   async removeInode({ place, entry: { inode } }: PlacedEntry, { blockCount }: Counts): Promise<void> {
     if (blockCount > 0) await this.removeBlocks({ inode })
-    await this.#queries.rows(`WITH gone AS (DELETE FROM ${this.#tables.entries} WHERE parent = $1 AND name = $2) DELETE FROM ${this.#tables.inodes} WHERE inode = $3`, [place.parent, place.name, inode])
+    await this.#queries.rows(
+      `WITH gone AS (DELETE FROM ${this.#tables.entries} WHERE parent = $1 AND name = $2) DELETE FROM ${this.#tables.inodes} WHERE inode = $3`,
+      [place.parent, place.name, inode],
+    )
   }
 
   async moveEntry({ place }: PlacedEntry, to: Place): Promise<void> {
-    await this.#queries.rows(`UPDATE ${this.#tables.entries} SET parent = $3, name = $4 WHERE parent = $1 AND name = $2`, [place.parent, place.name, to.parent, to.name])
+    await this.#queries.rows(
+      `UPDATE ${this.#tables.entries} SET parent = $3, name = $4 WHERE parent = $1 AND name = $2`,
+      [place.parent, place.name, to.parent, to.name],
+    )
   }
 
   async exchangeEntries(one: PlacedEntry, other: PlacedEntry): Promise<void> {
@@ -159,7 +171,10 @@ export class PostgresTree implements TreeTransaction {
   }
 
   async uploadPlace(uploadId: string): Promise<Place | undefined> {
-    const [row] = await this.#queries.rows<{ parent: unknown; name: string }>(`SELECT parent, name FROM ${this.#tables.uploads} WHERE upload_id = $1 FOR UPDATE`, [uploadId])
+    const [row] = await this.#queries.rows<{ parent: unknown; name: string }>(
+      `SELECT parent, name FROM ${this.#tables.uploads} WHERE upload_id = $1 FOR UPDATE`,
+      [uploadId],
+    )
     return row === undefined ? undefined : { parent: Number(row.parent), name: row.name }
   }
 
@@ -193,7 +208,10 @@ export class PostgresTree implements TreeTransaction {
       await this.#queries.rows(`DELETE FROM ${this.#tables.locks} WHERE inode = $1 AND start_byte = $2 AND owner = $3`, [inode, start, owner])
     }
     for (const { inode, owner, kind, start, end } of added) {
-      await this.#queries.rows(`INSERT INTO ${this.#tables.locks} (inode, ${LOCK_COLUMNS}) VALUES ($1, $2, $3, $4, $5)`, [inode, owner, kind, start, end ?? null])
+      await this.#queries.rows(
+        `INSERT INTO ${this.#tables.locks} (inode, ${LOCK_COLUMNS}) VALUES ($1, $2, $3, $4, $5)`,
+        [inode, owner, kind, start, end ?? null],
+      )
     }
   }
 
@@ -203,7 +221,10 @@ export class PostgresTree implements TreeTransaction {
   }
 
   /** Makes an inode, and what names it: `named` selects from `made`, and its values are numbered from `first` on. */
-  async #insertInode(inode: InodeFields, { named, values }: { readonly named: (first: number) => string; readonly values: readonly unknown[] }): Promise<InodeNumber> {
+  async #insertInode(
+    inode: InodeFields,
+    { named, values }: { readonly named: (first: number) => string; readonly values: readonly unknown[] },
+  ): Promise<InodeNumber> {
     const { type, symlinkTarget, payloadId } = inode
     const inserted = [type, type === 'directory' ? 2 : 0, symlinkTarget ?? null, payloadId ?? null, ...attributeValues(inode)]
     const [row] = await this.#queries.rows<{ inode: unknown }>(
