@@ -27,8 +27,8 @@ export async function removePublished(root: FsRoot, directory: string, { rivals 
 }
 
 /**
- * Removes a backup's files and then its directory, if they exist. Resolves with whether the directory is gone: files that are not Holdfast's
- * stay, and the directory with them. A warning names them.
+ * Removes a backup's files and then its directory, if they exist. Resolves with whether the directory is gone: files that are not
+ * Holdfast's stay, and the directory with them. A warning names them.
  */
 export async function removeBackupFiles(root: FsRoot, directory: string): Promise<boolean> {
   const { files } = root

@@ -43,7 +43,9 @@ const KIND_BY_TYPE: ReadonlyMap<number, FileSystemKind> = new Map([
 
 const OTHERS_WRITE = 0o002
 
-/** Tries all that a backup needs, under the name of an upload, so that a clean-up removes what a crash leaves. The root notes what it lacks. */
+/**
+ * Tries all that a backup needs, under the name of an upload, so that a clean-up removes what a crash leaves. The root notes what it lacks.
+ */
 export async function probe(root: FsRoot): Promise<void> {
   const { files } = root
   const directory = join(root.path, newUlid() + TEMPORARY_SUFFIX)

@@ -114,7 +114,10 @@ export function duplicate(session: S3Session, key: string): DuplicateBackupIdErr
 
 type Checksum = { readonly ChecksumAlgorithm: 'CRC32'; readonly ChecksumCRC32: string } | { readonly ContentMD5: string }
 
-/** A checksum for the server to compare: the CRC-32, or the MD5 where the store refuses that. The server ignores it without the name of its algorithm. */
+/**
+ * A checksum for the server to compare: the CRC-32, or the MD5 where the store refuses that. The server ignores it without the name of its
+ * algorithm.
+ */
 export function checksumOf({ store }: S3Session, content: Uint8Array, crc: number): Checksum {
   if (store.has('checksums')) return { ChecksumAlgorithm: 'CRC32', ChecksumCRC32: crc32Base64(crc) }
   return { ContentMD5: createHash('md5').update(content).digest('base64') }

@@ -47,8 +47,8 @@ export class S3Session {
   /**
    * Sends a request until it succeeds, fails for good, or its tries or its time are used up.
    *
-   * A store may refuse one of several things by an answer that does not say which. They are left out one after the other: the one whose absence
-   * made the request succeed is known to be refused.
+   * A store may refuse one of several things by an answer that does not say which. They are left out one after the other: the one whose
+   * absence made the request succeed is known to be refused.
    */
   async send<T>(options: S3RequestOptions, run: S3Try<T>): Promise<T> {
     const { signal, bodyBytes = 0, optional = [] } = options

@@ -79,7 +79,9 @@ export interface BackupRecord {
   /** The result of reading the backup back. */
   readonly verification: VerifyReport
   readonly phases: readonly PhaseTime<BackupPhase>[]
-  /** Harmless failures, such as leftovers that could not be removed or progress that could not be recorded, and those of the destination. */
+  /**
+   * Harmless failures, such as leftovers that could not be removed or progress that could not be recorded, and those of the destination.
+   */
   readonly warnings: readonly Error[]
 }
 

@@ -20,8 +20,8 @@ export const JOB_STATES = ['running', 'succeeded', 'failed', 'interrupted'] as c
 export type JobState = OpenName<(typeof JOB_STATES)[number]>
 
 /**
- * How thoroughly to check a backup: its manifest and sizes; also all stored bytes; also what they hold; also a trial restore, or that its payloads
- * exist.
+ * How thoroughly to check a backup: its manifest and sizes; also all stored bytes; also what they hold; also a trial restore, or that its
+ * payloads exist.
  */
 export const VERIFICATION_LEVELS = ['manifest', 'checksum', 'content', 'restore', 'payloads'] as const
 export type VerificationLevel = (typeof VERIFICATION_LEVELS)[number]
@@ -168,8 +168,8 @@ export interface CatalogBackup {
 export interface Catalog extends AsyncDisposable {
   /**
    * Appends events, all or none, in order. Resolves when they are sure to survive a power cut. After an append that failed to write, the
-   * catalog is only read: every append is refused until the catalog was closed and opened again. Only then it shows whether the failed one was
-   * made (`details.outcome` "unknown").
+   * catalog is only read: every append is refused until the catalog was closed and opened again. Only then it shows whether the failed one
+   * was made (`details.outcome` "unknown").
    */
   append(...events: readonly CatalogEvent[]): Promise<void>
   /** Newest first. */

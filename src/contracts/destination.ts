@@ -72,8 +72,8 @@ export interface Destination {
   readonly url: string
 
   /**
-   * Checks that the process can read, write and delete at the destination; leaves nothing behind. Resolves with warnings, among them all that
-   * the storage cannot do and the driver does without.
+   * Checks that the process can read, write and delete at the destination; leaves nothing behind. Resolves with warnings, among them all
+   * that the storage cannot do and the driver does without.
    */
   validate(options?: DestinationOptions): Promise<readonly DestinationWarning[]>
 
@@ -112,8 +112,8 @@ export interface Destination {
   cleanUp(options?: CleanUpOptions): Promise<CleanUpReport>
 
   /**
-   * The warnings of calls since the last time: what the storage turned out not to do and the driver does without, once while the destination
-   * is open, and what a call had to leave behind. `runBackup` and `deleteBackups` pass them on. @default none
+   * The warnings of calls since the last time: what the storage turned out not to do and the driver does without, once while the
+   * destination is open, and what a call had to leave behind. `runBackup` and `deleteBackups` pass them on. @default none
    */
   takeWarnings?(): readonly DestinationWarning[]
 

@@ -33,8 +33,8 @@ export interface DataFrame {
 export type FrameSource = Pick<SnapshotReader, 'header' | 'frames'>
 
 /**
- * Reads a stream to its end, and rejects where a store of its kind would refuse to restore it. Resolves with the payload IDs that the content refers
- * to, where the content shows them.
+ * Reads a stream to its end, and rejects where a store of its kind would refuse to restore it. Resolves with the payload IDs that the
+ * content refers to, where the content shows them.
  */
 export type ContentCheck = (source: FrameSource) => Promise<SnapshotSummary['payloadIds'] | undefined>
 

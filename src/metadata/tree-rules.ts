@@ -1,6 +1,6 @@
 /**
- * What holds in every metadata store, whatever wrote its records: how shares, directory entries and inodes fit together. Checked in one pass
- * over the records, in bounded memory.
+ * What holds in every metadata store, whatever wrote its records: how shares, directory entries and inodes fit together. Checked in one
+ * pass over the records, in bounded memory.
  */
 import type { InodeNumber, InodeType } from '../contracts/metadata-store.ts'
 import { plural } from '../util/text.ts'
@@ -32,8 +32,8 @@ const NUMBERS_LEFT: number = 2 ** 32
 const LAST_NEXT_INODE: InodeNumber = Number.MAX_SAFE_INTEGER - NUMBERS_LEFT
 
 /**
- * What is known of an inode before its record comes: that it is a directory in another (its number, positive); otherwise a count times 8 and
- * one of these kinds, negative.
+ * What is known of an inode before its record comes: that it is a directory in another (its number, positive); otherwise a count times 8
+ * and one of these kinds, negative.
  */
 const KINDS = 8
 const ENTRIES = 0
@@ -85,8 +85,8 @@ class Facts {
 }
 
 /**
- * Takes the records of a store: first blocks and entries, in any order but that entries of one directory follow each other; then the inodes by
- * number; shares whenever they come. Calls `report` with each problem, in words.
+ * Takes the records of a store: first blocks and entries, in any order but that entries of one directory follow each other; then the inodes
+ * by number; shares whenever they come. Calls `report` with each problem, in words.
  */
 export class TreeRules {
   readonly #report: (problem: string) => void

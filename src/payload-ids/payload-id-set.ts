@@ -121,7 +121,8 @@ export class PayloadIdSetBuilder {
 
   /**
    * Adds one payload ID, also one that is in the set already.
-   * Throws, now or when more IDs are added: `invalid_argument` for a malformed ID; `destination_no_space` or `internal` if the set cannot spill.
+   * Throws, now or when more IDs are added: `invalid_argument` for a malformed ID; `destination_no_space` or `internal` if the set cannot
+   * spill.
    */
   add(payloadId: string): void {
     this.#gathered.push(payloadId)

@@ -15,8 +15,8 @@ const KINDS: Readonly<Record<string, FindCheck>> = {
 }
 
 /**
- * Finds the rules that a restore of the backup applies to its content, for `verifyBackup`. Resolves with `undefined` for a store of a kind, or
- * with records, that this release does not know. Loads no driver.
+ * Finds the rules that a restore of the backup applies to its content, for `verifyBackup`. Resolves with `undefined` for a store of a kind,
+ * or with records, that this release does not know. Loads no driver.
  */
 export async function findContentCheck(manifest: Manifest): Promise<ContentCheck | undefined> {
   return await kindOf(KINDS, manifest.storeKind)?.(manifest)

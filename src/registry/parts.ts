@@ -43,7 +43,8 @@ export interface LeasesOptions {
   readonly warn: (text: string) => Promise<void>
 }
 
-/** Calls `run` with an opener of parts, and afterwards closes the parts, the last first. An error while closing is combined with the others,
+/**
+ * Calls `run` with an opener of parts, and afterwards closes the parts, the last first. An error while closing is combined with the others,
  * never lost. If `run` fails after the guard of payloads was lost, the error says that.
  */
 export async function withParts<T>(options: { readonly signal: AbortSignal }, run: (parts: Parts) => Promise<T>): Promise<T> {

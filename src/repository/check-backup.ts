@@ -24,8 +24,8 @@ export type VerifyStep = (typeof VERIFY_STEPS)[number]
 export const DEFAULT_LEVEL: VerificationLevel = 'content'
 
 /**
- * How far a verification went into the content of a stream. `all`: every rule that can be checked without a store. `form`: that records decode and
- * are in order; what they mean is known to their maker. `none`: only bytes, frames, counts and digests.
+ * How far a verification went into the content of a stream. `all`: every rule that can be checked without a store. `form`: that records
+ * decode and are in order; what they mean is known to their maker. `none`: only bytes, frames, counts and digests.
  */
 export type CheckedContent = 'all' | 'form' | 'none'
 
@@ -46,15 +46,15 @@ export interface VerifyProgress {
 export interface CheckBackupOptions {
   /**
    * `manifest`: the manifest is valid and the objects have the sizes in it. `checksum`: also reads all stored bytes once; every frame,
-   * count and digest agrees. `content`: also decodes them, and applies the rules that a restore applies: see `contentCheck`. `restore`: like
-   * `checksum`, and compares a trial restore record by record. `payloads`: like `content`, and checks that every payload of the backup is in
-   * the payload store.
+   * count and digest agrees. `content`: also decodes them, and applies the rules that a restore applies: see `contentCheck`. `restore`:
+   * like `checksum`, and compares a trial restore record by record. `payloads`: like `content`, and checks that every payload of the backup
+   * is in the payload store.
    * @default 'content'
    */
   readonly level?: VerificationLevel | undefined
   /**
-   * Finds the rules for the content of a backup, for the levels `content` and `payloads`: `findContentCheck` of "holdfast/registry", or one for
-   * a store of your own. Where it finds none, records are checked for their form and order, and an archive is not read: level `content`
+   * Finds the rules for the content of a backup, for the levels `content` and `payloads`: `findContentCheck` of "holdfast/registry", or one
+   * for a store of your own. Where it finds none, records are checked for their form and order, and an archive is not read: level `content`
    * is then `checksum`, as the report says.
    * @default no rules are known
    */

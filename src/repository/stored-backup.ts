@@ -134,8 +134,8 @@ export class StoredBackup {
   }
 
   /**
-   * Reads the payload for a store to restore. A stream whose header does not fit the manifest, such as one of another backup, is refused before its first
-   * byte. Rejects as `read` does.
+   * Reads the payload for a store to restore. A stream whose header does not fit the manifest, such as one of another backup, is refused
+   * before its first byte. Rejects as `read` does.
    */
   async *payload(options: DestinationOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
     const codecs = new CodecScan()
@@ -165,8 +165,8 @@ export class StoredBackup {
   }
 
   /**
-   * Reads the records of a key-value store's backup, a frame at a time: memory does not grow with the backup. The end is reached only if the
-   * stream is whole and matches the manifest. Rejects with `restore_corrupt` at the first fault, and otherwise as `read` does.
+   * Reads the records of a key-value store's backup, a frame at a time: memory does not grow with the backup. The end is reached only if
+   * the stream is whole and matches the manifest. Rejects with `restore_corrupt` at the first fault, and otherwise as `read` does.
    */
   async *records(options: DestinationOptions = {}): AsyncGenerator<RecordBatch, void, undefined> {
     try {

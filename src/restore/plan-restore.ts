@@ -99,11 +99,11 @@ export async function planRestore(options: PlanRestoreOptions): Promise<RestoreP
 export type RunPlanOptions = Pick<PlanRestoreOptions, 'target' | 'destination' | 'catalog'>
 
 /**
- * Checks, before a plan is run, that it still holds, and resolves with it as it was read. The backup is not read again: what is stored must have the digests
- * that the planned manifest says. The plan may come from anywhere: what is not as `planRestore` made it is refused.
+ * Checks, before a plan is run, that it still holds, and resolves with it as it was read. The backup is not read again: what is stored must
+ * have the digests that the planned manifest says. The plan may come from anywhere: what is not as `planRestore` made it is refused.
  *
- * Rejects with `restore_plan_stale` when the store is not as it was planned, `invalid_argument` for a plan of another destination or one that is
- * malformed, and as `planRestore` does.
+ * Rejects with `restore_plan_stale` when the store is not as it was planned, `invalid_argument` for a plan of another destination or one
+ * that is malformed, and as `planRestore` does.
  */
 export async function checkPlan(given: RestorePlan, { target, destination, catalog }: RunPlanOptions): Promise<RestorePlan> {
   const plan = readPlan(given)

@@ -46,17 +46,18 @@ export interface RestoreIntoReport extends AttemptReport {
 }
 
 /**
- * Restores a backup into an empty database: checks the backup, fills the database, and reads it again to compare it with the manifest. Runs as a
- * job of the catalog, under a lease on all payloads. Nothing is swapped: the server opens the database when this has resolved. It is durable
- * when the database says so; a LevelDB is after `close`, and a sync of its files.
+ * Restores a backup into an empty database: checks the backup, fills the database, and reads it again to compare it with the manifest. Runs
+ * as a job of the catalog, under a lease on all payloads. Nothing is swapped: the server opens the database when this has resolved. It is
+ * durable when the database says so; a LevelDB is after `close`, and a sync of its files.
  *
- * The database is left empty by a failure, but for one of the step `check`, whose message says so. The rejection has the job's ID (`jobIdOf`).
+ * The database is left empty by a failure, but for one of the step `check`, whose message says so. The rejection has the job's ID
+ * (`jobIdOf`).
  *
- * Rejects as every attempt does (`restore_in_progress`, `hold_unavailable`, `backup_aborted`); with `backup_unsupported` for a target without backup
- * and restore, `invalid_argument` for a malformed backup ID, `manifest_missing`, `manifest_invalid`, `manifest_version_unsupported`,
- * `manifest_feature_unsupported`, `backup_altered`, `backup_incomplete`; `store_id_mismatch` where the target says its ID;
- * `restore_destination_not_empty`, `store_kind_mismatch`, `schema_version_mismatch`, `restore_corrupt`, `checksum_mismatch`; and with what the
- * target and the destination reject with.
+ * Rejects as every attempt does (`restore_in_progress`, `hold_unavailable`, `backup_aborted`); with `backup_unsupported` for a target
+ * without backup and restore, `invalid_argument` for a malformed backup ID, `manifest_missing`, `manifest_invalid`,
+ * `manifest_version_unsupported`, `manifest_feature_unsupported`, `backup_altered`, `backup_incomplete`; `store_id_mismatch` where the
+ * target says its ID; `restore_destination_not_empty`, `store_kind_mismatch`, `schema_version_mismatch`, `restore_corrupt`,
+ * `checksum_mismatch`; and with what the target and the destination reject with.
  */
 export async function restoreInto(options: RestoreIntoOptions): Promise<RestoreIntoReport> {
   checkOptions('restoreInto', options, OPTIONS)

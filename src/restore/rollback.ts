@@ -36,8 +36,8 @@ export interface RollbackReport extends AttemptReport {
  * the first. Writes since the restore are in the kept engine.
  *
  * Rejects with `rollback_unavailable` when no engine is kept, `restore_in_progress`, `store_not_drained`, `store_unavailable` when there
- * is no store or the engine does not serve and was swapped back, and `hold_unavailable` when a running sweep does not answer. The rejection has the ID of the
- * job (`jobIdOf`).
+ * is no store or the engine does not serve and was swapped back, and `hold_unavailable` when a running sweep does not answer. The rejection
+ * has the ID of the job (`jobIdOf`).
  */
 export async function rollback(options: RollbackOptions): Promise<RollbackReport> {
   checkOptions('rollback', options, OPTIONS)

@@ -1,6 +1,7 @@
 /**
  * Writes a share back as a directory tree: content, types, modes, times, link targets and hard links; owners too where
- * the process may set them. What the file system does not have is left out and counted. Pages of zeros become holes. Times are exact to the microsecond, before 1970 to the millisecond: Node sets no finer ones.
+ * the process may set them. What the file system does not have is left out and counted. Pages of zeros become holes. Times are exact to the
+ * microsecond, before 1970 to the millisecond: Node sets no finer ones.
  */
 import { constants } from 'node:fs'
 import { chmod, lchown, link, lstat, lutimes, mkdir, open, readdir, symlink, utimes } from 'node:fs/promises'

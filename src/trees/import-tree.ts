@@ -45,7 +45,10 @@ export interface ImportCounts {
   vanished: number
   /** Bytes of content read. */
   bytes: number
-  /** Paths of entries with a time beyond the years 1677 to 2262, which became the nearest; at most `MAX_LISTED`, and `clampedCount` counts all. */
+  /**
+   * Paths of entries with a time beyond the years 1677 to 2262, which became the nearest; at most `MAX_LISTED`, and `clampedCount` counts
+   * all.
+   */
   readonly clamped: string[]
   clampedCount: number
   /** Payloads that were not in the payload directory before, and their bytes. */

@@ -61,7 +61,9 @@ export function shapedAs<Shape extends object>(what: string, fields: Partial<Opt
   return { what: words, fits: (value) => isObject(value) && wanted.every(([name, kind]) => kind?.fits((value as Readonly<Record<string, unknown>>)[name])) }
 }
 
-/** Throws a `TypeError` that names the call and the option, unless every option is of its kind. An option that is `undefined` is not given. */
+/**
+ * Throws a `TypeError` that names the call and the option, unless every option is of its kind. An option that is `undefined` is not given.
+ */
 export function checkOptions<Options extends object>(call: string, options: Options, kinds: OptionKinds<Options>): void {
   checkArgument(call, options, { name: 'options', kind: OBJECT })
   for (const name of Object.keys(kinds) as (keyof Options & string)[]) checkArgument(call, options[name], { name, kind: kinds[name] })

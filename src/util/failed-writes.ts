@@ -1,8 +1,8 @@
 /**
  * Ends the writes to a LevelDB with the first that fails, until the database was closed and opened again.
  *
- * A failed write may leave a part of a record in LevelDB's log. LevelDB acknowledges and reads what is written after that part, and loses it
- * at the next opening, for recovery ends there. An opening begins a new log, with all that was acknowledged before.
+ * A failed write may leave a part of a record in LevelDB's log. LevelDB acknowledges and reads what is written after that part, and loses
+ * it at the next opening, for recovery ends there. An opening begins a new log, with all that was acknowledged before.
  *
  * A database in use is not reopened by itself: that ends its views and backups, and takes space; on a disk that is still full, its readers
  * would lose it too.

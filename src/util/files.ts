@@ -44,7 +44,9 @@ export interface FileInfo {
 export const FILES: Kind = has<Files>('a file system', 'info', 'makeDirectory')
 
 export interface Files {
-  /** Creates a file that must not exist (`EEXIST`), following no link, with mode 0600 whatever the umask, where the file system keeps modes. */
+  /**
+   * Creates a file that must not exist (`EEXIST`), following no link, with mode 0600 whatever the umask, where the file system keeps modes.
+   */
   create(path: string): Promise<WritableFile>
   /**
    * Reads from `startByte` on, following no link (`ELOOP`). Reads only regular files (`EINVAL` otherwise). Reads one chunk ahead of the

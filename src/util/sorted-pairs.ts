@@ -23,8 +23,8 @@ interface Run {
 }
 
 /**
- * Takes pairs in any order, and reads them in ascending order of the key; pairs of one key come in any order. Pairs that come nearly in order
- * are sorted faster. Synchronous, for a scan calls it between two records.
+ * Takes pairs in any order, and reads them in ascending order of the key; pairs of one key come in any order. Pairs that come nearly in
+ * order are sorted faster. Synchronous, for a scan calls it between two records.
  */
 export class SortedPairs {
   /** Pairs so far. */

@@ -24,8 +24,8 @@ export function listSchemes(kinds: Readonly<Record<string, unknown>>): string {
 }
 
 /**
- * The path of a URL, for every scheme: `level:PATH` as written, relative or absolute; `level:~/PATH` in the user's home directory, for a shell
- * leaves that to us; `level:///PATH` absolute and percent-decoded. `undefined` if there is no local path.
+ * The path of a URL, for every scheme: `level:PATH` as written, relative or absolute; `level:~/PATH` in the user's home directory, for a
+ * shell leaves that to us; `level:///PATH` absolute and percent-decoded. `undefined` if there is no local path.
  */
 export function pathOfUrl(url: string): string | undefined {
   const rest = url.slice(url.indexOf(':') + 1)

@@ -39,7 +39,10 @@ export interface HoldSource {
   readonly holders: readonly Holder[]
   /** The bytes of the set. The stream fails with `hold_unavailable` when they cannot be read or are not those of the name. */
   read(): AsyncIterable<Uint8Array>
-  /** Opens a copy on local disk, made when missing; `undefined` where copies are not kept. The caller checks and closes it. Rejects as `read` does. */
+  /**
+   * Opens a copy on local disk, made when missing; `undefined` where copies are not kept. The caller checks and closes it. Rejects as
+   * `read` does.
+   */
   openCopy(): Promise<StoredSet | undefined>
   /** Drops the copy, so that the next read fetches the set again. */
   forget(): Promise<void>

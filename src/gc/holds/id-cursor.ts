@@ -23,7 +23,9 @@ export class IdCursor<Part extends IdPart> {
     this.#parts = parts[Symbol.asyncIterator]()
   }
 
-  /** Calls `onFound` for each ID of a page that the stream has, with its place in the page, the part that has it, and its place in the part. */
+  /**
+   * Calls `onFound` for each ID of a page that the stream has, with its place in the page, the part that has it, and its place in the part.
+   */
   async find(page: IdPage, onFound: (index: number, part: Part, place: number) => void): Promise<void> {
     if (this.#places.length < page.count) this.#places = new Int32Array(page.count)
     for (let from = 0; ; ) {

@@ -60,7 +60,9 @@ export interface HeldLease {
   readonly leaseId: string
   /** Holds only these payloads from now on; does nothing where sets are not kept. The caller still closes the set. */
   narrow(payloadIds: PayloadIdSet): Promise<void>
-  /** Ends the lease, once its payloads are held otherwise or no longer needed. Idempotent. After a failure, `reconcile` releases the lease. */
+  /**
+   * Ends the lease, once its payloads are held otherwise or no longer needed. Idempotent. After a failure, `reconcile` releases the lease.
+   */
   release(why: LeaseEnd): Promise<void>
   /** Leaves the lease to `reconcile`, which releases it when no request of this process can still be under way. */
   abandon(): void
@@ -149,9 +151,9 @@ export class Leases {
   }
 
   /**
-   * Releases a lease whose owner cannot be proven to be gone but is known to be, such as with its machine. Resolves with whether there was one.
-   * If the owner is alive after all, its backup may lose payloads.
-   * Rejects with `invalid_argument` for a lease whose owner is proven to be alive, and with `catalog_unavailable`.
+   * Releases a lease whose owner cannot be proven to be gone but is known to be, such as with its machine. Resolves with whether there was
+   * one. If the owner is alive after all, its backup may lose payloads. Rejects with `invalid_argument` for a lease whose owner is proven
+   * to be alive, and with `catalog_unavailable`.
    */
   async releaseUnproven(leaseId: string): Promise<boolean> {
     const lease = (await this.catalog.leases()).find((live) => live.leaseId === leaseId)

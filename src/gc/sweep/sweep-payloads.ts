@@ -20,7 +20,9 @@ export interface SweepPayloadsOptions {
   /** Every store that refers to these payloads. */
   readonly stores: readonly PayloadReferences[]
   readonly holds: Holds
-  /** How long a payload must have been unneeded before it is deleted: longer than a writer takes from writing a payload to referring to it. */
+  /**
+   * How long a payload must have been unneeded before it is deleted: longer than a writer takes from writing a payload to referring to it.
+   */
   readonly minAgeMs: number
   /** Only reports what would be done. Nothing is written, not even marks. @default false */
   readonly dryRun?: boolean | undefined

@@ -68,7 +68,8 @@ export class SweepViews {
 
   /**
    * Looks up the next page of IDs, which ascend from page to page.
-   * Rejects with `hold_unavailable`, and with `internal` for an ID that is not greater than its predecessor: it would wrongly seem unneeded.
+   * Rejects with `hold_unavailable`, and with `internal` for an ID that is not greater than its predecessor: it would wrongly seem
+   * unneeded.
    */
   async find(page: IdPage): Promise<void> {
     const wrong = page.disorderAfter(this.#last)

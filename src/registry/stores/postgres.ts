@@ -64,8 +64,8 @@ async function driver(): Promise<typeof import('../../stores/postgres/index.ts')
 type Place = readonly [host: string, port: string, database: string, schema: string]
 
 /**
- * The catalog of a store has the name of the store's ID, for there are many ways to name a server. Before there is a store, and in releases up
- * to 0.1.0, it has the name of its place: then the ID is a link to that one, which other processes may have open.
+ * The catalog of a store has the name of the store's ID, for there are many ways to name a server. Before there is a store, and in releases
+ * up to 0.1.0, it has the name of its place: then the ID is a link to that one, which other processes may have open.
  */
 async function catalogPathOf(place: Place, storeId: string | undefined): Promise<string> {
   const directory = join(process.env['XDG_STATE_HOME'] || join(homeDirectory(), '.local', 'state'), 'holdfast', 'catalogs')

@@ -26,8 +26,8 @@ export interface LevelBackupableOptions<Key extends Value = string, Stored exten
    * Returns the payload IDs that a record refers to: a function of key, value and section name, or the URL of a module that exports such
    * a function as `payloadIds`. Only a module can run in a worker thread.
    *
-   * The function gets every record as stored (text or bytes) and returns strings of 1 to 255 printable ASCII characters, without spaces; it is
-   * not async. An error that it throws fails the backup with `record_invalid`.
+   * The function gets every record as stored (text or bytes) and returns strings of 1 to 255 printable ASCII characters, without spaces; it
+   * is not async. An error that it throws fails the backup with `record_invalid`.
    */
   readonly payloadIds: PayloadIdExtractor<Key, Stored> | URL
   /**
@@ -88,8 +88,8 @@ const OPTIONS: OptionKinds<LevelBackupableOptions<never, never>> = {
  * Makes a database a `Backupable`. The caller keeps the database open while a backup or a restore runs; closing it ends them with
  * `store_unavailable`.
  *
- * A restore that ends by a failed write, or in a worker thread, closes and opens the database before it empties it again: sublevels of it must
- * be opened again then.
+ * A restore that ends by a failed write, or in a worker thread, closes and opens the database before it empties it again: sublevels of it
+ * must be opened again then.
  *
  * LevelDB syncs only the last batch of a restore: the rest is durable after the database is closed and its files are synced.
  *

@@ -15,8 +15,8 @@ export interface ReadSnapshotOptions extends StoreDescription, Pick<RestoreOptio
 }
 
 /**
- * Writes all records of a stream in sorted batches, each while the next is decoded. Rejects as `sectionRecords` does. After a failure the caller
- * removes what was written.
+ * Writes all records of a stream in sorted batches, each while the next is decoded. Rejects as `sectionRecords` does. After a failure the
+ * caller removes what was written.
  */
 export async function readSnapshot(source: SnapshotSource, options: ReadSnapshotOptions): Promise<void> {
   const { sections, ownKeys, newBatch, checkpoint, onProgress } = options
@@ -41,8 +41,8 @@ export async function readSnapshot(source: SnapshotSource, options: ReadSnapshot
 }
 
 /**
- * Reads the records of each frame: use them before the next. Rejects with `restore_corrupt` for a key outside its section, or not greater than its
- * predecessor.
+ * Reads the records of each frame: use them before the next. Rejects with `restore_corrupt` for a key outside its section, or not greater
+ * than its predecessor.
  */
 export async function* sectionRecords(
   source: FrameSource,

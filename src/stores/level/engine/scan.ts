@@ -12,9 +12,9 @@ import type { FrameCounter } from './payload-id-counter.ts'
 import type { DatabaseView } from './database-view.ts'
 
 /**
- * Returns the payload IDs that a record refers to: strings of 1 to 255 printable ASCII characters, without spaces. Not async. May throw when the
- * record cannot be decoded. Key and value are as stored: text, or bytes, and never what an encoding such as `json` makes of them. `section` is
- * the name of its section.
+ * Returns the payload IDs that a record refers to: strings of 1 to 255 printable ASCII characters, without spaces. Not async. May throw
+ * when the record cannot be decoded. Key and value are as stored: text, or bytes, and never what an encoding such as `json` makes of them.
+ * `section` is the name of its section.
  */
 export type PayloadIdExtractor<Key extends Value = never, Stored extends Value = never> = (key: Key, value: Stored, section: string) => Iterable<string>
 
@@ -57,8 +57,8 @@ const REPLACEMENT = '\ufffd'
 
 /**
  * Reads every record of a view. A record that cannot be decoded, is not valid text, or is outside all sections fails the scan
- * with `record_invalid`, after all such records have been counted. A record that is larger than a frame, and a database that does not sort keys by
- * their bytes, fail it with `backup_unsupported`: no restore would take them.
+ * with `record_invalid`, after all such records have been counted. A record that is larger than a frame, and a database that does not sort
+ * keys by their bytes, fail it with `backup_unsupported`: no restore would take them.
  */
 export async function scan(view: DatabaseView, target: ScanTarget, options: ScanOptions): Promise<void> {
   const frames = new FrameCutter(view, target, options)
@@ -199,8 +199,8 @@ class FrameCutter {
   }
 
   /**
-   * Checks the order of keys that are not ASCII. A database in memory that stores text sorts it by UTF-16, which only characters beyond the first
-   * plane tell from the order of bytes.
+   * Checks the order of keys that are not ASCII. A database in memory that stores text sorts it by UTF-16, which only characters beyond the
+   * first plane tell from the order of bytes.
    */
   #checkOrder(records: readonly StoredRecord[], { keys: { buffer, byteOffset, byteLength } }: TextColumns): void {
     let before = this.#lastHighKey

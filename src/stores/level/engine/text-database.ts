@@ -124,7 +124,9 @@ export class TextDatabase implements Source {
     return (await attempt('read', () => this.#db.keys<string>({ keyEncoding: 'utf8', limit: 1 }).all())).length === 0
   }
 
-  /** Writes all or nothing. With `sync`, resolves when the write survives a power cut. Refused after a failed write: see `failed-writes.ts`. */
+  /**
+   * Writes all or nothing. With `sync`, resolves when the write survives a power cut. Refused after a failed write: see `failed-writes.ts`.
+   */
   async write(changes: Changes, options: { readonly sync: boolean }): Promise<void> {
     try {
       await writeUnlessFailed(this.#db, () => this.#write(changes, options))

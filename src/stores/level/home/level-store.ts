@@ -24,8 +24,8 @@ export interface LevelStoreOptions extends LevelHomeOptions {
  * when it is missing and `create` is false, when the path has other files in it, or when the live engine is damaged.
  * A backup can then still be restored through `openLevelHome`.
  *
- * After a failed write (a full disk, for example) the store takes no mutations, `store_unavailable`, and goes on to be read. Free space, then
- * close it and open it again. Whether a mutation that failed with `details.outcome` "unknown" was made, shows only then.
+ * After a failed write (a full disk, for example) the store takes no mutations, `store_unavailable`, and goes on to be read. Free space,
+ * then close it and open it again. Whether a mutation that failed with `details.outcome` "unknown" was made, shows only then.
  */
 export async function openLevelStore(path: string, options: LevelStoreOptions = {}): Promise<LevelStore> {
   checkArgument('openLevelStore', path, { name: 'path', kind: STRING })

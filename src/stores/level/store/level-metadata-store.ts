@@ -20,7 +20,9 @@ import { LEVEL_DATABASE, type LevelDatabase, TextDatabase } from '../engine/text
 export interface LevelMetadataStoreOptions {
   /** `memory` for memory-level, `level` for classic-level. */
   readonly kind: StoreKind
-  /** The ID of a new store, 1 to 64 printable ASCII characters; an existing store must have it. @default a fresh ULID, or the store's own */
+  /**
+   * The ID of a new store, 1 to 64 printable ASCII characters; an existing store must have it. @default a fresh ULID, or the store's own
+   */
   readonly storeId?: string | undefined
   /**
    * Whether every acknowledged mutation survives a power cut. Each then costs a sync of the disk, which callers at the same time share:
@@ -121,7 +123,10 @@ export class LevelMetadataStore extends ValidatedStore {
     return new LevelMetadataView(this.#db.snapshot())
   }
 
-  /** After a failed write rejects with `store_unavailable`: that may turn out to have been made, and refer to payloads that a sweep finds unneeded. */
+  /**
+   * After a failed write rejects with `store_unavailable`: that may turn out to have been made, and refer to payloads that a sweep finds
+   * unneeded.
+   */
   override async *payloadIds(): AsyncGenerator<string, void, undefined> {
     await refuseAfterFailedWrite(this.#level)
     yield* super.payloadIds()

@@ -111,7 +111,8 @@ export class TreeChecker {
     const type = typeAt(value, INODE_TYPE)
     const size = numberAt(value, value.indexOf(SIZE_FIELD, INODE_TYPE) + SIZE_FIELD.length)
     const links = numberAt(value, numberEnd + LINKS_FIELD.length)
-    // The last field of a directory is its parent. A file's is the number of its blocks, if it has any: others end with a quote or a bracket.
+    // The last field of a directory is its parent. A file's is the number of its blocks, if it has any: others end with a quote or a
+    // bracket.
     const last = value.charCodeAt(value.length - 2)
     const number = last >= ZERO && last <= NINE ? numberAt(value, value.lastIndexOf(':') + 1) : 0
     this.#rules.inode({

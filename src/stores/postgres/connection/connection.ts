@@ -74,7 +74,10 @@ export class Connection implements Queryable {
     return this.#isLost
   }
 
-  /** The process of the server that the client was told of when it connected: a pooler's is made up. `undefined` where the client does not say. */
+  /**
+   * The process of the server that the client was told of when it connected: a pooler's is made up. `undefined` where the client does not
+   * say.
+   */
   get claimedProcessId(): number | undefined {
     return this.#client.processID ?? undefined
   }
@@ -90,7 +93,10 @@ export class Connection implements Queryable {
     this.#tellLost = tell
   }
 
-  /** Begins a transaction by statements that may wait `waitMs` for locks. From then on, a statement may take as long as the server works on it. */
+  /**
+   * Begins a transaction by statements that may wait `waitMs` for locks. From then on, a statement may take as long as the server works on
+   * it.
+   */
   async begin(text: string, { waitMs = 0 }: { readonly waitMs?: number } = {}): Promise<void> {
     const { answerTimeoutMs } = this.#options
     const [begun] = await this.rows<BackendTransaction>(`${text}; ${THIS_TRANSACTION}`, [], { timeoutMs: answerTimeoutMs + waitMs })
@@ -140,7 +146,10 @@ export class Connection implements Queryable {
     return copy
   }
 
-  /** Runs a task in a transaction, and keeps the connection. When it rejects, nothing was changed, unless the connection broke in its COMMIT. */
+  /**
+   * Runs a task in a transaction, and keeps the connection. When it rejects, nothing was changed, unless the connection broke in its
+   * COMMIT.
+   */
   async transaction<T>(task: () => Promise<T>, settings: Readonly<Record<string, number>> = {}): Promise<T> {
     await this.rows(['BEGIN', ...Object.entries(settings).map(([name, value]) => `SET LOCAL ${name} = ${value}`)].join('; '))
     try {
@@ -153,7 +162,9 @@ export class Connection implements Queryable {
     }
   }
 
-  /** Runs a task that begins a transaction, commits it, and gives the connection back. When the task rejects, all is undone. See `commit`. */
+  /**
+   * Runs a task that begins a transaction, commits it, and gives the connection back. When the task rejects, all is undone. See `commit`.
+   */
   async use<T>(task: () => Promise<T>, unknownHint?: string): Promise<T> {
     try {
       const result = await task()

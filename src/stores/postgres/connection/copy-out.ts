@@ -83,7 +83,10 @@ export class CopyOut implements Submittable {
     this.finished.catch(() => undefined)
   }
 
-  /** The next bytes, in memory that the next call uses again; `undefined` at the end. Rejects with what the server or the connection failed with. */
+  /**
+   * The next bytes, in memory that the next call uses again; `undefined` at the end. Rejects with what the server or the connection failed
+   * with.
+   */
   async next(): Promise<Piece | undefined> {
     if (this.#given !== undefined) this.#giveBack(this.#given)
     this.#given = undefined
@@ -186,7 +189,9 @@ export class CopyOut implements Submittable {
     block.bytes = base + written
   }
 
-  /** Moves rows whose messages are whole to where the bytes written so far end, and gives the position after them: nearly all go this way. */
+  /**
+   * Moves rows whose messages are whole to where the bytes written so far end, and gives the position after them: nearly all go this way.
+   */
   #compactRows(chunk: Buffer, { from, to }: { readonly from: number; readonly to: number }, block: RowBlock): number {
     const { bytes: base, ends } = block
     const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength)

@@ -56,7 +56,10 @@ export async function openPostgresHome(options: OpenPostgresHomeOptions): Promis
   return home
 }
 
-/** Reads the ID of the store in a schema, which is not opened for that; `undefined` where there is none with a home. Rejects with `store_unavailable`. */
+/**
+ * Reads the ID of the store in a schema, which is not opened for that; `undefined` where there is none with a home. Rejects with
+ * `store_unavailable`.
+ */
 export async function readPostgresStoreId(options: Pick<OpenPostgresHomeOptions, 'connection' | 'schema'>): Promise<string | undefined> {
   checkOptions('readPostgresStoreId', options, { connection: CONNECTION, schema: STRING })
   return await closing(new PostgresHome(await poolHandle(options.connection), options), async (home) => await home.readStoreId())

@@ -52,7 +52,10 @@ export class ArchiveReader {
     return { schema: this.#schema, sequences }
   }
 
-  /** The slices of all tables, in order; ends when the whole stream was read and checked. `payloadIds` takes those in a column, wherever it is. */
+  /**
+   * The slices of all tables, in order; ends when the whole stream was read and checked. `payloadIds` takes those in a column, wherever it
+   * is.
+   */
   async *slices(payloadIds?: PayloadIdColumn): AsyncGenerator<ArchivedSlice, void, undefined> {
     const plan = planSections(this.#schema.tables)
     let rows: TableRows | undefined

@@ -39,7 +39,10 @@ export interface FoundSchema {
   readonly sequences: readonly string[]
 }
 
-/** Names of relations that a snapshot leaves out, and a restore leaves alone: of the schema's own, and with their schema of what is outside of it. */
+/**
+ * Names of relations that a snapshot leaves out, and a restore leaves alone: of the schema's own, and with their schema of what is outside
+ * of it.
+ */
 export interface SchemaScope {
   readonly schema: string
   readonly leaveOut: readonly string[]

@@ -1,4 +1,6 @@
-/** What the rows of a schema need from outside of it, and no snapshot of the schema has: a backup is refused rather than silent about it. */
+/**
+ * What the rows of a schema need from outside of it, and no snapshot of the schema has: a backup is refused rather than silent about it.
+ */
 import { BackupUnsupportedError, InvalidArgumentError } from '../../../errors/errors.ts'
 import { quoteName } from '../connection/client.ts'
 import type { Connection } from '../connection/connection.ts'

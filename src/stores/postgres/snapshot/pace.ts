@@ -7,8 +7,8 @@ export type Pace = 'gentle' | 'full'
 
 export interface PaceOptions {
   /**
-   * `gentle` reads two pages at a time, one after the other, and lets the server rest while it sends payload IDs: statements of other sessions
-   * hardly wait. It takes three to four times as long as `full`, which reads as fast as it can.
+   * `gentle` reads two pages at a time, one after the other, and lets the server rest while it sends payload IDs: statements of other
+   * sessions hardly wait. It takes three to four times as long as `full`, which reads as fast as it can.
    * @default "gentle"
    */
   readonly pace?: Pace | undefined

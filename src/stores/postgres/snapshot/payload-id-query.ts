@@ -50,8 +50,8 @@ export interface ReadPayloadIdsOptions {
 }
 
 /**
- * Adds all payload IDs that the query gives. Throws `invalid_argument` for a query that cannot be run, and when it gives what are not payload IDs,
- * naming the first of them and how many there are.
+ * Adds all payload IDs that the query gives. Throws `invalid_argument` for a query that cannot be run, and when it gives what are not
+ * payload IDs, naming the first of them and how many there are.
  */
 export async function readPayloadIds(session: Connection, { query, isGentle = false, builder, tally }: ReadPayloadIdsOptions): Promise<void> {
   await checkQuery(session, query, 'payloadIds')

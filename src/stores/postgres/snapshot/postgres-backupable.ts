@@ -20,10 +20,9 @@ export interface PostgresBackupableOptions extends PaceOptions {
   /** The schema whose tables are backed up, all of them but those of `leaveOut`. Its name is not part of a backup. */
   readonly schema: string
   /**
-   * A query that gives one column of text: every payload ID that the schema refers to, of 1 to 255 printable ASCII characters without spaces.
-   * NULLs and repeated IDs are passed over. It runs in
-   * the snapshot of the backup, with the schema as its search path, and again before a restore is committed. It need not sort; a B-tree on
-   * the column with `COLLATE "C"` spares the server doing so.
+   * A query that gives one column of text: every payload ID that the schema refers to, of 1 to 255 printable ASCII characters without
+   * spaces. NULLs and repeated IDs are passed over. It runs in the snapshot of the backup, with the schema as its search path, and again
+   * before a restore is committed. It need not sort; a B-tree on the column with `COLLATE "C"` spares the server doing so.
    */
   readonly payloadIds: string
   /**
@@ -100,19 +99,19 @@ const DEFAULT_LOCK_TIMEOUT_MS = 10_000
  * A backup locks the tables against being altered, dropped or truncated, and nothing else. A restore is one transaction: others see the
  * tables empty until it is committed, or wait. It drops and re-creates foreign keys and indexes in it, and disables triggers.
  *
- * Not in a snapshot: everything that is not a table or a sequence of the schema. Rows of partitions are restored through the table that they
- * are partitions of. `backup` rejects with `backup_unsupported` when columns name large objects, or draw on sequences of other schemas by
- * their defaults; what functions and triggers use is not looked into. `restore` rejects with `schema_version_mismatch` when rows break a
+ * Not in a snapshot: everything that is not a table or a sequence of the schema. Rows of partitions are restored through the table that
+ * they are partitions of. `backup` rejects with `backup_unsupported` when columns name large objects, or draw on sequences of other schemas
+ * by their defaults; what functions and triggers use is not looked into. `restore` rejects with `schema_version_mismatch` when rows break a
  * constraint of the target.
  *
- * `backup` rejects with `invalid_argument` for a query that cannot be run or gives what are not payload IDs, and for a name in `leaveOut` of which
- * there is nothing. Besides these and the errors that a `Backupable` has, both reject with `store_unavailable` when the schema does not exist, and when the server cannot
- * be reached or breaks off (with `details.outcome` "unknown" when that was in the very commit of a restore: the schema is empty still, or
- * holds all of it), `store_not_drained` when a lock is not given in time, `restore_in_progress` when another restore fills the schema, and
- * `destination_no_space` when the server's disk is full.
+ * `backup` rejects with `invalid_argument` for a query that cannot be run or gives what are not payload IDs, and for a name in `leaveOut`
+ * of which there is nothing. Besides these and the errors that a `Backupable` has, both reject with `store_unavailable` when the schema
+ * does not exist, and when the server cannot be reached or breaks off (with `details.outcome` "unknown" when that was in the very commit of
+ * a restore: the schema is empty still, or holds all of it), `store_not_drained` when a lock is not given in time, `restore_in_progress`
+ * when another restore fills the schema, and `destination_no_space` when the server's disk is full.
  *
- * Throws `TypeError` for options that are missing, unknown or of the wrong type, `RangeError` for a number of connections that is not 1 to 16, and for a wait for locks that is not
- * from 1 ms to a day.
+ * Throws `TypeError` for options that are missing, unknown or of the wrong type, `RangeError` for a number of connections that is not 1 to
+ * 16, and for a wait for locks that is not from 1 ms to a day.
  */
 export function postgresBackupable(pool: PostgresPool, options: PostgresBackupableOptions): Backupable {
   checkArgument('postgresBackupable', pool, { name: 'pool', kind: POOL })

@@ -8,7 +8,10 @@ import { TABLES } from './queries.ts'
 /** The column that refers to payloads, in three tables of a metadata store. */
 const PAYLOAD_ID = 'payload_id'
 
-/** Checks the archive of a Postgres store: `restore_corrupt`. Gives the payload IDs of a metadata store; those of other schemas only a query tells. */
+/**
+ * Checks the archive of a Postgres store: `restore_corrupt`. Gives the payload IDs of a metadata store; those of other schemas only a query
+ * tells.
+ */
 export async function checkArchive(source: FrameSource): ReturnType<ContentCheck> {
   const archive = new ArchiveReader(source, () => undefined)
   const { tables } = (await archive.readHead()).schema

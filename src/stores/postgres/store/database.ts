@@ -17,7 +17,10 @@ export class ChangedMeanwhile extends Error {}
 const ATTEMPTS = 12
 const FIRST_DELAY_MS = 2
 const MAX_DELAY_MS = 200
-/** SQLSTATE: serialization, deadlock, and where another was quicker: a name is taken, a directory gone. The next attempt sees it and refuses by name. */
+/**
+ * SQLSTATE: serialization, deadlock, and where another was quicker: a name is taken, a directory gone. The next attempt sees it and refuses
+ * by name.
+ */
 const WORTH_TRYING_AGAIN: readonly unknown[] = ['40001', '40P01', '23505', '23503']
 const SET_LONG = settingsStatement({ ...LONG_WORK, ...CONFIRMED_IN_TIME }, { isLocal: true })
 /** Of a mutation, whose statements follow one another: the server ends it when its client is gone, unless it does so sooner anyway. */
@@ -93,7 +96,8 @@ export class SchemaDatabase implements ReadSource {
   async writeAlone<T>(work: (transaction: View) => Promise<T>): Promise<T> {
     const begin = async (connection: Connection): Promise<void> => {
       await connection.begin(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${SET_LONG}; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`)
-      // A shared lock that is given back at once shows whether another holds writers off; waiting for the exclusive one does so from then on.
+      // A shared lock that is given back at once shows whether another holds writers off; waiting for the exclusive one does so from then
+      // on.
       const asked = `SELECT CASE WHEN pg_try_advisory_lock_shared(${this.#key}) THEN pg_advisory_unlock_shared(${this.#key}) ELSE false END AS given`
       requireGiven((await connection.rows<LockAnswer>(asked))[0])
       await connection.rows(`SELECT pg_advisory_xact_lock(${this.#key}); LOCK TABLE ${this.#paths} IN SHARE ROW EXCLUSIVE MODE`)
@@ -137,7 +141,8 @@ export class SchemaDatabase implements ReadSource {
     const connection = await this.#connect(READ)
     this.#views.add(connection)
     try {
-      // A restore writes rows as if they had always been there, which the locks hold off. The first query takes the snapshot, and no lock does.
+      // A restore writes rows as if they had always been there, which the locks hold off. The first query takes the snapshot, and no lock
+      // does.
       await connection.begin(`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ${this.#paths} IN ACCESS SHARE MODE; ${SET_LONG}`)
       return connection
     } catch (error) {

@@ -273,7 +273,9 @@ const IDENTITY = `
     store_id text COLLATE "C" NOT NULL
   );`
 
-/** The tables of a snapshot as the statements above make them: a backup of others is refused. A migration that changes them changes this. */
+/**
+ * The tables of a snapshot as the statements above make them: a backup of others is refused. A migration that changes them changes this.
+ */
 export const DEFINITION: SchemaDefinition = {
   tables: [...`${TREE}${CONTENT}`.matchAll(/CREATE TABLE (\w+) \(\n([^;]*)\n  \);/g)].map(([, name = '', body = '']) => ({
     name,
