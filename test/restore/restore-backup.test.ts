@@ -214,12 +214,14 @@ describe.each(KINDS)('restoreBackup into a %s store', (_, makeStore) => {
     const store = await makeStore()
     const { destination, backupId } = await backedUp(store)
     await restoreBackup({ target: store, destination, backupId })
-    for (const run of [restoreBackup, rollback]) {
+    type Run = (options: Pick<RestoreBackupOptions, 'onProgress'>) => Promise<unknown>
+    const runs: readonly Run[] = [(options) => restoreBackup({ target: store, destination, backupId, ...options }), (options) => rollback({ target: store, ...options })]
+    for (const run of runs) {
       for (const at of RESTORE_STEPS) {
         const onProgress: RestoreBackupOptions['onProgress'] = ({ step }) => {
           if (step === at) throw new Error(`thrown at ${at}`)
         }
-        const outcome = await run({ target: store, destination, backupId, onProgress }).catch((error: Error) => error)
+        const outcome = await run({ onProgress }).catch((error: Error) => error)
         if (outcome instanceof Error) expect(outcome.message).toContain(`thrown at ${at}`)
         await store.setSetting('seed', at)
         expect(await store.setting('seed')).toBe(at)

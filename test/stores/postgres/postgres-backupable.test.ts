@@ -196,7 +196,7 @@ test('backup() fails with invalid_argument for references that are not payload I
 })
 
 test.each([
-  ['SELEC payload FROM t', /: syntax error at or near "SELEC", in the query that is given as "payloadIds"$/],
+  ['SELEC payload FROM t', /: syntax error at or near "\w+", in the query that is given as "payloadIds"$/],
   ['SELECT payload, n FROM t', /: each UNION query must have the same number of columns, in the query/],
   ['SELECT paylod FROM t', /: column "paylod" does not exist, in the query/],
   ['SELECT payload FROM nowhere', /: relation "nowhere" does not exist, in the query/],
