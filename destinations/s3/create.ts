@@ -3,7 +3,7 @@ import { crc32 } from 'node:zlib'
 import { PutObjectCommand } from '@aws-sdk/client-s3'
 import type { Capability } from './capabilities.ts'
 import { isMissing, s3StatusOf } from './errors.ts'
-import { attributesOf, checksumOf, duplicate, lockOf, lookAt, metadataOf } from './objects.ts'
+import { attributesOf, checksumOf, duplicate, lockOf, lookAt, metadataOf, remove } from './objects.ts'
 import { readObject } from './read.ts'
 import type { S3RequestOptions, S3Session } from './session.ts'
 
@@ -16,11 +16,21 @@ export interface S3CreateOptions {
 
 /** Writes a small object that must not exist yet. Rejects with `duplicate_backup_id` when another upload wrote the key. */
 export async function createSmall(session: S3Session, content: Uint8Array, options: S3CreateOptions & Pick<S3RequestOptions, 'onUnanswered'>): Promise<void> {
-  const pieces = [{ bytes: content.byteLength, crc32: crc32(content) }]
+  const pieces = piecesOf(content)
   const lock = lockOf(session.config.objectLock)
   await createOnce(session, { ...options, pieces, condition: 'conditionalPut' }, async (onUnanswered) => {
     return await putSmall(session, content, { ...options, onUnanswered, lock, isNew: true })
   })
+}
+
+/** Removes a small object if this upload wrote it: by the nonce, or by its bytes where the store keeps no metadata. */
+export async function removeSmall(session: S3Session, content: Uint8Array, { key, nonce }: S3CreateOptions): Promise<void> {
+  const found = await lookAt(session, key)
+  if (found !== undefined && (await isWritten(session, found, { key, nonce, pieces: piecesOf(content) }))) await remove(session, key)
+}
+
+function piecesOf(content: Uint8Array): S3Pieces {
+  return [{ bytes: content.byteLength, crc32: crc32(content) }]
 }
 
 export interface S3PutOptions extends S3CreateOptions, Pick<S3RequestOptions, 'onUnanswered'> {
@@ -95,14 +105,23 @@ export async function createOnce(
 }
 
 /** Whether our object is there. Throws `duplicate_backup_id` when another one is. */
-async function isOwn(session: S3Session, { key, nonce, pieces, signal }: S3CreateOnceOptions, etag?: string): Promise<boolean> {
-  const found = await lookAt(session, key, signal)
+async function isOwn(session: S3Session, options: S3CreateOnceOptions, etag?: string): Promise<boolean> {
+  const found = await lookAt(session, options.key, options.signal)
   if (found === undefined) return false
-  if (found.bytes === pieces.reduce((sum, { bytes }) => sum + bytes, 0)) {
-    if (found.nonce === nonce || (etag !== undefined && found.etag === etag)) return true
-    if (found.nonce === undefined && (await hasBytes(session, { key, pieces, signal }))) return true
-  }
-  throw duplicate(session, key)
+  if (await isWritten(session, found, options, etag)) return true
+  throw duplicate(session, options.key)
+}
+
+/** Whether what was found is what this upload wrote. */
+async function isWritten(
+  session: S3Session,
+  found: NonNullable<Awaited<ReturnType<typeof lookAt>>>,
+  { key, nonce, pieces, signal }: Pick<S3CreateOnceOptions, 'key' | 'nonce' | 'pieces' | 'signal'>,
+  etag?: string,
+): Promise<boolean> {
+  if (found.bytes !== pieces.reduce((sum, { bytes }) => sum + bytes, 0)) return false
+  if (found.nonce === nonce || (etag !== undefined && found.etag === etag)) return true
+  return found.nonce === undefined && (await hasBytes(session, { key, pieces, signal }))
 }
 
 /** Whether an object has these bytes. */

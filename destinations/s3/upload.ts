@@ -2,8 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { type BackupObject, type BackupUpload, MAX_MANIFEST_BYTES } from '../../src/contracts/destination.ts'
 import { CombinedError, ManifestInvalidError } from '../../src/errors/errors.ts'
-import { createSmall } from './create.ts'
-import { removeOwn } from './objects.ts'
+import { createSmall, removeSmall } from './create.ts'
 import type { S3Session } from './session.ts'
 import { S3ObjectWriter } from './writer.ts'
 
@@ -32,7 +31,8 @@ export class S3Upload implements BackupUpload {
   #state: State = 'open'
   #isPayloadWhole = false
   #failure: { readonly error: unknown } | undefined
-  #mayBeListed = false
+  /** The manifest, from when it may be listed on. */
+  #manifest: Uint8Array | undefined
   /** Set when a write of the manifest got no answer. */
   #mayBeListedLater = false
   /** The call under way; `abort` waits for it. */
@@ -75,7 +75,7 @@ export class S3Upload implements BackupUpload {
       await this.#payloadIds.complete()
       await this.#payload.complete()
       this.#signal?.throwIfAborted()
-      this.#mayBeListed = true
+      this.#manifest = manifest
       const onUnanswered = (): void => {
         this.#mayBeListedLater = true
       }
@@ -88,7 +88,7 @@ export class S3Upload implements BackupUpload {
     await this.#running
     if (this.#state === 'published' || this.#state === 'aborted') return
     // The manifest first, so that no backup is listed without its objects.
-    if (this.#mayBeListed) await removeOwn(this.#session, this.#manifestKey(), this.#nonce)
+    if (this.#manifest !== undefined) await removeSmall(this.#session, this.#manifest, { key: this.#manifestKey(), nonce: this.#nonce })
     // An unanswered write of the manifest may still be carried out. Then the objects, which are whole, make that backup a good one.
     // Leave them to a clean-up, which comes when no such request can be under way.
     if (!this.#mayBeListedLater) await this.#removeObjects()

@@ -169,6 +169,26 @@ describe('a store that keeps no metadata and knows no conditions', () => {
     ok(Buffer.concat(await collect(destination.open(backupId, 'payload'))).equals(bytesOf(100)))
   })
 
+  test('a manifest that was written before the job was cancelled does not stay listed', async () => {
+    const own = await ownServer({ behaviour: { keepsNoMetadata: true, ignoresConditions: true } })
+    const destination = own.open()
+    await destination.validate()
+    const controller = new AbortController()
+    const upload = await destination.put(newUlid(), { signal: controller.signal })
+    await upload.write('payload', bytesOf(100))
+    let isWritten = false
+    own.server.behaviour.failBefore = (request) => {
+      if (!request.key.endsWith('manifest.json')) return undefined
+      if (isWritten) controller.abort(new Error('stop'))
+      isWritten ||= request.operation === 'PutObject'
+      return undefined
+    }
+    await rejects(upload.publish(MANIFEST), /stop/)
+    ok(isWritten)
+    await upload.abort()
+    deepEqual(await collect(destination.list()), [])
+  })
+
   test('reads nothing back where the answers come', async () => {
     const own = await ownServer({ behaviour: { keepsNoMetadata: true, ignoresConditions: true } })
     const destination = own.open()
