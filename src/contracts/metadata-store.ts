@@ -4,6 +4,9 @@
  *
  * Every operation is atomic: its records change together or not at all. Names are compared byte for byte, without
  * Unicode normalization. A store never uses an inode number twice.
+ *
+ * A bad value is refused with `invalid_argument`, and a field that the call does not know with a `TypeError`, before anything is changed:
+ * a misspelled reference to a payload would not hold it.
  */
 import type { Backupable } from './backupable.ts'
 

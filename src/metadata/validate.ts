@@ -1,9 +1,10 @@
 /** Checks arguments for a metadata store. Every check throws `invalid_argument` for a bad one. */
 import { InvalidArgumentError } from '../errors/errors.ts'
 import { checkPayloadId } from '../payload-ids/payload-id-set.ts'
+import { FUNCTION, type Kind, OBJECT, type OptionKinds, SIGNAL, checkArgument, checkOptions, has, optional } from '../util/check-options.ts'
 import {
-  type Block, type ByteRangeLock, type Content, INODE_TYPES, type InodeAttributes, type InodeNumber, type NewInode, type PendingUpload, type Place,
-  RENAME_MODES, type RenameMode,
+  type Block, type ByteRangeLock, type Content, type ImportOptions, INODE_TYPES, type InodeAttributes, type InodeNumber, type MetadataView,
+  type NewInode, type PendingUpload, type Place, RENAME_MODES, type RenameMode,
 } from '../contracts/metadata-store.ts'
 
 /** The most bytes (in UTF-8) of each text, and the greatest numbers. */
@@ -69,7 +70,8 @@ export function checkInodeNumber(inode: InodeNumber): InodeNumber {
 }
 
 export function checkPlace(place: Place): Place {
-  checkInodeNumber(place.parent)
+  if (!OBJECT.fits(place)) throw refused('place', place, 'it is not an object')
+  checkInteger(place.parent, { what: 'parent', min: 1 })
   checkName(place.name)
   return place
 }
@@ -136,15 +138,20 @@ export function checkNewInode(inode: NewInode): void {
 }
 
 export function checkContent(content: Content): void {
+  // A payload in a field of another name, or beside a list of blocks, would be held by no reference.
+  let fields = 0
+  for (const field in content) fields += field === 'payloadId' || field === 'blocks' ? 1 : 2
+  if (fields !== 1) throw refused('content', `{ ${Object.keys(Object(content)).join(', ')} }`, 'it must have either "payloadId" or "blocks", and no other field')
   if ('payloadId' in content) checkPayload(content.payloadId)
   else checkBlocks(content.blocks)
 }
 
 export function checkBlocks(blocks: readonly Block[]): void {
+  if (!Array.isArray(blocks)) throw refused('blocks', blocks, 'they are not an array')
   for (const { payloadId, offset, bytes } of blocks) {
     checkPayload(payloadId)
     checkInteger(offset, { what: 'block offset' })
-    checkInteger(bytes, { what: 'bytes of a block' })
+    checkInteger(bytes, { what: 'length of a block' })
   }
 }
 
@@ -169,6 +176,15 @@ export function checkRange(range: Omit<ByteRangeLock, 'kind'>): void {
   checkText(range.owner, { what: 'lock owner', maxBytes: METADATA_LIMITS.lockOwnerBytes })
   checkInteger(range.start, { what: 'start of a lock' })
   if (range.end !== undefined) checkInteger(range.end, { what: 'end of a lock', min: range.start + 1 })
+}
+
+const VIEW: Kind = has<MetadataView>('a view of a metadata store', 'inodes', 'entries')
+const IMPORT_OPTIONS: OptionKinds<ImportOptions> = { signal: optional(SIGNAL), onProgress: optional(FUNCTION), check: optional(FUNCTION) }
+
+/** Checks the arguments of `importView`. */
+export function checkImport(view: MetadataView, options: ImportOptions): void {
+  checkArgument('importView', view, { name: 'view', kind: VIEW })
+  checkOptions('importView', options, IMPORT_OPTIONS)
 }
 
 export function checkSettingName(name: string): string {
@@ -214,5 +230,6 @@ function checkPayload(payloadId: string): void {
 
 function refused(what: string, value: unknown, why: string): InvalidArgumentError {
   const text = String(value)
+  if (value === undefined) return new InvalidArgumentError(`Cannot call the store: the ${what} is missing`)
   return new InvalidArgumentError(`Cannot use ${JSON.stringify(text.slice(0, 80))} as ${what}: ${why}`)
 }

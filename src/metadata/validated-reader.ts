@@ -1,5 +1,6 @@
 /** The reading half of a metadata store. Checks every argument, once for all stores. */
 import type { Block, DirectoryPage, InodeNumber, MetadataReader } from '../contracts/metadata-store.ts'
+import { type Fields, checkFields } from '../util/check-options.ts'
 import * as check from './validate.ts'
 
 /** What a store implements. Arguments are checked and complete. */
@@ -15,6 +16,7 @@ export interface DirectoryRange {
 
 const DEFAULT_PAGE_ENTRIES = 1000
 const MAX_PAGE_ENTRIES = 10_000
+const PAGE: Fields<NonNullable<Parameters<MetadataReader['readDirectory']>[1]>> = { name: 'options', fields: { after: true, limit: true } }
 
 export class ValidatedReader implements MetadataReader {
   readonly #reader: TreeReader
@@ -33,8 +35,10 @@ export class ValidatedReader implements MetadataReader {
   readonly settings: MetadataReader['settings'] = async () => await this.#reader.settings()
   readonly usedBytes: MetadataReader['usedBytes'] = async () => await this.#reader.usedBytes()
 
-  readonly readDirectory: MetadataReader['readDirectory'] = async (directory, { after, limit = DEFAULT_PAGE_ENTRIES } = {}) => {
+  readonly readDirectory: MetadataReader['readDirectory'] = async (directory, options = {}) => {
     check.checkInodeNumber(directory)
+    checkFields('readDirectory', options, PAGE)
+    const { after, limit = DEFAULT_PAGE_ENTRIES } = options
     if (after !== undefined) check.checkName(after, 'cursor')
     if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE_ENTRIES) {
       throw new RangeError(`Cannot read ${limit} directory entries at once: limit must be 1 to ${MAX_PAGE_ENTRIES}`)

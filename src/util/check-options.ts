@@ -68,8 +68,22 @@ export function checkOptions<Options extends object>(call: string, options: Opti
   checkArgument(call, options, { name: 'options', kind: OBJECT })
   for (const name of Object.keys(kinds) as (keyof Options & string)[]) checkArgument(call, options[name], { name, kind: kinds[name] })
   const unknown = Object.keys(options).find((name) => !Object.hasOwn(kinds, name) && options[name as keyof Options] !== undefined)
-  if (unknown === undefined) return
-  throw new TypeError(`Cannot call ${call}(): it has no option ${JSON.stringify(unknown)}; known are ${Object.keys(kinds).toSorted().join(', ')}`)
+  if (unknown !== undefined) throw unknownOption(call, unknown, kinds)
+}
+
+/** An object that a caller gives: the argument's name, and the names of all its fields. The compiler refuses a table that lacks one. */
+export interface Fields<Shape extends object> {
+  readonly name: string
+  readonly fields: { readonly [Name in keyof Shape]-?: true }
+}
+
+/**
+ * Throws a `TypeError` unless an argument is an object with known fields only; a field that is `undefined` is not given. Their values are
+ * not checked. Allocates nothing, for calls that are made often.
+ */
+export function checkFields<Shape extends object>(call: string, value: Shape, { name, fields }: Fields<Shape>): void {
+  if (!OBJECT.fits(value)) checkArgument(call, value, { name, kind: OBJECT })
+  for (const field in value) if (!Object.hasOwn(fields, field) && value[field] !== undefined) throw unknownOption(call, field, fields)
 }
 
 /** Throws a `TypeError` that names the call and the argument, unless it is of its kind. */
@@ -90,6 +104,10 @@ export function nameOf(value: unknown): string {
   if (Array.isArray(value)) return 'an array'
   if (types.isAsyncFunction(value)) return 'an async function'
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`
+}
+
+function unknownOption(call: string, name: string, known: object): TypeError {
+  return new TypeError(`Cannot call ${call}(): it has no option ${JSON.stringify(name)}; known are ${Object.keys(known).toSorted().join(', ')}`)
 }
 
 function isObject(value: unknown): value is object {

@@ -1,6 +1,6 @@
 /** Content, payload references and pending uploads: part of the metadata store's conformance suite. */
-import { deepEqual, equal } from 'node:assert/strict'
-import type { Block, Content, InodeNumber, PendingUpload } from '../../src/contracts/metadata-store.ts'
+import { deepEqual, equal, rejects } from 'node:assert/strict'
+import type { Block, Content, InodeNumber, NewInode, PendingUpload, Place } from '../../src/contracts/metadata-store.ts'
 import { type RegisterTest, all, refused } from './metadata-fixture.ts'
 
 const MAX = Number.MAX_SAFE_INTEGER
@@ -17,10 +17,15 @@ const BAD_CONTENT: readonly Content[] = [
   { blocks: [{ payloadId: 'a', offset: -1, bytes: 1 }] },
   { blocks: [{ payloadId: 'a', offset: 0, bytes: 2 ** 53 }] },
   { blocks: [{ payloadId: 'a', offset: 0.5, bytes: 1 }] },
+  { payloadID: 'p1' } as unknown as Content,
+  { payloadId: 'p1', blocks: [] },
+  { blocks: 'p1' } as unknown as Content,
+  { blocks: [{ payloadID: 'p1', offset: 0, bytes: 1 }] } as unknown as Content,
 ]
 
 export function contentTests(test: RegisterTest): void {
   setContentTests(test)
+  unknownFieldTests(test)
   uploadTests(test)
   uploadRefusals(test)
 }
@@ -109,6 +114,48 @@ function setContentTests(test: RegisterTest): void {
     for (const size of [-1, 0.5, 2 ** 53]) await refused(store.setContent(file.inode, undefined, { size }), 'invalid_argument')
     await refused(store.setContent(file.inode, undefined, { size: 0, modifiedAtNs: 2n ** 63n }), 'invalid_argument')
     deepEqual(await store.inode(file.inode), file)
+  })
+}
+
+function unknownFieldTests(test: RegisterTest): void {
+  test('every writing call refuses fields that it does not know, and changes nothing', async ({ store, root }) => {
+    const lock = { inode: 0, owner: 'o', kind: 'exclusive', start: 0, end: undefined } as const
+    const [place, none] = [{ parent: root, name: 'a' }, { parent: root, name: 'b' }]
+    const file = await store.create(place, { type: 'file', size: 3, content: { payloadId: 'p' } })
+    await store.putUpload(upload(root))
+    // In variables: the compiler does not look for unknown fields there.
+    const [misspelled, misplaced] = [{ contnet: { payloadId: 'p1' } }, { payloadId: 'p1' }]
+    const calls: readonly (readonly [call: string, field: string, made: Promise<unknown>])[] = [
+      ['create', 'contnet', store.create(none, { type: 'file', size: 3, ...misspelled })],
+      ['create', 'payloadId', store.create(none, { type: 'file', ...misplaced })],
+      ['setAttributes', 'payloadId', store.setAttributes(file.inode, { size: 4, ...misplaced })],
+      ['setContent', 'contnet', store.setContent(file.inode, undefined, { size: 0, ...misspelled })],
+      ['createShare', 'payloadId', store.createShare('other', { options: {}, ...misplaced })],
+      ['createShare', 'contnet', store.createShare('other', { root: { mode: 0, ...misspelled } })],
+      ['rename', 'payloadId', store.rename(place, none, { existing: 'refuse', ...misplaced })],
+      ['putUpload', 'payloadId', store.putUpload({ ...upload(root), uploadId: 'other', ...misplaced })],
+      ['completeUpload', 'payloadId', store.completeUpload('upload', { mode: 0, ...misplaced })],
+      ['lock', 'payloadId', store.lock({ ...lock, inode: file.inode, ...misplaced })],
+      ['unlock', 'payloadId', store.unlock({ ...lock, inode: file.inode, ...misplaced })],
+      ['readDirectory', 'payloadId', store.readDirectory(root, { limit: 1, ...misplaced })],
+    ]
+    for (const [call, field, made] of calls) {
+      await rejects(made, (error: Error) => error.message.startsWith(`Cannot call ${call}(): it has no option "${field}"; known are `))
+    }
+    deepEqual(await store.lookup(place), file)
+    equal(await store.lookup(none), undefined)
+    equal(await store.share('other'), undefined)
+    deepEqual((await all(store.uploads())).map(({ uploadId }) => uploadId), ['upload'])
+    deepEqual(await store.locks(file.inode), [])
+  })
+
+  test('a missing name, place or number is named', async ({ store, root }) => {
+    const make = (place: unknown): Promise<unknown> => store.create(place as Place, { type: 'file' })
+    await rejects(store.createShare(undefined as unknown as string), /: the share name is missing$/)
+    await rejects(make({ name: 'a' }), /: the parent is missing$/)
+    await rejects(make({ parent: root }), /: the name is missing$/)
+    await rejects(make(undefined), /: the place is missing$/)
+    await rejects(store.create({ parent: root, name: 'a' }, undefined as unknown as NewInode), /"inode" is missing; it must be an object$/)
   })
 }
 

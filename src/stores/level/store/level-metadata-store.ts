@@ -3,6 +3,7 @@ import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotS
 import type { ImportOptions, MetadataView } from '../../../contracts/metadata-store.ts'
 import { BOOLEAN, type OptionKinds, STRING, SYNC_FUNCTION, checkArgument, checkOptions, optional } from '../../../util/check-options.ts'
 import type { TreeTransaction } from '../../../metadata/tree-transaction.ts'
+import { checkImport } from '../../../metadata/validate.ts'
 import { type WillRead, ValidatedStore } from '../../../metadata/validated-store.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import { CommitQueue } from './commit-queue.ts'
@@ -132,7 +133,8 @@ export class LevelMetadataStore extends ValidatedStore {
     yield* super.payloadIds()
   }
 
-  async importView(view: MetadataView, options?: ImportOptions): Promise<void> {
+  async importView(view: MetadataView, options: ImportOptions = {}): Promise<void> {
+    checkImport(view, options)
     await this.#queue.runAlone(() => importView(this.#level, view, { ...options, durable: this.#durable }))
   }
 

@@ -4,7 +4,7 @@ import { BOOLEAN, NUMBER, type OptionKinds, STRING, SYNC_FUNCTION, checkArgument
 import { InvalidArgumentError } from '../../../errors/errors.ts'
 import type { ImportOptions, MetadataView } from '../../../contracts/metadata-store.ts'
 import type { TreeTransaction } from '../../../metadata/tree-transaction.ts'
-import { checkText } from '../../../metadata/validate.ts'
+import { checkImport, checkText } from '../../../metadata/validate.ts'
 import { ValidatedStore } from '../../../metadata/validated-store.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import { SCHEMA_VERSION, migrate } from './migrations.ts'
@@ -140,6 +140,7 @@ export class PostgresMetadataStore extends ValidatedStore {
   }
 
   async importView(view: MetadataView, options: ImportOptions = {}): Promise<void> {
+    checkImport(view, options)
     await this.#db.writeAlone((connection) => importView(connection, view, options))
   }
 
