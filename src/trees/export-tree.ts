@@ -4,9 +4,10 @@
  * microsecond, before 1970 to the millisecond: Node sets no finer ones.
  */
 import { constants } from 'node:fs'
-import { chmod, lchown, link, lstat, lutimes, mkdir, open, readdir, symlink, utimes } from 'node:fs/promises'
+import { chmod, lchown, link, lstat, lutimes, mkdir, open, readdir, rmdir, symlink, unlink, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ChecksumMismatchError, RecordInvalidError, RestoreDestinationNotEmptyError } from '../errors/errors.ts'
+import { failureAfter } from '../errors/clean-up.ts'
+import { ChecksumMismatchError, isHoldfastError, RecordInvalidError, RestoreDestinationNotEmptyError } from '../errors/errors.ts'
 import { isSystemError } from '../util/files.ts'
 import type { Block, Inode, InodeNumber, MetadataStore } from '../contracts/metadata-store.ts'
 import { pagesOf } from '../metadata/walk-tree.ts'
@@ -39,7 +40,10 @@ export interface ExportCounts {
   notMadeCount: number
   /** Whether owners were set, as far as the system allows. */
   readonly owners: boolean
-  /** What the file system, or a user namespace, refused, and how often. A hard link became a file of its own; the rest was left out. */
+  /**
+   * What the file system, or a user namespace, refused, and how often. A hard link became a file of its own; the rest was left out. A mode
+   * counts too that was set without its set-user-ID and set-group-ID bits, because the owner could not be set.
+   */
   readonly refused: Record<'owners' | 'modes' | 'times' | 'symlinks' | 'hardLinks', number>
 }
 
@@ -48,15 +52,25 @@ const REFUSED = ['EPERM', 'ENOTSUP', 'ENOSYS', 'EINVAL', 'EOVERFLOW', 'EMLINK'] 
 
 const FILES_AT_ONCE = 8
 const PRIVATE_DIRECTORY = 0o700
+/** The set-user-ID and the set-group-ID bit. */
+const SET_ID = 0o6000
 
-/** Exports a tree. A failed export leaves what it has written, for the operator to keep or remove. */
+/**
+ * Exports a tree. Nothing else may write to the directory meanwhile. A failed export removes what it has written, or says that a partial tree
+ * remains; one that is killed leaves it.
+ */
 export async function exportTree(options: ExportOptions): Promise<ExportCounts> {
-  await makeTarget(options.directory)
-  const root = await options.store.inode(options.root)
-  if (root?.type !== 'directory') throw new RecordInvalidError(`Cannot export: inode ${options.root} is not the root of a share`)
-  const exporter = new TreeExporter(options)
-  await exporter.writeDirectory(options.directory, root)
-  return exporter.counts
+  const { directory } = options
+  const isMade = await makeTarget(directory)
+  try {
+    const root = await options.store.inode(options.root)
+    if (root?.type !== 'directory') throw new RecordInvalidError(`Cannot export: inode ${options.root} is not the root of a share`)
+    const exporter = new TreeExporter(options)
+    await exporter.writeDirectory(directory, root)
+    return exporter.counts
+  } catch (error) {
+    throw await failureAfter(error, () => removeExport(directory, { isMade, error }), `a partial tree remains in ${JSON.stringify(directory)}`)
+  }
 }
 
 class TreeExporter {
@@ -170,8 +184,15 @@ class TreeExporter {
     // Changing the owner clears the set-user-ID bit, so the mode comes after it.
     if (this.counts.owners) await this.#attempt('owners', () => lchown(path, inode.uid, inode.gid))
     const [accessed, modified] = [timeOf(inode.accessedAtNs), timeOf(inode.modifiedAtNs)]
-    if (inode.type !== 'symlink') await this.#attempt('modes', () => chmod(path, inode.mode))
+    if (inode.type !== 'symlink') await this.#setMode(path, inode)
     await this.#attempt('times', () => (inode.type === 'symlink' ? lutimes(path, accessed, modified) : utimes(path, accessed, modified)))
+  }
+
+  /** Sets the mode, without set-user-ID and set-group-ID bits on what is not its owner's: they would lend the rights of another user. */
+  async #setMode(path: string, { mode, uid, gid }: Inode): Promise<void> {
+    const stats = (mode & SET_ID) === 0 ? undefined : await lstat(path)
+    const isLent = stats !== undefined && (stats.uid !== uid || stats.gid !== gid)
+    if (await this.#attempt('modes', () => chmod(path, isLent ? mode & ~SET_ID : mode))) this.counts.refused.modes += isLent ? 1 : 0
   }
 
   /** Runs a system call. Counts one that is refused, and resolves with whether it was done. */
@@ -192,17 +213,41 @@ class TreeExporter {
   }
 }
 
-async function makeTarget(directory: string): Promise<void> {
+/** Makes a missing directory. Resolves with whether it was missing. */
+async function makeTarget(directory: string): Promise<boolean> {
   try {
     await mkdir(directory, { mode: PRIVATE_DIRECTORY })
+    return true
   } catch (error) {
     if (!isSystemError(error, 'EEXIST')) throw asHoldfastError(error, `create ${JSON.stringify(directory)}`)
     const stats = await lstat(directory)
     if (!stats.isDirectory() || (await readdir(directory)).length > 0) {
       throw new RestoreDestinationNotEmptyError(`Cannot export to ${JSON.stringify(directory)}: it is not an empty directory`, {
         cause: error,
-        hint: 'Name a directory that does not exist yet, or an empty one',
+        hint: 'Name a directory that does not exist yet, or an empty one. If an export to it was killed, remove the partial tree first',
       })
+    }
+    return false
+  }
+}
+
+/** Removes what a failed export made: all that is in a directory that was empty or missing. */
+async function removeExport(directory: string, { isMade, error }: { readonly isMade: boolean; readonly error: unknown }): Promise<void> {
+  if (isHoldfastError(error) && error.code === 'destination_path_conflict') throw new Error('something else writes there too')
+  await removeEntries(directory)
+  if (isMade) await rmdir(directory)
+}
+
+async function removeEntries(directory: string): Promise<void> {
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name)
+    if (entry.isDirectory()) {
+      // Its mode may be set already, and read-only. Where modes cannot be changed, the removal tells whether that matters.
+      await chmod(path, PRIVATE_DIRECTORY).catch(() => undefined)
+      await removeEntries(path)
+      await rmdir(path)
+    } else {
+      await unlink(path)
     }
   }
 }

@@ -70,6 +70,27 @@ describe('exportTree() where the file system does not take everything', () => {
     expect((await stat(join(dir, 'out/one'))).nlink).toBe(what === 'hardLinks' ? 1 : 2)
   })
 
+  it.each([
+    ['was refused', { lchown: 'EPERM' }, 0],
+    ['was not tried', {}, 1000],
+  ])('where the owner %s, sets no set-user-ID and set-group-ID bits on what belongs to another user', async (_, calls: Readonly<Record<string, string>>, userId) => {
+    const dir = await tempDir()
+    await using store = await openMemoryStore()
+    const { root } = await store.createShare('tree')
+    const [uid, gid] = [process.geteuid?.() ?? 0, process.getegid?.() ?? 0]
+    const attributes = { type: 'file', mode: 0o6755 } as const
+    await store.create({ parent: root, name: 'theirs' }, { ...attributes, uid: uid + 1, gid: gid + 1 })
+    await store.create({ parent: root, name: 'group' }, { ...attributes, uid, gid: gid + 1 })
+    await store.create({ parent: root, name: 'ours' }, { ...attributes, uid, gid })
+    const payloads = await PayloadDirectory.open(join(dir, 'payloads'), { create: true })
+    for (const [call, code] of Object.entries(calls)) refused.set(call, code)
+    const as = vi.spyOn(process, 'geteuid').mockReturnValue(userId)
+    const counts = await exportTree({ directory: join(dir, 'out'), store, root, payloads }).finally(() => as.mockRestore())
+    const modeOf = async (name: string): Promise<number> => (await stat(join(dir, 'out', name))).mode & 0o7777
+    expect([await modeOf('theirs'), await modeOf('group'), await modeOf('ours')]).toEqual([0o755, 0o755, 0o6755])
+    expect(counts.refused.modes).toBe(2)
+  })
+
   it('fails for any other reason, with the path', async () => {
     const dir = await tempDir()
     await writeTree(join(dir, 'tree'), { one: 'content' })

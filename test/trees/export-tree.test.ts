@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, readlink, symlink } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, readlink, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { Inode, MetadataStore } from '../../src/contracts/metadata-store.ts'
@@ -13,8 +13,10 @@ function hostileStore(inodes: readonly Inode[], entries: Readonly<Record<number,
   const find = (number: number): Inode | undefined => inodes.find((inode) => inode.inode === number)
   const readDirectory = (number: number): Promise<unknown> =>
     Promise.resolve({ entries: (entries[number] ?? []).map(([name, inode]) => ({ name, inode, type: find(inode)?.type ?? 'file' })), cursor: undefined })
-  return { inode: (number: number) => Promise.resolve(find(number)), readDirectory } as unknown as MetadataStore
+  return { inode: (number: number) => Promise.resolve(find(number)), readDirectory, async *blocks() {} } as unknown as MetadataStore
 }
+
+type Entries = Parameters<typeof hostileStore>[1]
 
 describe('exportTree()', () => {
   const attributes = { mode: 0o755, uid: 0, gid: 0, size: 0, accessedAtNs: 0n, modifiedAtNs: 0n, changedAtNs: 0n, createdAtNs: 0n, xattrs: new Map() }
@@ -26,8 +28,7 @@ describe('exportTree()', () => {
     const payloads = await PayloadDirectory.open(join(dir, 'payloads'), { create: true })
     const store = hostileStore([directory, file], { 1: [[name, 2]] })
     await expect(exportTree({ directory: join(dir, 'out'), store, root: 1, payloads })).rejects.toMatchObject({ code: 'record_invalid' })
-    expect((await readdir(dir)).toSorted()).toEqual(['out', 'payloads'])
-    expect(await readdir(join(dir, 'out'))).toEqual([])
+    expect(await readdir(dir)).toEqual(['payloads'])
   })
 
   it('never writes through a symbolic link that an entry of the same name made', async () => {
@@ -40,7 +41,36 @@ describe('exportTree()', () => {
     expect(await readFile(join(dir, 'outside/keep'), 'utf8')).toBe('safe')
   })
 
-  type Entries = Parameters<typeof hostileStore>[1]
+  it.each([['its own', false], ['an empty one that was there', true]])('removes a partial tree from %s, read-only directories too, so that it can be repeated', async (_, isThere) => {
+    const dir = await tempDir()
+    const payloads = await PayloadDirectory.open(join(dir, 'payloads'), { create: true })
+    const out = join(dir, 'out')
+    if (isThere) await mkdir(out)
+    const readOnly: Inode = { ...directory, inode: 4, mode: 0o555 }
+    const lost: Inode = { ...file, inode: 5, size: 1, payloadId: 'a'.repeat(64) }
+    const as = { directory: out, root: 1, payloads }
+    const entries: Entries = { 1: [['dir', 4], ['last', 6]], 4: [['inner', 2]], 6: [['lost', 5]] }
+    const inodes = [directory, file, readOnly, { ...directory, inode: 6 }]
+    await expect(exportTree({ ...as, store: hostileStore([...inodes, lost], entries) })).rejects.toMatchObject({ code: 'backup_incomplete' })
+    expect((await readdir(dir)).toSorted()).toEqual(isThere ? ['out', 'payloads'] : ['payloads'])
+    expect(await exportTree({ ...as, store: hostileStore([...inodes, { ...file, inode: 5 }], entries) })).toMatchObject({ files: 2 })
+    await chmod(join(out, 'dir'), 0o755)
+  })
+
+  it('says that a partial tree remains where another process writes to the same directory', async () => {
+    const dir = await tempDir()
+    const payloads = await PayloadDirectory.open(join(dir, 'payloads'), { create: true })
+    const out = join(dir, 'out')
+    const store = hostileStore([directory, file], { 1: [['x', 2]] })
+    const inode: MetadataStore['inode'] = async (number) => {
+      if (number === 2) await writeTree(out, { x: 'of another' })
+      return await store.inode(number)
+    }
+    const failure = exportTree({ directory: out, store: { ...store, inode }, root: 1, payloads })
+    await expect(failure).rejects.toMatchObject({ code: 'destination_path_conflict', message: expect.stringContaining(`a partial tree remains in ${JSON.stringify(out)}`) as unknown })
+    expect(await readFile(join(out, 'x'), 'utf8')).toBe('of another')
+  })
+
   it.each<[string, Entries, string]>([
     ['that contains itself', { 1: [['again', 1]] }, 'out/again'],
     ['in a ring', { 1: [['a', 2]], 2: [['b', 3]], 3: [['c', 2]] }, 'out/a/b/c'],

@@ -1,7 +1,5 @@
 import type { Command } from 'commander'
-import { BackupAbortedError } from '../../index.ts'
 import { withExamples, withStore } from '../command-options.ts'
-import { Interrupted } from '../interrupt.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { openPayloadStore, withParts } from '../../registry/index.ts'
 import type { Terminal } from '../terminal.ts'
@@ -24,7 +22,7 @@ export function registerExport(program: Command, terminal: Terminal): void {
     command,
     [['export ./photos-again --store level:./metadata --payloads ./payloads', 'write the tree back']],
     `Content is checked against its digest while it is written. Modes, times (to the microsecond), symbolic and hard links are set; owners
-only when run as root. Sockets, fifos and devices are not created. A failed or interrupted export leaves what it has written.`,
+only when run as root. Sockets, fifos and devices are not created. A failed or interrupted export removes what it has written.`,
   )
   command.action((directory: string, options: ExportCommandOptions) => runExport(directory, options, terminal))
 }
@@ -46,9 +44,6 @@ async function runExport(directory: string, options: ExportCommandOptions, termi
       await warnOfGaps(counts, output)
       const document = { share: share.name, directory, ...counts, elapsedMs: Math.round(elapsedMs) }
       await output.result(document, () => [describeExport(counts, { share: share.name, directory, elapsedMs })])
-    } catch (error) {
-      if (!(error instanceof Interrupted)) throw error
-      throw new BackupAbortedError(error.message, { cause: error, hint: `Remove what was written to ${JSON.stringify(directory)}, then run the command again` })
     } finally {
       progress.end()
     }
@@ -74,7 +69,8 @@ async function warnOfGaps(counts: ExportCounts, output: Output): Promise<void> {
     times > 0 ? plural(times, 'time of entries', 'times of entries') : [],
     symlinks > 0 ? plural(symlinks, 'symbolic link') : [],
   ].flat()
-  if (left.length > 0) await output.warn(`${left.join(', ')} left out: the file system or the user namespace does not take them`)
+  const bits = modes > 0 ? ' (or, of a mode, the set-user-ID and set-group-ID bits, because the owner could not be set)' : ''
+  if (left.length > 0) await output.warn(`${left.join(', ')} left out: the file system or the user namespace does not take them${bits}`)
   if (hardLinks > 0) await output.warn(`${plural(hardLinks, 'hard link')} became a file of its own: the file system does not have hard links`)
   if (counts.notMadeCount === 0) return
   const listed = counts.notMade.map(printable).join(', ')
