@@ -72,7 +72,6 @@ export async function findHolds(sources: HoldPlaces, options: ReadHoldsOptions =
   checkDestinations(known, destinations)
   await recordUnknown([...stored.values()], { catalog, known, leases, ...options })
   const everything = holders.filter((holder): holder is LeaseHolder => holder.kind === 'lease' && holder.payloadIds === undefined)
-  if (cache !== undefined) await orUnavailable('the copies of sets of payload IDs', options.signal, () => cache.retain(holders.flatMap(({ payloadIds }) => payloadIds ?? [])))
   return { holders, everything, sources: sourcesOf(holders, { cache, stored, signal: options.signal }) }
 }
 

@@ -60,8 +60,10 @@ export class Holds {
     return await findHolds({ catalog: leases.catalog, destinations, mayBeEmpty, cache }, options)
   }
 
-  /** The union of the payload IDs of some sources. The caller closes it. Rejects with `hold_unavailable`. */
+  /** The union of the payload IDs of all sources, whose copies alone stay. The caller closes it. Rejects with `hold_unavailable`. */
   async unite(sources: readonly HoldSource[], options: ReadHoldsOptions = {}): Promise<HeldIds> {
+    // A copy that cannot be deleted costs only space, until a later sweep deletes it.
+    await this.#parts.cache?.retain(sources.map(({ name }) => name)).catch(() => undefined)
     return await uniteHolds(sources, this.#parts.unions, options)
   }
 
@@ -113,7 +115,7 @@ const FIND_OPTIONS: OptionKinds<FindHoldersOptions> = {
   catalog: optional(CATALOG),
   destinations: listOf(DESTINATION, 'destinations'),
   mayBeEmpty: optional(BOOLEAN),
-  cache: optional(has<PayloadIdsCache>('a cache', 'get', 'put')),
+  cache: optional(has<PayloadIdsCache>('a cache', 'get', 'put', 'drop', 'retain')),
   payloadId: optional(STRING),
 }
 

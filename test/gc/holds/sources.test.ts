@@ -1,6 +1,6 @@
 /** Every source of holds failing in turn: nothing is deleted. */
-import { readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { Manifest } from '../../../src/contracts/manifest.ts'
 import { rebuildCatalog } from '../../../src/repository/rebuild-catalog.ts'
@@ -8,8 +8,12 @@ import { deleteBackup } from '../../../src/repository/delete-backups.ts'
 import { runBackup } from '../../../src/backup/run-backup.ts'
 import type { Destination } from '../../../src/contracts/destination.ts'
 import { CatalogUnavailableError, DestinationPermissionDeniedError, DestinationUnreachableError, ManifestMissingError, StoreUnavailableError } from '../../../src/errors/errors.ts'
-import { Holds } from '../../../src/gc/holds/holds.ts'
+import { findHolders, Holds } from '../../../src/gc/holds/holds.ts'
+import { directoryUnionStore } from '../../../src/gc/holds/union-store.ts'
+import { directoryCache, type PayloadIdsCache } from '../../../src/gc/leases/payload-ids-cache.ts'
 import { sweepPayloads } from '../../../src/gc/sweep/sweep-payloads.ts'
+import { type SweepState, sweepStateFile } from '../../../src/gc/sweep/sweep-state.ts'
+import { systemError } from '../../../src/util/files.ts'
 import { fsDestination } from '../../../destinations/fs/index.ts'
 import { altered } from '../../support/altered.ts'
 import { FakeStore } from '../../support/fake-store.ts'
@@ -198,6 +202,35 @@ describe('sweepPayloads()', () => {
     await deleteBackup({ destination, backupId: backupIds[1] ?? '', catalog })
     await sweep(scene)
     expect(scene.payloads.ids).toEqual(['live', 'p0', 'p1', 'p2'])
+  })
+})
+
+describe('the copies of sets on local disk', () => {
+  test('that cannot be deleted do not end a sweep: they cost space alone', async () => {
+    const scene = await newScene()
+    const cache = altered(directoryCache({ directory: join(scene.directory, 'copies') }), { retain: () => Promise.reject(systemError('EACCES', 'unlink', 'copies')) })
+    const unions = directoryUnionStore(join(scene.directory, 'other-union'))
+    const { leases, steadyClock } = scene.holds
+    const stateOf = (): SweepState => sweepStateFile(join(scene.directory, 'other-marks'))
+    await sweep(scene, new Holds({ leases, destinations: [scene.destination], cache, unions, stateOf, steadyClock }))
+    expect(scene.payloads.ids).toEqual(['live', 'p0', 'p1', 'p2', 'p3', 'p4'])
+  })
+
+  test('stay where findHolders() reads them, whatever they are of', async () => {
+    const { catalog, destination, directory, backupIds } = await newScene()
+    const copies = join(directory, 'copies')
+    mkdirSync(copies)
+    const old = join(copies, `${'0'.repeat(64)}.payload-ids`)
+    writeFileSync(old, 'old')
+    utimesSync(old, 1, 1)
+    const holders = await findHolders({ catalog, destinations: [destination], cache: directoryCache({ directory: copies }) })
+    expect(holders).toMatchObject(backupIds.map((backupId) => ({ kind: 'backup', backupId })))
+    expect(readdirSync(copies)).toEqual([basename(old)])
+  })
+
+  test('need all methods of a cache', async () => {
+    const cache: Partial<PayloadIdsCache> = { get: () => Promise.resolve(undefined), put: () => Promise.resolve() }
+    await expect(findHolders({ catalog: undefined, destinations: [], cache: cache as PayloadIdsCache })).rejects.toThrow(TypeError)
   })
 })
 
