@@ -11,6 +11,9 @@ export const MANIFEST_FILE = 'manifest.json'
 /** Every name that a backup's directory may have in it. The manifest comes first: removing the manifest un-lists the backup. */
 export const BACKUP_FILES: readonly string[] = [MANIFEST_FILE, ...BACKUP_OBJECTS]
 
+/** A removed file that NFS keeps for a reader; it vanishes by itself. */
+const NFS_KEPT = /^\.nfs/
+
 /** How many names of others' files a warning has. */
 const MAX_NAMED = 10
 
@@ -28,7 +31,7 @@ export async function removePublished(root: FsRoot, directory: string, { rivals 
 
 /**
  * Removes a backup's files and then its directory, if they exist. Resolves with whether the directory is gone: files that are not
- * Holdfast's stay, and the directory with them. A warning names them.
+ * Holdfast's stay, and the directory with them. A warning names them; files that NFS keeps for a reader go without one.
  */
 export async function removeBackupFiles(root: FsRoot, directory: string): Promise<boolean> {
   const { files } = root
@@ -47,13 +50,20 @@ export async function removeBackupFiles(root: FsRoot, directory: string): Promis
     } catch (error) {
       if (isSystemError(error, 'ENOENT')) return true
       if (!isSystemError(error, 'ENOTEMPTY', 'EEXIST')) throw error
-      const others = await files.list(directory)
-      const names = others.slice(0, MAX_NAMED).map((name) => JSON.stringify(name)).join(', ')
-      const message = `"${directory}" stays, because it has files in it that are not Holdfast's: ${names}${others.length > MAX_NAMED ? ` and ${others.length - MAX_NAMED} more` : ''}`
-      root.warnings.leaves({ code: 'foreign_files_left', message })
+      warnOfOthers(root, directory, await files.list(directory))
       return false
     }
   })
+}
+
+/** Warns of others' files in a directory that stays because of them. Resolves with whether there are some. */
+export function warnOfOthers(root: FsRoot, directory: string, found: readonly string[]): boolean {
+  const others = found.filter((name) => !BACKUP_FILES.includes(name) && !NFS_KEPT.test(name))
+  if (others.length === 0) return false
+  const names = others.slice(0, MAX_NAMED).map((name) => JSON.stringify(name)).join(', ')
+  const more = others.length > MAX_NAMED ? ` and ${others.length - MAX_NAMED} more` : ''
+  root.warnings.leaves({ code: 'foreign_files_left', message: `"${directory}" stays, because it has files in it that are not Holdfast's: ${names}${more}` })
+  return true
 }
 
 function isMissing(error: unknown): boolean {

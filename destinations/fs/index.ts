@@ -11,7 +11,7 @@ import {
 import { FILES, type Files, isSystemError, nodeFiles, readSmallFile, renameSurely } from '../../src/util/files.ts'
 import { NUMBER, type OptionKinds, STRING, checkArgument, checkOptions, optional } from '../../src/util/check-options.ts'
 import { findParameterFault, parametersOfPath, pathOfUrl, urlOfPath } from '../../src/util/urls.ts'
-import { BACKUP_FILES, MANIFEST_FILE, removeBackupFiles, removePublished } from './backup-files.ts'
+import { BACKUP_FILES, MANIFEST_FILE, removeBackupFiles, removePublished, warnOfOthers } from './backup-files.ts'
 import { onPath, pathError } from './errors.ts'
 import { FsRoot, notADirectory, notAFile, TEMPORARY_SUFFIX } from './root.ts'
 import { duplicate, FsUpload } from './upload.ts'
@@ -171,10 +171,12 @@ class FsDestination implements Destination {
   }
 
   async *list(options: DestinationOptions = {}): AsyncIterable<string> {
-    for (const name of await this.#root.list()) {
+    const names = await this.#root.list()
+    for (const name of names) {
       options.signal?.throwIfAborted()
       if (isUlid(name) && (await this.#isListed(join(this.#root.path, name)))) yield name
     }
+    this.#warnOfWrongRoot(names)
   }
 
   async delete(backupId: string, options: DestinationOptions = {}): Promise<void> {
@@ -222,6 +224,15 @@ class FsDestination implements Destination {
     // Every file is closed by the call that opened it.
   }
 
+  /** Warns of a root with nothing of Holdfast's in it, but something else: it may be the wrong directory. */
+  #warnOfWrongRoot(names: readonly string[]): void {
+    if (names.some((name) => isUlid(name.slice(0, 26)))) return
+    const other = names.find((name) => !name.startsWith('.') && name !== 'lost+found' && !BACKUP_FILES.includes(name))
+    if (other === undefined) return
+    const message = `"${this.#root.path}" has other files in it, such as ${JSON.stringify(other)}: check that it is the right directory`
+    this.#root.warnings.lacks({ code: 'other_files', message })
+  }
+
   async #newest(names: readonly string[]): Promise<string | null> {
     for (const name of names.toReversed()) if (isUlid(name) && (await this.#isListed(join(this.#root.path, name)))) return name
     return null
@@ -244,7 +255,9 @@ class FsDestination implements Destination {
 
   /** Removes a leftover. Resolves with whether it is gone by this call. */
   async #removeLeftover(path: string): Promise<boolean> {
-    // Rename first: if the upload is alive after all, it cannot publish a half removed directory.
+    // Look first: the operator finds files of others where they were, not under a new name.
+    if (warnOfOthers(this.#root, path, await onPath('list', path, () => this.#files.list(path)).catch(orIfGone([])))) return false
+    // Rename before anything is removed: if the upload is alive after all, it cannot publish a half removed directory.
     let claimed = join(this.#root.path, newUlid() + TEMPORARY_SUFFIX)
     try {
       await renameSurely(this.#files, { from: path, to: claimed }, async () => (await this.#files.info(claimed)) !== undefined)

@@ -115,6 +115,18 @@ describe('holdfast list and show', () => {
     expectError(await holdfast(['show', 'latest', '--from', `file:${dir}`]), 1, 'manifest_missing')
   })
 
+  it('warn where there are none, but other files', async () => {
+    const dir = await mkdtemp(join(base, 'other-'))
+    for (const name of ['lost+found', '.hidden', 'b.txt', 'a.txt']) await writeFile(join(dir, name), 'x')
+    expect(await holdfast(['list', '--from', `file:${dir}`])).toEqual({
+      code: 0,
+      stdout: 'There are no backups yet.\n',
+      stderr: `warning: "${dir}" has other files in it, such as "a.txt": check that it is the right directory\n`,
+    })
+    for (const name of ['a.txt', 'b.txt']) await rm(join(dir, name))
+    expect(await holdfast(['list', '--from', `file:${dir}`])).toMatchObject({ code: 0, stderr: '' })
+  })
+
   it('say where to look when the directory of one backup is listed', async () => {
     const { code, stdout, stderr } = await run('list', '--from', `file:backups/${first}`)
     expect({ code, stdout }).toEqual({ code: 0, stdout: 'There are no backups yet.\n' })

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { dirname } from 'node:path'
-import { type ListedBackup, type Manifest, openRepository, recordCount } from '../../index.ts'
+import { type DestinationWarning, type ListedBackup, type Manifest, openRepository, recordCount } from '../../index.ts'
 import { isUlid } from '../../util/ulid.ts'
 import { withExamples, withRecord, withSource } from '../command-options.ts'
 import { type RecordOptions, withParts } from '../../registry/index.ts'
@@ -31,6 +31,7 @@ async function list(options: ListOptions, terminal: Terminal): Promise<void> {
   /** The stores that the catalog has backups of: others may share the destination. */
   const stores = new Set<string>()
   let hint: string | undefined
+  let warnings: readonly DestinationWarning[] = []
   await withParts(terminal, async (parts) => {
     const destination = await parts.destination(options.from)
     hint = hintFor(destination.url)
@@ -42,6 +43,7 @@ async function list(options: ListOptions, terminal: Terminal): Promise<void> {
       if ((await catalog.backup(entry.backupId, destination.url)) === undefined) unrecorded.push(entry.backup.manifest)
       else stores.add(entry.backup.manifest.storeId)
     }
+    warnings = destination.takeWarnings?.() ?? []
   })
   const document: Record<'backups' | 'newer' | 'altered' | 'damaged', unknown[]> = { backups: [], newer: [], altered: [], damaged: [] }
   for (const entry of entries) {
@@ -49,6 +51,7 @@ async function list(options: ListOptions, terminal: Terminal): Promise<void> {
     else document[entry.state].push({ backupId: entry.backupId, error: errorDocument(entry.error) })
   }
   await output.result(document, () => listing(entries))
+  for (const { message } of warnings) await output.warn(printable(message))
   if (hint !== undefined && entries.length === 0) await output.note(hint)
   const unknown = unrecorded.filter(({ storeId }) => stores.has(storeId)).map(({ backupId }) => backupId)
   if (unknown.length > 0) await output.warn(`The catalog has no record of ${unknown.join(', ')}; look into it before you restore it. "holdfast catalog rebuild" records it`)

@@ -157,35 +157,50 @@ describe('fsDestination() and files of others in a backup', () => {
     const path = await tempDir()
     const destination = fsDestination({ path })
     const backupId = await publish(destination)
-    await writeFile(join(path, backupId, '.nfs0001'), 'open elsewhere')
+    await writeFile(join(path, backupId, 'NOTE.txt'), 'of the operator')
     const { wasListed, warnings } = await deleteBackup({ destination, backupId, force: true })
     ok(wasListed)
     deepEqual(warnings.map((warning) => 'code' in warning && warning.code), ['foreign_files_left'])
-    equal(warnings[0]?.message, `"${join(path, backupId)}" stays, because it has files in it that are not Holdfast's: ".nfs0001"`)
-    deepEqual(await readdir(join(path, backupId)), ['.nfs0001'])
+    equal(warnings[0]?.message, `"${join(path, backupId)}" stays, because it has files in it that are not Holdfast's: "NOTE.txt"`)
+    deepEqual(await readdir(join(path, backupId)), ['NOTE.txt'])
     deepEqual((await destination.cleanUp(FUTURE)).removed, [])
-    await unlink(join(path, backupId, '.nfs0001'))
+    await unlink(join(path, backupId, 'NOTE.txt'))
     deepEqual((await destination.cleanUp(FUTURE)).removed, [backupId])
     deepEqual(await readdir(path), [])
   })
 
-  test('a clean-up removes what is Holdfast\'s of a leftover, whatever lies beside it', async () => {
+  test('a clean-up leaves a leftover with a file of others as it is, names both, and removes it once that is gone', async () => {
     const path = await tempDir()
     const destination = fsDestination({ path })
-    for (const name of [`${newUlid()}.tmp`, newUlid()]) {
+    const leftovers = [`${newUlid()}.tmp`, newUlid()].toSorted()
+    for (const name of leftovers) {
       await mkdir(join(path, name))
       await writeFile(join(path, name, 'payload'), 'x')
-      await writeFile(join(path, name, '.DS_Store'), 'precious')
+      await writeFile(join(path, name, 'NOTE.txt'), 'of the operator')
     }
     deepEqual((await destination.cleanUp(FUTURE)).removed, [])
-    deepEqual(codesOf(destination.takeWarnings?.()), ['foreign_files_left', 'foreign_files_left'])
-    const left = await readdir(path)
-    equal(left.length, 2)
-    for (const name of left) {
-      deepEqual(await readdir(join(path, name)), ['.DS_Store'])
-      equal(await readFile(join(path, name, '.DS_Store'), 'utf8'), 'precious')
+    deepEqual(destination.takeWarnings?.(), leftovers.map((name) => ({
+      code: 'foreign_files_left',
+      message: `"${join(path, name)}" stays, because it has files in it that are not Holdfast's: "NOTE.txt"`,
+    })))
+    for (const name of leftovers) {
+      equal(await readFile(join(path, name, 'NOTE.txt'), 'utf8'), 'of the operator')
+      await unlink(join(path, name, 'NOTE.txt'))
     }
-    deepEqual([(await destination.cleanUp(FUTURE)).removed, destination.takeWarnings?.()], [[], []])
+    deepEqual((await destination.cleanUp(FUTURE)).removed, leftovers)
+    deepEqual([await readdir(path), destination.takeWarnings?.()], [[], []])
+  })
+
+  test('a file that NFS keeps for a reader is not told of; once it has vanished, a clean-up ends the delete', async () => {
+    const path = await tempDir()
+    const destination = fsDestination({ path })
+    const backupId = await publish(destination)
+    const kept = join(path, backupId, '.nfs00000001')
+    await writeFile(kept, 'open elsewhere')
+    await destination.delete(backupId)
+    deepEqual([(await destination.cleanUp(FUTURE)).removed, await readdir(path), destination.takeWarnings?.()], [[], [backupId], []])
+    await unlink(kept)
+    deepEqual((await destination.cleanUp(FUTURE)).removed, [backupId])
   })
 })
 
