@@ -53,6 +53,15 @@ describe('PayloadDirectory put()', () => {
   })
 })
 
+describe('PayloadDirectory put() on a file system that accepts new times and ignores them', () => {
+  it('writes what is there anew, after a wait for the first alone', async () => {
+    const payloads = await filled(3, { files: { ...quickFiles, renewFile: () => Promise.resolve() } })
+    const before = await listed(payloads)
+    for (let index = 0; index < 3; index++) expect(await payloads.put(payloadIdOf(bytesOf(index)), bytesOf(index))).toBe(true)
+    expect(await payloads.deleteUnchanged(before)).toEqual([])
+  }, 8_000)
+})
+
 describe('PayloadDirectory deleteUnchanged()', () => {
   it('looks again every 64 payloads whether it still may, and deletes none from when it may not', async () => {
     let looks = 0

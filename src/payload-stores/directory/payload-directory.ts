@@ -24,6 +24,8 @@ const MAX_READ_BYTES: number = 4 * 1024 * 1024
 /** What opening a link, a FIFO, a directory or a socket fails with. */
 const NOT_A_FILE = ['EINVAL', 'ELOOP', 'EISDIR', 'ENXIO'] as const
 const TEMPORARY = /^[0-9a-f]{62}\.[0-9a-f-]{36}\.tmp$/
+/** The most time that a new time needs to differ from the last: FAT has a time every 2 s. */
+const RENEWED_WITHIN_MS = 3000
 /** The age at which a temporary file is a leftover: a running import writes one in a single go. */
 const GRACE_MS: number = 24 * 60 * 60 * 1000
 
@@ -57,6 +59,8 @@ export class PayloadDirectory implements WritablePayloadStore {
   readonly #deleting = new Map<string, Promise<boolean>>()
   readonly #directories = new Map<string, Promise<void>>()
   readonly #warnings = new NotedWarnings()
+  /** Whether the file system is known to ignore new times. */
+  #ignoresTimes = false
   #undeleted = 0
   #firstUndeleted: { readonly payloadId: string; readonly error: unknown } | undefined
 
@@ -243,16 +247,19 @@ export class PayloadDirectory implements WritablePayloadStore {
     return true
   }
 
-  /** Gives a file another version. Resolves with whether the file was still there. */
+  /** Gives a file another version. Resolves with whether that was done: not where the file has gone, or new times are ignored. */
   async #renew(path: string, modifiedAtMs: number): Promise<boolean> {
+    const endMs = performance.now() + RENEWED_WITHIN_MS
     try {
-      for (;;) {
+      while (!this.#ignoresTimes) {
         await this.#files.renewFile(path)
         const renewed = await this.#files.info(path)
         if (renewed?.modifiedAtMs !== modifiedAtMs) return renewed !== undefined
+        this.#ignoresTimes ||= performance.now() > endMs
         // Within the millisecond of the last write, the version would be the same.
         await setTimeout(1)
       }
+      return false
     } catch (error) {
       if (!isSystemError(error, 'ENOENT')) throw error
       return false
