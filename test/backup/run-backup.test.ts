@@ -161,6 +161,19 @@ describe('runBackup()', () => {
     expect([...totals]).toEqual([123_456])
   })
 
+  test.each([
+    ['rejects', () => Promise.reject(new Error('Not now'))],
+    ['throws', () => {
+      throw new Error('Not now')
+    }],
+  ])('takes the backup without a total where the estimate of the store %s', async (_, estimateBytes: () => Promise<number>) => {
+    const { destination } = await newPlace()
+    const store = levelBackupable(new MemoryLevel(), { payloadIds: () => [], estimateBytes })
+    const totals = new Set<number>()
+    await runBackup({ store, destination, onProgress: ({ phase, totalBytes }) => void (phase === 'snapshot' && totals.add(totalBytes)) })
+    expect([...totals]).toEqual([0])
+  })
+
   test('writes the job row before anything touches the destination, and names the backup before it is put', async () => {
     const { destination, catalog } = await newPlace()
     const order: string[] = []

@@ -53,7 +53,7 @@ export interface LevelBackupableOptions<Key extends Value = string, Stored exten
   readonly schemaVersion?: number | undefined
   /** Where a set of payload IDs goes that outgrows its memory. @default the system's temporary directory */
   readonly spillDirectory?: string | undefined
-  /** Estimates how many bytes the records have, for the total of a snapshot's progress. @default the total is not known */
+  /** Estimates how many bytes the records have, for the total of a snapshot's progress; a failure means none. @default the total is not known */
   readonly estimateBytes?: (() => number | Promise<number>) | undefined
   /** How keys and values are read. Text is several times as fast; invalid UTF-8 then fails a backup. @default as the database encodes */
   readonly encoding?: 'text' | 'bytes' | undefined
@@ -115,6 +115,14 @@ export function levelBackupable<Key extends Value = string, Stored extends Value
   keySpans(sections, ownKeys)
   const store: StoreDescription = { sections: sections.map(({ name, gte, lt }) => ({ name, gte, lt })), ownKeys, storeKind, storeId, schemaVersion, accepts }
   const encoding = encodingOf(db, options.encoding)
+  const estimate = async (): Promise<number | undefined> => {
+    try {
+      return await estimateBytes?.()
+    } catch {
+      // The backup itself does not need it.
+      return undefined
+    }
+  }
   return {
     kind: storeKind,
     storeId,
@@ -123,7 +131,7 @@ export function levelBackupable<Key extends Value = string, Stored extends Value
       Interrupt.during(signal, async (interrupt) => {
         await requireUsable(db)
         const target = throttle(sink, { interrupt, maxBytesPerSecond })
-        const totalBytes = onProgress && (await estimateBytes?.())
+        const totalBytes = onProgress && (await estimate())
         const tell = onProgress && ((progress: SnapshotProgress): void => onProgress({ ...progress, totalBytes }))
         const request = { ...store, backupId, compress, encoding, spillDirectory }
         if (multithreading && payloadIds instanceof URL) {
