@@ -39,6 +39,8 @@ export interface LeasesOptions {
   readonly store: string
   /** URL or path of the catalog. @default the store's own */
   readonly catalog?: string | undefined
+  /** The ID that a restore will give the store where there is none: then the catalog is the one of that store. */
+  readonly storeIdIfNone?: string | undefined
   /** Called with the reason why the work is not recorded. */
   readonly warn: (text: string) => Promise<void>
 }
@@ -130,13 +132,14 @@ export class Parts {
    * Guards the payloads of a store, and opens its catalog for work that need not be recorded: if the catalog cannot be opened or closed,
    * `warn` is called, and the work goes on. Rejects if another process has the catalog open and may sweep the store by it.
    */
-  async catalogIfPossible({ store, catalog: named, warn }: LeasesOptions): Promise<Catalog | undefined> {
+  async catalogIfPossible({ store, catalog: named, storeIdIfNone, warn }: LeasesOptions): Promise<Catalog | undefined> {
     const tell = async (error: unknown): Promise<undefined> => {
       await warn(`This work is not recorded: ${messageOf(error)}`)
       return undefined
     }
     const { isAlone } = await this.guardPayloads(store, 'need')
-    const catalog = await catalogPathOf(store, named).then((path) => openCatalog(path)).catch((error: unknown) => {
+    const path = async (): Promise<string> => named ?? (await parseStoreUrl(store).catalogPath(storeIdIfNone))
+    const catalog = await path().then((found) => openCatalog(found)).catch((error: unknown) => {
       if (!isAlone && isHoldfastError(error) && error.details['isInUse'] === true) throw error
       return tell(error)
     })

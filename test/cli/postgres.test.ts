@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { readFile, readdir } from 'node:fs/promises'
+import { readFile, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Pool } from 'pg'
@@ -113,7 +113,7 @@ describe('a Postgres store on the command line', () => {
     expect(trials).toEqual([])
 
     const restored = await run('restore', older.backupId, '--from', 'file:backups', '--store', store, '--yes')
-    expect(restored).toMatchObject({ code: 0, stdout: expect.stringContaining(`holdfast rollback --store ${shown}`) as unknown })
+    expect(restored).toMatchObject({ code: 0, stdout: expect.stringContaining(`holdfast rollback --store '${shown}'`) as unknown })
     await json('export', 'out', '--store', store, '--payloads', 'payloads')
     for (const [path, content] of Object.entries(TREE)) expect(await readFile(join(dir, 'out', path), 'utf8')).toBe(content)
     await json('rollback', '--store', store)
@@ -122,6 +122,25 @@ describe('a Postgres store on the command line', () => {
 
     const { jobs } = await json<{ jobs: { kind: string; state: string }[] }>('jobs', '--store', store)
     expect(jobs.map(({ kind, state }) => `${kind} ${state}`).toSorted()).toEqual(['backup succeeded', 'backup succeeded', 'restore succeeded', 'rollback succeeded'])
+    expect((await readdir(join(dir, 'state/holdfast/catalogs'))).filter((name) => !name.endsWith('-holds'))).toHaveLength(1)
+  })
+
+  it('that is lost is restored with the catalog of its backup, which is compared with its record', async () => {
+    const { dir, store, run, json } = await workplace()
+    await writeTree(join(dir, 'tree'), TREE)
+    await json('import', 'tree', '--store', store, '--payloads', 'payloads')
+    const { backupId } = await json<{ backupId: string }>('backup', '--store', store, '--to', 'file:backups')
+    const schema = new URL(store).searchParams.get('schema') ?? ''
+    for (const name of [schema, `${schema}_holdfast`]) await pool.query(`DROP SCHEMA ${name} CASCADE`)
+    const manifest = join(dir, 'backups', backupId, 'manifest.json')
+    const written = await readFile(manifest, 'utf8')
+    await writeFile(manifest, `${written} `)
+    const restore = ['restore', backupId, '--from', 'file:backups', '--store', store, '--yes', '--quiet']
+    expect(await run(...restore)).toMatchObject({ code: 3, stderr: expect.stringMatching(/^error: backup_altered: /) as unknown })
+    await writeFile(manifest, written)
+    expect(await run(...restore)).toMatchObject({ code: 0, stderr: '' })
+    const { jobs } = await json<{ jobs: { kind: string; state: string }[] }>('jobs', '--store', store)
+    expect(jobs.map(({ kind, state }) => `${kind} ${state}`)).toEqual(['restore succeeded', 'restore failed', 'backup succeeded'])
     expect((await readdir(join(dir, 'state/holdfast/catalogs'))).filter((name) => !name.endsWith('-holds'))).toHaveLength(1)
   })
 

@@ -75,7 +75,12 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
     }
     const progress = output.progress('restore')
     try {
-      const catalog = await parts.catalogIfPossible({ store: options.store, catalog: options.catalog, warn: (text) => output.warn(printable(text)) })
+      const catalog = await parts.catalogIfPossible({
+        store: options.store,
+        catalog: options.catalog,
+        storeIdIfNone: plan?.storeId,
+        warn: (text) => output.warn(printable(text)),
+      })
       const report = await restoreBackup({
         ...(plan === undefined ? settings : { target, destination, plan }),
         signal: parts.signal,

@@ -1,10 +1,8 @@
 /** `postgres://USER@HOST/DATABASE?schema=NAME`: metadata stores in schemas. */
-import { symlink } from 'node:fs/promises'
-import { join } from 'node:path'
 import process from 'node:process'
-import { isSystemError, nodeFiles } from '../../util/files.ts'
-import { findParameterFault, homeDirectory } from '../../util/urls.ts'
+import { findParameterFault } from '../../util/urls.ts'
 import { refuseStoreUrl, type StoreAddress, type StoreKind } from './address.ts'
+import { findPostgresCatalog, type Place } from './postgres-catalog.ts'
 
 export const postgresStores: StoreKind = { form: 'postgres://USER@HOST/DATABASE?schema=NAME', parse: parsePostgresUrl }
 
@@ -41,7 +39,7 @@ function parsePostgresUrl(text: string): StoreAddress {
   const place = placeOf(url, schema)
   return {
     shown: `postgres://${url.username === '' ? '' : `${url.username}@`}${url.host}${url.pathname}?schema=${encodeURIComponent(schema)}`,
-    catalogPath: async () => await catalogPathOf(place, await (await driver()).readPostgresStoreId({ connection, schema })),
+    catalogPath: async (storeIdIfNone) => await findPostgresCatalog((await (await driver()).readPostgresStoreId({ connection, schema })) ?? storeIdIfNone, place),
     trialUrl: connection,
     place: async () => `postgres://${encodeURIComponent(place[0])}:${place[1]}/${place[2]}?schema=${encodeURIComponent(schema)}`,
     openStore: async ({ create = false, adopt, pace }) => await (await driver()).openPostgresStore({ connection, schema, create, adopt, pace }),
@@ -59,25 +57,6 @@ export function parseServerUrl(text: string): string {
 
 async function driver(): Promise<typeof import('../../stores/postgres/index.ts')> {
   return await import('../../stores/postgres/index.ts')
-}
-
-type Place = readonly [host: string, port: string, database: string, schema: string]
-
-/**
- * The catalog of a store has the name of the store's ID, for there are many ways to name a server. Before there is a store, and in releases
- * up to 0.1.0, it has the name of its place: then the ID is a link to that one, which other processes may have open.
- */
-async function catalogPathOf(place: Place, storeId: string | undefined): Promise<string> {
-  const directory = join(process.env['XDG_STATE_HOME'] || join(homeDirectory(), '.local', 'state'), 'holdfast', 'catalogs')
-  const ofPlace = place.map((part) => encodeURIComponent(part)).join('+')
-  if (storeId === undefined) return join(directory, ofPlace)
-  const path = join(directory, `id+${encodeURIComponent(storeId)}`)
-  if ((await nodeFiles.info(join(directory, ofPlace))) !== undefined) {
-    await symlink(ofPlace, path).catch((error: unknown) => {
-      if (!isSystemError(error, 'EEXIST')) throw error
-    })
-  }
-  return path
 }
 
 /** The server, database and schema of a URL. */
