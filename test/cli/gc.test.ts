@@ -259,6 +259,16 @@ describe('holdfast holds', () => {
   })
 })
 
+test('holdfast holds refuses what names a backup: that nothing holds such a payload says nothing of the backup', async () => {
+  const { cwd, backupId } = await backedUp()
+  for (const text of ['latest', backupId, backupId.toLowerCase(), backupId.slice(0, 8)]) {
+    const { code, stdout, stderr } = await holdfast(['holds', text, '--from', 'file:backups', '--store', 'level:metadata'], { cwd })
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(new RegExp(`^error: invalid_argument: Cannot use "${text}" as a payload ID: it names a backup\nhint: [^\n]*"holdfast show"\n$`))
+  }
+  expect((await holdfast(['holds', '--help'])).stdout).toContain('[payload-id]')
+})
+
 describe('holdfast verify --level payloads', () => {
   test('says which payloads are gone', async () => {
     const { cwd } = await backedUp()

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { type Catalog, checkPayloadId, findHolders, type Holder, InvalidArgumentError, releaseLease } from '../../index.ts'
+import { type Catalog, checkPayloadId, type Destination, findHolders, type Holder, InvalidArgumentError, releaseLease } from '../../index.ts'
 import { collect, withExamples, withRecord } from '../command-options.ts'
 import { type RecordOptions, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
@@ -12,7 +12,7 @@ export function registerHolds(program: Command, terminal: Terminal): void {
   const holding = program
     .command('holds')
     .description('show which backups and leases hold payloads, or one payload')
-    .argument('[id]', 'a payload ID; without it, all holders are listed')
+    .argument('[payload-id]', 'a payload ID, not a backup ID; without it, all holders are listed')
     .requiredOption('--from <url>', 'where backups are, such as file:/backups; may be given several times', collect)
   const command = withRecord(holding, 'also list the leases of running backups and restores, from its catalog').option('--release <lease>', 'first release this lease of that catalog; only if its owner, such as a lost machine, is gone for good')
   withExamples(command, [
@@ -23,6 +23,7 @@ export function registerHolds(program: Command, terminal: Terminal): void {
 }
 
 async function runHolds(id: string | undefined, options: HoldsOptions, terminal: Terminal): Promise<void> {
+  if (id === 'latest') throw namesBackup(id)
   const payloadId = id === undefined ? undefined : checkPayloadId(id)
   const { signal } = terminal
   let sawLeases = false
@@ -30,9 +31,29 @@ async function runHolds(id: string | undefined, options: HoldsOptions, terminal:
     const catalog = await parts.recordOf(options)
     sawLeases = catalog !== undefined
     if (options.release !== undefined) await release(options.release, catalog)
-    return await findHolders({ catalog, destinations: await parts.destinations(options.from), payloadId, signal })
+    const destinations = await parts.destinations(options.from)
+    const found = await findHolders({ catalog, destinations, payloadId, signal })
+    if (payloadId !== undefined) await refuseBackupId(payloadId, { destinations, isHeld: found.length > 0, signal })
+    return found
   })
   await new Output(terminal, options).result({ payloadId, holders }, () => describe(holders, { payloadId, sawLeases }))
+}
+
+/** Refuses the ID of a listed backup, and the beginning of one if nothing holds such a payload: "nothing holds it" would be a false all-clear. */
+async function refuseBackupId(
+  payloadId: string,
+  { destinations, isHeld, signal }: { readonly destinations: readonly Destination[]; readonly isHeld: boolean; readonly signal: AbortSignal },
+): Promise<void> {
+  const text = payloadId.toUpperCase()
+  for (const destination of destinations) {
+    for await (const backupId of destination.list({ signal })) if (backupId === text || (!isHeld && backupId.startsWith(text))) throw namesBackup(payloadId)
+  }
+}
+
+function namesBackup(text: string): InvalidArgumentError {
+  return new InvalidArgumentError(`Cannot use ${JSON.stringify(text)} as a payload ID: it names a backup`, {
+    hint: 'Leave it out to list what every backup holds; to see one backup, run "holdfast show"',
+  })
 }
 
 /** Releases a lease whose owner is gone for good, on the word of the operator. */
