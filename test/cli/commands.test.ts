@@ -421,6 +421,10 @@ describe('holdfast delete', () => {
   it('deletes with --yes, and refuses without it where there is no terminal to ask at', async () => {
     const dir = await copy()
     expectError(await holdfast(['delete', first, '--from', 'file:backups', '--quiet'], { cwd: dir }), 2, 'invalid_argument', /Cannot ask for confirmation/)
+    for (const words of [['delete', '--help'], ['delete', first, '--from', 'file:backups']]) {
+      const { stdout, stderr } = await holdfast(words, { cwd: dir })
+      expect(stdout + stderr).toMatch(/^Good means: its manifest is readable [^]+\n[^]+"holdfast verify ID --store URL"/m)
+    }
     expect(await holdfastJson(['delete', first, '--from', 'file:backups', '--yes'], { cwd: dir })).toMatchObject({ backupId: first })
     expect(await readdir(join(dir, 'backups'))).toEqual([second])
     expectError(await holdfast(['delete', first, '--from', 'file:backups', '--yes', '--quiet'], { cwd: dir }), 1, 'manifest_missing')

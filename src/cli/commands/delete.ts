@@ -12,10 +12,13 @@ interface DeleteCommandOptions extends OutputOptions, RecordOptions {
   readonly yes?: boolean | undefined
 }
 
+const GOOD = `Good means: its manifest is readable and as recorded, its objects have the right sizes, and its last recorded verification
+did not fail.`
+
 export function registerDelete(program: Command, terminal: Terminal): void {
   const deleting = withSource(program.command('delete').description('delete backups'))
     .argument('<id...>', `one or several: ${ID_HELP}`)
-    .option('--force', 'delete even the last good backup of a store, or one that this release cannot read')
+    .option('--force', 'delete even the last good backup of a store, one that is not as the catalog recorded it, or one of a newer release; never one in use')
   const command = withRecord(deleting, 'record the deletion in its catalog, and refuse it while a restore needs the backup').option('-y, --yes', 'do not ask')
   withExamples(
     command,
@@ -23,9 +26,13 @@ export function registerDelete(program: Command, terminal: Terminal): void {
       ['delete 01JD3 --from file:/backups', 'show the backup, ask, delete it'],
       ['delete 01JD3 01JD4 --from file:/backups --store level:/srv/metadata --yes', 'two from a script, recorded in the catalog of the store'],
     ],
-    `The manifest goes first, then the objects; the next delete or backup finishes an interrupted one. The last good backup of a
-store needs --force. Payloads are not touched. Name the store or its catalog: "gc" deletes nothing while the catalog
-expects a backup that is gone.`,
+    `The manifest goes first, then the objects; the next delete or backup finishes an interrupted one. Payloads are not touched. Name
+the store or its catalog: "gc" deletes nothing while the catalog expects a backup that is gone.
+
+The last good backup of a store needs --force.
+${GOOD}
+Only the catalog knows the record and the verifications, and only "verify" reads the data: first run "holdfast verify ID --store URL"
+for a backup that stays.`,
   )
   command.action((ids: readonly string[], options: DeleteCommandOptions) => runDelete(ids, options, terminal))
 }
@@ -38,6 +45,7 @@ async function runDelete(ids: readonly string[], options: DeleteCommandOptions, 
     const named = openRepository(destination)
     const backupIds = await named.resolveAll(ids, { signal })
     for (const backupId of backupIds) await output.note(await describe(named, { backupId, signal }))
+    if (options.yes !== true) await output.note(`${GOOD}\nIs one that stays good, and verified? "holdfast verify ID --store URL" reads all of it`)
     await output.confirm(backupIds.length === 1 ? 'Delete it for good?' : `Delete these ${backupIds.length} for good?`, options)
     const catalog = await parts.recordOf(options)
     const reports = await openRepository(destination, { catalog }).delete(backupIds, { force: options.force, signal })
