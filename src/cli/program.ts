@@ -49,13 +49,20 @@ const COMMANDS = [
 export async function runCommandLine(words: readonly string[], terminal: Terminal): Promise<number> {
   const program = createProgram(terminal)
   try {
-    await program.parseAsync([...words], { from: 'user' })
+    await program.parseAsync(wordsToParse(program, words), { from: 'user' })
     return EXIT.done
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return EXIT.done
     const error = await reportError(terminal, failureOf(thrown, program, words, terminal), { json: words.includes('--json') })
     return interruptOf(terminal)?.exitCode ?? exitCodeFor(error.code)
   }
+}
+
+/** The words; of a wish for help with a command that does not exist only the name, which commander then refuses. */
+function wordsToParse(program: Command, words: readonly string[]): string[] {
+  const name = words[0] === 'help' ? words[1] : words[0]
+  const isKnown = name === undefined || name.startsWith('-') || program.commands.some((command) => command.name() === name)
+  return isKnown ? [...words] : [name]
 }
 
 /** The error to print: a usage error in our own words, and the interrupt for any failure that it caused. */
@@ -122,15 +129,26 @@ function* allCommands(command: Command): Iterable<Command> {
 function usageError(error: CommanderError, program: Command, words: readonly string[]): InvalidArgumentError {
   const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n')
   const sentence = `${first.charAt(0).toUpperCase()}${first.slice(1)}`.replace(/\.$/, '').replace(/\. ([A-Z])/, (_, letter: string) => `: ${letter.toLowerCase()}`)
-  const suggestion = rest.join(' ').replace(/^\(|\)$/g, '').trim()
   const [names, command] = commandOf(program, words)
   // A misspelled option is not there, but commander says first that it is missing.
   const misspelled = error.code === 'commander.missingMandatoryOptionValue' ? command.parseOptions([...words]).unknown.find((word) => word.startsWith('--')) : undefined
+  const suggestion = (misspelled === undefined ? rest.join(' ') : suggestionFor(command, misspelled.split('=', 1))).replace(/^\(|\)$/g, '').trim()
   const message = error.code === 'commander.help' ? 'No command given' : misspelled === undefined ? sentence : `${sentence}, and ${JSON.stringify(misspelled)} is not an option`
   return new InvalidArgumentError(message, {
     cause: error,
     hint: `${suggestion === '' ? '' : `${suggestion} `}Run "${['holdfast', ...names].join(' ')} --help"`,
   })
+}
+
+/** Commander's suggestion for a misspelled option. It makes one only for a command that lacks nothing else. */
+function suggestionFor(command: Command, misspelled: readonly string[]): string {
+  for (const option of command.options) option.makeOptionMandatory(false)
+  try {
+    command.parse(misspelled, { from: 'user' })
+  } catch (error) {
+    if (error instanceof CommanderError && error.code === 'commander.unknownOption') return error.message.split('\n').slice(1).join(' ')
+  }
+  return ''
 }
 
 /** The command that the words name, and its names. */

@@ -134,6 +134,19 @@ describe('a command line that is wrong', () => {
     expect((await run('bakcup')).stderr).toMatch(/^error: invalid_argument: Unknown command 'bakcup'\nhint: Did you mean backup\? Run "holdfast --help"\n$/)
   })
 
+  it.each([['help', 'verfy'], ['verfy', '--help']])('%s %s is answered as the misspelled command is', async (...words) => {
+    expect(await run(...words)).toEqual(await run('verfy'))
+    expect((await run(...words)).stderr).toMatch(/^error: invalid_argument: Unknown command 'verfy'\nhint: Did you mean verify\? /)
+    for (const known of [['help', 'verify'], ['help'], ['help', 'help']]) expect(await run(...known)).toMatchObject({ code: 0, stderr: '' })
+    expect((await run('help', 'verify')).stdout).toBe((await run('verify', '--help')).stdout)
+  })
+
+  it.each([[['--sotre', 'level:store']], [['--sotre=level:store']]])('suggests the required option that was meant by %j', async (option) => {
+    const { code, stderr } = await run('backup', ...option, '--to', 'file:backups')
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/"--sotre[^"]*" is not an option\nhint: Did you mean --store\? Run "holdfast backup --help"\n$/)
+  })
+
   it('is told as a document with --json, and nothing else', async () => {
     const { code, stdout, stderr } = await run('backup', '--json')
     expect({ code, stderr }).toEqual({ code: 2, stderr: '' })
