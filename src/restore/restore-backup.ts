@@ -7,7 +7,7 @@ import { toError } from '../errors/error-message.ts'
 import { BackupUnsupportedError } from '../errors/errors.ts'
 import { checkRestored, fillFromBackup } from '../repository/restore-content.ts'
 import type { StoredBackup } from '../repository/stored-backup.ts'
-import { FUNCTION, NUMBER, OBJECT, type OptionKinds, checkOptions, oneOf, optional } from '../util/check-options.ts'
+import { FUNCTION, NUMBER, OBJECT, type OptionKinds, STRING, checkArgument, checkOptions, oneOf, optional } from '../util/check-options.ts'
 import { checkBackupId, newUlid } from '../util/ulid.ts'
 import { ATTEMPT_OPTIONS, attempt, type AttemptOptions, type AttemptReport } from './attempt.ts'
 import { backupOf, checkPlan, PLAN_OPTIONS, planRestore, type PlanRestoreOptions, type RestorePlan } from './plan-restore.ts'
@@ -84,7 +84,9 @@ export async function restoreBackup(options: RestoreBackupOptions): Promise<Rest
       hint: 'Give a store or a home of Holdfast; restoreInto restores into an empty database of your own',
     })
   }
-  const backupId = checkBackupId(options.plan?.backupId ?? options.backupId ?? '')
+  const { backupId } = options.plan ?? options
+  checkArgument('restoreBackup', backupId, { name: 'backupId', kind: STRING })
+  checkBackupId(backupId)
   const drainTimeoutMs = drainTimeoutOf(options)
   const job = { kind: 'restore', storeKind: target.kind, destination: destination.url, backupId } as const
   return await attempt({

@@ -18,6 +18,8 @@ export function isUlid(text: string): boolean {
 
 /** Returns a backup ID that is safe in a path or a key. Throws `invalid_argument` if it is not a ULID. */
 export function checkBackupId(text: string): string {
-  if (!isUlid(text)) throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text.slice(0, 64))} as a backup ID: it is not a ULID`)
-  return text
+  if (isUlid(text)) return text
+  throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text.slice(0, 64))} as a backup ID: it is not a ULID`, {
+    hint: "Give a whole ID; openRepository(destination).resolve('latest') finds that of the newest backup, and completes the beginning of one",
+  })
 }

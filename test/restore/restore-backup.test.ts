@@ -587,6 +587,17 @@ function flipped(bytes: Buffer, at: number): Buffer {
   return copy
 }
 
+it('names the backup ID when it is missing, and how to find one when it is not whole', async () => {
+  const target = await memoryStore()
+  const given = { target, destination: await destinationAt() }
+  await expect(restoreBackup(given as unknown as RestoreBackupOptions)).rejects.toThrow('Cannot call restoreBackup(): "backupId" is missing; it must be a string')
+  await expect(restoreBackup({ ...given, backupId: 'latest' })).rejects.toMatchObject({
+    code: 'invalid_argument',
+    message: 'Cannot use "latest" as a backup ID: it is not a ULID',
+    hint: expect.stringContaining("openRepository(destination).resolve('latest')") as unknown,
+  })
+})
+
 it('says of a database that is not a home what restores it instead', async () => {
   const destination = await destinationAt()
   const database = new ClassicLevel(join(await tempDir(), 'database'))
