@@ -91,7 +91,7 @@ describe('the packed package', () => {
   })
 
   it.each([
-    ['pg', `import('holdfast/stores/postgres').then(({ openPostgresStore }) => openPostgresStore({ connection: 'postgres://127.0.0.1:1/none' }))`],
+    ['pg', `import('holdfast/stores/postgres').then(({ openPostgresStore }) => openPostgresStore({ connection: 'postgres://127.0.0.1:1/none', schema: 'metadata' }))`],
     ['@aws-sdk/client-s3', `import('holdfast/destinations/registry').then(({ openDestination }) => openDestination('s3://bucket/backups'))`],
   ])('says what to install where %s was left out, and does without it', (name, use) => {
     unlinkSync(join(user, 'node_modules', name))

@@ -103,7 +103,7 @@ describe('a store whose server falls silent', () => {
     proxy.silence()
     await unanswered(home.engines())
     await unanswered(home.drainWrites({ timeoutMs: 100 }))
-    await unanswered(PostgresMetadataStore.open(pool, options))
+    await unanswered(PostgresMetadataStore.open(pool, { schema, answerTimeoutMs: ANSWER_TIMEOUT_MS }))
     await unanswered(openPostgresStore(options))
     await home.close()
   })
