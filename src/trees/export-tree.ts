@@ -56,8 +56,8 @@ const PRIVATE_DIRECTORY = 0o700
 const SET_ID = 0o6000
 
 /**
- * Exports a tree. Nothing else may write to the directory meanwhile. A failed export removes what it has written, or says that a partial tree
- * remains; one that is killed leaves it.
+ * Exports a tree. Nothing else may write to the directory meanwhile. A failed export removes what it has written, or says that a partial
+ * tree remains; one that is killed leaves it.
  */
 export async function exportTree(options: ExportOptions): Promise<ExportCounts> {
   const { directory } = options
