@@ -165,12 +165,13 @@ function flipped(bytes: Uint8Array): Uint8Array {
 /** The same snapshot with another header. */
 async function rewritten({ bytes, summary }: Snapshot, changes: Partial<Pick<SnapshotSummary, 'storeKind' | 'schemaVersion'>>): Promise<Uint8Array> {
   const sink = new CollectingSink()
+  const { storeKind, storeId, schemaVersion, content, createdAtMs, backupId, payloadIds } = summary
   const reader = await openSnapshot(new CountingSource(bytes))
   try {
-    const writer = new SnapshotWriter(sink, { ...summary, sections: reader.header.sections, ...changes })
+    const writer = new SnapshotWriter(sink, { storeKind, storeId, schemaVersion, content, createdAtMs, backupId, sections: reader.header.sections, ...changes })
     await writer.start()
     for await (const { section, data, records } of reader.frames()) await writer.writeRaw(section, data, records)
-    await writer.finish(summary.payloadIds)
+    await writer.finish(payloadIds)
   } finally {
     await reader.close()
   }
