@@ -65,7 +65,8 @@ test('catalogPathOf() refuses to choose between two catalogs of a store, and is 
   await using store = await openPostgresStore({ connection: await serverUrl(), schema })
   for (const place of places) await makeCatalog(place, store.storeId)
   const before = await namesIn(catalogs)
-  const refused = { code: 'catalog_unavailable', retryable: false, hint: expect.stringContaining('--catalog') as unknown, details: { paths: [...places].toSorted() } }
+  const details = { paths: [...places].toSorted() }
+  const refused = { code: 'catalog_unavailable', retryable: false, hint: expect.stringContaining('--catalog') as unknown, details }
   for (const url of urls) await expect(catalogPathOf(url)).rejects.toMatchObject(refused)
   await expect(catalogPathOf(urls[0])).rejects.toThrow(places[1])
   expect(await namesIn(catalogs)).toEqual(before)
@@ -99,8 +100,8 @@ test('catalogPathOf() names the missing catalog that the ID of the store leads t
   await makeCatalog(places[0], store.storeId)
   await catalogPathOf(urls[0])
   await rename(places[0], `${places[0]}.away`)
-  const sentence = `"${join(catalogs, `id+${store.storeId}`)}" is a link to "${places[0]}", which is missing`
-  for (const url of urls) await expect(catalogPathOf(url)).rejects.toMatchObject({ code: 'catalog_unavailable', message: expect.stringContaining(sentence) as unknown })
+  const message = expect.stringContaining(`"${join(catalogs, `id+${store.storeId}`)}" is a link to "${places[0]}", which is missing`) as unknown
+  for (const url of urls) await expect(catalogPathOf(url)).rejects.toMatchObject({ code: 'catalog_unavailable', message })
   await rename(`${places[0]}.away`, places[0])
   for (const url of urls) expect(await realpath(await catalogPathOf(url))).toBe(places[0])
 })

@@ -30,7 +30,8 @@ export async function findPostgresCatalog(storeId: string | undefined, place: Pl
   const path = join(directory, `id+${encodeURIComponent(storeId)}`)
   const known = (await nodeFiles.info(path)) === undefined ? undefined : await followLink(path, storeId)
   // Without a catalog of the ID, the store may have been named in any way; the server is the part with several names.
-  const isNamed = (name: string): boolean => name === words.join('+') || (known === undefined && name.split('+').slice(2).join('+') === words.slice(2).join('+'))
+  const isNamed = (name: string): boolean =>
+    name === words.join('+') || (known === undefined && name.split('+').slice(2).join('+') === words.slice(2).join('+'))
   const others: string[] = []
   for (const name of (await namesIn(directory)).filter(isNamed)) {
     const other = await followLink(join(directory, name), storeId)
@@ -48,7 +49,8 @@ export async function findPostgresCatalog(storeId: string | undefined, place: Pl
     }
   }
   const paths = [...(known === undefined ? [] : [known]), ...others.map((name) => join(directory, name))]
-  throw new CatalogUnavailableError(`Cannot tell which catalog is of store ${JSON.stringify(storeId)}: ${paths.map((each) => JSON.stringify(each)).join(' or ')}`, {
+  const named = paths.map((each) => JSON.stringify(each)).join(' or ')
+  throw new CatalogUnavailableError(`Cannot tell which catalog is of store ${JSON.stringify(storeId)}: ${named}`, {
     hint:
       'Name one with --catalog; or record the backups of all destinations in the first one with ' +
       '"holdfast catalog rebuild --catalog PATH --from URL --from URL ...", then remove the others',

@@ -39,7 +39,10 @@ function parsePostgresUrl(text: string): StoreAddress {
   const place = placeOf(url, schema)
   return {
     shown: `postgres://${url.username === '' ? '' : `${url.username}@`}${url.host}${url.pathname}?schema=${encodeURIComponent(schema)}`,
-    catalogPath: async (storeIdIfNone) => await findPostgresCatalog((await (await driver()).readPostgresStoreId({ connection, schema })) ?? storeIdIfNone, place),
+    catalogPath: async (storeIdIfNone) => {
+      const storeId = await (await driver()).readPostgresStoreId({ connection, schema })
+      return await findPostgresCatalog(storeId ?? storeIdIfNone, place)
+    },
     trialUrl: connection,
     place: async () => `postgres://${encodeURIComponent(place[0])}:${place[1]}/${place[2]}?schema=${encodeURIComponent(schema)}`,
     openStore: async ({ create = false, adopt, pace }) => await (await driver()).openPostgresStore({ connection, schema, create, adopt, pace }),
