@@ -53,7 +53,7 @@ export interface LevelBackupableOptions<Key extends Value = string, Stored exten
   readonly schemaVersion?: number | undefined
   /** Where a set of payload IDs goes that outgrows its memory. @default the system's temporary directory */
   readonly spillDirectory?: string | undefined
-  /** Estimates how many bytes the records have, for the total of a snapshot's progress; none if it fails. @default the total is not known */
+  /** Estimates the bytes of all records, for the total of a snapshot's progress; none if it fails. @default the total is not known */
   readonly estimateBytes?: (() => number | Promise<number>) | undefined
   /** How keys and values are read. Text is several times as fast; invalid UTF-8 then fails a backup. @default as the database encodes */
   readonly encoding?: 'text' | 'bytes' | undefined
