@@ -10,7 +10,7 @@ export {
 } from './contracts/destination.ts'
 export { type DrainOptions, type Engines, type RestoreJournal, type SideEngine, type Swappable } from './contracts/swappable.ts'
 export {
-  MAX_PAYLOADS_PER_CALL, type PayloadGuard, type PayloadReferences, type PayloadStore, type PayloadStoreOptions, type PayloadUser,
+  type KnownUser, MAX_PAYLOADS_PER_CALL, type PayloadGuard, type PayloadReferences, type PayloadStore, type PayloadStoreOptions, type PayloadUser,
   type StoredPayload, type Tally, type WritablePayloadStore,
 } from './contracts/payload-store.ts'
 export type { BackupHolder, Holder, LeaseHolder, ReadHoldsOptions } from './gc/holds/hold-source.ts'

@@ -55,6 +55,15 @@ export interface PayloadUser {
   readonly place: string
 }
 
+/** A store that a payload store has recorded. */
+export interface KnownUser {
+  readonly storeId: string
+  /** `undefined` if only the ID was recorded: the store may be anywhere. */
+  readonly place: string | undefined
+  /** The file that records the store. */
+  readonly path: string
+}
+
 /** A payload store that Holdfast can also write and read, as `import` and `export` do, and that records which stores use it. */
 export interface WritablePayloadStore extends PayloadStore {
   /** Stores a payload durably, or renews it when it is there already. Resolves with whether it was written. */
@@ -67,6 +76,8 @@ export interface WritablePayloadStore extends PayloadStore {
   removeAbandoned(): Promise<void>
   /** Records, durably, that a store uses this payload store. */
   addUser(user: PayloadUser): Promise<void>
+  /** Finds another store that uses this payload store; no sweep runs while there is one. Rejects with `hold_unavailable`. */
+  otherUser(user: PayloadUser): Promise<KnownUser | undefined>
   /** Throws if some payloads could not be deleted, with their number and the first reason. */
   checkDeleted(): void
   /** What the storage turned out not to do and the store does without, once while it is open. @default none */

@@ -417,6 +417,20 @@ describe('holdfast diff', () => {
   })
 })
 
+it('holdfast restore says what a failure leaves in a new place, and a second try succeeds there', async () => {
+  const dir = await copy()
+  const broken = join(dir, 'backups', second, 'payload')
+  const bytes = await readFile(broken)
+  await writeFile(broken, bytes.map((byte, at) => (at === bytes.length >> 1 ? byte ^ 1 : byte)))
+  const restore = ['restore', second, '--from', 'file:backups', '--store', 'level:fresh', '--yes']
+  const { code, stderr } = await holdfast(restore, { cwd: dir })
+  expect(code).toBe(3)
+  expect(stderr).toMatch(/\nhint: [^\n]+\. level:fresh was made and holds no store yet: restore into it again, or remove it\n$/)
+  expect(await readdir(dir)).toContain('fresh')
+  await writeFile(broken, bytes)
+  expect(await holdfastJson(restore, { cwd: dir })).toMatchObject({ backupId: second })
+})
+
 describe('holdfast delete', () => {
   it('deletes with --yes, and refuses without it where there is no terminal to ask at', async () => {
     const dir = await copy()

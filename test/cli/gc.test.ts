@@ -177,7 +177,9 @@ describe('holdfast gc', () => {
     if (isThere) await holdfastJson(['import', 'empty', '--store', store], { cwd })
     const restore = ['restore', 'latest', '--from', 'file:backups', '--store', store, '--allow-store-id', '--yes']
     expect((await holdfast(restore, { cwd })).stderr).toMatch(/^If its payloads are in a payload directory, name it with --payloads: /m)
-    expect((await holdfast([...restore, '--payloads', 'payloads'], { cwd })).stderr).not.toMatch(/--payloads/)
+    const { stderr: told } = await holdfast([...restore, '--payloads', 'payloads'], { cwd })
+    expect(told).not.toMatch(/--payloads/)
+    expect(told).toMatch(/^warning: (?:a copy of this store|the store "\w+") at "level:[^"]+\/metadata" refers to payloads in this directory too: no "holdfast gc" of it runs [^\n]+ remove "payloads\/stores\/[^"]+"; /m)
     await emptied(cwd)
     await holdfastJson(['delete', backupId, '--from', 'file:backups', '--catalog', 'metadata/catalog', '--force', '--yes'], { cwd })
     const { code, stderr } = await holdfast(['gc', ...PLACES, '--min-age', '0', '--apply'], { cwd })

@@ -57,6 +57,8 @@ describe('holdfast restore --path', () => {
     const file = ['restore', 'latest', ...FROM, '--path', '/tree/lost/c.txt']
     expect(await holdfastJson([...file, '--to-path', 'tree/c.txt'], { cwd })).toMatchObject({ toPath: 'tree/c.txt', replaced: false, restored: { files: 1, bytes: 5 }, warnings: [] })
     expect(await holdfast([...file, '--to-path', 'tree/kept'], { cwd })).toMatchObject({ code: 4, stdout: '', stderr: expect.stringMatching(/^error: entry_exists: [^\n]+\nhint: [^\n]+--overwrite/) as unknown })
+    expect((await holdfast([...file, '--to-path', 'tree/kept/a.txt', '--overwrite'], { cwd })).stderr).toContain('\nIt replaces the file "tree/kept/a.txt": 5 B, modified ')
+    expect((await holdfast(['restore', '--help'])).stdout.replaceAll(/\s+/g, ' ')).toContain('A hard link to a file outside of it becomes a file of its own')
     expect(await holdfast([...file, '--to-path', 'tree/kept', '--overwrite'], { cwd })).toMatchObject({ code: 2, stderr: expect.stringContaining('Repeat the command with --yes') as unknown })
     expect(await pathsOf(cwd)).toEqual(['tree', 'tree/c.txt', 'tree/kept'])
     const { stdout } = await holdfast([...file, '--to-path', 'tree/kept', '--overwrite', '--yes'], { cwd })
@@ -87,6 +89,7 @@ describe('holdfast restore --path', () => {
     const words = ['restore', 'latest', '--from', `file:${cwd}/backups`, '--store', `level:${cwd}/store`, '--trial-dir', join(cwd, 'trials'), '--path', 'tree/lost', '--to-path', 'tree/kept', '--overwrite']
     const no = await holdfastOnTerminal(words, { answer: 'n\n' })
     expect(no.code).toBe(1)
+    expect(no.stderr).toMatch(/^It restores "tree\/lost" of backup \w{26}\nIt replaces the directory "tree\/kept" and all in it \(1 entry\), modified [^\n]+Z\n/)
     expect(no.stderr).toContain(`Replace what is at "tree/kept" in level:${cwd}/store for good? [y/N]`)
     expect((await holdfastOnTerminal(words, { answer: 'y\n' })).stdout).toContain('in place of what was there')
   })

@@ -1,11 +1,14 @@
 /** The restore of one file or directory: `holdfast restore ID --path PATH`. */
-import { InvalidArgumentError, openRepository, parsePath, restoreSubtree, type RestoreSubtreeReport, showPath } from '../../index.ts'
+import {
+  InvalidArgumentError, isHoldfastError, type MetadataStore, openRepository, parsePath, type PayloadUser, restoreSubtree, type RestoreSubtreeReport,
+  showPath, type WritablePayloadStore,
+} from '../../index.ts'
 import { openPayloadStore, openTrial, parseStoreUrl, withParts } from '../../registry/index.ts'
 import { type TrialPlace, trialUrls } from '../command-options.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
-import { formatBytes, formatDuration, plural, printable } from '../../util/text.ts'
-import { checkBackupPath } from '../../browse/index.ts'
+import { formatBytes, formatDuration, formatTime, plural, printable } from '../../util/text.ts'
+import { checkBackupPath, findPath } from '../../browse/index.ts'
 
 export interface RestorePathOptions extends OutputOptions, TrialPlace {
   readonly from: string
@@ -36,7 +39,13 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
     const destination = await parts.destination(options.from)
     const backupId = await openRepository(destination).resolve(id, { signal })
     const store = await parts.store(options.store, { adopt: options.adopt })
-    if (overwrite === true) await output.confirm(`Replace what is at "${printable(target)}" in ${printable(address.shown)} for good?`, options)
+    const user = { storeId: store.storeId, place: await address.place() }
+    if (payloads !== undefined) await warnOfOtherUser(payloads, user, output)
+    if (overwrite === true) {
+      await output.note(`It restores "${printable(path)}" of backup ${backupId}`)
+      await output.note(await describeExisting(store, target))
+      await output.confirm(`Replace what is at "${printable(target)}" in ${printable(address.shown)} for good?`, options)
+    }
     // The catalog holds the payloads: without it, garbage collection could delete them.
     const { catalog, holds } = await parts.holds({ store: options.store, use: 'need', catalog: options.catalog, destinations: [destination] })
     const holding = parts.signal
@@ -58,7 +67,7 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
         holds,
         payloads,
         // A sweep for another store, such as the original of this copy, must know that this one needs payloads there.
-        beforeChange: async () => await payloads?.addUser({ storeId: store.storeId, place: await address.place() }),
+        beforeChange: async () => await payloads?.addUser(user),
         allowStoreId,
         allowAltered,
         release,
@@ -72,6 +81,35 @@ export async function restorePath(id: string, options: RestorePathOptions, termi
       progress.end()
     }
   })
+}
+
+/** What a restore with --overwrite replaces. */
+async function describeExisting(store: MetadataStore, path: string): Promise<string> {
+  const found = await findPath(store, parsePath(path), 'in the store').catch((error: unknown) => {
+    if (!isHoldfastError(error) || error.code !== 'entry_not_found') throw error
+    return undefined
+  })
+  const shown = `"${printable(path)}"`
+  if (found === undefined) return `There is no ${shown} to replace`
+  const { type, inode, size, modifiedAtNs } = found
+  const modified = `modified ${formatTime(Number(modifiedAtNs / 1_000_000n))}`
+  if (type !== 'directory') return `It replaces the ${type} ${shown}: ${formatBytes(size)}, ${modified}`
+  const { entries, cursor } = await store.readDirectory(inode)
+  const count = plural(entries.length, 'entry', 'entries')
+  return `It replaces the directory ${shown} and all in it (${cursor === undefined ? count : `more than ${count}`}), ${modified}`
+}
+
+/** Says that a payload store which another store uses too is not swept, while that can still be avoided. */
+export async function warnOfOtherUser(payloads: WritablePayloadStore, user: PayloadUser, output: Output): Promise<void> {
+  const other = await payloads.otherUser(user)
+  if (other === undefined) return
+  const which = other.storeId === user.storeId ? 'a copy of this store' : `the store "${printable(other.storeId)}"`
+  const where = other.place === undefined ? '' : ` at "${printable(other.place)}"`
+  await output.warn(
+    `${which}${where} refers to payloads in this directory too: no "holdfast gc" of it runs as long as both do. ` +
+      `If that store was moved or is gone for good, remove "${printable(other.path)}"; ` +
+      'otherwise keep the payloads of each store in a directory of its own',
+  )
 }
 
 /** Refuses options that need `--path`. */

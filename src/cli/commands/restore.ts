@@ -1,11 +1,11 @@
 import type { Command } from 'commander'
-import { describePlan, openRepository, planRestore, recordCount, restoreBackup, type RestoreReport } from '../../index.ts'
+import { describePlan, isHoldfastError, openRepository, planRestore, recordCount, restoreBackup, type RestoreReport } from '../../index.ts'
 import { CATALOG_DEFAULT, ID_HELP, withExamples, withSource, withStore, withTrial } from '../command-options.ts'
 import { openPayloadStore, parseStoreUrl, withParts } from '../../registry/index.ts'
 import { Output } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatBytes, formatDuration, formatPace, plural, printable, shellWord } from '../../util/text.ts'
-import { refuseWithoutPath, restorePath, type RestorePathOptions } from './restore-path.ts'
+import { refuseWithoutPath, restorePath, type RestorePathOptions, warnOfOtherUser } from './restore-path.ts'
 
 type RestoreOptions = Omit<RestorePathOptions, 'path'> & { readonly path?: string | undefined }
 
@@ -16,7 +16,10 @@ export function registerRestore(program: Command, terminal: Terminal): void {
     .option('--allow-altered', 'allow a backup that differs from what the catalog recorded')
     .option('--catalog <path>', `where the job is recorded ${CATALOG_DEFAULT}`)
     .option('-y, --yes', 'do not ask')
-    .option('--path <path>', 'restore only this file or directory, share/directory/name; the rest of the store stays')
+    .option(
+      '--path <path>',
+      'restore only this file or directory, share/directory/name; the rest stays. A hard link to a file outside of it becomes a file of its own',
+    )
     .option('--to-path <path>', 'restore it under this path, in an existing directory (default: where it was)')
     .option('--overwrite', 'with --path: replace what is there, for good')
     .option('--payloads <dir>', 'the payload directory of the store: note there that this store uses it, for "gc" of other stores; with --path, also check that all are there')
@@ -69,9 +72,11 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
     if (plan !== undefined) {
       for (const line of describePlan(plan, address.shown)) await output.note(line)
       if (payloads === undefined && plan.target.storeId !== plan.manifest.storeId) await output.note(UNKNOWN_USER)
+      const user = { storeId: plan.storeId, place: await address.place() }
+      if (payloads !== undefined) await warnOfOtherUser(payloads, user, output)
       await output.confirm('Restore it?', options)
       // Noted before the first reference exists, and never removed: the next start may complete an interrupted restore.
-      await payloads?.addUser({ storeId: plan.storeId, place: await address.place() })
+      await payloads?.addUser(user)
     }
     const progress = output.progress('restore')
     try {
@@ -90,6 +95,11 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
       progress.end()
       for (const warning of report.warnings) await output.warn(printable(warning.message))
       await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => describeReport(report, address.shown))
+    } catch (error) {
+      // The record of the failed job is in there, too.
+      if (plan === undefined || plan.target.live !== undefined || !isHoldfastError(error)) throw error
+      const left = `${printable(address.shown)} was made and holds no store yet: restore into it again, or remove it`
+      throw Object.defineProperty(error, 'hint', { value: `${error.hint}. ${left}`, enumerable: true })
     } finally {
       progress.end()
     }

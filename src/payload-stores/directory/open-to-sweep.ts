@@ -43,7 +43,7 @@ export async function openToSweep(path: string, options: OpenToSweepOptions): Pr
 
 /** Refuses a directory that another store uses: the sweep would delete that store's payloads. */
 async function refuseOtherUsers(payloads: PayloadDirectory, { storeId, place }: PayloadUser): Promise<void> {
-  const other = (await payloads.users()).find((user) => user.storeId !== storeId || (user.place ?? place) !== place)
+  const other = await payloads.otherUser({ storeId, place })
   if (other === undefined) return
   const where = other.place === undefined ? '' : ` at ${JSON.stringify(other.place)}`
   const which = other.storeId === storeId ? 'a copy of it' : `the store "${other.storeId}"`

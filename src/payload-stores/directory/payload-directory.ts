@@ -6,13 +6,13 @@ import { createHash, randomUUID } from 'node:crypto'
 import { join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { BackupIncompleteError, ChecksumMismatchError, InvalidArgumentError, MetadataError } from '../../errors/errors.ts'
-import type { PayloadStoreOptions, PayloadUser, StoredPayload, WritablePayloadStore } from '../../contracts/payload-store.ts'
+import type { PayloadStoreOptions, KnownUser, PayloadUser, StoredPayload, WritablePayloadStore } from '../../contracts/payload-store.ts'
 import { FILES, type Files, isSystemError, nodeFiles, removeIfThere, syncIfPossible, writeByRename } from '../../util/files.ts'
 import { type NotedWarning, NotedWarnings } from '../../util/noted-warnings.ts'
 import { BOOLEAN, FUNCTION, type OptionKinds, STRING, checkArgument, checkOptions, optional } from '../../util/check-options.ts'
 import { asHoldfastError, inAction } from '../../util/system-errors.ts'
 import { plural } from '../../util/text.ts'
-import { addUser, type KnownUser, readUsers } from './payload-users.ts'
+import { addUser, readUsers } from './payload-users.ts'
 
 const PAYLOAD_ID = /^[0-9a-f]{64}$/
 const DIRECTORY = /^[0-9a-f]{2}$/
@@ -175,6 +175,10 @@ export class PayloadDirectory implements WritablePayloadStore {
   /** The stores that use this directory. Rejects with `hold_unavailable`. */
   async users(): Promise<readonly KnownUser[]> {
     return await readUsers(this.#files, this.path)
+  }
+
+  async otherUser({ storeId, place }: PayloadUser): Promise<KnownUser | undefined> {
+    return (await this.users()).find((user) => user.storeId !== storeId || (user.place ?? place) !== place)
   }
 
   /** A payload as it is listed; `undefined` for a missing one and for a malformed ID. */

@@ -1,17 +1,9 @@
 /** Records the stores that use a payload directory: a small file for each, in its directory `stores`. */
 import { createHash, randomUUID } from 'node:crypto'
 import { join } from 'node:path'
-import type { PayloadUser } from '../../contracts/payload-store.ts'
+import type { KnownUser, PayloadUser } from '../../contracts/payload-store.ts'
 import { HoldUnavailableError } from '../../errors/errors.ts'
 import { type Files, isSystemError, readSmallFile, syncIfPossible, writeByRename } from '../../util/files.ts'
-
-export interface KnownUser {
-  readonly storeId: string
-  /** `undefined` if only the ID was recorded: the store may be anywhere. */
-  readonly place: string | undefined
-  /** The file that records the store. */
-  readonly path: string
-}
 
 const USERS_DIRECTORY = 'stores'
 const DIGEST_LENGTH = 32
