@@ -1,5 +1,6 @@
 import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
-import { resolve } from 'node:path'
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
 import { describe, test } from 'vitest'
 import { DESTINATION_SCHEMES, openDestination } from '../../destinations/registry.ts'
 
@@ -13,7 +14,7 @@ describe('openDestination()', () => {
     ['file:///srv/backups', '/srv/backups'],
     ['file:///srv/my%20backups', '/srv/my backups'],
     ['file:///srv/100%25%3F', '/srv/100%?'],
-    ['file:~/backups', resolve('~/backups')],
+    ['file:~/backups', join(homedir(), 'backups')],
   ])('takes %s as the path %s', async (url, path) => {
     const destination = await openDestination(url)
     equal(destination.scheme, 'file')

@@ -39,7 +39,7 @@ async function runHolds(id: string | undefined, options: HoldsOptions, terminal:
   await new Output(terminal, options).result({ payloadId, holders }, () => describe(holders, { payloadId, sawLeases }))
 }
 
-/** Refuses the ID of a listed backup, and the beginning of one if nothing holds such a payload: "nothing holds it" would be a false all-clear. */
+/** Refuses the ID of a listed backup, and the beginning of one if nothing holds such a payload: "nothing holds it" would mislead. */
 async function refuseBackupId(
   payloadId: string,
   { destinations, isHeld, signal }: { readonly destinations: readonly Destination[]; readonly isHeld: boolean; readonly signal: AbortSignal },

@@ -12,7 +12,7 @@ import { openCatalog } from '../catalogs.ts'
 export type Place = readonly [host: string, port: string, database: string, schema: string]
 
 /**
- * Finds the path of a store's catalog, which may not exist yet. It has the name of the store's ID, for there are many ways to name a server.
+ * Finds the path of a store's catalog, which may not exist yet. It is named by the store's ID, for there are many ways to name a server.
  * Releases up to 0.1.0 named it after the store's place: then the ID is a link to that one, which other processes may have open.
  *
  * Rejects with `catalog_unavailable` where there is no store, where several catalogs may be of it, for a choice would lose the records of
