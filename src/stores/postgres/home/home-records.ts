@@ -47,7 +47,7 @@ export class HomeRecords {
       )
       if (row?.format !== FORMAT) throw this.#unreadable(row === undefined ? 'its row is missing' : `they are of format ${row.format}, and this release reads ${FORMAT}`)
       const { storeId, previous, places, journal } = JSON.parse(row.record) as RecordedHome
-      return { storeId, live: places.find(([, place]) => place === 'live')?.[0], previous, places: new Map(places), journal }
+      return { storeId, live: places.find(([, place]) => place === 'live')?.[0], previous, places: new Map(places), journal: journal && { backupId: undefined, from: undefined, ...journal } }
     } catch (error) {
       if (sqlStateOf(error) !== UNDEFINED_TABLE) throw error
       const found = await session.rows('SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1', [this.#name])
