@@ -128,7 +128,7 @@ interface RecordedHome {
   readonly storeId?: string
   readonly previous?: string
   readonly places: readonly (readonly [engine: string, place: EnginePlace])[]
-  readonly journal?: RestoreJournal
+  readonly journal?: Omit<RestoreJournal, 'backupId' | 'from'> & Partial<RestoreJournal>
 }
 
 /** Whether anything is in the schema where a store is to be. Extensions and default privileges do not count. */
