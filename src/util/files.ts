@@ -198,10 +198,15 @@ export async function writeByRename(
 ): Promise<void> {
   const file = await files.create(temporary)
   await undoOnError(async () => {
-    await closing(file, async () => {
+    try {
       await file.write(content)
       await file.sync()
-    })
+    } catch (error) {
+      // The first failure is told as the file system told it: callers go by its code.
+      await file.close().catch(() => undefined)
+      throw error
+    }
+    await file.close()
     await renameSurely(files, { from: temporary, to: path }, () => hasContent(files, path, content))
   }, () => removeIfThere(files, temporary).catch(() => undefined))
 }
