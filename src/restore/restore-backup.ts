@@ -85,7 +85,7 @@ export async function restoreBackup(options: RestoreBackupOptions): Promise<Rest
     })
   }
   const { backupId } = options.plan ?? options
-  checkArgument('restoreBackup', backupId, { name: 'backupId', kind: STRING })
+  checkArgument('restoreBackup', backupId, { name: options.plan === undefined ? 'backupId' : 'plan.backupId', kind: STRING })
   checkBackupId(backupId)
   const drainTimeoutMs = drainTimeoutOf(options)
   const job = { kind: 'restore', storeKind: target.kind, destination: destination.url, backupId } as const
