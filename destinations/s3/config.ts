@@ -307,8 +307,7 @@ function checkObjectLock({ mode, retainDays }: S3ObjectLock): void {
 
 /** The canonical URL. It has no secrets in it: only the checked parts go into it. */
 function urlOf(
-  { bucket, prefix, region, endpoint, pathStyle }: Pick<S3DestinationOptions,
-  'bucket' | 'region' | 'endpoint' | 'pathStyle'> & { readonly prefix: string },
+  { bucket, prefix, region, endpoint, pathStyle }: Pick<S3DestinationOptions, 'bucket' | 'region' | 'endpoint' | 'pathStyle'> & { readonly prefix: string },
 ): string {
   const path = prefix.split('/').map(encodeURIComponent).join('/').replace(/\/$/, '')
   const query = new URLSearchParams()

@@ -85,8 +85,7 @@ export async function convertStore(options: ConvertStoreOptions): Promise<Conver
 async function summaryOfBoth(
   view: MetadataView,
   imported: MetadataView,
-  { signal, onProgress }: Pick<ConvertStoreOptions,
-  'signal' | 'onProgress'>,
+  { signal, onProgress }: Pick<ConvertStoreOptions, 'signal' | 'onProgress'>,
 ): Promise<ViewSummary> {
   let read = 0
   const onRecords = (records: number): void => onProgress?.({ step: 'check', records: (read += records) })

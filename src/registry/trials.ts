@@ -44,8 +44,7 @@ export function checkTrial(backup: Pick<Manifest, 'backupId' | 'storeKind'>, at:
 }
 
 function findTrial(
-  { backupId, storeKind }: Pick<Manifest,
-  'backupId' | 'storeKind'>,
+  { backupId, storeKind }: Pick<Manifest, 'backupId' | 'storeKind'>,
   at: readonly string[],
 ): { readonly kind: TrialKind; readonly url: string } {
   for (const url of at) {

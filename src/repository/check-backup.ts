@@ -166,8 +166,7 @@ async function check(backup: StoredBackup, { level, openTrial, payloads, content
 /** Finds what is checked of the content of a backup, and by what. */
 async function findRules(
   manifest: Manifest,
-  { level, contentCheck }: Pick<CheckBackupOptions,
-  'level' | 'contentCheck'>,
+  { level, contentCheck }: Pick<CheckBackupOptions, 'level' | 'contentCheck'>,
 ): Promise<readonly [CheckedContent, ContentCheck]> {
   if (level === 'checksum') return ['none', readFrames]
   // The trial store applies its own rules.

@@ -349,7 +349,7 @@ function writableFile(handle: FileHandle, path: string): WritableFile {
   }
 }
 
-/** Gives a new directory its mode, of which the umask may have cleared bits. */
+/** Gives a new directory its mode: the umask may have cleared bits. */
 async function makePrivate(path: string): Promise<void> {
   let handle: FileHandle
   try {

@@ -195,8 +195,7 @@ async function backupsAt(destination: Destination, expected: readonly CatalogBac
 }
 
 function unreadable(
-  { backupId, state, error }: Exclude<ListedBackup,
-  { readonly state: 'readable' | 'gone' }>,
+  { backupId, state, error }: Exclude<ListedBackup, { readonly state: 'readable' | 'gone' }>,
   { url }: Destination,
   signal: AbortSignal | undefined,
 ): unknown {
@@ -273,8 +272,7 @@ function sourcesOf(holders: readonly Holder[], options: SourceOptions): readonly
 
 /** Reads a set from the cache, where a lease may have left it, else from a destination. */
 async function* readSource(
-  { name, holders }: Pick<HoldSource,
-  'name' | 'holders'>,
+  { name, holders }: Pick<HoldSource, 'name' | 'holders'>,
   { cache, stored, signal }: SourceOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const what = `the payload IDs of ${holders.map(nameOfHolder).join(', ')}`

@@ -102,8 +102,7 @@ const OPTIONS: OptionKinds<LevelBackupableOptions<never, never>> = {
  */
 export function levelBackupable<Key extends Value = string, Stored extends Value = string>(
   db: LevelDatabase,
-  options: LevelBackupableOptions<Key,
-  Stored>,
+  options: LevelBackupableOptions<Key, Stored>,
 ): Backupable {
   checkArgument('levelBackupable', db, { name: 'db', kind: LEVEL_DATABASE })
   checkOptions('levelBackupable', options, OPTIONS)

@@ -18,8 +18,7 @@ interface Watch {
 export async function snapshotInWorker(
   db: LevelDatabase,
   sink: SnapshotSink,
-  request: Omit<SnapshotRequest,
-  'location'>,
+  request: Omit<SnapshotRequest, 'location'>,
   { interrupt, onProgress }: Watch,
 ): Promise<PayloadIdSet> {
   const start = { url: new URL('./snapshot-worker.js', import.meta.url), request, name: 'holdfast-snapshot', interrupt }
@@ -30,8 +29,7 @@ export async function snapshotInWorker(
 export async function restoreInWorker(
   db: LevelDatabase,
   source: SnapshotSource,
-  request: Omit<RestoreRequest,
-  'location'>,
+  request: Omit<RestoreRequest, 'location'>,
   { interrupt, onProgress }: Watch,
 ): Promise<void> {
   const start = { url: new URL('./restore-worker.js', import.meta.url), request, name: 'holdfast-restore', interrupt }
