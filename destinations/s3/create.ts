@@ -1,6 +1,7 @@
 /** Creates objects, each only if its key is free. */
 import { crc32 } from 'node:zlib'
 import { PutObjectCommand } from '@aws-sdk/client-s3'
+import { DestinationUnreachableError } from '../../src/errors/errors.ts'
 import type { Capability } from './capabilities.ts'
 import { isMissing, s3StatusOf } from './errors.ts'
 import { attributesOf, checksumOf, duplicate, lockOf, lookAt, metadataOf, remove } from './objects.ts'
@@ -97,11 +98,21 @@ export async function createOnce(
     // The condition was refused, or the parts are gone because an earlier try is being carried out: the store may show the object later.
     const isLate = s3StatusOf(error) === 412 || (isUnsure && isMissing(error))
     for (let tries = 1; !(await isOwn(session, options)); tries++) {
-      if (!isLate || performance.now() >= endMs) throw error
+      if (!isLate) throw error
+      if (performance.now() >= endMs) throw isMissing(error) ? tooSlow(session, options.key, error) : error
       await session.backOff(tries, signal)
     }
   }
   if (session.store.lacks(condition)) await isOwn(session, options, etag)
+}
+
+/** The error for a write that was begun, and whose object did not come in time: what the repetition was answered explains nothing. */
+function tooSlow({ config: { bucket, totalTimeoutMs } }: S3Session, key: string, cause: unknown): DestinationUnreachableError {
+  return new DestinationUnreachableError(`Cannot write "s3://${bucket}/${key}": the store did not complete it within ${totalTimeoutMs} ms`, {
+    cause,
+    hint: 'Give the store more time (request-timeout-ms=, total-timeout-ms=), or use fewer parts (part-bytes=)',
+    details: { operation: 'write', bucket, key, reason: 'too_slow' },
+  })
 }
 
 /** Whether our object is there. Throws `duplicate_backup_id` when another one is. */

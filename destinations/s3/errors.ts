@@ -282,7 +282,7 @@ interface TakenApart {
   /** The system's or the SDK's name of the error, where there was no answer. */
   readonly code: string
   readonly status: number | undefined
-  /** The server's own sentence, or the SDK's about its settings; '' where there is none. */
+  /** The server's own sentence, the SDK's about its settings, or ours about the answer; '' where there is none. */
   readonly said: string
   readonly region: string | undefined
   readonly cause: Error
@@ -300,7 +300,7 @@ function takeApart(thrown: unknown, secrets: readonly string[]): TakenApart {
   // Answers to HEAD have no body, and so neither code nor message.
   const name = EMPTY.test(given) ? '' : given
   const message = scrub(error.message, secrets)
-  const isSaid = (isAnswer || error.name === 'EndpointError' || error['code'] === 'EPROXY') && !EMPTY.test(message) && message !== name
+  const isSaid = (isAnswer || error.name === 'EndpointError' || error instanceof S3AnswerError) && !EMPTY.test(message) && message !== name
   const said = isSaid ? message.replaceAll(/[\p{C}\s]+/gu, ' ').trim().slice(0, MAX_SAID) : ''
   const inner = (error as { readonly errors?: readonly unknown[] }).errors?.[0] ?? error.cause
   const systemCode = ownCodeOf(error) ?? error['code'] ?? (inner instanceof Error && 'code' in inner ? inner.code : undefined)

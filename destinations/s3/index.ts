@@ -7,9 +7,8 @@ import {
 import { BackupProtectedError, DestinationUnreachableError, ManifestInvalidError, ManifestMissingError } from '../../src/errors/errors.ts'
 import { STRING, checkArgument, checkOptions } from '../../src/util/check-options.ts'
 import { parseS3Url, resolveS3Config, S3_OPTIONS, type S3DestinationOptions, URL_OPTIONS } from './config.ts'
-import { isMissing } from './errors.ts'
 import { listEntries } from './listing.ts'
-import { duplicate, lookAt, readSmall, remove, type S3ObjectInfo } from './objects.ts'
+import { duplicate, isAbsent, lookAt, readSmall, remove, type S3ObjectInfo } from './objects.ts'
 import { readObject } from './read.ts'
 import { S3Session } from './session.ts'
 import { removeLeftovers } from './clean-up.ts'
@@ -75,7 +74,7 @@ class S3Destination implements Destination {
       if (bytes === undefined) throw new ManifestInvalidError(`Cannot read "${this.#place(key)}": a manifest has at most ${MAX_MANIFEST_BYTES} bytes`)
       return bytes
     } catch (error) {
-      if (!isMissing(error)) throw error
+      if (!(await isAbsent(this.#session, { key, error, signal: options.signal }))) throw error
       throw new ManifestMissingError(`Cannot find backup ${backupId} at "${this.#place(this.#session.config.prefix)}"`, {
         cause: error,
         details: { backupId, key },

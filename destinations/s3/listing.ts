@@ -130,12 +130,17 @@ function entryOf(key: string | undefined, prefix: string, modifiedAt: Date | und
   return { backupId, name: rest.join('/'), key, modifiedAtMs: modifiedAt?.getTime() ?? Number.POSITIVE_INFINITY }
 }
 
+/** The key as it was written, which begins with the prefix: stores encode keys in several ways, and do not always say whether they did. */
 function decoded(key: string | undefined, encoding: string | undefined, prefix: string): string | undefined {
-  if (key === undefined || encoding !== 'url') return key
+  if (key === undefined) return undefined
+  // Most stores write a space as "+"; some write "%20" and leave a "+" alone.
+  const plain = [unescaped(key), unescaped(key.replaceAll('+', ' '))]
+  return (encoding === 'url' ? [...plain, key] : [key, ...plain]).find((candidate) => candidate?.startsWith(prefix))
+}
+
+function unescaped(text: string): string | undefined {
   try {
-    const plain = decodeURIComponent(key)
-    // Most stores write a space as "+"; some write "%20" and leave a "+" alone.
-    return plain.startsWith(prefix) ? plain : decodeURIComponent(key.replaceAll('+', ' '))
+    return decodeURIComponent(text)
   } catch {
     // Our own keys can always be decoded.
     return undefined

@@ -24,15 +24,41 @@ export interface S3ObjectInfo {
 /** The object under a key, or `undefined`. A missing bucket looks like a missing key. */
 export async function lookAt(session: S3Session, key: string, signal?: AbortSignal): Promise<S3ObjectInfo | undefined> {
   try {
-    return await session.send({ operation: 'look at', key, signal }, async (client, abortSignal) => {
-      const { ContentLength, ETag: etag, Metadata, LastModified, ...held } = await head(client, { Bucket: session.config.bucket, Key: key }, abortSignal)
-      if (ContentLength === undefined) session.store.learn('lengths', 'ignored')
-      const bytes = ContentLength ?? (await listedBytes(client, { Bucket: session.config.bucket, Prefix: key }, abortSignal))
-      return { bytes, etag, nonce: Metadata?.[NONCE], modifiedAtMs: LastModified?.getTime() ?? Number.NaN, hold: holdOf(held) }
-    })
+    return await readInfo(session, key, signal)
   } catch (error) {
-    if (s3StatusOf(error) === 404) return undefined
+    if (await isAbsent(session, { key, error, signal })) return undefined
     throw error
+  }
+}
+
+/** The object under a key. Rejects when it is missing, in the words of the store. */
+export async function readInfo(session: S3Session, key: string, signal?: AbortSignal): Promise<S3ObjectInfo> {
+  return await session.send({ operation: 'look at', key, signal }, async (client, abortSignal) => {
+    const { ContentLength, ETag: etag, Metadata, LastModified, ...held } = await head(client, { Bucket: session.config.bucket, Key: key }, abortSignal)
+    if (ContentLength === undefined) session.store.learn('lengths', 'ignored')
+    const bytes = ContentLength ?? (await listedBytes(client, { Bucket: session.config.bucket, Prefix: key }, abortSignal))
+    return { bytes, etag, nonce: Metadata?.[NONCE], modifiedAtMs: LastModified?.getTime() ?? Number.NaN, hold: holdOf(held) }
+  })
+}
+
+/**
+ * Whether a key failed to be read because nothing is there. Where `s3:ListBucket` has a condition on the prefix, S3 answers 403 instead of
+ * 404, as some stores always do: then the list decides.
+ */
+export async function isAbsent(
+  session: S3Session,
+  { key, error, signal }: { readonly key: string; readonly error: unknown; readonly signal?: AbortSignal | undefined },
+): Promise<boolean> {
+  if (s3StatusOf(error) !== 403) return isMissing(error)
+  try {
+    return await session.send({ operation: 'list', key, signal }, async (client, abortSignal) => {
+      const { IsTruncated, Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: session.config.bucket, Prefix: key }), { abortSignal })
+      // The key of the payload begins that of the payload IDs.
+      return IsTruncated === false && !Contents.some(({ Key }) => Key?.endsWith(key.slice(key.lastIndexOf('/') + 1)))
+    })
+  } catch {
+    signal?.throwIfAborted()
+    return false
   }
 }
 

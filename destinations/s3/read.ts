@@ -1,8 +1,8 @@
 /** Reads an object as a stream that continues where it was cut off. */
 import { GetObjectCommand } from '@aws-sdk/client-s3'
 import { BackupIncompleteError } from '../../src/errors/errors.ts'
-import { isMissing, S3AnswerError, s3StatusOf } from './errors.ts'
-import { lookAt } from './objects.ts'
+import { S3AnswerError, s3StatusOf } from './errors.ts'
+import { isAbsent, lookAt } from './objects.ts'
 import type { S3RequestOptions, S3Session } from './session.ts'
 
 export interface S3ReadOptions {
@@ -97,7 +97,7 @@ async function openRange(session: S3Session, request: S3RequestOptions, { positi
     if (s3StatusOf(error) === 416 && totalBytes !== undefined && position < totalBytes) throw replaced(session, key, error)
     // A range behind the end of the object is empty.
     if (s3StatusOf(error) === 416) return { body: NOTHING, totalBytes: 0, skipBytes: 0, etag }
-    if (!isMissing(error)) throw error
+    if (!(await isAbsent(session, { key: key ?? '', error, signal: request.signal }))) throw error
     throw new BackupIncompleteError(`Cannot read "s3://${bucket}/${key}": it is missing`, { cause: error, details: { bucket, key } })
   }
 }

@@ -11,7 +11,7 @@ import { DestinationConfigInvalidError, DestinationUnreachableError } from '../.
 import { putSmall } from './create.ts'
 import { isMissing, isRefused, s3CodeOf, s3StatusOf } from './errors.ts'
 import { listPendingUploads } from './listing.ts'
-import { attributesOf, checksumOf, lookAt, readSmall, remove } from './objects.ts'
+import { attributesOf, checksumOf, lookAt, readInfo, readSmall, remove } from './objects.ts'
 import type { S3RequestOptions, S3Session } from './session.ts'
 import { keyOf } from './upload.ts'
 import { abortUpload, beginUpload, completeUpload, type S3Begun } from './writer.ts'
@@ -30,7 +30,7 @@ export async function validateS3(session: S3Session, signal: AbortSignal | undef
   // Use the name of an upload, so that a clean-up removes what a crash leaves.
   const probe: Probe = { key: keyOf(session, newUlid(), 'payload'), nonce: randomUUID(), signal }
   // The object does not exist, but an access key without permission to read is refused here.
-  if (access !== 'full') await lookAt(session, probe.key, signal)
+  if (access !== 'full') await checkReadable(session, probe)
   if (access === 'restore') return []
   await checkObjectLock(session, signal)
   if (access === 'publish') await probeUpload(session, probe)
@@ -44,6 +44,14 @@ async function checkList(session: S3Session, signal: AbortSignal | undefined): P
   await session.send({ operation: 'list', key: prefix, signal }, async (client, abortSignal) => {
     await client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, MaxKeys: 1 }), { abortSignal })
   })
+}
+
+async function checkReadable(session: S3Session, { key, signal }: Probe): Promise<void> {
+  try {
+    await readInfo(session, key, signal)
+  } catch (error) {
+    if (!isMissing(error)) throw error
+  }
 }
 
 interface Probe {
@@ -103,8 +111,9 @@ async function tryComplete(session: S3Session, { key, signal, ...upload }: Probe
     await completeUpload(session, { ...upload, key, parts: [{ PartNumber: 1, ETag, crc32: crc }], signal })
     if (session.store.has('conditionalComplete')) session.store.learn('conditionalComplete', 'ignored')
   } catch (error) {
-    if (!isTaken(error)) throw error
-    session.store.learn('conditionalComplete', 'honoured')
+    // If the answer was lost, the repetition finds no upload: it was completed.
+    if (!isTaken(error) && !isMissing(error)) throw error
+    session.store.learn('conditionalComplete', isTaken(error) ? 'honoured' : 'ignored')
   }
 }
 

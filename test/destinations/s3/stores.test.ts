@@ -92,6 +92,22 @@ describe('CompleteMultipartUpload', () => {
     await checkWhole(destination, backupId)
   })
 
+  test('that takes longer than all time-outs is told as such, not by what its repetition was answered', async () => {
+    const own = await ownServer({ behaviour: { completeSilentMs: 60_000 } })
+    const destination = own.open({ requestTimeoutMs: 200, totalTimeoutMs: 600, minBytesPerSecond: 2 ** 30, wait: undefined, firstDelayMs: 20 })
+    const { message, hint, code, reason } = await failureOf(publish(destination, PAYLOAD))
+    deepEqual([code, reason], ['destination_unreachable', 'too_slow'])
+    ok(message.endsWith('the store did not complete it within 600 ms') && hint.includes('total-timeout-ms='), `${message}; ${hint}`)
+  })
+
+  test('whose answer is lost at the probe is not a failure of it', async () => {
+    const own = await ownServer({ behaviour: { ignoresConditions: true } })
+    let isLost = false
+    own.server.behaviour.failAfter = ({ operation }) => (operation === 'CompleteMultipartUpload' && !isLost && (isLost = true) ? 'reset' : undefined)
+    ok((await own.open().validate()).some(({ code }) => code === 'conditional_multipart_ignored'))
+    checkEmpty(own)
+  })
+
   test('that sends white space has its time-out once more with each', async () => {
     const own = await ownServer({ behaviour: { completeDelayMs: 2000 } })
     const destination = own.open({ requestTimeoutMs: 700, minBytesPerSecond: 2 ** 30, attempts: 1 })
@@ -200,6 +216,13 @@ describe('a store that keeps no metadata and knows no conditions', () => {
 })
 
 describe('answers that say less than those of S3', () => {
+  test('a list that does not say where it continues is told as that', async () => {
+    const own = await ownServer({ behaviour: { losesTokens: true, pageSize: 1 } })
+    await publish(own.open())
+    const { message } = await failureOf(collect(own.open().list()))
+    ok(message.endsWith('the server did not answer completely (EBADANSWER: The list is incomplete and does not say where it continues)'), message)
+  })
+
   test('no lengths: publish, read, stat and delete all the same', async () => {
     const own = await ownServer({ behaviour: { tellsNoLengths: true } })
     const destination = own.open()
@@ -224,6 +247,37 @@ describe('answers that say less than those of S3', () => {
     own.bucket.uploads.clear()
     await upload.abort()
     checkEmpty(own)
+  })
+
+  test('403 for what is not there: the list decides, also for objects of a backup; a key that may not read is refused all the same', async () => {
+    const own = await ownServer({ behaviour: { hidesMissing: true } })
+    const destination = own.open()
+    const backupId = await publish(destination, PAYLOAD)
+    await checkWhole(destination, backupId)
+    await rejects(publish(destination, PAYLOAD, backupId), { code: 'duplicate_backup_id' })
+    own.bucket.remove(`${PREFIX}${backupId}/payload`, 'null')
+    await rejects(collect(destination.open(backupId, 'payload')), { code: 'backup_incomplete' })
+    await destination.delete(backupId)
+    await rejects(destination.manifest(backupId), { code: 'manifest_missing' })
+    checkEmpty(own)
+    const Statement = [{ Effect: 'Allow', Action: ['s3:List*', 's3:PutObject'], Resource: '*' }] as const
+    const keys = [{ Statement }, { Statement: [Statement[0], { Effect: 'Deny', Action: 's3:ListBucket', Resource: '*' }] }] as const
+    await publish(destination, PAYLOAD, backupId)
+    for (const [at, policy] of keys.entries()) {
+      const credentials = own.server.addKey(`HOLDFASTTESTKEY0001${at}`, { policy })
+      await rejects(own.open({ credentials }).manifest(backupId), { code: 'destination_permission_denied' })
+    }
+    await rejects(own.open({ credentials: own.server.addKey('HOLDFASTTESTKEY00012', { policy: { Statement } }), access: 'restore' }).validate(), { code: 'destination_permission_denied' })
+  })
+
+  test.each(['unsaid', 'only said'] as const)('lists whose keys are encoded otherwise than they say (%s): a prefix with any characters is found', async (keyEncoding) => {
+    const own = await ownServer({ behaviour: { keyEncoding } })
+    for (const prefix of ['a b', '100%', 'a%20b', 'a+b', 'é/ü']) {
+      const destination = own.open({ prefix })
+      const backupId = await publish(destination, PAYLOAD)
+      await checkWhole(destination, backupId)
+      equal((await destination.cleanUp()).newest, backupId)
+    }
   })
 
   test.each([400, 404, 405, 501] as const)('no list of uploads, by %i: clean-up goes on, validate() warns', async (listsNoUploads) => {

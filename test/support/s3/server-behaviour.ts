@@ -57,6 +57,10 @@ export interface S3Behaviour {
   tellsNoLengths?: boolean | undefined
   /** Errors have no body, and so no code. */
   answersBare?: boolean | undefined
+  /** GET and HEAD of what is not there are answered 403, as by AWS where `s3:ListBucket` has a condition on the prefix. */
+  hidesMissing?: boolean | undefined
+  /** Listings whose keys are to be encoded have them so and do not say it; `'only said'`: they say it, and the keys are plain. */
+  keyEncoding?: 'unsaid' | 'only said' | undefined
   /** DELETE of what is not there is answered 404, not 204. */
   missesDeleted?: boolean | undefined
   /** GET of an object is answered InvalidObjectState, as of one that a lifecycle rule has archived. */

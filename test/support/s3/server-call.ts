@@ -56,9 +56,9 @@ export function limitOf({ query, behaviour }: Call, name: string, max = 1000): n
 }
 
 /** A text as a listing gives it back: with `encoding-type=url`, in percent codes. */
-export function encoderOf({ query }: Call): (text: string) => string {
+export function encoderOf({ query, behaviour }: Call): (text: string) => string {
   const type = query['encoding-type']
-  if (type === undefined || type === '') return (text) => text
+  if (type === undefined || type === '' || behaviour.keyEncoding === 'only said') return (text) => text
   if (type !== 'url') throw s3Error('InvalidArgument', { message: 'Invalid Encoding Method specified in Request' })
   return (text) => encodeURIComponent(text).replaceAll('%20', '+').replaceAll('%2F', '/').replaceAll(/[!'()]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)
 }

@@ -25,7 +25,7 @@ export function listObjects(call: Call): Reply {
     element('Prefix', encode(prefix)),
     optional('Delimiter', delimiter === '' ? undefined : encode(delimiter)),
     element('MaxKeys', query['max-keys'] ?? limit),
-    optional('EncodingType', query['encoding-type'] === '' ? undefined : query['encoding-type']),
+    optional('EncodingType', query['encoding-type'] === '' || behaviour.keyEncoding === 'unsaid' ? undefined : query['encoding-type']),
     element('KeyCount', entries.length),
     optional('StartAfter', query['start-after'] === undefined ? undefined : encode(startAfter)),
     optional('ContinuationToken', token),

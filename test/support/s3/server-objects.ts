@@ -90,7 +90,7 @@ export function findVersion(call: Call): { bucket: S3Bucket, version: Version } 
   if (version?.isDeleteMarker === true) throw s3Error('MethodNotAllowed', { headers: { 'x-amz-delete-marker': 'true' } })
   if (version !== undefined) return { bucket, version }
   if (id !== undefined) throw s3Error('NoSuchVersion')
-  if (!call.may('s3:ListBucket', { key: undefined, prefix: call.key })) throw s3Error('AccessDenied')
+  if (call.behaviour.hidesMissing === true || !call.may('s3:ListBucket', { key: undefined, prefix: call.key })) throw s3Error('AccessDenied')
   throw s3Error('NoSuchKey', { details: { Key: call.key } })
 }
 
