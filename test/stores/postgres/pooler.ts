@@ -1,4 +1,4 @@
-/** A pooler before the tests' server, as pgbouncer is one: it gives each transaction, or each client, a session of the server. */
+/** A pooler before the tests' server, as pgbouncer is one: it gives each statement, transaction or client a session of the server. */
 import { randomInt } from 'node:crypto'
 import { type AddressInfo, type Socket, createServer } from 'node:net'
 import { Client, type PoolConfig } from 'pg'
@@ -11,6 +11,8 @@ const LENGTH_BYTES = 4
 /** Messages of a client that the server answers with ReadyForQuery. */
 const ANSWERED: ReadonlySet<string> = new Set(['Q', 'S', 'F'])
 
+export type PoolMode = 'statement' | 'transaction' | 'session'
+
 /** A session of the server that one client after the other is given. */
 interface Session {
   readonly stream: Socket
@@ -19,7 +21,7 @@ interface Session {
 }
 
 /** How to connect to it, as options of a pool. */
-export async function poolerToServer(mode: 'transaction' | 'session'): Promise<PoolConfig> {
+export async function poolerToServer(mode: PoolMode): Promise<PoolConfig> {
   const { user = '', password, database = '' } = connectionTo(await serverUrl())
   const idle: Session[] = []
   const all = new Set<Socket>()
@@ -36,7 +38,7 @@ export async function poolerToServer(mode: 'transaction' | 'session'): Promise<P
 }
 
 interface Sessions {
-  readonly mode: 'transaction' | 'session'
+  readonly mode: PoolMode
   readonly idle: Session[]
   readonly all: Set<Socket>
 }
@@ -53,10 +55,12 @@ async function serve(client: Socket, sessions: Sessions): Promise<void> {
     session.stream.destroy()
   })
   const take = (message: Buffer): void => {
+    const [code, state] = [message[0] ?? 0, message[5] ?? 0].map((byte) => String.fromCharCode(byte))
+    if (sessions.mode === 'statement' && code === 'Z' && state !== 'I') return void client.end(refusal())
     client.write(message)
-    if (String.fromCharCode(message[0] ?? 0) !== 'Z') return
+    if (code !== 'Z') return
     unanswered--
-    if (sessions.mode === 'session' || unanswered > 0 || String.fromCharCode(message[5] ?? 0) !== 'I') return
+    if (sessions.mode === 'session' || unanswered > 0 || state !== 'I') return
     if (session !== undefined) sessions.idle.push(session)
     session = undefined
   }
@@ -107,6 +111,14 @@ async function* messagesOf(socket: Socket, hasCode: () => boolean): AsyncGenerat
       rest = rest.subarray(length)
     }
   }
+}
+
+/** What pgbouncer says of a transaction in its mode "statement" before it cuts the client. */
+function refusal(): Buffer {
+  const fields = Buffer.from('SFATAL\0C08P01\0Mtransaction blocks not allowed in statement pooling mode\0\0')
+  const head = Buffer.from('E\0\0\0\0', 'latin1')
+  head.writeInt32BE(fields.byteLength + LENGTH_BYTES, CODE_BYTES)
+  return Buffer.concat([head, fields])
 }
 
 /** That the client is let in, with a process and a key that the pooler has made up, and may ask. */

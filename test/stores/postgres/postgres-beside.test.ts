@@ -32,12 +32,12 @@ function poolOf(config: PoolConfig): Pool {
 }
 
 /** What sessions behind a pool have that is not theirs from the start, of as many as there are at once. */
-async function leftInSessions(pool: Pool, count: number): Promise<readonly unknown[]> {
+async function leftInSessions(pool: Pool, count: number, { inTransactions = true }: { readonly inTransactions?: boolean } = {}): Promise<readonly unknown[]> {
   const clients = await Promise.all(Array.from({ length: count }, () => pool.connect()))
   try {
     const found: unknown[] = []
     // Each in a transaction, so that a pooler has them in different sessions.
-    for (const client of clients) await client.query('BEGIN')
+    if (inTransactions) for (const client of clients) await client.query('BEGIN')
     for (const client of clients) {
       const { rows } = await client.query(
         `SELECT name, setting FROM pg_settings WHERE source = 'session' AND name NOT IN ('transaction_isolation', 'transaction_read_only', 'transaction_deferrable')
@@ -45,7 +45,7 @@ async function leftInSessions(pool: Pool, count: number): Promise<readonly unkno
       )
       found.push(...(rows as unknown[]))
     }
-    for (const client of clients) await client.query('ROLLBACK')
+    if (inTransactions) for (const client of clients) await client.query('ROLLBACK')
     return found
   } finally {
     for (const client of clients) client.release()
@@ -89,6 +89,28 @@ describe('through a pooler that gives each transaction another session', () => {
   })
 })
 
+describe('through a pooler that gives each statement another session', () => {
+  it('all is refused with store_unavailable and the way out, and leaves no lock and no setting', async () => {
+    const { source, target } = await schemas()
+    const config = await poolerToServer('statement')
+    const pool = poolOf(config)
+    const { bytes } = await snapshotOf(postgresBackupable(await sharedPool(), { ...OPTIONS, schema: source }))
+    const schema = await schemaName()
+    const backupables = [false, true].flatMap((worker) => [source, target].map((of) => postgresBackupable(pool, { ...OPTIONS, schema: of, worker })))
+    const tries = [
+      () => openPostgresStore({ connection: pool, schema }),
+      () => guardPostgresPayloads({ connection: pool, schema, use: 'need' }),
+      () => openPostgresTrial(pool),
+      ...backupables.flatMap((backupable) => [() => snapshotOf(backupable), () => restoreBytes(backupable, bytes)]),
+    ]
+    for (const attempt of tries) {
+      const error = await refused(attempt(), 'store_unavailable')
+      expect(error).toMatchObject({ message: expect.stringContaining('statement pooling mode') as string, hint: expect.stringContaining('pool_mode = session') as string, retryable: false })
+    }
+    expect(await leftInSessions(pool, 4, { inTransactions: false })).toEqual([])
+  })
+})
+
 describe("an embedder's own pool", () => {
   it('has no session with a setting or a lock of Holdfast after a backup, a restore, a guard and a trial', async () => {
     const { source, target } = await schemas()
@@ -101,6 +123,22 @@ describe("an embedder's own pool", () => {
     await trial.discard()
     await (await guardPostgresPayloads({ connection: pool, schema: source, use: 'sweep' })).end()
     expect(await leftInSessions(pool, 5)).toEqual([])
+  })
+})
+
+describe('a server that lets no more sessions in, or wants a password', () => {
+  it('is told with what to change', async () => {
+    const role = `few_${Math.random().toString(36).slice(2)}`
+    const admin = await sharedPool()
+    await admin.query(`CREATE ROLE ${role} LOGIN PASSWORD 'test' CONNECTION LIMIT 1; GRANT ALL ON DATABASE postgres TO ${role}`)
+    onTestFinished(async () => void (await admin.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)))
+    const url = new URL(await serverUrl())
+    url.username = role
+    const few = poolOf({ connectionString: url.href })
+    const error = await refused(openPostgresStore({ connection: few, schema: await schemaName() }), 'store_unavailable')
+    expect(error).toMatchObject({ hint: expect.stringContaining('CONNECTION LIMIT') as string, retryable: true, details: { sqlState: '53300' } })
+    const open = (): Promise<unknown> => openPostgresStore({ connection: poolOf({ host: url.hostname, port: Number(url.port), user: role, database: 'postgres', password: '' }), schema: 'x' })
+    expect(await refused(open(), 'store_unavailable')).toMatchObject({ hint: expect.stringContaining('PGPASSWORD') as string })
   })
 })
 

@@ -2,10 +2,10 @@
 import { StoreUnavailableError } from '../../../errors/errors.ts'
 import type { PostgresPool } from './client.ts'
 import { Connection } from './connection.ts'
+import { POOLER_HINT, givesNoTransactions } from './server-errors.ts'
 
 /** How long it may take to ask over a second connection; a pool or a pooler that has none to give keeps its sessions apart. */
 const PROBE_TIMEOUT_MS = 3000
-const HINT = 'Connect to the server itself, or have the pooler keep a session for each client (pgbouncer: pool_mode = session)'
 
 /**
  * Rejects with `store_unavailable` when what the connection's session keeps, locks and settings, would be lost to it and left to others.
@@ -17,11 +17,14 @@ export async function requireOwnSession(connection: Connection, { pool, action }
   const other = await Connection.open(pool, { action, answerTimeoutMs: PROBE_TIMEOUT_MS }).catch(() => undefined)
   if (other === undefined) return
   try {
-    if (!(await areShared(connection, other, backend).catch(() => false))) return
+    if (!(await areShared(connection, other, backend))) return
+  } catch (error) {
+    if (givesNoTransactions(error)) throw error
+    return
   } finally {
     other.destroy()
   }
-  throw new StoreUnavailableError(`${action}: a pooler gives each of its transactions another session of the server`, { hint: HINT })
+  throw new StoreUnavailableError(`${action}: a pooler gives each of its transactions another session of the server`, { hint: POOLER_HINT })
 }
 
 /** Whether a second client is given a session of the first, or either is given more than one. */

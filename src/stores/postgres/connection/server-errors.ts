@@ -11,6 +11,9 @@ const SQL_STATE = /^(?=.*\d)[0-9A-Z]{5}$/
 /** SQLSTATE classes: https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const INSUFFICIENT_RESOURCES = '53'
 const DISK_FULL = '53100'
+const TOO_MANY_CONNECTIONS = '53300'
+/** What `pg` says when the server wants a password and none was given. */
+const NO_PASSWORD = /client password must be a (?:non-empty )?string/
 const LOCK_NOT_AVAILABLE = '55P03'
 const INSUFFICIENT_PRIVILEGE = '42501'
 const QUERY_CANCELED = '57014'
@@ -65,7 +68,20 @@ export function postgresError(error: unknown, { action, badData = 'invalid', isS
   if (BAD_DATA.some((start) => code.startsWith(start)) || (code === PROTOCOL_VIOLATION && CUT_VALUE.test(error.message))) {
     return badData === 'invalid' ? new RecordInvalidError(message, options) : new RestoreCorruptError(message, options)
   }
-  return new StoreUnavailableError(message, { ...options, hint: hintOf(takesNoChanges(error) ? STANDBY_HINT : HINT), retryable: isTransient(code, error) })
+  const retryable = !givesNoTransactions(error) && isTransient(code, error)
+  return new StoreUnavailableError(message, { ...options, hint: hintOf(hintFor(error)), retryable })
+}
+
+function hintFor(error: Error): string {
+  if (givesNoTransactions(error)) return POOLER_HINT
+  if (codeOf(error) === TOO_MANY_CONNECTIONS) return CONNECTIONS_HINT
+  if (NO_PASSWORD.test(error.message)) return PASSWORD_HINT
+  return takesNoChanges(error) ? STANDBY_HINT : HINT
+}
+
+/** Whether a pooler refused a transaction, because it gives each statement another session: pgbouncer in its mode "statement". */
+export function givesNoTransactions(error: unknown): boolean {
+  return error instanceof Error && error.message.endsWith('not allowed in statement pooling mode')
 }
 
 /** Whether the server is a standby, or keeps the transaction from changes for another reason. */
@@ -109,6 +125,9 @@ function joined(advice: string | undefined, own: string | undefined): string | u
 }
 
 const PRIVILEGE_HINT = 'Connect as the owner of the tables, or give the role the privilege named in the message'
+export const POOLER_HINT = 'Connect to the server itself, or have the pooler keep a session for each client (pgbouncer: pool_mode = session)'
+const CONNECTIONS_HINT = 'End other sessions, or allow the role, the database or the server more of them (CONNECTION LIMIT, max_connections): four are enough'
+const PASSWORD_HINT = 'Put the password in PGPASSWORD or ~/.pgpass; a variable that is set and empty gives none'
 const STANDBY_HINT = 'Connect to the primary: this server is a standby, or takes no changes'
 const CONSTRAINT_HINT =
   'Drop a constraint that only the target has, and add the rows that a foreign key needs in another schema; where what was backed up had it too, restore another backup'
