@@ -7,7 +7,9 @@ export interface SystemErrorKind {
   readonly hint?: string | undefined
 }
 
-const NO_SPACE: SystemErrorKind = { code: 'destination_no_space', hint: 'Free space on that file system, then try again' }
+/** What to do about a disk that is full, other than that of a destination. */
+export const NO_SPACE_HINT = 'Free space on that file system, then try again'
+const NO_SPACE: SystemErrorKind = { code: 'destination_no_space', hint: NO_SPACE_HINT }
 const DENIED: SystemErrorKind = { code: 'destination_permission_denied', hint: 'Give the process permission to use that path' }
 const IN_THE_WAY: SystemErrorKind = { code: 'destination_path_conflict' }
 const OTHER: SystemErrorKind = { code: 'destination_unreachable', hint: 'The file system reports this error; check the disk and the path' }

@@ -117,11 +117,11 @@ class TreeExporter {
     if (inode.links <= 1) return await this.#writeLeaf(path, inode).catch(rethrowFor(path, 'write'))
     const first = this.#written.get(inode.inode)
     if (first === undefined) {
-      const writing = this.#writeLeaf(path, inode).then(() => path)
+      const writing = this.#writeLeaf(path, inode).then(() => path, rethrowFor(path, 'write'))
       // The await below throws the failure; later names of the file see it too.
       writing.catch(() => undefined)
       this.#written.set(inode.inode, writing)
-      await writing.catch(rethrowFor(path, 'write'))
+      await writing
     } else if (isMade(inode)) {
       const target = await first
       await this.#link(target, path, inode).catch(rethrowFor(path, 'link'))

@@ -27,9 +27,9 @@ export class SparseFile {
     this.bytes += bytes.byteLength
   }
 
-  /** Gives the file its size, where it ends with a hole. */
+  /** Gives the file its size, where it ends with a hole: by its last byte, because some file systems have no `ftruncate`. */
   async finish(): Promise<void> {
-    if (this.#writtenTo < this.bytes) await this.#handle.truncate(this.bytes)
+    if (this.#writtenTo < this.bytes) await this.#write(ZEROS.subarray(0, 1), this.bytes - 1)
   }
 
   async #write(bytes: Uint8Array, position: number): Promise<void> {

@@ -78,9 +78,11 @@ const FLUSH_BYTES = 32 * 1024 * 1024
 const PRIVATE_FILE = 0o600
 const PRIVATE_DIRECTORY = 0o700
 /** What a file system without modes answers to `chmod`: exFAT, some SMB servers, FUSE. */
-const NO_MODES = ['ENOTSUP', 'EPERM', 'EACCES', 'ENOSYS'] as const
+const NO_MODES = ['ENOTSUP', 'EPERM', 'EACCES', 'ENOSYS', 'EINVAL'] as const
+/** What a file system that does not tell its space answers. */
+const NO_SPACE_TOLD = ['ENOSYS', 'ENOTSUP', 'EPERM', 'EACCES'] as const
 /** What a file system that cannot sync a directory answers. */
-const NO_DIRECTORY_SYNC = ['EINVAL', 'ENOTSUP', 'EBADF', 'ENOSYS'] as const
+export const NO_DIRECTORY_SYNC = ['EINVAL', 'ENOTSUP', 'EBADF', 'ENOSYS'] as const
 
 /** The real file system. */
 export const nodeFiles: Files = {
@@ -147,9 +149,14 @@ export const nodeFiles: Files = {
   },
 
   async space(path) {
-    const { bavail, bsize, blocks, type } = await statfs(path)
-    // Some FUSE file systems report zeros.
-    return { freeBytes: blocks === 0 ? undefined : bavail * bsize, type }
+    try {
+      const { bavail, bsize, blocks, type } = await statfs(path)
+      // Some FUSE file systems report zeros.
+      return { freeBytes: blocks === 0 ? undefined : bavail * bsize, type }
+    } catch (error) {
+      if (!isSystemError(error, ...NO_SPACE_TOLD)) throw error
+      return { freeBytes: undefined, type: 0 }
+    }
   },
 }
 

@@ -62,6 +62,20 @@ describe('PayloadDirectory put() on a file system that accepts new times and ign
   }, 8_000)
 })
 
+describe('PayloadDirectory put() on a file system that refuses new times', () => {
+  it.each(['EPERM', 'ENOTSUP', 'ENOSYS', 'EINVAL'])('writes what is there anew when it answers %s', async (code) => {
+    const payloads = await filled(2, { files: { ...quickFiles, renewFile: (path) => Promise.reject(systemError(code, 'lutime', path)) } })
+    const before = await listed(payloads)
+    for (let index = 0; index < 2; index++) expect(await payloads.put(payloadIdOf(bytesOf(index)), bytesOf(index))).toBe(true)
+    expect(await payloads.deleteUnchanged(before)).toEqual([])
+  })
+
+  it('fails for any other reason', async () => {
+    const payloads = await filled(1, { files: { ...quickFiles, renewFile: (path) => Promise.reject(systemError('EIO', 'lutime', path)) } })
+    await expect(payloads.put(payloadIdOf(bytesOf(0)), bytesOf(0))).rejects.toMatchObject({ code: 'destination_unreachable' })
+  })
+})
+
 describe('PayloadDirectory deleteUnchanged()', () => {
   it('looks again every 64 payloads whether it still may, and deletes none from when it may not', async () => {
     let looks = 0

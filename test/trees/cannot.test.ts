@@ -97,6 +97,38 @@ describe('exportTree() where the file system does not take everything', () => {
     await expect(exported(dir, { chmod: 'EIO' })).rejects.toMatchObject({ code: 'destination_unreachable', message: expect.stringContaining(`"${join(dir, 'out/one')}"`) as string })
   })
 
+  it('gives a file that ends with a hole its size where ftruncate is refused', async () => {
+    const dir = await tempDir()
+    await writeTree(join(dir, 'tree'), { zeros: Buffer.alloc(4096 * 300 + 5), end: Buffer.concat([Buffer.from('x'), Buffer.alloc(100_000)]) })
+    const handle = await open('/dev/null')
+    const prototype = Object.getPrototypeOf(handle) as { truncate(bytes: number): Promise<void> }
+    await handle.close()
+    const spy = vi.spyOn(prototype, 'truncate').mockRejectedValue(systemError('EPERM', 'ftruncate', 'x'))
+    await exported(dir).finally(() => spy.mockRestore())
+    expect((await compareTrees(join(dir, 'tree'), join(dir, 'out'))).differences).toEqual([])
+  })
+
+  it('names the file that a full disk kept from being written, also where it has several names', async () => {
+    const dir = await tempDir()
+    await writeTree(join(dir, 'tree'), { one: 'content' })
+    await link(join(dir, 'tree/one'), join(dir, 'tree/two'))
+    const handle = await open('/dev/null')
+    const prototype = Object.getPrototypeOf(handle) as { write(): Promise<void> }
+    await handle.close()
+    let isFull = false
+    const { write } = prototype
+    const spy = vi.spyOn(prototype, 'write').mockImplementation(function (this: unknown, ...given: []) {
+      return isFull ? Promise.reject(Object.assign(new Error('ENOSPC: write'), { code: 'ENOSPC', syscall: 'write' })) : write.apply(this as typeof prototype, given)
+    })
+    await using store = await openMemoryStore()
+    const payloads = await PayloadDirectory.open(join(dir, 'payloads'), { create: true })
+    await importTree({ directory: join(dir, 'tree'), store, share: 'tree', payloads })
+    const { root } = (await store.share('tree')) ?? { root: 0 }
+    isFull = true
+    const exporting = exportTree({ directory: join(dir, 'out'), store, root, payloads }).finally(() => spy.mockRestore())
+    await expect(exporting).rejects.toMatchObject({ code: 'destination_no_space', message: expect.stringContaining(`"${join(dir, 'out/one')}"`) as string })
+  })
+
   it('keeps holes, at the begin, in the middle and at the end', async () => {
     const dir = await tempDir()
     await writeTree(join(dir, 'tree'), { dense: Buffer.alloc(64 * 1024, 'x'), zeros: Buffer.alloc(4096 * 3 + 5) })

@@ -1,10 +1,11 @@
 import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
-import { chmod, lstat, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import fileSystem, { chmod, lstat, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { join, resolve } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { describe, test } from 'vitest'
+import { describe, test, vi } from 'vitest'
 import {
   type Files,
   isSystemError,
@@ -144,6 +145,17 @@ describe('nodeFiles', () => {
     await nodeFiles.syncFile(join(directory, 'file'))
     await rejects(nodeFiles.syncDirectory(join(directory, 'file')), { code: 'ENOTDIR' })
     await rejects(nodeFiles.syncFile(join(directory, 'link')), { code: 'ELOOP' })
+  })
+
+  test.each(['ENOSYS', 'ENOTSUP', 'EPERM'])('space() does not know the free bytes where statfs answers %s', async (code) => {
+    const spy = vi.spyOn(fileSystem, 'statfs').mockRejectedValue(systemError(code, 'statfs', '/'))
+    syncBuiltinESMExports()
+    try {
+      deepEqual(await nodeFiles.space('/'), { freeBytes: undefined, type: 0 })
+    } finally {
+      spy.mockRestore()
+      syncBuiltinESMExports()
+    }
   })
 
   test('space() tells the free bytes and the type of the file system', async () => {

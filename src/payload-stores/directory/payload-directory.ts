@@ -23,6 +23,8 @@ const DELETED_AT_ONCE = 64
 const MAX_READ_BYTES: number = 4 * 1024 * 1024
 /** What opening a link, a FIFO, a directory or a socket fails with. */
 const NOT_A_FILE = ['EINVAL', 'ELOOP', 'EISDIR', 'ENXIO'] as const
+/** What setting a time fails with where that cannot be done: on a file system without it, or of a file of another user. */
+const NO_NEW_TIMES = ['EPERM', 'ENOTSUP', 'ENOSYS', 'EINVAL'] as const
 const TEMPORARY = /^[0-9a-f]{62}\.[0-9a-f-]{36}\.tmp$/
 /** The most time that a new time needs to differ from the last: FAT has a time every 2 s. */
 const RENEWED_WITHIN_MS = 3000
@@ -59,7 +61,7 @@ export class PayloadDirectory implements WritablePayloadStore {
   readonly #deleting = new Map<string, Promise<boolean>>()
   readonly #directories = new Map<string, Promise<void>>()
   readonly #warnings = new NotedWarnings()
-  /** Whether the file system is known to ignore new times. */
+  /** Whether the file system is known to ignore or refuse new times. */
   #ignoresTimes = false
   #undeleted = 0
   #firstUndeleted: { readonly payloadId: string; readonly error: unknown } | undefined
@@ -84,7 +86,9 @@ export class PayloadDirectory implements WritablePayloadStore {
       }
       await files.makeDirectory(path)
     } else if (info.type !== 'directory') {
-      throw new MetadataError('not_a_directory', `Cannot open the payloads in ${JSON.stringify(path)}: it is not a directory`)
+      throw new MetadataError('not_a_directory', `Cannot open the payloads in ${JSON.stringify(path)}: it is not a directory`, {
+        hint: 'Name the directory itself, not a link to it',
+      })
     }
     return new PayloadDirectory(path, files, beforeDelete)
   }
@@ -265,7 +269,8 @@ export class PayloadDirectory implements WritablePayloadStore {
       }
       return false
     } catch (error) {
-      if (!isSystemError(error, 'ENOENT')) throw error
+      this.#ignoresTimes ||= isSystemError(error, ...NO_NEW_TIMES)
+      if (!this.#ignoresTimes && !isSystemError(error, 'ENOENT')) throw error
       return false
     }
   }

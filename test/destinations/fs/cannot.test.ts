@@ -55,7 +55,7 @@ const FIXED_MODES: Files = {
 }
 
 describe('fsDestination() on a file system that keeps no permissions', () => {
-  test.each(['ENOTSUP', 'EPERM'])('goes on when chmod answers %s, warns once, and leaves nothing else', async (code) => {
+  test.each(['ENOTSUP', 'EPERM', 'EINVAL'])('goes on when chmod answers %s, warns once, and leaves nothing else', async (code) => {
     await refuseChmod(code)
     const path = await tempDir()
     const destination = fsDestination({ path, files: FIXED_MODES })

@@ -4,7 +4,9 @@ import { messageOf } from '../../../errors/error-message.ts'
 import { DestinationNoSpaceError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { type KeyRange, type Value, dataRanges } from './key-spans.ts'
 import { WriteRefusal, failedWriteOptions, hasFailedWrite, writeUnlessFailed } from '../../../util/failed-writes.ts'
-import { isFullDisk, reading, reasonOf } from './open-failure.ts'
+import { NO_SPACE_HINT } from '../../../errors/system-codes.ts'
+import { isFullDisk } from '../../../util/level-errors.ts'
+import { reading, reasonOf } from './open-failure.ts'
 import type { WriteBatch } from './write-batches.ts'
 import type { LevelDatabase } from './text-database.ts'
 
@@ -112,7 +114,7 @@ async function writing(write: () => Promise<void> | undefined): Promise<void> {
   } catch (error) {
     const message = `Cannot write to the store: ${messageOf(error)}`
     if (error instanceof WriteRefusal) throw new StoreUnavailableError(message, failedWriteOptions(error, 'store'))
-    if (isFullDisk(message)) throw new DestinationNoSpaceError(message, { cause: error })
+    if (isFullDisk(message)) throw new DestinationNoSpaceError(message, { cause: error, hint: NO_SPACE_HINT })
     throw new StoreUnavailableError(message, { cause: error })
   }
 }

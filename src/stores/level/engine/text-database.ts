@@ -4,8 +4,9 @@ import { closing, undoOnError } from '../../../errors/clean-up.ts'
 import { messageOf } from '../../../errors/error-message.ts'
 import { BackupUnsupportedError, DestinationNoSpaceError, type HoldfastError, type HoldfastErrorOptions, StoreNotDrainedError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { type Kind, has } from '../../../util/check-options.ts'
-import { isFullDisk } from './open-failure.ts'
+import { reasonOf } from './open-failure.ts'
 import { failedWriteOptions, WriteRefusal, writeUnlessFailed } from '../../../util/failed-writes.ts'
+import { NO_LOCKS_HINT, isFullDisk, lockRefusal } from '../../../util/level-errors.ts'
 
 /** Any abstract-level database with explicit snapshots, whatever its own encodings. */
 // eslint-disable-next-line typescript/no-explicit-any -- the formats and defaults of the database do not matter here
@@ -75,8 +76,9 @@ export class TextDatabase implements Source {
     try {
       await this.#db.open()
     } catch (error) {
-      if (isLocked(error)) throw new StoreNotDrainedError('Cannot open the metadata store: another process has it open', { cause: error })
-      throw unavailable('open', error)
+      const refusal = lockRefusal(error)
+      if (refusal === 'taken') throw new StoreNotDrainedError('Cannot open the metadata store: another process has it open', { cause: error })
+      throw unavailable('open', reasonOf(error), { cause: error, hint: refusal && NO_LOCKS_HINT })
     }
   }
 
@@ -182,13 +184,6 @@ async function* readRange(
   } finally {
     await iterator.close()
   }
-}
-
-function isLocked(error: unknown): boolean {
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
-    if ('code' in cause && cause.code === 'LEVEL_LOCKED') return true
-  }
-  return false
 }
 
 function unavailable(verb: string, cause: unknown, options: HoldfastErrorOptions = { cause }): HoldfastError {

@@ -1,0 +1,18 @@
+/** What errors of LevelDB mean that have no code of their own. */
+
+/** What the system, or LevelDB itself, says when others have the lock. */
+const TAKEN = /Resource temporarily unavailable|Permission denied|already held/
+export const NO_LOCKS_HINT = 'LevelDB needs a file system with locks: use a directory on a local disk, or mount the network file system with locks'
+
+/** Finds the refusal of the lock of a directory in an error of opening a database, or in its causes. */
+export function lockRefusal(error: unknown): 'taken' | 'no locks' | undefined {
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    if ('code' in cause && cause.code === 'LEVEL_LOCKED') return TAKEN.test(cause.message) ? 'taken' : 'no locks'
+  }
+  return undefined
+}
+
+/** Whether a message of LevelDB means a full disk. */
+export function isFullDisk(message: string): boolean {
+  return /No space left on device|Disk quota exceeded/i.test(message)
+}
