@@ -1,8 +1,13 @@
 /** What a schema needs from outside of it, and what a target has that the source had not: refused by name, never silent, never called damage. */
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { fsDestination } from '../../../destinations/fs/index.ts'
+import { runBackup } from '../../../src/backup/run-backup.ts'
+import { restoreInto } from '../../../src/restore/restore-into.ts'
 import { postgresBackupable } from '../../../src/stores/postgres/snapshot/postgres-backupable.ts'
 import { CollectingSink, refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { NO_PAYLOADS, contentOf, made } from './made-schemas.ts'
+import { tempDir } from '../../support/temp-dir.ts'
+import { dropDatabase, inDatabase, makeDatabase } from './databases.ts'
 import { describeSchema, quote, sharedPool } from './schemas.ts'
 
 const containing = (text: string): string => expect.stringContaining(text) as string
@@ -56,6 +61,11 @@ describe('large objects', () => {
     ['oid', '', (id: number) => `${id}`],
     ['oid[]', '', (id: number) => `'{1,${id}}'`],
     ['lo', 'CREATE DOMAIN lo AS oid; ', (id: number) => `${id}`],
+    ['inner_lo', 'CREATE DOMAIN lo AS oid; CREATE DOMAIN inner_lo AS lo; ', (id: number) => `${id}`],
+    ['lo[]', 'CREATE DOMAIN lo AS oid; ', (id: number) => `'{1,${id}}'`],
+    ['los', 'CREATE DOMAIN los AS oid[]; ', (id: number) => `'{1,${id}}'`],
+    ['photo', 'CREATE TYPE photo AS (n int, id oid); ', (id: number) => `ROW(1, ${id})`],
+    ['photo[]', 'CREATE TYPE photo AS (n int, id oid); ', (id: number) => `ARRAY[ROW(1, ${id})]::photo[]`],
   ])('that a column of type %s names are refused by its name, unless leaveOut names them', async (type, before, valueOf) => {
     const pool = await sharedPool()
     const { rows } = await pool.query<{ id: number }>(`SELECT lo_from_bytea(0, 'content') AS id`)
@@ -86,7 +96,7 @@ describe('a target that refuses rows by a constraint', () => {
     for (const worker of [false, true]) {
       const target = await made(others, { worker })
       const error = await refused(restoreBytes(target.store, bytes), 'schema_version_mismatch')
-      expect(error).toMatchObject({ message: containing(name), hint: containing('Drop a constraint that only the target has'), details })
+      expect(error).toMatchObject({ message: containing(name), hint: containing('Drop the constraint in the target'), details })
       expect(JSON.stringify(error)).not.toContain('secret one')
       expect(await contentOf(target)).toBe('t\n')
     }
@@ -102,6 +112,63 @@ describe('a target that refuses rows by a constraint', () => {
     await other.run('INSERT INTO referred VALUES (1), (2), (-3)')
     await restoreBytes(target.store, bytes)
     expect(await contentOf(target)).toBe('t\n(-3,)\n(1,"secret one")\n(2,"secret one")')
+  })
+})
+
+describe('a target that cannot have what was backed up', () => {
+  it('for a sequence has narrower bounds is schema_version_mismatch, and names the sequence', async () => {
+    const source = await made('CREATE SEQUENCE numbers')
+    await source.run("SELECT setval('numbers', 500)")
+    const { bytes } = await snapshotOf(source.store)
+    const target = await made('CREATE SEQUENCE numbers MAXVALUE 10')
+    expect(await refused(restoreBytes(target.store, bytes), 'schema_version_mismatch')).toMatchObject({ message: containing('"numbers" (1..10)'), hint: containing('bounds') })
+    await target.run('ALTER SEQUENCE numbers MAXVALUE 1000')
+    await restoreBytes(target.store, bytes)
+    expect(await contentOf(target)).toBe('numbers\n(500,t)')
+  })
+
+  it('for its encoding lacks a character is schema_version_mismatch, and names the encoding', async () => {
+    const source = await made('CREATE TABLE t (name text)')
+    await source.run("INSERT INTO t VALUES ('ą')")
+    const { bytes } = await snapshotOf(source.store)
+    const admin = await sharedPool()
+    const name = `holdfast_latin_${process.pid}`
+    await admin.query(`CREATE DATABASE ${name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0`)
+    onTestFinished(() => dropDatabase(name))
+    await inDatabase(name, async (pool) => {
+      await pool.query('CREATE SCHEMA latin CREATE TABLE t (name text)')
+      const target = postgresBackupable(pool, { schema: 'latin', payloadIds: NO_PAYLOADS, schemaVersion: 1 })
+      expect(await refused(restoreBytes(target, bytes), 'schema_version_mismatch')).toMatchObject({ message: containing('"LATIN1"'), hint: containing('UTF8') })
+    })
+  })
+
+  it('for the check was not valid in the source either is restored once the check is NOT VALID', async () => {
+    const tables = 'CREATE TABLE t (n int CONSTRAINT positive CHECK (n > 0) NOT VALID)'
+    const source = await made('CREATE TABLE t (n int)')
+    await source.run('INSERT INTO t VALUES (-1); ALTER TABLE t ADD CONSTRAINT positive CHECK (n > 0) NOT VALID')
+    const { bytes } = await snapshotOf(source.store)
+    const target = await made(tables.replace(' NOT VALID', ''))
+    await refused(restoreBytes(target.store, bytes), 'schema_version_mismatch')
+    await target.run('ALTER TABLE t DROP CONSTRAINT positive, ADD CONSTRAINT positive CHECK (n > 0) NOT VALID')
+    await restoreBytes(target.store, bytes)
+    expect(await contentOf(target)).toBe('t\n(-1)')
+  })
+})
+
+describe('settings of the database', () => {
+  it('do not change a value: arrays with NULL', async () => {
+    const tables = `CREATE TYPE mood AS ENUM ('a'); CREATE TABLE t (moods mood[], words text[])`
+    const source = await made(tables)
+    await source.run(`INSERT INTO t VALUES (ARRAY['a', NULL]::mood[], ARRAY['NULL', NULL])`)
+    const { bytes } = await snapshotOf(source.store)
+    const name = await makeDatabase()
+    await inDatabase(name, (pool) => pool.query(`ALTER DATABASE ${name} SET array_nulls = off`))
+    await inDatabase(name, async (pool) => {
+      await pool.query(`CREATE SCHEMA other; SET search_path = other; ${tables}; RESET search_path`)
+      const target = postgresBackupable(pool, { schema: 'other', payloadIds: NO_PAYLOADS, schemaVersion: 1, worker: false })
+      await restoreBytes(target, bytes)
+      expect(await contentOf({ pool, schema: 'other' })).toBe(await contentOf(source))
+    })
   })
 })
 
@@ -148,6 +215,15 @@ describe('partitions', () => {
     const again = await made(all)
     await restoreBytes(again.store, (await snapshotOf(target.store)).bytes)
     expect(await contentOf(again)).toBe(await contentOf(target))
+  })
+
+  it('are restored by restoreInto, though partitions hold other numbers of rows then', async () => {
+    const [source, target] = [await made(all), await made(all)]
+    await source.run(fill)
+    const destination = fsDestination({ path: await tempDir() })
+    const { backupId } = await runBackup({ store: source.store, destination })
+    await restoreInto({ target: target.store, destination, backupId })
+    expect(await contentOf(target)).toBe(await contentOf(source))
   })
 
   it('by hash, some in another schema: are refused by name when the hash is not portable, and restored when it is', async () => {

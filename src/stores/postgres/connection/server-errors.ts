@@ -29,6 +29,8 @@ const BAD_DATA: readonly string[] = ['22', '23', 'XX001', 'XX002']
 const PROTOCOL_VIOLATION = '08P01'
 const CUT_VALUE = /in message$/
 const CONSTRAINT_VIOLATION = '23'
+/** A character that the encoding of the database does not have. */
+const UNTRANSLATABLE = '22P05'
 /** What may quote rows in its DETAIL: bad data, and what a function of the schema raises. */
 const QUOTES_ROWS: readonly string[] = [...BAD_DATA, 'P0']
 /** The function of the server by which a standby refuses a transaction for changes: the code is that of anything a server cannot do. */
@@ -64,6 +66,7 @@ export function postgresError(error: unknown, { action, badData = 'invalid', isS
   if (badData === 'corrupt-or-target' && code.startsWith(CONSTRAINT_VIOLATION)) {
     return new SchemaVersionMismatchError(message, { ...options, hint: CONSTRAINT_HINT })
   }
+  if (badData !== 'invalid' && code === UNTRANSLATABLE) return new SchemaVersionMismatchError(message, { ...options, hint: ENCODING_HINT })
   if (badData === 'internal' && (code.startsWith('22') || code.startsWith(CONSTRAINT_VIOLATION))) return new InternalError(message, options)
   if (BAD_DATA.some((start) => code.startsWith(start)) || (code === PROTOCOL_VIOLATION && CUT_VALUE.test(error.message))) {
     return badData === 'invalid' ? new RecordInvalidError(message, options) : new RestoreCorruptError(message, options)
@@ -129,8 +132,8 @@ export const POOLER_HINT = 'Connect to the server itself, or have the pooler kee
 const CONNECTIONS_HINT = 'End other sessions, or allow the role, the database or the server more of them (CONNECTION LIMIT, max_connections): four are enough'
 const PASSWORD_HINT = 'Put the password in PGPASSWORD or ~/.pgpass; a variable that is set and empty gives none'
 const STANDBY_HINT = 'Connect to the primary: this server is a standby, or takes no changes'
-const CONSTRAINT_HINT =
-  'Drop a constraint that only the target has, and add the rows that a foreign key needs in another schema; where what was backed up had it too, restore another backup'
+const CONSTRAINT_HINT = 'Drop the constraint in the target, or make it NOT VALID; for a foreign key into another schema, add the rows that it needs there'
+const ENCODING_HINT = 'Restore into a database of the encoding UTF8'
 const HINT = 'Check the server and its log; nothing was left half done, so it can be tried again'
 
 /** A connection that broke, a server that restarts or takes no changes, a statement that took too long, a shortage that may pass. */

@@ -21,6 +21,8 @@ const SETTINGS: Settings = {
   TimeZone: 'UTC',
   extra_float_digits: '3',
   bytea_output: 'hex',
+  array_nulls: 'on',
+  lc_monetary: 'C',
   xmloption: 'content',
   quote_all_identifiers: 'off',
 }

@@ -58,16 +58,20 @@ function refusal({ schema }: SchemaScope, fault: string, options: { readonly hin
 interface OidColumn {
   readonly table: string
   readonly column: string
-  readonly isList: boolean
+  /** Whether each value is an OID. */
+  readonly isPlain: boolean
 }
 
 /** The locks of the query end with it. */
-async function namesLargeObjects(session: Connection, { schema }: SchemaScope, { table, column, isList }: OidColumn): Promise<boolean> {
+async function namesLargeObjects(session: Connection, { schema }: SchemaScope, { table, column, isPlain }: OidColumn): Promise<boolean> {
   await session.rows(HOLD_ON)
   const value = `t.${quoteName(column)}`
-  const isNamed = isList ? `m.oid = ANY (${value}::oid[])` : `m.oid = ${value}::oid`
+  // In JSON an OID is text, numbers are not.
+  const named = isPlain ? `${value}::oid` : `jsonb_path_query(to_jsonb(${value}), '$.** ? (@.type() == "string")') #>> '{}'`
   const path = `${quoteName(schema)}.${quoteName(table)}`
-  const [row] = await session.rows<{ found: boolean }>(`SELECT EXISTS (SELECT FROM ONLY ${path} t JOIN pg_largeobject_metadata m ON ${isNamed}) AS found`)
+  const [row] = await session.rows<{ found: boolean }>(
+    `SELECT EXISTS (SELECT FROM (SELECT ${named} AS id FROM ONLY ${path} t) named JOIN pg_largeobject_metadata m ON m.oid${isPlain ? '' : '::text'} = id) AS found`,
+  )
   await session.rows(LET_GO)
   return row?.found === true
 }
@@ -96,14 +100,24 @@ const FOREIGN_SEQUENCES = `
   WHERE drawn.refclassid = 'pg_class'::regclass AND s.relkind = 'S' AND n.nspname <> $1 AND n.nspname || '.' || s.relname <> ALL ($2::text[])
   ORDER BY name, "column" LIMIT 1`
 
-/** Of oid, or of a domain over it such as "lo"; none where the database has no large objects. */
+/** What columns have OIDs, themselves or within arrays and composites; none where the database has no large objects. */
 const OID_COLUMNS = `
-  SELECT r.relname AS "table", a.attname AS "column", t.typelem <> 0 AS "isList"
-  FROM pg_class r JOIN pg_attribute a ON a.attrelid = r.oid JOIN pg_type t ON t.oid = a.atttypid
-  WHERE r.relnamespace = ${SPACE} AND r.relkind = 'r' AND r.relname <> ALL ($2::text[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-    AND 'oid'::regtype IN (t.oid, t.typbasetype, CASE t.typcategory WHEN 'A' THEN t.typelem ELSE 0 END)
-    AND EXISTS (SELECT FROM pg_largeobject_metadata)
-  ORDER BY 1, 2`
+  WITH RECURSIVE used ("table", "column", typid, is_plain) AS (
+    SELECT r.relname, a.attname, a.atttypid, true
+    FROM pg_class r JOIN pg_attribute a ON a.attrelid = r.oid
+    WHERE r.relnamespace = ${SPACE} AND r.relkind = 'r' AND r.relname <> ALL ($2::text[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+      AND EXISTS (SELECT FROM pg_largeobject_metadata)
+    UNION
+    SELECT used."table", used."column", part.typid, used.is_plain AND part.is_plain
+    FROM used JOIN pg_type t ON t.oid = used.typid
+    CROSS JOIN LATERAL (
+      SELECT t.typbasetype AS typid, true AS is_plain WHERE t.typtype = 'd'
+      UNION ALL SELECT t.typelem, false WHERE t.typelem <> 0 AND t.typcategory = 'A'
+      UNION ALL SELECT a.atttypid, false FROM pg_attribute a
+        WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+    ) part
+  )
+  SELECT "table", "column", bool_or(is_plain) AS "isPlain" FROM used WHERE typid = 'oid'::regtype GROUP BY 1, 2 ORDER BY 1, 2`
 
 /**
  * Partitioned by a hash of what differs between databases (enums by their OIDs, which arrays, ranges and rows of them share, OIDs

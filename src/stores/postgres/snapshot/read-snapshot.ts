@@ -4,6 +4,7 @@ import {
   RestoreCorruptError, RestoreDestinationNotEmptyError, RestoreInProgressError, SchemaVersionMismatchError, StoreKindMismatchError,
   StoreUnavailableError,
 } from '../../../errors/errors.ts'
+import { messageOf } from '../../../errors/error-message.ts'
 import { PayloadIdSetBuilder } from '../../../payload-ids/payload-id-set.ts'
 import { type SnapshotReader, openSnapshot } from '../../../format/snapshot-reader.ts'
 import { type ArchivedSchema, type SequenceValue } from './archive.ts'
@@ -13,7 +14,7 @@ import { type PostgresPool, quoteName } from '../connection/client.ts'
 import type { CopyIn } from '../connection/copy-in.ts'
 import { type FoundSchema, differenceOf, findParents, findRoots, findSchema } from './definition.ts'
 import { CONFIRMED_IN_TIME } from '../connection/settings.ts'
-import type { FailureOptions } from '../connection/server-errors.ts'
+import { type FailureOptions, sqlStateOf } from '../connection/server-errors.ts'
 import { readPayloadIds } from './payload-id-query.ts'
 import type { Connection } from '../connection/connection.ts'
 import { type SnapshotScope, openTransaction } from './open-transaction.ts'
@@ -28,6 +29,8 @@ export interface ReadSnapshotOptions extends SnapshotScope {
 const SETTINGS = { work_mem: '64MB', ...CONFIRMED_IN_TIME }
 /** Where the connection broke in the COMMIT. */
 const UNKNOWN_HINT = 'Look whether the schema holds data before trying again: the connection broke while the restore was committed, and it holds all of the snapshot, or nothing'
+/** SQLSTATE: a value beyond what the sequence can have. */
+const OUT_OF_RANGE = '22003'
 /** First half of the key of the lock that only one restore of a schema has; the other half is the schema's OID. */
 const LOCK_SPACE = 0x486f6c64
 
@@ -159,7 +162,10 @@ async function setSequences(session: Connection, schema: string, sequences: read
   for (const { name, lastValue, isCalled } of sequences) {
     const path = `${quoteName(schema)}.${quoteName(name)}`
     await session.rows(`ALTER SEQUENCE ${path} RESTART`)
-    await session.rows('SELECT setval($1::regclass, $2::int8, $3)', [path, lastValue, isCalled])
+    await session.rows('SELECT setval($1::regclass, $2::int8, $3)', [path, lastValue, isCalled]).catch((error: unknown) => {
+      if (sqlStateOf(error) !== OUT_OF_RANGE) throw error
+      throw new SchemaVersionMismatchError(messageOf(error), { cause: error, hint: `Give the sequence "${name}" of the target the bounds that it had when it was backed up` })
+    })
   }
 }
 
