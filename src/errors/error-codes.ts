@@ -169,7 +169,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   catalog_unavailable: {
     httpStatus: 503, retryable: true,
     when: 'the catalog cannot be opened, read or written',
-    hint: 'Check that no other process has the catalog open and that its path is writable',
+    hint: 'Check that no other process has the catalog open, that its path is writable, and that its disk has space',
   },
   hold_unavailable: {
     httpStatus: 503, retryable: true,

@@ -32,7 +32,8 @@ export async function fillFromBackup(store: Backupable, backup: StoredBackup, { 
 
 /**
  * Reads a restored store through its own `backup`, and compares the records of each section and the payload-ID set with the manifest. Of
- * archives only all records are counted: which partition a row is in may differ between databases. Rejects with `checksum_mismatch`, with what the backup of such a store rejects with, and with the signal's reason.
+ * archives only all records are counted: which partition a row is in may differ between databases. Rejects with `checksum_mismatch`, with
+ * what the backup of such a store rejects with, and with the signal's reason.
  */
 export async function checkRestored(store: Backupable, backup: StoredBackup, options: ContentOptions = {}): Promise<void> {
   const { manifest } = backup

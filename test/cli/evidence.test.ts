@@ -124,6 +124,19 @@ describe('a backup that was replaced by another whole one', () => {
   })
 })
 
+describe('a backup that is gone without a record of its deletion', () => {
+  it.each(['one', 'all'])('%s: "list" names it, until "delete" has recorded that it is gone', async (which) => {
+    const { cwd, ids, run } = await newPlace()
+    const gone = which === 'all' ? ids : ids.slice(1)
+    for (const id of gone) await rm(join(cwd, 'backups', id), { recursive: true })
+    const list = ['list', ...FROM, ...STORE]
+    expect(await run(...list)).toMatchObject({ code: 1, stderr: expect.stringMatching(new RegExp(`^error: manifest_missing: Not listed at "[^"]*", but the catalog has it: backup ${gone.join(', ')}\\n`, 'm')) as unknown })
+    expect(await run('list', ...FROM)).toMatchObject({ code: 0 })
+    expect(await run('delete', ...gone, ...FROM, ...STORE, '--yes')).toMatchObject({ code: 1, stderr: expect.stringContaining('its deletion is recorded') as unknown })
+    expect(await run(...list)).toMatchObject({ code: 0, stderr: '' })
+  })
+})
+
 describe('a backup that the catalog does not have', () => {
   it('is told by "list", and recorded by the next sweep, which sees every later change', async () => {
     const place = await newPlace()

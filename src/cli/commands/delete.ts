@@ -55,7 +55,7 @@ async function runDelete(ids: readonly string[], options: DeleteCommandOptions, 
     if (missing.length > 0) {
       const others = deleted.length === 0 ? '' : `; deleted ${deleted.join(', ')}`
       throw new ManifestMissingError(`Cannot delete backup ${missing.join(', ')}: not listed at ${JSON.stringify(destination.url)}${others}`, {
-        hint: 'Run "holdfast list" to see the backups; leftovers of an interrupted delete of this one are removed now',
+        hint: 'Run "holdfast list" to see the backups; leftovers of this one are removed now, and its deletion is recorded if you named its store or catalog',
         details: { deleted, missing },
       })
     }

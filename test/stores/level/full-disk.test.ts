@@ -125,6 +125,8 @@ describe.skipIf(!canMount)('a full disk', () => {
     expect(failure).toMatchObject({ code: expect.stringMatching(/^(?:store_unavailable|destination_no_space)$/) })
     expect(created).toBeGreaterThan(10)
     await store.close()
+    fillDisk(disk)
+    await expect(openLevelStore(path)).rejects.toMatchObject({ ...NO_SPACE, hint: expect.stringContaining('Free space') as unknown })
     emptyDisk(disk)
     const reopened = await openLevelStore(path)
     onTestFinished(() => reopened.close())
