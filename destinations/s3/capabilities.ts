@@ -28,7 +28,7 @@ const WITHOUT: Readonly<Record<Capability, DestinationWarning>> = {
       'The store does not keep user metadata: after a lost answer Holdfast reads an object back to see whether it is its own; ' +
       'the objects that a failed upload leaves, which is never listed, stay until a clean-up',
   },
-  growingParts: { code: 'equal_parts', message: 'All parts of an upload but the last have the same size: the largest payload is 10,000 of them' },
+  growingParts: { code: 'equal_parts', message: 'All parts of an upload but the last have the same size: the largest stream is 10,000 of them' },
   lengths: { code: 'lengths_not_told', message: 'The store does not tell the length of an object when it is looked at: Holdfast asks the list for it' },
   uploadList: {
     code: 'uploads_not_listed',

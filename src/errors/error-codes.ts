@@ -99,7 +99,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   store_id_mismatch: {
     httpStatus: 409, retryable: false,
     when: 'a backup was taken from another store than the one to be replaced',
-    hint: 'Check that this is the right store; to restore into it all the same, use --allow-store-id',
+    hint: 'Check that this is the right store; to restore into it all the same, use --allow-store-id (allowStoreId: true)',
   },
   store_not_drained: {
     httpStatus: 409, retryable: true,
@@ -134,7 +134,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   backup_protected: {
     httpStatus: 409, retryable: false,
     when: 'a backup must not be deleted: it is the last good one of its store, an unfinished restore needs it, or the bucket locks it (Object Lock)',
-    hint: 'Take a newer backup first; to delete this one all the same, use --force',
+    hint: 'Take a newer backup first; to delete this one all the same, use --force (force: true)',
   },
   destination_unreachable: {
     httpStatus: 503, retryable: true,

@@ -149,7 +149,7 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
 
   /** Closes the store and its home. Later operations are refused. Idempotent. */
   close(): Promise<void> {
-    this.#live = new StoreUnavailableError('Cannot use the store: it was closed')
+    this.#live = new StoreUnavailableError('Cannot use the store: it was closed', { hint: 'Open the store again' })
     this.#gate.open()
     this.#closed ??= this.#home.close()
     return this.#closed

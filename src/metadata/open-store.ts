@@ -49,7 +49,7 @@ async function makeOrMatch(home: StoreHome, { where, namedBy, create = true, sto
   if (create && (await home.readStoreId()) === undefined) await home.createStore(wanted)
   const storeId = await home.readStoreId()
   if (storeId === undefined) {
-    throw new StoreUnavailableError(`Cannot open the store ${where}: there is none`, { hint: `Check the ${namedBy}, or create a store there first` })
+    throw new StoreUnavailableError(`Cannot open the store ${where}: there is none`, { hint: `Check the ${namedBy}, or make a store there, with "holdfast import", a restore, or the option "create"` })
   }
   if (wanted === undefined || wanted === storeId) return
   throw new StoreIdMismatchError(`Cannot open the store ${where} as "${wanted}": its ID is "${storeId}"`, { details: { expected: wanted, actual: storeId } })

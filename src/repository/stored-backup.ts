@@ -46,6 +46,8 @@ export interface ReadBackupOptions extends DestinationOptions {
 
 /** The errors of a stream or its content that prove a backup bad. */
 const CONTENT_ERRORS: readonly (new (message: string, options: HoldfastErrorOptions) => Error)[] = [RestoreCorruptError, RecordInvalidError, StoreInconsistentError]
+/** What messages call the objects: to people, a payload is file content. */
+const NAMES: Readonly<Record<BackupObject, string>> = { payload: 'stream', 'payload-ids': 'list of payload IDs' }
 const DAMAGED = { hint: 'Do not trust this backup; restore another one, and check its storage' }
 
 /**
@@ -120,12 +122,12 @@ export class StoredBackup {
     const expected = this.#expected(object)
     const fault = ({ bytes }: BytesDigest): Error => {
       if (bytes < expected.bytes) {
-        return new BackupIncompleteError(this.#cannotUse(`its ${object} ends after ${bytes} of ${expected.bytes} bytes`), {
+        return new BackupIncompleteError(this.#cannotUse(`its ${NAMES[object]} ends after ${bytes} of ${expected.bytes} bytes`), {
           details: { object },
         })
       }
       const what = bytes > expected.bytes ? 'more bytes' : 'another SHA-256'
-      return new ChecksumMismatchError(this.#cannotUse(`its ${object} has ${what} than the manifest states`), { details: { object } })
+      return new ChecksumMismatchError(this.#cannotUse(`its ${NAMES[object]} has ${what} than the manifest states`), { details: { object } })
     }
     for await (const chunk of checkedBytes(this.#destination.open(this.backupId, object, { signal }), expected, fault)) {
       signal?.throwIfAborted()
@@ -192,7 +194,7 @@ export class StoredBackup {
       const actual = bytes[object]
       if (actual === expected) continue
       const found = actual === undefined ? 'is missing' : `has ${actual} bytes`
-      throw new BackupIncompleteError(this.#cannotUse(`its ${object} ${found}, but the manifest states ${expected} bytes`), {
+      throw new BackupIncompleteError(this.#cannotUse(`its ${NAMES[object]} ${found}, but the manifest states ${expected} bytes`), {
         details: { object, expected, actual },
       })
     }
@@ -233,8 +235,8 @@ export class StoredBackup {
   #compareWithManifest(reader: SnapshotReader): void {
     const { manifest } = this
     const { records, payloadIds, bytes, sha256, compression } = reader.summary()
-    this.#compare('bytes of payload', { expected: manifest.payload.bytes, actual: bytes })
-    this.#compare('SHA-256 of payload', { expected: manifest.payload.sha256, actual: sha256 })
+    this.#compare('bytes of the stream', { expected: manifest.payload.bytes, actual: bytes })
+    this.#compare('SHA-256 of the stream', { expected: manifest.payload.sha256, actual: sha256 })
     this.#compareHeader(reader.header)
     this.#compare('records', { expected: inOrder(manifest.records), actual: inOrder(records) })
     this.#compare('number of payload IDs', { expected: manifest.payloadIds.count, actual: payloadIds.count })

@@ -59,7 +59,7 @@ describe('openLevelCatalog()', () => {
     await expect(openLevelCatalog(path)).rejects.toMatchObject({ code: 'catalog_unavailable', message: `Cannot open the catalog: another process has it open, at "${path}"` })
     await writer.kill()
     const catalog = await openLevelCatalog(path)
-    await expect(openLevelCatalog(path)).rejects.toMatchObject({ code: 'catalog_unavailable', message: expect.stringContaining('this process') })
+    await expect(openLevelCatalog(path)).rejects.toMatchObject({ code: 'catalog_unavailable', message: expect.stringContaining('this process'), hint: 'Use the handle that has it open, or close that first' })
     await catalog.append(started())
     await catalog.close()
     await (await openLevelCatalog(path)).close()

@@ -98,6 +98,7 @@ describe('holdfast list and show', () => {
     expect(backups.map(({ backupId }) => backupId)).toEqual([first, second])
     expect(damaged).toEqual([])
     expect(await holdfastJson(['show', 'latest', '--from', 'file:backups'], { cwd: base })).toEqual(backups[1])
+    expect((await holdfast(['show', 'latest', '--from', 'file:backups'], { cwd: base })).stdout).toMatch(/^stream +[^\n]+ bytes\), sha256 /m)
   })
 
   it('print a table and a list of facts for people', async () => {

@@ -32,7 +32,11 @@ export async function openLevelCatalog(path: string, given: OpenLevelCatalogOpti
   checkOptions('openLevelCatalog', given, { ...CATALOG_OPTIONS, create: optional(BOOLEAN) })
   const { create = true, ...options } = given
   const directory = await findDirectory(resolve(path), create)
-  if (openPaths.has(directory)) throw new CatalogUnavailableError(`Cannot open the catalog at "${directory}": this process has it open already`)
+  if (openPaths.has(directory)) {
+    throw new CatalogUnavailableError(`Cannot open the catalog at "${directory}": this process has it open already`, {
+      hint: 'Use the handle that has it open, or close that first',
+    })
+  }
   openPaths.add(directory)
   const db = new ClassicLevel(directory, { createIfMissing: create })
   // Also emitted when opening fails half-way.

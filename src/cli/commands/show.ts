@@ -33,7 +33,7 @@ export function describeManifest(manifest: Manifest): string[] {
     ['backupId', manifest.backupId],
     ['createdAt', formatTime(manifest.createdAt)],
     ['store', `${printable(manifest.storeId)} (${printable(manifest.storeKind)}, schema version ${manifest.schemaVersion})`],
-    ['payload', `${formatBytes(payload.bytes)} (${formatCount(payload.bytes)} bytes), sha256 ${payload.sha256}`],
+    ['stream', `${formatBytes(payload.bytes)} (${formatCount(payload.bytes)} bytes), sha256 ${payload.sha256}`],
     ['payloadIds', `${formatCount(payloadIds.count)} in ${formatBytes(payloadIds.bytes)}, sha256 ${payloadIds.sha256}`],
     ['records', describeRecords(records)],
     ['compression', manifest.compression],

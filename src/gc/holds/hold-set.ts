@@ -126,7 +126,7 @@ async function knownBackups(catalog: Catalog | undefined): Promise<{ readonly kn
 
 function emptyAt({ url }: Destination): HoldUnavailableError {
   return new HoldUnavailableError(`Cannot tell what is held: ${JSON.stringify(url)} lists no backup, and the catalog never had one there`, {
-    hint: 'Nothing was deleted. Check that the destination is mounted and the right one. If it has no backups yet, pass --allow-empty',
+    hint: 'Nothing was deleted. Check that the destination is mounted and the right one. If it has no backups yet, pass --allow-empty (mayBeEmpty: true)',
     details: { destination: url },
   })
 }

@@ -225,7 +225,7 @@ describe('openLevelStore', () => {
     it('refuses a second handle of this process', async () => {
       const path = await tempDir()
       await using first = await openLevelStore(path)
-      await expect(openLevelStore(path)).rejects.toMatchObject({ code: 'store_not_drained', retryable: true })
+      await expect(openLevelStore(path)).rejects.toMatchObject({ code: 'store_not_drained', retryable: true, hint: 'Use the handle that has it open, or close that first' })
       await expect(openLevelHome(path)).rejects.toMatchObject({ code: 'store_not_drained' })
       await first.createShare('goes on')
       const child = startChild(holder, [path])

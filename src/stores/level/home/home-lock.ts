@@ -22,7 +22,7 @@ const held = new Set<string>()
  */
 export async function lockHome(directory: string): Promise<HomeLock> {
   const path = join(await realpath(dirname(directory)), basename(directory))
-  if (held.has(path)) throw new StoreNotDrainedError(`Cannot open "${dirname(directory)}": this process already has it open`)
+  if (held.has(path)) throw new StoreNotDrainedError(`Cannot open "${dirname(directory)}": this process already has it open`, { hint: 'Use the handle that has it open, or close that first' })
   held.add(path)
   try {
     await makePrivate(path)

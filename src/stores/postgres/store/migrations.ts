@@ -69,7 +69,7 @@ async function step(queries: Queryable, options: MigrateOptions): Promise<string
     }
     if (version === SCHEMA_VERSION) return actual
   } else if (!create) {
-    throw new StoreUnavailableError(`Cannot open the schema "${schema}": there is no metadata store`, { hint: 'Check the schema, or make a store there first' })
+    throw new StoreUnavailableError(`Cannot open the schema "${schema}": there is no metadata store`, { hint: 'Check the schema, or make a store there, with "holdfast import", a restore, or the option "create"' })
   }
   if (!(await tryLock(queries, lockKey('writes', schema), { isShared: true, until: 'transaction' }))) {
     throw new RestoreInProgressError(`Cannot change the tables of the schema "${schema}": it is being restored`)
