@@ -2,12 +2,14 @@
 /** The process around the command line: signals, closed pipes, and the exit code. */
 import process from 'node:process'
 import { isatty } from 'node:tty'
+import { isHoldfastError } from '../index.ts'
 import { isSystemError } from '../util/files.ts'
 import { asHoldfastError } from '../util/system-errors.ts'
 import { EXIT } from './exit-codes.ts'
 import { Interrupted } from './interrupt.ts'
 import { runCommandLine } from './program.ts'
 import { reportError } from './report-error.ts'
+import { printable } from '../util/text.ts'
 
 // LevelDB makes its files with what the umask leaves: all that the command line makes is private, and usable under any umask.
 process.umask(0o077)
@@ -41,6 +43,13 @@ process.on('exit', () => {
 
 // The SDK warns that its later versions need a later Node; an operator can do nothing about that.
 process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ||= 'true'
+
+// A store that was opened tells what it could not clean up as a warning of the process.
+const [printWarning] = process.listeners('warning')
+process.removeAllListeners('warning').on('warning', (warning) => {
+  if (isHoldfastError(warning)) process.stderr.write(`warning: ${printable(warning.message)}\n`)
+  else printWarning?.(warning)
+})
 
 const { stdin, stdout, stderr, env } = process
 const terminal = { stdin, stdout, stderr, env, signal: interrupts.signal }

@@ -139,6 +139,17 @@ describe('holdfast delete', () => {
 })
 
 describe.skipIf(!canMount)('holdfast on disks that are full or read-only', () => {
+  it('says in one line what of a store could not be cleaned up, and goes on', async () => {
+    const dir = await tempDir()
+    await writeTree(join(dir, 'tree'), { file: 'content' })
+    await holdfastJson(IMPORT, { cwd: dir })
+    const leftover = join(dir, 'store/engines/01J00000000000000000000000')
+    await mkdir(leftover)
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', leftover])
+    const { code, stderr } = await holdfastProcess(['check', '--store', 'level:store'], { cwd: dir }).finally(() => execFileSync('umount', [leftover]))
+    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(/^warning: Cannot remove the store at "[^\n]+EBUSY[^\n]+\n$/) as string })
+  })
+
   it.each([
     ['payloads', /^error: destination_no_space: Cannot write payload "(DISK)\/payloads\/[0-9a-f/]+": no space is left \(ENOSPC\)\nhint: Free space on that file system, then try again\n$/],
     ['store', /^error: destination_no_space: Cannot [^\n]*(DISK)\/store\/[^\n]*No space left on device/],

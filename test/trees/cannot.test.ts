@@ -112,19 +112,14 @@ describe('exportTree() where the file system does not take everything', () => {
     const dir = await tempDir()
     await writeTree(join(dir, 'tree'), { one: 'content' })
     await link(join(dir, 'tree/one'), join(dir, 'tree/two'))
-    const handle = await open('/dev/null')
-    const prototype = Object.getPrototypeOf(handle) as { write(): Promise<void> }
-    await handle.close()
-    let isFull = false
-    const { write } = prototype
-    const spy = vi.spyOn(prototype, 'write').mockImplementation(function (this: unknown, ...given: []) {
-      return isFull ? Promise.reject(Object.assign(new Error('ENOSPC: write'), { code: 'ENOSPC', syscall: 'write' })) : write.apply(this as typeof prototype, given)
-    })
     await using store = await openMemoryStore()
     const payloads = await PayloadDirectory.open(join(dir, 'payloads'), { create: true })
     await importTree({ directory: join(dir, 'tree'), store, share: 'tree', payloads })
     const { root } = (await store.share('tree')) ?? { root: 0 }
-    isFull = true
+    const handle = await open('/dev/null')
+    const prototype = Object.getPrototypeOf(handle) as { write(): Promise<void> }
+    await handle.close()
+    const spy = vi.spyOn(prototype, 'write').mockRejectedValue(Object.assign(new Error('ENOSPC: write'), { code: 'ENOSPC', syscall: 'write' }))
     const exporting = exportTree({ directory: join(dir, 'out'), store, root, payloads }).finally(() => spy.mockRestore())
     await expect(exporting).rejects.toMatchObject({ code: 'destination_no_space', message: expect.stringContaining(`"${join(dir, 'out/one')}"`) as string })
   })
