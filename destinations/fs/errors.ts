@@ -3,6 +3,7 @@ import {
   DestinationConfigInvalidError, DestinationNoSpaceError, DestinationNotFoundError, DestinationPathConflictError, DestinationPermissionDeniedError,
   DestinationUnreachableError, type HoldfastError, type HoldfastErrorOptions,
 } from '../../src/errors/errors.ts'
+import { systemCodeOf } from '../../src/errors/system-codes.ts'
 import { isSystemError } from '../../src/util/files.ts'
 
 type ErrorClass = new (message: string, options?: HoldfastErrorOptions) => HoldfastError
@@ -38,7 +39,7 @@ export async function onPath<T>(operation: string, path: string, run: () => Prom
 /** Turns an error of the file system into one of the destination. Returns any other error unchanged. */
 export function pathError(operation: string, path: string, cause: unknown): unknown {
   if (!isSystemError(cause) || cause.syscall === undefined) return cause
-  const systemCode = cause.code ?? 'UNKNOWN'
+  const systemCode = systemCodeOf(cause) ?? 'UNKNOWN'
   const Class = CLASS_BY_SYSTEM_CODE[systemCode] ?? DestinationUnreachableError
   return new Class(`Cannot ${operation} "${path}": ${cause.syscall} failed with ${systemCode}`, {
     cause,

@@ -190,5 +190,5 @@ function endsUploads({ Status, AbortIncompleteMultipartUpload, Filter, Prefix }:
 
 /** Whether the store refused a write because the key exists. */
 function isTaken(error: unknown): boolean {
-  return s3StatusOf(error) === 412 || s3CodeOf(error) === 'ConditionalRequestConflict'
+  return s3StatusOf(error) === 412 || ['ConditionalRequestConflict', 'PreconditionFailed'].includes(s3CodeOf(error) ?? '')
 }

@@ -1,4 +1,5 @@
 /** The code of an error of the file system, and what to do about it. */
+import { constants } from 'node:os'
 import type { ErrorCode } from './error-codes.ts'
 
 export interface SystemErrorKind {
@@ -29,8 +30,15 @@ const KINDS: Readonly<Record<string, SystemErrorKind>> = {
   ENOTEMPTY: IN_THE_WAY,
 }
 
+/** The code of an error of a system call. Node has no names for some, such as EDQUOT and ESTALE: they are found by their numbers. */
+export function systemCodeOf(error: Error): string | undefined {
+  const { code, errno } = error as NodeJS.ErrnoException
+  if (errno === undefined || code?.startsWith('Unknown system error') !== true) return code
+  return Object.entries(constants.errno).find(([, number]) => number === -errno)?.[0] ?? code
+}
+
 /** What an error of a system call is; `undefined` for any other error. */
 export function systemErrorKind(error: unknown): SystemErrorKind | undefined {
   if (!(error instanceof Error) || !('code' in error) || !('syscall' in error) || typeof error.syscall !== 'string') return undefined
-  return KINDS[String(error.code)] ?? OTHER
+  return KINDS[systemCodeOf(error) ?? ''] ?? OTHER
 }

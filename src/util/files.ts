@@ -6,6 +6,7 @@ import { constants } from 'node:fs'
 import { chmod, type FileHandle, lstat, lutimes, mkdir, open, readdir, rename, rmdir, statfs, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { closing, undoOnError } from '../errors/clean-up.ts'
+import { systemCodeOf } from '../errors/system-codes.ts'
 import { type Kind, has } from './check-options.ts'
 
 /** A file being written. Errors name the path it was created at. */
@@ -313,7 +314,7 @@ export async function hasContent(files: Files, path: string, content: Uint8Array
 
 /** Whether an error is the system's, with one of these codes if given. */
 export function isSystemError(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' && (codes.length === 0 || codes.includes(error.code))
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' && (codes.length === 0 || codes.includes(systemCodeOf(error) ?? ''))
 }
 
 /** An error of the same form as Node's own. */

@@ -2,7 +2,7 @@
 import { messageOf } from '../errors/error-message.ts'
 import { errorOf } from '../errors/error-transfer.ts'
 import { type HoldfastError, InternalError, isHoldfastError, MetadataError } from '../errors/errors.ts'
-import { systemErrorKind } from '../errors/system-codes.ts'
+import { systemCodeOf, systemErrorKind } from '../errors/system-codes.ts'
 
 /**
  * Converts the error of an `action`, such as `read "/srv/a"`. Holdfast's own errors are returned unchanged, file system errors get the
@@ -12,7 +12,8 @@ export function asHoldfastError(error: unknown, action?: string): HoldfastError 
   if (isHoldfastError(error)) return error
   const kind = systemErrorKind(error)
   if (kind === undefined) return new InternalError(`Cannot go on: ${messageOf(error)}`, { cause: error })
-  const { code, syscall, path, message } = error as NodeJS.ErrnoException
+  const { syscall, path, message } = error as NodeJS.ErrnoException
+  const code = systemCodeOf(error as Error)
   if (syscall === 'uv_cwd') {
     return new MetadataError('entry_not_found', 'Cannot go on: the working directory was removed', {
       cause: error,
@@ -52,4 +53,5 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTEMPTY: 'the directory is not empty',
   EPERM: 'operation not permitted',
   EROFS: 'the file system is read-only',
+  ESTALE: 'the server of the file system does not know the file any more',
 }

@@ -2,13 +2,16 @@
 import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { mkdir, open, readdir, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises'
+import { constants } from 'node:os'
 import { basename, join } from 'node:path'
 import { describe, onTestFinished, test, vi } from 'vitest'
 import { fsDestination } from '../../../destinations/fs/index.ts'
 import { runBackup } from '../../../src/backup/run-backup.ts'
 import type { Destination } from '../../../src/contracts/destination.ts'
+import { isHoldfastError } from '../../../src/errors/errors.ts'
 import { deleteBackup } from '../../../src/repository/delete-backups.ts'
 import { type Files, nodeFiles, systemError } from '../../../src/util/files.ts'
+import { asHoldfastError } from '../../../src/util/system-errors.ts'
 import { newUlid } from '../../../src/util/ulid.ts'
 import { FakeStore } from '../../support/fake-store.ts'
 import { type Call, interceptFiles } from '../../support/faulty-files.ts'
@@ -102,6 +105,20 @@ describe('fsDestination() on a file system that cannot sync directories', () => 
   test('an fsync of a directory that fails with EIO fails the backup all the same', async () => {
     const path = await tempDir()
     await rejects(publish(fsDestination({ path, files: refusing('syncDirectory', 'EIO') })), { code: 'destination_unreachable' })
+  })
+})
+
+describe('fsDestination() where the system answers what Node has no name for', () => {
+  test.each([
+    [constants.errno.EDQUOT, 'EDQUOT', 'destination_no_space'],
+    [constants.errno.ESTALE, 'ESTALE', 'destination_unreachable'],
+  ] as const)('%i is told as %s', async (errno, name, code) => {
+    const [path, said] = [await tempDir(), `Unknown system error -${errno}`]
+    const failure = Object.assign(new Error(said), { code: said, errno: -errno, syscall: 'open' })
+    const destination = fsDestination({ path, files: { ...nodeFiles, create: () => Promise.reject(failure) } })
+    await rejects(publish(destination), (error: Error) => isHoldfastError(error) && error.code === code && error.message.endsWith(`open failed with ${name}`))
+    equal(asHoldfastError(failure, 'write "x"').code, code)
+    ok(asHoldfastError(failure, 'write "x"').message.includes(`(${name})`))
   })
 })
 
