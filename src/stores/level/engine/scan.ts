@@ -153,7 +153,7 @@ class FrameCutter {
 
   #addRecord(record: StoredRecord, span: KeySpan): void {
     const [key, value] = record
-    if (span.section === FOREIGN_SPAN) return this.#invalid.add(key, new TypeError('The key does not belong to a section'))
+    if (span.section === FOREIGN_SPAN) return this.#invalid.add(key, new TypeError('The key does not belong to a section'), FOREIGN_HINT)
     const length = key.length + value.length
     if (length > FRAME_LENGTH) {
       // The record gets a frame of its own, for a frame has a limit too.
@@ -223,7 +223,7 @@ class FrameCutter {
     for (const [index, record] of records.entries()) {
       if (!hasReplacement(record[0]) && !hasReplacement(record[1])) continue
       const after = keysBetween.has(index) ? keysBetween.get(index) : records[index - 1]?.[0]
-      if (!(await this.#view.isExact(record, after))) this.#invalid.add(record[0], new TypeError('The record is not valid UTF-8'))
+      if (!(await this.#view.isExact(record, after))) this.#invalid.add(record[0], new TypeError('The record is not valid UTF-8'), TEXT_HINT)
     }
   }
 }
@@ -243,13 +243,20 @@ function wrongExtractor(key: Value, given: unknown): InvalidArgumentError {
   })
 }
 
+const FOREIGN_HINT = 'In a database of your own, have "sections" or "ownKeys" take in its key; remove it from a metadata store that another program wrote it to'
+const TEXT_HINT = 'In a database of your own that does not hold text alone, use the encoding "bytes"; repair it in a metadata store, then back up again'
+
 class InvalidRecords {
   count = 0
   readonly #keys: string[] = []
   #firstError: unknown
+  #hint: string | undefined
 
-  add(key: Value, error: unknown): void {
-    if (this.count === 0) this.#firstError = error
+  add(key: Value, error: unknown, hint?: string): void {
+    if (this.count === 0) {
+      this.#firstError = error
+      this.#hint = hint
+    }
     if (this.count < MAX_NAMED_RECORDS) this.#keys.push(nameOfKey(key))
     this.count++
   }
@@ -260,6 +267,7 @@ class InvalidRecords {
     const which = this.count === 1 ? `record ${JSON.stringify(first)}` : `${this.count} records, the first of them ${JSON.stringify(first)}`
     throw new RecordInvalidError(`Cannot back up ${which}: ${messageOf(this.#firstError)}`, {
       cause: this.#firstError,
+      hint: this.#hint,
       details: { key: first, keys: this.#keys, count: this.count },
     })
   }
