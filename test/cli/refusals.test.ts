@@ -1,9 +1,10 @@
-/** What a refused command leaves: nothing. Every refusal is watched: the whole tree of files, the schemas of a server, a bucket. */
+/** What a refused command leaves: nothing. Every refusal is watched: the whole tree of files, the schemas of a server with their rows, a bucket. */
 import { createHash } from 'node:crypto'
 import { lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
+import { escapeIdentifier, type Pool } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fsDestination } from '../../destinations/fs/index.ts'
 import { runBackup } from '../../src/index.ts'
@@ -15,6 +16,7 @@ import { holdfast, holdfastJson, writeTree } from './holdfast.ts'
 
 let base: string
 let own: OwnServer
+let pool: Pool
 let watched = 0
 /** What the words of a command stand for. */
 const words: Record<string, string> = {}
@@ -40,9 +42,13 @@ beforeAll(async () => {
   await symlink('backups', join(base, 'linked'))
   const server = new URL(await serverUrl())
   server.searchParams.set('schema', 'refused_store')
+  const filled = new URL(server)
+  filled.searchParams.set('schema', 'filled_store')
+  pool = await testPool()
+  await holdfastJson(['import', 'tree', '--store', filled.href, '--payloads', 'filled-payloads'], { cwd: base })
   const { endpoint } = own.server
   Object.assign(words, {
-    ID: backupId, OTHER: other.backupId, EMBEDDED: embeddedId, LONG: 'n'.repeat(260), PG: server.href, NOPG: 'postgres://nobody@127.0.0.1:1/none?schema=meta',
+    ID: backupId, OTHER: other.backupId, EMBEDDED: embeddedId, LONG: 'n'.repeat(260), PG: server.href, FILLED: filled.href, NOPG: 'postgres://nobody@127.0.0.1:1/none?schema=meta',
     BUCKET: `s3://${BUCKET}/backups?region=us-east-1&endpoint=${encodeURIComponent(endpoint)}`, NOBUCKET: `s3://missing-bucket/backups?region=us-east-1&endpoint=${encodeURIComponent(endpoint)}`,
   })
 }, 300_000)
@@ -68,6 +74,8 @@ const REFUSALS: readonly (readonly [string, number])[] = [
   ['import tree --store level:new --payloads new-payloads --share LONG', 2],
   ['import tree --store PG --share a/b', 2],
   ['import tree --store level:store --share tree', 4],
+  ['import tree --store FILLED --share a/b', 2],
+  ['import tree --store FILLED --share tree', 4],
   ['import nowhere --store level:new --payloads new-payloads', 2],
   ['import tree/file --store level:new --payloads new-payloads', 2],
   ['import tree --store level:tree/new', 2],
@@ -100,6 +108,7 @@ const REFUSALS: readonly (readonly [string, number])[] = [
   ['restore EMBEDDED --from file:embedded --store level:empty --yes', 4],
   ['restore EMBEDDED --from file:embedded --store PG --yes', 4],
   ['restore ID --from file:backups --store PG --yes', 4],
+  ['restore EMBEDDED --from file:embedded --store FILLED --yes', 4],
   ['restore ID --from file:backups --store level:foreign --yes', 1],
   ['restore ID --from file:backups --store level:foreign --adopt --yes', 1],
   ['restore ID --from file:backups --store level:full --yes', 1],
@@ -117,6 +126,7 @@ const REFUSALS: readonly (readonly [string, number])[] = [
   ['restore ID --from file:backups --store level:nowhere --path tree/file --yes', 1],
   ['restore ID --from file:backups --store level:store --to-path tree/x --yes', 2],
   ['rollback --store level:store', 4],
+  ['rollback --store FILLED', 4],
   ['rollback --store level:nowhere', 1],
   ['rollback --store level:foreign --adopt', 1],
   // What reads.
@@ -143,6 +153,7 @@ const REFUSALS: readonly (readonly [string, number])[] = [
   ['delete ID --from file:nowhere --yes', 1],
   ['delete ID --from file:linked --force --yes', 4],
   ['gc --store level:store --payloads nowhere --from file:backups --apply', 1],
+  ['gc --store FILLED --payloads other-payloads --from file:backups --apply', 1],
   ['gc --store level:nowhere --payloads payloads --from file:backups --apply', 1],
   ['gc --store level:store --payloads payloads --from file:nowhere --apply', 1],
   ['gc --store level:store --payloads other-payloads --from file:backups --apply', 1],
@@ -150,6 +161,7 @@ const REFUSALS: readonly (readonly [string, number])[] = [
   // What copies.
   ['convert --from-store level:nowhere --to-store level:new', 1],
   ['convert --from-store level:store --to-store level:other', 4],
+  ['convert --from-store level:store --to-store FILLED', 4],
   ['convert --from-store level:foreign --to-store level:new --adopt', 1],
   ['convert --from-store level:store --to-store level:full', 1],
   ['convert --from-store level:foreign --to-store PG --adopt', 1],
@@ -174,14 +186,34 @@ async function look(hasOther: boolean): Promise<ReadonlyMap<string, string>> {
   if (!hasOther) return seen
   for (const { key } of own.bucket.list()) seen.set(`bucket ${key}`, '')
   seen.set('bucket uploads', String(own.bucket.uploads.size))
-  const { rows } = await (await testPool()).query<{ name: string }>(
-    `SELECT n.nspname || '.' || coalesce(c.relname, '') AS name FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid WHERE n.nspname LIKE 'refused%' OR n.nspname LIKE 'meta%'`,
-  )
-  for (const { name } of rows) seen.set(`schema ${name}`, '')
+  for (const [name, content] of await lookAtPostgres()) seen.set(`postgres ${name}`, content)
   return seen
 }
 
-/** A LevelDB is its records: opening one changes its own files. */
+/** The schemas of the server, and what is in them: of each table a digest of its rows, of each sequence its value. */
+async function lookAtPostgres(): Promise<ReadonlyMap<string, string>> {
+  const { rows } = await pool.query<{ schema: string; name: string | null; kind: string | null }>(
+    `SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid
+     WHERE n.nspname !~ '^(?:pg_|information_schema$)'`,
+  )
+  const seen = new Map<string, string>()
+  for (const { schema, name, kind } of rows) {
+    const relation = `${escapeIdentifier(schema)}.${escapeIdentifier(name ?? '')}`
+    let content = ''
+    // Whatever has rows; a sequence is a row itself.
+    if (kind !== null && 'rpmS'.includes(kind)) {
+      const digest = await pool.query<{ digest: string }>(`SELECT count(*) || ' ' || md5(coalesce(string_agg(row(t.*)::text, E'\\n' ORDER BY row(t.*)::text), '')) AS digest FROM ${relation} t`)
+      content = digest.rows[0]?.digest ?? ''
+    }
+    seen.set(`${schema}.${name ?? ''}`, `${kind ?? 'schema'} ${content}`)
+  }
+  return seen
+}
+
+/**
+ * A LevelDB is compared by its records, never by its own files: LevelDB writes a new log and a new manifest whenever it is opened, which a
+ * command that only reads does too.
+ */
 async function lookAt(root: string, path: string, seen: Map<string, string>): Promise<void> {
   const info = await lstat(join(root, path))
   const names = info.isDirectory() ? (await readdir(join(root, path))).toSorted() : []
