@@ -46,6 +46,8 @@ beforeAll(async () => {
   filled.searchParams.set('schema', 'filled_store')
   pool = await testPool()
   await holdfastJson(['import', 'tree', '--store', filled.href, '--payloads', 'filled-payloads'], { cwd: base })
+  // With a catalog, which the first job of a store makes.
+  await holdfast(['backup', '--store', filled.href, '--to', 'file:filled-backups'], { cwd: base, env: { XDG_STATE_HOME: join(base, 'state') } })
   const { endpoint } = own.server
   Object.assign(words, {
     ID: backupId, OTHER: other.backupId, EMBEDDED: embeddedId, LONG: 'n'.repeat(260), PG: server.href, FILLED: filled.href, NOPG: 'postgres://nobody@127.0.0.1:1/none?schema=meta',
@@ -108,6 +110,7 @@ const REFUSALS: readonly (readonly [string, number])[] = [
   ['restore EMBEDDED --from file:embedded --store level:empty --yes', 4],
   ['restore EMBEDDED --from file:embedded --store PG --yes', 4],
   ['restore ID --from file:backups --store PG --yes', 4],
+  ['restore ID --from file:backups --store FILLED --yes', 4],
   ['restore EMBEDDED --from file:embedded --store FILLED --yes', 4],
   ['restore ID --from file:backups --store level:foreign --yes', 1],
   ['restore ID --from file:backups --store level:foreign --adopt --yes', 1],
