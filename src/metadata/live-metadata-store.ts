@@ -52,6 +52,7 @@ interface RetainedEngines {
 export class LiveMetadataStore extends RoutedReader implements MetadataStore, Swappable {
   readonly kind: StoreKind
   readonly schemaVersion: number
+  readonly sections: readonly string[] | undefined
   readonly isAlone: boolean
   readonly #home: EngineHome
   readonly #gate = new OperationGate()
@@ -67,6 +68,7 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
     super()
     this.kind = home.kind
     this.schemaVersion = home.schemaVersion
+    this.sections = home.sections
     this.isAlone = live.store.isAlone ?? false
     this.#home = home
     this.#pins = new EnginePins((engine) => home.closeEngine(engine))

@@ -90,6 +90,7 @@ export async function planRestore(options: PlanRestoreOptions): Promise<RestoreP
   const { manifest, manifestSha256 } = backup
   const now = await lookAt(target)
   checkMatch(manifest, now, allowStoreId)
+  checkSections(manifest, target)
   await backup.checkSizes({ signal })
   const space = await checkSpace(manifest, target)
   return { backupId, destination: destination.url, manifest, manifestSha256, target: now, storeId: storeIdAfter(manifest, now), space, allowStoreId, allowAltered }
@@ -122,6 +123,7 @@ export async function checkPlan(given: RestorePlan, { target, destination, catal
   }
   if (!allowAltered) await compareIfPossible(backupOf(plan, destination), catalog)
   checkMatch(manifest, now, allowStoreId)
+  checkSections(manifest, target)
   await checkSpace(manifest, target)
   return plan
 }
@@ -202,6 +204,15 @@ function checkMatch(manifest: Manifest, target: PlannedTarget, allowStoreId: boo
     })
   }
   checkStoreId(manifest, { targetId: target.storeId, allowStoreId })
+}
+
+/** Throws `store_kind_mismatch` for the records of an embedder's database, whose kind may be that of a metadata store. */
+function checkSections({ backupId, records }: Manifest, { sections }: Swappable): void {
+  const actual = Object.keys(records).toSorted()
+  if (sections === undefined || isDeepStrictEqual(actual, sections)) return
+  throw new StoreKindMismatchError(`Cannot restore backup ${backupId}: it has the sections ${actual.join(', ')}, but the target has ${sections.join(', ')}`, {
+    details: { expected: sections, actual },
+  })
 }
 
 /** Throws `store_id_mismatch` for a backup of another store, unless that is allowed. */

@@ -32,6 +32,9 @@ beforeAll(async () => {
   const foreign = new ClassicLevel(join(base, 'foreign'))
   await foreign.put('a record', 'of another program')
   const embedded = levelBackupable(foreign, { payloadIds: () => [], storeId: 'embedded', storeKind: 'documents' })
+  // Of the kind and schema version of a metadata store, as a database is whose owner names none.
+  const entries = levelBackupable(foreign, { payloadIds: () => [], storeId: 'entries' })
+  const { backupId: entriesId } = await runBackup({ store: entries, destination: fsDestination({ path: join(base, 'entries') }) })
   const { backupId: embeddedId } = await runBackup({ store: embedded, destination: fsDestination({ path: join(base, 'embedded') }) })
   await foreign.close()
   await mkdir(join(base, 'damaged', backupId), { recursive: true })
@@ -50,7 +53,7 @@ beforeAll(async () => {
   await holdfast(['backup', '--store', filled.href, '--to', 'file:filled-backups'], { cwd: base, env: { XDG_STATE_HOME: join(base, 'state') } })
   const { endpoint } = own.server
   Object.assign(words, {
-    ID: backupId, OTHER: other.backupId, EMBEDDED: embeddedId, LONG: 'n'.repeat(260), PG: server.href, FILLED: filled.href, NOPG: 'postgres://nobody@127.0.0.1:1/none?schema=meta',
+    ID: backupId, OTHER: other.backupId, EMBEDDED: embeddedId, ENTRIES: entriesId, LONG: 'n'.repeat(260), PG: server.href, FILLED: filled.href, NOPG: 'postgres://nobody@127.0.0.1:1/none?schema=meta',
     BUCKET: `s3://${BUCKET}/backups?region=us-east-1&endpoint=${encodeURIComponent(endpoint)}`, NOBUCKET: `s3://missing-bucket/backups?region=us-east-1&endpoint=${encodeURIComponent(endpoint)}`,
   })
 }, 300_000)
@@ -107,6 +110,8 @@ const REFUSALS: readonly (readonly [string, number])[] = [
   ['backup --store NOPG --to BUCKET', 1],
   // Restores.
   ['restore EMBEDDED --from file:embedded --store level:new --yes', 4],
+  ['restore ENTRIES --from file:entries --store level:new --yes', 4],
+  ['restore ENTRIES --from file:entries --store level:empty --yes', 4],
   ['restore EMBEDDED --from file:embedded --store level:empty --yes', 4],
   ['restore EMBEDDED --from file:embedded --store PG --yes', 4],
   ['restore ID --from file:backups --store PG --yes', 4],

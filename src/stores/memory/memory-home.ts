@@ -7,6 +7,7 @@ import { checkServes } from '../../metadata/check-store.ts'
 import type { EngineHome } from '../../metadata/live-metadata-store.ts'
 import type { MetadataStore } from '../../contracts/metadata-store.ts'
 import type { Engines, RestoreJournal, SideEngine } from '../../contracts/swappable.ts'
+import { SECTION_NAMES } from '../level/store/keys.ts'
 import { LevelMetadataStore } from '../level/store/level-metadata-store.ts'
 import { SCHEMA_VERSION } from '../level/store/records.ts'
 
@@ -27,6 +28,7 @@ export async function createMemoryHome(options: MemoryHomeOptions = {}): Promise
 class MemoryHome implements EngineHome {
   readonly kind = 'memory'
   readonly schemaVersion: number = SCHEMA_VERSION
+  readonly sections: readonly string[] = SECTION_NAMES
   readonly #clock: (() => number) | undefined
   readonly #engines = new Map<string, MetadataStore>()
   #pointer: { readonly storeId: string; readonly engine: string; readonly previous: string | undefined } | undefined

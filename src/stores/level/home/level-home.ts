@@ -17,6 +17,7 @@ import { HomeRecords } from './home-records.ts'
 import { adoptedFiles, surveyHome } from './home-survey.ts'
 import { ENGINES_OPTIONS, type LevelEngines, type LevelEnginesOptions, levelEngines } from './level-engines.ts'
 import { inStep, openFailure } from '../engine/open-failure.ts'
+import { SECTION_NAMES } from '../store/keys.ts'
 import { SCHEMA_VERSION } from '../store/records.ts'
 
 export interface LevelHomeOptions extends LevelEnginesOptions {
@@ -61,6 +62,7 @@ const FOREIGN_HINT = 'The database of another program is backed up from within t
 export class LevelHome implements StoreHome {
   readonly kind = 'level'
   readonly schemaVersion: number = SCHEMA_VERSION
+  readonly sections: readonly string[] = SECTION_NAMES
   readonly path: string
   readonly #files: Files
   readonly #driver: LevelEngines
