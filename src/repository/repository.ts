@@ -2,7 +2,7 @@
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination, DestinationOptions } from '../contracts/destination.ts'
 import { CATALOG, DESTINATION } from '../contracts/kinds.ts'
-import { checkArgument, checkOptions, optional } from '../util/check-options.ts'
+import { BOOLEAN, checkArgument, checkOptions, type Kind, listOf, OBJECT, type OptionKinds, optional, SIGNAL, STRING } from '../util/check-options.ts'
 import type { VerifyReport } from './check-backup.ts'
 import { type DeleteOptions, deleteBackups, type DeleteReport } from './delete-backups.ts'
 import { type ListBackupsOptions, listBackups, type ListedBackup } from './list-backups.ts'
@@ -60,11 +60,37 @@ export function openRepository(destination: Destination, options: RepositoryOpti
   const place = { destination, catalog }
   return {
     destination,
-    resolve: (text, options) => resolveBackup(destination, text, options),
-    resolveAll: (texts, options) => resolveBackups(destination, texts, options),
-    open: (backupId, options) => openBackup({ ...options, ...place, backupId }),
-    list: (options) => listBackups(destination, async (backupId) => await catalog?.backup(backupId, destination.url), options),
-    verify: (backupId, options) => verifyBackup({ ...options, ...place, backupId }),
-    delete: (backupIds, options) => deleteBackups({ ...options, ...place, backupIds }),
+    async resolve(text, options = {}) {
+      checkArgument('resolve', text, { name: 'text', kind: STRING })
+      checkOptions('resolve', options, FIND_OPTIONS)
+      return await resolveBackup(destination, text, options)
+    },
+    async resolveAll(texts, options = {}) {
+      checkArgument('resolveAll', texts, { name: 'texts', kind: STRINGS })
+      checkOptions('resolveAll', options, FIND_OPTIONS)
+      return await resolveBackups(destination, texts, options)
+    },
+    async open(backupId, options = {}) {
+      checkArgument('open', backupId, { name: 'backupId', kind: STRING })
+      checkOptions('open', options, OPEN_OPTIONS)
+      return await openBackup({ ...options, ...place, backupId })
+    },
+    list(options = {}) {
+      checkOptions('list', options, LIST_OPTIONS)
+      return listBackups(destination, async (backupId) => await catalog?.backup(backupId, destination.url), options)
+    },
+    async verify(backupId, options = {}) {
+      checkArgument('verify', options, { name: 'options', kind: OBJECT })
+      return await verifyBackup({ ...options, ...place, backupId })
+    },
+    async delete(backupIds, options = {}) {
+      checkArgument('delete', options, { name: 'options', kind: OBJECT })
+      return await deleteBackups({ ...options, ...place, backupIds })
+    },
   }
 }
+
+const STRINGS: Kind = listOf(STRING, 'strings')
+const FIND_OPTIONS: OptionKinds<DestinationOptions> = { signal: optional(SIGNAL) }
+const OPEN_OPTIONS: OptionKinds<OpenOptions> = { ...FIND_OPTIONS, allowAltered: optional(BOOLEAN) }
+const LIST_OPTIONS: OptionKinds<ListBackupsOptions> = { ...FIND_OPTIONS, after: optional(STRING) }

@@ -6,7 +6,7 @@ import { MemoryLevel } from 'memory-level'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openLevelCatalog } from '../../src/catalog/level/index.ts'
 import { fsDestination } from '../../destinations/fs/index.ts'
-import { openHolds } from '../../src/index.ts'
+import { openHolds, openRepository } from '../../src/index.ts'
 import { PayloadDirectory } from '../../src/payload-stores/directory/index.ts'
 import { openMemoryStore } from '../../src/stores/memory/index.ts'
 import { type Given, type PublicCall, publicCalls, type Sort } from './public-calls.ts'
@@ -42,6 +42,12 @@ const CALLS: Readonly<Record<string, readonly unknown[]>> = {
   'new SnapshotWriter': [sink, { storeKind: 'level', storeId: 'store', schemaVersion: 1, sections: ['entries'], createdAtMs: 0 }],
   runBackup: [{ store, destination }],
   openRepository: [destination],
+  'openRepository().resolve': ['latest'],
+  'openRepository().resolveAll': [['latest']],
+  'openRepository().open': [BACKUP_ID],
+  'openRepository().list': [],
+  'openRepository().verify': [BACKUP_ID],
+  'openRepository().delete': [[BACKUP_ID]],
   deleteBackup: [place],
   verifyBackup: [place],
   rebuildCatalog: [{ catalog, destinations: [destination] }],
@@ -125,6 +131,10 @@ describe.each(calls.filter(({ name }) => name in CALLS))('$name()', ({ path: fil
 
   beforeAll(async () => {
     const module = (await import(join(ROOT, file))) as Readonly<Record<string, unknown>>
+    if (name.startsWith('openRepository().')) {
+      call = (...all) => (openRepository(destination) as unknown as Readonly<Record<string, typeof call>>)[methodOf(name)]?.(...all)
+      return
+    }
     const [first = '', method] = name.replace(/^new /, '').split('.')
     const target = module[first] as Readonly<Record<string, (...all: readonly unknown[]) => unknown>> & (new (...all: readonly unknown[]) => unknown)
     call = name.startsWith('new ') ? (...all) => new target(...all) : method === undefined ? (target as unknown as typeof call) : (...all) => target[method]?.(...all)
@@ -150,9 +160,19 @@ describe.each(calls.filter(({ name }) => name in CALLS))('$name()', ({ path: fil
   function isInCallersWords(error: unknown, named: string): boolean {
     if (!(error instanceof Error)) return false
     if ('code' in error) return /^(?:invalid_argument|destination_config_invalid|backup_unsupported)$/.test(String(error.code))
-    return error instanceof TypeError && error.message.startsWith(`Cannot call ${name.replace(/^new /, '')}(): `) && error.message.includes(named)
+    return error instanceof TypeError && calledNames(name).some((called) => error.message.startsWith(`Cannot call ${called}(): `)) && error.message.includes(named)
   }
 })
+
+function methodOf(name: string): string {
+  return name.slice(name.lastIndexOf('.') + 1)
+}
+
+/** What messages call a function: the method of a repository by its own name, whose options `verifyBackup` checks for `verify`. */
+function calledNames(name: string): readonly string[] {
+  if (!name.startsWith('openRepository().')) return [name.replace(/^new /, '')]
+  return methodOf(name) === 'verify' ? ['verify', 'verifyBackup'] : [methodOf(name)]
+}
 
 async function tell(call: () => Promise<unknown>): Promise<unknown> {
   try {

@@ -21,10 +21,13 @@ export type Sort = (typeof SORTS)[number]
 export interface PublicCall {
   /** Of the module in `dist`. */
   readonly path: string
-  /** `openStore`, `PayloadDirectory.open`, or `new SnapshotWriter`. */
+  /** `openStore`, `PayloadDirectory.open`, `new SnapshotWriter`, or `openRepository().list` for a method of what a function returns. */
   readonly name: string
   readonly parameters: readonly Given[]
 }
+
+/** Functions whose result has methods that callers give options to. */
+const RETURNS_METHODS: ReadonlySet<string> = new Set(['openRepository'])
 
 /** All functions, static methods and constructors by every subpath of package.json, but those of errors and of the suites. */
 export function publicCalls(): readonly PublicCall[] {
@@ -63,13 +66,19 @@ function callsOf(checker: Checker, exported: TypeSymbol, path: string): readonly
       found.push({ path, name, parameters })
     }
   }
+  const addMethods = (prefix: string, of: Type): void => {
+    for (const property of checker.getPropertiesOfType(of)) {
+      const method = checker.getTypeOfSymbol(property)
+      if (method !== undefined) add(`${prefix}.${property.name}`, method, SignatureKind.Call)
+    }
+  }
   add(exported.name, type, SignatureKind.Call)
+  if (RETURNS_METHODS.has(exported.name)) {
+    for (const signature of checker.getSignaturesOfType(type, SignatureKind.Call)) addMethods(`${exported.name}()`, checker.getReturnTypeOfSignature(signature) ?? type)
+  }
   if ((symbol.flags & SymbolFlags.Class) === 0) return found
   add(`new ${exported.name}`, type, SignatureKind.Construct)
-  for (const property of checker.getPropertiesOfType(type)) {
-    const of = checker.getTypeOfSymbol(property)
-    if (of !== undefined) add(`${exported.name}.${property.name}`, of, SignatureKind.Call)
-  }
+  addMethods(exported.name, type)
   return found
 }
 
