@@ -131,7 +131,7 @@ function usageError(error: CommanderError, program: Command, words: readonly str
   const sentence = `${first.charAt(0).toUpperCase()}${first.slice(1)}`.replace(/\.$/, '').replace(/\. ([A-Z])/, (_, letter: string) => `: ${letter.toLowerCase()}`)
   const [names, command] = commandOf(program, words)
   // A misspelled option is not there, but commander says first that it is missing.
-  const misspelled = error.code === 'commander.missingMandatoryOptionValue' ? command.parseOptions([...words]).unknown.find((word) => word.startsWith('--')) : undefined
+  const misspelled = error.code === 'commander.missingMandatoryOptionValue' ? command.parseOptions([...words]).unknown.find((word) => /^-./.test(word)) : undefined
   const suggestion = (misspelled === undefined ? rest.join(' ') : suggestionFor(command, misspelled.split('=', 1))).replace(/^\(|\)$/g, '').trim()
   const message = error.code === 'commander.help' ? 'No command given' : misspelled === undefined ? sentence : `${sentence}, and ${JSON.stringify(misspelled)} is not an option`
   return new InvalidArgumentError(message, {

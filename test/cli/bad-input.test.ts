@@ -123,6 +123,7 @@ describe('a command line that is wrong', () => {
     [['backup'], /Required option '--store <url>' not specified/],
     [['backup', '--store', 'level:store', '--to', 'file:backups', '--bogus'], /Unknown option '--bogus'/],
     [['backup', '--sotre', 'level:store', '--to', 'file:backups'], /'--store <url>' not specified, and "--sotre" is not an option/],
+    [['list', '-x'], /'--from <url>' not specified, and "-x" is not an option/],
     [['show', '--from', 'file:backups'], /Missing required argument 'id'/],
     [['show', 'a', 'b', '--from', 'file:backups'], /Too many arguments/],
     [['list', '--from'], /Option '--from <url>' argument missing/],

@@ -7,6 +7,7 @@ import { SECTION_NAMES } from '../../src/stores/level/store/keys.ts'
 import { compareTrees } from '../../src/trees/compare-trees.ts'
 import { publishCrafted } from '../support/rebuilt-stream.ts'
 import { payloadIdsObject, writeStream } from '../support/streams.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { holdfast, holdfastProcess, holdfastJson, holdfastOnTerminal, type Outcome, writeTree } from './holdfast.ts'
 
 /** One directory with a store, its payloads and two backups, for all tests; those that change something copy it first. */
@@ -166,11 +167,10 @@ describe('the ID of a backup', () => {
 
 describe('holdfast verify', () => {
   it.each(['manifest', 'checksum', 'content', 'restore'])('passes a whole backup at level %s, and leaves nothing behind', async (level) => {
-    const before = await readdir(tmpdir())
-    const report = await holdfastJson(['verify', 'latest', '--from', 'file:backups', '--level', level], { cwd: base })
-    expect(report).toMatchObject({ backupId: second, level, checkedContent: { manifest: 'none', checksum: 'none', content: 'all', restore: 'all' }[level] })
-    const left = (await readdir(tmpdir())).filter((name) => !before.includes(name) && /verify|trial/i.test(name))
-    expect(left).toEqual([])
+    const temporary = await tempDir()
+    const { stdout } = await holdfast(['verify', 'latest', '--from', 'file:backups', '--level', level, '--json'], { cwd: base, env: { TMPDIR: temporary } })
+    expect(JSON.parse(stdout)).toMatchObject({ backupId: second, level, checkedContent: { manifest: 'none', checksum: 'none', content: 'all', restore: 'all' }[level] })
+    expect(await readdir(temporary)).toEqual([])
   })
 
   it('at level payloads, and a backup with --payloads, fail with exit code 3 and the payload that is missing; then nothing is published', async () => {
