@@ -113,7 +113,7 @@ describe('holdfast list and show', () => {
   it('say that there are none at an empty destination', async () => {
     const dir = await mkdtemp(join(base, 'empty-'))
     expect(await holdfast(['list', '--from', `file:${dir}`])).toEqual({ code: 0, stdout: 'There are no backups yet.\n', stderr: '' })
-    expect(await holdfastJson(['list', '--from', `file:${dir}`])).toEqual({ backups: [], newer: [], altered: [], damaged: [] })
+    expect(await holdfastJson(['list', '--from', `file:${dir}`])).toEqual({ backups: [], newer: [], altered: [], damaged: [], missing: [] })
     expectError(await holdfast(['show', 'latest', '--from', `file:${dir}`]), 1, 'manifest_missing')
   })
 
@@ -452,7 +452,7 @@ describe('holdfast delete', () => {
     expect(await readdir(join(dir, 'backups'))).toContain(second)
     await holdfastJson(['delete', second, '--from', 'file:backups', '--yes', '--force'], { cwd: dir })
     await holdfastJson(['delete', first, '--from', 'file:backups', '--yes'], { cwd: dir })
-    expect(await holdfastJson(['list', '--from', 'file:backups'], { cwd: dir })).toEqual({ backups: [], newer: [], altered: [], damaged: [] })
+    expect(await holdfastJson(['list', '--from', 'file:backups'], { cwd: dir })).toEqual({ backups: [], newer: [], altered: [], damaged: [], missing: [] })
   })
 })
 

@@ -131,6 +131,8 @@ describe('a backup that is gone without a record of its deletion', () => {
     for (const id of gone) await rm(join(cwd, 'backups', id), { recursive: true })
     const list = ['list', ...FROM, ...STORE]
     expect(await run(...list)).toMatchObject({ code: 1, stderr: expect.stringMatching(new RegExp(`^error: manifest_missing: Not listed at "[^"]*", but the catalog has it: backup ${gone.join(', ')}\\n`, 'm')) as unknown })
+    const document = JSON.parse((await run(...list, '--json')).stdout) as { readonly missing: readonly unknown[] }
+    expect(document.missing).toMatchObject(gone.map((backupId) => ({ backupId, error: { code: 'manifest_missing' } })))
     expect(await run('list', ...FROM)).toMatchObject({ code: 0 })
     expect(await run('delete', ...gone, ...FROM, ...STORE, '--yes')).toMatchObject({ code: 1, stderr: expect.stringContaining('its deletion is recorded') as unknown })
     expect(await run(...list)).toMatchObject({ code: 0, stderr: '' })

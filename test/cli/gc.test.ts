@@ -114,7 +114,7 @@ describe('holdfast gc', () => {
     const gc = ['gc', ...PLACES, '--from', 'file:other-backups', '--min-age', '0', '--apply']
     const { code, stderr } = await holdfast(gc, { cwd })
     expect([code, payloadsIn(cwd)]).toEqual([1, 2])
-    expect(stderr).toMatch(/^error: hold_unavailable: Cannot tell what is held: "[^"]*\/backups" lists no backup, and the catalog never had one there\nhint: [^\n]+--allow-empty\n$/)
+    expect(stderr).toMatch(/^error: hold_unavailable: Cannot tell what is held: "[^"]*\/backups" lists no backup, and the catalog never had one there\nhint: [^\n]+--allow-empty \(mayBeEmpty: true\)\n$/)
     rmSync(join(cwd, 'backups'), { recursive: true })
     renameSync(join(cwd, 'mounted'), join(cwd, 'backups'))
     expect(await holdfastJson(gc, { cwd })).toMatchObject({ held: { payloads: 2 }, deleted: { payloads: 0 } })

@@ -114,7 +114,7 @@ describe.runIf(process.platform === 'linux')('SIGKILL in the middle of', () => {
     expect((await (await inBackup(cwd)).end('SIGKILL')).code).toBe(null)
     const [left = '', ...others] = await readdir(join(cwd, 'backups'))
     expect([left, others]).toEqual([expect.stringMatching(/\.tmp$/), []])
-    expect(await holdfastJson(['list', '--from', 'file:backups'], { cwd })).toEqual({ backups: [], newer: [], altered: [], damaged: [] })
+    expect(await holdfastJson(['list', '--from', 'file:backups'], { cwd })).toEqual({ backups: [], newer: [], altered: [], damaged: [], missing: [] })
     for (const name of ['.', 'payload', 'payload-ids']) await utimes(join(cwd, 'backups', left, name), 0, 0)
     const { backupId } = await holdfastJson<{ backupId: string }>(BACKUP, { cwd })
     expect(await readdir(join(cwd, 'backups'))).toEqual([backupId])

@@ -18,7 +18,7 @@ export function registerList(program: Command, terminal: Terminal): void {
   const command = withRecord(withSource(program.command('list').description('list the backups of a destination, oldest first')))
   withExamples(command, [
     ['list --from file:/backups', 'every backup, a line each'],
-    ['list --from file:/backups --json', 'the manifests, for scripts: { "backups": [...], "newer": [...], "altered": [...], "damaged": [...] }'],
+    ['list --from file:/backups --json', 'the manifests, for scripts: { "backups": [...], "newer": [...], "altered": [...], "damaged": [...], "missing": [...] }'],
   ], `States: "newer" needs a newer release; "damaged" has an invalid manifest, or a link, FIFO or directory for a file; "altered" differs from what the catalog recorded.
 The exit code is 3 if any backup is damaged or altered, 1 if the destination lacks one that the catalog has.`)
   command.action((options: ListOptions) => list(options, terminal))
@@ -32,7 +32,7 @@ async function list(options: ListOptions, terminal: Terminal): Promise<void> {
   const stores = new Set<string>()
   let hint: string | undefined
   let warnings: readonly DestinationWarning[] = []
-  let missing: ManifestMissingError | undefined
+  let missing: readonly Missing[] = []
   await withParts(terminal, async (parts) => {
     const destination = await parts.destination(options.from)
     hint = hintFor(destination.url)
@@ -47,34 +47,40 @@ async function list(options: ListOptions, terminal: Terminal): Promise<void> {
     if (catalog !== undefined) missing = await findMissing(catalog, { url: destination.url, listed: new Set(entries.map(({ backupId }) => backupId)) })
     warnings = destination.takeWarnings?.() ?? []
   })
-  const document: Record<'backups' | 'newer' | 'altered' | 'damaged', unknown[]> = { backups: [], newer: [], altered: [], damaged: [] }
+  const document: Record<'backups' | 'newer' | 'altered' | 'damaged' | 'missing', unknown[]> = { backups: [], newer: [], altered: [], damaged: [], missing: [] }
   for (const entry of entries) {
     if (entry.state === 'readable') document.backups.push(entry.backup.manifest)
     else document[entry.state].push({ backupId: entry.backupId, error: errorDocument(entry.error) })
   }
+  for (const { backupId, error } of missing) document.missing.push({ backupId, error: errorDocument(error) })
   await output.result(document, () => listing(entries))
   for (const { message } of warnings) await output.warn(printable(message))
   if (hint !== undefined && entries.length === 0) await output.note(hint)
   const unknown = unrecorded.filter(({ storeId }) => stores.has(storeId)).map(({ backupId }) => backupId)
   if (unknown.length > 0) await output.warn(`The catalog has no record of ${unknown.join(', ')}; look into it before you restore it. "holdfast catalog rebuild" records it`)
-  const error = entries.flatMap((entry) => (entry.state === 'altered' || entry.state === 'damaged' ? [entry.error] : []))[0] ?? missing
+  const error = entries.flatMap((entry) => (entry.state === 'altered' || entry.state === 'damaged' ? [entry.error] : []))[0] ?? missing[0]?.error
   if (error !== undefined) throw output.json ? new AlreadyReported(error) : error
 }
 
-/** The error for backups that the catalog has and the destination lacks, but for those that only a sweep recorded: others may take them. */
+interface Missing {
+  readonly backupId: string
+  readonly error: ManifestMissingError
+}
+
+/** The backups that the catalog has and the destination lacks, but for those that only a sweep recorded: others may take them. */
 async function findMissing(
   catalog: Catalog,
   { url, listed }: { readonly url: string; readonly listed: ReadonlySet<string> },
-): Promise<ManifestMissingError | undefined> {
+): Promise<readonly Missing[]> {
   const missing: string[] = []
   for await (const { backupId, destination, deletedAt, how } of catalog.backups()) {
     if (destination === url && deletedAt === undefined && how !== 'sweep' && !listed.has(backupId)) missing.push(backupId)
   }
-  if (missing.length === 0) return undefined
-  return new ManifestMissingError(`Not listed at ${JSON.stringify(url)}, but the catalog has it: backup ${missing.join(', ')}`, {
+  const error = new ManifestMissingError(`Not listed at ${JSON.stringify(url)}, but the catalog has it: backup ${missing.join(', ')}`, {
     hint: 'Check that the destination is mounted and the right one; if a backup is gone for good, run "holdfast delete ID" with its store or catalog',
     details: { missing },
   })
+  return missing.map((backupId) => ({ backupId, error }))
 }
 
 /** The hint for a URL that names a single backup instead of its directory. */

@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { StoreNotDrainedError } from '../../../errors/errors.ts'
 import { isSystemError, nodeFiles } from '../../../util/files.ts'
+import { lockRefusal } from '../../../util/level-errors.ts'
 import { openFailure } from '../engine/open-failure.ts'
 
 export interface HomeLock {
@@ -53,7 +54,7 @@ async function openOrMend(directory: string): Promise<HomeLock> {
     return await openLock(directory)
   } catch (error) {
     const failure = openFailure(directory, error)
-    if (failure.code === 'store_not_drained') throw error
+    if (failure.code === 'store_not_drained' || lockRefusal(error) !== undefined) throw error
   }
   // The other files have no meaning, and a power failure may have damaged them. Remove all but the lock itself.
   for (const name of await readdir(directory)) {
