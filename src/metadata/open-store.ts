@@ -5,6 +5,7 @@ import { undoOnError } from '../errors/clean-up.ts'
 import { StoreIdMismatchError, StoreUnavailableError } from '../errors/errors.ts'
 import { newUlid } from '../util/ulid.ts'
 import { type EngineHome, LiveMetadataStore } from './live-metadata-store.ts'
+import { noStoreHint } from './refusals.ts'
 import { checkStoreId } from './validate.ts'
 
 /** A home that can make a store. */
@@ -49,7 +50,7 @@ async function makeOrMatch(home: StoreHome, { where, namedBy, create = true, sto
   if (create && (await home.readStoreId()) === undefined) await home.createStore(wanted)
   const storeId = await home.readStoreId()
   if (storeId === undefined) {
-    throw new StoreUnavailableError(`Cannot open the store ${where}: there is none`, { hint: `Check the ${namedBy}, or make a store there, with "holdfast import", a restore, or the option "create"` })
+    throw new StoreUnavailableError(`Cannot open the store ${where}: there is none`, { hint: noStoreHint(namedBy) })
   }
   if (wanted === undefined || wanted === storeId) return
   throw new StoreIdMismatchError(`Cannot open the store ${where} as "${wanted}": its ID is "${storeId}"`, { details: { expected: wanted, actual: storeId } })

@@ -2,6 +2,11 @@
 import type { ByteRangeLock, Inode, InodeNumber, InodeType, Place } from '../contracts/metadata-store.ts'
 import { InvalidArgumentError, MetadataError, RestoreDestinationNotEmptyError } from '../errors/errors.ts'
 
+/** The hint where no store is; `namedBy` is what named its place. */
+export function noStoreHint(namedBy: string): string {
+  return `Check the ${namedBy}, or make a store there, with "holdfast import", a restore, or the option "create"`
+}
+
 export function shareTaken(name: string): MetadataError {
   return new MetadataError('entry_exists', `Cannot create share ${JSON.stringify(name)}: the name is taken`, {
     hint: 'Choose another name ("import" takes --share), or remove that share first',

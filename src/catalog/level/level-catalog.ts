@@ -323,7 +323,8 @@ async function attempt<T>(verb: string, call: () => Promise<T>): Promise<T> {
     const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
     const refusal = lockRefusal(reason)
     if (refusal === 'taken') throw new CatalogUnavailableError(`Cannot ${verb} the catalog: another process has it open`, { cause: error, ...IN_USE })
-    const options = verb === 'write' ? failedWriteOptions(error, 'catalog') : { cause: error, ...(refusal !== undefined && NO_LOCKS), ...(isFullDisk(messageOf(reason)) && { hint: NO_SPACE_HINT }) }
+    const why = refusal === undefined ? isFullDisk(messageOf(reason)) && { hint: NO_SPACE_HINT } : NO_LOCKS
+    const options = verb === 'write' ? failedWriteOptions(error, 'catalog') : { cause: error, ...why }
     throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${messageOf(reason)}`, options)
   }
 }

@@ -1,4 +1,5 @@
 /** What keeps a LevelDB from being opened: others have it, or its file system lacks something. */
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
@@ -24,6 +25,16 @@ describe.each(['No locks available', 'Function not implemented', 'Operation not 
     await expect(LevelMetadataStore.open(new ClassicLevel(join(dir, 'plain')), { kind: 'level' })).rejects.toMatchObject({ code: 'store_unavailable', hint: said.hint })
     await expect(openLevelCatalog(join(dir, 'catalog'))).rejects.toMatchObject({ code: 'catalog_unavailable', ...said })
   })
+})
+
+it('a refused lock removes no file beside it', async () => {
+  const store = join(await tempDir(), 'store')
+  await (await openLevelStore(store)).close()
+  const before = await readdir(join(store, 'holdfast.lock'))
+  refuseLocks('No locks available')
+  await expect(openLevelStore(store)).rejects.toMatchObject({ code: 'store_unavailable' })
+  expect(await readdir(join(store, 'holdfast.lock'))).toEqual(before)
+  expect(before.length).toBeGreaterThan(1)
 })
 
 describe.each(['Resource temporarily unavailable', 'already held by process'])('where the lock is taken ("%s")', (reason) => {

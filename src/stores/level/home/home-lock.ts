@@ -23,7 +23,11 @@ const held = new Set<string>()
  */
 export async function lockHome(directory: string): Promise<HomeLock> {
   const path = join(await realpath(dirname(directory)), basename(directory))
-  if (held.has(path)) throw new StoreNotDrainedError(`Cannot open "${dirname(directory)}": this process already has it open`, { hint: 'Use the handle that has it open, or close that first' })
+  if (held.has(path)) {
+    throw new StoreNotDrainedError(`Cannot open "${dirname(directory)}": this process already has it open`, {
+      hint: 'Use the handle that has it open, or close that first',
+    })
+  }
   held.add(path)
   try {
     await makePrivate(path)
@@ -53,8 +57,7 @@ async function openOrMend(directory: string): Promise<HomeLock> {
   try {
     return await openLock(directory)
   } catch (error) {
-    const failure = openFailure(directory, error)
-    if (failure.code === 'store_not_drained' || lockRefusal(error) !== undefined) throw error
+    if (lockRefusal(error) !== undefined) throw error
   }
   // The other files have no meaning, and a power failure may have damaged them. Remove all but the lock itself.
   for (const name of await readdir(directory)) {

@@ -132,7 +132,9 @@ export const POOLER_HINT = 'Connect to the server itself, or have the pooler kee
 const CONNECTIONS_HINT = 'End other sessions, or allow the role, the database or the server more of them (CONNECTION LIMIT, max_connections): four are enough'
 const PASSWORD_HINT = 'Put the password in PGPASSWORD or ~/.pgpass; a variable that is set and empty gives none'
 const STANDBY_HINT = 'Connect to the primary: this server is a standby, or takes no changes'
-const CONSTRAINT_HINT = 'If the source did not have the constraint, drop it in the target; otherwise restore another backup. For a foreign key into another schema, add the rows that it needs there'
+const CONSTRAINT_HINT =
+  'If the source did not have the constraint, drop it in the target; otherwise restore another backup. ' +
+  'For a foreign key into another schema, add the rows that it needs there'
 const ENCODING_HINT = 'Restore into a database of the encoding UTF8'
 const HINT = 'Check the server and its log; nothing was left half done, so it can be tried again'
 

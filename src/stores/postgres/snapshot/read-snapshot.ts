@@ -164,7 +164,10 @@ async function setSequences(session: Connection, schema: string, sequences: read
     await session.rows(`ALTER SEQUENCE ${path} RESTART`)
     await session.rows('SELECT setval($1::regclass, $2::int8, $3)', [path, lastValue, isCalled]).catch((error: unknown) => {
       if (sqlStateOf(error) !== OUT_OF_RANGE) throw error
-      throw new SchemaVersionMismatchError(messageOf(error), { cause: error, hint: `Give the sequence "${name}" of the target the bounds that it had when it was backed up` })
+      throw new SchemaVersionMismatchError(messageOf(error), {
+        cause: error,
+        hint: `Give the sequence "${name}" of the target the bounds that it had when it was backed up`,
+      })
     })
   }
 }

@@ -1,6 +1,7 @@
 /** The tables of a metadata store, made and brought up to date: numbered steps, each in a transaction of its own. */
 import { ulid } from 'ulid'
 import { RestoreInProgressError, SchemaVersionMismatchError, StoreIdMismatchError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { noStoreHint } from '../../../metadata/refusals.ts'
 import { checkStoreId } from '../../../metadata/validate.ts'
 import { type PostgresPool, type Queryable, quoteName } from '../connection/client.ts'
 import { Connection } from '../connection/connection.ts'
@@ -69,7 +70,7 @@ async function step(queries: Queryable, options: MigrateOptions): Promise<string
     }
     if (version === SCHEMA_VERSION) return actual
   } else if (!create) {
-    throw new StoreUnavailableError(`Cannot open the schema "${schema}": there is no metadata store`, { hint: 'Check the schema, or make a store there, with "holdfast import", a restore, or the option "create"' })
+    throw new StoreUnavailableError(`Cannot open the schema "${schema}": there is no metadata store`, { hint: noStoreHint('schema') })
   }
   if (!(await tryLock(queries, lockKey('writes', schema), { isShared: true, until: 'transaction' }))) {
     throw new RestoreInProgressError(`Cannot change the tables of the schema "${schema}": it is being restored`)
