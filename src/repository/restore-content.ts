@@ -31,9 +31,9 @@ export async function fillFromBackup(store: Backupable, backup: StoredBackup, { 
 }
 
 /**
- * Reads a restored store through its own `backup`, and compares the records of each section and the payload-ID set with the manifest. Of
- * archives only all records are counted: which partition a row is in may differ between databases. Rejects with `checksum_mismatch`, with
- * what the backup of such a store rejects with, and with the signal's reason.
+ * Reads a restored store through its own `backup`, and compares the names of the sections, the records of each and the payload-ID set with
+ * the manifest. Of archives the records are counted together: which partition a row is in may differ between databases. Rejects with
+ * `checksum_mismatch`, with what the backup of such a store rejects with, and with the signal's reason.
  */
 export async function checkRestored(store: Backupable, backup: StoredBackup, options: ContentOptions = {}): Promise<void> {
   const { manifest } = backup
@@ -52,7 +52,8 @@ export async function checkRestored(store: Backupable, backup: StoredBackup, opt
     throw backup.damageOf(error)
   })
   await closing(payloadIds, async () => {
-    const counts = (records: Manifest['records']): unknown => (manifest.content === 'archive' ? recordCount({ records }) : records)
+    const counts = (records: Manifest['records']): unknown =>
+      manifest.content === 'archive' ? { sections: Object.keys(records).toSorted(), all: recordCount({ records }) } : records
     const expected = { records: counts(manifest.records), payloadIds: { count: manifest.payloadIds.count, digest: manifest.payloadIds.set } }
     const actual = { records: counts(summary?.records ?? {}), payloadIds: { count: payloadIds.size, digest: payloadIds.digest } }
     if (isDeepStrictEqual(expected, actual)) return
