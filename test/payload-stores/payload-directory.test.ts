@@ -63,11 +63,20 @@ describe('PayloadDirectory put() on a file system that accepts new times and ign
 })
 
 describe('PayloadDirectory put() on a file system that refuses new times', () => {
-  it.each(['EPERM', 'ENOTSUP', 'ENOSYS', 'EINVAL'])('writes what is there anew when it answers %s', async (code) => {
+  it.each(['EPERM', 'EACCES', 'ENOTSUP', 'ENOSYS', 'EINVAL'])('writes what is there anew when it answers %s', async (code) => {
     const payloads = await filled(2, { files: { ...quickFiles, renewFile: (path) => Promise.reject(systemError(code, 'lutime', path)) } })
     const before = await listed(payloads)
     for (let index = 0; index < 2; index++) expect(await payloads.put(payloadIdOf(bytesOf(index)), bytesOf(index))).toBe(true)
     expect(await payloads.deleteUnchanged(before)).toEqual([])
+  })
+
+  it('renews the others when it refuses that of one file', async () => {
+    const other = payloadIdOf(bytesOf(0)).slice(2)
+    const renewFile: Files['renewFile'] = (path) => (path.endsWith(other) ? Promise.reject(systemError('EPERM', 'lutime', path)) : nodeFiles.renewFile(path))
+    const payloads = await filled(3, { files: { ...quickFiles, renewFile } })
+    const written = []
+    for (let index = 0; index < 3; index++) written.push(await payloads.put(payloadIdOf(bytesOf(index)), bytesOf(index)))
+    expect(written).toEqual([true, false, false])
   })
 
   it('fails for any other reason', async () => {

@@ -23,8 +23,8 @@ const DELETED_AT_ONCE = 64
 const MAX_READ_BYTES: number = 4 * 1024 * 1024
 /** What opening a link, a FIFO, a directory or a socket fails with. */
 const NOT_A_FILE = ['EINVAL', 'ELOOP', 'EISDIR', 'ENXIO'] as const
-/** What setting a time fails with where that cannot be done: on a file system without it, or of a file of another user. */
-const NO_NEW_TIMES = ['EPERM', 'ENOTSUP', 'ENOSYS', 'EINVAL'] as const
+/** What setting a time fails with where that cannot be done: the file has gone or is another user's, or the file system sets no times. */
+const NO_NEW_TIME = ['ENOENT', 'EPERM', 'EACCES', 'ENOTSUP', 'ENOSYS', 'EINVAL'] as const
 const TEMPORARY = /^[0-9a-f]{62}\.[0-9a-f-]{36}\.tmp$/
 /** The most time that a new time needs to differ from the last: FAT has a time every 2 s. */
 const RENEWED_WITHIN_MS = 3000
@@ -61,7 +61,7 @@ export class PayloadDirectory implements WritablePayloadStore {
   readonly #deleting = new Map<string, Promise<boolean>>()
   readonly #directories = new Map<string, Promise<void>>()
   readonly #warnings = new NotedWarnings()
-  /** Whether the file system is known to ignore or refuse new times. */
+  /** Whether the file system is known to ignore new times. */
   #ignoresTimes = false
   #undeleted = 0
   #firstUndeleted: { readonly payloadId: string; readonly error: unknown } | undefined
@@ -255,7 +255,7 @@ export class PayloadDirectory implements WritablePayloadStore {
     return true
   }
 
-  /** Gives a file another version. Resolves with whether that was done: not where the file has gone, or new times are ignored. */
+  /** Gives a file another version. Resolves with whether it did: not where the file has gone, or its new time is refused or ignored. */
   async #renew(path: string, modifiedAtMs: number): Promise<boolean> {
     const endMs = performance.now() + RENEWED_WITHIN_MS
     try {
@@ -269,8 +269,7 @@ export class PayloadDirectory implements WritablePayloadStore {
       }
       return false
     } catch (error) {
-      this.#ignoresTimes ||= isSystemError(error, ...NO_NEW_TIMES)
-      if (!this.#ignoresTimes && !isSystemError(error, 'ENOENT')) throw error
+      if (!isSystemError(error, ...NO_NEW_TIME)) throw error
       return false
     }
   }
