@@ -7,6 +7,8 @@ export interface TransferredError {
   readonly message: string
   readonly stack: string | undefined
   readonly code: string | undefined
+  /** What an error of a system call says beside its code. */
+  readonly system: Pick<NodeJS.ErrnoException, 'errno' | 'syscall' | 'path'>
   readonly cause: TransferredError | undefined
   /** Present for Holdfast's errors only. */
   readonly traits: { readonly code: errors.ErrorCode; readonly hint: string; readonly retryable: boolean; readonly details: string } | undefined
@@ -24,6 +26,7 @@ export function packError(error: unknown, depth = 0): TransferredError {
     message: error.message,
     stack: error.stack,
     code,
+    system: systemFacts(error),
     cause: error.cause === undefined || depth === MAX_CAUSES ? undefined : packError(error.cause, depth + 1),
     traits: errors.isHoldfastError(error)
       ? { code: error.code, hint: error.hint, retryable: error.retryable, details: JSON.stringify(error.details, plainly) }
@@ -31,7 +34,7 @@ export function packError(error: unknown, depth = 0): TransferredError {
   }
 }
 
-/** Rebuilds an error: a Holdfast error as the class of its code, any other as an `Error` of the same name and code. */
+/** Rebuilds an error: a Holdfast error as the class of its code, any other as an `Error` of the same name, code and system call. */
 export function unpackError(packed: TransferredError): Error {
   const cause = packed.cause === undefined ? undefined : unpackError(packed.cause)
   const error = packed.traits === undefined ? plainError(packed, cause) : ownError(packed.traits, packed.message, cause)
@@ -44,6 +47,7 @@ const NO_ERROR: TransferredError = {
   message: '',
   stack: undefined,
   code: undefined,
+  system: {},
   cause: undefined,
   traits: undefined,
 }
@@ -67,10 +71,18 @@ export function errorOf(code: errors.ErrorCode, message: string, options: errors
   return OneClass === undefined ? new errors.MetadataError(code as errors.MetadataErrorCode, message, options) : new OneClass(message, options)
 }
 
-function plainError({ name, message, code }: TransferredError, cause: Error | undefined): Error {
+function systemFacts({ errno, syscall, path }: NodeJS.ErrnoException): TransferredError['system'] {
+  return {
+    ...(typeof errno === 'number' ? { errno } : {}),
+    ...(typeof syscall === 'string' ? { syscall } : {}),
+    ...(typeof path === 'string' ? { path } : {}),
+  }
+}
+
+function plainError({ name, message, code, system }: TransferredError, cause: Error | undefined): Error {
   const error = new Error(message, cause === undefined ? undefined : { cause })
   Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true, enumerable: false })
-  return code === undefined ? error : Object.assign(error, { code })
+  return Object.assign(error, code === undefined ? {} : { code }, system)
 }
 
 function plainly(_key: string, value: unknown): unknown {
