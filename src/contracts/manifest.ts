@@ -1,4 +1,5 @@
 /** The manifest of a backup. `format/FORMAT.md` has the rule of each field. */
+import { isDeepStrictEqual } from 'node:util'
 import type { BackupContent, Compression, StoreKind } from './backupable.ts'
 
 /** The version of a manifest that requires no features; one that requires features has version 2. */
@@ -49,4 +50,9 @@ export interface Manifest {
 /** The number of records in all sections. */
 export function recordCount({ records }: Pick<Manifest, 'records'>): number {
   return Object.values(records).reduce((sum, count) => sum + count, 0)
+}
+
+/** Whether a backup has exactly these sections, in whatever order they are named. */
+export function hasSections({ records }: Pick<Manifest, 'records'>, names: readonly string[]): boolean {
+  return isDeepStrictEqual(Object.keys(records).toSorted(), names.toSorted())
 }

@@ -49,7 +49,7 @@ export interface DrainOptions {
 export interface Swappable {
   readonly kind: StoreKind
   readonly schemaVersion: number
-  /** The names of the sections that its backups have, ascending: a backup with others is refused before anything changes. @default any */
+  /** The names of the sections that its backups have: a backup with others is refused before anything changes. @default any */
   readonly sections?: readonly string[] | undefined
 
   /** The ID of the store, readable even when the live engine is damaged; `undefined` where no store exists yet. */

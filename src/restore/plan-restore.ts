@@ -4,7 +4,7 @@ import type { StoreKind } from '../contracts/backupable.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
 import { CATALOG, DESTINATION, SWAPPABLE } from '../contracts/kinds.ts'
-import { type Manifest, recordCount } from '../contracts/manifest.ts'
+import { type Manifest, hasSections, recordCount } from '../contracts/manifest.ts'
 import type { Swappable } from '../contracts/swappable.ts'
 import { messageOf } from '../errors/error-message.ts'
 import {
@@ -207,9 +207,10 @@ function checkMatch(manifest: Manifest, target: PlannedTarget, allowStoreId: boo
 }
 
 /** Throws `store_kind_mismatch` for the records of an embedder's database, whose kind may be that of a metadata store. */
-function checkSections({ backupId, records }: Manifest, { sections }: Swappable): void {
-  const actual = Object.keys(records).toSorted()
-  if (sections === undefined || isDeepStrictEqual(actual, sections)) return
+function checkSections(manifest: Manifest, { sections }: Swappable): void {
+  if (sections === undefined || hasSections(manifest, sections)) return
+  const { backupId, records } = manifest
+  const actual = Object.keys(records)
   throw new StoreKindMismatchError(`Cannot restore backup ${backupId}: it has the sections ${actual.join(', ')}, but the target has ${sections.join(', ')}`, {
     details: { expected: sections, actual },
   })

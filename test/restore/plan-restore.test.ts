@@ -48,6 +48,20 @@ function counting(destination: Destination): { readonly destination: Destination
 }
 
 describe('planRestore()', () => {
+  it('takes the sections of a target in whatever order it names them, and refuses others', async () => {
+    const { target, destination, backupId } = await setUp()
+    const sections = target.sections ?? []
+    expect(sections.length).toBeGreaterThan(1)
+    const { manifest } = await planRestore({ target: altered(target, { sections: sections.toReversed() }), destination, backupId })
+    expect(Object.keys(manifest.records).toSorted()).toEqual(sections)
+    for (const others of [sections.slice(1), [...sections, 'more'], sections.with(0, 'other')]) {
+      await expect(planRestore({ target: altered(target, { sections: others }), destination, backupId })).rejects.toMatchObject({
+        code: 'store_kind_mismatch',
+        details: { expected: others },
+      })
+    }
+  })
+
   it('says what a restore will do, as plain data, and touches nothing', async () => {
     const { target, destination, backupId } = await setUp()
     const before = [await target.engines(), await dump(target)]

@@ -1,5 +1,5 @@
 /** Checks the stream of a metadata store by the rules that its restore applies, without a store. */
-import type { Manifest } from '../../../contracts/manifest.ts'
+import { type Manifest, hasSections } from '../../../contracts/manifest.ts'
 import { INODE_TYPES, type InodeType } from '../../../contracts/metadata-store.ts'
 import { type Value, columnsOf } from '../../../format/records.ts'
 import type { ContentCheck, FrameSource } from '../../../format/snapshot-reader.ts'
@@ -15,8 +15,8 @@ import { SCHEMA_VERSION } from './records.ts'
 const KINDS: readonly string[] = ['memory', 'level']
 
 /** Whether a backup has the records of a Memory or LevelDB store of this release; a database of an embedder has other sections. */
-export function isOfMetadataStore({ storeKind, schemaVersion, records }: Manifest): boolean {
-  return KINDS.includes(storeKind) && schemaVersion === SCHEMA_VERSION && Object.keys(records).toSorted().join() === SECTION_NAMES.join()
+export function isOfMetadataStore(manifest: Manifest): boolean {
+  return KINDS.includes(manifest.storeKind) && manifest.schemaVersion === SCHEMA_VERSION && hasSections(manifest, SECTION_NAMES)
 }
 
 /** The check for a backup of a Memory or LevelDB store; `undefined` for the records of others. */
