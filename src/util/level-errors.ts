@@ -2,6 +2,8 @@
 
 /** What the system, or LevelDB itself, says when others have the lock. */
 const TAKEN = /Resource temporarily unavailable|Permission denied|already held/
+/** What to do about a directory that this process has open already. */
+export const OPEN_HERE_HINT = 'Use the handle that has it open, or close that first'
 export const NO_LOCKS_HINT = 'LevelDB needs a file system with locks: use a directory on a local disk, or mount the network file system with locks'
 
 /** Finds the refusal of the lock of a directory in an error of opening a database, or in its causes. */

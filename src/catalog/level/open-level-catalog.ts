@@ -8,6 +8,7 @@ import { CATALOG_OPTIONS, type LevelCatalogOptions, levelCatalog } from './level
 import { messageOf } from '../../errors/error-message.ts'
 import { CatalogUnavailableError } from '../../errors/errors.ts'
 import { isSystemError, nodeFiles } from '../../util/files.ts'
+import { OPEN_HERE_HINT } from '../../util/level-errors.ts'
 
 export interface OpenLevelCatalogOptions extends LevelCatalogOptions {
   /** Whether to create a missing catalog. @default true */
@@ -34,7 +35,7 @@ export async function openLevelCatalog(path: string, given: OpenLevelCatalogOpti
   const directory = await findDirectory(resolve(path), create)
   if (openPaths.has(directory)) {
     throw new CatalogUnavailableError(`Cannot open the catalog at "${directory}": this process has it open already`, {
-      hint: 'Use the handle that has it open, or close that first',
+      hint: OPEN_HERE_HINT,
     })
   }
   openPaths.add(directory)

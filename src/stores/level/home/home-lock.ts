@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { StoreNotDrainedError } from '../../../errors/errors.ts'
 import { isSystemError, nodeFiles } from '../../../util/files.ts'
-import { lockRefusal } from '../../../util/level-errors.ts'
+import { lockRefusal, OPEN_HERE_HINT } from '../../../util/level-errors.ts'
 import { openFailure } from '../engine/open-failure.ts'
 
 export interface HomeLock {
@@ -25,7 +25,7 @@ export async function lockHome(directory: string): Promise<HomeLock> {
   const path = join(await realpath(dirname(directory)), basename(directory))
   if (held.has(path)) {
     throw new StoreNotDrainedError(`Cannot open "${dirname(directory)}": this process already has it open`, {
-      hint: 'Use the handle that has it open, or close that first',
+      hint: OPEN_HERE_HINT,
     })
   }
   held.add(path)
