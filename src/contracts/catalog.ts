@@ -151,7 +151,7 @@ export interface CatalogBackup {
   readonly manifestSha256: string | undefined
   readonly recordedAt: string
   readonly how: BackupRecorded['how']
-  /** When the backup was last verified, with any outcome. */
+  /** When the backup was last verified, with any outcome. A fault stays until a verification that is as thorough finds none. */
   readonly verifiedAt: string | undefined
   readonly verification: Verification | undefined
   /** When its deletion began; the backup may still be there. */

@@ -160,3 +160,46 @@ describe('a backup that the catalog does not have', () => {
     expect(await run(...gc, '--apply')).toMatchObject({ code: 1, stderr: expect.stringMatching(/hold_unavailable[^\n]*differs from what the catalog recorded/) as unknown })
   })
 })
+
+describe('what "verify" found', () => {
+  it('is in "list" and "show" where the catalog is named, and nothing that was never verified looks good', async () => {
+    const { cwd, ids: [older = '', newer = ''], run } = await newPlace()
+    const listed = async (...where: readonly string[]): Promise<Outcome> => await run('list', ...FROM, ...where)
+    const rowsOf = ({ stdout }: Outcome): readonly string[] => stdout.trimEnd().split('\n')
+    expect(rowsOf(await listed())[0]).not.toContain('VERIFIED')
+    expect((await run('show', newer, ...FROM)).stdout).toMatch(/^verified +not known here; name the store with --store$/m)
+
+    const backedUp = await listed(...STORE)
+    expect(backedUp).toMatchObject({ code: 0, stderr: '' })
+    expect(rowsOf(backedUp)[0]).toMatch(/ SIZE +VERIFIED +LABELS$/)
+    for (const row of rowsOf(backedUp).slice(1)) expect(row).toMatch(/ checksum \d{4}-\d\d-\d\d$/)
+
+    await rename(join(cwd, 'store/catalog'), join(cwd, 'lost'))
+    await holdfastJson(['catalog', 'rebuild', ...FROM, '--catalog', 'store/catalog'], { cwd })
+    expect(rowsOf(await listed(...STORE)).slice(1).map((row) => row.slice(-6))).toEqual([' never', ' never'])
+    expect((await run('show', newer, ...FROM, ...STORE)).stdout).toMatch(/^verified +never$/m)
+    const never = { verifiedAt: null, verification: null }
+    expect((await holdfastJson<{ backups: readonly unknown[] }>(['list', ...FROM, ...STORE], { cwd })).backups).toMatchObject([never, never])
+    expect(await holdfastJson(['show', newer, ...FROM, ...STORE], { cwd })).toMatchObject(never)
+
+    const payload = join(cwd, 'backups', older, 'payload')
+    const bytes = await readFile(payload)
+    await writeFile(payload, bytes.with(bytes.length >> 1, (bytes[bytes.length >> 1] ?? 0) ^ 1))
+    expect(await run('verify', older, ...FROM, ...STORE)).toMatchObject({ code: 3 })
+    expect(await run('verify', newer, ...FROM, ...STORE)).toMatchObject({ code: 0 })
+    // It looks at less than the verification that failed.
+    expect(await run('verify', older, ...FROM, ...STORE, '--level', 'manifest')).toMatchObject({ code: 0 })
+    const failed = await listed(...STORE)
+    expect(failed).toMatchObject({ code: 3, stderr: expect.stringContaining(`error: checksum_mismatch: Failed its last verification: backup ${older}\n`) as unknown })
+    expect(rowsOf(failed)[1]).toMatch(/ failed: restore_corrupt$/)
+    expect(rowsOf(failed)[2]).toMatch(/ content \d{4}-\d\d-\d\d$/)
+    const document = JSON.parse((await listed(...STORE, '--json')).stdout) as { readonly backups: readonly unknown[] }
+    expect(document.backups).toMatchObject([{ backupId: older, verification: { level: 'content', error: { code: 'restore_corrupt' } } }, { backupId: newer, verification: { level: 'content' } }])
+    const shown = await run('show', older, ...FROM, ...STORE)
+    expect(shown).toMatchObject({ code: 0, stdout: expect.stringMatching(/^verified +failed at level content, [-\d]+ [:\d]+Z: restore_corrupt: /m) as unknown })
+
+    await writeFile(payload, bytes)
+    expect(await run('verify', older, ...FROM, ...STORE)).toMatchObject({ code: 0 })
+    expect(await listed(...STORE)).toMatchObject({ code: 0, stderr: '' })
+  })
+})

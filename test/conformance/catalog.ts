@@ -27,6 +27,7 @@ export interface CatalogConformanceOptions {
 }
 
 const AT = '2026-11-20T10:00:00.000Z'
+const LATER = '2026-11-21T10:00:00.000Z'
 const JOB = '01HZZZZZZZ0000000000000001'
 const BACKUP = '01HZZZZZZZ0000000000000002'
 /** A process that has ended: no system has this ID. */
@@ -132,6 +133,29 @@ export function testCatalog({ name, runner, factory, supports = {} }: CatalogCon
       deepEqual(plain(await catalog.backup(BACKUP, 'file:/b')), plain(other))
       equal(await catalog.backup(JOB, 'file:/a'), undefined)
       deepEqual(plain((await all(catalog.backups())).toSorted((left, right) => (left.destination < right.destination ? -1 : 1))), plain([backup, other]))
+    })
+
+    test('a verification clears only faults that it would find itself', async ({ catalog }) => {
+      await catalog.append(RECORDED)
+      const error = { code: 'internal', message: 'm', hint: 'h' } as const
+      const levels = ['manifest', 'checksum', 'content', 'restore', 'payloads'] as const
+      const cleared: Record<string, string> = {}
+      for (const fault of levels) {
+        for (const level of levels) {
+          await catalog.append({ type: 'backup-verified', ...PLACE, level: fault, error }, { type: 'backup-verified', ...PLACE, at: LATER, level })
+          const { verification, verifiedAt } = (await catalog.backup(BACKUP, 'file:/a')) ?? {}
+          deepEqual(plain({ verification, verifiedAt }), plain(verification?.error === undefined ? { verification: { level }, verifiedAt: LATER } : { verification: { level: fault, error }, verifiedAt: AT }))
+          if (verification?.error === undefined) cleared[fault] = `${cleared[fault] ?? ''} ${level}`.trim()
+          await catalog.append(RECORDED)
+        }
+      }
+      deepEqual(cleared, {
+        manifest: 'manifest checksum content restore payloads',
+        checksum: 'checksum content restore payloads',
+        content: 'content restore payloads',
+        restore: 'restore',
+        payloads: 'payloads',
+      })
     })
 
     test('append() keeps the order of calls that are made at once', async ({ catalog }) => {

@@ -12,8 +12,8 @@ interface DeleteCommandOptions extends OutputOptions, RecordOptions {
   readonly yes?: boolean | undefined
 }
 
-const GOOD = `Good means: its manifest is readable and as recorded, its objects have the right sizes, and its last recorded verification
-did not fail.`
+const GOOD = `Good means: its manifest is readable and as recorded, its objects have the right sizes, and no fault is recorded of it
+that a verification as thorough has not cleared.`
 
 export function registerDelete(program: Command, terminal: Terminal): void {
   const deleting = withSource(program.command('delete').description('delete backups'))

@@ -1,12 +1,15 @@
 import type { Command } from 'commander'
 import { dirname } from 'node:path'
-import { type Catalog, type DestinationWarning, type ListedBackup, type Manifest, ManifestMissingError, openRepository, recordCount } from '../../index.ts'
+import {
+  type Catalog, type CatalogBackup, ChecksumMismatchError, type DestinationWarning, type ListedBackup, type Manifest, ManifestMissingError, openRepository, recordCount,
+} from '../../index.ts'
 import { isUlid } from '../../util/ulid.ts'
 import { withExamples, withRecord, withSource } from '../command-options.ts'
 import { type RecordOptions, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import { AlreadyReported, errorDocument } from '../report-error.ts'
 import type { Terminal } from '../terminal.ts'
+import { shortVerification, verificationOf } from '../verification.ts'
 import { formatBytes, formatCount, formatLabels, formatTable, formatTime, printable, shellWord } from '../../util/text.ts'
 
 type ListOptions = OutputOptions & RecordOptions & { readonly from: string }
@@ -20,7 +23,8 @@ export function registerList(program: Command, terminal: Terminal): void {
     ['list --from file:/backups', 'every backup, a line each'],
     ['list --from file:/backups --json', 'the manifests, for scripts: { "backups": [...], "newer": [...], "altered": [...], "damaged": [...], "missing": [...] }'],
   ], `States: "newer" needs a newer release; "damaged" has an invalid manifest, or a link, FIFO or directory for a file; "altered" differs from what the catalog recorded.
-The exit code is 3 if any backup is damaged or altered, 1 if the destination lacks one that the catalog has.`)
+With --store or --catalog, VERIFIED shows the level and day of the last recorded verification: "never" for none, "failed" for a fault that it found.
+The exit code is 3 if any backup is damaged, altered or failed its last verification, 1 if the destination lacks one that the catalog has.`)
   command.action((options: ListOptions) => list(options, terminal))
 }
 
@@ -28,6 +32,8 @@ async function list(options: ListOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
   const entries: Shown[] = []
   const unrecorded: Manifest[] = []
+  /** What the catalog has of each backup; `undefined` without a catalog. */
+  let recorded: Map<string, CatalogBackup | undefined> | undefined
   /** The stores that the catalog has backups of: others may share the destination. */
   const stores = new Set<string>()
   let hint: string | undefined
@@ -37,11 +43,14 @@ async function list(options: ListOptions, terminal: Terminal): Promise<void> {
     const destination = await parts.destination(options.from)
     hint = hintFor(destination.url)
     const catalog = await parts.recordOf(options)
+    if (catalog !== undefined) recorded = new Map()
     for await (const entry of openRepository(destination, { catalog }).list({ signal: terminal.signal })) {
       if (entry.state === 'unreachable') throw entry.error
       if (entry.state !== 'gone') entries.push(entry)
       if (entry.state !== 'readable' || catalog === undefined) continue
-      if ((await catalog.backup(entry.backupId, destination.url)) === undefined) unrecorded.push(entry.backup.manifest)
+      const record = await catalog.backup(entry.backupId, destination.url)
+      recorded?.set(entry.backupId, record)
+      if (record === undefined) unrecorded.push(entry.backup.manifest)
       else stores.add(entry.backup.manifest.storeId)
     }
     if (catalog !== undefined) missing = await findMissing(catalog, { url: destination.url, listed: new Set(entries.map(({ backupId }) => backupId)) })
@@ -49,16 +58,16 @@ async function list(options: ListOptions, terminal: Terminal): Promise<void> {
   })
   const document: Record<'backups' | 'newer' | 'altered' | 'damaged' | 'missing', unknown[]> = { backups: [], newer: [], altered: [], damaged: [], missing: [] }
   for (const entry of entries) {
-    if (entry.state === 'readable') document.backups.push(entry.backup.manifest)
+    if (entry.state === 'readable') document.backups.push({ ...entry.backup.manifest, ...(recorded && verificationOf(recorded.get(entry.backupId))) })
     else document[entry.state].push({ backupId: entry.backupId, error: errorDocument(entry.error) })
   }
   for (const { backupId, error } of missing) document.missing.push({ backupId, error: errorDocument(error) })
-  await output.result(document, () => listing(entries))
+  await output.result(document, () => listing(entries, recorded))
   for (const { message } of warnings) await output.warn(printable(message))
   if (hint !== undefined && entries.length === 0) await output.note(hint)
   const unknown = unrecorded.filter(({ storeId }) => stores.has(storeId)).map(({ backupId }) => backupId)
   if (unknown.length > 0) await output.warn(`The catalog has no record of ${unknown.join(', ')}; look into it before you restore it. "holdfast catalog rebuild" records it`)
-  const error = entries.flatMap((entry) => (entry.state === 'altered' || entry.state === 'damaged' ? [entry.error] : []))[0] ?? missing[0]?.error
+  const error = entries.flatMap((entry) => (entry.state === 'altered' || entry.state === 'damaged' ? [entry.error] : []))[0] ?? failedOf(recorded) ?? missing[0]?.error
   if (error !== undefined) throw output.json ? new AlreadyReported(error) : error
 }
 
@@ -83,6 +92,16 @@ async function findMissing(
   return missing.map((backupId) => ({ backupId, error }))
 }
 
+/** The error for the backups that failed their last verification. */
+function failedOf(recorded: ReadonlyMap<string, CatalogBackup | undefined> = new Map()): ChecksumMismatchError | undefined {
+  const failed = [...recorded].filter(([, record]) => verificationOf(record).verification?.error !== undefined).map(([backupId]) => backupId)
+  if (failed.length === 0) return undefined
+  return new ChecksumMismatchError(`Failed its last verification: backup ${failed.join(', ')}`, {
+    hint: 'Run "holdfast show ID" with the same store or catalog to see the fault, and take a new backup; "holdfast verify ID" looks again',
+    details: { failed },
+  })
+}
+
 /** The hint for a URL that names a single backup instead of its directory. */
 function hintFor(url: string): string | undefined {
   const [path = '', query] = url.replace(/\/+$/, '').split('?')
@@ -91,10 +110,14 @@ function hintFor(url: string): string | undefined {
   return `This URL names a single backup; list its parent directory: holdfast list --from ${shellWord(parent)}`
 }
 
-function listing(entries: readonly Shown[]): string[] {
+function listing(entries: readonly Shown[], recorded: ReadonlyMap<string, CatalogBackup | undefined> | undefined): string[] {
   if (entries.length === 0) return ['There are no backups yet.']
-  const rows = entries.map((entry) => (entry.state === 'readable' ? rowOf(entry.backup.manifest) : [entry.backupId, `${entry.state}: ${entry.error.code}`]))
-  return formatTable(['BACKUP', 'CREATED', 'STORE', 'KIND', 'RECORDS>', 'PAYLOADS>', 'SIZE>', 'LABELS'], rows)
+  const rows = entries.map((entry) => {
+    if (entry.state !== 'readable') return [entry.backupId, `${entry.state}: ${entry.error.code}`]
+    const { manifest } = entry.backup
+    return [...rowOf(manifest), ...(recorded === undefined ? [] : [shortVerification(recorded.get(entry.backupId))]), formatLabels(manifest.labels)]
+  })
+  return formatTable(['BACKUP', 'CREATED', 'STORE', 'KIND', 'RECORDS>', 'PAYLOADS>', 'SIZE>', ...(recorded === undefined ? [] : ['VERIFIED']), 'LABELS'], rows)
 }
 
 function rowOf(manifest: Manifest): string[] {
@@ -106,6 +129,5 @@ function rowOf(manifest: Manifest): string[] {
     formatCount(recordCount(manifest)),
     formatCount(manifest.payloadIds.count),
     formatBytes(manifest.payload.bytes + manifest.payloadIds.bytes),
-    formatLabels(manifest.labels),
   ]
 }

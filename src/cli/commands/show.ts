@@ -4,12 +4,13 @@ import { ID_HELP, withExamples, withRecord, withSource } from '../command-option
 import { type RecordOptions, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
+import { describeVerification, verificationOf } from '../verification.ts'
 import { formatBytes, formatCount, formatLabels, formatPairs, formatTime, printable } from '../../util/text.ts'
 
 type ShowOptions = OutputOptions & RecordOptions & { readonly from: string }
 
 export function registerShow(program: Command, terminal: Terminal): void {
-  const command = withRecord(withSource(program.command('show').description("print a backup's manifest").argument('<id>', ID_HELP)))
+  const command = withRecord(withSource(program.command('show').description("print a backup's manifest and, with its store or catalog, its last verification").argument('<id>', ID_HELP)))
   withExamples(command, [
     ['show latest --from file:/backups', 'the newest backup'],
     ['show 01JD --from file:/backups --json', 'the backup whose ID begins with 01JD, as JSON'],
@@ -19,15 +20,22 @@ export function registerShow(program: Command, terminal: Terminal): void {
 
 async function show(id: string, options: ShowOptions, terminal: Terminal): Promise<void> {
   const { signal } = terminal
-  const manifest = await withParts(terminal, async (parts) => {
-    const repository = openRepository(await parts.destination(options.from), { catalog: await parts.recordOf(options) })
-    return (await repository.open(await repository.resolve(id, { signal }), { signal })).manifest
+  await withParts(terminal, async (parts) => {
+    const destination = await parts.destination(options.from)
+    const catalog = await parts.recordOf(options)
+    const repository = openRepository(destination, { catalog })
+    const { manifest, backupId } = await repository.open(await repository.resolve(id, { signal }), { signal })
+    const record = await catalog?.backup(backupId, destination.url)
+    const verified = catalog === undefined ? 'not known here; name the store with --store' : describeVerification(record)
+    await new Output(terminal, options).result(
+      { ...manifest, ...(catalog && verificationOf(record)) },
+      () => describeManifest(manifest, verified),
+    )
   })
-  await new Output(terminal, options).result(manifest, () => describeManifest(manifest))
 }
 
-/** The lines of a manifest, for people. */
-export function describeManifest(manifest: Manifest): string[] {
+/** The lines of a manifest and of its last verification, for people. */
+function describeManifest(manifest: Manifest, verified: string): string[] {
   const { payload, payloadIds, records } = manifest
   return formatPairs([
     ['backupId', manifest.backupId],
@@ -38,6 +46,7 @@ export function describeManifest(manifest: Manifest): string[] {
     ['records', describeRecords(records)],
     ['compression', manifest.compression],
     ['encryption', manifest.encryption === null ? 'none' : printable(JSON.stringify(manifest.encryption))],
+    ['verified', verified],
     ['labels', formatLabels(manifest.labels) || 'none'],
     ['holdfastVersion', printable(manifest.holdfastVersion)],
     ['manifestVersion', String(manifest.manifestVersion)],
