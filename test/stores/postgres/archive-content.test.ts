@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { fsDestination } from '../../../destinations/fs/index.ts'
 import type { Backupable } from '../../../src/contracts/backupable.ts'
 import type { Destination } from '../../../src/contracts/destination.ts'
@@ -12,6 +12,7 @@ import { openBackup } from '../../../src/repository/stored-backup.ts'
 import { verifyBackup } from '../../../src/repository/verify-backup.ts'
 import { postgresBackupable } from '../../../src/stores/postgres/snapshot/postgres-backupable.ts'
 import { encodeTarHeader, tarEntryBytes } from '../../../src/stores/postgres/snapshot/tar-entry.ts'
+import { restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { type Backup, idsOf, takeBackup } from '../../restore/publish.ts'
 import { quickFiles } from '../../support/faulty-files.ts'
 import { fillStore } from '../../support/fill-store.ts'
@@ -19,7 +20,8 @@ import { type DataFrame, dataFrames, publishCrafted, rebuilt } from '../../suppo
 import { randomFrom, runs, seed } from '../../support/seed.ts'
 import { payloadIdsObject } from '../../support/streams.ts'
 import { openStore } from './metadata-stores.ts'
-import { inSchema, newSchema, sharedPool } from './schemas.ts'
+import { dumpSchema, inSchema, newSchema, sharedPool } from './schemas.ts'
+import { testPool } from './server.ts'
 
 /** Rows of all kinds: many small, some that fill a slice, one that no slice can hold, text format, no columns, none at all. */
 const TABLES = `
@@ -48,6 +50,11 @@ interface Entry {
   /** What is between the content and the end of the frame, where it is not as it must be. */
   readonly padding?: Buffer | undefined
   readonly header?: ((header: Buffer) => void) | undefined
+}
+
+interface Made {
+  readonly schema: string
+  readonly store: Backupable
 }
 
 type Pick = (limit: number) => number
@@ -102,7 +109,7 @@ function atEntry(name: RegExp, change: (entry: Entry, pick: Pick) => Entry): Mut
 const bytes = (name: RegExp, change: (content: Buffer, pick: Pick) => Buffer): Mutation => atEntry(name, (entry, pick) => ({ ...entry, content: change(Buffer.from(entry.content), pick) }))
 const json = (name: string, change: (value: never, pick: Pick) => unknown): Mutation =>
   bytes(new RegExp(`^${name}$`), (content, pick) => Buffer.from(JSON.stringify(change(JSON.parse(content.toString()) as never, pick))))
-const schema = (change: (value: { tables: { name: string; directory: string; format: string; columns: { name: string; labels?: unknown }[] }[]; sequences: string[] }, pick: Pick) => object): Mutation => json('schema.json', change)
+const schema = (change: (value: { tables: { name: string; directory: string; format: string; columns: { name: string; labels?: unknown }[] }[]; sequences: string[]; moneyLocale?: unknown }, pick: Pick) => object): Mutation => json('schema.json', change)
 const slicesOf = (list: readonly Entry[], table: string): readonly number[] => list.flatMap(({ name }, index) => (name.startsWith(`tables/${table}/`) ? [index] : []))
 
 /** Cuts a slice of a table in two, so many bytes after its first one, where `rows` end in the first part; the slices after it get other names. */
@@ -204,6 +211,7 @@ const MUTATIONS: Readonly<Record<string, Mutation>> = {
   'sequences: not a number': json('sequences.json', (value: object[]) => value.map((sequence) => ({ ...sequence, lastValue: '1e3' }))),
   'sequences: not UTF-8': bytes(/sequences\.json/, (content) => Buffer.concat([content, Buffer.of(0xff)])),
   'schema: another format': schema((value) => ({ ...value, format: 'other' })),
+  'schema: money in another spelling': schema((value) => ({ ...value, moneyLocale: 'de_DE' })),
   'schema: another version': schema((value) => ({ ...value, version: 2 })),
   'schema: a directory twice': schema((value) => ({ ...value, tables: value.tables.map((table) => ({ ...table, directory: 'small' })) })),
   'schema: tables in another order': schema((value) => ({ ...value, tables: value.tables.toReversed() })),
@@ -279,4 +287,29 @@ test('the payload IDs of a metadata store are those in its rows, and the object 
   const backupId = await publishCrafted(destination, whole.payload, { ids: whole.payloadIds })
   expect(await verifyBackup({ destination, backupId, contentCheck: findContentCheck })).toMatchObject({ level: 'content', checkedContent: 'all' })
   await fillFromBackup(other, await openBackup({ destination, backupId }))
+})
+
+test('money in text format is read as the archive says; an archive that does not say leaves the setting of the target', async () => {
+  const tables = "CREATE TYPE mood AS ENUM ('a'); CREATE TABLE t (moods mood[], price money"
+  const admin = await sharedPool()
+  // A locale of another name than the one that backups use.
+  const pool = await testPool({ options: '-c lc_monetary=POSIX' })
+  const storeOf = async (columns: string, payloadIds = 'SELECT NULL::text WHERE false'): Promise<Made> => {
+    const { schema, drop } = await newSchema(admin, `${tables}${columns})`)
+    onTestFinished(drop)
+    return { schema, store: postgresBackupable(pool, { schema, payloadIds, schemaVersion: 1, worker: false }) }
+  }
+  const source = await storeOf('')
+  await inSchema(admin, source.schema, (client) => client.query("INSERT INTO t VALUES ('{a}', 1234567.89::numeric::money)"))
+  const bytes = Buffer.from((await snapshotOf(source.store)).bytes)
+  const spelledBy = await storeOf('', "SELECT current_setting('lc_monetary')")
+  expect((await snapshotOf(spelledBy.store)).payloadIds).toEqual(['C'])
+
+  const list = dataFrames(bytes).map(entryOf)
+  const old = schema(({ moneyLocale: _, ...value }) => value)(list, () => 0)
+  for (const [given, locale] of [[list, 'C'], [old, 'POSIX']] as const) {
+    const target = await storeOf(`, CHECK (current_setting('lc_monetary') = '${locale}')`)
+    await restoreBytes(target.store, await rebuilt(bytes, { frames: given.map(frameOf) }))
+    expect(await dumpSchema(admin, target.schema)).toBe('t\n({a},"$1,234,567.89")')
+  }
 })

@@ -7,7 +7,7 @@ import { compareKeys, frameFault as corrupt } from '../../../format/record-order
 import type { DataFrame, FrameSource } from '../../../format/snapshot-reader.ts'
 import {
   type ArchivedSchema, type ArchivedTable, type SequenceValue, ARCHIVE_FORMAT, ARCHIVE_VERSION, FIRST_SECTION, LAST_SECTION, MAX_JSON_BYTES,
-  ROWS_ENTRY, SCHEMA_ENTRY, SEQUENCES_ENTRY, planSections, sliceName,
+  MONEY_LOCALE, ROWS_ENTRY, SCHEMA_ENTRY, SEQUENCES_ENTRY, planSections, sliceName,
 } from './archive.ts'
 import { type PayloadIdColumn, TableRows } from './table-rows.ts'
 import { TAR_END, decodeTarEntry } from './tar-entry.ts'
@@ -157,14 +157,15 @@ function jsonOf(frame: DataFrame, wanted: string, tailBytes = 0): unknown {
 }
 
 function parseSchema(value: unknown): ArchivedSchema {
-  const { format, version, tables, sequences } = (value ?? {}) as { format?: unknown; version?: unknown; tables?: unknown; sequences?: unknown }
+  const { format, version, tables, sequences, moneyLocale } = (value ?? {}) as Record<'format' | 'version' | 'tables' | 'sequences' | 'moneyLocale', unknown>
   if (format !== ARCHIVE_FORMAT || version !== ARCHIVE_VERSION) throw invalid(SCHEMA_ENTRY, `it is of the format ${String(format)}, version ${String(version)}`)
   if (!Array.isArray(tables) || !tables.every(isTable)) throw invalid(SCHEMA_ENTRY, 'its tables are malformed')
+  if (moneyLocale !== undefined && moneyLocale !== MONEY_LOCALE) throw invalid(SCHEMA_ENTRY, `it has money in the spelling of ${JSON.stringify(moneyLocale)}`)
   if (!isListOf(sequences, isText) || !areAscending(sequences)) throw invalid(SCHEMA_ENTRY, 'its sequences are malformed or out of order')
   if (!areAscending(tables.map(({ name }) => name))) throw invalid(SCHEMA_ENTRY, 'its tables are out of order')
   const directories = new Set([FIRST_SECTION, LAST_SECTION, ...tables.map(({ directory }) => directory)])
   if (directories.size !== tables.length + 2) throw invalid(SCHEMA_ENTRY, 'two tables have one directory, or one has that of another entry')
-  return { tables, sequences }
+  return { tables, sequences, moneyLocale }
 }
 
 /** Whether names are in strictly ascending order of their bytes. */

@@ -3,8 +3,8 @@ import type { SnapshotProgress } from '../../../contracts/backupable.ts'
 import type { Allocate } from '../../../format/frame.ts'
 import type { SnapshotWriter } from '../../../format/snapshot-writer.ts'
 import {
-  type ArchivedSchema, type SectionPlan, type SequenceValue, ARCHIVE_FORMAT, ARCHIVE_VERSION, MAX_JSON_BYTES, ROWS_ENTRY, SCHEMA_ENTRY,
-  SEQUENCES_ENTRY, encodeJson, sliceName,
+  type ArchivedSchema, type SectionPlan, type SequenceValue, ARCHIVE_FORMAT, ARCHIVE_VERSION, MAX_JSON_BYTES, MONEY_LOCALE, ROWS_ENTRY,
+  SCHEMA_ENTRY, SEQUENCES_ENTRY, encodeJson, sliceName,
 } from './archive.ts'
 import { BackupUnsupportedError } from '../../../errors/errors.ts'
 import { BINARY_HEADER, BINARY_TRAILER, type Piece } from '../connection/copy-out.ts'
@@ -39,7 +39,8 @@ export class ArchiveWriter {
 
   async start(sequences: readonly SequenceValue[]): Promise<void> {
     const { tables, sequences: names } = this.#options.schema
-    await this.#writeJson(0, SCHEMA_ENTRY, { format: ARCHIVE_FORMAT, version: ARCHIVE_VERSION, tables, sequences: names })
+    const moneyLocale = tables.some(({ format }) => format === 'text') ? MONEY_LOCALE : undefined
+    await this.#writeJson(0, SCHEMA_ENTRY, { format: ARCHIVE_FORMAT, version: ARCHIVE_VERSION, moneyLocale, tables, sequences: names })
     await this.#writeJson(0, SEQUENCES_ENTRY, sequences)
   }
 

@@ -30,9 +30,14 @@ export interface ArchivedTable extends TableDefinition {
   readonly directory: string
 }
 
+/** The `lc_monetary` by which a backup spells values of `money` in text format. */
+export const MONEY_LOCALE = 'C'
+
 /** `schema.json` */
 export interface ArchivedSchema extends SchemaDefinition {
   readonly tables: readonly ArchivedTable[]
+  /** Only where a table is in text format. The first archives do not have it: the `lc_monetary` of their source spelled `money`. */
+  readonly moneyLocale?: typeof MONEY_LOCALE | undefined
 }
 
 /** Where a sequence stands. */

@@ -22,7 +22,6 @@ const SETTINGS: Settings = {
   extra_float_digits: '3',
   bytea_output: 'hex',
   array_nulls: 'on',
-  lc_monetary: 'C',
   xmloption: 'content',
   quote_all_identifiers: 'off',
 }

@@ -13,7 +13,7 @@ import { tryLock } from '../connection/advisory-locks.ts'
 import { type PostgresPool, quoteName } from '../connection/client.ts'
 import type { CopyIn } from '../connection/copy-in.ts'
 import { type FoundSchema, differenceOf, findParents, findRoots, findSchema } from './definition.ts'
-import { CONFIRMED_IN_TIME } from '../connection/settings.ts'
+import { CONFIRMED_IN_TIME, settingsStatement } from '../connection/settings.ts'
 import { type FailureOptions, sqlStateOf } from '../connection/server-errors.ts'
 import { readPayloadIds } from './payload-id-query.ts'
 import type { Connection } from '../connection/connection.ts'
@@ -85,6 +85,7 @@ async function fill(session: Connection, options: FillOptions): Promise<void> {
   })
   const { schema, sequences } = await archive.readHead()
   checkDefinition(schema, found, options)
+  if (schema.moneyLocale !== undefined) await session.rows(settingsStatement({ lc_monetary: schema.moneyLocale }, { isLocal: true }))
   await target.prepare()
   const copied = await copyRows(session, archive, { ...options, archived: schema })
   for (const [index, rows] of archive.rows().entries()) checkRows(schema.tables[index], { expected: rows, actual: copied[index] })

@@ -1,6 +1,6 @@
 /** One snapshot of the database, on all connections that read from it. */
 import { StoreUnavailableError } from '../../../errors/errors.ts'
-import type { SequenceValue } from './archive.ts'
+import { type SequenceValue, MONEY_LOCALE } from './archive.ts'
 import { type PostgresPool, quoteName, quoteText } from '../connection/client.ts'
 import type { CopyRunner, TableSize } from './copy-ranges.ts'
 import { type FoundSchema, type SchemaScope, findParents, findSchema, findTables } from './definition.ts'
@@ -27,9 +27,9 @@ interface ViewState {
 const READ_ONLY = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'
 /**
  * What sorting payload IDs may take of the server's memory before it goes to disk. Ranges of pages are read as such, and all in the order
- * of the table: the server's other processors are for others.
+ * of the table: the server's other processors are for others. The archive says by which locale money is spelled.
  */
-const SETTINGS = { work_mem: '64MB', enable_tidscan: 'on', max_parallel_workers_per_gather: '0' }
+const SETTINGS = { work_mem: '64MB', enable_tidscan: 'on', max_parallel_workers_per_gather: '0', lc_monetary: MONEY_LOCALE }
 /** Sequences that one query reads. */
 const SEQUENCES_AT_ONCE = 200
 /** How often the tables are found and locked anew where they change in between, or are locked in another order by what changes them. */
