@@ -3,7 +3,7 @@ import { crc32 } from 'node:zlib'
 import { PutObjectCommand } from '@aws-sdk/client-s3'
 import { DestinationUnreachableError } from '../../src/errors/errors.ts'
 import type { Capability } from './capabilities.ts'
-import { isMissing, s3StatusOf } from './errors.ts'
+import { isMissing, isTaken } from './errors.ts'
 import { attributesOf, checksumOf, duplicate, lockOf, lookAt, metadataOf, remove } from './objects.ts'
 import { readObject } from './read.ts'
 import type { S3RequestOptions, S3Session } from './session.ts'
@@ -96,7 +96,7 @@ export async function createOnce(
   } catch (error) {
     signal?.throwIfAborted()
     // The condition was refused, or the parts are gone because an earlier try is being carried out: the store may show the object later.
-    const isLate = s3StatusOf(error) === 412 || (isUnsure && isMissing(error))
+    const isLate = isTaken(error) || (isUnsure && isMissing(error))
     for (let tries = 1; !(await isOwn(session, options)); tries++) {
       if (!isLate) throw error
       if (performance.now() >= endMs) throw isMissing(error) ? tooSlow(session, options.key, error) : error

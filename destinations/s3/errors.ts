@@ -214,6 +214,11 @@ export function isMissing(error: unknown): boolean {
   return s3StatusOf(error) === 404 && s3CodeOf(error) !== 'NoSuchBucket'
 }
 
+/** Whether the server refused a write because something is under the key. Some stores say so with 409. */
+export function isTaken(error: unknown): boolean {
+  return s3StatusOf(error) === 412 || s3CodeOf(error) === 'PreconditionFailed'
+}
+
 /** Whether the server refused a request as such: some stores answer so to a header or an operation that they do not know. */
 export function isRefused(error: unknown): boolean {
   const reason = isHoldfastError(error) ? error.details['reason'] : undefined

@@ -8,8 +8,9 @@ import { newUlid } from '../../src/util/ulid.ts'
 import type { DestinationWarning } from '../../src/contracts/destination.ts'
 import { afterwards } from '../../src/errors/clean-up.ts'
 import { DestinationConfigInvalidError, DestinationUnreachableError } from '../../src/errors/errors.ts'
+import type { Support } from './capabilities.ts'
 import { putSmall } from './create.ts'
-import { isMissing, isRefused, s3CodeOf, s3StatusOf } from './errors.ts'
+import { isMissing, isRefused, isTaken, s3CodeOf, s3StatusOf } from './errors.ts'
 import { listPendingUploads } from './listing.ts'
 import { attributesOf, checksumOf, lookAt, readInfo, readSmall, remove } from './objects.ts'
 import type { S3RequestOptions, S3Session } from './session.ts'
@@ -93,7 +94,7 @@ async function tryCrowd(session: S3Session, probe: Probe): Promise<void> {
   const write = async (): Promise<unknown> => await putSmall(session, PROBE, { ...probe, nonce: randomUUID(), isNew: true })
   const writes = [...(await Promise.allSettled(Array.from({ length: CROWD }, write))), ...(await Promise.allSettled([write()]))]
   const failures = writes.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []))
-  const unexpected = failures.find((error) => !isTaken(error))
+  const unexpected = failures.find((error) => !isHonoured(error))
   if (unexpected !== undefined) throw unexpected
   if (!session.store.has('conditionalPut')) return
   // It may be 0: if the answer to the winner was lost, its repetition was refused.
@@ -107,14 +108,21 @@ async function tryComplete(session: S3Session, { key, signal, ...upload }: Probe
   const ETag = await session.send({ operation: 'write', key, signal, optional: ['checksums'] }, async (client, abortSignal) => {
     return (await client.send(new UploadPartCommand({ ...part, ...checksumOf(session, PROBE, crc) }), { abortSignal })).ETag
   })
+  // What the store made of the condition, if it completed the upload.
+  const outcome = (): Support => (session.store.has('conditionalComplete') ? 'ignored' : 'refused')
+  let unanswered: Support | undefined
+  const onUnanswered = (): void => void (unanswered = outcome())
+  let support: Support
   try {
-    await completeUpload(session, { ...upload, key, parts: [{ PartNumber: 1, ETag, crc32: crc }], signal })
-    if (session.store.has('conditionalComplete')) session.store.learn('conditionalComplete', 'ignored')
+    await completeUpload(session, { ...upload, key, parts: [{ PartNumber: 1, ETag, crc32: crc }], signal, onUnanswered })
+    support = outcome()
   } catch (error) {
     // If the answer was lost, the repetition finds no upload: it was completed.
-    if (!isTaken(error) && !isMissing(error)) throw error
-    session.store.learn('conditionalComplete', isTaken(error) ? 'honoured' : 'ignored')
+    const found = isHonoured(error) ? 'honoured' : isMissing(error) ? unanswered : undefined
+    if (found === undefined) throw error
+    support = found
   }
+  session.store.learn('conditionalComplete', support)
 }
 
 async function checkRead(session: S3Session, { key, signal }: Probe): Promise<void> {
@@ -188,7 +196,7 @@ function endsUploads({ Status, AbortIncompleteMultipartUpload, Filter, Prefix }:
   return Status === 'Enabled' && AbortIncompleteMultipartUpload?.DaysAfterInitiation !== undefined && !isNarrow && prefix.startsWith(covered)
 }
 
-/** Whether the store refused a write because the key exists. */
-function isTaken(error: unknown): boolean {
-  return s3StatusOf(error) === 412 || ['ConditionalRequestConflict', 'PreconditionFailed'].includes(s3CodeOf(error) ?? '')
+/** Whether the store refused a write because of its condition: the key exists, or is being written. */
+function isHonoured(error: unknown): boolean {
+  return isTaken(error) || s3CodeOf(error) === 'ConditionalRequestConflict'
 }

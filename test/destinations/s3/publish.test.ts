@@ -8,7 +8,7 @@ import type { Destination } from '../../../src/contracts/destination.ts'
 import { collect } from '../../support/collect.ts'
 import type { S3Failure, S3Request } from '../../support/s3/server.ts'
 import { startFaultProxy } from '../../support/s3/fault-proxy.ts'
-import { bytesOf, MANIFEST, MIB, openAt, type OwnServer, ownServer, PART_BYTES, PREFIX, publish } from './setup.ts'
+import { bytesOf, MANIFEST, MIB, openAt, type OwnServer, ownServer, PART_BYTES, PREFIX, publish, publishBeforeLate } from './setup.ts'
 
 /** Three parts, the last not full. */
 const PAYLOAD = bytesOf(2 * PART_BYTES + 1234)
@@ -217,13 +217,7 @@ describe('scenario 22: refused conditions are told apart', () => {
   test('a 412 because of another upload is duplicate_backup_id, and its objects stay', async () => {
     const own = await ownServer()
     const destination = own.open()
-    const backupId = newUlid()
-    const late = await destination.put(backupId)
-    await late.write('payload', bytesOf(99))
-    await publish(own.open(), PAYLOAD, backupId)
-    await rejects(late.publish(MANIFEST), { code: 'duplicate_backup_id' })
-    await late.abort()
-    await checkWhole(destination, backupId)
+    await checkWhole(destination, await publishBeforeLate(PAYLOAD, { late: destination, first: own.open() }))
     equal(own.bucket.uploads.size, 0)
   })
 
@@ -237,24 +231,13 @@ describe('scenario 22: refused conditions are told apart', () => {
     const own = await ownServer({ behaviour: { ignoresConditions: true } })
     const destination = own.open()
     ok((await destination.validate()).some(({ code }) => code === 'conditional_writes_ignored'))
-    const backupId = newUlid()
-    const late = await destination.put(backupId)
-    await late.write('payload', bytesOf(99))
-    await publish(destination, PAYLOAD, backupId)
-    await rejects(late.publish(MANIFEST), { code: 'duplicate_backup_id' })
-    await late.abort()
-    await checkWhole(destination, backupId)
+    await checkWhole(destination, await publishBeforeLate(PAYLOAD, { late: destination }))
   })
 
   test('a store that ignores the condition is looked at before the write also without validate()', async () => {
     const own = await ownServer({ behaviour: { ignoresConditions: true } })
     const destination = own.open()
-    const backupId = newUlid()
-    const late = await destination.put(backupId)
-    await publish(own.open(), PAYLOAD, backupId)
-    await rejects(late.publish(MANIFEST), { code: 'duplicate_backup_id' })
-    await late.abort()
-    await checkWhole(destination, backupId)
+    await checkWhole(destination, await publishBeforeLate(PAYLOAD, { late: destination, first: own.open() }))
   })
 
   test('a store that refuses requests with the condition is written to without it', async () => {

@@ -1,12 +1,14 @@
 /** S3 destinations for tests: at the tests' own server, which may misbehave, or at a real one. */
 import { AbortMultipartUploadCommand, CreateBucketCommand, DeleteBucketCommand, DeleteObjectCommand, DeleteObjectsCommand, ListMultipartUploadsCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3'
+import { rejects } from 'node:assert/strict'
 import { onTestFinished } from 'vitest'
 import type { S3DestinationOptions } from '../../../destinations/s3/index.ts'
 import type { Destination } from '../../../src/contracts/destination.ts'
 import type { DestinationFixture } from '../../conformance/destination.ts'
 import { type S3Access, s3Client } from '../../support/s3/client.ts'
 import { type S3Bucket, type S3Server, type S3ServerOptions, startS3Server } from '../../support/s3/server.ts'
-import { BUCKET, openAt, PREFIX } from './plain.ts'
+import { newUlid } from '../../../src/util/ulid.ts'
+import { BUCKET, bytesOf, MANIFEST, openAt, PREFIX, publish } from './plain.ts'
 
 export { BUCKET, bytesOf, MANIFEST, MIB, openAt, PART_BYTES, PREFIX, publish } from './plain.ts'
 
@@ -42,6 +44,17 @@ export function ownServerOf(server: S3Server, bucketName: string = BUCKET): OwnS
       return operations
     },
   }
+}
+
+/** Publishes while another upload of the same ID is open, which is refused then. Resolves with the ID of the backup, whose payload is given. */
+export async function publishBeforeLate(payload: Uint8Array, { late, first = late }: { readonly late: Destination; readonly first?: Destination }): Promise<string> {
+  const backupId = newUlid()
+  const upload = await late.put(backupId)
+  await upload.write('payload', bytesOf(99))
+  await publish(first, payload, backupId)
+  await rejects(upload.publish(MANIFEST), { code: 'duplicate_backup_id' })
+  await upload.abort()
+  return backupId
 }
 
 let buckets = 0

@@ -7,8 +7,10 @@ import type { Destination } from '../../../src/contracts/destination.ts'
 import { isHoldfastError } from '../../../src/errors/errors.ts'
 import { newUlid } from '../../../src/util/ulid.ts'
 import { collect } from '../../support/collect.ts'
+import { deferred } from '../../support/deferred.ts'
+import type { S3Behaviour } from '../../support/s3/server.ts'
 import { Bytes } from '../../support/s3/server-state.ts'
-import { bytesOf, MANIFEST, MIB, type OwnServer, ownServer, PART_BYTES, PREFIX, publish } from './setup.ts'
+import { bytesOf, MANIFEST, MIB, type OwnServer, ownServer, PART_BYTES, PREFIX, publish, publishBeforeLate } from './setup.ts'
 
 /** Two parts, the last not full. */
 const PAYLOAD = bytesOf(PART_BYTES + 1234)
@@ -70,31 +72,51 @@ describe('conditions', () => {
       const codes = isValidated ? (await destination.validate()).map(({ code }) => code) : []
       equal(codes.includes('conditional_writes_ignored'), isValidated && 'refusesPutConditions' in behaviour)
       equal(codes.includes('conditional_multipart_ignored'), isValidated && 'refusesCompleteConditions' in behaviour)
-      const backupId = newUlid()
-      const late = await destination.put(backupId)
-      await late.write('payload', bytesOf(99))
-      await publish(destination, PAYLOAD, backupId)
-      await rejects(late.publish(MANIFEST), { code: 'duplicate_backup_id' })
-      await late.abort()
-      await checkWhole(destination, backupId)
+      await checkWhole(destination, await publishBeforeLate(PAYLOAD, { late: destination }))
       // What was not refused is kept.
       ok(own.server.requests.some(({ status: answered, headers }) => answered === 200 && headers['x-amz-checksum-crc32'] !== undefined))
     }
   })
 })
 
+test.each([412, 409])('a repetition that is refused because the key is taken, by %i PreconditionFailed, is looked for until the object is there', async (status) => {
+  const own = await ownServer()
+  let tries = 0
+  let looks = 0
+  own.server.behaviour.failAfter = ({ operation, key }) => (operation === 'PutObject' && key.endsWith('manifest.json') ? 'reset' : undefined)
+  own.server.behaviour.failBefore = ({ operation, key }) => {
+    if (!key.endsWith('manifest.json')) return undefined
+    if (operation === 'PutObject') return ++tries === 1 ? undefined : { status, code: 'PreconditionFailed' }
+    return tries > 0 && ++looks < 3 ? { status: 404, code: 'NoSuchKey' } : undefined
+  }
+  const destination = own.open()
+  await checkWhole(destination, await publish(destination, PAYLOAD))
+  ok(looks >= 3)
+})
+
 describe('CompleteMultipartUpload', () => {
-  test('that takes longer than the time-out, and is then answered NoSuchUpload, is looked for until the object is there', async () => {
-    const own = await ownServer({ behaviour: { completeSilentMs: 1500 } })
-    const destination = own.open({ requestTimeoutMs: 400, minBytesPerSecond: 2 ** 30, wait: undefined, firstDelayMs: 20 })
-    const backupId = await publish(destination, PAYLOAD)
-    ok(own.server.requests.some(({ operation, code }) => operation === 'CompleteMultipartUpload' && code === 'NoSuchUpload'))
-    await checkWhole(destination, backupId)
+  /** Cuts the connection of each completion, and makes the object when `isDone` resolves. */
+  const late = (isDone: Promise<void>): S3Behaviour => ({ completeLate: isDone })
+
+  test('that is cut off, and then answered NoSuchUpload, is looked for until the object is there', async () => {
+    const done = deferred()
+    const own = await ownServer({ behaviour: late(done.promise) })
+    let looks = 0
+    own.server.behaviour.failBefore = ({ operation }) => {
+      const isRepeated = own.server.requests.some(({ code }) => code === 'NoSuchUpload')
+      if (isRepeated && operation === 'HeadObject' && ++looks === 3) done.resolve()
+      return undefined
+    }
+    const destination = own.open()
+    await checkWhole(destination, await publish(destination, PAYLOAD))
+    ok(looks >= 3)
   })
 
   test('that takes longer than all time-outs is told as such, not by what its repetition was answered', async () => {
-    const own = await ownServer({ behaviour: { completeSilentMs: 60_000 } })
-    const destination = own.open({ requestTimeoutMs: 200, totalTimeoutMs: 600, minBytesPerSecond: 2 ** 30, wait: undefined, firstDelayMs: 20 })
+    vi.useFakeTimers({ toFake: ['performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const own = await ownServer({ behaviour: late(new Promise(() => undefined)) })
+    const destination = own.open({ totalTimeoutMs: 600, wait: async () => void vi.advanceTimersByTime(100) })
     const { message, hint, code, reason } = await failureOf(publish(destination, PAYLOAD))
     deepEqual([code, reason], ['destination_unreachable', 'too_slow'])
     ok(message.endsWith('the store did not complete it within 600 ms') && hint.includes('total-timeout-ms='), `${message}; ${hint}`)
@@ -106,6 +128,24 @@ describe('CompleteMultipartUpload', () => {
     own.server.behaviour.failAfter = ({ operation }) => (operation === 'CompleteMultipartUpload' && !isLost && (isLost = true) ? 'reset' : undefined)
     ok((await own.open().validate()).some(({ code }) => code === 'conditional_multipart_ignored'))
     checkEmpty(own)
+  })
+
+  test('answered 404 at the probe, with no answer lost before, is a failure of it', async () => {
+    const own = await ownServer()
+    own.server.behaviour.failBefore = ({ operation }) => (operation === 'CompleteMultipartUpload' ? { status: 404, code: 'NoSuchUpload' } : undefined)
+    const { message } = await failureOf(own.open().validate())
+    ok(message.includes('NoSuchUpload, HTTP 404'), message)
+    checkEmpty(own)
+  })
+
+  test('refused with its condition, and then lost without it at the probe, is sent without it from then on', async () => {
+    const own = await ownServer({ behaviour: { refusesCompleteConditions: 501 } })
+    let isLost = false
+    own.server.behaviour.failAfter = ({ operation }) => (operation === 'CompleteMultipartUpload' && !isLost && (isLost = true) ? 'reset' : undefined)
+    const destination = own.open()
+    ok((await destination.validate()).some(({ code }) => code === 'conditional_multipart_ignored'))
+    ok(isLost)
+    await checkWhole(destination, await publish(destination, PAYLOAD))
   })
 
   test('that sends white space has its time-out once more with each', async () => {

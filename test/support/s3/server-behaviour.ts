@@ -47,8 +47,8 @@ export interface S3Behaviour {
   completeErrors?: { times: number, readonly committed: boolean } | undefined
   /** CompleteMultipartUpload takes so long, sending white space meanwhile as AWS does. */
   completeDelayMs?: number | undefined
-  /** CompleteMultipartUpload takes so long without a word; the upload is gone at once, and the object there only then. */
-  completeSilentMs?: number | undefined
+  /** CompleteMultipartUpload ends the upload and cuts the connection at once; the object is there when this resolves. */
+  completeLate?: Promise<void> | undefined
   /** All parts but the last must have the same size, as at Cloudflare R2. */
   wantsEqualParts?: boolean | undefined
   /** User metadata is taken and not kept. */

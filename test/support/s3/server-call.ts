@@ -16,6 +16,8 @@ export interface Reply {
   readonly hasLength?: boolean | undefined
   /** What is waited for, with white space sent meanwhile, before the body: CompleteMultipartUpload. */
   readonly delayMs?: number | undefined
+  /** Whether the connection is cut in place of an answer. @default false */
+  readonly isCut?: boolean | undefined
 }
 
 export interface Call {

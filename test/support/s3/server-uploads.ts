@@ -66,9 +66,10 @@ export async function completeMultipartUpload(call: Call): Promise<Reply> {
   if (failing?.committed === false) return internalError(call)
   // A second completion may have come in while the first waited.
   uploadOf(call)
-  if (behaviour.completeSilentMs !== undefined) {
+  if (behaviour.completeLate !== undefined) {
     bucket.uploads.delete(upload.id)
-    await new Promise((resolve) => setTimeout(resolve, behaviour.completeSilentMs))
+    void behaviour.completeLate.then(() => complete(call, bucket, { upload, parts }))
+    return { isCut: true }
   }
   const { body, headers } = complete(call, bucket, { upload, parts })
   if (failing !== undefined) return internalError(call)

@@ -117,7 +117,7 @@ async function serve(server: S3Server, incoming: IncomingMessage, outgoing: Serv
   try {
     if (fail(behaviour.failBefore?.(logged), incoming)) return
     const reply = await answer(server, logged, incoming)
-    if (fail(behaviour.failAfter?.(logged), incoming)) return
+    if (fail(behaviour.failAfter?.(logged) ?? (reply.isCut === true ? 'reset' : undefined), incoming)) return
     await send(reply, logged, outgoing)
   } catch (error) {
     if (incoming.errored !== null) return void outgoing.destroy()
