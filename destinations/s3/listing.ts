@@ -20,22 +20,32 @@ export interface S3PendingUpload extends S3Entry {
 
 /** Lists every object under a backup's ID, in the order of the store. Sends one request for 1,000 keys of any kind. */
 export async function* listEntries(session: S3Session, signal?: AbortSignal): AsyncGenerator<S3Entry> {
-  const { bucket, prefix } = session.config
+  const { prefix } = session.config
+  for await (const { key, bytes, modifiedAt } of listObjects(session, { prefix, signal })) {
+    const entry = entryOf(key, prefix, modifiedAt)
+    if (entry?.name === 'payload') session.largestBytes = Math.max(session.largestBytes, bytes)
+    if (entry !== undefined) yield entry
+  }
+}
+
+/** Lists every object whose key begins with `prefix`, in the order of the store. */
+export async function* listObjects(
+  session: S3Session,
+  { prefix, signal }: { readonly prefix: string; readonly signal?: AbortSignal | undefined },
+): AsyncGenerator<{ readonly key: string | undefined; readonly bytes: number; readonly modifiedAt: Date | undefined }> {
   const pages = new Pages()
   for (let token: string | undefined; ; ) {
     const page = await session.send({ operation: 'list', key: prefix, signal }, async (client, abortSignal) => {
       const answer = await client.send(
         // Other keys may have characters that XML cannot carry.
-        new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, EncodingType: 'url', ...(token !== undefined && { ContinuationToken: token }) }),
+        new ListObjectsV2Command({ Bucket: session.config.bucket, Prefix: prefix, EncodingType: 'url', ...(token !== undefined && { ContinuationToken: token }) }),
         { abortSignal },
       )
       pages.check(answer.IsTruncated, answer.NextContinuationToken)
       return answer
     })
-    for (const { Key, LastModified, Size = 0 } of page.Contents ?? []) {
-      const entry = entryOf(decoded(Key, page.EncodingType, prefix), prefix, LastModified)
-      if (entry?.name === 'payload') session.largestBytes = Math.max(session.largestBytes, Size)
-      if (entry !== undefined) yield entry
+    for (const { Key, LastModified: modifiedAt, Size: bytes = 0 } of page.Contents ?? []) {
+      yield { key: decoded(Key, page.EncodingType, prefix), bytes, modifiedAt }
     }
     if (page.IsTruncated !== true) return
     token = pages.next(page.NextContinuationToken)

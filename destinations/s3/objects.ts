@@ -4,8 +4,10 @@ import {
   DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, type HeadObjectCommandOutput, ListObjectsV2Command, type ObjectCannedACL, type ObjectLockMode,
   type S3Client, type S3ServiceException, type StorageClass,
 } from '@aws-sdk/client-s3'
-import { DuplicateBackupIdError } from '../../src/errors/errors.ts'
+import { messageOf } from '../../src/errors/error-message.ts'
+import { CombinedError, DuplicateBackupIdError } from '../../src/errors/errors.ts'
 import { isMissing, S3AnswerError, s3StatusOf } from './errors.ts'
+import { listObjects } from './listing.ts'
 import type { S3Session } from './session.ts'
 
 /** Metadata that tells which upload wrote an object: when the answer to a write is lost, its repetition is refused. */
@@ -43,7 +45,7 @@ export async function readInfo(session: S3Session, key: string, signal?: AbortSi
 
 /**
  * Whether a key failed to be read because nothing is there. Where `s3:ListBucket` has a condition on the prefix, S3 answers 403 instead of
- * 404, as some stores always do: then the list decides.
+ * 404, as some stores always do: then the list decides. Rejects when the list fails.
  */
 export async function isAbsent(
   session: S3Session,
@@ -51,14 +53,13 @@ export async function isAbsent(
 ): Promise<boolean> {
   if (s3StatusOf(error) !== 403) return isMissing(error)
   try {
-    return await session.send({ operation: 'list', key, signal }, async (client, abortSignal) => {
-      const { IsTruncated, Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: session.config.bucket, Prefix: key }), { abortSignal })
-      // The key of the payload begins that of the payload IDs.
-      return IsTruncated === false && !Contents.some(({ Key }) => Key?.endsWith(key.slice(key.lastIndexOf('/') + 1)))
-    })
-  } catch {
+    for await (const object of listObjects(session, { prefix: key, signal })) if (object.key === key) return false
+    return true
+  } catch (failure) {
     signal?.throwIfAborted()
-    return false
+    // Without permission to list, the first refusal says more.
+    if (s3StatusOf(failure) === 403) return false
+    throw new CombinedError(`${messageOf(failure)}; before that: ${messageOf(error)}`, [failure, error])
   }
 }
 

@@ -310,6 +310,27 @@ describe('answers that say less than those of S3', () => {
     await rejects(own.open({ credentials: own.server.addKey('HOLDFASTTESTKEY00012', { policy: { Statement } }), access: 'restore' }).validate(), { code: 'destination_permission_denied' })
   })
 
+  test('403 for what is not there, and a list that fails: the error tells that, and what the list was asked for', async () => {
+    const own = await ownServer({ behaviour: { hidesMissing: true } })
+    own.server.behaviour.failBefore = ({ operation }) => (operation === 'ListObjectsV2' ? { status: 503, code: 'SlowDown' } : undefined)
+    for (const call of [() => own.open().put(newUlid()), () => own.open().manifest(newUlid()), () => own.open().delete(newUlid())]) {
+      await rejects(call, (error: Error & { code: string; retryable: boolean }) => {
+        deepEqual([error.code, error.retryable], ['destination_unreachable', true])
+        return /^Cannot list .*SlowDown, HTTP 503.*; before that: Cannot (read|look at) .*HTTP 403/.test(error.message)
+      })
+    }
+  })
+
+  test('403 for what is not there: all pages of the list decide', async () => {
+    const own = await ownServer({ behaviour: { hidesMissing: true, pageSize: 1 } })
+    const destination = own.open()
+    const backupId = await publish(destination, PAYLOAD)
+    own.bucket.remove(`${PREFIX}${backupId}/payload`, 'null')
+    const data = new Bytes([])
+    own.bucket.add({ key: `${PREFIX}${backupId}/payload-old`, id: 'null', data, etag: '"x"', lastModified: new Date(), headers: {}, isDeleteMarker: false })
+    await rejects(collect(destination.open(backupId, 'payload')), { code: 'backup_incomplete' })
+  })
+
   test.each(['unsaid', 'only said'] as const)('lists whose keys are encoded otherwise than they say (%s): a prefix with any characters is found', async (keyEncoding) => {
     const own = await ownServer({ behaviour: { keyEncoding } })
     for (const prefix of ['a b', '100%', 'a%20b', 'a+b', 'é/ü']) {
