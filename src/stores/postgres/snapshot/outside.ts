@@ -2,7 +2,7 @@
  * What the rows of a schema need from outside of it, and no snapshot of the schema has: a backup is refused rather than silent about it.
  */
 import { BackupUnsupportedError, InvalidArgumentError } from '../../../errors/errors.ts'
-import { quoteName } from '../connection/client.ts'
+import { quoteName, quoteText } from '../connection/client.ts'
 import type { Connection } from '../connection/connection.ts'
 import { HOLD_ON, LET_GO } from './open-transaction.ts'
 import type { SchemaScope } from './definition.ts'
@@ -42,11 +42,11 @@ export async function refuseOutside(session: Connection, scope: SchemaScope): Pr
   }
   if (scope.leaveOut.includes(LARGE_OBJECTS)) return
   for (const found of await session.rows<OidColumn>(OID_COLUMNS, values)) {
-    const path = `${quoteName(found.table)}.${quoteName(found.column)}`
+    const name = `${quoteName(found.table)}.${quoteName(found.column)}`
     if (!(await namesLargeObjects(session, scope, found))) continue
-    throw refusal(scope, `${path} names large objects, which are in no schema`, {
+    throw refusal(scope, `${name} names large objects, which are in no schema`, {
       hint: `Keep their content in a column of type bytea, or name "${LARGE_OBJECTS}" in "leaveOut" and back them up by other means`,
-      details: { column: path, name: LARGE_OBJECTS },
+      details: { column: name, name: LARGE_OBJECTS },
     })
   }
 }
@@ -58,19 +58,20 @@ function refusal({ schema }: SchemaScope, fault: string, options: { readonly hin
 interface OidColumn {
   readonly table: string
   readonly column: string
-  /** Whether each value is an OID. */
-  readonly isPlain: boolean
+  /** Where in a value of the column, as JSON, its OIDs are: a path by the attributes and elements of its type. */
+  readonly path: string
 }
 
+/** Of an OID column, or a domain over one: the value itself. */
+const ITSELF = '$'
+
 /** The locks of the query end with it. */
-async function namesLargeObjects(session: Connection, { schema }: SchemaScope, { table, column, isPlain }: OidColumn): Promise<boolean> {
+async function namesLargeObjects(session: Connection, { schema }: SchemaScope, { table, column, path }: OidColumn): Promise<boolean> {
   await session.rows(HOLD_ON)
   const value = `t.${quoteName(column)}`
-  // In JSON an OID is text, numbers are not.
-  const named = isPlain ? `${value}::oid` : `jsonb_path_query(to_jsonb(${value}), '$.** ? (@.type() == "string")') #>> '{}'`
-  const path = `${quoteName(schema)}.${quoteName(table)}`
+  const named = path === ITSELF ? value : `(jsonb_path_query(to_jsonb(${value}), ${quoteText(path)}) #>> '{}')`
   const [row] = await session.rows<{ found: boolean }>(
-    `SELECT EXISTS (SELECT FROM (SELECT ${named} AS id FROM ONLY ${path} t) named JOIN pg_largeobject_metadata m ON m.oid${isPlain ? '' : '::text'} = id) AS found`,
+    `SELECT EXISTS (SELECT FROM (SELECT ${named}::oid AS id FROM ONLY ${quoteName(schema)}.${quoteName(table)} t) named JOIN pg_largeobject_metadata m ON m.oid = id) AS found`,
   )
   await session.rows(LET_GO)
   return row?.found === true
@@ -100,24 +101,27 @@ const FOREIGN_SEQUENCES = `
   WHERE drawn.refclassid = 'pg_class'::regclass AND s.relkind = 'S' AND n.nspname <> $1 AND n.nspname || '.' || s.relname <> ALL ($2::text[])
   ORDER BY name, "column" LIMIT 1`
 
-/** What columns have OIDs, themselves or within arrays and composites; none where the database has no large objects. */
+/**
+ * What columns have OIDs, themselves or within arrays and composites; none where the database has no large objects. An array has at most
+ * six dimensions; a path takes what is not an array for one of one element.
+ */
 const OID_COLUMNS = `
-  WITH RECURSIVE used ("table", "column", typid, is_plain) AS (
-    SELECT r.relname, a.attname, a.atttypid, true
+  WITH RECURSIVE used ("table", "column", typid, path) AS (
+    SELECT r.relname, a.attname, a.atttypid, '${ITSELF}'
     FROM pg_class r JOIN pg_attribute a ON a.attrelid = r.oid
     WHERE r.relnamespace = ${SPACE} AND r.relkind = 'r' AND r.relname <> ALL ($2::text[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
       AND EXISTS (SELECT FROM pg_largeobject_metadata)
     UNION
-    SELECT used."table", used."column", part.typid, used.is_plain AND part.is_plain
+    SELECT used."table", used."column", part.typid, used.path || part.step
     FROM used JOIN pg_type t ON t.oid = used.typid
     CROSS JOIN LATERAL (
-      SELECT t.typbasetype AS typid, true AS is_plain WHERE t.typtype = 'd'
-      UNION ALL SELECT t.typelem, false WHERE t.typelem <> 0 AND t.typcategory = 'A'
-      UNION ALL SELECT a.atttypid, false FROM pg_attribute a
+      SELECT t.typbasetype AS typid, '' AS step WHERE t.typtype = 'd'
+      UNION ALL SELECT t.typelem, '[*][*][*][*][*][*]' WHERE t.typelem <> 0 AND t.typcategory = 'A'
+      UNION ALL SELECT a.atttypid, '.' || to_json(a.attname) FROM pg_attribute a
         WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
     ) part
   )
-  SELECT "table", "column", bool_or(is_plain) AS "isPlain" FROM used WHERE typid = 'oid'::regtype GROUP BY 1, 2 ORDER BY 1, 2`
+  SELECT "table", "column", path FROM used WHERE typid = 'oid'::regtype ORDER BY 1, 2, 3`
 
 /**
  * Partitioned by a hash of what differs between databases (enums by their OIDs, which arrays, ranges and rows of them share, OIDs
