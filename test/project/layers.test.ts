@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { ROOT, type SourceFile, sourcesOf } from './sources.ts'
+import { importsOf, ROOT, type SourceFile, sourcesOf } from './sources.ts'
 
 const SOURCES = sourcesOf('src', 'destinations')
 
@@ -54,6 +54,13 @@ function ownImports(source: SourceFile): readonly string[] {
 }
 
 describe('layers', () => {
+  it.each([
+    "import { a } from '../util/a.ts'", 'import { a } from "../util/a.ts"', "import type {\n  A,\n} from '../util/a.ts'", "import '../util/a.ts'", 'import "../util/a.ts"',
+    "export * from '../util/a.ts'", 'export { a } from "../util/a.ts"', "const a = await import('../util/a.ts')", 'let a: import("../util/a.ts").A', 'await import(\n  `../util/a.ts`)',
+  ])('%s is an import', (text) => {
+    expect(importsOf(`${text}\n`, 'src/errors/b.ts')).toEqual([{ target: 'src/util/a.ts', isOwn: true }])
+  })
+
   it('each room names only rooms that stand before it', () => {
     const names = LAYERS.map(([name]) => name)
     expect(LAYERS.flatMap(([name, , below], index) => below.filter((other) => !names.slice(0, index).includes(other)).map((other) => `${name} names ${other}`))).toEqual([])

@@ -18,11 +18,10 @@ export interface Import {
   /** Path from the root for a file of the project; otherwise the name of a package or a module of Node. */
   readonly target: string
   readonly isOwn: boolean
-  /** Whether only types are taken, which nothing is loaded for. */
-  readonly isType: boolean
 }
 
-const IMPORT = /^(?:import|export)\s+(type\s+)?(?:[^'"]*?\sfrom\s+)?'([^']+)'|import\('([^']+)'\)/gm
+/** Statements, and `import()` of modules and of types, with any quotes. */
+const IMPORT = /(?:^(?:import|export)\s+(?:[^'"]*?\sfrom\s+)?|\bimport\(\s*)(?:'([^'\n]+)'|"([^"\n]+)"|`([^`\n]+)`)/gm
 
 /** The files below a directory of the root that git tracks or would track, as paths from the root. */
 export function filesOf(directory: string, pattern: RegExp): readonly string[] {
@@ -41,10 +40,14 @@ export function sourcesOf(...directories: readonly string[]): readonly SourceFil
 
 function sourceOf(path: string): SourceFile {
   const text = readFileSync(join(ROOT, path), 'utf8')
-  const imports = [...text.matchAll(IMPORT)].map(([, type, from, lazily]): Import => {
-    const name = from ?? lazily ?? ''
+  return { path, text, lines: text.split('\n').length - 1, imports: importsOf(text, path) }
+}
+
+/** What a source at a path from the root imports, types included. */
+export function importsOf(text: string, path: string): readonly Import[] {
+  return [...text.matchAll(IMPORT)].map(([, single, double, template]): Import => {
+    const name = single ?? double ?? template ?? ''
     const isOwn = name.startsWith('.')
-    return { target: isOwn ? relative(ROOT, join(ROOT, dirname(path), name)) : name, isOwn, isType: type !== undefined }
+    return { target: isOwn ? relative(ROOT, join(ROOT, dirname(path), name)) : name, isOwn }
   })
-  return { path, text, lines: text.split('\n').length - 1, imports }
 }
