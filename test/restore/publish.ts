@@ -1,7 +1,7 @@
 /** Backups made by hand, whole or with something wrong with them. */
 import { createHash } from 'node:crypto'
 import { newUlid } from '../../src/util/ulid.ts'
-import type { Backupable, SnapshotSummary } from '../../src/contracts/backupable.ts'
+import type { Backupable, SnapshotSink, SnapshotSummary } from '../../src/contracts/backupable.ts'
 import type { Destination } from '../../src/contracts/destination.ts'
 import { type PayloadIdSet, PayloadIdSetBuilder, decodePayloadIds } from '../../src/payload-ids/payload-id-set.ts'
 import type { Manifest } from '../../src/contracts/manifest.ts'
@@ -13,20 +13,21 @@ export interface Backup {
   readonly manifest: Manifest
 }
 
-/** Takes a backup into memory. */
-export async function takeBackup(store: Backupable): Promise<Backup> {
+/** Takes a backup into memory. Its stream names a backup where an ID is given. */
+export async function takeBackup(store: Backupable, { backupId }: { readonly backupId?: string } = {}): Promise<Backup> {
   const chunks: Uint8Array[] = []
   let summary: SnapshotSummary | undefined
-  const set = await store.backup({
-    write: async (chunk) => void chunks.push(chunk),
+  const sink: SnapshotSink = {
+    write: async (chunk) => void chunks.push(Buffer.from(chunk)),
     finish: async (written) => {
       summary = written
     },
-  })
+  }
+  const set = await store.backup(sink, { backupId })
   if (summary === undefined) throw new Error('The backup has no summary')
   const [payload, payloadIds] = [Buffer.concat(chunks), await encoded(set)]
   await set.close()
-  const manifest = manifestOf(summary, { backupId: newUlid(), payloadIdsBytes: payloadIds.byteLength, labels: {} })
+  const manifest = manifestOf(summary, { backupId: backupId ?? newUlid(), payloadIdsBytes: payloadIds.byteLength, labels: {} })
   return { payload, payloadIds, manifest }
 }
 

@@ -1,46 +1,51 @@
 /**
- * The store behind `fixtures/v1-metadata-store`: something of every kind of record that schema version 1 has. Fixed for ever, as the
- * fixture is; what a later release adds to stores goes into a golden file of its own.
+ * The store behind `fixtures/v1-metadata-store` and `v1-named-*-store`: something of every kind of record that schema version 1 has. Fixed for
+ * ever, as they are; what a later release adds to stores goes into a golden file of its own.
  */
 import { MemoryLevel } from 'memory-level'
+import type { Backupable } from '../../src/contracts/backupable.ts'
 import type { Block, MetadataStore } from '../../src/contracts/metadata-store.ts'
 import { encodeManifest } from '../../src/format/manifest.ts'
 import { LevelMetadataStore } from '../../src/stores/level/index.ts'
 import { takeBackup } from '../restore/publish.ts'
-import { dump } from '../restore/trees.ts'
 
 export const GOLDEN_STORE_ID = 'golden-metadata-store'
 
-const CLOCK_MS = Date.UTC(2026, 0, 2, 3, 4, 5, 678)
+export const GOLDEN_CLOCK_MS: number = Date.UTC(2026, 0, 2, 3, 4, 5, 678)
 const MAX = Number.MAX_SAFE_INTEGER
 const BACKUP_ID = '01JGZ7GK3G0000000000000001'
 
 /** Names that suffer where text is not taken as it is: composed and not, beyond the first plane, controls, the longest there may be. */
 const NAMES = ['plain.txt', 'é', 'e\u0301', 'Straße', 'ΑΣ', '日本語', '한글', 'עברית', '😀'.repeat(63), '\u0001\u007f\u0085', ' ', '..x', '~', '\\', '%2F', '\ufeffmark', '\ufffd', 'x'.repeat(255)]
 
-/** A golden backup, by file name. */
+/** The golden backup of a LevelDB metadata store, by file name. What is in the store is in `v1-metadata-store/dump.json`. */
 export async function makeGoldenStore(): Promise<ReadonlyMap<string, Buffer>> {
   const store = await openGoldenStore()
-  const { payload, payloadIds, manifest } = await takeBackup(store)
-  const content = JSON.parse(await dump(store)) as unknown
+  const backup = await goldenBackup('v1-named-metadata-store', store)
   await store.close()
+  return backup
+}
+
+/** Takes a backup as this release makes one: the stream names it, and the manifest has its content and objects. */
+export async function goldenBackup(directory: string, store: Backupable): Promise<ReadonlyMap<string, Buffer>> {
+  const { payload, payloadIds, manifest } = await takeBackup(store, { backupId: BACKUP_ID })
   return new Map([
-    ['v1-metadata-store/payload', payload],
-    ['v1-metadata-store/payload-ids', payloadIds],
-    ['v1-metadata-store/manifest.json', Buffer.from(encodeManifest({ ...manifest, backupId: BACKUP_ID }))],
-    ['v1-metadata-store/dump.json', Buffer.from(`${JSON.stringify(content)}\n`)],
+    [`${directory}/payload`, payload],
+    [`${directory}/payload-ids`, payloadIds],
+    [`${directory}/manifest.json`, Buffer.from(encodeManifest(manifest))],
   ])
 }
 
 /** A store in memory that has the golden content. */
 export async function openGoldenStore(): Promise<LevelMetadataStore> {
   const db = new MemoryLevel({ keyEncoding: 'utf8', valueEncoding: 'utf8' })
-  const store = await LevelMetadataStore.open(db, { kind: 'level', storeId: GOLDEN_STORE_ID, clock: () => CLOCK_MS })
-  await fill(store)
+  const store = await LevelMetadataStore.open(db, { kind: 'level', storeId: GOLDEN_STORE_ID, clock: () => GOLDEN_CLOCK_MS })
+  await fillGoldenStore(store)
   return store
 }
 
-async function fill(store: MetadataStore): Promise<void> {
+/** Gives an empty store of any kind the golden content. */
+export async function fillGoldenStore(store: MetadataStore): Promise<void> {
   const { root } = await store.createShare('share', { options: { description: 'Ünïcode "😀"', empty: '', 'read only': 'yes' }, root: { mode: 0o1777, uid: 0, gid: 0 } })
   await store.createShare('пусто')
   for (const name of NAMES) await store.create({ parent: root, name }, { type: 'file', size: name.length, content: { payloadId: `sha256:${Buffer.from(name).toString('hex').slice(0, 200)}` } })

@@ -18,7 +18,7 @@ const add = process.argv.includes('--add')
 let differing = 0
 
 // Its frames are as large as the release that wrote them made them, and its header has the time: it is made once.
-const store = (await existing(join(root, 'v1-metadata-store/payload'))) === undefined ? await makeGoldenStore() : []
+const store = (await existing(join(root, 'v1-named-metadata-store/payload'))) === undefined ? await makeGoldenStore() : []
 
 for (const [name, content] of [...(await makeGoldens()), ...store]) {
   const path = join(root, name)
