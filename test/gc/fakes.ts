@@ -14,7 +14,7 @@ import {
   StoreUnavailableError,
 } from '../../src/errors/errors.ts'
 import type { PayloadIdsCache } from '../../src/gc/leases/payload-ids-cache.ts'
-import type { Mark, SweepProgress, SweepState } from '../../src/gc/sweep/sweep-state.ts'
+import type { Mark, SweepProgress, SweepState } from '../../src/gc/sweep-state.ts'
 import type { UnionStore } from '../../src/gc/holds/union-store.ts'
 import { decodePayloadIds, type PayloadIdSet, PayloadIdSetBuilder } from '../../src/payload-ids/payload-id-set.ts'
 import type { PayloadReferences, PayloadStore, StoredPayload } from '../../src/contracts/payload-store.ts'

@@ -53,6 +53,24 @@ function ownImports(source: SourceFile): readonly string[] {
   return source.imports.filter(({ isOwn }) => isOwn).map(({ target }) => target)
 }
 
+/** A circle of arrows, or `undefined`. */
+function circleIn(arrows: readonly (readonly [from: string, targets: readonly string[]])[]): string | undefined {
+  const edges = new Map<string, Set<string>>()
+  for (const [from, targets] of arrows) edges.set(from, new Set([...(edges.get(from) ?? []), ...targets]))
+  const done = new Set<string>()
+  const visit = (name: string, way: readonly string[]): string | undefined => {
+    if (way.includes(name)) return [...way.slice(way.indexOf(name)), name].join(' -> ')
+    if (done.has(name)) return undefined
+    for (const target of edges.get(name) ?? []) {
+      const circle = visit(target, [...way, name])
+      if (circle !== undefined) return circle
+    }
+    done.add(name)
+    return undefined
+  }
+  return [...edges.keys()].map((name) => visit(name, [])).find((circle) => circle !== undefined)
+}
+
 describe('layers', () => {
   it.each([
     "import { a } from '../util/a.ts'", 'import { a } from "../util/a.ts"', "import type {\n  A,\n} from '../util/a.ts'", "import '../util/a.ts'", 'import "../util/a.ts"',
@@ -143,16 +161,23 @@ describe('layers', () => {
   })
 
   it('files make no circle, type imports included', () => {
-    const edges = new Map(SOURCES.map((source) => [source.path, source.imports.filter(({ isOwn }) => isOwn).map(({ target }) => target)]))
-    const done = new Set<string>()
-    const visit = (path: string, way: readonly string[]): void => {
-      if (way.includes(path)) throw new Error(`A circle: ${[...way.slice(way.indexOf(path)), path].join(' -> ')}`)
-      if (done.has(path)) return
-      for (const target of edges.get(path) ?? []) visit(target, [...way, path])
-      done.add(path)
-    }
-    for (const path of edges.keys()) visit(path, [])
-    expect(done.size).toBe(SOURCES.length)
+    expect(circleIn(SOURCES.map((source) => [source.path, ownImports(source)]))).toBeUndefined()
+  })
+
+  const folders = new Set(SOURCES.flatMap(({ path }) => path.split('/').map((_, at, parts) => parts.slice(0, at + 1).join('/')).slice(0, -1)))
+
+  it.each([...folders])('the files and folders in %s make no circle', (folder) => {
+    const childOf = (path: string): string | undefined => (path.startsWith(`${folder}/`) ? path.slice(folder.length + 1).split('/')[0] : undefined)
+    const inside = SOURCES.flatMap((source) => {
+      const from = childOf(source.path)
+      return from === undefined ? [] : [[from, ownImports(source).flatMap((target) => childOf(target) ?? []).filter((to) => to !== from)] as const]
+    })
+    expect(circleIn(inside)).toBeUndefined()
+  })
+
+  it('a circle is found', () => {
+    expect(circleIn([['a', ['b']], ['b', ['c']], ['c', []]])).toBeUndefined()
+    expect(circleIn([['a', ['b']], ['c', ['a']], ['b', []], ['b', ['c']]])).toBe('a -> b -> c -> a')
   })
 })
 

@@ -11,7 +11,7 @@ import type { HeldIds } from './held-ids.ts'
 import { Leases, type LeasesOptions, type ProcessProof } from '../leases/leases.ts'
 import { directoryCache, type PayloadIdsCache } from '../leases/payload-ids-cache.ts'
 import { steadyClock, type SteadyClock } from '../../util/steady-clock.ts'
-import { type SweepState, sweepStateFile } from '../sweep/sweep-state.ts'
+import { type SweepState, sweepStateFile } from '../sweep-state.ts'
 import { directoryUnionStore, type UnionStore } from './union-store.ts'
 
 export interface OpenHoldsOptions extends Omit<LeasesOptions, 'cache'> {

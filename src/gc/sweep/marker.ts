@@ -1,6 +1,6 @@
 /** Finds the marks of earlier sweeps while payloads are listed. */
 import type { StoredPayload } from '../../contracts/payload-store.ts'
-import type { Mark } from './sweep-state.ts'
+import type { Mark } from '../sweep-state.ts'
 
 /** Finds marks by payloads in ascending order. The caller closes it. */
 export class Marker {

@@ -12,7 +12,7 @@ import { HOLDS, type Holds } from '../holds/holds.ts'
 import { IdPage } from '../holds/id-page.ts'
 import type { ReconcileReport, SweepSession } from '../leases/leases.ts'
 import { Marker } from './marker.ts'
-import type { Mark, SweepState } from './sweep-state.ts'
+import type { Mark, SweepState } from '../sweep-state.ts'
 import { SweepViews } from './sweep-views.ts'
 
 export interface SweepPayloadsOptions {

@@ -6,9 +6,9 @@
  */
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { isSystemError, nodeFiles, removeIfThere } from '../../util/files.ts'
-import { writeAside } from '../../util/open-files.ts'
-import { inAction } from '../../util/system-errors.ts'
+import { isSystemError, nodeFiles, removeIfThere } from '../util/files.ts'
+import { writeAside } from '../util/open-files.ts'
+import { inAction } from '../util/system-errors.ts'
 
 export interface Mark {
   readonly payloadId: string
