@@ -39,6 +39,15 @@ describe('holdfast import and export', () => {
     expect((await lstat(join(dir, 'again/a.txt'))).ino).toBe((await lstat(join(dir, 'again/dir/sub/harder'))).ino)
   })
 
+  it('say whether payloads were copied', async () => {
+    const dir = await tempDir()
+    await writeTree(join(dir, 'tree'), { one: 'same' })
+    const without = await holdfast(['import', 'tree', '--store', 'level:store'], { cwd: dir })
+    expect(without).toMatchObject({ code: 0, stdout: expect.stringMatching(/\nThe store has names, attributes and payload IDs; no payload was copied: "export" needs an import with --payloads\n$/) as unknown })
+    const copied = await holdfast(['import', 'tree', '--store', 'level:store', '--share', 'again', '--payloads', 'payloads'], { cwd: dir })
+    expect(copied).toMatchObject({ code: 0, stdout: expect.stringMatching(/\nPayloads: 1 new file, 4 B, in payloads\n$/) as unknown })
+  })
+
   it('store equal content once, in private files named by their digest', async () => {
     const dir = await tempDir()
     await writeTree(join(dir, 'tree'), { one: 'same', two: 'same' })

@@ -77,7 +77,8 @@ function describeImport(
     `Imported share "${printable(share)}": ${plural(files, 'file')} (${formatBytes(bytes)}), ${plural(directories, 'directory', 'directories')}, ` +
       `${plural(symlinks, 'symbolic link')}, ${plural(hardLinks, 'hard link')} in ${formatPace(bytes, elapsedMs)}`,
   ]
-  if (payloads !== undefined) lines.push(`Payloads: ${plural(counts.newPayloads, 'new file')}, ${formatBytes(counts.newPayloadBytes)}, in ${printable(payloads)}`)
+  if (payloads === undefined) lines.push('The store has names, attributes and payload IDs; no payload was copied: "export" needs an import with --payloads')
+  else lines.push(`Payloads: ${plural(counts.newPayloads, 'new file')}, ${formatBytes(counts.newPayloadBytes)}, in ${printable(payloads)}`)
   if (others > 0) lines.push(`${plural(others, 'socket, fifo or device', 'sockets, fifos and devices')} recorded by type`)
   if (vanished > 0) lines.push(`${plural(vanished, 'entry', 'entries')} vanished during the import`)
   return lines
