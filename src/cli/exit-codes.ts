@@ -9,7 +9,7 @@ export const EXIT_MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
   failed: 'failed',
   usage: 'the command line is wrong',
   corrupt: 'something stored is corrupt, or failed verification',
-  refused: 'refused by a precondition; nothing was changed',
+  refused: 'refused by a precondition, such as other work with the store; nothing was changed',
   hungUp: 'ended cleanly because its terminal was closed',
   interrupted: 'interrupted by Ctrl-C',
   terminated: 'ended by SIGTERM, cleanly',

@@ -103,7 +103,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   },
   store_not_drained: {
     httpStatus: 409, retryable: true,
-    when: 'a store is still in use: another process has it open, or operations did not end within the drain window',
+    when: 'a store is still in use: another process has it open or needs its payloads, or operations did not end within the drain window',
     hint: 'Stop the process that is using the store, then try again',
   },
   store_unavailable: {

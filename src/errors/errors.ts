@@ -124,7 +124,10 @@ export class StoreKindMismatchError extends HoldfastError { static override read
 /** Thrown when a backup was taken from another store than the one to be replaced. */
 export class StoreIdMismatchError extends HoldfastError { static override readonly code = 'store_id_mismatch' }
 
-/** Thrown when a store is still in use: another process has it open, or operations did not end within the drain window. */
+/**
+ * Thrown when a store is still in use: another process has it open or needs its payloads, or operations did not end within the drain
+ * window.
+ */
 export class StoreNotDrainedError extends HoldfastError { static override readonly code = 'store_not_drained' }
 
 /** Thrown when a metadata store cannot be opened: it is missing, damaged, or out of reach. */

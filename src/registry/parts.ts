@@ -104,7 +104,7 @@ export class Parts {
   }
 
   /**
-   * Guards the payloads of a store against harmful use by others, until the end. Rejects with `hold_unavailable` and
+   * Guards the payloads of a store against harmful use by others, until the end. Rejects with `store_not_drained` and
    * `sweep_already_running`. Resolves with whether no other process can have the store open.
    */
   async guardPayloads(storeUrl: string, use: PayloadUse): Promise<{ readonly isAlone: boolean }> {

@@ -71,7 +71,7 @@ describe('holdfast gc of a Postgres store', () => {
     const place = await backedUp()
     await emptied(place)
     const needed = await guard(place, 'need')
-    expect(errorOf(await place.gc())).toMatch(/^1 hold_unavailable: Cannot sweep the payloads of the store in schema "\w+": another process is/)
+    expect(errorOf(await place.gc())).toMatch(/^4 store_not_drained: Cannot sweep the payloads of the store in schema "\w+": another process is/)
     await needed.end()
     const swept = await guard(place, 'sweep')
     const commands = [['backup', '--to', 'file:backups'], ['restore', 'latest', '--from', 'file:backups', '--yes'], ['rollback'], ['import', 'tree', '--share', 'again', '--payloads', 'payloads']]
@@ -93,7 +93,7 @@ describe('holdfast gc of a Postgres store', () => {
       const outcomes = await Promise.all([place.run(['backup', '--to', 'file:backups', '--json'], machine), place.gc()])
       const refused = outcomes.filter(({ code }) => code !== 0).map(errorOf)
       expect(refused.length).toBeLessThan(2)
-      for (const error of refused) expect(error).toMatch(/^(?:1 hold_unavailable: Cannot sweep|4 sweep_already_running: Cannot use)/)
+      for (const error of refused) expect(error).toMatch(/^(?:4 store_not_drained: Cannot sweep|4 sweep_already_running: Cannot use)/)
     }
     expect(payloadsIn(place)).toBe(2)
   })

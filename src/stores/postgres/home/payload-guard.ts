@@ -1,6 +1,6 @@
 /** Keeps sweeps of a store's payloads apart from the work that needs them, across processes and machines. */
 import { failureAfter } from '../../../errors/clean-up.ts'
-import { HoldUnavailableError, InternalError, StoreUnavailableError, SweepAlreadyRunningError } from '../../../errors/errors.ts'
+import { InternalError, StoreNotDrainedError, StoreUnavailableError, SweepAlreadyRunningError } from '../../../errors/errors.ts'
 import type { PayloadGuard } from '../../../contracts/payload-store.ts'
 import { type PoolHandle, poolHandle } from '../connection/pools.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
@@ -20,7 +20,7 @@ export interface PayloadGuardOptions {
 /**
  * Takes the guard, an advisory lock of the server. It is for processes that do not share a catalog, in which the leases are.
  *
- * To sweep rejects with `hold_unavailable` while payloads are needed, and with `sweep_already_running`; to need them with
+ * To sweep rejects with `store_not_drained` while payloads are needed, and with `sweep_already_running`; to need them with
  * `sweep_already_running` while they are swept; both with `store_unavailable` when the server does not serve.
  */
 export async function guardPostgresPayloads(options: PayloadGuardOptions): Promise<PayloadGuard> {
@@ -35,7 +35,7 @@ export async function guardPostgresPayloads(options: PayloadGuardOptions): Promi
     if (use === 'need' || !(await tryLock(session, key, { isShared: true }))) {
       throw new SweepAlreadyRunningError(`Cannot use the payloads of the store in schema "${schema}": a sweep of them is running in another process`)
     }
-    throw new HoldUnavailableError(`Cannot sweep the payloads of the store in schema "${schema}": another process is backing it up, restoring it, or importing into it`, {
+    throw new StoreNotDrainedError(`Cannot sweep the payloads of the store in schema "${schema}": another process is backing it up, restoring it, or importing into it`, {
       hint: 'Nothing was deleted. Let it end, then try again',
     })
   } catch (error) {
