@@ -1,6 +1,7 @@
 /**
  * Recognizes failures that an aborted signal caused. Inner code rejects with the signal's reason; a public entrance that promises
- * `backup_aborted` converts the reason here. Stores of other makers may throw `backup_aborted` themselves.
+ * `backup_aborted` converts the reason here. What makes `backup_aborted` itself is passed on as it is: a store of another maker, and work
+ * that must say what the abort left: a store that did not end, a backup that is listed, a database that is filled.
  */
 import { BackupAbortedError, CombinedError, type HoldfastErrorOptions, isHoldfastError } from './errors.ts'
 
