@@ -1,4 +1,4 @@
-/** Metadata stores by URL. A new kind is a file in `stores/` and one line here. */
+/** Metadata stores by URL. A new kind is a file in `stores/` and one line here; `content-checks.ts` and `trials.ts` verify its backups. */
 import type { MetadataStore } from '../contracts/metadata-store.ts'
 import { STRING, checkArgument, checkOptions } from '../util/check-options.ts'
 import { kindOf, schemeOf } from '../util/urls.ts'
