@@ -1,10 +1,13 @@
 import type { Command } from 'commander'
-import { type Catalog, checkPayloadId, type Destination, findHolders, type Holder, InvalidArgumentError, releaseLease } from '../../index.ts'
+import { type Catalog, checkPayloadId, type Destination, findHolders, type Holder, InvalidArgumentError, openRepository, releaseLease } from '../../index.ts'
 import { collect, withExamples, withRecord } from '../command-options.ts'
 import { type RecordOptions, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatCount, formatTable, formatTime, printable } from '../../util/text.ts'
+
+/** Of a backup ID, which every longer text is none of. */
+const ULID_LENGTH = 26
 
 type HoldsOptions = OutputOptions & RecordOptions & { readonly from: readonly string[]; readonly release?: string | undefined }
 
@@ -45,8 +48,9 @@ async function refuseBackupId(
   { destinations, isHeld, signal }: { readonly destinations: readonly Destination[]; readonly isHeld: boolean; readonly signal: AbortSignal },
 ): Promise<void> {
   const text = payloadId.toUpperCase()
+  if (text.length > ULID_LENGTH) return
   for (const destination of destinations) {
-    for await (const backupId of destination.list({ signal })) if (backupId === text || (!isHeld && backupId.startsWith(text))) throw namesBackup(payloadId)
+    for await (const { backupId } of openRepository(destination).list({ signal })) if (backupId === text || (!isHeld && backupId.startsWith(text))) throw namesBackup(payloadId)
   }
 }
 
