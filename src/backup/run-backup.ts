@@ -15,7 +15,7 @@ import { type HeldLease, Leases, releaseAfter, warnOfLease } from '../gc/leases/
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 import type { PayloadStore } from '../contracts/payload-store.ts'
 import { type Manifest, recordCount } from '../contracts/manifest.ts'
-import { afterPublish } from './after-publish.ts'
+import { publishFailure } from './publish-failure.ts'
 import { checkLabels, encodeManifest, manifestOf } from '../format/manifest.ts'
 import { Meter, type Measured, type PhaseTime } from '../util/meter.ts'
 import { beyondWarning, isBeyondClocks, isNotThere, newestListed, nextBackupId } from './next-backup-id.ts'
@@ -254,7 +254,7 @@ class BackupRun {
         level: verification.level,
       })
     } catch (error) {
-      throw await afterPublish(error, { destination, backupId, isVerified: verification !== undefined, signal })
+      throw await publishFailure(error, { destination, backupId, isVerified: verification !== undefined, signal })
     }
     try {
       this.#meter.end()

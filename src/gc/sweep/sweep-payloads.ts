@@ -11,7 +11,7 @@ import type { Holder, LeaseHolder } from '../holds/hold-source.ts'
 import { HOLDS, type Holds } from '../holds/holds.ts'
 import { IdPage } from '../holds/id-page.ts'
 import type { ReconcileReport, SweepSession } from '../leases/leases.ts'
-import { Marker } from './marker.ts'
+import { MarkFinder } from './mark-finder.ts'
 import type { Mark, SweepState } from '../sweep-state.ts'
 import { SweepViews } from './sweep-views.ts'
 
@@ -163,27 +163,27 @@ class Sweep {
     const { epoch } = this.#options.holds.steadyClock
     const progress = await this.#state.progress()
     const isSame = progress?.epoch === epoch
-    const marker = new Marker(isSame ? this.#state.marks() : NO_MARKS, isSame ? progress.after : undefined)
+    const finder = new MarkFinder(isSame ? this.#state.marks() : NO_MARKS, isSame ? progress.after : undefined)
     try {
-      const marks = this.#marks(views, marker)
+      const marks = this.#marks(views, finder)
       if (this.#session === undefined) for await (const _ of marks);
-      else await this.#state.replace(marks, () => ({ epoch, after: marker.after }))
+      else await this.#state.replace(marks, () => ({ epoch, after: finder.after }))
     } finally {
-      await marker.close()
+      await finder.close()
     }
     this.#options.signal?.throwIfAborted()
   }
 
   /** Yields the marks of all payloads. After an abort: the new marks up to there, then the older marks. */
-  async *#marks(views: SweepViews, marker: Marker): AsyncGenerator<readonly Mark[], void, undefined> {
+  async *#marks(views: SweepViews, finder: MarkFinder): AsyncGenerator<readonly Mark[], void, undefined> {
     const { payloads, signal, onProgress } = this.#options
     const { listed } = this.#counts
-    yield* marker.before()
+    yield* finder.before()
     let turn = 0
     try {
-      for await (const page of payloads.list({ after: marker.after, signal })) {
+      for await (const page of payloads.list({ after: finder.after, signal })) {
         // Nothing is deleted here, so a new lease need not wait for the end of the list.
-        const [, marks] = await Promise.all([this.#session?.generation(), this.#marksOf(page, views, marker)])
+        const [, marks] = await Promise.all([this.#session?.generation(), this.#marksOf(page, views, finder)])
         if (marks.length > 0) yield marks
         onProgress?.({ phase: 'mark', payloads: listed.payloads })
         if (listed.payloads - turn >= TURN_PAYLOADS) await setImmediate()
@@ -193,17 +193,17 @@ class Sweep {
     } catch (error) {
       if (signal?.aborted !== true) throw error
     }
-    if (signal?.aborted === true) yield* marker.rest()
-    else marker.after = undefined
+    if (signal?.aborted === true) yield* finder.rest()
+    else finder.after = undefined
   }
 
-  async #marksOf(page: readonly StoredPayload[], views: SweepViews, marker: Marker): Promise<readonly Mark[]> {
+  async #marksOf(page: readonly StoredPayload[], views: SweepViews, finder: MarkFinder): Promise<readonly Mark[]> {
     const { minAgeMs, holds } = this.#options
     const nowMs = holds.steadyClock.nowMs()
     const ids = IdPage.of(page.map(({ payloadId }) => payloadId))
-    const wrong = ids.disorderAfter(marker.after)
+    const wrong = ids.disorderAfter(finder.after)
     if (wrong !== -1) {
-      const before = ids.payloadIds[wrong - 1] ?? marker.after
+      const before = ids.payloadIds[wrong - 1] ?? finder.after
       throw new InternalError(`Cannot sweep: the payload store lists ${JSON.stringify(ids.payloadIds[wrong])} after ${JSON.stringify(before)}`)
     }
     await views.find(ids)
@@ -215,12 +215,12 @@ class Sweep {
       }
       // A negative age means that the clock of the store was set back; ignore such an age.
       const isYoung = ageMs >= 0 && ageMs < minAgeMs
-      const mark = await marker.markOf(payload, nowMs)
+      const mark = await finder.markOf(payload, nowMs)
       if (!isYoung) marks.push(mark)
       if (isYoung || nowMs - mark.markedAtMs < minAgeMs) this.#counts.waiting.add(payload)
       else if (this.#session === undefined) this.#counts.deleted.add(payload)
     }
-    marker.after = ids.payloadIds.at(-1) ?? marker.after
+    finder.after = ids.payloadIds.at(-1) ?? finder.after
     return marks
   }
 

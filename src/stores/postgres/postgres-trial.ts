@@ -6,7 +6,7 @@ import { afterwards, closing, failureAfter, undoOnError } from '../../errors/cle
 import { poolHandle } from './connection/pools.ts'
 import { Connection } from './connection/connection.ts'
 import { type PostgresMetadataStoreOptions, PostgresMetadataStore } from './store/postgres-metadata-store.ts'
-import { ANSWER_TIMEOUT_MS } from './connection/answers.ts'
+import { ANSWER_TIMEOUT_MS } from './connection/answer-deadline.ts'
 import { FUNCTION, checkArgument, checkOptions, optional } from '../../util/check-options.ts'
 import { PACE_OPTIONS } from './snapshot/pace.ts'
 import { CONNECTION, type PostgresPool, quoteName, quoteText } from './connection/client.ts'

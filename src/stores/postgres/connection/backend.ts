@@ -1,5 +1,5 @@
 /** The server process that runs a transaction, asked about over another connection. */
-import { type Patience, NoAnswerError, answerWithin } from './answers.ts'
+import { type Patience, NoAnswerError, answerWithin } from './answer-deadline.ts'
 import type { Queryable } from './client.ts'
 
 /** Identifies a transaction. The process number alone does not: the server gives it again, and a pooler gives its connection to others. */

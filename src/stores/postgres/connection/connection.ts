@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { InternalError, StoreUnavailableError } from '../../../errors/errors.ts'
 import type { Interrupt } from '../../../util/interrupt.ts'
-import { type Patience, answerWithin } from './answers.ts'
+import { type Patience, answerWithin } from './answer-deadline.ts'
 import { type BackendTransaction, Backend, THIS_TRANSACTION } from './backend.ts'
 import { type PostgresClient, type PostgresPool, type Queryable, submit } from './client.ts'
 import { CopyIn } from './copy-in.ts'

@@ -1,7 +1,7 @@
 /** Writes what `COPY ... FROM STDIN` reads, in chunks of any size. */
 import { InternalError } from '../../../errors/errors.ts'
 import { Condition } from '../../../util/condition.ts'
-import type { Patience } from './answers.ts'
+import type { Patience } from './answer-deadline.ts'
 import { type Submittable, type WireConnection, copiedRows } from './client.ts'
 
 /** One COPY. Give it to a client with `submit`, then `write` and `end`. One call at a time. */

@@ -1,7 +1,7 @@
 /** Reads what `COPY ... TO STDOUT` sends, straight from the socket: `pg` would make an object of every row. */
 import { InternalError } from '../../../errors/errors.ts'
 import { Condition } from '../../../util/condition.ts'
-import type { Patience } from './answers.ts'
+import type { Patience } from './answer-deadline.ts'
 import { type Submittable, type WireConnection, copiedRows } from './client.ts'
 import { type ChunkTaker, RecyclingSocket } from './recycling-socket.ts'
 import { MAX_ADDED_BYTES, RowBlock } from './row-block.ts'

@@ -5,7 +5,7 @@ import { BOOLEAN, type Kind, NUMBER, type OptionKinds, STRING, checkArgument, ch
 import { Interrupt } from '../../../util/interrupt.ts'
 import { throttle } from '../../worker/rate-limit.ts'
 import { Connection } from '../connection/connection.ts'
-import { ANSWER_TIMEOUT_MS } from '../connection/answers.ts'
+import { ANSWER_TIMEOUT_MS } from '../connection/answer-deadline.ts'
 import { POOL, type PostgresClient, type PostgresPool } from '../connection/client.ts'
 import type { SchemaDefinition } from './definition.ts'
 import { readSnapshot } from './read-snapshot.ts'

@@ -8,7 +8,7 @@ import { Connection } from '../connection/connection.ts'
 import { type FailureOptions, sqlStateOf } from '../connection/server-errors.ts'
 import { CONFIRMED_IN_TIME, LONG_WORK, settingsStatement } from '../connection/settings.ts'
 import { type Queries, type ReadSource, type TablePaths, TABLES, View, tablesOf } from './queries.ts'
-import { HeldView } from './held-view.ts'
+import { SharedView } from './shared-view.ts'
 
 /** Thrown by a mutation that finds what it read changed before it had locked it: it is begun anew. */
 export class ChangedMeanwhile extends Error {}
@@ -84,9 +84,9 @@ export class SchemaDatabase implements ReadSource {
   }
 
   /** One instant, on a connection of its own until it is closed. */
-  async hold(): Promise<HeldView> {
+  async hold(): Promise<SharedView> {
     const connection = await this.#openView()
-    return new HeldView(new View(connection, this), () => this.#closeView(connection))
+    return new SharedView(new View(connection, this), () => this.#closeView(connection))
   }
 
   /**

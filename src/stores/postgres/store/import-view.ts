@@ -6,7 +6,7 @@ import { holdsData } from '../../../metadata/refusals.ts'
 import { PostgresMetadataView } from './postgres-metadata-view.ts'
 import { type TableName, type View, TABLES } from './queries.ts'
 import { putBlocks } from './contents.ts'
-import { HeldView } from './held-view.ts'
+import { SharedView } from './shared-view.ts'
 import { ATTRIBUTE_COLUMNS, BLOCK_COLUMNS, LOCK_COLUMNS, attributeValues } from './rows.ts'
 import { tornTree } from './torn-tree.ts'
 
@@ -27,7 +27,7 @@ export async function importView(connection: View, view: MetadataView, options: 
   await connection.rows(`ANALYZE ${paths.join(', ')}`)
   const fault = await tornTree(connection)
   if (fault !== undefined) throw new RecordInvalidError(`Cannot import the view: ${fault}`)
-  if (check !== undefined) await closing(await PostgresMetadataView.open(new HeldView(connection, async () => undefined)), check)
+  if (check !== undefined) await closing(await PostgresMetadataView.open(new SharedView(connection, async () => undefined)), check)
   signal?.throwIfAborted()
 }
 

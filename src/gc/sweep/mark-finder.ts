@@ -3,7 +3,7 @@ import type { StoredPayload } from '../../contracts/payload-store.ts'
 import type { Mark } from '../sweep-state.ts'
 
 /** Finds marks by payloads in ascending order. The caller closes it. */
-export class Marker {
+export class MarkFinder {
   /** The last payload that was listed; `undefined` at the beginning and at the end. */
   after: string | undefined
   readonly #batches: AsyncIterator<readonly Mark[]>

@@ -16,7 +16,7 @@ export interface PublishedBackup {
  * Returns the error to throw. A backup that was read back and is damaged is deleted: `latest` must not find it. Any other may be good, so
  * it stays, and the error says so.
  */
-export async function afterPublish(error: unknown, backup: PublishedBackup): Promise<unknown> {
+export async function publishFailure(error: unknown, backup: PublishedBackup): Promise<unknown> {
   // One that is not listed may come back, for example when its file system is mounted again.
   const isMissing = isHoldfastError(error) && error.code === 'manifest_missing'
   if (!backup.isVerified && isDamage(error) && !isMissing) return await deleteDamaged(error, backup)

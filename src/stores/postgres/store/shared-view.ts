@@ -2,7 +2,7 @@
 import { StoreUnavailableError } from '../../../errors/errors.ts'
 import type { ReadSource, TablePaths, View } from './queries.ts'
 
-export class HeldView implements ReadSource {
+export class SharedView implements ReadSource {
   readonly schema: string
   readonly tables: TablePaths
   readonly #view: View
