@@ -185,17 +185,22 @@ describe('the README of a room', () => {
   const pageOf = (folder: string): string => readFileSync(join(ROOT, folder, 'README.md'), 'utf8').replaceAll(/\s+/g, ' ')
   const listed = (names: readonly string[]): string => (names.length === 0 ? 'nothing' : names.map((name) => `\`${name === 'face' ? 'index.ts' : name}\``).join(', '))
   const folders = new Set(SOURCES.flatMap(({ path }) => path.split('/').map((_, at, parts) => parts.slice(0, at).join('/'))))
-  const isRoom = (folder: string): boolean => folder !== 'src' && folder !== '' && existsSync(join(ROOT, folder, 'README.md'))
+  const isWithinRoom = (folder: string): boolean => folder.split('/').length > (folder.startsWith('src/') ? 2 : 1)
 
   it.each(LAYERS.filter(([name]) => name !== 'face').map(([name, , below]) => ({ name, below })))('$name says what it may import and what may import it', ({ name, below }) => {
     const above = LAYERS.filter(([, , names]) => names.includes(name)).map(([other]) => other)
     expect(pageOf(name === 'destinations' ? name : `src/${name}`)).toContain(`May import: ${listed(below)}. May be imported by: ${listed(above)}.`)
   })
 
-  it.each([...folders].filter((folder) => isRoom(folder) && isRoom(folder.slice(0, folder.lastIndexOf('/')))))('%s says what imports it', (folder) => {
+  it.each([...folders].filter((folder) => folder !== ''))('%s has one', (folder) => {
+    expect(existsSync(join(ROOT, folder, 'README.md'))).toBe(true)
+  })
+
+  it.each([...folders].filter(isWithinRoom))('%s says what imports it', (folder) => {
     const [room] = layerOf(`${folder}/`)
     const importers = SOURCES.filter((source) => !source.path.startsWith(`${folder}/`) && ownImports(source).some((target) => target.startsWith(`${folder}/`)))
-    const names = importers.map(({ path }) => (layerOf(path)[0] === room ? path.replace(/^src\//, '').split('/').slice(0, 2).join('/') : layerOf(path)[0]))
+    const depth = folder.replace(/^src\//, '').split('/').length
+    const names = importers.map(({ path }) => (layerOf(path)[0] === room ? path.replace(/^src\//, '').split('/').slice(0, depth).join('/') : layerOf(path)[0]))
     expect(pageOf(folder)).toContain(`Imported by: ${listed([...new Set(names)].toSorted())}.`)
   })
 })
