@@ -64,8 +64,8 @@ async function begin(job: NewJob, options: RunJobOptions): Promise<JobLog> {
 }
 
 /**
- * The ID of the job that an error ended, from `runBackup`, `restoreBackup`, `restoreSubtree`, `rollback` or `deleteBackup`; `undefined` if
- * no job began.
+ * The ID of the job that an error ended, from `runBackup`, `restoreBackup`, `restoreInto`, `restoreSubtree`, `rollback`, `deleteBackup` or
+ * `delete` of a repository; `undefined` if no job began.
  */
 export function jobIdOf(error: unknown): string | undefined {
   const { jobId } = (error ?? {}) as { readonly jobId?: unknown }
