@@ -31,8 +31,8 @@ export interface Repository {
   /**
    * Reads and checks the manifest of a backup, and resolves with the opened backup.
    *
-   * Rejects with `manifest_missing`, `manifest_invalid`, `manifest_version_unsupported`, `invalid_argument` for a malformed ID, and
-   * `backup_altered` for a backup that differs from its record, unless `allowAltered`.
+   * Rejects with `manifest_missing`, `manifest_invalid`, `manifest_version_unsupported`, `manifest_feature_unsupported`, with
+   * `invalid_argument` for a malformed ID, and with `backup_altered` for a backup that differs from its record, unless `allowAltered`.
    */
   open(backupId: string, options?: OpenOptions): Promise<StoredBackup>
 

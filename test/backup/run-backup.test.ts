@@ -440,7 +440,7 @@ describe('runBackup() with a destination that fails', () => {
     expect(leftAt(path)).toEqual([])
   })
 
-  test('at abort too: both failures are told', async () => {
+  test('at abort too: the error has both failures', async () => {
     const { destination, catalog } = await newPlace()
     const failing = withUploads(destination, (upload) => ({ publish: broken, abort: () => abortAndFail(upload) }))
     const error = await failure(runBackup({ store: FakeStore.of(10), destination: failing, catalog }))
@@ -534,7 +534,7 @@ describe('runBackup() with a catalog that fails', () => {
     expect([jobs, backups]).toMatchObject([[{ state: 'failed', error: { code: 'catalog_unavailable' } }], []])
   })
 
-  test('at the end as well: both are told, and the job is left for the next opening', async () => {
+  test('at the end as well: the error has both failures, and the job is left for the next opening', async () => {
     const { destination, catalog } = await newPlace()
     const error = await failure(runBackup({ store: FakeStore.of(1), destination, catalog: failingAt(catalog, 'backup-recorded', 'forever') }))
     expect(error.message).toMatch(/published and verified, but not recorded; its lease on payloads could not be released.*; the end of the job could not be recorded/)

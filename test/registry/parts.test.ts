@@ -76,7 +76,7 @@ describe('withParts()', () => {
     await expect(closing).rejects.toThrow(/^did not close$/)
   })
 
-  it('goes on without a catalog that cannot be opened, and says so', async () => {
+  it('continues without a catalog that cannot be opened, and warns', async () => {
     const dir = await tempDir()
     const warnings: string[] = []
     const warn = async (text: string): Promise<void> => void warnings.push(text)

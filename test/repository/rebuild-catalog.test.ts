@@ -27,7 +27,7 @@ describe('rebuildCatalog()', () => {
     expect(await rebuildCatalog({ catalog: one.catalog, destinations })).toMatchObject({ known: 2, recorded: [places[2]] })
   })
 
-  test('reports what cannot be read and goes on', async () => {
+  test('reports what cannot be read, and records the rest', async () => {
     const { destination, path } = await newPlace()
     const ids: string[] = []
     for (let at = 0; at < 3; at++) ids.push((await runBackup({ store: FakeStore.of(3), destination })).backupId)

@@ -70,7 +70,7 @@ describe('Repository list()', () => {
     expect(withoutCatalog.map(({ state }) => state)).toEqual(['readable', 'readable', 'newer', 'damaged', 'gone', 'unreachable'])
   })
 
-  test('goes on after an ID, and reads no manifest before it', async () => {
+  test('continues after an ID, and reads no manifest before it', async () => {
     const { destination, ids } = await withBackups(3)
     const read: string[] = []
     const watched = altered(destination, {

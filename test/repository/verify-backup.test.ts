@@ -113,7 +113,7 @@ describe('verifyBackup()', () => {
     expect(await codeOf(verifyBackup({ destination, backupId }))).toBe('manifest_missing')
   })
 
-  test('a damaged payload is told with frame and offset, and never with the words of a restore', async () => {
+  test('the error for a damaged payload has frame and offset, and never the words of a restore', async () => {
     const { destination, backupId, object } = await published()
     tamper(object('payload'), (bytes) => flipped(bytes, 8 * (bytes.byteLength - 200)))
     const error = await verifyBackup({ destination, backupId }).catch((error: unknown) => error)
@@ -149,7 +149,7 @@ describe('verifyBackup()', () => {
     await expect(verifyBackup({ destination, backupId })).rejects.toMatchObject({ code: 'checksum_mismatch', message: expect.stringContaining('payload IDs') })
   })
 
-  test('a trial restore that gives something else is told, and the trial store is discarded', async () => {
+  test('a trial restore that gives something else is checksum_mismatch, and the trial store is discarded', async () => {
     const { destination, backupId } = await published()
     const changes: readonly ((store: FakeStore) => void)[] = [
       (store) => void store.records.pop(),
@@ -175,7 +175,7 @@ describe('verifyBackup()', () => {
     }
   })
 
-  test('a trial store that fails is discarded; when that fails too, both are told', async () => {
+  test('a trial store that fails is discarded; when that fails too, the error has both failures', async () => {
     const { destination, backupId } = await published()
     const failing = altered(new FakeStore(), { restore: () => Promise.reject(new Error('No room')), discard: () => Promise.reject(new Error('No way')) })
     await expect(verifyBackup({ destination, backupId, level: 'restore', openTrial: async () => failing })).rejects.toThrow(/No room.*No way/)

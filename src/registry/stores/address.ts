@@ -32,7 +32,7 @@ export interface StoreAddress {
   readonly shown: string
   /**
    * The path of the store's catalog, unless another one is named: one for a store, whichever way it is named. `storeIdIfNone` is the ID
-   * that a restore will give the store where there is none. Rejects with `catalog_unavailable` where the catalog cannot be told.
+   * that a restore will give the store where there is none. Rejects with `catalog_unavailable` where the catalog cannot be found.
    */
   catalogPath(storeIdIfNone?: string): Promise<string>
   /** The local directory that the store writes to, if any. */

@@ -12,7 +12,7 @@ import { NO_SINK as SINK, openForTest as open, rejection } from './backupable-te
 import { payloadIds } from './payload-ids-of-test-record.ts'
 
 describe.each(ENGINES)('levelBackupable() of %s', (engine) => {
-  test('fails with record_invalid for records whose payload IDs cannot be told, naming the first 20 and counting all', async () => {
+  test('fails with record_invalid for records whose payload IDs cannot be read, naming the first 20 and counting all', async () => {
     const db = await open(engine)
     for (let index = 0; index < 1500; index++) await put(db, `k${String(index).padStart(4, '0')}`, index % 50 === 7 ? 'undecodable' : 'fine')
     const sink = new CollectingSink()

@@ -26,7 +26,7 @@ test('CopyOut fails when the messages are not one for each row', async () => {
   await expect(copied('text', [stream], { rows: 2 })).rejects.toThrow('The server sent 1 messages of rows for the command tag "COPY 2"')
 })
 
-test('CopyOut reads ahead no more than its limit, and goes on when what it has is read', async () => {
+test('CopyOut reads ahead no more than its limit, and continues when what it has is read', async () => {
   const { stream, copy } = started('text', 1000)
   for (let row = 0; row < 10; row++) {
     stream.write(message('d', Buffer.alloc(600, 0x61)))

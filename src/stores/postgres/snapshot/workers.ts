@@ -34,7 +34,7 @@ export interface WorkerRequest<Options> {
   readonly options: Omit<Options, 'interrupt' | 'onProgress' | 'allocate'>
 }
 
-/** How a pool connects, as plain data; `undefined` when that cannot be told or cannot cross to another thread. */
+/** How a pool connects, as plain data; `undefined` when the pool does not say, or when it cannot cross to another thread. */
 export async function connectionOf({ options }: PostgresPool): Promise<Readonly<Record<string, unknown>> | undefined> {
   if (options === undefined || 'stream' in options || 'Client' in options) return undefined
   // pg keeps the password and the keys from being enumerated.
