@@ -176,14 +176,15 @@ export async function syncIfPossible(files: Files, path: string): Promise<boolea
 }
 
 /**
- * Renames. Over NFS the answer to a rename can be lost: the repetition then fails with `ENOENT`, though the rename was done. `isDone` looks
- * at `to`, whether that is so.
+ * Renames. Over NFS the answer to a rename can be lost: it then fails, with `EIO`, `ETIMEDOUT`, or `ENOENT` of its repetition, though
+ * it was done. `isDone` looks at `to`, whether that is so.
  */
 export async function renameSurely(files: Files, { from, to }: { readonly from: string; readonly to: string }, isDone: () => Promise<boolean>): Promise<void> {
   try {
     await files.rename(from, to)
   } catch (error) {
-    if (!isSystemError(error, 'ENOENT') || (await files.info(from)) !== undefined || !(await isDone())) throw error
+    const isThere = async (): Promise<boolean> => (await files.info(from)) === undefined && (await isDone())
+    if (!(await isThere().catch(() => false))) throw error
   }
 }
 

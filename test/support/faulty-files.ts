@@ -75,8 +75,8 @@ export const quickFiles: Files = {
 
 export interface Fault {
   readonly code: 'EIO' | 'ENOSPC' | 'EACCES' | 'EMFILE'
-  /** At that step alone, or at it and all after it that the code can hit. */
-  readonly times: 'once' | 'forever'
+  /** At that step alone, which was done or not, or at it and all after it that the code can hit. An answer is lost so over NFS. */
+  readonly times: 'once' | 'once, though it was done,' | 'forever'
   /** Half of what a write was given reaches the disk before it fails. */
   readonly shortWrite?: boolean | undefined
 }
@@ -90,6 +90,7 @@ export const FAULTS: readonly Fault[] = [
   { code: 'EACCES', times: 'once' },
   { code: 'EACCES', times: 'forever' },
   { code: 'EMFILE', times: 'once' },
+  { code: 'EIO', times: 'once, though it was done,' },
 ]
 
 /** The calls a code can come out of; EIO can come out of any. */
@@ -99,8 +100,12 @@ const CALLS_OF: Readonly<Record<Exclude<Fault['code'], 'EIO'>, readonly Call[]>>
   EACCES: ['create', 'read', 'info', 'list', 'makeDirectory', 'rename', 'renewFile', 'removeFile', 'removeDirectory', 'syncDirectory', 'syncFile', 'space'],
 }
 
+/** The calls that are done though their answer is lost. */
+const ANSWERED: readonly Call[] = ['rename', 'makeDirectory', 'renewFile', 'removeFile', 'removeDirectory']
+
 /** Whether a fault can come of such a call. */
-export function canHit({ code }: Fault, call: Call): boolean {
+export function canHit({ code, times }: Fault, call: Call): boolean {
+  if (times === 'once, though it was done,') return ANSWERED.includes(call)
   return code === 'EIO' || CALLS_OF[code].includes(call)
 }
 
@@ -121,12 +126,12 @@ export function faultyFiles(files: Files, at: number, fault: Fault): FaultyFiles
   const injected: Step[] = []
   const intercept: Intercept = async (step, run) => {
     steps = step.index + 1
-    const due = fault.times === 'once' ? step.index === at : step.index >= at
+    const due = fault.times === 'forever' ? step.index >= at : step.index === at
     if (healed || !due || !canHit(fault, step.call)) return await run()
     injected.push(step)
     if (fault.shortWrite === true && step.chunk !== undefined) await run(step.chunk.subarray(0, step.chunk.byteLength >> 1))
     // A handle is gone after close, whatever close says.
-    if (step.call === 'close') await run()
+    if (step.call === 'close' || fault.times === 'once, though it was done,') await run()
     throw systemError(fault.code, step.call, step.path)
   }
   return { files: interceptFiles(files, intercept), steps: () => steps, injected, heal: () => void (healed = true) }

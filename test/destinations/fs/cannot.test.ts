@@ -123,20 +123,20 @@ describe('fsDestination() where the system answers what Node has no name for', (
 })
 
 describe('fsDestination() over NFS, where the answer to a rename is lost', () => {
-  /** Renames as told, and then answers as the repetition of a rename that was done. */
-  function losing(renames: (from: string, to: string) => Promise<unknown>): Files {
+  /** Renames as told, and then answers as the repetition of a rename that was done, or as a server that cannot be reached. */
+  function losing(renames: (from: string, to: string) => Promise<unknown>, code = 'ENOENT'): Files {
     return {
       ...nodeFiles,
       rename: async (from, to) => {
         await renames(from, to)
-        throw systemError('ENOENT', 'rename', from)
+        throw systemError(code, 'rename', from)
       },
     }
   }
 
-  test('a backup that was published counts as published', async () => {
+  test.each(['ENOENT', 'EIO', 'ETIMEDOUT', 'ESTALE'])('a backup that was published counts as published when the answer is %s', async (code) => {
     const path = await tempDir()
-    const destination = fsDestination({ path, files: losing(rename) })
+    const destination = fsDestination({ path, files: losing(rename, code) })
     const { backupId } = await runBackup({ store: FakeStore.of(1), destination })
     deepEqual(await collect(fsDestination({ path }).list()), [backupId])
     deepEqual(await readdir(path), [backupId])
