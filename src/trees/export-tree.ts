@@ -220,8 +220,13 @@ async function makeTarget(directory: string): Promise<boolean> {
     return true
   } catch (error) {
     if (!isSystemError(error, 'EEXIST')) throw asHoldfastError(error, `create ${JSON.stringify(directory)}`)
-    const stats = await lstat(directory)
-    if (!stats.isDirectory() || (await readdir(directory)).length > 0) {
+    if (!(await lstat(directory)).isDirectory()) {
+      throw new RestoreDestinationNotEmptyError(`Cannot export to ${JSON.stringify(directory)}: it is not a directory`, {
+        cause: error,
+        hint: 'Name the directory itself, not a link to it, or one that does not exist yet',
+      })
+    }
+    if ((await readdir(directory)).length > 0) {
       throw new RestoreDestinationNotEmptyError(`Cannot export to ${JSON.stringify(directory)}: it is not an empty directory`, {
         cause: error,
         hint: 'Name a directory that does not exist yet, or an empty one. If an export to it was killed, remove the partial tree first',

@@ -79,6 +79,21 @@ describe('holdfast import and export', () => {
     expect(await readdir(join(dir, 'tree'))).toEqual(['file'])
   })
 
+  it('take a linked directory to import, and refuse one to export to, empty as it may be, with what to do', async () => {
+    const dir = await tempDir()
+    await writeTree(join(dir, 'tree'), { file: 'x' })
+    await mkdir(join(dir, 'empty'))
+    await symlink('tree', join(dir, 'linked'))
+    await symlink('empty', join(dir, 'out'))
+    const place = ['--store', 'level:store', '--payloads', 'payloads']
+    expect(await holdfastJson(['import', 'linked', ...place], { cwd: dir })).toMatchObject({ share: 'linked', files: 1 })
+    const { code, stderr } = await holdfast(['export', 'out', ...place], { cwd: dir })
+    expect(code).toBe(4)
+    expect(stderr).toMatch(/^error: restore_destination_not_empty: Cannot export to "out": it is not a directory\nhint: Name the directory itself, not a link to it/)
+    expect(await holdfastJson(['export', 'out/below', ...place], { cwd: dir })).toMatchObject({ files: 1 })
+    expect(await readdir(join(dir, 'empty/below'))).toEqual(['file'])
+  })
+
   it('end with exit code 3 at a payload that is damaged, and at one that is missing', async () => {
     const dir = await tempDir()
     await writeTree(join(dir, 'tree'), { file: 'content' })

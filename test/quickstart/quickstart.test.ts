@@ -15,9 +15,11 @@ it('npm run quickstart does the main job on a tree of one\'s own, shows that not
   // A name outside of the directory that is lost and brought back.
   await link(join(tree, 'a.txt'), join(tree, 'sub/a.txt'))
   await symlink('a.txt', join(tree, 'link'))
+  const linked = join(dir, 'linked')
+  await symlink('tree', linked)
   await mkdir(temporary)
   // Rejects with what it printed when the exit code is another than 0.
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, [QUICKSTART, tree], { env: { ...process.env, TMPDIR: temporary } })
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, [QUICKSTART, linked], { env: { ...process.env, TMPDIR: temporary } })
   expect(stderr).toMatch(/^(error: store_unavailable: [^\n]+\nhint: [^\n]+\n){2}/)
   expect(stdout).toContain('\nEqual: 8 entries, 97.7 KiB of content; types, modes, sizes, times, SHA-256 and link targets\n')
   expect(stdout).toMatch(/\n== Next, try\n(?: {2}npx holdfast [^\n]+\n){9}$/)

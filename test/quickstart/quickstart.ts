@@ -4,7 +4,7 @@
  * Run by `npm run quickstart`; each step is a `holdfast` command of its own process.
  */
 import { spawn } from 'node:child_process'
-import { mkdir, mkdtemp, open, readdir, rm, stat } from 'node:fs/promises'
+import { mkdir, mkdtemp, open, readdir, realpath, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import process from 'node:process'
@@ -45,7 +45,8 @@ process.exitCode = await quickstart(resolve(process.argv[2] ?? join(PROJECT, 'no
 async function quickstart(tree: string): Promise<number> {
   const work = await mkdtemp(join(tmpdir(), 'holdfast-quickstart-'))
   try {
-    return await mainJob(tree, work)
+    // Import and export take the tree that a link leads to; the comparison would take the link.
+    return await mainJob(await realpath(tree), work)
   } catch (error) {
     say(`\nquickstart failed: ${messageOf(error)}`)
     return 1
