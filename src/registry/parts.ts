@@ -11,6 +11,7 @@ import { openDestination } from '../../destinations/registry.ts'
 import { openCatalog, type OpenCatalogOptions, parseCatalogUrl } from './catalogs.ts'
 import { catalogPathOf, openHome, openStore, parseStoreUrl } from './stores.ts'
 import type { OpenHomeOptions, OpenStoreOptions, PayloadUse, StoreHome } from './stores/address.ts'
+import { isSystemError } from '../util/files.ts'
 
 interface Closable {
   close(): Promise<void>
@@ -41,6 +42,8 @@ export interface LeasesOptions {
   readonly catalog?: string | undefined
   /** The ID that a restore will give the store where there is none: then the catalog is the one of that store. */
   readonly storeIdIfNone?: string | undefined
+  /** Whether to create a missing catalog; not for work that will be refused. @default true */
+  readonly create?: boolean | undefined
   /** Called with the reason why the work is not recorded. */
   readonly warn: (text: string) => Promise<void>
 }
@@ -130,17 +133,19 @@ export class Parts {
 
   /**
    * Guards the payloads of a store, and opens its catalog for work that need not be recorded: if the catalog cannot be opened or closed,
-   * `warn` is called, and the work goes on. Rejects if another process has the catalog open and may sweep the store by it.
+   * `warn` is called, and the work goes on; so it does without a catalog where there is none and `create` is false. Rejects if another
+   * process has the catalog open and may sweep the store by it.
    */
-  async catalogIfPossible({ store, catalog: named, storeIdIfNone, warn }: LeasesOptions): Promise<Catalog | undefined> {
+  async catalogIfPossible({ store, catalog: named, storeIdIfNone, create = true, warn }: LeasesOptions): Promise<Catalog | undefined> {
     const tell = async (error: unknown): Promise<undefined> => {
       await warn(`This work is not recorded: ${messageOf(error)}`)
       return undefined
     }
     const { isAlone } = await this.guardPayloads(store, 'need')
     const path = async (): Promise<string> => named ?? (await parseStoreUrl(store).catalogPath(storeIdIfNone))
-    const catalog = await path().then((found) => openCatalog(found)).catch((error: unknown) => {
+    const catalog = await path().then((found) => openCatalog(found, { create })).catch((error: unknown) => {
       if (!isAlone && isHoldfastError(error) && error.details['isInUse'] === true) throw error
+      if (!create && isHoldfastError(error) && isSystemError(error.cause, 'ENOENT')) return undefined
       return tell(error)
     })
     if (catalog !== undefined) this.keep({ close: () => catalog.close().catch(tell) })

@@ -1,4 +1,4 @@
-/** What a refused command leaves: nothing. Every refusal is watched: the whole tree of files, the schemas of a server with their rows, a bucket. */
+/** What a refused command leaves: nothing. Every refusal is watched: the whole tree of files, its schemas of a server with their rows, a bucket. */
 import { createHash } from 'node:crypto'
 import { lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -13,6 +13,10 @@ import { BUCKET, type OwnServer, ownServerOf } from '../destinations/s3/setup.ts
 import { startS3Server } from '../support/s3/server.ts'
 import { serverUrl, testPool } from '../stores/postgres/server.ts'
 import { holdfast, holdfastJson, writeTree } from './holdfast.ts'
+
+/** The schemas of this run begin so: the server may be one that others use too. */
+const SCHEMAS = `refusals_${Math.random().toString(36).slice(2, 10)}`
+const FILLED = `${SCHEMAS}_filled`
 
 let base: string
 let own: OwnServer
@@ -44,22 +48,28 @@ beforeAll(async () => {
   await writeFile(join(base, 'full', 'a file'), 'of somebody')
   await symlink('backups', join(base, 'linked'))
   const server = new URL(await serverUrl())
-  server.searchParams.set('schema', 'refused_store')
+  server.searchParams.set('schema', `${SCHEMAS}_new`)
   const filled = new URL(server)
-  filled.searchParams.set('schema', 'filled_store')
+  filled.searchParams.set('schema', FILLED)
+  const bare = new URL(server)
+  bare.searchParams.set('schema', `${SCHEMAS}_bare`)
   pool = await testPool()
   await holdfastJson(['import', 'tree', '--store', filled.href, '--payloads', 'filled-payloads'], { cwd: base })
+  // No job of these has made a catalog.
+  await holdfastJson(['import', 'tree', '--store', bare.href, '--payloads', 'bare-payloads'], { cwd: base })
+  await holdfastJson(['import', 'tree', '--store', 'level:bare', '--payloads', 'bare-level-payloads'], { cwd: base })
   // With a catalog, which the first job of a store makes.
   await holdfast(['backup', '--store', filled.href, '--to', 'file:filled-backups'], { cwd: base, env: { XDG_STATE_HOME: join(base, 'state') } })
   const { endpoint } = own.server
   Object.assign(words, {
-    ID: backupId, OTHER: other.backupId, EMBEDDED: embeddedId, ENTRIES: entriesId, LONG: 'n'.repeat(260), PG: server.href, FILLED: filled.href, NOPG: 'postgres://nobody@127.0.0.1:1/none?schema=meta',
+    ID: backupId, OTHER: other.backupId, EMBEDDED: embeddedId, ENTRIES: entriesId, LONG: 'n'.repeat(260), PG: server.href, FILLED: filled.href, BARE: bare.href, NOPG: 'postgres://nobody@127.0.0.1:1/none?schema=meta',
     BUCKET: `s3://${BUCKET}/backups?region=us-east-1&endpoint=${encodeURIComponent(endpoint)}`, NOBUCKET: `s3://missing-bucket/backups?region=us-east-1&endpoint=${encodeURIComponent(endpoint)}`,
   })
 }, 300_000)
 
 afterAll(async () => {
   await own.server.close()
+  for (const { name } of await schemas()) await pool.query(`DROP SCHEMA ${escapeIdentifier(name)} CASCADE`)
   await rm(base, { recursive: true, force: true })
   process.stdout.write(`watched ${watched} refusals\n`)
 })
@@ -117,6 +127,8 @@ const REFUSALS: readonly (readonly [string, number])[] = [
   ['restore ID --from file:backups --store PG --yes', 4],
   ['restore ID --from file:backups --store FILLED --yes', 4],
   ['restore EMBEDDED --from file:embedded --store FILLED --yes', 4],
+  ['restore ID --from file:backups --store BARE --yes', 4],
+  ['restore ID --from file:backups --store level:bare --yes', 4],
   ['restore ID --from file:backups --store level:foreign --yes', 1],
   ['restore ID --from file:backups --store level:foreign --adopt --yes', 1],
   ['restore ID --from file:backups --store level:full --yes', 1],
@@ -135,6 +147,8 @@ const REFUSALS: readonly (readonly [string, number])[] = [
   ['restore ID --from file:backups --store level:store --to-path tree/x --yes', 2],
   ['rollback --store level:store', 4],
   ['rollback --store FILLED', 4],
+  ['rollback --store BARE', 4],
+  ['rollback --store level:bare', 4],
   ['rollback --store level:nowhere', 1],
   ['rollback --store level:foreign --adopt', 1],
   // What reads.
@@ -185,6 +199,15 @@ describe('a refused command', () => {
     expect({ ...outcome, left: differences(before, await look(usesOther)) }).toMatchObject({ code, left: [] })
     watched += 1
   })
+
+  it('would be seen to change a row of Postgres', async () => {
+    const add = (ns: number): Promise<unknown> => pool.query(`UPDATE ${escapeIdentifier(FILLED)}.inodes SET accessed_at_ns = accessed_at_ns + $1`, [ns])
+    const before = await look(true)
+    await add(1)
+    expect(differences(before, await look(true))).toEqual([expect.stringContaining(`postgres ${FILLED}.inodes: r `)])
+    await add(-1)
+    expect(differences(before, await look(true))).toEqual([])
+  })
 })
 
 /** Everything that a command could change, by its name. */
@@ -198,11 +221,16 @@ async function look(hasOther: boolean): Promise<ReadonlyMap<string, string>> {
   return seen
 }
 
-/** The schemas of the server, and what is in them: of each table a digest of its rows, of each sequence its value. */
+async function schemas(): Promise<readonly { readonly name: string }[]> {
+  return (await pool.query<{ name: string }>('SELECT nspname AS name FROM pg_namespace WHERE starts_with(nspname, $1)', [SCHEMAS])).rows
+}
+
+/** The schemas of this run, and what is in them: of each table a digest of its rows, of each sequence its value. */
 async function lookAtPostgres(): Promise<ReadonlyMap<string, string>> {
   const { rows } = await pool.query<{ schema: string; name: string | null; kind: string | null }>(
     `SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid
-     WHERE n.nspname !~ '^(?:pg_|information_schema$)'`,
+     WHERE starts_with(n.nspname, $1)`,
+    [SCHEMAS],
   )
   const seen = new Map<string, string>()
   for (const { schema, name, kind } of rows) {

@@ -63,7 +63,7 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
     const target = await parts.home(options.store, { adopt: options.adopt, pace: 'full' })
     const settings = { target, destination, backupId, allowStoreId: options.allowStoreId, allowAltered: options.allowAltered }
     // A refusal comes before the question, and before a catalog or a note in the payload directory is made. With --yes a refusal is
-    // recorded: the restore below is refused in the same way.
+    // recorded where there is a catalog: the restore below is refused in the same way.
     const isRecorded = options.yes === true && payloads === undefined && (await target.engines()).live !== undefined
     const plan = await planRestore({ ...settings, signal }).catch((error: unknown) => {
       if (!isRecorded) throw error
@@ -84,6 +84,7 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
         store: options.store,
         catalog: options.catalog,
         storeIdIfNone: plan?.storeId,
+        create: plan !== undefined,
         warn: (text) => output.warn(printable(text)),
       })
       const report = await restoreBackup({

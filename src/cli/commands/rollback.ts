@@ -26,9 +26,10 @@ async function runRollback(options: RollbackOptions, terminal: Terminal): Promis
   await withParts(terminal, async (parts) => {
     const target = await parts.home(options.store, { adopt: options.adopt })
     terminal.signal.throwIfAborted()
-    // Without a store there is nothing to roll back, and no catalog is created.
-    const isThere = (await target.engines()).live !== undefined
-    const catalog = isThere ? await parts.catalogIfPossible({ store: options.store, catalog: options.catalog, warn: (text) => output.warn(printable(text)) }) : undefined
+    // Without a store, or one to bring back, there is nothing to roll back, and no catalog is created.
+    const { live, previous } = await target.engines()
+    const record = { store: options.store, catalog: options.catalog, create: previous !== undefined, warn: (text: string) => output.warn(printable(text)) }
+    const catalog = live === undefined ? undefined : await parts.catalogIfPossible(record)
     const report = await rollback({ target, catalog })
     for (const warning of report.warnings) await output.warn(printable(warning.message))
     await output.result({ ...report, warnings: report.warnings.map(({ message }) => message) }, () => [
