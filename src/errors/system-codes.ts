@@ -8,6 +8,8 @@ export interface SystemErrorKind {
   readonly hint?: string | undefined
 }
 
+/** What to do about a handle that was closed: nothing is wrong with what it led to. */
+export const CLOSED_HINT = 'Use the handle before it is closed, or open another one'
 /** What to do about a disk that is full, other than that of a destination. */
 export const NO_SPACE_HINT = 'Free space on that file system, then try again'
 const NO_SPACE: SystemErrorKind = { code: 'destination_no_space', hint: NO_SPACE_HINT }

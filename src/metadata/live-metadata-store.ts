@@ -3,6 +3,7 @@ import type { BackupOptions, SnapshotSink, StoreKind } from '../contracts/backup
 import { undoOnError } from '../errors/clean-up.ts'
 import { messageOf } from '../errors/error-message.ts'
 import { StoreUnavailableError, isHoldfastError } from '../errors/errors.ts'
+import { CLOSED_HINT } from '../errors/system-codes.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 import type { DrainOptions, Swappable } from '../contracts/swappable.ts'
 import { checkServes } from './check-store.ts'
@@ -151,7 +152,7 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
 
   /** Closes the store and its home. Later operations are refused. Idempotent. */
   close(): Promise<void> {
-    this.#live = new StoreUnavailableError('Cannot use the store: it was closed', { hint: 'Open the store again' })
+    this.#live = new StoreUnavailableError('Cannot use the store: it was closed', { hint: CLOSED_HINT })
     this.#gate.open()
     this.#closed ??= this.#home.close()
     return this.#closed
@@ -274,7 +275,8 @@ export class LiveMetadataStore extends RoutedReader implements MetadataStore, Sw
 
   #serving(): ServingEngine {
     if ('store' in this.#live) return this.#live
-    throw new StoreUnavailableError(this.#live.message, { cause: this.#live.cause })
+    const { message, cause, hint } = this.#live
+    throw new StoreUnavailableError(message, { cause, hint })
   }
 
   #write<T>(operation: (store: MetadataStore) => Promise<T>): Promise<T> {

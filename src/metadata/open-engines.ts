@@ -1,5 +1,6 @@
 /** The open engines of a home: each is opened only once, however many callers ask at the same time. */
 import { StoreUnavailableError } from '../errors/errors.ts'
+import { CLOSED_HINT } from '../errors/system-codes.ts'
 import type { MetadataStore } from '../contracts/metadata-store.ts'
 
 interface OpenEngine {
@@ -26,7 +27,7 @@ export class OpenEngines {
 
   /** Returns the open engine, or opens it with `open`. An engine that a swap has moved is closed at its old place first. */
   async opened(engine: string, { place, open }: { readonly place: string; readonly open: () => Promise<MetadataStore> }): Promise<MetadataStore> {
-    if (this.#isClosed) throw new StoreUnavailableError(`Cannot use the store ${this.#home}: it was closed`)
+    if (this.#isClosed) throw new StoreUnavailableError(`Cannot use the store ${this.#home}: it was closed`, { hint: CLOSED_HINT })
     const before = this.#open.get(engine)
     if (before?.place === place) return await before.store
     const closed = this.close(engine).catch(() => undefined)

@@ -3,6 +3,7 @@
  * Packed IDs sort as their texts do, take half the memory, and need no strings.
  */
 import { InvalidArgumentError } from '../errors/errors.ts'
+import { shownText } from '../util/check-options.ts'
 
 /** Some payload IDs in any order. */
 export interface IdList {
@@ -24,7 +25,7 @@ const UPPER_CASE_DIGITS = ['A', 'B', 'C', 'D', 'E', 'F'] as const
 /** Returns a payload ID. Throws `invalid_argument` unless it is 1 to 255 characters of printable ASCII without spaces. */
 export function checkPayloadId(text: string): string {
   if (!isPayloadId(text)) {
-    throw new InvalidArgumentError(`Cannot use ${JSON.stringify(text.slice(0, 64))} as a payload ID: it must have 1 to 255 printable ASCII characters, without spaces`)
+    throw new InvalidArgumentError(`Cannot use ${shownText(text)} as a payload ID: it must have 1 to 255 printable ASCII characters, without spaces`)
   }
   return text
 }

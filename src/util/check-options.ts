@@ -97,6 +97,11 @@ export function checkArgument(call: string, value: unknown, { name, kind }: { re
   throw new TypeError(`Cannot call ${call}(): ${JSON.stringify(name)} ${wrong} ${kind.what}${given}`)
 }
 
+/** A value that is not the text it must be: the begin of a text, or what else it is. */
+export function shownText(value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value.slice(0, 64)) : nameOf(value)
+}
+
 /** What a value is, without its content. */
 export function nameOf(value: unknown): string {
   if (value === null || value === undefined) return String(value)

@@ -4,10 +4,10 @@ import { checkNumber } from '../../util/check-number.ts'
 import { sha256Of } from '../../util/checked-bytes.ts'
 import { type Kind, type OptionKinds, SYNC_FUNCTION, checkArgument, checkOptions, has, optional } from '../../util/check-options.ts'
 import { failedWriteOptions, writeUnlessFailed } from '../../util/failed-writes.ts'
-import { NO_LOCKS_HINT, isFullDisk, lockRefusal } from '../../util/level-errors.ts'
+import { NO_LOCKS_HINT, isClosed, isFullDisk, lockRefusal } from '../../util/level-errors.ts'
 import { undoOnError } from '../../errors/clean-up.ts'
 import { messageOf } from '../../errors/error-message.ts'
-import { NO_SPACE_HINT } from '../../errors/system-codes.ts'
+import { CLOSED_HINT, NO_SPACE_HINT } from '../../errors/system-codes.ts'
 import { CatalogUnavailableError, isHoldfastError } from '../../errors/errors.ts'
 import { type BackupEvent, type Catalog, type CatalogBackup, type CatalogEvent, HOLD_CHANGES, type Job, type JobError, type JobEvent, type JobKind, type UnknownEvent } from '../../contracts/catalog.ts'
 import { decodeEvent, encodeEvent } from '../event-codec.ts'
@@ -319,6 +319,7 @@ async function attempt<T>(verb: string, call: () => Promise<T>): Promise<T> {
     return await call()
   } catch (error) {
     if (isHoldfastError(error)) throw error
+    if (isClosed(error)) throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${messageOf(error)}`, { cause: error, hint: CLOSED_HINT, retryable: false })
     // LevelDB's own reason is the cause of "Database failed to open".
     const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
     const refusal = lockRefusal(reason)

@@ -9,7 +9,7 @@ import { BackupIncompleteError, ChecksumMismatchError, InvalidArgumentError, Met
 import type { PayloadStoreOptions, KnownUser, PayloadUser, StoredPayload, WritablePayloadStore } from '../../contracts/payload-store.ts'
 import { FILES, type Files, isSystemError, nodeFiles, removeIfThere, syncIfPossible, writeByRename } from '../../util/files.ts'
 import { type NotedWarning, NotedWarnings } from '../../util/noted-warnings.ts'
-import { BOOLEAN, FUNCTION, type OptionKinds, STRING, checkArgument, checkOptions, optional } from '../../util/check-options.ts'
+import { BOOLEAN, FUNCTION, type OptionKinds, STRING, checkArgument, checkOptions, optional, shownText } from '../../util/check-options.ts'
 import { asHoldfastError, inAction } from '../../util/system-errors.ts'
 import { plural } from '../../util/text.ts'
 import { addUser, readUsers } from './payload-users.ts'
@@ -295,7 +295,7 @@ export class PayloadDirectory implements WritablePayloadStore {
 
   #pathOf(payloadId: string): string {
     if (!PAYLOAD_ID.test(payloadId)) {
-      throw new InvalidArgumentError(`Cannot find payload ${JSON.stringify(payloadId.slice(0, 80))} in a payload directory: it is not a SHA-256 in hex`, {
+      throw new InvalidArgumentError(`Cannot find payload ${shownText(payloadId)} in a payload directory: it is not a SHA-256 in hex`, {
         hint: 'Only payloads made by "holdfast import" are kept in payload directories',
       })
     }

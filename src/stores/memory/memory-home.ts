@@ -2,6 +2,7 @@
 import { MemoryLevel } from 'memory-level'
 import { isUlid } from '../../util/ulid.ts'
 import { InternalError, StoreUnavailableError } from '../../errors/errors.ts'
+import { CLOSED_HINT } from '../../errors/system-codes.ts'
 import { makeStore } from '../../metadata/open-store.ts'
 import { checkServes } from '../../metadata/check-store.ts'
 import type { EngineHome } from '../../metadata/live-metadata-store.ts'
@@ -145,6 +146,6 @@ class MemoryHome implements EngineHome {
   }
 
   #checkOpen(): void {
-    if (this.#closed !== undefined) throw new StoreUnavailableError('Cannot change the store in memory: it was closed')
+    if (this.#closed !== undefined) throw new StoreUnavailableError('Cannot change the store in memory: it was closed', { hint: CLOSED_HINT })
   }
 }

@@ -2,9 +2,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Backupable, SnapshotProgress, StoreKind } from '../../../contracts/backupable.ts'
 import { BackupUnsupportedError, RestoreDestinationNotEmptyError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { CLOSED_HINT } from '../../../errors/system-codes.ts'
 import { BOOLEAN, FUNCTION, type Kind, NUMBER, OBJECT, type OptionKinds, STRING, SYNC_FUNCTION, checkArgument, checkOptions, listOf, oneOf, optional } from '../../../util/check-options.ts'
 import { writeUnlessFailed } from '../../../util/failed-writes.ts'
 import { Interrupt } from '../../../util/interrupt.ts'
+import { isClosed } from '../../../util/level-errors.ts'
 import { throttle } from '../../worker/rate-limit.ts'
 import { fillOrEmpty, isEmpty, refuseAfterFailedWrite, removeData } from './fill-database.ts'
 import { type KeyRange, type Section, type StoreDescription, type Value, keySpans } from './key-spans.ts'
@@ -168,7 +170,7 @@ async function requireUsable(db: LevelDatabase): Promise<void> {
   try {
     await db.open({ passive: true })
   } catch (cause) {
-    throw new StoreUnavailableError('Cannot use the store: its database is not open', { cause })
+    throw new StoreUnavailableError('Cannot use the store: its database is not open', { cause, hint: isClosed(cause) ? CLOSED_HINT : undefined })
   }
 }
 

@@ -1,9 +1,9 @@
 /** Turns errors of LevelDB and the file system into errors of a store and its home. */
 import { messageOf } from '../../../errors/error-message.ts'
 import { DestinationNoSpaceError, type HoldfastError, StoreNotDrainedError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
-import { NO_SPACE_HINT } from '../../../errors/system-codes.ts'
+import { CLOSED_HINT, NO_SPACE_HINT } from '../../../errors/system-codes.ts'
 import { NO_DIRECTORY_SYNC, isSystemError } from '../../../util/files.ts'
-import { NO_LOCKS_HINT, isFullDisk, lockRefusal } from '../../../util/level-errors.ts'
+import { NO_LOCKS_HINT, isClosed, isFullDisk, lockRefusal } from '../../../util/level-errors.ts'
 
 const NO_SYNC_HINT = 'LevelDB needs a file system that can sync directories: use a directory on a local disk'
 
@@ -51,6 +51,6 @@ export async function reading<T>(read: () => Promise<T>): Promise<T> {
   try {
     return await read()
   } catch (error) {
-    throw new StoreUnavailableError(`Cannot read the store: ${messageOf(error)}`, { cause: error })
+    throw new StoreUnavailableError(`Cannot read the store: ${messageOf(error)}`, { cause: error, hint: isClosed(error) ? CLOSED_HINT : undefined })
   }
 }

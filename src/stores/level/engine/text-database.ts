@@ -3,10 +3,11 @@ import type { AbstractLevel, AbstractSnapshot } from 'abstract-level'
 import { closing, undoOnError } from '../../../errors/clean-up.ts'
 import { messageOf } from '../../../errors/error-message.ts'
 import { BackupUnsupportedError, DestinationNoSpaceError, type HoldfastError, type HoldfastErrorOptions, StoreNotDrainedError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { CLOSED_HINT } from '../../../errors/system-codes.ts'
 import { type Kind, has } from '../../../util/check-options.ts'
 import { reasonOf } from './open-failure.ts'
 import { failedWriteOptions, WriteRefusal, writeUnlessFailed } from '../../../util/failed-writes.ts'
-import { NO_LOCKS_HINT, isFullDisk, lockRefusal } from '../../../util/level-errors.ts'
+import { NO_LOCKS_HINT, isClosed, isFullDisk, lockRefusal } from '../../../util/level-errors.ts'
 
 /** Any abstract-level database with explicit snapshots, whatever its own encodings. */
 // eslint-disable-next-line typescript/no-explicit-any -- the formats and defaults of the database do not matter here
@@ -188,6 +189,7 @@ async function* readRange(
 
 function unavailable(verb: string, cause: unknown, options: HoldfastErrorOptions = { cause }): HoldfastError {
   const message = messageOf(cause)
+  if (isClosed(cause)) return new StoreUnavailableError(`Cannot ${verb} the metadata store: ${message}`, { cause, hint: CLOSED_HINT })
   // A write that was refused because of an earlier one says nothing about the disk now.
   const Class = isFullDisk(message) && !(cause instanceof WriteRefusal) ? DestinationNoSpaceError : StoreUnavailableError
   return new Class(`Cannot ${verb} the metadata store: ${message}`, options)

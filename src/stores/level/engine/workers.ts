@@ -1,6 +1,7 @@
 /** Runs snapshots and restores in a worker thread. */
 import type { SnapshotProgress, SnapshotSink, SnapshotSource } from '../../../contracts/backupable.ts'
 import { BackupUnsupportedError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { CLOSED_HINT } from '../../../errors/system-codes.ts'
 import type { PayloadIdSet } from '../../../payload-ids/payload-id-set.ts'
 import type { Interrupt } from '../../../util/interrupt.ts'
 import { WorkerLink, receiveSnapshot, sendSnapshot } from '../../worker/worker-link.ts'
@@ -51,7 +52,7 @@ async function withWorker<Received extends { readonly type: string }, T>(
 ): Promise<T> {
   const location = await locationOf(db)
   // The worker would open a closed database again and leave it open.
-  if (db.status !== 'open') throw new StoreUnavailableError('Cannot use the store: its database is not open')
+  if (db.status !== 'open') throw new StoreUnavailableError('Cannot use the store: its database is not open', { hint: CLOSED_HINT })
   const link = new WorkerLink<Received>(url, { ...request, location }, { name, interrupt })
   // The worker shares the LevelDB and the block cache of this handle: end the worker before they are freed.
   const close = async (): Promise<void> => {

@@ -2,6 +2,7 @@
 import { dirname, join, resolve } from 'node:path'
 import { toError } from '../../../errors/error-message.ts'
 import { InternalError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { CLOSED_HINT } from '../../../errors/system-codes.ts'
 import { BOOLEAN, FUNCTION, type OptionKinds, STRING, checkArgument, checkOptions, has, optional } from '../../../util/check-options.ts'
 import { FILES, type FileInfo, type Files, isSystemError, nodeFiles, removeIfThere, removeTree, replaceFile, syncTree } from '../../../util/files.ts'
 import { checkServes } from '../../../metadata/check-store.ts'
@@ -179,7 +180,7 @@ export class LevelHome implements StoreHome {
 
   /** Runs a step on the disk. Refused once the home is being closed, for the lock may be gone. */
   async #change<T>(step: () => Promise<T>): Promise<T> {
-    if (this.#closed !== undefined) throw new StoreUnavailableError(`Cannot change the store at "${this.path}": it was closed`)
+    if (this.#closed !== undefined) throw new StoreUnavailableError(`Cannot change the store at "${this.path}": it was closed`, { hint: CLOSED_HINT })
     const change = step()
     this.#changes.add(change)
     try {

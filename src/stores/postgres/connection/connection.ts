@@ -1,6 +1,7 @@
 /** One connection of a pool, from when it is taken until it is given back or cut. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { InternalError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { CLOSED_HINT } from '../../../errors/system-codes.ts'
 import type { Interrupt } from '../../../util/interrupt.ts'
 import { type Patience, answerWithin } from './answer-deadline.ts'
 import { type BackendTransaction, Backend, THIS_TRANSACTION } from './backend.ts'
@@ -117,7 +118,7 @@ export class Connection implements Queryable {
   }
 
   async #rows<Row extends object>(text: string, values: readonly unknown[], timeoutMs: number | undefined): Promise<Row[]> {
-    if (this.#isReleased) throw new StoreUnavailableError('Cannot use the connection to the store: it was closed')
+    if (this.#isReleased) throw new StoreUnavailableError('Cannot use the connection to the store: it was closed', { hint: CLOSED_HINT })
     try {
       const answer = this.#client.query(text, values.length === 0 ? undefined : [...values])
       const running = timeoutMs === undefined ? this.#patience(answer) : answerWithin(answer, timeoutMs)

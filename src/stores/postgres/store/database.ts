@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { failureAfter } from '../../../errors/clean-up.ts'
 import { RestoreInProgressError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { CLOSED_HINT } from '../../../errors/system-codes.ts'
 import { lockKey } from '../connection/advisory-locks.ts'
 import type { PostgresPool, Queryable } from '../connection/client.ts'
 import { Connection } from '../connection/connection.ts'
@@ -171,7 +172,7 @@ export class SchemaDatabase implements ReadSource {
   }
 
   #checkOpen(): void {
-    if (this.#isClosed) throw new StoreUnavailableError('Cannot use the store: it was closed')
+    if (this.#isClosed) throw new StoreUnavailableError('Cannot use the store: it was closed', { hint: CLOSED_HINT })
   }
 }
 

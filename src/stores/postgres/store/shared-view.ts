@@ -1,5 +1,6 @@
 /** One instant of the schema that many reads share; its connection is given back when the last of them has ended. */
 import { StoreUnavailableError } from '../../../errors/errors.ts'
+import { CLOSED_HINT } from '../../../errors/system-codes.ts'
 import type { ReadSource, TablePaths, View } from './queries.ts'
 
 export class SharedView implements ReadSource {
@@ -49,7 +50,7 @@ export class SharedView implements ReadSource {
   }
 
   #begin(): void {
-    if (this.#closed !== undefined) throw new StoreUnavailableError('Cannot use the view of the store: it was closed')
+    if (this.#closed !== undefined) throw new StoreUnavailableError('Cannot use the view of the store: it was closed', { hint: CLOSED_HINT })
     this.#reading++
   }
 
