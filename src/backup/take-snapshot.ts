@@ -1,9 +1,11 @@
 /** Takes one snapshot of a store, and checks that the store keeps its contract. */
+import { types } from 'node:util'
 import type { BackupOptions, Backupable, SnapshotProgress, SnapshotSink, SnapshotSummary } from '../contracts/backupable.ts'
 import { failureAfter } from '../errors/clean-up.ts'
 import { BackupAbortedError, InternalError } from '../errors/errors.ts'
 import { CodecScan } from '../format/codec-scan.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
+import { nameOf } from '../util/check-options.ts'
 
 export interface TakeSnapshotOptions extends Pick<BackupOptions, 'backupId' | 'compress' | 'signal' | 'maxBytesPerSecond'> {
   /** Takes the bytes of the stream, and is done with them when it resolves. */
@@ -36,6 +38,7 @@ export async function takeSnapshot(store: Backupable, { write, ...options }: Tak
   const sink: SnapshotSink = {
     async write(chunk) {
       if (!isOpen) throw contractError('it writes after its end')
+      if (!types.isUint8Array(chunk)) throw contractError(`it writes ${nameOf(chunk)}, not a Uint8Array`)
       bytes += chunk.byteLength
       codecs.add(chunk)
       await write(chunk)
@@ -90,12 +93,11 @@ function checkSummary(
   { bytes, payloadIds }: { readonly bytes: number; readonly payloadIds: PayloadIdSet },
 ): SnapshotSummary {
   if (typeof payloadIds?.size !== 'number') throw contractError('it did not return a set of payload IDs')
-  if (summary === undefined) throw contractError('it never finished its snapshot')
+  if (summary === undefined || summary === null) throw contractError('it never finished its snapshot')
   if (summary.bytes !== bytes) throw contractError(`it reports ${summary.bytes} bytes, but wrote ${bytes}`)
   if (!SHA256.test(summary.sha256)) throw contractError('it did not report the SHA-256 of its snapshot')
   if (!(Math.abs(summary.createdAtMs) <= MAX_DATE_MS)) throw contractError(`it reports an impossible time, ${summary.createdAtMs}`)
-  const { count, digest } = summary.payloadIds
-  if (count !== payloadIds.size || digest !== payloadIds.digest) throw contractError('the payload IDs in its snapshot differ from those that it returned')
+  if (summary.payloadIds?.count !== payloadIds.size || summary.payloadIds.digest !== payloadIds.digest) throw contractError('the payload IDs in its snapshot differ from those that it returned')
   return summary
 }
 

@@ -369,12 +369,26 @@ describe('runBackup() at its destination', () => {
   })
 })
 
+test.each([
+  ['throws', () => { throw new Error('No warnings today') }, 'No warnings today'],
+  ['gives a promise', async () => [], 'is not a function'],
+])('runBackup() warns of a destination whose takeWarnings() %s, for the backup is recorded', async (_, takeWarnings, said) => {
+  const { destination, catalog } = await newPlace()
+  const { backupId, warnings } = await runBackup({ store: FakeStore.of(1), destination: altered(destination, { takeWarnings: takeWarnings as never }), catalog })
+  expect(warnings.map(({ message }) => message)).toEqual([expect.stringContaining(said)])
+  expect((await collect(catalog.jobs())).map(({ backupId: id, state }) => [id, state])).toEqual([[backupId, 'succeeded']])
+})
+
 describe('runBackup() with a store that fails', () => {
   const good = FakeStore.of(500)
   const misbehaving: readonly (readonly [string, Backupable['backup'], string | RegExp])[] = [
     ['throws in the middle', (sink) => good.backup({ ...sink, write: failingOnce(sink) }), 'record_invalid'],
     ['throws at once', () => Promise.reject(new TypeError('No such store')), /No such store/],
     ['never finishes', (sink) => good.backup({ ...sink, finish: async () => undefined }), /never finished/],
+    ['finishes with nothing', (sink) => good.backup({ ...sink, finish: async () => sink.finish(null as never) }), /never finished/],
+    ['does not say what payload IDs it wrote', (sink) => good.backup({ ...sink, finish: (summary) => sink.finish({ ...summary, payloadIds: undefined as never }) }), /payload IDs in its snapshot differ/],
+    ['writes text', (sink) => good.backup({ ...sink, write: () => sink.write('text' as never) }), /it writes a string, not a Uint8Array/],
+    ['writes nothing', (sink) => good.backup({ ...sink, write: () => sink.write(undefined as never) }), /it writes undefined, not a Uint8Array/],
     ['finishes twice', (sink) => good.backup({ ...sink, finish: async (summary) => (await sink.finish(summary), sink.finish(summary)) }), /finishes twice/],
     ['writes after its end', async (sink) => {
       const set = await good.backup(sink)
