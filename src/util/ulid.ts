@@ -11,8 +11,8 @@ const next = monotonicFactory()
 const MAX_TIME_MS = 2 ** 48 - 1
 
 /**
- * Makes an ID greater than all earlier ones of this process, even if the clock steps back. Throws `RangeError` for what is not a time, which
- * is checked first: the factory would keep it, and make no more IDs.
+ * Makes an ID greater than all earlier ones of this process, even if the clock steps back. Throws `RangeError` for what is not a time.
+ * That is checked first: the factory would keep it, and make no more IDs.
  */
 export function newUlid(nowMs: number = Date.now()): string {
   if (Number.isInteger(nowMs) && nowMs >= 0 && nowMs <= MAX_TIME_MS) return next(nowMs)
