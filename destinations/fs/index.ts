@@ -10,7 +10,7 @@ import {
 } from '../../src/errors/errors.ts'
 import { FILES, type Files, isSystemError, nodeFiles, readSmallFile, renameSurely } from '../../src/util/files.ts'
 import { NUMBER, type OptionKinds, STRING, checkArgument, checkOptions, optional } from '../../src/util/check-options.ts'
-import { findParameterFault, parametersOfPath, pathOfUrl, urlOfPath } from '../../src/util/urls.ts'
+import { findParameterFault, findPathFault, parametersOfPath, pathOfUrl, urlOfPath } from '../../src/util/urls.ts'
 import { BACKUP_FILES, MANIFEST_FILE, removeBackupFiles, removePublished, warnOfOthers } from './backup-files.ts'
 import { onPath, pathError } from './errors.ts'
 import { FsRoot, notADirectory, notAFile, TEMPORARY_SUFFIX } from './root.ts'
@@ -66,7 +66,10 @@ export function openFsDestination(url: string, options: Omit<FsDestinationOption
   checkArgument('openFsDestination', url, { name: 'url', kind: STRING })
   checkOptions('openFsDestination', options, { files: OPTIONS.files, flushBytes: OPTIONS.flushBytes })
   const path = pathOfUrl(url)
-  if (path === undefined) throw new DestinationConfigInvalidError('Cannot use the file URL of a destination: it must be file:PATH or file:///ABSOLUTE/PATH')
+  if (path === undefined) {
+    const { sentence = 'it must be file:PATH or file:///ABSOLUTE/PATH', hint } = findPathFault(url) ?? {}
+    throw new DestinationConfigInvalidError(`Cannot use the file URL of a destination: ${sentence}`, { hint })
+  }
   const fault = findParameterFault(parametersOfPath(url), { scheme: 'file', known: [] })
   if (fault !== undefined) {
     throw new DestinationConfigInvalidError(`Cannot use the file URL of a destination: ${fault.sentence}`, {
@@ -174,7 +177,10 @@ class FsDestination implements Destination {
     const names = await this.#root.list()
     for (const name of names) {
       options.signal?.throwIfAborted()
-      if (isUlid(name) && (await this.#isListed(join(this.#root.path, name)))) yield name
+      if (!isUlid(name)) continue
+      const directory = join(this.#root.path, name)
+      if (await this.#isListed(directory)) yield name
+      else await this.#warnOfOtherType(directory)
     }
     this.#warnOfWrongRoot(names)
   }
@@ -222,6 +228,14 @@ class FsDestination implements Destination {
 
   async close(): Promise<void> {
     // Every file is closed by the call that opened it.
+  }
+
+  /** Warns of something else in the place of a backup's directory: a backup that was moved away and linked to is not found. */
+  async #warnOfOtherType(directory: string): Promise<void> {
+    const info = await this.#root.info(directory)
+    if (info === undefined || info.type === 'directory') return
+    const message = `"${directory}" is not a directory (links are not followed): a backup there is not listed; put the directory itself in its place`
+    this.#root.warnings.leaves({ code: 'not_a_backup', message })
   }
 
   /** Warns of a root with nothing of Holdfast's in it, but something else: it may be the wrong directory. */

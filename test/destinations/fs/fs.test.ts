@@ -170,6 +170,9 @@ describe('fsDestination() and planted links', () => {
         else await rejects(call(), { code: 'destination_path_conflict' }, name)
       }
     }
+    destination.takeWarnings?.()
+    deepEqual(await collect(destination.list()), [])
+    deepEqual((destination.takeWarnings?.() ?? []).map(({ code, message }) => [code, message.slice(0, message.indexOf(' is not'))]), [link, file, fifo].toSorted().map((name) => ['not_a_backup', `"${join(root, name)}"`]))
     equal((await readdir(join(outside, whole))).length, 3)
     equal((await readdir(root)).length, 3)
   })
