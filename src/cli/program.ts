@@ -131,20 +131,30 @@ function usageError(error: CommanderError, program: Command, words: readonly str
   const sentence = `${first.charAt(0).toUpperCase()}${first.slice(1)}`.replace(/\.$/, '').replace(/\. ([A-Z])/, (_, letter: string) => `: ${letter.toLowerCase()}`)
   const [names, command] = commandOf(program, words)
   // A misspelled option is not there, but commander says first that it is missing.
-  const misspelled = error.code === 'commander.missingMandatoryOptionValue' ? command.parseOptions([...words]).unknown.find((word) => /^-./.test(word)) : undefined
-  const suggestion = (misspelled === undefined ? rest.join(' ') : suggestionFor(command, misspelled.split('=', 1))).replace(/^\(|\)$/g, '').trim()
-  const message = error.code === 'commander.help' ? 'No command given' : misspelled === undefined ? sentence : `${sentence}, and ${JSON.stringify(misspelled)} is not an option`
+  const isMissing = error.code === 'commander.missingMandatoryOptionValue'
+  // Only the name: a value may have a password in it.
+  const misspelled = isMissing || error.code === 'commander.unknownOption' ? unknownOptionIn(command, words) : undefined
+  const suggestion = (misspelled === undefined ? rest.join(' ') : suggestionFor(command, misspelled)).replace(/^\(|\)$/g, '').trim()
+  const message = error.code === 'commander.help' ? 'No command given' : misspelled === undefined ? sentence
+    : isMissing ? `${sentence}, and ${JSON.stringify(misspelled)} is not an option` : `Unknown option '${misspelled}'`
   return new InvalidArgumentError(message, {
     cause: error,
     hint: `${suggestion === '' ? '' : `${suggestion} `}Run "${['holdfast', ...names].join(' ')} --help"`,
   })
 }
 
-/** Commander's suggestion for a misspelled option. It makes one only for a command that lacks nothing else. */
-function suggestionFor(command: Command, misspelled: readonly string[]): string {
+/** The name of the first option among the words that the command does not have. */
+function unknownOptionIn(command: Command, words: readonly string[]): string | undefined {
+  return command.parseOptions([...words]).unknown.find((word) => /^-./.test(word))?.split('=', 1)[0]
+}
+
+/** Commander's suggestion for a misspelled option. It makes one only for a command that lacks nothing else, and for two dashes. */
+function suggestionFor(command: Command, misspelled: string): string {
+  const long = misspelled.replace(/^-(?=[^-].)/, '--')
+  if (long !== misspelled && command.options.some((option) => option.long === long)) return `Did you mean ${long}?`
   for (const option of command.options) option.makeOptionMandatory(false)
   try {
-    command.parse(misspelled, { from: 'user' })
+    command.parse([long], { from: 'user' })
   } catch (error) {
     if (error instanceof CommanderError && error.code === 'commander.unknownOption') return error.message.split('\n').slice(1).join(' ')
   }

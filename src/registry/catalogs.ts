@@ -2,7 +2,7 @@
 import type { Catalog } from '../contracts/catalog.ts'
 import { InvalidArgumentError } from '../errors/errors.ts'
 import { BOOLEAN, STRING, checkArgument, checkOptions, optional } from '../util/check-options.ts'
-import { findParameterFault, kindOf, listSchemes, parametersOfPath, pathOfUrl, schemeOf } from '../util/urls.ts'
+import { findParameterFault, findPathFault, kindOf, listSchemes, parametersOfPath, pathOfUrl, schemeOf } from '../util/urls.ts'
 
 export interface OpenCatalogOptions {
   /** Whether to create a missing catalog. @default true */
@@ -43,7 +43,10 @@ export function parseCatalogUrl(url: string): CatalogAddress {
 
 function levelCatalogAt(url: string): CatalogAddress {
   const path = pathOfUrl(url)
-  if (path === undefined) throw refuse('it has no local path', 'Write the path of a directory')
+  if (path === undefined) {
+    const { sentence = 'it has no local path', hint = 'Write the path of a directory' } = findPathFault(url) ?? {}
+    throw refuse(sentence, hint)
+  }
   const fault = findParameterFault(parametersOfPath(url), { scheme: 'level', known: [] })
   if (fault !== undefined) throw refuse(fault.sentence, fault.hint)
   return {

@@ -4,7 +4,7 @@ import type { WritablePayloadStore } from '../contracts/payload-store.ts'
 import type { OpenToSweepOptions } from '../payload-stores/directory/index.ts'
 import { SWEEP_OPTIONS } from '../payload-stores/directory/open-to-sweep.ts'
 import { BOOLEAN, STRING, checkArgument, checkOptions, optional } from '../util/check-options.ts'
-import { findParameterFault, kindOf, listSchemes, parametersOfPath, pathOfUrl, schemeOf } from '../util/urls.ts'
+import { findParameterFault, findPathFault, kindOf, listSchemes, parametersOfPath, pathOfUrl, schemeOf } from '../util/urls.ts'
 
 export interface OpenPayloadStoreOptions {
   /** Whether to create a missing payload store. @default false */
@@ -52,7 +52,10 @@ function parsePayloadStoreUrl(url: string): { readonly kind: () => Promise<Paylo
     )
   }
   const path = pathOfUrl(written)
-  if (path === undefined) throw refuse('it has no local path', 'Write the path of a directory')
+  if (path === undefined) {
+    const { sentence = 'it has no local path', hint = 'Write the path of a directory' } = findPathFault(written) ?? {}
+    throw refuse(sentence, hint)
+  }
   const fault = findParameterFault(parametersOfPath(written), { scheme, known: [] })
   if (fault !== undefined) throw refuse(fault.sentence, fault.hint)
   return { kind, path }

@@ -3,7 +3,7 @@ import type { Manifest } from '../contracts/manifest.ts'
 import { InvalidArgumentError } from '../errors/errors.ts'
 import type { ReadableTrial } from '../restore/subtree/restore-subtree.ts'
 import { FUNCTION, OBJECT, type OptionKinds, STRING, checkArgument, checkOptions, listOf } from '../util/check-options.ts'
-import { findParameterFault, kindOf, listSchemes, parametersOfPath, pathOfUrl, schemeOf } from '../util/urls.ts'
+import { findParameterFault, findPathFault, kindOf, listSchemes, parametersOfPath, pathOfUrl, schemeOf } from '../util/urls.ts'
 import { HOME_OPTIONS, type OpenHomeOptions } from './stores/address.ts'
 import { parseServerUrl } from './stores/postgres.ts'
 
@@ -75,7 +75,7 @@ async function openPostgresTrialAt(url: string, options: Pick<TrialOptions, 'onW
 
 function directoryOf(url: string): string {
   const path = pathOfUrl(url)
-  const fault = findParameterFault(parametersOfPath(url), { scheme: 'level', known: [] })
+  const fault = findPathFault(url) ?? findParameterFault(parametersOfPath(url), { scheme: 'level', known: [] })
   if (path !== undefined && fault === undefined) return path
   throw new InvalidArgumentError(`Cannot make a trial restore there: ${fault?.sentence ?? 'the URL has no local path'}`, {
     hint: fault?.hint ?? 'Write level:DIRECTORY',

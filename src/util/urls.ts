@@ -3,6 +3,8 @@ import { homedir, userInfo } from 'node:os'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const SCHEME = /^([a-z][a-z0-9+.-]{0,15}):/i
+/** The beginning of a path in another user's home directory, which a shell does not expand within a word. */
+const NAMED_HOME = /^~[^/]/
 /** The begin of the parameters of a URL with a plain path. A "?" without `NAME=` belongs to the path. */
 const PARAMETERS_OF_PATH = /\?(?=[a-z][a-z0-9_-]*=)/i
 /** A name that a message may repeat. Anything else may be part of a password. */
@@ -25,12 +27,25 @@ export function listSchemes(kinds: Readonly<Record<string, unknown>>): string {
 
 /**
  * The path of a URL, for every scheme: `level:PATH` as written, relative or absolute; `level:~/PATH` in the user's home directory, for a
- * shell leaves that to us; `level:///PATH` absolute and percent-decoded. `undefined` if there is no local path.
+ * shell leaves that to us; `level:///PATH` absolute and percent-decoded. `undefined` if there is no local path: `findPathFault` says why.
  */
 export function pathOfUrl(url: string): string | undefined {
   const rest = url.slice(url.indexOf(':') + 1)
+  if (NAMED_HOME.test(rest)) return undefined
   const path = rest.startsWith('//') ? decodedPath(rest) : rest.replace(/^~(?=\/|$)/, homeDirectory)
   return path === '' || path?.includes('\0') ? undefined : path
+}
+
+/** Finds what is wrong with a URL that has no local path; `undefined` if there is nothing to say but that. */
+export function findPathFault(url: string): ParameterFault | undefined {
+  const rest = url.slice(url.indexOf(':') + 1)
+  if (NAMED_HOME.test(rest)) {
+    return { sentence: '"~" with a name is not expanded', hint: 'Write the path in full; begin it with "./" if a directory has that name' }
+  }
+  if (rest.startsWith('///') && /%(?![0-9a-f]{2})/i.test(rest)) {
+    return { sentence: 'its path has a "%" without two hexadecimal digits', hint: 'Write %25 for "%", or the path as it is with one "/" at the beginning' }
+  }
+  return undefined
 }
 
 /** The user's home directory; an empty HOME names none. */

@@ -43,6 +43,19 @@ describe('a URL that is wrong', () => {
     expectError(await run('backup', '--store', url, '--to', 'file:backups'), 2, 'invalid_argument', sentence)
   })
 
+  it('with the home of another user is refused with the way out, and makes nothing', async () => {
+    const sentence = /: "~" with a name is not expanded\nhint: Write the path in full; begin it with "\.\/" if a directory has that name\n$/
+    expectError(await run('import', 'tree', '--store', 'level:~nobody/m'), 2, 'invalid_argument', sentence)
+    expectError(await run('backup', '--store', 'level:store', '--to', 'file:~nobody/b'), 2, 'destination_config_invalid', sentence)
+    expectError(await run('gc', '--store', 'level:store', '--from', 'file:backups', '--payloads', '~nobody/p'), 2, 'invalid_argument', sentence)
+    expectError(await run('jobs', '--store', 'level:store', '--catalog', '~nobody/c'), 2, 'invalid_argument', sentence)
+    expect(await readdir(base)).not.toContain('~nobody')
+  })
+
+  it('with a "%" that encodes nothing says so', async () => {
+    expectError(await run('list', '--from', 'file:///a%zzb'), 2, 'destination_config_invalid', /: its path has a "%" without two hexadecimal digits\nhint: Write %25 for "%"/)
+  })
+
   it.each(['nope:backups', 'backups', 'file:', 's3', 'constructor:x'])('of a destination, %s, ends with exit code 2', async (url) => {
     expectError(await run('list', '--from', url), 2, 'destination_config_invalid')
     expectError(await run('backup', '--store', 'level:store', '--to', url), 2, 'destination_config_invalid')
@@ -146,6 +159,13 @@ describe('a command line that is wrong', () => {
     const { code, stderr } = await run('backup', ...option, '--to', 'file:backups')
     expect(code).toBe(2)
     expect(stderr).toMatch(/"--sotre[^"]*" is not an option\nhint: Did you mean --store\? Run "holdfast backup --help"\n$/)
+  })
+
+  it('suggests an option that was not required too, and never shows its value', async () => {
+    const told = (name: string, meant: string): string => `error: invalid_argument: Unknown option '${name}'\nhint: Did you mean ${meant}? Run "holdfast list --help"\n`
+    expect((await run('list', '--from', 'file:backups', '--stroe=postgres://user:secret@host/db')).stderr).toBe(told('--stroe', '--store'))
+    expect((await run('list', '--from', 'file:backups', '-json')).stderr).toBe(told('-json', '--json'))
+    expect((await run('list', '-from', 'file:backups')).stderr).toMatch(/, and "-from" is not an option\nhint: Did you mean --from\? Run/)
   })
 
   it('is told as a document with --json, and nothing else', async () => {

@@ -24,7 +24,7 @@ describe('pathOfUrl()', () => {
     ['level:~/m', `${homedir()}/m`],
     ['file:~', homedir()],
     ['level:./~/m', './~/m'],
-    ['level:~m/a', '~m/a'],
+    ['level:~m/a', undefined],
     ['level:a/~/m', 'a/~/m'],
     ['level:', undefined],
     ['level:a\0b', undefined],

@@ -3,14 +3,17 @@ import { realpath } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { CATALOG_DIRECTORY } from '../../stores/level/home/home-files.ts'
 import { isSystemError } from '../../util/files.ts'
-import { findParameterFault, parametersOfPath, pathOfUrl } from '../../util/urls.ts'
+import { findParameterFault, findPathFault, parametersOfPath, pathOfUrl } from '../../util/urls.ts'
 import { refuseStoreUrl, type StoreAddress, type StoreKind } from './address.ts'
 
 export const levelStores: StoreKind = { form: 'level:PATH', parse: parseLevelUrl }
 
 function parseLevelUrl(url: string): StoreAddress {
   const written = pathOfUrl(url)
-  if (written === undefined) throw refuseStoreUrl('it has no local path', 'Write level:PATH with a relative or an absolute path')
+  if (written === undefined) {
+    const { sentence = 'it has no local path', hint = 'Write level:PATH with a relative or an absolute path' } = findPathFault(url) ?? {}
+    throw refuseStoreUrl(sentence, hint)
+  }
   const fault = findParameterFault(parametersOfPath(url), { scheme: 'level', known: [] })
   if (fault !== undefined) throw refuseStoreUrl(fault.sentence, `${fault.hint}; write a path that contains "?" as level:///PATH with %3F`)
   const path = resolve(written)
