@@ -87,6 +87,9 @@ async function openRange(session: S3Session, request: S3RequestOptions, { positi
         // Not by a condition: some stores ignore it, some refuse the ETag that they gave themselves.
         if (etag !== undefined && answer.ETag !== etag) throw replaced(session, key)
         const whole = answer.ContentLength ?? totalBytes ?? (answer.ContentRange === undefined ? (await lookAt(session, key ?? '', request.signal))?.bytes : 0)
+        if (position > 0 && answer.$metadata.httpStatusCode === 206 && answer.ContentRange === undefined) {
+          throw new S3AnswerError('EBADANSWER', 'The answer does not say which part of the object it has')
+        }
         return { body, etag: answer.ETag, ...extentOf(answer.ContentRange, { position, whole }) }
       } catch (error) {
         body?.destroy()

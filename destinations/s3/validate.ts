@@ -65,14 +65,13 @@ interface Probe {
 async function probeUpload(session: S3Session, probe: Probe, run: (upload: S3Begun) => Promise<void> = async () => undefined): Promise<void> {
   const { key, signal } = probe
   const upload = await beginUpload(session, probe)
-  try {
+  const probing = async (): Promise<void> => {
     let isListed = false
     for await (const { uploadId } of listPendingUploads(session, signal)) if ((isListed = uploadId === upload.uploadId)) break
     if (session.store.has('uploadList')) session.store.learn('uploadList', isListed ? 'honoured' : 'ignored')
     await run(upload)
-  } finally {
-    await abortUpload(session, { key, uploadId: upload.uploadId })
   }
+  await afterwards(probing, () => abortUpload(session, { key, uploadId: upload.uploadId }), { left: 'the upload of the probe could not be ended' })
 }
 
 /** Tries every operation on an object. */

@@ -115,6 +115,16 @@ describe('s3Destination() open()', () => {
     ok((await read(open(), backupId, 1_500_000)).equals(PAYLOAD.subarray(1_500_000)))
     deepEqual(await read(open(), backupId, PAYLOAD.byteLength + 1), Buffer.alloc(0))
   })
+
+  test('a part of an object that does not say which is never taken for the whole', async () => {
+    const { own, proxy, open } = await proxied()
+    const backupId = await publish(own.open(), PAYLOAD)
+    own.server.behaviour.tellsNoRanges = true
+    await rejects(read(open(), backupId, 2 * MIB), { code: 'destination_unreachable' })
+    ok((await read(open(), backupId)).equals(PAYLOAD))
+    proxy.plan = failing(1, () => ({ kind: 'truncate', at: 0.7, declares: 'whole' }))
+    await rejects(read(open(), backupId), { code: 'destination_unreachable' })
+  })
 })
 
 describe('s3Destination() manifest()', () => {

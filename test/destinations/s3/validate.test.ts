@@ -134,6 +134,18 @@ describe('s3Destination() validate()', () => {
     if (action !== 's3:DeleteObject' && action !== 's3:AbortMultipartUpload') deepEqual(own.keys(), [])
   })
 
+  test('tells why it failed first where the clean-up after it fails too', async () => {
+    const own = await ownServer()
+    own.server.behaviour.failBefore = ({ operation }) => {
+      if (operation === 'UploadPart') return { status: 403, code: 'AccessDenied' }
+      return operation === 'AbortMultipartUpload' ? { status: 503, code: 'SlowDown' } : undefined
+    }
+    await rejects(own.open().validate(), (error: Error & { code: string }) => {
+      equal(error.code, 'destination_permission_denied')
+      return /^Cannot write .*AccessDenied.*could not be ended: Cannot end the upload of .*SlowDown/.test(error.message)
+    })
+  })
+
   test.each(['publish', 'restore'] as const)('tells that s3:GetObject is missing where access is %s', async (access) => {
     const own = await ownServer()
     const credentials = own.server.addKey('LIMITEDKEY0000000001', { policy: allow(ACTIONS.filter((name) => name !== 's3:GetObject')) })

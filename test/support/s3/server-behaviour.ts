@@ -6,6 +6,12 @@ export type RefusalStatus = 400 | 405 | 501
 /** What a request is failed with: an error of S3's, the connection cut, or no answer at all. */
 export type S3Failure = { readonly status: number, readonly code: string, readonly message?: string | undefined } | 'reset' | 'hang'
 
+/** What a proxy, or another server than a store, answers. */
+export interface HtmlPage {
+  readonly status: number
+  readonly page: string
+}
+
 /** One request as it is logged. */
 export interface S3Request {
   /** From 0, in the order of arrival. */
@@ -87,6 +93,8 @@ export interface S3Behaviour {
   keepsDeleted?: boolean | undefined
   /** Ranges are not looked at: always 200 with the whole object. */
   ignoresRanges?: boolean | undefined
+  /** Ranges are given with 206 and without Content-Range. */
+  tellsNoRanges?: boolean | undefined
   /** `If-Match` of reads is not looked at. */
   ignoresReadConditions?: boolean | undefined
   /** ListMultipartUploads is answered so; `'by key'`: it lists only those of the key that the prefix is, as MinIO does. */
@@ -96,7 +104,7 @@ export interface S3Behaviour {
   /** Added to the server's clock, which signatures are checked against and objects dated with. */
   clockSkewMs?: number | undefined
   /** Fails a request before anything of it is done. */
-  failBefore?: ((request: S3Request) => S3Failure | undefined) | undefined
+  failBefore?: ((request: S3Request) => S3Failure | HtmlPage | undefined) | undefined
   /** Fails a request when all of it is done: the answer is lost. */
   failAfter?: ((request: S3Request) => S3Failure | undefined) | undefined
 }

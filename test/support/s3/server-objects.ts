@@ -76,7 +76,7 @@ export function getObject(call: Call): Reply {
     ...versionHeader(bucket, version),
     ...(call.may('s3:GetObjectRetention') ? lockHeaders(version) : {}),
     ...(headers['x-amz-checksum-mode']?.toUpperCase() === 'ENABLED' && range === undefined ? checksumHeaders(version.checksum) : {}),
-    ...(range === undefined ? {} : { 'content-range': `bytes ${start}-${end - 1}/${version.data.size}` }),
+    ...(range === undefined || behaviour.tellsNoRanges === true ? {} : { 'content-range': `bytes ${start}-${end - 1}/${version.data.size}` }),
   }
   return { status: range === undefined ? 200 : 206, headers: all, body: version.data.slice(start, end), size: end - start, hasLength: behaviour.tellsNoLengths !== true }
 }

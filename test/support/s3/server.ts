@@ -115,7 +115,11 @@ async function serve(server: S3Server, incoming: IncomingMessage, outgoing: Serv
   const logged = logRequest(server, incoming)
   outgoing.on('error', () => outgoing.destroy())
   try {
-    if (fail(behaviour.failBefore?.(logged), incoming)) return
+    const failure = behaviour.failBefore?.(logged)
+    if (typeof failure === 'object' && 'page' in failure) {
+      return await send({ status: failure.status, headers: { 'content-type': 'text/html' }, body: failure.page }, logged, outgoing)
+    }
+    if (fail(failure, incoming)) return
     const reply = await answer(server, logged, incoming)
     if (fail(behaviour.failAfter?.(logged) ?? (reply.isCut === true ? 'reset' : undefined), incoming)) return
     await send(reply, logged, outgoing)
