@@ -1,9 +1,9 @@
 /** Creates objects, each only if its key is free. */
 import { crc32 } from 'node:zlib'
 import { PutObjectCommand } from '@aws-sdk/client-s3'
-import { DestinationUnreachableError } from '../../src/errors/errors.ts'
+import { ChecksumMismatchError, DestinationUnreachableError } from '../../src/errors/errors.ts'
 import type { Capability } from './capabilities.ts'
-import { isMissing, isTaken } from './errors.ts'
+import { isMissing, isTaken, S3AnswerError } from './errors.ts'
 import { attributesOf, checksumOf, duplicate, lockOf, lookAt, metadataOf, remove } from './objects.ts'
 import { readObject } from './read.ts'
 import type { S3RequestOptions, S3Session } from './session.ts'
@@ -41,7 +41,7 @@ export interface S3PutOptions extends S3CreateOptions, Pick<S3RequestOptions, 'o
 }
 
 /** Writes a small object. Resolves with its ETag. */
-export async function putSmall(session: S3Session, content: Uint8Array, options: S3PutOptions): Promise<string | undefined> {
+export async function putSmall(session: S3Session, content: Uint8Array, options: S3PutOptions): Promise<string> {
   const { key, nonce, signal, onUnanswered, isNew = false, lock } = options
   const optional: readonly Capability[] = isNew ? ['checksums', 'conditionalPut'] : ['checksums']
   return await session.send({ operation: 'write', key, bodyBytes: content.byteLength, signal, optional, onUnanswered }, async (client, abortSignal) => {
@@ -56,7 +56,10 @@ export async function putSmall(session: S3Session, content: Uint8Array, options:
       ...(isNew && session.store.has('conditionalPut') && { IfNoneMatch: '*' }),
       ...lock,
     })
-    return (await client.send(command, { abortSignal })).ETag
+    const { ETag } = await client.send(command, { abortSignal })
+    // Something else than a store may answer 200 to everything.
+    if (ETag === undefined) throw new S3AnswerError('EBADANSWER', 'The answer has no ETag')
+    return ETag
   })
 }
 
@@ -73,7 +76,8 @@ export interface S3CreateOnceOptions extends S3CreateOptions, Pick<S3RequestOpti
  * Runs a write that must create its key, and resolves with the ETag.
  *
  * When the answer is lost, or the repetition of a successful write is refused, the stored object decides:
- * one with our nonce and length is our write; where the store keeps no metadata, one with our ETag or our bytes.
+ * one with our nonce is our write; where the store keeps no metadata, one with our ETag or our bytes. Rejects with `checksum_mismatch` when
+ * our object is cut short.
  *
  * On a store that may not honour the condition, the key is also looked at before the write; if the store is known not to, after it too.
  * Two writers may still miss each other there.
@@ -81,7 +85,7 @@ export interface S3CreateOnceOptions extends S3CreateOptions, Pick<S3RequestOpti
 export async function createOnce(
   session: S3Session,
   options: S3CreateOnceOptions,
-  write: (onUnanswered: () => void) => Promise<string | undefined>,
+  write: (onUnanswered: () => void) => Promise<string>,
 ): Promise<void> {
   const { condition, signal } = options
   if (session.store.of(condition) !== 'honoured' && (await isOwn(session, options))) return
@@ -119,8 +123,15 @@ function tooSlow({ config: { bucket, totalTimeoutMs } }: S3Session, key: string,
 async function isOwn(session: S3Session, options: S3CreateOnceOptions, etag?: string): Promise<boolean> {
   const found = await lookAt(session, options.key, options.signal)
   if (found === undefined) return false
-  if (await isWritten(session, found, options, etag)) return true
-  throw duplicate(session, options.key)
+  if (!(await isWritten(session, found, options, etag))) throw duplicate(session, options.key)
+  const bytes = bytesOf(options.pieces)
+  if (found.bytes === bytes) return true
+  const place = `s3://${session.config.bucket}/${options.key}`
+  throw new ChecksumMismatchError(`Cannot write "${place}": the store has ${found.bytes} bytes of it instead of ${bytes}`)
+}
+
+function bytesOf(pieces: S3Pieces): number {
+  return pieces.reduce((sum, { bytes }) => sum + bytes, 0)
 }
 
 /** Whether what was found is what this upload wrote. */
@@ -130,9 +141,8 @@ async function isWritten(
   { key, nonce, pieces, signal }: Pick<S3CreateOnceOptions, 'key' | 'nonce' | 'pieces' | 'signal'>,
   etag?: string,
 ): Promise<boolean> {
-  if (found.bytes !== pieces.reduce((sum, { bytes }) => sum + bytes, 0)) return false
   if (found.nonce === nonce || (etag !== undefined && found.etag === etag)) return true
-  return found.nonce === undefined && (await hasBytes(session, { key, pieces, signal }))
+  return found.nonce === undefined && found.bytes === bytesOf(pieces) && (await hasBytes(session, { key, pieces, signal }))
 }
 
 /** Whether an object has these bytes. */

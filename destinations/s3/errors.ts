@@ -147,6 +147,12 @@ const MEANING_BY_CODE: Readonly<Record<string, Meaning>> = {
     hint: 'If it wants parts of equal size, as Cloudflare R2 does, use equal-parts=true',
   },
   InvalidBucketName: { Class: DestinationConfigInvalidError, reason: 'bad_bucket_name', text: 'the store does not allow such a bucket name' },
+  NoSuchUpload: {
+    Class: DestinationUnreachableError,
+    reason: 'upload_ended',
+    text: 'the upload is not there any more',
+    hint: 'A clean-up or a lifecycle rule for incomplete uploads may have ended it: let both wait longer than a backup takes, then try again',
+  },
   QuotaExceeded: NO_SPACE,
   QuotaExceededException: NO_SPACE,
   InsufficientStorage: NO_SPACE,
@@ -164,7 +170,22 @@ const MEANING_BY_CODE: Readonly<Record<string, Meaning>> = {
   ConditionalRequestConflict: { ...BUSY, reason: 'conflict', text: 'another request for the same key was under way' },
 }
 
-const MEANING_BY_STATUS: Readonly<Record<number, Meaning>> = { 301: WRONG_REGION, 307: WRONG_REGION, 401: NOT_PERMITTED, 403: NOT_PERMITTED, 408: BUSY, 429: BUSY, 501: UNSUPPORTED, 507: NO_SPACE }
+const MEANING_BY_STATUS: Readonly<Record<number, Meaning>> = {
+  301: WRONG_REGION,
+  307: WRONG_REGION,
+  401: NOT_PERMITTED,
+  403: NOT_PERMITTED,
+  408: BUSY,
+  413: {
+    Class: DestinationUnreachableError,
+    reason: 'too_large',
+    text: 'the server, or a proxy before it, does not take a body of that size',
+    hint: 'Raise its limit (client_max_body_size of nginx), or make the parts smaller (part-bytes=)',
+  },
+  429: BUSY,
+  501: UNSUPPORTED,
+  507: NO_SPACE,
+}
 
 /** What the SDK calls an error that has no name. */
 const EMPTY = /^(Error|UnknownError|Unknown|S3ServiceException|NotFound|\d*)$/
@@ -178,7 +199,7 @@ const TLS_CODE = /^(EPROTO|ERR_SSL_|ERR_TLS_)/
 export function explainS3Error(thrown: unknown, asked: S3Asked, secrets: readonly string[]): S3Failure {
   if (isHoldfastError(thrown)) return { error: thrown, isTransient: false, isExpired: false }
   const { name, code, status, said, region, cause } = takeApart(thrown, secrets)
-  const given = meaningOf(name, code, status)
+  const given = asked.operation === 'list' && status === 404 && name === '' ? NO_BUCKET : meaningOf(name, code, status)
   const isMalformed = (given === WRONG_KEY || given === WRONG_SECRET || given === EXPIRED) && secrets.some((secret) => /[^!-~]/.test(secret))
   const meaning = isMalformed ? MALFORMED_KEY : given
   const answer = (status === undefined ? [code] : [name, `HTTP ${status}`]).filter((part) => part !== '').join(', ')
@@ -193,14 +214,29 @@ export function explainS3Error(thrown: unknown, asked: S3Asked, secrets: readonl
   return { error, isTransient, isExpired: meaning.isExpired ?? false }
 }
 
+interface Answered {
+  readonly $metadata?: { readonly httpStatusCode?: number; readonly requestId?: string } | undefined
+  readonly $response?: { readonly headers?: Readonly<Record<string, string>>; readonly statusCode?: number } | undefined
+}
+
 /** Whether an error of the SDK is an answer of the server. */
 function isAnswered(thrown: unknown): boolean {
-  return thrown instanceof Error && '$fault' in thrown && thrown.name !== 'TimeoutError'
+  return thrown instanceof Error && (('$fault' in thrown && thrown.name !== 'TimeoutError') || isPage(thrown))
+}
+
+/** Whether an answer that the SDK could not parse is the page of a proxy. Its status counts, but for 404: a page does not know what is stored. */
+function isPage(error: Error & Answered): boolean {
+  const status = error.$response?.statusCode ?? 0
+  return !('$fault' in error) && status >= 400 && status !== 404 && error.$response?.headers?.['content-type']?.startsWith('text/html') === true
+}
+
+function statusOf({ $metadata, $response }: Answered): number | undefined {
+  return $metadata?.httpStatusCode ?? $response?.statusCode
 }
 
 /** Whether the server may still carry the request out: it gave no answer, or only a gateway before it did. */
 export function isUnsure(thrown: unknown): boolean {
-  return !isAnswered(thrown) || [502, 504].includes((thrown as { readonly $metadata?: { readonly httpStatusCode?: number } }).$metadata?.httpStatusCode ?? 0)
+  return !isAnswered(thrown) || [502, 504].includes(statusOf(thrown as Answered) ?? 0)
 }
 
 /** The code that the server or the network gave for an error of this destination, such as `NoSuchKey`. */
@@ -295,25 +331,23 @@ interface TakenApart {
 
 /** Takes the safe facts from an error of the SDK, which also has the request with its signature and session token in it. */
 function takeApart(thrown: unknown, secrets: readonly string[]): TakenApart {
-  const error = (thrown instanceof Error ? thrown : new Error(String(thrown))) as Error & Record<string, unknown>
-  const metadata = error['$metadata'] as { readonly httpStatusCode?: number; readonly requestId?: string } | undefined
-  const response = error['$response'] as { readonly headers?: Readonly<Record<string, string>>; readonly statusCode?: number } | undefined
-  // For an answer that it cannot parse the SDK throws a SyntaxError with the response: that answer was not complete.
+  const error = (thrown instanceof Error ? thrown : new Error(String(thrown))) as Error & Answered & Record<string, unknown>
+  // For an answer that it cannot parse the SDK throws a SyntaxError with the response: that answer was not complete, unless it is a page.
   const isAnswer = isAnswered(error)
-  const status = isAnswer ? (metadata?.httpStatusCode ?? response?.statusCode) : undefined
-  const given = typeof error['Code'] === 'string' ? error['Code'] : error.name
+  const status = isAnswer ? statusOf(error) : undefined
+  const given = isPage(error) ? '' : typeof error['Code'] === 'string' ? error['Code'] : error.name
   // Answers to HEAD have no body, and so neither code nor message.
   const name = EMPTY.test(given) ? '' : given
   const message = scrub(error.message, secrets)
-  const isSaid = (isAnswer || error.name === 'EndpointError' || error instanceof S3AnswerError) && !EMPTY.test(message) && message !== name
+  const isSaid = !isPage(error) && (isAnswer || error.name === 'EndpointError' || error instanceof S3AnswerError) && !EMPTY.test(message) && message !== name
   const said = isSaid ? message.replaceAll(/[\p{C}\s]+/gu, ' ').trim().slice(0, MAX_SAID) : ''
   const inner = (error as { readonly errors?: readonly unknown[] }).errors?.[0] ?? error.cause
   const systemCode = ownCodeOf(error) ?? error['code'] ?? (inner instanceof Error && 'code' in inner ? inner.code : undefined)
-  const region = error['Region'] ?? response?.headers?.['x-amz-bucket-region']
+  const region = error['Region'] ?? error.$response?.headers?.['x-amz-bucket-region']
   const cause = new Error(message)
   cause.name = error.name
   if (error.stack !== undefined) cause.stack = scrub(error.stack, secrets)
-  Object.assign(cause, { ...(systemCode !== undefined && { code: systemCode }), ...(status !== undefined && { status, requestId: metadata?.requestId }) })
+  Object.assign(cause, { ...(systemCode !== undefined && { code: systemCode }), ...(status !== undefined && { status, requestId: error.$metadata?.requestId }) })
   const code = typeof systemCode === 'string' ? systemCode : error.name
   return { name: isAnswer || error.name === 'CredentialsProviderError' ? name : '', code, status, said, region: regionName(region), cause }
 }

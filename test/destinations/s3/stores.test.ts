@@ -361,6 +361,79 @@ describe('answers that say less than those of S3', () => {
   })
 })
 
+describe('answers of something else than the store', () => {
+  /** As nginx has it: not XML. */
+  const page = (title: string): string => `<html>\r\n<head><title>${title}</title></head>\r\n<body>\r\n<center><h1>${title}</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n`
+
+  test('the page of a proxy that takes no large bodies tells the limit and the option for smaller parts, at once', async () => {
+    const own = await ownServer()
+    own.server.behaviour.failBefore = ({ operation }) => (operation === 'UploadPart' ? { status: 413, page: page('413 Request Entity Too Large') } : undefined)
+    const { message, hint, code, reason } = await failureOf(publish(own.open(), PAYLOAD))
+    deepEqual([code, reason], ['destination_unreachable', 'too_large'])
+    ok(message.endsWith('(HTTP 413)') && hint.includes('part-bytes='), `${message}; ${hint}`)
+    equal(own.server.requests.filter(({ operation }) => operation === 'UploadPart').length, 2)
+  })
+
+  test.each([
+    [403, 'destination_permission_denied'],
+    [502, 'destination_unreachable'],
+  ])('a page with status %i is told by its status', async (status, code) => {
+    const own = await ownServer()
+    own.server.behaviour.failBefore = () => ({ status, page: page('No') })
+    const failure = await failureOf(collect(own.open().list()))
+    equal(failure.code, code)
+    ok(failure.message.includes(`HTTP ${status}`), failure.message)
+  })
+
+  test.each(['', page('Welcome')])('a write that is answered 200 without an ETag is not taken for done: %j', async (body) => {
+    for (const name of ['payload-ids', 'manifest.json']) {
+      const own = await ownServer()
+      own.server.behaviour.failBefore = ({ operation, key }) => (operation === 'PutObject' && key.endsWith(name) ? { status: 200, page: body } : undefined)
+      const upload = await own.open().put(newUlid())
+      await upload.write('payload', bytesOf(10))
+      await rejects(upload.publish(MANIFEST), { code: 'destination_unreachable' })
+      await upload.abort()
+      deepEqual(await collect(own.open().list()), [])
+    }
+  })
+
+  test('a list that is answered 404 without a code says that the bucket is not there', async () => {
+    const own = await ownServer({ behaviour: { answersBare: true } })
+    const { code, hint } = await failureOf(collect(own.open({ bucket: 'no-such-bucket' }).list()))
+    equal(code, 'destination_not_found')
+    ok(hint.includes('Create the bucket'))
+  })
+})
+
+test('an upload that something else ended is told as that', async () => {
+  const own = await ownServer()
+  const upload = await own.open().put(newUlid())
+  await upload.write('payload', bytesOf(100))
+  own.bucket.uploads.clear()
+  const { reason, hint } = await failureOf(upload.publish(MANIFEST))
+  deepEqual([reason, hint.includes('lifecycle rule')], ['upload_ended', true])
+})
+
+test('an own object that is stored cut short is told as that, not as another backup, and does not stay', async () => {
+  for (const name of ['payload-ids', 'manifest.json']) {
+    const own = await ownServer()
+    own.server.behaviour.failAfter = ({ operation, key }) => {
+      if (operation !== 'PutObject' || !key.endsWith(name)) return undefined
+      const stored = own.bucket.current(key)
+      if (stored !== undefined) own.bucket.add({ ...stored, data: new Bytes([Buffer.from(stored.data.toString().slice(0, 2))]) })
+      return 'reset'
+    }
+    const upload = await own.open().put(newUlid())
+    await upload.write('payload', bytesOf(10))
+    await upload.write('payload-ids', new TextEncoder().encode('a\nb\n'))
+    const { code, message } = await failureOf(upload.publish(MANIFEST))
+    equal(code, 'checksum_mismatch')
+    ok(/the store has 2 bytes of it instead of \d+$/.test(message), message)
+    await upload.abort()
+    deepEqual(await collect(own.open().list()), [])
+  }
+})
+
 describe('what a bucket demands', () => {
   test('headers of a policy are sent by option, with all that is created and with the probe', async () => {
     const demandsHeaders = {
