@@ -224,7 +224,7 @@ function isAnswered(thrown: unknown): boolean {
   return thrown instanceof Error && (('$fault' in thrown && thrown.name !== 'TimeoutError') || isPage(thrown))
 }
 
-/** Whether an answer that the SDK could not parse is the page of a proxy. Its status counts, but for 404: a page does not know what is stored. */
+/** Whether an answer that the SDK could not parse is the page of a proxy. Its status counts, except 404: that says nothing of the store. */
 function isPage(error: Error & Answered): boolean {
   const status = error.$response?.statusCode ?? 0
   return !('$fault' in error) && status >= 400 && status !== 404 && error.$response?.headers?.['content-type']?.startsWith('text/html') === true
