@@ -258,7 +258,7 @@ const CHECKS = `
     EXECUTE format('SELECT EXISTS (SELECT FROM %1$I.inodes WHERE inode = $1 AND type = ''directory'') AND NOT EXISTS (SELECT FROM %1$I.entries WHERE inode = $1)', TG_TABLE_SCHEMA)
       INTO is_root USING NEW.root;
     IF NOT is_root THEN
-      RAISE integrity_constraint_violation USING MESSAGE = format('the root of a share must be a directory that is in no other: inode %s is not', NEW.root);
+      RAISE integrity_constraint_violation USING MESSAGE = format('inode %s is no directory of its own, as the root of a share is', NEW.root);
     END IF;
     RETURN NULL;
   END $$;
