@@ -17,6 +17,7 @@ import { PostgresMetadataStore } from '../../../src/stores/postgres/store/postgr
 import { CountingSource, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { dump } from '../../restore/trees.ts'
 import { GOLDEN_CLOCK_MS, GOLDEN_STORE_ID, fillGoldenStore, goldenBackup } from '../../support/golden-store.ts'
+import { dataFrames } from '../../support/rebuilt-stream.ts'
 import { chunksOf, collect } from '../../support/streams.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 import { EVERY_TYPE_PAYLOADS, EVERY_TYPE_ROWS, EVERY_TYPE_TABLES } from './every-type.ts'
@@ -43,6 +44,14 @@ test.each(['v1-postgres', 'v1-named-postgres'])('golden %s is restored, row for 
   expect(payloadIds).toEqual(await collect(decodePayloadIds(chunksOf(await golden(name, 'payload-ids')))))
   expect(summary.records).toEqual(manifest.records)
   expect(manifest).toMatchObject({ storeKind: 'postgres', payloadIds: { count: summary.payloadIds.count, sha256: summary.payloadIds.digest } })
+})
+
+test('golden v1-named-postgres has the schema.json that a backup writes now, which says how money is spelled', async () => {
+  const source = await everyType()
+  const { bytes } = await snapshotOf(source.store)
+  const stored = schemaJsonOf(await golden('v1-named-postgres', 'payload'))
+  expect(stored).toMatchObject({ moneyLocale: 'C' })
+  expect(schemaJsonOf(Buffer.from(bytes))).toEqual(stored)
 })
 
 test('golden v1-named-postgres-store is restored into a live store by restoreBackup(), and is the store of its dump', async () => {
@@ -87,6 +96,12 @@ test('a compressed snapshot, made in a worker, names its backup and is restored,
   await target.store.restore(chunksOf(Buffer.concat(chunks)))
   expect(await dumpSchema(target.pool, target.schema)).toBe(await dumpSchema(source.pool, source.schema))
 })
+
+/** The first entry of the archive in a stream. */
+function schemaJsonOf(stream: Buffer): unknown {
+  const [entry] = dataFrames(stream)
+  return JSON.parse(String(entry?.raw.subarray(512)).replace(/\0+$/, ''))
+}
 
 async function everyType({ worker = false } = {}): Promise<{ pool: Awaited<ReturnType<typeof sharedPool>>; schema: string; store: ReturnType<typeof postgresBackupable> }> {
   const pool = await sharedPool()
