@@ -172,6 +172,27 @@ describe('a target that cannot have what was backed up', () => {
   })
 })
 
+describe('a source of another encoding', () => {
+  it.each([
+    ['SQL_ASCII', '\\xe97a', '22021'],
+    ['EUC_JP', '\\xa9a1', '22P05'],
+  ])('%s, with text that cannot be UTF-8, is record_invalid with the way to find it, and is backed up without that text', async (encoding, bytes, sqlState) => {
+    const admin = await sharedPool()
+    const name = `holdfast_${encoding.toLowerCase()}_${process.pid}`
+    await admin.query(`CREATE DATABASE ${name} ENCODING '${encoding}' LOCALE 'C' TEMPLATE template0`)
+    onTestFinished(() => dropDatabase(name))
+    await inDatabase(name, async (pool) => {
+      await pool.query(`CREATE SCHEMA other CREATE TABLE t (name text); INSERT INTO other.t VALUES (convert_from('${bytes}', '${encoding}')), ('fine')`)
+      for (const worker of [false, true]) {
+        const source = postgresBackupable(pool, { schema: 'other', payloadIds: NO_PAYLOADS, schemaVersion: 1, worker })
+        expect(await refused(snapshotOf(source), 'record_invalid')).toMatchObject({ message: containing('"UTF8"'), hint: containing('pg_dump'), details: { sqlState } })
+      }
+      await pool.query("DELETE FROM other.t WHERE name <> 'fine'")
+      await snapshotOf(postgresBackupable(pool, { schema: 'other', payloadIds: NO_PAYLOADS, schemaVersion: 1, worker: false }))
+    })
+  })
+})
+
 describe('settings of the database', () => {
   it('do not change a value: arrays with NULL', async () => {
     const tables = `CREATE TYPE mood AS ENUM ('a'); CREATE TABLE t (moods mood[], words text[])`

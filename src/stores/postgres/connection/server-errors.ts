@@ -31,6 +31,8 @@ const CUT_VALUE = /in message$/
 const CONSTRAINT_VIOLATION = '23'
 /** A character that the encoding of the database does not have. */
 const UNTRANSLATABLE = '22P05'
+/** What is no text in UTF-8, or cannot become one. A database of the encoding SQL_ASCII keeps any bytes as text. */
+const NOT_UTF8: readonly string[] = ['22021', UNTRANSLATABLE]
 /** What may quote rows in its DETAIL: bad data, and what a function of the schema raises. */
 const QUOTES_ROWS: readonly string[] = [...BAD_DATA, 'P0']
 /** The function of the server by which a standby refuses a transaction for changes: the code is that of anything a server cannot do. */
@@ -67,6 +69,7 @@ export function postgresError(error: unknown, { action, badData = 'invalid', isS
     return new SchemaVersionMismatchError(message, { ...options, hint: CONSTRAINT_HINT })
   }
   if (badData === 'corrupt-or-target' && code === UNTRANSLATABLE) return new SchemaVersionMismatchError(message, { ...options, hint: ENCODING_HINT })
+  if (badData === 'invalid' && isSnapshot && NOT_UTF8.includes(code)) return new RecordInvalidError(message, { ...options, hint: hintOf(TEXT_HINT) })
   if (badData === 'internal' && (code.startsWith('22') || code.startsWith(CONSTRAINT_VIOLATION))) return new InternalError(message, options)
   if (BAD_DATA.some((start) => code.startsWith(start)) || (code === PROTOCOL_VIOLATION && CUT_VALUE.test(error.message))) {
     return badData === 'invalid' ? new RecordInvalidError(message, options) : new RestoreCorruptError(message, options)
@@ -135,6 +138,8 @@ const STANDBY_HINT = 'Connect to the primary: this server is a standby, or takes
 const CONSTRAINT_HINT =
   'If the source did not have the constraint, drop it in the target; otherwise restore another backup. ' +
   'For a foreign key into another schema, add the rows that it needs there'
+const TEXT_HINT =
+  'Repair or remove the text that cannot be converted to UTF-8, then back up again; "pg_dump --encoding=UTF8 --data-only" says in which table it is'
 const ENCODING_HINT = 'Restore into a database of the encoding UTF8'
 const HINT = 'Check the server and its log; nothing was left half done, so it can be tried again'
 
