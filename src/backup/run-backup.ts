@@ -3,12 +3,13 @@ import { COMPRESSIONS, type Backupable, type Compression, isBackupable, type Sna
 import { loadZstd } from '../format/compression.ts'
 import type { Catalog } from '../contracts/catalog.ts'
 import type { JobLog } from '../catalog/job-log.ts'
-import { JOB_HOOKS, type JobHooks, runJob } from '../catalog/run-job.ts'
+import { abortTextOf, JOB_HOOKS, type JobHooks, runJob } from '../catalog/run-job.ts'
 import type { BackupUpload, Destination } from '../contracts/destination.ts'
 import { CATALOG, DESTINATION, PAYLOAD_STORE } from '../contracts/kinds.ts'
+import { toAborted } from '../errors/aborts.ts'
 import { closing, undoOnError } from '../errors/clean-up.ts'
 import { toError } from '../errors/error-message.ts'
-import { BackupAbortedError, BackupAlreadyRunningError, BackupUnsupportedError, ChecksumMismatchError } from '../errors/errors.ts'
+import { BackupAlreadyRunningError, BackupUnsupportedError, ChecksumMismatchError } from '../errors/errors.ts'
 import { checkPayloadsExist } from '../payload-stores/check-payloads.ts'
 import { HOLDS, type Holds } from '../gc/holds/holds.ts'
 import { type HeldLease, Leases, releaseAfter, warnOfLease } from '../gc/leases/leases.ts'
@@ -126,7 +127,7 @@ export async function runBackup(options: RunBackupOptions): Promise<BackupRecord
   const labels = checkLabels(options.labels ?? {})
   if (compress === 'zstd') await loadZstd('write')
   if (running.has(store)) throw new BackupAlreadyRunningError('Cannot back up the store: another backup of it is running')
-  if (signal?.aborted === true) throw new BackupAbortedError(undefined, { cause: signal.reason })
+  if (signal?.aborted === true) throw toAborted(signal.reason, signal, abortTextOf('backup'))
   running.add(store)
   try {
     const job = { kind: 'backup', storeKind: store.kind, storeId: store.storeId, destination: destination.url } as const

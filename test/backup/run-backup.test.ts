@@ -10,7 +10,7 @@ import { jobIdOf, type StartedJob } from '../../src/catalog/run-job.ts'
 import { verifyBackup } from '../../src/repository/verify-backup.ts'
 import type { Catalog, CatalogBackup, CatalogEvent, Job } from '../../src/contracts/catalog.ts'
 import type { BackupUpload, Destination } from '../../src/contracts/destination.ts'
-import { CatalogUnavailableError, DestinationUnreachableError, type HoldfastError, RecordInvalidError } from '../../src/errors/errors.ts'
+import { BackupAbortedError, CatalogUnavailableError, DestinationUnreachableError, type HoldfastError, RecordInvalidError } from '../../src/errors/errors.ts'
 import { levelBackupable } from '../../src/stores/level/engine/level-backupable.ts'
 import { HOLDFAST_VERSION } from '../../src/util/version.ts'
 import { altered } from '../support/altered.ts'
@@ -563,6 +563,13 @@ describe('runBackup() aborted', () => {
     const error = await failure(runBackup({ store: FakeStore.of(1), destination, catalog, signal: AbortSignal.abort(reason) }))
     expect(error).toMatchObject({ code: 'backup_aborted', cause: reason })
     expect(await collect(catalog.jobs())).toEqual([])
+  })
+
+  test('before it begins, by a reason that says how to go on: the error says so too', async () => {
+    const { destination } = await newPlace()
+    const reason = new BackupAbortedError('The server is stopping', { hint: 'Start the server, then back up' })
+    const error = await failure(runBackup({ store: FakeStore.of(1), destination, signal: AbortSignal.abort(reason) }))
+    expect(error).toMatchObject({ code: 'backup_aborted', message: reason.message, hint: reason.hint, cause: reason })
   })
 
   test.each(BACKUP_PHASES.slice(0, 3))('in the phase "%s": nothing is listed or left, and the job was interrupted', async (phase) => {
