@@ -53,5 +53,8 @@ async function makeOrMatch(home: StoreHome, { where, namedBy, create = true, sto
     throw new StoreUnavailableError(`Cannot open the store ${where}: there is none`, { hint: noStoreHint(namedBy) })
   }
   if (wanted === undefined || wanted === storeId) return
-  throw new StoreIdMismatchError(`Cannot open the store ${where} as "${wanted}": its ID is "${storeId}"`, { details: { expected: wanted, actual: storeId } })
+  throw new StoreIdMismatchError(`Cannot open the store ${where} as "${wanted}": its ID is "${storeId}"`, {
+    hint: `Check the ${namedBy}; if it is right, name the ID of that store ("storeId"), or none`,
+    details: { expected: wanted, actual: storeId },
+  })
 }

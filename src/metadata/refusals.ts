@@ -7,6 +7,10 @@ export function noStoreHint(namedBy: string): string {
   return `Check the ${namedBy}, or make a store there, with "holdfast import", a restore, or the option "create"`
 }
 
+/** The hint where the engine of a store has another ID than was asked for, by a caller or by what the home records. */
+export const OTHER_ID_HINT =
+  'If you named the ID ("storeId"), name that of the store, or none; if not, parts of two stores are mixed: put them back from one copy, or restore a backup there'
+
 export function shareTaken(name: string): MetadataError {
   return new MetadataError('entry_exists', `Cannot create share ${JSON.stringify(name)}: the name is taken`, {
     hint: 'Choose another name ("import" takes --share), or remove that share first',

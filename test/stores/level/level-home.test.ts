@@ -92,7 +92,7 @@ describe('openLevelStore', () => {
     const path = await tempDir()
     await (await openLevelStore(path, { storeId: 'mine' })).close()
     expect(await pointerAt(path)).toMatchObject({ storeId: 'mine' })
-    await expect(openLevelStore(path, { storeId: 'yours' })).rejects.toMatchObject({ code: 'store_id_mismatch' })
+    await expect(openLevelStore(path, { storeId: 'yours' })).rejects.toMatchObject({ code: 'store_id_mismatch', hint: expect.stringContaining('"storeId"') as string })
     await (await openLevelStore(path, { storeId: 'mine' })).close()
   })
 
@@ -187,7 +187,7 @@ describe('openLevelStore', () => {
       const path = await tempDir()
       await madeStore(path)
       await writeFile(join(path, 'holdfast.json'), JSON.stringify({ ...(await pointerAt(path)), storeId: 'another' }))
-      await expect(openLevelStore(path)).rejects.toMatchObject({ code: 'store_id_mismatch' })
+      await expect(openLevelStore(path)).rejects.toMatchObject({ code: 'store_id_mismatch', hint: expect.stringContaining('restore a backup there') as string })
     })
   })
 

@@ -63,7 +63,7 @@ describe('openPostgresStore', () => {
   it('refuses a store of another ID, and an ID that is none', async () => {
     const schema = await schemaName()
     await madeStore(schema)
-    await expect(openPostgresStore({ connection: await sharedPool(), schema, storeId: 'another' })).rejects.toMatchObject({ code: 'store_id_mismatch' })
+    await expect(openPostgresStore({ connection: await sharedPool(), schema, storeId: 'another' })).rejects.toMatchObject({ code: 'store_id_mismatch', hint: expect.stringContaining('"storeId"') as string })
     await expect(openPostgresStore({ connection: await sharedPool(), schema, storeId: 'two words' })).rejects.toMatchObject({ code: 'invalid_argument' })
   })
 

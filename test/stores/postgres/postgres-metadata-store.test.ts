@@ -71,7 +71,7 @@ describe('PostgresMetadataStore.open()', () => {
     const made = await PostgresMetadataStore.open(pool, { schema, storeId: 'mine' })
     expect(made.storeId).toBe('mine')
     expect((await PostgresMetadataStore.open(pool, { schema, create: false })).storeId).toBe('mine')
-    await refused(PostgresMetadataStore.open(pool, { schema, storeId: 'other' }), 'store_id_mismatch')
+    expect(await refused(PostgresMetadataStore.open(pool, { schema, storeId: 'other' }), 'store_id_mismatch')).toMatchObject({ hint: expect.stringContaining('"storeId"') as unknown })
   })
 
   test('refuses a name that the server would cut or keeps for itself', async () => {

@@ -1,6 +1,7 @@
 /** The store's own records: its ID, and the version of its records. */
 import { ulid } from 'ulid'
 import { SchemaVersionMismatchError, StoreIdMismatchError, StoreUnavailableError } from '../../../errors/errors.ts'
+import { OTHER_ID_HINT } from '../../../metadata/refusals.ts'
 import { checkStoreId } from '../../../metadata/validate.ts'
 import { SCHEMA_VERSION_KEY, STORE_ID_KEY } from './keys.ts'
 import { SCHEMA_VERSION } from './records.ts'
@@ -17,7 +18,7 @@ export async function identifyStore(db: TextDatabase, wantedId: string | undefin
     )
   }
   if (wantedId !== undefined && wantedId !== storeId) {
-    throw new StoreIdMismatchError(`Cannot open the metadata store as ${JSON.stringify(wantedId)}: its ID is ${JSON.stringify(storeId)}`)
+    throw new StoreIdMismatchError(`Cannot open the metadata store as ${JSON.stringify(wantedId)}: its ID is ${JSON.stringify(storeId)}`, { hint: OTHER_ID_HINT })
   }
   return storeId
 }

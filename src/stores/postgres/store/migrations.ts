@@ -1,7 +1,7 @@
 /** The tables of a metadata store, made and brought up to date: numbered steps, each in a transaction of its own. */
 import { ulid } from 'ulid'
 import { RestoreInProgressError, SchemaVersionMismatchError, StoreIdMismatchError, StoreUnavailableError } from '../../../errors/errors.ts'
-import { noStoreHint } from '../../../metadata/refusals.ts'
+import { noStoreHint, OTHER_ID_HINT } from '../../../metadata/refusals.ts'
 import { checkStoreId } from '../../../metadata/validate.ts'
 import { type PostgresPool, type Queryable, quoteName } from '../connection/client.ts'
 import { Connection } from '../connection/connection.ts'
@@ -66,7 +66,10 @@ async function step(queries: Queryable, options: MigrateOptions): Promise<string
   if (version > 0) {
     const actual = await readStoreId(queries, schema)
     if (storeId !== undefined && storeId !== actual) {
-      throw new StoreIdMismatchError(`Cannot open the schema "${schema}" as "${storeId}": it is "${actual}"`, { details: { expected: storeId, actual } })
+      throw new StoreIdMismatchError(`Cannot open the schema "${schema}" as "${storeId}": it is "${actual}"`, {
+        hint: OTHER_ID_HINT,
+        details: { expected: storeId, actual },
+      })
     }
     if (version === SCHEMA_VERSION) return actual
   } else if (!create) {
