@@ -119,7 +119,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   restore_plan_stale: {
     httpStatus: 409, retryable: false,
     when: 'the store changed after the restore plan was made; nothing was changed',
-    hint: 'Make a new plan, read it, and restore by it',
+    hint: 'Run "holdfast restore" again, or make a new plan with planRestore(), read it, and restore by it',
   },
   rollback_unavailable: {
     httpStatus: 409, retryable: false,
@@ -149,7 +149,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   destination_not_found: {
     httpStatus: 404, retryable: false,
     when: 'the root of a destination (directory, bucket) does not exist',
-    hint: 'Create the destination first, or correct its URL',
+    hint: 'Correct its path or URL, or mount its disk; a backup makes a missing directory, but not a bucket',
   },
   destination_no_space: {
     httpStatus: 507, retryable: true,

@@ -58,7 +58,7 @@ function findTrial(
   }
   if (storeKind === 'postgres') {
     throw new InvalidArgumentError(`Cannot make a trial restore of backup ${backupId}: it is of a Postgres store, and no server is named for the trial`, {
-      hint: 'Name a server with --trial-server postgres://USER@HOST/DATABASE; the trial uses a schema of its own there, and removes it',
+      hint: 'Name a server, postgres://USER@HOST/DATABASE, with --trial-server URL (at: [URL]); the trial uses a schema of its own there, and removes it',
     })
   }
   throw new InvalidArgumentError(`Cannot make a trial restore of backup ${backupId}: no named place takes stores of kind ${JSON.stringify(storeKind)}`, {

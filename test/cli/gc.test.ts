@@ -232,7 +232,7 @@ describe('holdfast gc', () => {
     const gc = ['gc', ...PLACES, '--min-age', '0']
     const { code, stderr } = await holdfast([...gc, '--apply'], { cwd })
     expect([code, payloadsIn(cwd)]).toEqual([1, 2])
-    expect(stderr).toMatch(/: the directory does not record which stores use it\nhint: [^\n]+--register\. Nothing was deleted\n$/)
+    expect(stderr).toMatch(/: the directory does not record which stores use it\nhint: [^\n]+--register \(register: true\)\. Nothing was deleted\n$/)
     await holdfastJson([...gc, '--register'], { cwd })
     expect(readdirSync(join(cwd, 'payloads'))).not.toContain('stores')
     await holdfastJson([...gc, '--register', '--apply'], { cwd })
@@ -243,7 +243,7 @@ describe('holdfast gc', () => {
     const { cwd } = await backedUp()
     const [name = ''] = readdirSync(join(cwd, 'payloads/stores'))
     writeFileSync(join(cwd, 'payloads/stores', name), '')
-    expect((await holdfast(['gc', ...PLACES], { cwd })).stderr).toMatch(/^error: hold_unavailable: Cannot tell which store needs payloads: "payloads\/stores\/[^"]+" is damaged\n/)
+    expect((await holdfast(['gc', ...PLACES], { cwd })).stderr).toMatch(/^error: hold_unavailable: Cannot tell which store needs payloads: "payloads\/stores\/[^"]+" is damaged\nhint: [^\n]+--register \(register: true\)\. Nothing/)
   })
 })
 

@@ -161,7 +161,7 @@ describe('a Postgres store on the command line', () => {
     await writeTree(join(dir, 'other'), {})
     await json('import', 'other', '--store', 'level:level', '--payloads', 'payloads')
     const elsewhere = [...path, '--store', 'level:level', '--to-path', 'other/dir', '--allow-store-id']
-    expect(await run(...elsewhere)).toMatchObject({ code: 2, stderr: expect.stringMatching(/no server is named[^\n]+\nhint: [^\n]*--trial-server/) as unknown })
+    expect(await run(...elsewhere)).toMatchObject({ code: 2, stderr: expect.stringMatching(/no server is named[^\n]+\nhint: [^\n]*--trial-server URL \(at: \[URL\]\)/) as unknown })
     await json(...elsewhere, '--trial-server', store)
     await json('export', 'level-out', '--store', 'level:level', '--payloads', 'payloads')
     expect(await readFile(join(dir, 'level-out/dir/b.txt'), 'utf8')).toBe('second')
@@ -192,7 +192,7 @@ describe('a Postgres store on the command line', () => {
     }
     expect(await run('verify', 'latest', '--from', 'file:postgres-backups', '--level', 'restore')).toMatchObject({
       code: 2,
-      stderr: expect.stringMatching(/^error: invalid_argument: [^\n]+no server is named[^\n]+\nhint: [^\n]*--trial-server/) as unknown,
+      stderr: expect.stringMatching(/^error: invalid_argument: [^\n]+no server is named[^\n]+\nhint: [^\n]*--trial-server URL \(at: \[URL\]\)/) as unknown,
     })
   })
 

@@ -66,7 +66,7 @@ test('catalogPathOf() refuses to choose between two catalogs of a store, and is 
   for (const place of places) await makeCatalog(place, store.storeId)
   const before = await namesIn(catalogs)
   const details = { paths: [...places].toSorted() }
-  const refused = { code: 'catalog_unavailable', retryable: false, hint: expect.stringContaining('--catalog') as unknown, details }
+  const refused = { code: 'catalog_unavailable', retryable: false, hint: expect.stringContaining('--catalog PATH (catalog: PATH)') as unknown, details }
   for (const url of urls) await expect(catalogPathOf(url)).rejects.toMatchObject(refused)
   await expect(catalogPathOf(urls[0])).rejects.toThrow(places[1])
   expect(await namesIn(catalogs)).toEqual(before)
@@ -110,7 +110,7 @@ test('a store that is lost has the catalog of the backup that is restored, and n
   const { urls, catalogs } = await twoWays()
   await makeCatalog(join(catalogs, 'id+lost'), 'lost')
   await mkdir(join(catalogs, 'id+another'))
-  await expect(catalogPathOf(urls[0])).rejects.toMatchObject({ code: 'catalog_unavailable', hint: expect.stringContaining(catalogs) as unknown })
+  await expect(catalogPathOf(urls[0])).rejects.toMatchObject({ code: 'catalog_unavailable', hint: expect.stringContaining(`(catalog: PATH); those of Postgres stores are in ${catalogs}`) as unknown })
   const warn = (text: string): Promise<void> => Promise.reject(new Error(text))
   await withParts({ signal: new AbortController().signal }, async (parts) => {
     const catalog = await parts.catalogIfPossible({ store: urls[0], storeIdIfNone: 'lost', warn })

@@ -124,7 +124,7 @@ describe('restoreBackup() by a plan', () => {
     await restoreBackup({ target, destination, backupId })
     const before = [await target.engines(), await dump(target)]
     const error: unknown = await restoreBackup({ target, destination, plan }).catch((thrown: unknown) => thrown)
-    expect(error).toMatchObject({ code: 'restore_plan_stale', details: { expected: plan.target, actual: { previous: plan.target.live } } })
+    expect(error).toMatchObject({ code: 'restore_plan_stale', hint: expect.stringMatching(/"holdfast restore" again, .* planRestore\(\)/) as unknown, details: { expected: plan.target, actual: { previous: plan.target.live } } })
     expect([await target.engines(), await dump(target)]).toEqual(before)
     await target.setSetting('writes', 'go on')
     // As it was again, but for the engine that is kept.

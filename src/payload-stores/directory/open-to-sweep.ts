@@ -58,7 +58,7 @@ async function refuseOtherUsers(payloads: PayloadDirectory, { storeId, place }: 
 async function refuseWithoutUsers(payloads: PayloadDirectory, { storeId, place }: PayloadUser): Promise<void> {
   if ((await payloads.users()).length > 0) return
   throw new HoldUnavailableError(`Cannot sweep ${JSON.stringify(payloads.path)} for the store "${storeId}" at ${JSON.stringify(place)}: the directory does not record which stores use it`, {
-    hint: 'Check that it is the right directory; if no other store uses it, add --register. Nothing was deleted',
+    hint: 'Check that it is the right directory; if no other store uses it, add --register (register: true). Nothing was deleted',
     retryable: false,
     details: { storeId, place },
   })

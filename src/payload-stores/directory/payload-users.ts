@@ -44,7 +44,7 @@ async function readPlace(files: Files, path: string, digest: string): Promise<st
   const place = (await readSmallFile(files, path, MAX_PLACE_BYTES))?.toString() ?? ''
   if (digestOf(place) === digest) return place
   throw new HoldUnavailableError(`Cannot tell which store needs payloads: ${JSON.stringify(path)} is damaged`, {
-    hint: 'Find out which stores use the directory; then remove that file, and run "gc" for the only store with --register. Nothing was deleted',
+    hint: 'Find out which stores use the directory; then remove that file, and sweep for the only store with --register (register: true). Nothing was deleted',
     retryable: false,
   })
 }

@@ -23,7 +23,7 @@ export async function findPostgresCatalog(storeId: string | undefined, place: Pl
   const words = place.map(encodeURIComponent)
   if (storeId === undefined) {
     throw new CatalogUnavailableError(`Cannot find the catalog of the store in schema ${JSON.stringify(place[3])}: there is no store`, {
-      hint: `Name the catalog with --catalog; those of Postgres stores are in ${directory}`,
+      hint: `Name the catalog with --catalog PATH (catalog: PATH); those of Postgres stores are in ${directory}`,
       retryable: false,
     })
   }
@@ -52,7 +52,7 @@ export async function findPostgresCatalog(storeId: string | undefined, place: Pl
   const named = paths.map((each) => JSON.stringify(each)).join(' or ')
   throw new CatalogUnavailableError(`Cannot tell which catalog is of store ${JSON.stringify(storeId)}: ${named}`, {
     hint:
-      'Name one with --catalog; or record the backups of all destinations in the first one with ' +
+      'Name one with --catalog PATH (catalog: PATH); or record the backups of all destinations in the first one with ' +
       '"holdfast catalog rebuild --catalog PATH --from URL --from URL ...", then remove the others',
     retryable: false,
     details: { storeId, paths },

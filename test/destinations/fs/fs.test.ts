@@ -114,7 +114,7 @@ describe('fsDestination()', () => {
     const path = join(await tempDir(), 'a', 'b', 'root')
     const destination = fsDestination({ path })
     for (const name of ['manifest', 'open', 'stat', 'delete', 'list', 'cleanUp']) {
-      await rejects(everyCall(destination, newUlid())[name]?.() ?? Promise.resolve(), { code: 'destination_not_found' }, name)
+      await rejects(everyCall(destination, newUlid())[name]?.() ?? Promise.resolve(), { code: 'destination_not_found', hint: /a backup makes a missing directory/ }, name)
     }
     await destination.validate()
     deepEqual(await readdir(join(path, '..', '..', '..')), [])

@@ -255,7 +255,7 @@ describe('openLevelStore', () => {
       const path = await tempDir()
       await plainStore(path)
       const before = await snapshotOf(path)
-      await expect(openLevelStore(path)).rejects.toMatchObject({ code: 'store_unavailable', hint: expect.stringContaining('dopt') as string })
+      await expect(openLevelStore(path)).rejects.toMatchObject({ code: 'store_unavailable', hint: expect.stringContaining('--adopt (adopt: true)') as string })
       expect(await snapshotOf(path)).toEqual(before)
     })
 

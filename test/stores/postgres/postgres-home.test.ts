@@ -162,7 +162,7 @@ describe('openPostgresStore', () => {
       const schema = await schemaName()
       await using plain = await PostgresMetadataStore.open(await sharedPool(), { schema, storeId: 'plain' })
       await fillStore(plain, { seed: 2, files: 5 })
-      await expect(openPostgresStore({ connection: await sharedPool(), schema })).rejects.toMatchObject({ code: 'store_unavailable', hint: expect.stringContaining('adopt') as string })
+      await expect(openPostgresStore({ connection: await sharedPool(), schema })).rejects.toMatchObject({ code: 'store_unavailable', hint: expect.stringContaining('--adopt (adopt: true)') as string })
       expect(await schemasLike(await sharedPool(), schema)).toEqual([schema])
     })
 

@@ -90,7 +90,7 @@ export class LevelHome implements StoreHome {
     if (found === 'absent') return
     if (found === 'plain' && !adopt) {
       throw new StoreUnavailableError(`Cannot open the store at "${this.path}": it is a plain LevelDB directory`, {
-        hint: `Pass adopt if Holdfast made it: its files stay where they are, and a pointer is written beside them. ${FOREIGN_HINT}`,
+        hint: `Take it over with --adopt (adopt: true) if Holdfast made it: its files stay where they are, and a pointer is written beside them. ${FOREIGN_HINT}`,
       })
     }
     if (found === 'plain') await this.#checkAdoptable()

@@ -257,7 +257,7 @@ export class PostgresHome implements StoreHome {
     if (!(await isSchemaTaken(this.#pool, this.schema))) return
     if (!adopt) {
       throw new StoreUnavailableError(`Cannot open the store in schema "${this.schema}": the schema holds tables, and there is no "${controlSchema(this.schema)}" that says they are a store's`, {
-        hint: 'Name a schema that does not exist or is empty; or, where it is a store that was made without a home, adopt it by name (adopt)',
+        hint: 'Name a schema that does not exist or is empty; or, where it is a store that was made without a home, take it over with --adopt (adopt: true)',
       })
     }
     await this.#lock.run((session) => this.#adopt(session), { waitMs: OPEN_WAIT_MS })
