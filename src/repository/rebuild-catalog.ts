@@ -3,7 +3,7 @@ import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
 import { CATALOG, DESTINATION } from '../contracts/kinds.ts'
 import { FUNCTION, type OptionKinds, SIGNAL, SYNC_FUNCTION, checkOptions, listOf, optional } from '../util/check-options.ts'
-import { type ListedBackup, listBackups } from './list-backups.ts'
+import { type FoundBackup, listBackups } from './list-backups.ts'
 
 export interface RebuildCatalogOptions {
   readonly catalog: Catalog
@@ -53,7 +53,7 @@ export async function rebuildCatalog(options: RebuildCatalogOptions): Promise<Re
   const report: Report = { recorded: [], altered: [], known: 0, unreadable: [], missing: [] }
   for (const destination of destinations) {
     signal?.throwIfAborted()
-    const entries: ListedBackup[] = []
+    const entries: FoundBackup[] = []
     try {
       // `record` compares with the catalog.
       for await (const entry of listBackups(destination, async () => undefined, { signal })) entries.push(entry)
@@ -71,7 +71,7 @@ export async function rebuildCatalog(options: RebuildCatalogOptions): Promise<Re
 type Report = { -readonly [Field in keyof RebuildReport]: RebuildReport[Field] extends readonly (infer Item)[] ? Item[] : RebuildReport[Field] }
 
 async function record(
-  entry: ListedBackup,
+  entry: FoundBackup,
   { destination, catalog, signal, onProgress, clock = Date.now }: RebuildCatalogOptions & { readonly destination: Destination },
   report: Report,
 ): Promise<void> {

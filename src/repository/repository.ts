@@ -5,7 +5,7 @@ import { CATALOG, DESTINATION } from '../contracts/kinds.ts'
 import { BOOLEAN, checkArgument, checkOptions, type Kind, listOf, OBJECT, type OptionKinds, optional, SIGNAL, STRING } from '../util/check-options.ts'
 import type { VerifyReport } from './check-backup.ts'
 import { type DeleteOptions, deleteBackups, type DeleteReport } from './delete-backups.ts'
-import { type ListBackupsOptions, listBackups, type ListedBackup } from './list-backups.ts'
+import { type ListBackupsOptions, listBackups, type ListedBackup, listWithMissing } from './list-backups.ts'
 import { resolveBackup, resolveBackups } from './resolve-backup.ts'
 import { openBackup, type OpenOptions, type StoredBackup } from './stored-backup.ts'
 import { verifyBackup, type VerifyBackupOptions } from './verify-backup.ts'
@@ -37,8 +37,8 @@ export interface Repository {
   open(backupId: string, options?: OpenOptions): Promise<StoredBackup>
 
   /**
-   * Lists all backups in ascending order of their IDs, each with its state: `readable`, `altered`, `newer`, `damaged`, `unreachable` or
-   * `gone`. `after` continues an earlier list. Rejects when the listing cannot be completed.
+   * Lists all backups in ascending order of their IDs, each with its state: `readable`, `altered`, `newer`, `damaged`, `unreachable`,
+   * `gone`, or with a catalog `missing`. `after` continues an earlier list. Rejects when the listing cannot be completed.
    */
   list(options?: ListBackupsOptions): AsyncIterable<ListedBackup>
 
@@ -77,7 +77,7 @@ export function openRepository(destination: Destination, options: RepositoryOpti
     },
     list(options = {}) {
       checkOptions('list', options, LIST_OPTIONS)
-      return listBackups(destination, async (backupId) => await catalog?.backup(backupId, destination.url), options)
+      return catalog === undefined ? listBackups(destination, async () => undefined, options) : listWithMissing(destination, catalog, options)
     },
     async verify(backupId, options = {}) {
       checkArgument('verify', options, { name: 'options', kind: OBJECT })

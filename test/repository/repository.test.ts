@@ -70,6 +70,33 @@ describe('Repository list()', () => {
     expect(withoutCatalog.map(({ state }) => state)).toEqual(['readable', 'readable', 'newer', 'damaged', 'gone', 'unreachable'])
   })
 
+  test('names what the catalog has and the destination lacks, not what came or was deleted while it was read, nor what only a sweep recorded', async () => {
+    const { destination, catalog, path, ids } = await withBackups(6)
+    const [missing = '', there = '', late = '', deleted = '', swept = '', last = ''] = ids
+    const at = new Date().toISOString()
+    const place = { at, destination: destination.url }
+    const recorded = await catalog.backup(swept, destination.url)
+    if (recorded === undefined) throw new Error('A backup was not recorded')
+    await catalog.append({ type: 'backup-deleted', ...place, backupId: swept })
+    await catalog.append({ type: 'backup-recorded', ...place, backupId: swept, manifest: recorded.manifest, manifestSha256: recorded.manifestSha256, how: 'sweep' })
+    for (const backupId of [missing, deleted, swept, last]) rmSync(join(path, backupId), { recursive: true })
+    const reading = altered(destination, {
+      list: async function* () {
+        yield there
+        await catalog.append({ type: 'backup-deleted', ...place, backupId: deleted })
+      },
+    })
+    expect(await collect(openRepository(reading, { catalog }).list())).toMatchObject([
+      { state: 'missing', backupId: missing, error: { code: 'manifest_missing', details: { backupId: missing } } },
+      { state: 'readable', backupId: there },
+      { state: 'readable', backupId: late, backup: { backupId: late } },
+      { state: 'gone', backupId: deleted },
+      { state: 'missing', backupId: last },
+    ])
+    expect(await collect(openRepository(destination, { catalog }).list({ after: late }))).toMatchObject([{ state: 'missing', backupId: last }])
+    expect(await collect(openRepository(destination).list())).toMatchObject([{ backupId: there }, { backupId: late }])
+  })
+
   test('continues after an ID, and reads no manifest before it', async () => {
     const { destination, ids } = await withBackups(3)
     const read: string[] = []

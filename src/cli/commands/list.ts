@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { dirname } from 'node:path'
 import {
-  type Catalog, type CatalogBackup, ChecksumMismatchError, type DestinationWarning, type ListedBackup, type Manifest, ManifestMissingError, openRepository, recordCount,
+  type CatalogBackup, ChecksumMismatchError, type DestinationWarning, type HoldfastError, type ListedBackup, type Manifest, openRepository, recordCount,
 } from '../../index.ts'
 import { isUlid } from '../../util/ulid.ts'
 import { withExamples, withRecord, withSource } from '../command-options.ts'
@@ -14,7 +14,7 @@ import { formatBytes, formatCount, formatLabels, formatTable, formatTime, printa
 
 type ListOptions = OutputOptions & RecordOptions & { readonly from: string }
 
-/** A backup that the list shows: it is there, good or not. */
+/** A backup that the list shows: one that is there, good or not, or should be. */
 type Shown = Exclude<ListedBackup, { readonly state: 'gone' | 'unreachable' }>
 
 export function registerList(program: Command, terminal: Terminal): void {
@@ -22,7 +22,8 @@ export function registerList(program: Command, terminal: Terminal): void {
   withExamples(command, [
     ['list --from file:/backups', 'every backup, a line each'],
     ['list --from file:/backups --json', 'the manifests, for scripts: { "backups": [...], "newer": [...], "altered": [...], "damaged": [...], "missing": [...] }'],
-  ], `States: "newer" needs a newer release; "damaged" has an invalid manifest, or a link, FIFO or directory for a file; "altered" differs from what the catalog recorded.
+  ], `States: "newer" needs a newer release; "damaged" has an invalid manifest, or a link, FIFO or directory for a file; "altered" differs from what the catalog recorded;
+"missing" is in the catalog only.
 With --store or --catalog, VERIFIED shows the level and day of the last recorded verification: "never" for none, "failed" for a fault that it found.
 The exit code is 3 if any backup is damaged, altered or failed its last verification, 1 if the destination lacks one that the catalog has.`)
   command.action((options: ListOptions) => list(options, terminal))
@@ -38,7 +39,6 @@ async function list(options: ListOptions, terminal: Terminal): Promise<void> {
   const stores = new Set<string>()
   let hint: string | undefined
   let warnings: readonly DestinationWarning[] = []
-  let missing: readonly Missing[] = []
   await withParts(terminal, async (parts) => {
     const destination = await parts.destination(options.from)
     hint = hintFor(destination.url)
@@ -53,7 +53,6 @@ async function list(options: ListOptions, terminal: Terminal): Promise<void> {
       if (record === undefined) unrecorded.push(entry.backup.manifest)
       else stores.add(entry.backup.manifest.storeId)
     }
-    if (catalog !== undefined) missing = await findMissing(catalog, { url: destination.url, listed: new Set(entries.map(({ backupId }) => backupId)) })
     warnings = destination.takeWarnings?.() ?? []
   })
   const document: Record<'backups' | 'newer' | 'altered' | 'damaged' | 'missing', unknown[]> = { backups: [], newer: [], altered: [], damaged: [], missing: [] }
@@ -61,35 +60,19 @@ async function list(options: ListOptions, terminal: Terminal): Promise<void> {
     if (entry.state === 'readable') document.backups.push({ ...entry.backup.manifest, ...(recorded && verificationOf(recorded.get(entry.backupId))) })
     else document[entry.state].push({ backupId: entry.backupId, error: errorDocument(entry.error) })
   }
-  for (const { backupId, error } of missing) document.missing.push({ backupId, error: errorDocument(error) })
   await output.result(document, () => listing(entries, recorded))
   for (const { message } of warnings) await output.warn(printable(message))
   if (hint !== undefined && entries.length === 0) await output.note(hint)
   const unknown = unrecorded.filter(({ storeId }) => stores.has(storeId)).map(({ backupId }) => backupId)
   if (unknown.length > 0) await output.warn(`The catalog has no record of ${unknown.join(', ')}; look into it before you restore it. "holdfast catalog rebuild" records it`)
-  const error = entries.flatMap((entry) => (entry.state === 'altered' || entry.state === 'damaged' ? [entry.error] : []))[0] ?? failedOf(recorded) ?? missing[0]?.error
+  const error = errorOf(entries, 'altered', 'damaged') ?? failedOf(recorded) ?? errorOf(entries, 'missing')
   if (error !== undefined) throw output.json ? new AlreadyReported(error) : error
 }
 
-interface Missing {
-  readonly backupId: string
-  readonly error: ManifestMissingError
-}
-
-/** The backups that the catalog has and the destination lacks, but for those that only a sweep recorded: others may take them. */
-async function findMissing(
-  catalog: Catalog,
-  { url, listed }: { readonly url: string; readonly listed: ReadonlySet<string> },
-): Promise<readonly Missing[]> {
-  const missing: string[] = []
-  for await (const { backupId, destination, deletedAt, how } of catalog.backups()) {
-    if (destination === url && deletedAt === undefined && how !== 'sweep' && !listed.has(backupId)) missing.push(backupId)
-  }
-  const error = new ManifestMissingError(`Not listed at ${JSON.stringify(url)}, but the catalog has it: backup ${missing.join(', ')}`, {
-    hint: 'Check that the destination is mounted and the right one; if a backup is gone for good, run "holdfast delete ID" with its store or catalog',
-    details: { missing },
-  })
-  return missing.map((backupId) => ({ backupId, error }))
+/** The error of the first entry in one of some states. */
+function errorOf(entries: readonly Shown[], ...states: readonly ListedBackup['state'][]): HoldfastError | undefined {
+  for (const entry of entries) if (entry.state !== 'readable' && states.includes(entry.state)) return entry.error
+  return undefined
 }
 
 /** The error for the backups that failed their last verification. */

@@ -9,7 +9,7 @@ import type { Destination } from '../../contracts/destination.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import { HoldUnavailableError, isHoldfastError } from '../../errors/errors.ts'
 import { decodePayloadIdBatches } from '../../payload-ids/payload-id-set.ts'
-import { type ListedBackup, listBackups } from '../../repository/list-backups.ts'
+import { type FoundBackup, listBackups } from '../../repository/list-backups.ts'
 import type { StoredBackup } from '../../repository/stored-backup.ts'
 import type { HeldIds } from './held-ids.ts'
 import type { BackupHolder, Holder, HoldSource, LeaseHolder, ReadHoldsOptions } from './hold-source.ts'
@@ -195,7 +195,7 @@ async function backupsAt(destination: Destination, expected: readonly CatalogBac
 }
 
 function unreadable(
-  { backupId, state, error }: Exclude<ListedBackup, { readonly state: 'readable' | 'gone' }>,
+  { backupId, state, error }: Exclude<FoundBackup, { readonly state: 'readable' | 'gone' }>,
   { url }: Destination,
   signal: AbortSignal | undefined,
 ): unknown {
