@@ -65,19 +65,20 @@ function withBackupEvent(backup: CatalogBackup | undefined, event: BackupEvent):
   if (event.type === 'backup-deletion-started') return { ...backup, deletionStartedAt: event.at }
   if (event.type === 'backup-deleted') return { ...backup, deletedAt: event.at }
   const { level, error, at } = event
-  // A less thorough verification does not see the fault, so it does not clear it.
-  if (error === undefined && backup.verification?.error !== undefined && !includesLevel(level, backup.verification.level)) return backup
+  // A less thorough verification does not see the fault, so it does not clear it, whatever it finds.
+  if (backup.verification?.error !== undefined && !includesLevel(level, backup.verification.level)) return backup
   return { ...backup, verifiedAt: at, verification: { level, error } }
 }
 
-/** Whether a verification at `level` looks at all that one at `other` does. "restore" and "payloads" do not include each other. */
+/** Whether a verification at `level` surely looks at all that one at `other` does. "payloads" may know no rules for the content. */
 function includesLevel(level: string, other: string): boolean {
   return level === other || (INCLUDED[level] ?? []).includes(other)
 }
 
 const INCLUDED: Readonly<Record<string, readonly string[]>> = {
   checksum: ['manifest'],
-  content: ['manifest', 'checksum'],
-  restore: ['manifest', 'checksum', 'content'],
-  payloads: ['manifest', 'checksum', 'content'],
+  form: ['manifest', 'checksum'],
+  content: ['manifest', 'checksum', 'form'],
+  restore: ['manifest', 'checksum', 'form', 'content'],
+  payloads: ['manifest', 'checksum'],
 }

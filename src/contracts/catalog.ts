@@ -25,6 +25,8 @@ export type JobState = OpenName<(typeof JOB_STATES)[number]>
  */
 export const VERIFICATION_LEVELS = ['manifest', 'checksum', 'content', 'restore', 'payloads'] as const
 export type VerificationLevel = (typeof VERIFICATION_LEVELS)[number]
+/** A level as it is recorded. `form`: of `content`, only that records decode and are in order, for no rules were given. */
+export type RecordedLevel = VerificationLevel | 'form'
 
 /** An error as data. */
 export interface JobError {
@@ -43,7 +45,7 @@ export interface JobProgress {
 
 /** The outcome of a verification. */
 export interface Verification {
-  readonly level: OpenName<VerificationLevel>
+  readonly level: OpenName<RecordedLevel>
   /** Why the backup is bad; `undefined` for a good one. */
   readonly error?: JobError | undefined
 }
@@ -151,7 +153,7 @@ export interface CatalogBackup {
   readonly manifestSha256: string | undefined
   readonly recordedAt: string
   readonly how: BackupRecorded['how']
-  /** When the backup was last verified, with any outcome. A fault stays until a verification that is as thorough finds none. */
+  /** When the verification below was: the last, but a fault stays until one that is as thorough finds none. */
   readonly verifiedAt: string | undefined
   readonly verification: Verification | undefined
   /** When its deletion began; the backup may still be there. */

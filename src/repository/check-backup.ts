@@ -1,6 +1,6 @@
 /** Checks a stored backup against its manifest. */
 import { setImmediate } from 'node:timers/promises'
-import { VERIFICATION_LEVELS, type VerificationLevel } from '../contracts/catalog.ts'
+import { type RecordedLevel, VERIFICATION_LEVELS, type VerificationLevel } from '../contracts/catalog.ts'
 import { PAYLOAD_STORE } from '../contracts/kinds.ts'
 import { type Manifest, recordCount } from '../contracts/manifest.ts'
 import type { PayloadStore } from '../contracts/payload-store.ts'
@@ -103,12 +103,22 @@ export interface VerifyReport {
  * milliseconds. Rejects as `verifyBackup` does.
  */
 export async function checkBackup(backup: StoredBackup, options: CheckBackupOptions = {}): Promise<VerifyReport> {
+  return await checkReaching(backup, options, { level: 'manifest' })
+}
+
+/** How thorough a check is by now: the lowest level that finds what it finds next, with the same rules for the content. */
+export interface Reach {
+  level: RecordedLevel
+}
+
+/** Checks as `checkBackup` does. `reach` tells at the end what was reached, and after a failure what level found the fault. */
+export async function checkReaching(backup: StoredBackup, options: CheckBackupOptions, reach: Reach): Promise<VerifyReport> {
   const { level: wanted = DEFAULT_LEVEL, signal, clock = Date.now } = options
   checkLevel(options)
   signal?.throwIfAborted()
   const startedMs = performance.now()
   try {
-    const { frames, checkedContent } = await check(backup, { ...options, level: wanted })
+    const { frames, checkedContent } = await check(backup, { ...options, level: wanted }, reach)
     const level = wanted === 'content' && checkedContent === 'none' ? 'checksum' : wanted
     const durationMs = performance.now() - startedMs
     const { backupId, url: destination, manifest } = backup
@@ -126,13 +136,20 @@ export function checkLevel({ level, openTrial, payloads }: CheckBackupOptions): 
   if (level === 'payloads' && payloads === undefined) throw new TypeError('Level "payloads" needs payloads')
 }
 
+/** What a check of the objects is recorded as. */
+const RECORDED: Readonly<Record<CheckedContent, RecordedLevel>> = { all: 'content', form: 'form', none: 'checksum' }
+
 interface Checked {
   readonly frames: number
   readonly checkedContent: CheckedContent
 }
 
 /** Checks to a level. */
-async function check(backup: StoredBackup, { level, openTrial, payloads, contentCheck, signal, onProgress }: CheckBackupOptions): Promise<Checked> {
+async function check(
+  backup: StoredBackup,
+  { level, openTrial, payloads, contentCheck, signal, onProgress }: CheckBackupOptions,
+  reach: Reach,
+): Promise<Checked> {
   const { payload, payloadIds } = backup.manifest
   const meter = new Meter<VerifyStep>((step, progress) => onProgress?.({ step, ...progress }))
   meter.begin('manifest')
@@ -140,9 +157,11 @@ async function check(backup: StoredBackup, { level, openTrial, payloads, content
   if (level === 'manifest') return { frames: 0, checkedContent: 'none' }
   const digest = level === 'restore' ? new ContentDigest() : undefined
   const [checkedContent, contentRules] = await findRules(backup.manifest, { level, contentCheck })
+  reach.level = level === 'restore' ? 'checksum' : RECORDED[checkedContent]
   meter.begin('objects', payload.bytes + payloadIds.bytes)
   const frames = await checkObjects(backup, { signal, check: contentRules, digest, onProgress: (progress) => meter.update(progress) })
   if (digest !== undefined && openTrial !== undefined) {
+    reach.level = 'restore'
     const onTrial = (step: VerifyStep, progress: { readonly bytes: number; readonly records: number }): void => {
       if (meter.phase !== step) meter.begin(step, payload.bytes)
       meter.update(progress)
@@ -150,6 +169,7 @@ async function check(backup: StoredBackup, { level, openTrial, payloads, content
     await tryRestore(backup, { openTrial, content: digest, signal, onProgress: onTrial })
   }
   if (level === 'payloads' && payloads !== undefined) {
+    reach.level = 'payloads'
     meter.begin('payloads')
     const onRecords = (records: number): void => meter.update({ bytes: 0, records })
     await checkPayloadsExist(decodePayloadIdBatches(backup.read('payload-ids', { signal })), {

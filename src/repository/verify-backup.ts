@@ -1,13 +1,13 @@
 /** Verifies a backup, and records the outcome. */
 import { jobErrorOf } from '../catalog/job-log.ts'
-import type { Catalog } from '../contracts/catalog.ts'
+import type { Catalog, RecordedLevel } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
 import type { Manifest } from '../contracts/manifest.ts'
 import { CATALOG, DESTINATION } from '../contracts/kinds.ts'
 import { failureAfter } from '../errors/clean-up.ts'
 import { type ErrorCode, isHoldfastError } from '../errors/errors.ts'
 import { FUNCTION, type OptionKinds, STRING, checkOptions, optional } from '../util/check-options.ts'
-import { CHECK_OPTIONS, checkBackup, type CheckBackupOptions, checkLevel, DEFAULT_LEVEL, type VerifyReport } from './check-backup.ts'
+import { CHECK_OPTIONS, type CheckBackupOptions, checkLevel, checkReaching, type Reach, type VerifyReport } from './check-backup.ts'
 import { openBackup, type StoredBackup } from './stored-backup.ts'
 
 export interface VerifyBackupOptions extends CheckBackupOptions {
@@ -23,7 +23,7 @@ const OPTIONS: OptionKinds<VerifyBackupOptions> = { ...CHECK_OPTIONS, destinatio
 
 /**
  * Verifies a published backup and resolves with a report. Changes nothing at the destination, and yields to the event loop every few
- * milliseconds.
+ * milliseconds. The catalog records the level that was reached, or that found the fault.
  *
  * Rejects with `manifest_missing`, `manifest_invalid`, `manifest_version_unsupported`, `manifest_feature_unsupported`, `backup_altered`,
  * `backup_incomplete`, `restore_corrupt` (with the byte offset and the frame of the first fault), `record_invalid`, `store_inconsistent`,
@@ -37,15 +37,16 @@ export async function verifyBackup(options: VerifyBackupOptions): Promise<Verify
   const { signal, onManifest } = options
   signal?.throwIfAborted()
   let backup: StoredBackup | undefined
+  const reach: Reach = { level: 'manifest' }
   try {
     backup = await openBackup({ ...options, allowAltered: true })
     onManifest?.(backup.manifest)
     await backup.compareWith(options.catalog)
-    const report = await checkBackup(backup, options)
-    await recordOutcome(options, backup, report)
+    const report = await checkReaching(backup, options, reach)
+    await recordOutcome(options, backup, { ...report, level: reach.level })
     return report
   } catch (error) {
-    throw isDamage(error) ? await recordDamage(options, backup, error) : error
+    throw isDamage(error) ? await recordDamage(options, backup, { error, level: reach.level }) : error
   }
 }
 
@@ -62,7 +63,7 @@ const DAMAGE: ReadonlySet<ErrorCode> = new Set([
 async function recordOutcome(
   { catalog }: VerifyBackupOptions,
   backup: StoredBackup,
-  { backupId, destination, level, verifiedAt: at }: VerifyReport,
+  { backupId, destination, level, verifiedAt: at }: Omit<VerifyReport, 'level'> & Reach,
 ): Promise<void> {
   if (catalog === undefined) return
   const known = await catalog.backup(backupId, destination)
@@ -72,9 +73,9 @@ async function recordOutcome(
 
 /** Records damage, and returns the error to throw: the damage, combined with a failure to record it. */
 async function recordDamage(
-  { catalog, destination, backupId, level = DEFAULT_LEVEL, clock = Date.now }: VerifyBackupOptions,
+  { catalog, destination, backupId, clock = Date.now }: VerifyBackupOptions,
   backup: StoredBackup | undefined,
-  error: unknown,
+  { error, level }: { readonly error: unknown; readonly level: RecordedLevel },
 ): Promise<unknown> {
   if (catalog === undefined) return error
   const at = new Date(clock()).toISOString()

@@ -138,7 +138,7 @@ export function testCatalog({ name, runner, factory, supports = {} }: CatalogCon
     test('a verification clears only faults that it would find itself', async ({ catalog }) => {
       await catalog.append(RECORDED)
       const error = { code: 'internal', message: 'm', hint: 'h' } as const
-      const levels = ['manifest', 'checksum', 'content', 'restore', 'payloads'] as const
+      const levels = ['manifest', 'checksum', 'form', 'content', 'restore', 'payloads'] as const
       const cleared: Record<string, string> = {}
       for (const fault of levels) {
         for (const level of levels) {
@@ -150,12 +150,20 @@ export function testCatalog({ name, runner, factory, supports = {} }: CatalogCon
         }
       }
       deepEqual(cleared, {
-        manifest: 'manifest checksum content restore payloads',
-        checksum: 'checksum content restore payloads',
-        content: 'content restore payloads',
+        manifest: 'manifest checksum form content restore payloads',
+        checksum: 'checksum form content restore payloads',
+        form: 'form content restore',
+        content: 'content restore',
         restore: 'restore',
         payloads: 'payloads',
       })
+    })
+
+    test('a fault that a less thorough verification finds does not take the place of the one before', async ({ catalog }) => {
+      const error = { code: 'internal', message: 'm', hint: 'h' } as const
+      await catalog.append(RECORDED, { type: 'backup-verified', ...PLACE, level: 'restore', error })
+      await catalog.append({ type: 'backup-verified', ...PLACE, at: LATER, level: 'checksum', error }, { type: 'backup-verified', ...PLACE, at: LATER, level: 'checksum' })
+      deepEqual(plain((await catalog.backup(BACKUP, 'file:/a'))?.verification), plain({ level: 'restore', error }))
     })
 
     test('append() keeps the order of calls that are made at once', async ({ catalog }) => {

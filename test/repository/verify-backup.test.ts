@@ -1,4 +1,4 @@
-import { readFileSync, rmSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -200,14 +200,14 @@ describe('verifyBackup()', () => {
     expect((await entry())?.verification).toEqual({ level: 'restore', error: undefined })
     tamper(object('payload'), (bytes) => flipped(bytes, 3000))
     expect(await codeOf(verifyBackup({ destination, backupId, catalog }))).toBe('restore_corrupt')
-    expect((await entry())?.verification).toMatchObject({ level: 'content', error: { code: 'restore_corrupt' } })
+    expect((await entry())?.verification).toMatchObject({ level: 'form', error: { code: 'restore_corrupt' } })
   })
 
   test('records a backup that the catalog did not know', async () => {
     const { destination, backupId } = await published()
     const { catalog } = await newPlace()
     await verifyBackup({ destination, backupId, catalog })
-    expect(await catalog.backup(backupId, destination.url)).toMatchObject({ how: 'rebuild', verification: { level: 'content' } })
+    expect(await catalog.backup(backupId, destination.url)).toMatchObject({ how: 'rebuild', verification: { level: 'form' } })
   })
 
   test('says how far it could look into the content, and records that', async () => {
@@ -228,7 +228,31 @@ describe('verifyBackup()', () => {
     const unread = await publish(destination, vouchedFor(archive, { manifest: { content: 'archive' } }))
     expect(await verify(unread)).toMatchObject({ level: 'checksum', checkedContent: 'none' })
     expect(await level(unread)).toBe('checksum')
+    expect(await level(others)).toBe('form')
     expect(await verifyBackup({ destination, backupId: unread, contentCheck: async () => async (source) => void (await collect(source.frames())) })).toMatchObject({ level: 'content', checkedContent: 'all' })
+  })
+
+  test('records a fault at the level that finds it, so that the same call clears it when the backup is whole again', async () => {
+    const { destination, catalog, path } = await newPlace()
+    const archive = vouchedFor(await takeBackup(FakeStore.of(20)), { manifest: { content: 'archive' } })
+    const backupId = await publish(destination, archive)
+    const verification = async (): Promise<unknown> => (await catalog.backup(backupId, destination.url))?.verification
+    const payload = join(path, backupId, 'payload')
+    await verifyBackup({ destination, backupId, catalog })
+    renameSync(payload, join(path, 'away'))
+    expect(await codeOf(verifyBackup({ destination, backupId, catalog }))).toBe('backup_incomplete')
+    expect(await verification()).toMatchObject({ level: 'manifest', error: { code: 'backup_incomplete' } })
+    renameSync(join(path, 'away'), payload)
+    await verifyBackup({ destination, backupId, catalog })
+    expect(await verification()).toEqual({ level: 'checksum', error: undefined })
+    tamper(payload, (bytes) => flipped(bytes, bytes.byteLength >> 1))
+    expect(await codeOf(verifyBackup({ destination, backupId, catalog }))).not.toBe('')
+    expect(await verification()).toMatchObject({ level: 'checksum', error: {} })
+    tamper(payload, (bytes) => flipped(bytes, bytes.byteLength >> 1))
+    await verifyBackup({ destination, backupId, catalog, level: 'manifest' })
+    expect(await verification()).toMatchObject({ level: 'checksum', error: {} })
+    await verifyBackup({ destination, backupId, catalog })
+    expect(await verification()).toEqual({ level: 'checksum', error: undefined })
   })
 
   test('records whose maker is not known are damaged where they are out of order or not records, and checksums do not tell', async () => {
@@ -239,7 +263,7 @@ describe('verifyBackup()', () => {
     await verifyBackup({ destination, backupId, catalog, level: 'checksum' })
     const failure = { code: 'restore_corrupt', frame: 1, message: expect.stringContaining('"a" is not greater than the key before'), hint: expect.stringContaining('Do not trust this backup') }
     await expect(verifyBackup({ destination, backupId, catalog })).rejects.toMatchObject(failure)
-    expect((await catalog.backup(backupId, destination.url))?.verification).toMatchObject({ level: 'content', error: { code: 'restore_corrupt' } })
+    expect((await catalog.backup(backupId, destination.url))?.verification).toMatchObject({ level: 'form', error: { code: 'restore_corrupt' } })
     await expect(verifyBackup({ destination, backupId, level: 'payloads', payloads: await PayloadDirectory.open(await tempDir()) })).rejects.toMatchObject(failure)
   })
 
