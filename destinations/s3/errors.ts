@@ -224,19 +224,23 @@ function isAnswered(thrown: unknown): boolean {
   return thrown instanceof Error && (('$fault' in thrown && thrown.name !== 'TimeoutError') || isPage(thrown))
 }
 
-/** Whether an answer that the SDK could not parse is the page of a proxy. Its status counts, except 404: that says nothing of the store. */
+/** Whether an answer that the SDK could not parse is the page of a proxy. */
 function isPage(error: Error & Answered): boolean {
-  const status = error.$response?.statusCode ?? 0
-  return !('$fault' in error) && status >= 400 && status !== 404 && error.$response?.headers?.['content-type']?.startsWith('text/html') === true
+  return !('$fault' in error) && isHtml(error)
+}
+
+/** Whether an answer is HTML, parsed or not. Its status counts, except 404: that says nothing of the store. */
+function isHtml({ $response: { headers, statusCode = 0 } = {} }: Answered): boolean {
+  return statusCode >= 400 && statusCode !== 404 && headers?.['content-type']?.startsWith('text/html') === true
 }
 
 function statusOf({ $metadata, $response }: Answered): number | undefined {
   return $metadata?.httpStatusCode ?? $response?.statusCode
 }
 
-/** Whether the server may still carry the request out: it gave no answer, or only a gateway before it did. */
+/** Whether the server may still carry the request out: it gave no answer, or only a proxy or gateway before it did. */
 export function isUnsure(thrown: unknown): boolean {
-  return !isAnswered(thrown) || [502, 504].includes(statusOf(thrown as Answered) ?? 0)
+  return !isAnswered(thrown) || isHtml(thrown as Answered) || [502, 504].includes(statusOf(thrown as Answered) ?? 0)
 }
 
 /** The code that the server or the network gave for an error of this destination, such as `NoSuchKey`. */

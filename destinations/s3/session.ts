@@ -17,7 +17,7 @@ export interface S3RequestOptions {
   readonly signal?: AbortSignal | undefined
   /** What the request has in it while the store is not known to refuse it. */
   readonly optional?: readonly Capability[] | undefined
-  /** Called when a try ends without an answer: the server may still carry the request out, even after all tries. */
+  /** Called when a try ends without an answer of the store: it may still carry the request out, even after all tries. */
   readonly onUnanswered?: (() => void) | undefined
 }
 

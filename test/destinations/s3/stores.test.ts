@@ -385,6 +385,33 @@ describe('answers of something else than the store', () => {
     ok(failure.message.includes(`HTTP ${status}`), failure.message)
   })
 
+  /** `<br/>`: such a page the SDK can parse. */
+  const PAGES = [500, 503, 520, 524].flatMap((status) => [page('Timeout'), '<html><body>Timeout<br/></body></html>'].map((body) => [status, body] as const))
+  test.each(PAGES)('a manifest that is answered %i by the page of a proxy may arrive later: its objects stay; %j', async (status, body) => {
+    const own = await ownServer()
+    own.server.behaviour.failBefore = ({ operation, key }) => (operation === 'PutObject' && key.endsWith('manifest.json') ? { status, page: body } : undefined)
+    const backupId = newUlid()
+    const upload = await own.open().put(backupId)
+    await upload.write('payload', PAYLOAD)
+    await rejects(upload.publish(MANIFEST), { code: 'destination_unreachable' })
+    await upload.abort()
+    deepEqual(own.keys(), [`${backupId}/payload`, `${backupId}/payload-ids`])
+  })
+
+  test('a completion that is answered by the page of a proxy, and then NoSuchUpload, is waited for', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const own = await ownServer()
+    let tries = 0
+    own.server.behaviour.failBefore = ({ operation }) => {
+      if (operation !== 'CompleteMultipartUpload') return undefined
+      return ++tries === 1 ? { status: 524, page: page('Timeout') } : { status: 404, code: 'NoSuchUpload' }
+    }
+    const destination = own.open({ totalTimeoutMs: 600, wait: async () => void vi.advanceTimersByTime(100) })
+    const { reason } = await failureOf(publish(destination, PAYLOAD))
+    deepEqual([reason, tries], ['too_slow', 2])
+  })
+
   test.each(['', page('Welcome')])('a write that is answered 200 without an ETag is not taken for done: %j', async (body) => {
     for (const name of ['payload-ids', 'manifest.json']) {
       const own = await ownServer()
