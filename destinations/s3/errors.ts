@@ -99,6 +99,13 @@ const BUSY: Meaning = { Class: DestinationUnreachableError, reason: 'busy', text
 /** The bytes were damaged on their way. Sending them again may help. */
 const DAMAGED: Meaning = { Class: DestinationUnreachableError, reason: 'damaged_in_transit', text: 'the request arrived damaged', isTransient: true }
 const REFUSED: Meaning = { Class: DestinationUnreachableError, reason: 'refused', text: 'the server refused the request', hint: 'See what the server says, and which options ask for it' }
+/** Not `refused`: it says nothing of what the store takes. */
+const STOPPED: Meaning = {
+  Class: DestinationUnreachableError,
+  reason: 'stopped_on_the_way',
+  text: 'a proxy or another server before the store refused the request',
+  hint: 'Check the endpoint, and what is between this machine and the store',
+}
 const UNSUPPORTED: Meaning = {
   Class: DestinationConfigInvalidError,
   reason: 'unsupported',
@@ -198,8 +205,9 @@ const TLS_CODE = /^(EPROTO|ERR_SSL_|ERR_TLS_)/
 /** Turns what the SDK threw into an error of the destination. Removes `secrets` from every text. */
 export function explainS3Error(thrown: unknown, asked: S3Asked, secrets: readonly string[]): S3Failure {
   if (isHoldfastError(thrown)) return { error: thrown, isTransient: false, isExpired: false }
-  const { name, code, status, said, region, cause } = takeApart(thrown, secrets)
-  const given = asked.operation === 'list' && status === 404 && name === '' ? NO_BUCKET : meaningOf(name, code, status)
+  const taken = takeApart(thrown, secrets)
+  const { name, code, status, said, region, cause } = taken
+  const given = asked.operation === 'list' && status === 404 && name === '' ? NO_BUCKET : meaningOf(taken)
   const isMalformed = (given === WRONG_KEY || given === WRONG_SECRET || given === EXPIRED) && secrets.some((secret) => /[^!-~]/.test(secret))
   const meaning = isMalformed ? MALFORMED_KEY : given
   const answer = (status === undefined ? [code] : [name, `HTTP ${status}`]).filter((part) => part !== '').join(', ')
@@ -259,7 +267,7 @@ export function isTaken(error: unknown): boolean {
   return s3StatusOf(error) === 412 || s3CodeOf(error) === 'PreconditionFailed'
 }
 
-/** Whether the server refused a request as such: some stores answer so to a header or an operation that they do not know. */
+/** Whether the store refused a request as such, by its own answer: some stores answer so to a header or an operation that they do not know. */
 export function isRefused(error: unknown): boolean {
   const reason = isHoldfastError(error) ? error.details['reason'] : undefined
   return (reason === 'refused' || reason === 'unsupported') && [400, 405, 501].includes(s3StatusOf(error) ?? 0)
@@ -291,9 +299,10 @@ function hintOf({ hint, reason }: Meaning, { operation, key }: S3Asked, region: 
   return hint
 }
 
-function meaningOf(name: string, code: string, status: number | undefined): Meaning {
+function meaningOf({ name, code, status, isByPage }: TakenApart): Meaning {
   if (status === undefined) return MEANING_BY_CODE[name] ?? MEANING_BY_CODE[code] ?? networkMeaning(code)
-  return MEANING_BY_CODE[name] ?? MEANING_BY_STATUS[status] ?? (status >= 500 || status < 300 ? BUSY : REFUSED)
+  const meaning = MEANING_BY_CODE[name] ?? MEANING_BY_STATUS[status] ?? (status >= 500 || status < 300 ? BUSY : REFUSED)
+  return isByPage && (meaning === REFUSED || meaning === UNSUPPORTED) ? STOPPED : meaning
 }
 
 function networkMeaning(code: string): Meaning {
@@ -327,6 +336,8 @@ interface TakenApart {
   /** The system's or the SDK's name of the error, where there was no answer. */
   readonly code: string
   readonly status: number | undefined
+  /** Whether the answer is the page of a proxy. */
+  readonly isByPage: boolean
   /** The server's own sentence, the SDK's about its settings, or ours about the answer; '' where there is none. */
   readonly said: string
   readonly region: string | undefined
@@ -338,12 +349,13 @@ function takeApart(thrown: unknown, secrets: readonly string[]): TakenApart {
   const error = (thrown instanceof Error ? thrown : new Error(String(thrown))) as Error & Answered & Record<string, unknown>
   // For an answer that it cannot parse the SDK throws a SyntaxError with the response: that answer was not complete, unless it is a page.
   const isAnswer = isAnswered(error)
+  const isByPage = isPage(error)
   const status = isAnswer ? statusOf(error) : undefined
-  const given = isPage(error) ? '' : typeof error['Code'] === 'string' ? error['Code'] : error.name
+  const given = isByPage ? '' : typeof error['Code'] === 'string' ? error['Code'] : error.name
   // Answers to HEAD have no body, and so neither code nor message.
   const name = EMPTY.test(given) ? '' : given
   const message = scrub(error.message, secrets)
-  const isSaid = !isPage(error) && (isAnswer || error.name === 'EndpointError' || error instanceof S3AnswerError) && !EMPTY.test(message) && message !== name
+  const isSaid = !isByPage && (isAnswer || error.name === 'EndpointError' || error instanceof S3AnswerError) && !EMPTY.test(message) && message !== name
   const said = isSaid ? message.replaceAll(/[\p{C}\s]+/gu, ' ').trim().slice(0, MAX_SAID) : ''
   const inner = (error as { readonly errors?: readonly unknown[] }).errors?.[0] ?? error.cause
   const systemCode = ownCodeOf(error) ?? error['code'] ?? (inner instanceof Error && 'code' in inner ? inner.code : undefined)
@@ -353,7 +365,7 @@ function takeApart(thrown: unknown, secrets: readonly string[]): TakenApart {
   if (error.stack !== undefined) cause.stack = scrub(error.stack, secrets)
   Object.assign(cause, { ...(systemCode !== undefined && { code: systemCode }), ...(status !== undefined && { status, requestId: error.$metadata?.requestId }) })
   const code = typeof systemCode === 'string' ? systemCode : error.name
-  return { name: isAnswer || error.name === 'CredentialsProviderError' ? name : '', code, status, said, region: regionName(region), cause }
+  return { name: isAnswer || error.name === 'CredentialsProviderError' ? name : '', code, status, isByPage, said, region: regionName(region), cause }
 }
 
 /** Our code for SDK errors without one: a checksum mismatch, and a missing region. */

@@ -385,9 +385,9 @@ describe('answers of something else than the store', () => {
     ok(failure.message.includes(`HTTP ${status}`), failure.message)
   })
 
-  /** `<br/>`: such a page the SDK can parse. */
-  const PAGES = [500, 503, 520, 524].flatMap((status) => [page('Timeout'), '<html><body>Timeout<br/></body></html>'].map((body) => [status, body] as const))
-  test.each(PAGES)('a manifest that is answered %i by the page of a proxy may arrive later: its objects stay; %j', async (status, body) => {
+  const STATUSES = [500, 503, 520, 524].flatMap((status) => [true, false].map((isXml) => [status, isXml] as const))
+  test.each(STATUSES)('a manifest that is answered %i by the page of a proxy may arrive later: its objects stay; parsed as XML: %s', async (status, isXml) => {
+    const body = isXml ? '<html><body>Timeout<br/></body></html>' : page('Timeout')
     const own = await ownServer()
     own.server.behaviour.failBefore = ({ operation, key }) => (operation === 'PutObject' && key.endsWith('manifest.json') ? { status, page: body } : undefined)
     const backupId = newUlid()
@@ -410,6 +410,22 @@ describe('answers of something else than the store', () => {
     const destination = own.open({ totalTimeoutMs: 600, wait: async () => void vi.advanceTimersByTime(100) })
     const { reason } = await failureOf(publish(destination, PAYLOAD))
     deepEqual([reason, tries], ['too_slow', 2])
+  })
+
+  test.each([400, 405, 501])('a page with status %i is not a refusal of the store: conditions and checksums are still sent', async (status) => {
+    const own = await ownServer()
+    let pages = 0
+    own.server.behaviour.failBefore = ({ operation }) => (operation === 'PutObject' && ++pages <= 2 ? { status, page: page('No') } : undefined)
+    const destination = own.open()
+    for (let times = 0; times < 2; times++) {
+      const { code, reason, hint } = await failureOf(publish(destination, PAYLOAD))
+      deepEqual([code, reason], ['destination_unreachable', 'stopped_on_the_way'])
+      ok(hint.includes('between this machine and the store'), hint)
+    }
+    await publish(destination, PAYLOAD)
+    const puts = own.server.requests.filter(({ operation }) => operation === 'PutObject')
+    equal(puts.length, 4)
+    ok(puts.every(({ headers }) => headers['x-amz-checksum-crc32'] !== undefined && headers['if-none-match'] === '*'))
   })
 
   test.each(['', page('Welcome')])('a write that is answered 200 without an ETag is not taken for done: %j', async (body) => {
