@@ -3,7 +3,7 @@ import { crc32 } from 'node:zlib'
 import { PutObjectCommand } from '@aws-sdk/client-s3'
 import { ChecksumMismatchError, DestinationUnreachableError } from '../../src/errors/errors.ts'
 import type { Capability } from './capabilities.ts'
-import { isMissing, isTaken, S3AnswerError } from './errors.ts'
+import { isMissing, isTaken, S3AnswerError, WRITTEN_HINT } from './errors.ts'
 import { attributesOf, checksumOf, duplicate, lockOf, lookAt, metadataOf, remove } from './objects.ts'
 import { readObject } from './read.ts'
 import type { S3RequestOptions, S3Session } from './session.ts'
@@ -127,7 +127,7 @@ async function isOwn(session: S3Session, options: S3CreateOnceOptions, etag?: st
   const bytes = bytesOf(options.pieces)
   if (found.bytes === bytes) return true
   const place = `s3://${session.config.bucket}/${options.key}`
-  throw new ChecksumMismatchError(`Cannot write "${place}": the store has ${found.bytes} bytes of it instead of ${bytes}`)
+  throw new ChecksumMismatchError(`Cannot write "${place}": the store has ${found.bytes} bytes of it instead of ${bytes}`, { hint: WRITTEN_HINT })
 }
 
 function bytesOf(pieces: S3Pieces): number {

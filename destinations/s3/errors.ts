@@ -194,6 +194,9 @@ const MEANING_BY_STATUS: Readonly<Record<number, Meaning>> = {
   507: NO_SPACE,
 }
 
+/** The hint where a store does not have the bytes that were written. No earlier backup is damaged. */
+export const WRITTEN_HINT = 'Check the store: it lost or changed bytes that it was sent; then take the backup again'
+
 /** What the SDK calls an error that has no name. */
 const EMPTY = /^(Error|UnknownError|Unknown|S3ServiceException|NotFound|\d*)$/
 /** Characters of a server's sentence that are repeated. */
@@ -290,6 +293,7 @@ const PERMISSIONS: Readonly<Record<S3Asked['operation'], string>> = {
 }
 
 function hintOf({ hint, reason }: Meaning, { operation, key }: S3Asked, region: string | undefined): string | undefined {
+  if (reason === 'damaged' && operation === 'write') return WRITTEN_HINT
   if (reason === 'wrong_region' && region !== undefined) return `${hint}${region}`
   if (reason === 'not_permitted') {
     const needed = PERMISSIONS[operation]

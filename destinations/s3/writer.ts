@@ -5,7 +5,7 @@ import { AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CreateMult
 import { ChecksumMismatchError, DestinationNoSpaceError } from '../../src/errors/errors.ts'
 import { MAX_PART_BYTES } from './config.ts'
 import { createOnce, createSmall, type S3Pieces, type S3PutOptions } from './create.ts'
-import { isMissing, S3AnswerError, s3CodeOf } from './errors.ts'
+import { isMissing, S3AnswerError, s3CodeOf, WRITTEN_HINT } from './errors.ts'
 import { attributesOf, checksumOf, crc32Base64, lockOf, metadataOf, removeOwn } from './objects.ts'
 import type { S3RequestOptions, S3Session } from './session.ts'
 
@@ -195,7 +195,7 @@ export class S3ObjectWriter {
     if (stored?.includes('-') === true && stored !== expected) {
       throw new ChecksumMismatchError(
         `Cannot write "s3://${this.#session.config.bucket}/${this.#options.key}": the store's checksum is not that of the parts sent`,
-        { details: { expected, actual: stored } },
+        { hint: WRITTEN_HINT, details: { expected, actual: stored } },
       )
     }
   }

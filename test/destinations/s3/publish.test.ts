@@ -79,7 +79,7 @@ describe('s3Destination() put() and publish()', () => {
     const own = await ownServer({ behaviour: { mixesParts: true } })
     const upload = await own.open().put(newUlid())
     await upload.write('payload', PAYLOAD.subarray(0, 2 * PART_BYTES))
-    await rejects(upload.publish(MANIFEST), { code: 'checksum_mismatch' })
+    await rejects(upload.publish(MANIFEST), { code: 'checksum_mismatch', hint: /take the backup again$/ })
     await upload.abort()
     checkEmpty(own)
   })

@@ -2,6 +2,7 @@
 import { deepEqual, equal, ok, rejects, throws } from 'node:assert/strict'
 import { describe, onTestFinished, test, vi } from 'vitest'
 import { parseS3Url, resolveS3Config } from '../../../destinations/s3/config.ts'
+import { explainS3Error, S3AnswerError } from '../../../destinations/s3/errors.ts'
 import { openS3Destination, type S3DestinationOptions } from '../../../destinations/s3/index.ts'
 import type { Destination } from '../../../src/contracts/destination.ts'
 import { isHoldfastError } from '../../../src/errors/errors.ts'
@@ -469,12 +470,17 @@ test('an own object that is stored cut short is told as that, not as another bac
     const upload = await own.open().put(newUlid())
     await upload.write('payload', bytesOf(10))
     await upload.write('payload-ids', new TextEncoder().encode('a\nb\n'))
-    const { code, message } = await failureOf(upload.publish(MANIFEST))
+    const { code, message, hint } = await failureOf(upload.publish(MANIFEST))
     equal(code, 'checksum_mismatch')
-    ok(/the store has 2 bytes of it instead of \d+$/.test(message), message)
+    ok(/the store has 2 bytes of it instead of \d+$/.test(message) && hint.endsWith('take the backup again'), `${message}; ${hint}`)
     await upload.abort()
     deepEqual(await collect(own.open().list()), [])
   }
+})
+
+test('a part of which the store computed another checksum is not told as damage of a backup; a read is', () => {
+  const hints = (['write', 'read'] as const).map((operation) => explainS3Error(new S3AnswerError('EDAMAGED', 'No'), { operation, bucket: 'b' }, []).error.hint)
+  deepEqual(hints.map((hint) => hint.endsWith('take the backup again')), [true, false])
 })
 
 describe('what a bucket demands', () => {
