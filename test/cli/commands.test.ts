@@ -1,10 +1,11 @@
 import { cp, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { fsDestination } from '../../destinations/fs/index.ts'
 import { SECTION_NAMES } from '../../src/stores/level/store/keys.ts'
 import { compareTrees } from '../../src/trees/compare-trees.ts'
+import { nodeFiles, systemError } from '../../src/util/files.ts'
 import { publishCrafted } from '../support/rebuilt-stream.ts'
 import { payloadIdsObject, writeStream } from '../support/streams.ts'
 import { tempDir } from '../support/temp-dir.ts'
@@ -315,6 +316,21 @@ describe('holdfast restore and rollback', () => {
     await truncate(join(dir, 'backups', first, 'payload'), 100)
     expectError(await holdfast(['restore', first, '--from', 'file:backups', '--store', 'level:nowhere', '--yes', '--quiet'], { cwd: dir }), 3, 'backup_incomplete')
     expect(await readdir(dir)).not.toContain('nowhere')
+  })
+
+  it('do not go on without a lease after a failure that did not last', async () => {
+    const dir = await copy()
+    await rm(join(dir, 'store/catalog'), { recursive: true })
+    const unhindered = { ...nodeFiles }
+    let failures = 0
+    const read = vi.spyOn(nodeFiles, 'read').mockImplementation((path, options) => {
+      if (path === join(dir, 'backups', first, 'manifest.json') && failures++ === 0) throw systemError('EIO', 'read', path)
+      return unhindered.read(path, options)
+    })
+    onTestFinished(() => read.mockRestore())
+    const words = ['restore', first, '--from', `file:${dir}/backups`, '--store', `level:${dir}/store`, '--yes', '--quiet']
+    expectError(await holdfastOnTerminal(words), 1, 'destination_unreachable')
+    expectError(await holdfast(['rollback', '--store', 'level:store'], { cwd: dir }), 4, 'rollback_unavailable')
   })
 
   it('go on, with a warning, when the catalog cannot be opened', async () => {

@@ -65,8 +65,10 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
     // A refusal comes before the question, and before a catalog or a note in the payload directory is made. With --yes a refusal is
     // recorded where there is a catalog: the restore below is refused in the same way.
     const isRecorded = options.yes === true && payloads === undefined && (await target.engines()).live !== undefined
+    let refusal: unknown
     const plan = await planRestore({ ...settings, signal }).catch((error: unknown) => {
       if (!isRecorded) throw error
+      refusal = error
       return undefined
     })
     if (plan !== undefined) {
@@ -87,6 +89,8 @@ async function restore(id: string, options: RestoreOptions, terminal: Terminal):
         create: plan !== undefined,
         warn: (text) => output.warn(printable(text)),
       })
+      // Planned again it might succeed, after a failure that did not last, and would run without a lease.
+      if (plan === undefined && catalog === undefined) throw refusal
       const report = await restoreBackup({
         ...(plan === undefined ? settings : { target, destination, plan }),
         signal: parts.signal,
