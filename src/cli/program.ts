@@ -135,15 +135,22 @@ function usageError(error: CommanderError, program: Command, words: readonly str
   // Only the name: a value may have a password in it.
   const misspelled = isMissing || error.code === 'commander.unknownOption' ? unknownOptionIn(command, words) : undefined
   const suggestion = (misspelled === undefined ? rest.join(' ') : suggestionFor(command, misspelled)).replace(/^\(|\)$/g, '').trim()
+  const hasValue = misspelled !== undefined && hasOption(command, misspelled)
   const message = error.code === 'commander.help' ? 'No command given' : misspelled === undefined ? sentence
-    : isMissing ? `${sentence}, and ${JSON.stringify(misspelled)} is not an option` : `Unknown option '${misspelled}'`
+    : isMissing ? `${sentence}, and ${JSON.stringify(misspelled)} ${hasValue ? 'takes no value' : 'is not an option'}`
+    : hasValue ? `Option '${misspelled}' takes no value` : `Unknown option '${misspelled}'`
   return new InvalidArgumentError(message, {
     cause: error,
     hint: `${suggestion === '' ? '' : `${suggestion} `}Run "${['holdfast', ...names].join(' ')} --help"`,
   })
 }
 
-/** The name of the first option among the words that the command does not have. */
+/** Whether a command has an option of this name. Commander does not count help among the options. */
+function hasOption(command: Command, name: string): boolean {
+  return ['-h', '--help'].includes(name) || command.options.some(({ short, long }) => name === short || name === long)
+}
+
+/** The name of the first option among the words that the command does not have, or that has a value and takes none. */
 function unknownOptionIn(command: Command, words: readonly string[]): string | undefined {
   return command.parseOptions([...words]).unknown.find((word) => /^-./.test(word))?.split('=', 1)[0]
 }
@@ -151,10 +158,12 @@ function unknownOptionIn(command: Command, words: readonly string[]): string | u
 /** Commander's suggestion for a misspelled option. It makes one only for a command that lacks nothing else, and for two dashes. */
 function suggestionFor(command: Command, misspelled: string): string {
   const long = misspelled.replace(/^-(?=[^-].)/, '--')
-  if (long !== misspelled && command.options.some((option) => option.long === long)) return `Did you mean ${long}?`
-  for (const option of command.options) option.makeOptionMandatory(false)
+  if (hasOption(command, long)) return long === misspelled ? '' : `Did you mean ${long}?`
+  // Parsed by the command itself, other words would run it.
+  const idle = new Command().exitOverride().configureOutput({ outputError: () => undefined })
+  for (const option of command.options) idle.addOption(option.makeOptionMandatory(false))
   try {
-    command.parse([long], { from: 'user' })
+    idle.parse([long], { from: 'user' })
   } catch (error) {
     if (error instanceof CommanderError && error.code === 'commander.unknownOption') return error.message.split('\n').slice(1).join(' ')
   }

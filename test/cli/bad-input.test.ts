@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { holdfast, holdfastJson, MAIN, type Outcome, writeTree } from './holdfast.ts'
+import { holdfast, holdfastJson, holdfastProcess, MAIN, type Outcome, writeTree } from './holdfast.ts'
 
 let base: string
 let backupId = ''
@@ -168,7 +168,26 @@ describe('a command line that is wrong', () => {
     expect((await run('list', '-from', 'file:backups')).stderr).toMatch(/, and "-from" is not an option\nhint: Did you mean --from\? Run/)
   })
 
+  it.each([
+    [['backup', '-help'], /, and "-help" is not an option\nhint: Did you mean --help\? Run "holdfast backup --help"\n$/],
+    [['-help'], /: Unknown option '-help'\nhint: Did you mean --help\? Run "holdfast --help"\n$/],
+    [['list', '--help=x'], /, and "--help" takes no value\nhint: Run "holdfast list --help"\n$/],
+    [['backup', '-h=x'], /, and "-h" takes no value\nhint: /],
+    [['--version=1'], /: Option '--version' takes no value\nhint: Run "holdfast --help"\n$/],
+    [['holds', '--quiet=1', '--from', 'file:backups'], /: Option '--quiet' takes no value\nhint: Run "holdfast holds --help"\n$/],
+    [['holds', '-q=1', '--from', 'file:backups'], /: Unknown option '-'\nhint: /],
+  ])('%j does not do what another option or the command does', async (words, sentence) => {
+    // In a process of its own: work that was begun by mistake would fail there, unseen.
+    const outcome = await holdfastProcess(words, { cwd: base })
+    expectError(outcome, 2, 'invalid_argument', sentence)
+  })
+
   it('is told as a document with --json, and nothing else', async () => {
+    for (const words of [['list', '-help', '--json'], ['list', '--json', '--help=x']]) {
+      const { code, stdout, stderr } = await run(...words)
+      expect({ code, stderr }).toEqual({ code: 2, stderr: '' })
+      expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'invalid_argument' } })
+    }
     const { code, stdout, stderr } = await run('backup', '--json')
     expect({ code, stderr }).toEqual({ code: 2, stderr: '' })
     expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'invalid_argument', retryable: false } })
