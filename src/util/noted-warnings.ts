@@ -16,8 +16,9 @@ export class NotedWarnings {
     this.#untold.push(warning)
   }
 
-  /** Notes what a call had to leave behind. */
+  /** Notes what a call had to leave behind; once, until it is told, however many calls leave it. */
   leaves(warning: NotedWarning): void {
+    if (this.#untold.some(({ message }) => message === warning.message)) return
     this.#untold.push(warning)
   }
 
