@@ -14,9 +14,9 @@ export function lockRefusal(error: unknown): 'taken' | 'no locks' | undefined {
   return undefined
 }
 
-/** Whether an error means that a database, a snapshot or an iterator was used after its end. (An opening that failed has a cause.) */
+/** Whether an error means that a database, a snapshot, an iterator or a batch was used after its end. (An opening that failed has a cause.) */
 export function isClosed(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && /^LEVEL_(?:DATABASE|SNAPSHOT|ITERATOR)_NOT_OPEN$/.test(String(error.code)) && error.cause === undefined
+  return error instanceof Error && 'code' in error && /^LEVEL_(?:DATABASE|SNAPSHOT|ITERATOR|BATCH)_NOT_OPEN$/.test(String(error.code)) && error.cause === undefined
 }
 
 /** Whether a message of LevelDB means a full disk. */

@@ -9,6 +9,7 @@ import { openLevelCatalog } from '../../src/catalog/level/index.ts'
 import { fsDestination } from '../../destinations/fs/index.ts'
 import { checkTree, deleteBackup, type MetadataStore, newBackupId, rebuildCatalog, runBackup, verifyBackup } from '../../src/index.ts'
 import { levelBackupable, openLevelStore } from '../../src/stores/level/index.ts'
+import { TextDatabase } from '../../src/stores/level/engine/text-database.ts'
 import { openMemoryStore } from '../../src/stores/memory/index.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'holdfast-closed-'))
@@ -44,6 +45,18 @@ describe.each([
     await store.close()
     await expect(left.share('media')).rejects.toMatchObject({ code: 'store_unavailable', hint })
   })
+})
+
+it.each([
+  ['in LevelDB', () => new ClassicLevel(join(directory, newBackupId()))],
+  ['in memory', () => new MemoryLevel()],
+])('a database %s that is closed while a write is on its way says so', async (_what, make) => {
+  const database = make()
+  await database.open()
+  const write = new TextDatabase(database).write(new Map([['key', 'value']]), { sync: false })
+  const closed = database.close()
+  await expect(write).rejects.toMatchObject({ code: 'store_unavailable', hint, cause: { code: 'LEVEL_BATCH_NOT_OPEN' } })
+  await closed
 })
 
 describe('a closed catalog', () => {

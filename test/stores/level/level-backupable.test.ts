@@ -130,11 +130,13 @@ describe.each(ENGINES)('levelBackupable() of %s', (engine) => {
       closed ??= db.close()
       await delay(20)
     }
-    expect(await rejection(store.backup({ ...SINK, write }))).toBeInstanceOf(StoreUnavailableError)
+    const ended = await rejection(store.backup({ ...SINK, write }))
+    expect(ended).toBeInstanceOf(StoreUnavailableError)
+    expect(ended).toMatchObject({ hint: 'Use the handle before it is closed, or open another one' })
     await closed
     const target = await open(engine)
     const source = new CountingSource(bytes, { chunkBytes: 1_000_000, onChunk: (read) => void (read > 5_000_000 && (closed = target.close())) })
-    expect(await rejection(levelBackupable(target, backupableOptions(engine)).restore(source))).toMatchObject({ code: 'store_unavailable' })
+    expect(await rejection(levelBackupable(target, backupableOptions(engine)).restore(source))).toMatchObject({ code: 'store_unavailable', hint: 'Use the handle before it is closed, or open another one' })
     await closed
     expect(await rejection(store.backup(SINK))).toMatchObject({ code: 'store_unavailable' })
   })

@@ -4,8 +4,8 @@ import { messageOf } from '../../../errors/error-message.ts'
 import { DestinationNoSpaceError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { type KeyRange, type Value, dataRanges } from './key-spans.ts'
 import { WriteRefusal, failedWriteOptions, hasFailedWrite, writeUnlessFailed } from '../../../util/failed-writes.ts'
-import { NO_SPACE_HINT } from '../../../errors/system-codes.ts'
-import { isFullDisk } from '../../../util/level-errors.ts'
+import { CLOSED_HINT, NO_SPACE_HINT } from '../../../errors/system-codes.ts'
+import { isClosed, isFullDisk } from '../../../util/level-errors.ts'
 import { reading, reasonOf } from './open-failure.ts'
 import type { WriteBatch } from './write-batches.ts'
 import type { LevelDatabase } from './text-database.ts'
@@ -115,6 +115,6 @@ async function writing(write: () => Promise<void> | undefined): Promise<void> {
     const message = `Cannot write to the store: ${messageOf(error)}`
     if (error instanceof WriteRefusal) throw new StoreUnavailableError(message, failedWriteOptions(error, 'store'))
     if (isFullDisk(message)) throw new DestinationNoSpaceError(message, { cause: error, hint: NO_SPACE_HINT })
-    throw new StoreUnavailableError(message, { cause: error })
+    throw new StoreUnavailableError(message, { cause: error, hint: isClosed(error) ? CLOSED_HINT : undefined })
   }
 }

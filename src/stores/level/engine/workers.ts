@@ -56,7 +56,7 @@ async function withWorker<Received extends { readonly type: string }, T>(
   const link = new WorkerLink<Received>(url, { ...request, location }, { name, interrupt })
   // The worker shares the LevelDB and the block cache of this handle: end the worker before they are freed.
   const close = async (): Promise<void> => {
-    interrupt.fail(new StoreUnavailableError('Cannot continue: the database is being closed'))
+    interrupt.fail(new StoreUnavailableError('Cannot continue: the database is being closed', { hint: CLOSED_HINT }))
     await link.close()
   }
   const resource = { close, [Symbol.asyncDispose]: close }
