@@ -97,7 +97,9 @@ function checkSummary(
   if (summary.bytes !== bytes) throw contractError(`it reports ${summary.bytes} bytes, but wrote ${bytes}`)
   if (!SHA256.test(summary.sha256)) throw contractError('it did not report the SHA-256 of its snapshot')
   if (!(Math.abs(summary.createdAtMs) <= MAX_DATE_MS)) throw contractError(`it reports an impossible time, ${summary.createdAtMs}`)
-  if (summary.payloadIds?.count !== payloadIds.size || summary.payloadIds.digest !== payloadIds.digest) throw contractError('the payload IDs in its snapshot differ from those that it returned')
+  if (summary.payloadIds?.count !== payloadIds.size || summary.payloadIds.digest !== payloadIds.digest) {
+    throw contractError('the payload IDs in its snapshot differ from those that it returned')
+  }
   return summary
 }
 

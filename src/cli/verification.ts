@@ -9,7 +9,7 @@ export function verificationOf(record: CatalogBackup | undefined): { readonly ve
   return { verifiedAt, verification }
 }
 
-/** The same as one cell of a table: `content 2026-11-30`, `failed: restore_corrupt`, `never`. */
+/** The last recorded verification as one cell of a table: `content 2026-11-30`, `failed: restore_corrupt`, `never`. */
 export function shortVerification(record: CatalogBackup | undefined): string {
   const { verifiedAt, verification } = verificationOf(record)
   if (verifiedAt === null || verification === null) return 'never'
@@ -17,7 +17,7 @@ export function shortVerification(record: CatalogBackup | undefined): string {
   return `${printable(verification.level)} ${formatTime(verifiedAt).slice(0, 'YYYY-MM-DD'.length)}`
 }
 
-/** The same as a line. */
+/** The last recorded verification as one line. */
 export function describeVerification(record: CatalogBackup | undefined): string {
   const { verifiedAt, verification } = verificationOf(record)
   if (verifiedAt === null || verification === null) return 'never'

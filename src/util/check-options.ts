@@ -97,7 +97,7 @@ export function checkArgument(call: string, value: unknown, { name, kind }: { re
   throw new TypeError(`Cannot call ${call}(): ${JSON.stringify(name)} ${wrong} ${kind.what}${given}`)
 }
 
-/** A value that is not the text it must be: the begin of a text, or what else it is. */
+/** A value that is not the text it must be: the beginning of a text, or what else it is. */
 export function shownText(value: unknown): string {
   return typeof value === 'string' ? JSON.stringify(value.slice(0, 64)) : nameOf(value)
 }

@@ -6,7 +6,7 @@ import { Output, type OutputOptions } from '../output.ts'
 import type { Terminal } from '../terminal.ts'
 import { formatCount, formatTable, formatTime, printable } from '../../util/text.ts'
 
-/** Of a backup ID, which every longer text is none of. */
+/** The length of a backup ID: a longer text is not the beginning of one. */
 const ULID_LENGTH = 26
 
 type HoldsOptions = OutputOptions & RecordOptions & { readonly from: readonly string[]; readonly release?: string | undefined }

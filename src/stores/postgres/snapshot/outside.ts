@@ -62,7 +62,7 @@ interface OidColumn {
   readonly path: string
 }
 
-/** Of an OID column, or a domain over one: the value itself. */
+/** The path of an OID column, or of a domain over one: it leads to the value itself. */
 const ITSELF = '$'
 
 /** The locks of the query end with it. */

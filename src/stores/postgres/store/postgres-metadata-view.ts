@@ -19,7 +19,7 @@ export class PostgresMetadataView extends ValidatedReader implements MetadataVie
     this.#nextInode = nextInode
   }
 
-  /** From here on the view closes `shared`. */
+  /** Opens a view, which closes `shared`. */
   static async open(shared: SharedView): Promise<PostgresMetadataView> {
     try {
       // A sequence is of no instant: read after it began, it is beyond all that the view shows.
