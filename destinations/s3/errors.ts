@@ -270,7 +270,7 @@ export function isTaken(error: unknown): boolean {
   return s3StatusOf(error) === 412 || s3CodeOf(error) === 'PreconditionFailed'
 }
 
-/** Whether the store refused a request as such, by its own answer: some stores answer so to a header or an operation that they do not know. */
+/** Whether the store refused a request as such, by its own answer: some stores do so for a header or operation that they do not know. */
 export function isRefused(error: unknown): boolean {
   const reason = isHoldfastError(error) ? error.details['reason'] : undefined
   return (reason === 'refused' || reason === 'unsupported') && [400, 405, 501].includes(s3StatusOf(error) ?? 0)

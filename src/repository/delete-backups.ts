@@ -69,9 +69,9 @@ export async function deleteBackup(given: DeleteBackupOptions): Promise<DeleteRe
  * Rejects with `backup_protected` when no good backup of a store would be left at the destination, or the catalog has events of the backup
  * from a newer release, unless forced; and, forced or not, while the catalog has a lease on a backup that is being taken or restored. A
  * backup is good when its manifest is readable and as the catalog recorded it, its objects have the right sizes, and no fault is recorded
- * of it that a verification as thorough has not cleared. A damaged backup may always be deleted. Rejects, unless forced, with `manifest_version_unsupported`,
- * `manifest_feature_unsupported` or `backup_altered` for a backup that this release cannot judge; with `invalid_argument` for a malformed
- * ID, `backup_aborted`, `catalog_unavailable`, and what the destination rejects with.
+ * of it that a verification as thorough has not cleared. A damaged backup may always be deleted. Rejects, unless forced, with
+ * `manifest_version_unsupported`, `manifest_feature_unsupported` or `backup_altered` for a backup that this release cannot judge; with
+ * `invalid_argument` for a malformed ID, `backup_aborted`, `catalog_unavailable`, and what the destination rejects with.
  */
 export async function deleteBackups(options: DeleteBackupsOptions): Promise<readonly DeleteReport[]> {
   checkOptions('delete', options, { ...DELETE_OPTIONS, backupIds: listOf(STRING, 'strings') })

@@ -14,7 +14,7 @@ export function lockRefusal(error: unknown): 'taken' | 'no locks' | undefined {
   return undefined
 }
 
-/** Whether an error means that a database, a snapshot, an iterator or a batch was used after its end. (An opening that failed has a cause.) */
+/** Whether an error means that a database, snapshot, iterator or batch was used after its end. (An opening that failed has a cause.) */
 export function isClosed(error: unknown): boolean {
   return error instanceof Error && 'code' in error && /^LEVEL_(?:DATABASE|SNAPSHOT|ITERATOR|BATCH)_NOT_OPEN$/.test(String(error.code)) && error.cause === undefined
 }
