@@ -53,8 +53,8 @@ export async function placeOf(url: string): Promise<string> {
 
 /**
  * The path of a store's catalog: the named one, or else in the store's directory, or else in the user's state directory. Asks the server of
- * a Postgres store for the store's ID; rejects with `store_unavailable` when it does not answer, and with `catalog_unavailable` where there
- * is no store, or its catalog cannot be found.
+ * a Postgres store for the store's ID; rejects with `store_unavailable` when it does not answer, and with `catalog_unavailable` when the
+ * server has no such store, or the catalog cannot be found.
  */
 export async function catalogPathOf(storeUrl: string, catalog?: string): Promise<string> {
   return catalog ?? (await parseStoreUrl(storeUrl).catalogPath())

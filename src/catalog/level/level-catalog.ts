@@ -319,7 +319,9 @@ async function attempt<T>(verb: string, call: () => Promise<T>): Promise<T> {
     return await call()
   } catch (error) {
     if (isHoldfastError(error)) throw error
-    if (isClosed(error)) throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${messageOf(error)}`, { cause: error, hint: CLOSED_HINT, retryable: false })
+    if (isClosed(error)) {
+      throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${messageOf(error)}`, { cause: error, hint: CLOSED_HINT, retryable: false })
+    }
     // LevelDB's own reason is the cause of "Database failed to open".
     const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
     const refusal = lockRefusal(reason)

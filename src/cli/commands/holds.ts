@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { type Catalog, checkPayloadId, type Destination, findHolders, type Holder, InvalidArgumentError, openRepository, releaseLease } from '../../index.ts'
+import { type Catalog, checkPayloadId, type Destination, findHolders, type Holder, InvalidArgumentError, releaseLease } from '../../index.ts'
 import { collect, withExamples, withRecord } from '../command-options.ts'
 import { type RecordOptions, withParts } from '../../registry/index.ts'
 import { Output, type OutputOptions } from '../output.ts'
@@ -50,7 +50,10 @@ async function refuseBackupId(
   const text = payloadId.toUpperCase()
   if (text.length > ULID_LENGTH) return
   for (const destination of destinations) {
-    for await (const { backupId } of openRepository(destination).list({ signal })) if (backupId === text || (!isHeld && backupId.startsWith(text))) throw namesBackup(payloadId)
+    // Only the IDs matter: a repository's list would read every manifest.
+    for await (const backupId of destination.list({ signal })) {
+      if (backupId === text || (!isHeld && backupId.startsWith(text))) throw namesBackup(payloadId)
+    }
   }
 }
 

@@ -10,7 +10,8 @@ import { formatBytes, formatCount, formatLabels, formatPairs, formatTime, printa
 type ShowOptions = OutputOptions & RecordOptions & { readonly from: string }
 
 export function registerShow(program: Command, terminal: Terminal): void {
-  const command = withRecord(withSource(program.command('show').description("print a backup's manifest and, with its store or catalog, its last verification").argument('<id>', ID_HELP)))
+  const showing = program.command('show').description("print a backup's manifest and, with its store or catalog, its last verification")
+  const command = withRecord(withSource(showing.argument('<id>', ID_HELP)))
   withExamples(command, [
     ['show latest --from file:/backups', 'the newest backup'],
     ['show 01JD --from file:/backups --json', 'the backup whose ID begins with 01JD, as JSON'],

@@ -31,7 +31,7 @@ const CUT_VALUE = /in message$/
 const CONSTRAINT_VIOLATION = '23'
 /** A character that the encoding of the database does not have. */
 const UNTRANSLATABLE = '22P05'
-/** What is no text in UTF-8, or cannot become one. A database of the encoding SQL_ASCII keeps any bytes as text. */
+/** Text that is not UTF-8, or cannot be converted to it. A database of the encoding SQL_ASCII keeps any bytes as text. */
 const NOT_UTF8: readonly string[] = ['22021', UNTRANSLATABLE]
 /** What may quote rows in its DETAIL: bad data, and what a function of the schema raises. */
 const QUOTES_ROWS: readonly string[] = [...BAD_DATA, 'P0']

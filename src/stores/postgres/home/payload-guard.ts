@@ -35,7 +35,8 @@ export async function guardPostgresPayloads(options: PayloadGuardOptions): Promi
     if (use === 'need' || !(await tryLock(session, key, { isShared: true }))) {
       throw new SweepAlreadyRunningError(`Cannot use the payloads of the store in schema "${schema}": a sweep of them is running in another process`)
     }
-    throw new StoreNotDrainedError(`Cannot sweep the payloads of the store in schema "${schema}": another process is backing it up, restoring it, or importing into it`, {
+    const others = 'another process is backing it up, restoring it, or importing into it'
+    throw new StoreNotDrainedError(`Cannot sweep the payloads of the store in schema "${schema}": ${others}`, {
       hint: 'Nothing was deleted. Let it end, then try again',
     })
   } catch (error) {
