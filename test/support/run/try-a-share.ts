@@ -11,6 +11,8 @@ const TESTS = resolve(import.meta.dirname, '../..')
 
 /** Folders and files below `test/`, by the beginning of their path. */
 const SLOW_FILES = [
+  'cli/bad-input',
+  'cli/commands',
   'cli/evidence',
   'cli/gc.',
   'cli/interrupt',
