@@ -4,10 +4,11 @@
  */
 import * as zlib from 'node:zlib'
 import type { SnapshotSource } from '../../src/contracts/backupable.ts'
+import { isFull } from '../support/seed.ts'
 import { type Frame, frames, preamble } from '../support/stream-surgery.ts'
 import { writeStream } from '../support/streams.ts'
 
-export const TINY_FRAMES = 1_000_000
+export const TINY_FRAMES: number = isFull ? 1_000_000 : 200_000
 export const CHUNK_BYTES: number = 64 * 1024
 
 const MIB = 1024 * 1024

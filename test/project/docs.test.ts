@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { serverUrl, testPool } from '../stores/postgres/server.ts'
+import { isFull, isTried } from '../support/seed.ts'
 import { pages, tablesIn, withTables } from './docs.ts'
 import { ROOT } from './sources.ts'
 
@@ -48,6 +49,11 @@ describe('the pages', () => {
   })
 })
 
+/** The main page's samples run twice always, those of other pages in a share of the runs. */
+function timesOf(path: string): readonly string[] {
+  return path === 'README.md' || isFull || isTried(path) ? ['first', 'second'] : ['first']
+}
+
 describe('the samples', () => {
   let directory: string
   let samples: readonly { readonly path: string; readonly code: string; readonly file: string }[]
@@ -70,7 +76,7 @@ describe('the samples', () => {
     for (const { path, code, file } of samples) {
       const place = join(directory, file)
       mkdirSync(place)
-      for (const time of ['first', 'second']) {
+      for (const time of timesOf(path)) {
         const env = code.includes('postgresBackupable') ? await documentsAt() : {}
         const output = execFileSync(process.execPath, [join(directory, `${file}.js`)], { cwd: place, encoding: 'utf8', env: { ...process.env, ...env } })
         if (code.includes('console.log(')) expect(output, `${path}, ${time} time`).not.toBe('')

@@ -59,7 +59,7 @@ async function restored(backupId: string): Promise<void> {
 }
 
 it.each(Object.entries(MUTATIONS))('%s', async (_, mutate) => {
-  for (let run = 0; run < Math.max(8, runs(40)); run++) {
+  for (let run = 0; run < runs(40); run++) {
     const random = randomFrom(seed + run)
     const crafted = mutate({ ...given, pick: (limit) => Math.floor(random() * limit) })
     if (crafted === undefined) continue
