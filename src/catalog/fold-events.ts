@@ -1,5 +1,5 @@
 /** Folds events into jobs, backups, leases and sweeps. */
-import type { BackupEvent, CatalogBackup, Job, JobEvent, UnknownEvent } from '../contracts/catalog.ts'
+import type { BackupEvent, BackupVerified, CatalogBackup, Job, JobEvent, UnknownEvent } from '../contracts/catalog.ts'
 import type { Lease, LeaseEvent, RunningSweep, SweepEvent } from '../contracts/hold-events.ts'
 
 /** Folds a job's events, in order; `undefined` if the first is not its start. */
@@ -12,7 +12,13 @@ export function foldJob(events: readonly (JobEvent | UnknownEvent)[]): Job | und
 /** Folds a backup's events, in order; `undefined` if it was never recorded. */
 export function foldBackup(events: readonly (BackupEvent | UnknownEvent)[]): CatalogBackup | undefined {
   let backup: CatalogBackup | undefined
-  for (const event of events) if (event.type !== 'unknown') backup = withBackupEvent(backup, event)
+  let faults: readonly BackupVerified[] = []
+  for (const event of events) {
+    if (event.type === 'unknown') continue
+    if (event.type === 'backup-recorded') faults = []
+    if (event.type === 'backup-verified') faults = faultsAfter(faults, event)
+    backup = withBackupEvent(backup, event, faults)
+  }
   return backup && events.some(({ type }) => type === 'unknown') ? { ...backup, hasNewerEvents: true } : backup
 }
 
@@ -56,7 +62,7 @@ function withJobEvent(job: Job | undefined, event: JobEvent): Job | undefined {
   return { ...job, storeId, backupId, progress: { phase, bytes, records } }
 }
 
-function withBackupEvent(backup: CatalogBackup | undefined, event: BackupEvent): CatalogBackup | undefined {
+function withBackupEvent(backup: CatalogBackup | undefined, event: BackupEvent, faults: readonly BackupVerified[]): CatalogBackup | undefined {
   if (event.type === 'backup-recorded') {
     const { backupId, destination, manifest, manifestSha256, how, at } = event
     return { backupId, destination, manifest, manifestSha256, recordedAt: at, how, verifiedAt: undefined, verification: undefined, deletionStartedAt: undefined, deletedAt: undefined }
@@ -64,10 +70,14 @@ function withBackupEvent(backup: CatalogBackup | undefined, event: BackupEvent):
   if (backup === undefined) return undefined
   if (event.type === 'backup-deletion-started') return { ...backup, deletionStartedAt: event.at }
   if (event.type === 'backup-deleted') return { ...backup, deletedAt: event.at }
-  const { level, error, at } = event
-  // A less thorough verification does not see the fault, so it does not clear it, whatever it finds.
-  if (backup.verification?.error !== undefined && !includesLevel(level, backup.verification.level)) return backup
+  const { level, error, at } = faults[0] ?? event
   return { ...backup, verifiedAt: at, verification: { level, error } }
+}
+
+/** The faults that are left after a verification, oldest first. It clears what it would find itself, and sees nothing of the others. */
+function faultsAfter(faults: readonly BackupVerified[], event: BackupVerified): readonly BackupVerified[] {
+  const others = faults.filter(({ level }) => !includesLevel(event.level, level))
+  return event.error === undefined ? others : [...others, event]
 }
 
 /** Whether a verification at `level` surely looks at all that one at `other` does. "payloads" may know no rules for the content. */

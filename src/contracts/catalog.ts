@@ -153,7 +153,7 @@ export interface CatalogBackup {
   readonly manifestSha256: string | undefined
   readonly recordedAt: string
   readonly how: BackupRecorded['how']
-  /** When the verification below was: the last, but a fault stays until one that is as thorough finds none. */
+  /** When the verification below was: the last, or the oldest whose fault none since cleared that was as thorough. */
   readonly verifiedAt: string | undefined
   readonly verification: Verification | undefined
   /** When its deletion began; the backup may still be there. */

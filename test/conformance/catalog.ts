@@ -1,6 +1,6 @@
 /** What every `Catalog` must do, for any test runner. */
 import { deepEqual, equal, rejects } from 'node:assert/strict'
-import type { BackupRecorded, Catalog, CatalogBackup, CatalogEvent, Job, JobStarted } from '../../src/contracts/catalog.ts'
+import type { BackupRecorded, Catalog, CatalogBackup, CatalogEvent, Job, JobStarted, Verification } from '../../src/contracts/catalog.ts'
 import type { Manifest } from '../../src/contracts/manifest.ts'
 import { registerTest, type TestRunner } from './runner.ts'
 
@@ -164,6 +164,21 @@ export function testCatalog({ name, runner, factory, supports = {} }: CatalogCon
       await catalog.append(RECORDED, { type: 'backup-verified', ...PLACE, level: 'restore', error })
       await catalog.append({ type: 'backup-verified', ...PLACE, at: LATER, level: 'checksum', error }, { type: 'backup-verified', ...PLACE, at: LATER, level: 'checksum' })
       deepEqual(plain((await catalog.backup(BACKUP, 'file:/a'))?.verification), plain({ level: 'restore', error }))
+    })
+
+    test('of two faults that no one level would find, each stays until it is cleared', async ({ catalog }) => {
+      const error = { code: 'internal', message: 'm', hint: 'h' } as const
+      const verified = async (level: 'restore' | 'payloads', found?: typeof error): Promise<Verification | undefined> => {
+        await catalog.append({ type: 'backup-verified', ...PLACE, level, error: found })
+        return (await catalog.backup(BACKUP, 'file:/a'))?.verification
+      }
+      for (const [one, other] of [['restore', 'payloads'], ['payloads', 'restore']] as const) {
+        await catalog.append(RECORDED)
+        deepEqual(plain(await verified(one, error)), plain({ level: one, error }))
+        deepEqual(plain(await verified(other, error)), plain({ level: one, error }))
+        deepEqual(plain(await verified(one)), plain({ level: other, error }))
+        deepEqual(plain(await verified(other)), plain({ level: other }))
+      }
     })
 
     test('append() keeps the order of calls that are made at once', async ({ catalog }) => {
