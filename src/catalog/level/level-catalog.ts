@@ -4,7 +4,7 @@ import { checkNumber } from '../../util/check-number.ts'
 import { sha256Of } from '../../util/checked-bytes.ts'
 import { type Kind, type OptionKinds, SYNC_FUNCTION, checkArgument, checkOptions, has, optional } from '../../util/check-options.ts'
 import { failedWriteOptions, writeUnlessFailed } from '../../util/failed-writes.ts'
-import { NO_LOCKS_HINT, isClosed, isFullDisk, lockRefusal } from '../../util/level-errors.ts'
+import { isClosed, isFullDisk, lockRefusal, unfitHint } from '../../util/level-errors.ts'
 import { undoOnError } from '../../errors/clean-up.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import { CLOSED_HINT, NO_SPACE_HINT } from '../../errors/system-codes.ts'
@@ -239,7 +239,6 @@ class LevelCatalog implements Catalog {
 
 const NOT_ITS = { hint: 'Give the catalog a directory of its own' }
 const IN_USE = { hint: 'Let the backup, restore or sweep that uses the catalog end, then try again; if a server is running, do this from within the server', details: { isInUse: true } }
-const NO_LOCKS = { hint: NO_LOCKS_HINT, retryable: false }
 const NEWER = { hint: 'Use the release of Holdfast that wrote the catalog, or a newer one' }
 const MAKE_ANEW = { hint: 'Move the catalog away and rebuild it from the destinations: holdfast catalog rebuild' }
 const HINT_OF_STORE = 'Check the store: opening it completed or undid the job, so the store is unchanged or replaced as a whole'
@@ -324,9 +323,9 @@ async function attempt<T>(verb: string, call: () => Promise<T>): Promise<T> {
     }
     // LevelDB's own reason is the cause of "Database failed to open".
     const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error
-    const refusal = lockRefusal(reason)
-    if (refusal === 'taken') throw new CatalogUnavailableError(`Cannot ${verb} the catalog: another process has it open`, { cause: error, ...IN_USE })
-    const why = refusal === undefined ? isFullDisk(messageOf(reason)) && { hint: NO_SPACE_HINT } : NO_LOCKS
+    if (lockRefusal(reason) === 'taken') throw new CatalogUnavailableError(`Cannot ${verb} the catalog: another process has it open`, { cause: error, ...IN_USE })
+    const hint = unfitHint(reason)
+    const why = hint === undefined ? isFullDisk(messageOf(reason)) && { hint: NO_SPACE_HINT } : { hint, retryable: false }
     const options = verb === 'write' ? failedWriteOptions(error, 'catalog') : { cause: error, ...why }
     throw new CatalogUnavailableError(`Cannot ${verb} the catalog: ${messageOf(reason)}`, options)
   }

@@ -7,8 +7,9 @@ import { BOOLEAN, STRING, checkArgument, checkOptions, optional } from '../../ut
 import { CATALOG_OPTIONS, type LevelCatalogOptions, levelCatalog } from './level-catalog.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import { CatalogUnavailableError } from '../../errors/errors.ts'
+import { systemErrorKind } from '../../errors/system-codes.ts'
 import { isSystemError, nodeFiles } from '../../util/files.ts'
-import { OPEN_HERE_HINT } from '../../util/level-errors.ts'
+import { OPEN_HERE_HINT, unfitHint } from '../../util/level-errors.ts'
 
 export interface OpenLevelCatalogOptions extends LevelCatalogOptions {
   /** Whether to create a missing catalog. @default true */
@@ -66,6 +67,8 @@ async function findDirectory(path: string, create: boolean): Promise<string> {
     if (!create && isSystemError(cause, 'ENOENT')) {
       throw new CatalogUnavailableError(`Cannot open the catalog at "${path}": there is none`, { cause, hint: LOST, retryable: false })
     }
-    throw new CatalogUnavailableError(`Cannot open the catalog at "${path}": ${messageOf(cause)}`, { cause })
+    const unfit = unfitHint(cause)
+    const why = unfit === undefined ? { hint: systemErrorKind(cause)?.hint } : { hint: unfit, retryable: false }
+    throw new CatalogUnavailableError(`Cannot open the catalog at "${path}": ${messageOf(cause)}`, { cause, ...why })
   }
 }

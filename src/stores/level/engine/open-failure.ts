@@ -2,10 +2,8 @@
 import { messageOf } from '../../../errors/error-message.ts'
 import { DestinationNoSpaceError, type HoldfastError, StoreNotDrainedError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
 import { CLOSED_HINT, NO_SPACE_HINT } from '../../../errors/system-codes.ts'
-import { NO_DIRECTORY_SYNC, isSystemError } from '../../../util/files.ts'
-import { NO_LOCKS_HINT, isClosed, isFullDisk, lockRefusal } from '../../../util/level-errors.ts'
-
-const NO_SYNC_HINT = 'LevelDB needs a file system that can sync directories: use a directory on a local disk'
+import { isSystemError } from '../../../util/files.ts'
+import { isClosed, isFullDisk, lockRefusal, unfitHint } from '../../../util/level-errors.ts'
 
 /** Turns an error of opening a LevelDB at a path into one for the user. */
 export function openFailure(path: string, error: unknown): HoldfastError {
@@ -16,11 +14,10 @@ export function openFailure(path: string, error: unknown): HoldfastError {
   }
   const text = messageOf(reason)
   if (isFullDisk(text)) return new DestinationNoSpaceError(`Cannot open "${path}": ${text}`, { cause: error, hint: NO_SPACE_HINT })
-  return new StoreUnavailableError(`Cannot open "${path}": ${text}`, { cause: error, hint: hintFor(text, reason) })
+  return new StoreUnavailableError(`Cannot open "${path}": ${text}`, { cause: error, hint: unfitHint(reason) ?? hintFor(text, reason) })
 }
 
 function hintFor(text: string, reason: unknown): string | undefined {
-  if (lockRefusal(reason) !== undefined) return NO_LOCKS_HINT
   if (/read-only file system/i.test(text)) return 'LevelDB writes to its directory even to read it: mount the file system for writing, or copy the directory to another one'
   return codeOf(reason) === 'LEVEL_CORRUPTION' ? 'The engine is damaged: restore a backup into the store' : undefined
 }
@@ -42,7 +39,7 @@ export async function inStep<T>(home: string, verb: string, step: () => Promise<
     if (isHoldfastError(error)) throw error
     const message = `Cannot ${verb} the store at "${home}": ${messageOf(error)}`
     if (isSystemError(error, 'ENOSPC', 'EDQUOT')) throw new DestinationNoSpaceError(message, { cause: error, hint: NO_SPACE_HINT })
-    throw new StoreUnavailableError(message, { cause: error, hint: isSystemError(error, ...NO_DIRECTORY_SYNC) && error.syscall === 'fsync' ? NO_SYNC_HINT : undefined })
+    throw new StoreUnavailableError(message, { cause: error, hint: unfitHint(error) })
   }
 }
 

@@ -7,7 +7,7 @@ import { CLOSED_HINT } from '../../../errors/system-codes.ts'
 import { type Kind, has } from '../../../util/check-options.ts'
 import { reasonOf } from './open-failure.ts'
 import { failedWriteOptions, WriteRefusal, writeUnlessFailed } from '../../../util/failed-writes.ts'
-import { NO_LOCKS_HINT, isClosed, isFullDisk, lockRefusal } from '../../../util/level-errors.ts'
+import { isClosed, isFullDisk, lockRefusal, unfitHint } from '../../../util/level-errors.ts'
 
 /** Any abstract-level database with explicit snapshots, whatever its own encodings. */
 // eslint-disable-next-line typescript/no-explicit-any -- the formats and defaults of the database do not matter here
@@ -77,9 +77,8 @@ export class TextDatabase implements Source {
     try {
       await this.#db.open()
     } catch (error) {
-      const refusal = lockRefusal(error)
-      if (refusal === 'taken') throw new StoreNotDrainedError('Cannot open the metadata store: another process has it open', { cause: error })
-      throw unavailable('open', reasonOf(error), { cause: error, hint: refusal && NO_LOCKS_HINT })
+      if (lockRefusal(error) === 'taken') throw new StoreNotDrainedError('Cannot open the metadata store: another process has it open', { cause: error })
+      throw unavailable('open', reasonOf(error), { cause: error, hint: unfitHint(reasonOf(error)) })
     }
   }
 
