@@ -15,6 +15,11 @@ import { canMount, emptyDisk, fillDisk, smallDisk } from '../../support/small-di
 import { tempDir } from '../../support/temp-dir.ts'
 
 const NO_SPACE = { code: 'destination_no_space' }
+const DESTINATION_FULL = {
+  ...NO_SPACE,
+  message: expect.stringMatching(/^Cannot (?:write|create) ".*\/backups\/.*": .*ENOSPC/) as string,
+  hint: 'Free space at the destination or delete old backups, then try again',
+}
 
 async function storeAt(path: string): Promise<LevelStore> {
   const store = await openLevelStore(path)
@@ -66,7 +71,9 @@ describe.skipIf(!canMount)('a full disk', () => {
         if (step === 'side-engine') fillDisk(disk, 1_000_000)
       },
     })
-    await expect(restoring).rejects.toMatchObject(NO_SPACE)
+    await expect(restoring).rejects.toMatchObject({
+      ...NO_SPACE, message: expect.stringContaining('No space left on device') as string, hint: 'Free space on that file system, then try again',
+    })
     expect(await store.engines()).toEqual(engines)
     expect(await readdir(join(disk, 'store', 'engines'))).toEqual([engines.live])
     expect(await dump(store)).toBe(before)
@@ -86,7 +93,8 @@ describe.skipIf(!canMount)('a full disk', () => {
     const engines = await store.engines()
     fillDisk(disk, 500_000)
     const failure = await restoreBackup({ target: store, destination, backupId, allowStoreId: true }).catch((error: unknown) => error)
-    expect(failure).toMatchObject({ ...NO_SPACE, message: expect.stringMatching(/\d/) })
+    const message = expect.stringMatching(/has \d+ bytes free, and about \d+ are needed/) as string
+    expect(failure).toMatchObject({ ...NO_SPACE, message, hint: 'Free space on the disk of the store, then try again' })
     expect(await store.engines()).toEqual(engines)
   })
 
@@ -98,7 +106,7 @@ describe.skipIf(!canMount)('a full disk', () => {
     await fillMuch(store)
     const catalog = await openLevelCatalog(join(directory, 'catalog'))
     onTestFinished(() => catalog.close())
-    await expect(runBackup({ store, destination, catalog })).rejects.toMatchObject(NO_SPACE)
+    await expect(runBackup({ store, destination, catalog })).rejects.toMatchObject(DESTINATION_FULL)
     expect(await readdir(join(disk, 'backups'))).toEqual([])
     for await (const job of catalog.jobs()) expect(job).toMatchObject({ state: 'failed' })
   })
@@ -111,7 +119,7 @@ describe.skipIf(!canMount)('a full disk', () => {
     await fillStore(store, { seed: 1 })
     const catalog = await openLevelCatalog(join(directory, 'catalog'))
     onTestFinished(() => catalog.close())
-    await expect(runBackup({ store, destination, catalog })).rejects.toMatchObject(NO_SPACE)
+    await expect(runBackup({ store, destination, catalog })).rejects.toMatchObject(DESTINATION_FULL)
     expect(await readdir(join(disk, 'backups'))).toEqual([])
   })
 
@@ -122,7 +130,12 @@ describe.skipIf(!canMount)('a full disk', () => {
     onTestFinished(() => store.close())
     fillDisk(disk, 8_000_000)
     const { failure, created } = await filledUp(store)
-    expect(failure).toMatchObject({ code: expect.stringMatching(/^(?:store_unavailable|destination_no_space)$/) })
+    expect(failure).toMatchObject({
+      ...NO_SPACE,
+      message: expect.stringMatching(/^Cannot write the metadata store: .*No space left on device/) as string,
+      hint: 'Free space or mend the disk, then close and open the store (restart the process): until then it can only be read',
+      details: { outcome: 'unknown' },
+    })
     expect(created).toBeGreaterThan(10)
     await store.close()
     fillDisk(disk)

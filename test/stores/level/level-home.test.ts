@@ -9,6 +9,7 @@ import { runBackup } from '../../../src/backup/run-backup.ts'
 import { type Files, nodeFiles } from '../../../src/util/files.ts'
 import { restoreBackup } from '../../../src/restore/restore-backup.ts'
 import { RESTORE_STEPS } from '../../../src/restore/steps.ts'
+import { adoptedFiles } from '../../../src/stores/level/home/home-survey.ts'
 import { type LevelHome, LevelMetadataStore, type LevelStore, openLevelHome, openLevelStore } from '../../../src/stores/level/index.ts'
 import { dump, fillStore } from '../../restore/trees.ts'
 import { type Child, startChild } from '../../support/child.ts'
@@ -275,8 +276,12 @@ describe('openLevelStore', () => {
       const db = new ClassicLevel(path)
       await db.put('some', 'thing')
       await db.close()
-      await expect(openLevelStore(path, { adopt: true })).rejects.toMatchObject({ code: 'store_unavailable' })
-      expect(existsSync(join(path, 'holdfast.json'))).toBe(false)
+      await expect(openLevelStore(path, { adopt: true })).rejects.toMatchObject({
+        code: 'store_unavailable',
+        message: expect.stringContaining(path) as string,
+        hint: 'The database of another program is backed up from within that program, with levelBackupable() of the library',
+      })
+      expect((await readdir(path)).filter((name) => !adoptedFiles([name]).includes(name))).toEqual([])
     })
 
     it('removes the adopted files alone, once neither live nor previous', async () => {
