@@ -19,7 +19,7 @@ export function lockRefusal(error: unknown): 'taken' | 'no locks' | undefined {
   return undefined
 }
 
-/** What to do about a file system that lacks what LevelDB needs, by LevelDB's error or that of making its directory; `undefined` for any other. */
+/** What to do where an error of opening a LevelDB, or of making its directory, shows that the file system lacks what LevelDB needs. */
 export function unfitHint(error: unknown): string | undefined {
   if (lockRefusal(error) === 'no locks') return NO_LOCKS_HINT
   if (isSystemError(error, ...NO_DIRECTORY_SYNC) && error.syscall === 'fsync') return NO_SYNC_HINT
