@@ -29,7 +29,10 @@ export interface TreeRulesOptions {
 
 /** The inode numbers that must be left for new inodes. */
 const NUMBERS_LEFT: number = 2 ** 32
-const LAST_NEXT_INODE: InodeNumber = Number.MAX_SAFE_INTEGER - NUMBERS_LEFT
+export const LAST_NEXT_INODE: InodeNumber = Number.MAX_SAFE_INTEGER - NUMBERS_LEFT
+/** The way out where a store, or what was restored, breaks a rule. */
+export const TREE_HINT =
+  'Nothing was published or swapped in. "holdfast check" tells all of a store. Restore an earlier backup, or export the trees and import them into a new store'
 
 /**
  * What is known of an inode before its record comes: that it is a directory in another (its number, positive); otherwise a count times 8

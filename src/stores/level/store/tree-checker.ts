@@ -2,7 +2,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import type { InodeNumber, InodeType } from '../../../contracts/metadata-store.ts'
 import { StoreInconsistentError } from '../../../errors/errors.ts'
-import { TreeRules, type TreeRulesOptions } from '../../../metadata/tree-rules.ts'
+import { TREE_HINT, TreeRules, type TreeRulesOptions } from '../../../metadata/tree-rules.ts'
 import { SortedPairs } from '../../../util/sorted-pairs.ts'
 import { plural } from '../../../util/text.ts'
 import type { CountedFrame } from '../engine/payload-id-counter.ts'
@@ -27,7 +27,6 @@ const TYPES: Readonly<Record<number, InodeType>> = {
   [letter('l')]: 'file', [letter('r')]: 'directory', [letter('m')]: 'symlink', [letter('f')]: 'fifo', [letter('c')]: 'socket', [letter('o')]: 'block-device', [letter('a')]: 'character-device',
 }
 const [ZERO, NINE] = [letter('0'), letter('9')]
-const HINT = 'Nothing was published or swapped in. "holdfast check" tells all of a store. Restore an earlier backup, or export the trees and import them into a new store'
 
 type TextRecord = readonly [key: string, value: string]
 
@@ -82,7 +81,7 @@ export class TreeChecker {
     if (this.#problem === undefined) return
     const more = this.#problems === 1 ? '' : ` (and ${plural(this.#problems - 1, 'more problem')})`
     throw new StoreInconsistentError(`Tree check failed: ${this.#problem}${more}`, {
-      hint: HINT,
+      hint: TREE_HINT,
       details: { problem: this.#problem, problems: this.#problems },
     })
   }

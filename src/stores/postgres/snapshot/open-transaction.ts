@@ -51,6 +51,8 @@ export interface SnapshotScope extends SchemaScope, TransactionScope {
   readonly schemaVersion: number
   /** What the tables must be; what breaks their constraints is then the snapshot's fault. @default anything */
   readonly definition?: SchemaDefinition | undefined
+  /** A query that gives in words, as `fault`, what does not fit together in the rows, and otherwise no row. @default nothing is asked */
+  readonly faultQuery?: string | undefined
   readonly spillDirectory: string | undefined
   readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined
 }

@@ -7,7 +7,7 @@ import { throttle } from '../../worker/rate-limit.ts'
 import { Connection } from '../connection/connection.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answer-deadline.ts'
 import { POOL, type PostgresClient, type PostgresPool } from '../connection/client.ts'
-import type { SchemaDefinition } from './definition.ts'
+import type { SnapshotScope } from './open-transaction.ts'
 import { readSnapshot } from './read-snapshot.ts'
 import { PACE_OPTIONS, type Pace, type PaceOptions, checkPace } from './pace.ts'
 import { type SessionIdentity, identityOf } from '../connection/settings.ts'
@@ -116,17 +116,24 @@ const DEFAULT_LOCK_TIMEOUT_MS = 10_000
 export function postgresBackupable(pool: PostgresPool, options: PostgresBackupableOptions): Backupable {
   checkArgument('postgresBackupable', pool, { name: 'pool', kind: POOL })
   checkOptions('postgresBackupable', options, OPTIONS)
-  return knownBackupable(pool, options, undefined)
+  return knownBackupable(pool, options)
 }
 
-/** The same for tables that are known: a backup of others is refused as its restore would be, with `schema_version_mismatch`. */
-export function knownBackupable(pool: PostgresPool, options: PostgresBackupableOptions, definition: SchemaDefinition | undefined): Backupable {
+/**
+ * The same for tables that are known. A backup of others is refused as its restore would be, with `schema_version_mismatch`; a backup
+ * and a restore of rows that do not fit, as `faultQuery` finds, with `store_inconsistent`.
+ */
+export function knownBackupable(
+  pool: PostgresPool,
+  options: PostgresBackupableOptions,
+  { definition, faultQuery }: Pick<SnapshotScope, 'definition' | 'faultQuery'> = {},
+): Backupable {
   const { schema, payloadIds: payloadIdsQuery, countPayloadIds: countQuery, schemaVersion, storeKind = 'postgres', storeId = 'default', writersLock, spillDirectory } = options
   const { leaveOut = [], lockTimeoutMs = DEFAULT_LOCK_TIMEOUT_MS, answerTimeoutMs = ANSWER_TIMEOUT_MS, worker = true } = options
   const pace = checkPace(options)
   checkWholeNumber('lockTimeoutMs', lockTimeoutMs, { least: 1, most: MAX_WAIT_MS })
   checkWholeNumber('answerTimeoutMs', answerTimeoutMs, { least: 1, most: MAX_WAIT_MS })
-  const tables = { schema, leaveOut: [...leaveOut], definition, schemaVersion, storeKind, payloadIdsQuery, spillDirectory }
+  const tables = { schema, leaveOut: [...leaveOut], definition, faultQuery, schemaVersion, storeKind, payloadIdsQuery, spillDirectory }
   const waits = { lockTimeoutMs, answerTimeoutMs }
   const identity = (action: string): Promise<SessionIdentity> => identityOf(Connection.queries(pool, { action: `${action} the schema "${schema}"`, answerTimeoutMs }))
   return {

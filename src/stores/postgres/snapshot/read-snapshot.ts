@@ -15,6 +15,7 @@ import type { CopyIn } from '../connection/copy-in.ts'
 import { type FoundSchema, differenceOf, findParents, findRoots, findSchema } from './definition.ts'
 import { CONFIRMED_IN_TIME, settingsStatement } from '../connection/settings.ts'
 import { type FailureOptions, sqlStateOf } from '../connection/server-errors.ts'
+import { checkRowsFit } from './find-fault.ts'
 import { readPayloadIds } from './payload-id-query.ts'
 import type { Connection } from '../connection/connection.ts'
 import { type SnapshotScope, openTransaction } from './open-transaction.ts'
@@ -91,6 +92,7 @@ async function fill(session: Connection, options: FillOptions): Promise<void> {
   for (const [index, rows] of archive.rows().entries()) checkRows(schema.tables[index], { expected: rows, actual: copied[index] })
   await target.complete()
   await setSequences(session, options.schema, sequences)
+  await checkRowsFit(session, options.faultQuery)
   await checkPayloadIds(session, options)
 }
 

@@ -10,6 +10,7 @@ import { ArchiveWriter } from './archive-writer.ts'
 import type { PostgresPool } from '../connection/client.ts'
 import { CopyRunner, copyRanges } from './copy-ranges.ts'
 import { differenceOf } from './definition.ts'
+import { checkRowsFit } from './find-fault.ts'
 import { readPayloadIds } from './payload-id-query.ts'
 import { ReferenceTally, checkReferences } from './reference-count.ts'
 import { type SchemaViewOptions, SchemaView } from './schema-view.ts'
@@ -94,10 +95,11 @@ async function writeView(view: SchemaView, sink: SnapshotSink, options: ViewOpti
   return payloadIds
 }
 
-async function readReferences(session: Connection, { schema, payloadIdsQuery, countQuery, builder, pace }: ViewOptions): Promise<void> {
+async function readReferences(session: Connection, { schema, payloadIdsQuery, countQuery, faultQuery, builder, pace }: ViewOptions): Promise<void> {
   const tally = countQuery === undefined ? undefined : new ReferenceTally()
   await readPayloadIds(session, { query: payloadIdsQuery, isGentle: pace === 'gentle', builder, tally })
   await session.rows(LET_GO)
   if (countQuery !== undefined && tally !== undefined) await checkReferences(session, { schema, query: countQuery, tally })
   await session.rows(LET_GO)
+  await checkRowsFit(session, faultQuery)
 }

@@ -3,12 +3,13 @@ import { closing } from '../../../errors/clean-up.ts'
 import { RecordInvalidError } from '../../../errors/errors.ts'
 import type { ImportOptions, MetadataView } from '../../../contracts/metadata-store.ts'
 import { holdsData } from '../../../metadata/refusals.ts'
+import { findFault } from '../snapshot/find-fault.ts'
 import { PostgresMetadataView } from './postgres-metadata-view.ts'
 import { type TableName, type View, TABLES } from './queries.ts'
 import { putBlocks } from './contents.ts'
 import { SharedView } from './shared-view.ts'
 import { ATTRIBUTE_COLUMNS, BLOCK_COLUMNS, LOCK_COLUMNS, attributeValues } from './rows.ts'
-import { tornTree } from './torn-tree.ts'
+import { faultQuery } from './torn-tree.ts'
 
 /** Fills the tables while no other session writes; the caller undoes the transaction when it throws. See `MetadataStore.importView`. */
 export async function importView(connection: View, view: MetadataView, options: ImportOptions): Promise<void> {
@@ -25,7 +26,7 @@ export async function importView(connection: View, view: MetadataView, options: 
   await setCounters(connection, await view.nextInode())
   for (const path of paths) await connection.rows(`ALTER TABLE ${path} ENABLE TRIGGER USER`)
   await connection.rows(`ANALYZE ${paths.join(', ')}`)
-  const fault = await tornTree(connection)
+  const fault = await findFault(connection, faultQuery(connection.tables))
   if (fault !== undefined) throw new RecordInvalidError(`Cannot import the view: ${fault}`)
   if (check !== undefined) await closing(await PostgresMetadataView.open(new SharedView(connection, async () => undefined)), check)
   signal?.throwIfAborted()

@@ -18,7 +18,9 @@ import { ANSWER_TIMEOUT_MS } from '../connection/answer-deadline.ts'
 import { POOL, type PostgresPool } from '../connection/client.ts'
 import { SchemaDatabase } from './database.ts'
 import { importView } from './import-view.ts'
+import { tablesOf } from './queries.ts'
 import { DEFINITION, OWN_TABLES } from './tables.ts'
+import { faultQuery } from './torn-tree.ts'
 import { lockKey } from '../connection/advisory-locks.ts'
 
 export interface PostgresMetadataStoreOptions extends PaceOptions {
@@ -124,7 +126,7 @@ export class PostgresMetadataStore extends ValidatedStore {
       pace,
       connections,
     }
-    this.#backupable = knownBackupable(pool, backupable, DEFINITION)
+    this.#backupable = knownBackupable(pool, backupable, { definition: DEFINITION, faultQuery: faultQuery(tablesOf(schema)) })
   }
 
   async backup(sink: SnapshotSink, options?: BackupOptions): Promise<PayloadIdSet> {

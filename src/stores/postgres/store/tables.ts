@@ -11,6 +11,7 @@
  */
 
 import type { SchemaDefinition } from '../snapshot/definition.ts'
+import type { TableName } from './queries.ts'
 
 const MAX_SAFE_INTEGER = Number.MAX_SAFE_INTEGER
 
@@ -273,16 +274,27 @@ const IDENTITY = `
     store_id text COLLATE "C" NOT NULL
   );`
 
+/** The tables of a snapshot by name, and what the statements above make of each. */
+const MADE: readonly (readonly [name: string, body: string])[] = [...`${TREE}${CONTENT}`.matchAll(/CREATE TABLE (\w+) \(\n([^;]*)\n  \);/g)].map(
+  ([, name = '', body = '']) => [name, body],
+)
+
 /**
  * The tables of a snapshot as the statements above make them: a backup of others is refused. A migration that changes them changes this.
  */
 export const DEFINITION: SchemaDefinition = {
-  tables: [...`${TREE}${CONTENT}`.matchAll(/CREATE TABLE (\w+) \(\n([^;]*)\n  \);/g)].map(([, name = '', body = '']) => ({
+  tables: MADE.map(([name, body]) => ({
     name,
     columns: [...body.matchAll(/^    ([a-z_]+) (\w+(?:\[\])?)/gm)].map(([, column = '', type = '']) => ({ name: column, type })),
   })),
   sequences: [...TREE.matchAll(/CREATE SEQUENCE (\w+)/g)].map(([, name = '']) => name),
 }
+
+/** How many constraints each of them has. */
+export const CONSTRAINTS: readonly { readonly table: TableName; readonly count: number }[] = MADE.map(([name, body]) => ({
+  table: name as TableName,
+  count: [...body.matchAll(/\b(?:CHECK \(|REFERENCES\b|PRIMARY KEY\b|UNIQUE\b)/g)].length,
+}))
 
 /** The statements of the first migration. */
 export const FIRST_TABLES: string = [IDENTITY, TREE, CONTENT, COUNTS, CHECKS].join('\n')
