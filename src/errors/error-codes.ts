@@ -203,7 +203,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   },
   store_inconsistent: {
     httpStatus: 422, retryable: false,
-    when: 'a store contradicts itself about which payloads it refers to; its backup or restore fails',
+    when: 'a store breaks a rule of the tree, or contradicts itself about which payloads it refers to; its backup or restore fails',
     hint: 'Repair the store or restore an earlier backup, and delete no payloads until then; nothing was published or swapped in',
   },
   invalid_argument: {

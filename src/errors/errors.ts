@@ -202,7 +202,7 @@ export class MetadataError extends HoldfastError {
 /** Thrown when a stored record cannot be decoded; a backup fails rather than skip the record. */
 export class RecordInvalidError extends HoldfastError { static override readonly code = 'record_invalid' }
 
-/** Thrown when a store contradicts itself about which payloads it refers to; its backup or restore fails. */
+/** Thrown when a store breaks a rule of the tree, or contradicts itself about which payloads it refers to; its backup or restore fails. */
 export class StoreInconsistentError extends HoldfastError { static override readonly code = 'store_inconsistent' }
 
 /** Thrown when input from outside (an ID, a URL, a name) breaks its rules. */
