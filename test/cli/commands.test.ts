@@ -159,10 +159,18 @@ describe('the ID of a backup', () => {
     expectError(await run('show', '7ZZZZZZZZZZZZZZZZZZZZZZZZZ', '--from', 'file:backups'), 1, 'manifest_missing')
   })
 
-  it.each(['..', '../backups', '/etc/passwd', 'a/../b', 'LATEST!', '', '0'.repeat(27), 'nul\\0', '．．'])('is refused as %j, with exit code 2', async (id) => {
+  it.each(['..', '../backups', '/etc/passwd', 'a/../b', 'LATEST!', '', '0'.repeat(27), 'nul\\0', 'two\nlines', '．．'])('is refused as %j, with exit code 2', async (id) => {
     for (const command of ['show', 'verify', 'ls']) expectError(await run(command, id, '--from', 'file:backups'), 2, 'invalid_argument')
     expectError(await run('delete', id, '--from', 'file:backups', '--yes'), 2, 'invalid_argument')
     expectError(await run('restore', id, '--from', 'file:backups', '--store', 'level:store', '--yes'), 2, 'invalid_argument')
+  })
+
+  // A process cannot be given a NUL.
+  it.each(['\n', '\0', 'a\0'])('that is whole is refused with %j behind it', async (end) => {
+    for (const command of ['show', 'verify', 'ls']) {
+      const words = [command, second + end, '--from', `file:${join(base, 'backups')}`]
+      expectError(await holdfastOnTerminal(words, { stderrIsTTY: false }), 2, 'invalid_argument')
+    }
   })
 })
 

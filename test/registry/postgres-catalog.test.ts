@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterEach, expect, test, vi } from 'vitest'
 import { openPostgresStore } from '../../src/stores/postgres/index.ts'
 import { catalogPathOf, openCatalog, withParts } from '../../src/registry/index.ts'
+import { findPostgresCatalog } from '../../src/registry/stores/postgres-catalog.ts'
 import { AT, BACKUP, manifestOf } from '../catalog/catalog-events.ts'
 import { serverUrl } from '../stores/postgres/server.ts'
 import { tempDir } from '../support/temp-dir.ts'
@@ -50,6 +51,13 @@ test('catalogPathOf() has the ID of the store, whichever way its server is named
   const { schema, urls, catalogs } = await twoWays()
   await using _store = await openPostgresStore({ connection: await serverUrl(), schema, storeId: 'a/../b' })
   for (const url of urls) expect(await catalogPathOf(url)).toBe(join(catalogs, 'id+a%2F..%2Fb'))
+})
+
+test('an empty XDG_STATE_HOME is not set: the catalogs are in the home directory, never in the working directory', async () => {
+  const home = await tempDir()
+  vi.stubEnv('HOME', home)
+  vi.stubEnv('XDG_STATE_HOME', '')
+  expect(await findPostgresCatalog('id', ['host', '5432', 'database', 'meta'])).toBe(join(home, '.local/state/holdfast/catalogs/id+id'))
 })
 
 test.each([0, 1] as const)('catalogPathOf() leads to the catalog of an earlier release, whichever way that named the server (%i)', async (way) => {

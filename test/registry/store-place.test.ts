@@ -1,6 +1,6 @@
 import { mkdir, symlink } from 'node:fs/promises'
 import { join, relative } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { placeOf } from '../../src/registry/index.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -13,6 +13,15 @@ describe('placeOf()', () => {
 
   it.each(['postgres://a@db.example/files?schema=other', 'postgres://a@db.example/more?schema=meta', 'postgres://a@db.example:5433/files?schema=meta', 'postgres://a@db/files?schema=meta'])('tells %s from it', async (url) => {
     expect(await placeOf(url)).not.toBe(await placeOf('postgres://a@db.example/files?schema=meta'))
+  })
+
+  it('takes variables of Postgres that are empty for not set', async () => {
+    onTestFinished(() => void vi.unstubAllEnvs())
+    for (const name of ['PGUSER', 'PGDATABASE', 'PGPORT', 'PGHOST']) vi.stubEnv(name, '')
+    vi.stubEnv('USER', 'me')
+    expect(await placeOf('postgres://db.example?schema=meta')).toBe('postgres://db.example:5432/me?schema=meta')
+    vi.stubEnv('PGUSER', 'server')
+    expect(await placeOf('postgres://db.example?schema=meta')).toBe('postgres://db.example:5432/server?schema=meta')
   })
 
   it('gives the real path of a LevelDB store, also before it is made', async () => {

@@ -29,6 +29,16 @@ describe('importTree()', () => {
     expect(await store.settings()).toEqual(new Map())
   })
 
+  it('passes over what release 0.1.0 noted of an import before it checked the name of the share', async () => {
+    const dir = await tempDir()
+    await writeTree(join(dir, 'tree'), { a: 'x' })
+    await using store = await openMemoryStore()
+    await store.setSetting('holdfast.import.01HZZZZZZZZZZZZZZZZZZZZZZZ', 'a/b')
+    await importTree({ directory: join(dir, 'tree'), store, share: 'tree' })
+    expect((await store.shares()).map(({ name }) => name)).toEqual(['tree'])
+    expect(await store.settings()).toEqual(new Map())
+  })
+
   it('says so when what it had created cannot be removed', async () => {
     const dir = await tempDir()
     await writeTree(join(dir, 'tree'), { a: 'x', b: 'y' })

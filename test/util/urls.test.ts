@@ -1,5 +1,5 @@
-import { homedir } from 'node:os'
-import { describe, expect, it } from 'vitest'
+import { homedir, userInfo } from 'node:os'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { findParameterFault, nearest, parametersOfPath, pathOfUrl, schemeOf, urlOfPath } from '../../src/util/urls.ts'
 
 describe('schemeOf()', () => {
@@ -33,6 +33,12 @@ describe('pathOfUrl()', () => {
     ['level:///a%2Fb', undefined],
     ['level:///a#b', undefined],
   ])('of %j is %j', (url, path) => expect(pathOfUrl(url)).toBe(path))
+
+  it('has the home directory of the user where HOME is empty', () => {
+    onTestFinished(() => void vi.unstubAllEnvs())
+    vi.stubEnv('HOME', '')
+    expect(pathOfUrl('level:~/m')).toBe(`${userInfo().homedir}/m`)
+  })
 
   it.each(['/srv/a', '/srv/a b', '/srv/100%', '/srv/a?b#c', '/srv/a?b=c#d%', '/srv/ä?x=1'])('gives %j back from its URL, without parameters', (path) => {
     const url = urlOfPath('level', path)

@@ -6,6 +6,9 @@ import { postgresBackupable } from '../../../src/stores/postgres/snapshot/postgr
 import { refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
 import { schemaName, storeIn } from './homes.ts'
 import { openStore } from './metadata-stores.ts'
+import { convertStore, restoreBackup, rollback, runBackup, sweepPayloads } from '../../../src/index.ts'
+import { newHolds } from '../../gc/holds.ts'
+import { PayloadMap } from '../../gc/payload-map.ts'
 import { poolerToServer } from './pooler.ts'
 import { dumpSchema, inSchema, newSchema, sharedPool } from './schemas.ts'
 import { copyOfServer, mayCopyServer } from './server-copy.ts'
@@ -154,6 +157,33 @@ describe('where transactions are read-only by default', () => {
     const trial = await openPostgresTrial(pool)
     await restoreBytes(trial, (await snapshotOf(store)).bytes)
     await trial.discard()
+  })
+
+  it('a store is restored, rolled back, swept, adopted and converted', async () => {
+    const connection = poolOf({ connectionString: await serverUrl(), options: '-c default_transaction_read_only=on' })
+    const { destination, catalog, holds } = await newHolds()
+    const store = await storeIn(await schemaName(), { connection })
+    await store.setSetting('a', 'backed up')
+    const { backupId } = await runBackup({ store, destination, catalog, holds })
+    await store.setSetting('a', 'later')
+    await restoreBackup({ target: store, destination, backupId, catalog, holds })
+    expect(await store.setting('a')).toBe('backed up')
+    await rollback({ target: store, catalog })
+    expect(await store.setting('a')).toBe('later')
+
+    const schema = await schemaName()
+    await using plain = await PostgresMetadataStore.open(connection, { schema, storeId: 'plain' })
+    await plain.setSetting('a', 'plain')
+    const adopted = await storeIn(schema, { connection, adopt: true })
+    const guard = await guardPostgresPayloads({ connection, schema, use: 'sweep' })
+    const payloads = new PayloadMap()
+    payloads.put('garbage')
+    expect(await sweepPayloads({ payloads, stores: [store, adopted], holds, minAgeMs: 0 })).toMatchObject({ deleted: { payloads: 1 } })
+    await guard.check()
+    await guard.end()
+    const copy = await storeIn(await schemaName(), { connection })
+    await convertStore({ from: adopted, to: copy })
+    expect(await copy.setting('a')).toBe('plain')
   })
 })
 
