@@ -6,7 +6,7 @@ export {
 } from './contracts/backupable.ts'
 export {
   BACKUP_OBJECTS, type BackupObject, type BackupStat, type BackupUpload, type Destination, type DestinationOptions, type DestinationWarning,
-  MAX_MANIFEST_BYTES, type CleanUpOptions, type CleanUpReport,
+  MAX_MANIFEST_BYTES, type CleanUpOptions, type CleanUpReport, type ReadObjectOptions,
 } from './contracts/destination.ts'
 export { type DrainOptions, type Engines, type RestoreJournal, type SideEngine, type Swappable } from './contracts/swappable.ts'
 export {

@@ -1,9 +1,10 @@
 /** Backups in a directory of a mounted file system. */
 import { join, resolve } from 'node:path'
-import { checkBackupId, isUlid, newUlid } from '../../src/util/ulid.ts'
+import { SIGNAL_OPTION, checkBackupCall, checkCleanUpCall, checkOpenCall } from '../../src/contracts/checked-calls.ts'
+import { isUlid, newUlid } from '../../src/util/ulid.ts'
 import {
   BACKUP_OBJECTS, type BackupObject, type BackupStat, type BackupUpload, type Destination, type DestinationOptions, type DestinationWarning, MAX_MANIFEST_BYTES,
-  type CleanUpOptions, type CleanUpReport,
+  type CleanUpOptions, type CleanUpReport, type ReadObjectOptions,
 } from '../../src/contracts/destination.ts'
 import {
   BackupIncompleteError, DestinationConfigInvalidError, DestinationNotFoundError, ManifestInvalidError, ManifestMissingError,
@@ -94,6 +95,7 @@ class FsDestination implements Destination {
   }
 
   async validate(options: DestinationOptions = {}): Promise<readonly DestinationWarning[]> {
+    checkOptions('validate', options, SIGNAL_OPTION)
     options.signal?.throwIfAborted()
     // Create a missing root for the probe, as `put` would.
     const created = await this.#root.ensure()
@@ -106,7 +108,7 @@ class FsDestination implements Destination {
   }
 
   async put(backupId: string, options: DestinationOptions = {}): Promise<BackupUpload> {
-    checkBackupId(backupId)
+    checkBackupCall('put', backupId, options)
     const { signal } = options
     signal?.throwIfAborted()
     await this.#root.ensure()
@@ -126,7 +128,7 @@ class FsDestination implements Destination {
   }
 
   async manifest(backupId: string, options: DestinationOptions = {}): Promise<Uint8Array> {
-    checkBackupId(backupId)
+    checkBackupCall('manifest', backupId, options)
     options.signal?.throwIfAborted()
     const directory = await this.#listed(backupId)
     const path = join(directory, MANIFEST_FILE)
@@ -144,14 +146,9 @@ class FsDestination implements Destination {
     }
   }
 
-  async *open(
-    backupId: string,
-    object: BackupObject,
-    options: DestinationOptions & { readonly startByte?: number | undefined } = {},
-  ): AsyncIterable<Uint8Array> {
-    checkBackupId(backupId)
+  async *open(backupId: string, object: BackupObject, options: ReadObjectOptions = {}): AsyncIterable<Uint8Array> {
+    checkOpenCall(backupId, object, options)
     const { signal, startByte = 0 } = options
-    if (!Number.isSafeInteger(startByte) || startByte < 0) throw new RangeError('startByte must be an integer, 0 or greater')
     const path = join(await this.#listed(backupId), object)
     try {
       signal?.throwIfAborted()
@@ -167,13 +164,14 @@ class FsDestination implements Destination {
   }
 
   async stat(backupId: string, options: DestinationOptions = {}): Promise<BackupStat> {
-    checkBackupId(backupId)
+    checkBackupCall('stat', backupId, options)
     options.signal?.throwIfAborted()
     const directory = await this.#listed(backupId)
     return { bytes: { payload: await this.#sizeOf(join(directory, 'payload')), 'payload-ids': await this.#sizeOf(join(directory, 'payload-ids')) } }
   }
 
   async *list(options: DestinationOptions = {}): AsyncIterable<string> {
+    checkOptions('list', options, SIGNAL_OPTION)
     const names = await this.#root.list()
     for (const name of names) {
       options.signal?.throwIfAborted()
@@ -186,7 +184,7 @@ class FsDestination implements Destination {
   }
 
   async delete(backupId: string, options: DestinationOptions = {}): Promise<void> {
-    checkBackupId(backupId)
+    checkBackupCall('delete', backupId, options)
     options.signal?.throwIfAborted()
     await this.#root.check()
     const directory = join(this.#root.path, backupId)
@@ -202,9 +200,8 @@ class FsDestination implements Destination {
   }
 
   async cleanUp(options: CleanUpOptions = {}): Promise<CleanUpReport> {
+    checkCleanUpCall(options)
     const { graceMs = DAY_MS, nowMs = Date.now(), signal } = options
-    if (!(graceMs >= 0)) throw new RangeError('graceMs must be 0 or greater')
-    if (!Number.isFinite(nowMs)) throw new RangeError('nowMs must be a time in milliseconds')
     const removed: string[] = []
     const kept: string[] = []
     const names = await this.#root.list()

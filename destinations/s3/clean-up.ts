@@ -26,8 +26,6 @@ const OWN_NAMES: readonly string[] = BACKUP_OBJECTS
  */
 export async function removeLeftovers(session: S3Session, options: CleanUpOptions = {}): Promise<CleanUpReport> {
   const { graceMs = DAY_MS, nowMs = Date.now(), signal } = options
-  if (!(graceMs >= 0)) throw new RangeError('graceMs must be 0 or greater')
-  if (!Number.isFinite(nowMs)) throw new RangeError('nowMs must be a time in milliseconds')
   const removed: string[] = []
   const kept: string[] = []
   const { leftovers, newest } = await look(session, signal)

@@ -301,7 +301,7 @@ function storeOf(endpoint: string | undefined): string | undefined {
 }
 
 function checkObjectLock({ mode, retainDays }: S3ObjectLock): void {
-  if (mode !== 'governance' && mode !== 'compliance') throw invalid('its Object Lock mode must be governance or compliance')
+  if (mode !== 'governance' && mode !== 'compliance') throw invalid('objectLock.mode must be "governance" or "compliance"')
   checkWholeNumber('objectLock.retainDays', retainDays, { least: 1, most: 36_500 })
 }
 

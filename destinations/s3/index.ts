@@ -1,8 +1,8 @@
 /** Backups in a bucket of Amazon S3 or a compatible store. */
-import { checkBackupId } from '../../src/util/ulid.ts'
+import { SIGNAL_OPTION, checkBackupCall, checkCleanUpCall, checkOpenCall } from '../../src/contracts/checked-calls.ts'
 import {
   BACKUP_OBJECTS, type BackupObject, type BackupStat, type BackupUpload, type Destination, type DestinationOptions, type DestinationWarning,
-  MAX_MANIFEST_BYTES, type CleanUpOptions, type CleanUpReport,
+  MAX_MANIFEST_BYTES, type CleanUpOptions, type CleanUpReport, type ReadObjectOptions,
 } from '../../src/contracts/destination.ts'
 import { BackupProtectedError, DestinationUnreachableError, ManifestInvalidError, ManifestMissingError } from '../../src/errors/errors.ts'
 import { STRING, checkArgument, checkOptions } from '../../src/util/check-options.ts'
@@ -52,12 +52,13 @@ class S3Destination implements Destination {
   }
 
   async validate(options: DestinationOptions = {}): Promise<readonly DestinationWarning[]> {
+    checkOptions('validate', options, SIGNAL_OPTION)
     options.signal?.throwIfAborted()
     return await validateS3(this.#session, options.signal)
   }
 
   async put(backupId: string, options: DestinationOptions = {}): Promise<BackupUpload> {
-    checkBackupId(backupId)
+    checkBackupCall('put', backupId, options)
     const { signal } = options
     signal?.throwIfAborted()
     if ((await lookAt(this.#session, this.#key(backupId), signal)) !== undefined) throw duplicate(this.#session, this.#key(backupId))
@@ -67,7 +68,7 @@ class S3Destination implements Destination {
   }
 
   async manifest(backupId: string, options: DestinationOptions = {}): Promise<Uint8Array> {
-    checkBackupId(backupId)
+    checkBackupCall('manifest', backupId, options)
     const key = this.#key(backupId)
     try {
       const bytes = await readSmall(this.#session, { key, maxBytes: MAX_MANIFEST_BYTES, signal: options.signal })
@@ -82,20 +83,15 @@ class S3Destination implements Destination {
     }
   }
 
-  async *open(
-    backupId: string,
-    object: BackupObject,
-    options: DestinationOptions & { readonly startByte?: number | undefined } = {},
-  ): AsyncIterable<Uint8Array> {
-    checkBackupId(backupId)
+  async *open(backupId: string, object: BackupObject, options: ReadObjectOptions = {}): AsyncIterable<Uint8Array> {
+    checkOpenCall(backupId, object, options)
     const { signal, startByte = 0 } = options
-    if (!Number.isSafeInteger(startByte) || startByte < 0) throw new RangeError('startByte must be an integer, 0 or greater')
     await this.#checkListed(backupId, signal)
     yield* readObject(this.#session, { key: this.#key(backupId, object), startByte, signal })
   }
 
   async stat(backupId: string, options: DestinationOptions = {}): Promise<BackupStat> {
-    checkBackupId(backupId)
+    checkBackupCall('stat', backupId, options)
     const { signal } = options
     await this.#checkListed(backupId, signal)
     const [payload, payloadIds] = await Promise.all(BACKUP_OBJECTS.map((object) => lookAt(this.#session, this.#key(backupId, object), signal)))
@@ -103,6 +99,7 @@ class S3Destination implements Destination {
   }
 
   async *list(options: DestinationOptions = {}): AsyncIterable<string> {
+    checkOptions('list', options, SIGNAL_OPTION)
     // Some stores list out of order, or a key twice.
     const ids = new Set<string>()
     for await (const { backupId, name } of listEntries(this.#session, options.signal)) if (name === MANIFEST_NAME) ids.add(backupId)
@@ -113,7 +110,7 @@ class S3Destination implements Destination {
   }
 
   async delete(backupId: string, options: DestinationOptions = {}): Promise<void> {
-    checkBackupId(backupId)
+    checkBackupCall('delete', backupId, options)
     const { signal } = options
     const manifest = this.#key(backupId)
     const objects = BACKUP_OBJECTS.map((object) => this.#key(backupId, object))
@@ -127,6 +124,7 @@ class S3Destination implements Destination {
   }
 
   async cleanUp(options: CleanUpOptions = {}): Promise<CleanUpReport> {
+    checkCleanUpCall(options)
     return await removeLeftovers(this.#session, options)
   }
 

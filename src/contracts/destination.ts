@@ -21,6 +21,11 @@ export interface DestinationOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+export interface ReadObjectOptions extends DestinationOptions {
+  /** Where to begin. @default 0 */
+  readonly startByte?: number | undefined
+}
+
 /** The upload of one backup, which is not listed before `publish`. */
 export interface BackupUpload {
   /**
@@ -92,7 +97,7 @@ export interface Destination {
    * The bytes of one object from `startByte` on. Rejects, at the first read, with `manifest_missing` when the backup is
    * not listed and `backup_incomplete` when the object is missing. Leaving the iteration closes what it opened.
    */
-  open(backupId: string, object: BackupObject, options?: DestinationOptions & { readonly startByte?: number | undefined }): AsyncIterable<Uint8Array>
+  open(backupId: string, object: BackupObject, options?: ReadObjectOptions): AsyncIterable<Uint8Array>
 
   /** Sizes, without reading. Rejects with `manifest_missing` when the backup is not listed. */
   stat(backupId: string, options?: DestinationOptions): Promise<BackupStat>

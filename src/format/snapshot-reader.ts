@@ -3,8 +3,9 @@ import { type Hash, createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import type { SnapshotSource, SnapshotSummary } from '../contracts/backupable.ts'
+import { SIGNAL_OPTION, SOURCE } from '../contracts/checked-calls.ts'
 import { isHoldfastError, RestoreCorruptError, SchemaVersionMismatchError } from '../errors/errors.ts'
-import { type Kind, SIGNAL, checkArgument, checkOptions, optional } from '../util/check-options.ts'
+import { checkArgument, checkOptions } from '../util/check-options.ts'
 import { ByteReader } from './byte-reader.ts'
 import { type Zstd, loadZstd } from './compression.ts'
 import { decodeHeader, decodeTrailer, type SnapshotHeader, type SnapshotTrailer } from './header-trailer.ts'
@@ -56,7 +57,6 @@ interface CheckedFrame {
   readonly sha256Before: string | undefined
 }
 
-const SOURCE: Kind = { what: 'an async iterable of bytes', fits: (value) => typeof value === 'object' && value !== null && Symbol.asyncIterator in value }
 
 /**
  * Reads preamble and header of a stream.
@@ -64,7 +64,7 @@ const SOURCE: Kind = { what: 'an async iterable of bytes', fits: (value) => type
  */
 export async function openSnapshot(source: SnapshotSource, options: OpenSnapshotOptions = {}): Promise<SnapshotReader> {
   checkArgument('openSnapshot', source, { name: 'source', kind: SOURCE })
-  checkOptions('openSnapshot', options, { signal: optional(SIGNAL) })
+  checkOptions('openSnapshot', options, SIGNAL_OPTION)
   const frames = new FrameReader(source, options.signal)
   try {
     await frames.readPreamble()

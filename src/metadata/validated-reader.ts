@@ -1,6 +1,6 @@
 /** The reading half of a metadata store. Checks every argument, once for all stores. */
 import type { Block, DirectoryPage, InodeNumber, MetadataReader } from '../contracts/metadata-store.ts'
-import { type Fields, checkFields } from '../util/check-options.ts'
+import { type Fields, NUMBER, checkArgument, checkFields } from '../util/check-options.ts'
 import * as check from './validate.ts'
 
 /** What a store implements. Arguments are checked and complete. */
@@ -39,8 +39,9 @@ export class ValidatedReader implements MetadataReader {
     check.checkInodeNumber(directory)
     checkFields('readDirectory', options, PAGE)
     const { after, limit = DEFAULT_PAGE_ENTRIES } = options
-    if (after !== undefined) check.checkName(after, 'cursor')
+    if (after !== undefined) check.checkName(after, 'cursor "after"')
     if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE_ENTRIES) {
+      checkArgument('readDirectory', limit, { name: 'limit', kind: NUMBER })
       throw new RangeError(`Cannot read ${limit} directory entries at once: limit must be 1 to ${MAX_PAGE_ENTRIES}`)
     }
     return await this.#reader.readDirectory(directory, { after, limit })

@@ -4,7 +4,7 @@ import type {
   ByteRangeLock, ImportOptions, InodeAttributes, InodeNumber, MetadataStore, MetadataView, NewInode, PendingUpload, Place, RenameOptions,
 } from '../contracts/metadata-store.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
-import { type Fields, checkFields } from '../util/check-options.ts'
+import { type Fields, OBJECT, checkArgument, checkFields } from '../util/check-options.ts'
 import * as files from './files.ts'
 import * as tree from './tree.ts'
 import type { TreeTransaction } from './tree-transaction.ts'
@@ -21,6 +21,7 @@ const ATTRIBUTES: Fields<Partial<InodeAttributes>> = {
   name: 'attributes',
   fields: { mode: true, uid: true, gid: true, size: true, accessedAtNs: true, modifiedAtNs: true, changedAtNs: true, createdAtNs: true, xattrs: true },
 }
+const ROOT_ATTRIBUTES: typeof ATTRIBUTES = { ...ATTRIBUTES, name: 'root' }
 const NEW_INODE: Fields<NewInode> = { name: 'inode', fields: { type: true, symlinkTarget: true, content: true, ...ATTRIBUTES.fields } }
 const SHARE_OPTIONS: Fields<NonNullable<Parameters<MetadataStore['createShare']>[1]>> = { name: 'options', fields: { options: true, root: true } }
 const RENAME_OPTIONS: Fields<RenameOptions> = { name: 'options', fields: { existing: true } }
@@ -53,8 +54,9 @@ export abstract class ValidatedStore extends ValidatedReader implements Metadata
     check.checkName(name, 'share name')
     checkFields('createShare', given, SHARE_OPTIONS)
     const { options = {}, root = {} } = given
+    checkArgument('createShare', options, { name: 'options', kind: OBJECT })
     check.checkShareOptions(options)
-    checkFields('createShare', root, ATTRIBUTES)
+    checkFields('createShare', root, ROOT_ATTRIBUTES)
     check.checkAttributes(root)
     return await this.change((transaction) => tree.createShare(transaction, { name, createdAtMs: this.#clock(), options, root }), {})
   }

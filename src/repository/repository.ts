@@ -1,8 +1,9 @@
 /** The door to the backups of one destination. */
 import type { Catalog } from '../contracts/catalog.ts'
+import { SIGNAL_OPTION } from '../contracts/checked-calls.ts'
 import type { Destination, DestinationOptions } from '../contracts/destination.ts'
 import { CATALOG, DESTINATION } from '../contracts/kinds.ts'
-import { BOOLEAN, checkArgument, checkOptions, type Kind, listOf, OBJECT, type OptionKinds, optional, SIGNAL, STRING } from '../util/check-options.ts'
+import { BOOLEAN, checkArgument, checkOptions, type Kind, listOf, OBJECT, type OptionKinds, optional, STRING } from '../util/check-options.ts'
 import type { VerifyReport } from './check-backup.ts'
 import { type DeleteOptions, deleteBackups, type DeleteReport } from './delete-backups.ts'
 import { type ListBackupsOptions, listBackups, type ListedBackup, listWithMissing } from './list-backups.ts'
@@ -62,12 +63,12 @@ export function openRepository(destination: Destination, options: RepositoryOpti
     destination,
     async resolve(text, options = {}) {
       checkArgument('resolve', text, { name: 'text', kind: STRING })
-      checkOptions('resolve', options, FIND_OPTIONS)
+      checkOptions('resolve', options, SIGNAL_OPTION)
       return await resolveBackup(destination, text, options)
     },
     async resolveAll(texts, options = {}) {
       checkArgument('resolveAll', texts, { name: 'texts', kind: STRINGS })
-      checkOptions('resolveAll', options, FIND_OPTIONS)
+      checkOptions('resolveAll', options, SIGNAL_OPTION)
       return await resolveBackups(destination, texts, options)
     },
     async open(backupId, options = {}) {
@@ -91,6 +92,5 @@ export function openRepository(destination: Destination, options: RepositoryOpti
 }
 
 const STRINGS: Kind = listOf(STRING, 'strings')
-const FIND_OPTIONS: OptionKinds<DestinationOptions> = { signal: optional(SIGNAL) }
-const OPEN_OPTIONS: OptionKinds<OpenOptions> = { ...FIND_OPTIONS, allowAltered: optional(BOOLEAN) }
-const LIST_OPTIONS: OptionKinds<ListBackupsOptions> = { ...FIND_OPTIONS, after: optional(STRING) }
+const OPEN_OPTIONS: OptionKinds<OpenOptions> = { ...SIGNAL_OPTION, allowAltered: optional(BOOLEAN) }
+const LIST_OPTIONS: OptionKinds<ListBackupsOptions> = { ...SIGNAL_OPTION, after: optional(STRING) }

@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { SnapshotSummary } from '../contracts/backupable.ts'
 import type { BackupRecorded, Catalog, CatalogBackup } from '../contracts/catalog.ts'
+import { SIGNAL_OPTION, checkObjectName } from '../contracts/checked-calls.ts'
 import { BACKUP_OBJECTS, type BackupObject, type Destination, type DestinationOptions } from '../contracts/destination.ts'
 import type { Manifest } from '../contracts/manifest.ts'
 import { closing } from '../errors/clean-up.ts'
@@ -15,6 +16,7 @@ import type { SnapshotHeader } from '../format/header-trailer.ts'
 import { parseManifest } from '../format/manifest.ts'
 import { type ContentCheck, type DataFrame, decodeRecords, openSnapshot, type SnapshotReader, type StoredRecord } from '../format/snapshot-reader.ts'
 import { countPayloadIds } from '../payload-ids/payload-id-set.ts'
+import { FUNCTION, type OptionKinds, checkArgument, checkOptions, optional } from '../util/check-options.ts'
 import { checkBackupId } from '../util/ulid.ts'
 import { type BytesDigest, checkedBytes, sha256Of } from '../util/checked-bytes.ts'
 
@@ -48,6 +50,7 @@ export interface ReadBackupOptions extends DestinationOptions {
 const CONTENT_ERRORS: readonly (new (message: string, options: HoldfastErrorOptions) => Error)[] = [RestoreCorruptError, RecordInvalidError, StoreInconsistentError]
 /** What messages call the objects: to people, a payload is file content. */
 const NAMES: Readonly<Record<BackupObject, string>> = { payload: 'stream', 'payload-ids': 'list of payload IDs' }
+const READ_OPTIONS: OptionKinds<ReadBackupOptions> = { ...SIGNAL_OPTION, onBytes: optional(FUNCTION) }
 const DAMAGED = { hint: 'Do not trust this backup; restore another one, and check its storage' }
 
 /**
@@ -118,7 +121,10 @@ export class StoredBackup {
    * Reads the stored bytes of one object. The end is reached only if their number and SHA-256 match the manifest. Rejects with
    * `checksum_mismatch`, `backup_incomplete`, what the destination rejects with, and the signal's reason.
    */
-  async *read(object: BackupObject, { signal }: DestinationOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+  async *read(object: BackupObject, options: DestinationOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    checkObjectName('read', object)
+    checkOptions('read', options, SIGNAL_OPTION)
+    const { signal } = options
     const expected = this.#expected(object)
     const fault = ({ bytes }: BytesDigest): Error => {
       if (bytes < expected.bytes) {
@@ -140,6 +146,7 @@ export class StoredBackup {
    * before its first byte. Rejects as `read` does.
    */
   async *payload(options: DestinationOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    checkOptions('payload', options, SIGNAL_OPTION)
     const codecs = new CodecScan()
     for await (const chunk of checkHeader(this.read('payload', options), (header) => this.#compareHeader(header))) {
       codecs.add(chunk)
@@ -153,6 +160,8 @@ export class StoredBackup {
    * Rejects as `records` does, and with what the check rejects with.
    */
   async checkPayload(check: ContentCheck, options: ReadBackupOptions = {}): Promise<void> {
+    checkArgument('checkPayload', check, { name: 'check', kind: FUNCTION })
+    checkOptions('checkPayload', options, READ_OPTIONS)
     try {
       await closing(await this.#openPayload(options), async (reader) => {
         const payloadIds = await check(reader)
@@ -171,6 +180,7 @@ export class StoredBackup {
    * the stream is whole and matches the manifest. Rejects with `restore_corrupt` at the first fault, and otherwise as `read` does.
    */
   async *records(options: DestinationOptions = {}): AsyncGenerator<RecordBatch, void, undefined> {
+    checkOptions('records', options, SIGNAL_OPTION)
     try {
       const reader = await this.#openPayload(options)
       try {
@@ -187,8 +197,9 @@ export class StoredBackup {
   }
 
   /** Compares the sizes of the objects with the manifest, without reading them. Rejects with `backup_incomplete`. */
-  async checkSizes({ signal }: DestinationOptions = {}): Promise<void> {
-    const { bytes } = await this.#destination.stat(this.backupId, { signal })
+  async checkSizes(options: DestinationOptions = {}): Promise<void> {
+    checkOptions('checkSizes', options, SIGNAL_OPTION)
+    const { bytes } = await this.#destination.stat(this.backupId, { signal: options.signal })
     for (const object of BACKUP_OBJECTS) {
       const expected = this.#expected(object).bytes
       const actual = bytes[object]
@@ -201,7 +212,9 @@ export class StoredBackup {
   }
 
   /** Reads the payload IDs, and checks their bytes, digest, form and number. Rejects with `restore_corrupt`, and as `read` does. */
-  async checkPayloadIds({ signal, onBytes }: ReadBackupOptions = {}): Promise<void> {
+  async checkPayloadIds(options: ReadBackupOptions = {}): Promise<void> {
+    checkOptions('checkPayloadIds', options, READ_OPTIONS)
+    const { signal, onBytes } = options
     const count = await countPayloadIds(countBytes(this.read('payload-ids', { signal }), onBytes)).catch((error: unknown) => {
       throw this.damageOf(error)
     })

@@ -6,9 +6,13 @@ import { MemoryLevel } from 'memory-level'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openLevelCatalog } from '../../src/catalog/level/index.ts'
 import { fsDestination } from '../../destinations/fs/index.ts'
-import { openHolds, openRepository } from '../../src/index.ts'
+import { s3Destination } from '../../destinations/s3/index.ts'
+import { type Manifest, openHolds, openRepository } from '../../src/index.ts'
 import { PayloadDirectory } from '../../src/payload-stores/directory/index.ts'
+import { levelBackupable } from '../../src/stores/level/index.ts'
+import { StoredBackup } from '../../src/repository/stored-backup.ts'
 import { openMemoryStore } from '../../src/stores/memory/index.ts'
+import { postgresBackupable } from '../../src/stores/postgres/index.ts'
 import { type Given, type PublicCall, publicCalls, type Sort } from './public-calls.ts'
 import { ROOT } from './sources.ts'
 
@@ -31,6 +35,21 @@ const schema = { connection: pool, schema: 'meta' }
 const backup = { backupId: BACKUP_ID, storeKind: 'level' }
 const user = { storeId: 'store', place: 'level:/store' }
 
+const OF_SCHEMA = { schema: 'meta', payloadIds: 'SELECT id FROM files', schemaVersion: 1 }
+/** What the calls give whose results have methods to be tried. */
+const HANDLES: Readonly<Record<string, object>> = {
+  'openRepository()': openRepository(destination),
+  'openRepository().open()': new StoredBackup(destination, { manifest: { backupId: BACKUP_ID } as Manifest, manifestSha256: '' }),
+  'openHolds()': holds,
+  'levelBackupable()': levelBackupable(db, { payloadIds: () => [] }),
+  'postgresBackupable()': postgresBackupable(pool, OF_SCHEMA),
+  'openMemoryStore()': store,
+  'levelCatalog()': catalog,
+  'PayloadDirectory.open()': payloads,
+  'fsDestination()': destination,
+  's3Destination()': s3Destination({ bucket: 'bucket' }),
+}
+
 /** Arguments that are right, and have only what must be given. */
 const CALLS: Readonly<Record<string, readonly unknown[]>> = {
   findHolders: [{ destinations: [destination] }],
@@ -42,6 +61,13 @@ const CALLS: Readonly<Record<string, readonly unknown[]>> = {
   'new SnapshotWriter': [sink, { storeKind: 'level', storeId: 'store', schemaVersion: 1, sections: ['entries'], createdAtMs: 0 }],
   runBackup: [{ store, destination }],
   openRepository: [destination],
+  'openHolds().find': [],
+  'openRepository().open().read': ['payload'],
+  'openRepository().open().payload': [],
+  'openRepository().open().checkPayload': [async () => undefined],
+  'openRepository().open().records': [],
+  'openRepository().open().checkSizes': [],
+  'openRepository().open().checkPayloadIds': [],
   'openRepository().resolve': ['latest'],
   'openRepository().resolveAll': [['latest']],
   'openRepository().open': [BACKUP_ID],
@@ -71,17 +97,37 @@ const CALLS: Readonly<Record<string, readonly unknown[]>> = {
   openLevelStore: [path],
   'LevelMetadataStore.open': [db, { kind: 'memory' }],
   openMemoryStore: [],
-  postgresBackupable: [pool, { schema: 'meta', payloadIds: 'SELECT id FROM files', schemaVersion: 1 }],
+  postgresBackupable: [pool, OF_SCHEMA],
   guardPostgresPayloads: [{ ...schema, use: 'need' }],
   'PostgresMetadataStore.open': [pool, { schema: 'meta' }],
+  'levelBackupable().backup': [sink],
+  'levelBackupable().restore': [source],
+  'postgresBackupable().backup': [sink],
+  'postgresBackupable().restore': [source],
+  'openMemoryStore().backup': [sink],
+  'openMemoryStore().restore': [source],
+  'openMemoryStore().createShare': ['share'],
+  'openMemoryStore().rename': [{ parent: 1, name: 'a' }, { parent: 1, name: 'b' }],
+  'openMemoryStore().setContent': [1, { payloadId: 'payload' }, { size: 1 }],
+  'openMemoryStore().importView': [await store.view()],
+  'openMemoryStore().readDirectory': [1],
   openPostgresTrial: [pool],
   openPostgresHome: [schema],
   readPostgresStoreId: [schema],
   openPostgresStore: [schema],
   levelCatalog: [db],
   openLevelCatalog: [path],
+  'levelCatalog().jobs': [],
   openToSweep: [path, { user }],
+  'PayloadDirectory.open().list': [],
+  'PayloadDirectory.open().exists': [['payload']],
+  'PayloadDirectory.open().deleteUnchanged': [[]],
   'PayloadDirectory.open': [path],
+  ...Object.fromEntries(['fsDestination()', 's3Destination()'].flatMap((of) => [
+    ...['validate', 'list', 'cleanUp'].map((method) => [`${of}.${method}`, []] as const),
+    ...['put', 'manifest', 'stat', 'delete'].map((method) => [`${of}.${method}`, [BACKUP_ID]] as const),
+    [`${of}.open`, [BACKUP_ID, 'payload']] as const,
+  ])),
   fsDestination: [{ path }],
   openFsDestination: [url],
   s3Destination: [{ bucket: 'bucket' }],
@@ -94,7 +140,7 @@ const NOT_CALLED_WITH_OPTIONS: ReadonlySet<string> = new Set([
   'emptyPayloadIdSet', 'new PayloadIdSet', 'PayloadIdSet.from', 'recordCount', 'encodeManifest', 'isNewerManifest', 'parseManifest', 'decodeRecords', 'jobIdOf',
   'describePlan', 'parsePath', 'showPath', 'parseCatalogUrl', 'findContentCheck', 'new Parts', 'withParts', 'catalogPathOf', 'parseStoreUrl', 'placeOf', 'checkTrial',
   'new PayloadDirectory', 'payloadIdOf', 'new LevelHome', 'new LevelMetadataStore', 'new PostgresHome', 'new PostgresMetadataStore', 'new Holds', 'new Leases', 'new SnapshotReader',
-  'new StoredBackup',
+  'new StoredBackup', 'openHolds().unite', 'openMemoryStore().drainWrites', 'openMemoryStore().drain', 'openMemoryStore().openSide', 'openMemoryStore().swap',
 ])
 
 /** A value of each sort. */
@@ -131,8 +177,9 @@ describe.each(calls.filter(({ name }) => name in CALLS))('$name()', ({ path: fil
 
   beforeAll(async () => {
     const module = (await import(join(ROOT, file))) as Readonly<Record<string, unknown>>
-    if (name.startsWith('openRepository().')) {
-      call = (...all) => (openRepository(destination) as unknown as Readonly<Record<string, typeof call>>)[methodOf(name)]?.(...all)
+    const handle = HANDLES[name.slice(0, name.lastIndexOf('.'))]
+    if (handle !== undefined) {
+      call = (...all) => (handle as Readonly<Record<string, typeof call>>)[methodOf(name)]?.(...all)
       return
     }
     const [first = '', method] = name.replace(/^new /, '').split('.')
@@ -159,8 +206,9 @@ describe.each(calls.filter(({ name }) => name in CALLS))('$name()', ({ path: fil
 
   function isInCallersWords(error: unknown, named: string): boolean {
     if (!(error instanceof Error)) return false
+    if (!new RegExp(`\\b${named}\\b`).test(error.message)) return false
     if ('code' in error) return /^(?:invalid_argument|destination_config_invalid|backup_unsupported)$/.test(String(error.code))
-    return error instanceof TypeError && calledNames(name).some((called) => error.message.startsWith(`Cannot call ${called}(): `)) && error.message.includes(named)
+    return error instanceof TypeError && calledNames(name).some((called) => error.message.startsWith(`Cannot call ${called}(): `))
   }
 })
 
@@ -168,15 +216,17 @@ function methodOf(name: string): string {
   return name.slice(name.lastIndexOf('.') + 1)
 }
 
-/** What messages call a function: the method of a repository by its own name, whose options `verifyBackup` checks for `verify`. */
+/** What messages call a function: a method by its own name, and `verifyBackup` checks the options for `verify`. */
 function calledNames(name: string): readonly string[] {
-  if (!name.startsWith('openRepository().')) return [name.replace(/^new /, '')]
+  if (!name.includes('()')) return [name.replace(/^new /, '')]
   return methodOf(name) === 'verify' ? ['verify', 'verifyBackup'] : [methodOf(name)]
 }
 
 async function tell(call: () => Promise<unknown>): Promise<unknown> {
   try {
-    await call()
+    const result = await call()
+    // What gives an iteration tells mistakes at its first step.
+    if (typeof result === 'object' && result !== null && Symbol.asyncIterator in result) for await (const _ of result as AsyncIterable<unknown>) break
     return undefined
   } catch (error) {
     return error
@@ -191,9 +241,9 @@ function mistakesOf({ parameters }: PublicCall, given: readonly unknown[]): read
     if (!isOptions) return whole
     const options = (given[index] ?? {}) as object
     const each = parameter.options.flatMap((option) =>
-      valuesFor(option).map(([what, value]) => ({ title: `refuses ${what} as ${option.name}`, arguments: at({ ...options, [option.name]: value }), named: `"${option.name}` })),
+      valuesFor(option).map(([what, value]) => ({ title: `refuses ${what} as ${option.name}`, arguments: at({ ...options, [option.name]: value }), named: option.name })),
     )
-    return [...whole, ...each, { title: 'refuses an option that it does not have', arguments: at({ ...options, mispelt: true }), named: '"mispelt"' }]
+    return [...whole, ...each, { title: 'refuses an option that it does not have', arguments: at({ ...options, mispelt: true }), named: 'mispelt' }]
   })
 }
 

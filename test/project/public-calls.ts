@@ -1,7 +1,7 @@
 /** The functions that the package exports, with their parameters and options, as the compiler reads them from the declarations. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { API, type Checker, type Symbol as TypeSymbol, SignatureKind, SymbolFlags, type Type } from 'typescript/unstable/sync'
+import { API, type Checker, type Signature, type Symbol as TypeSymbol, SignatureKind, SymbolFlags, type Type, type TypeReference } from 'typescript/unstable/sync'
 import { ROOT } from './sources.ts'
 
 /** A value that a caller gives: an argument, or an option. */
@@ -21,13 +21,16 @@ export type Sort = (typeof SORTS)[number]
 export interface PublicCall {
   /** Of the module in `dist`. */
   readonly path: string
-  /** `openStore`, `PayloadDirectory.open`, `new SnapshotWriter`, or `openRepository().list` for a method of what a function returns. */
+  /** `openStore`, `PayloadDirectory.open`, `new SnapshotWriter`, or `openRepository().list` for a method of what a call gives. */
   readonly name: string
   readonly parameters: readonly Given[]
 }
 
-/** Functions whose result has methods that callers give options to. */
-const RETURNS_METHODS: ReadonlySet<string> = new Set(['openRepository'])
+/** Calls whose results, one of each contract, have methods that callers give options to. */
+const RETURNS_METHODS: ReadonlySet<string> = new Set([
+  'openRepository', 'openRepository().open', 'openHolds', 'levelBackupable', 'postgresBackupable', 'openMemoryStore', 'levelCatalog', 'PayloadDirectory.open',
+  'fsDestination', 's3Destination',
+])
 
 /** All functions, static methods and constructors by every subpath of package.json, but those of errors and of the suites. */
 export function publicCalls(): readonly PublicCall[] {
@@ -63,30 +66,36 @@ function callsOf(checker: Checker, exported: TypeSymbol, path: string): readonly
   const add = (name: string, of: Type, kind: SignatureKind): void => {
     for (const signature of checker.getSignaturesOfType(of, kind)) {
       const parameters = signature.getParameters().map((parameter, index) => givenOf(checker, parameter, checker.getParameterType(signature, index)))
-      found.push({ path, name, parameters })
+      if (!name.includes('()') || parameters.some(({ options }) => options.length > 0)) found.push({ path, name, parameters })
+      if (RETURNS_METHODS.has(name)) addMethods(`${name}()`, resultOf(checker, signature))
     }
   }
   const addMethods = (prefix: string, of: Type): void => {
     for (const property of checker.getPropertiesOfType(of)) {
+      if (property.name.startsWith('__')) continue
       const method = checker.getTypeOfSymbol(property)
       if (method !== undefined) add(`${prefix}.${property.name}`, method, SignatureKind.Call)
     }
   }
   add(exported.name, type, SignatureKind.Call)
-  if (RETURNS_METHODS.has(exported.name)) {
-    for (const signature of checker.getSignaturesOfType(type, SignatureKind.Call)) addMethods(`${exported.name}()`, checker.getReturnTypeOfSignature(signature) ?? type)
-  }
   if ((symbol.flags & SymbolFlags.Class) === 0) return found
   add(`new ${exported.name}`, type, SignatureKind.Construct)
   addMethods(exported.name, type)
   return found
 }
 
+/** What a call gives, or its promise. */
+function resultOf(checker: Checker, signature: Signature): Type {
+  const type = checker.getReturnTypeOfSignature(signature)
+  if (type === undefined) throw new Error('a call has no result')
+  return checker.typeToString(type).startsWith('Promise<') ? (checker.getTypeArguments(type as TypeReference)[0] ?? type) : type
+}
+
 function givenOf(checker: Checker, symbol: TypeSymbol, type: Type | undefined = checker.getTypeOfSymbol(symbol)): Given {
   if (type === undefined) throw new Error(`${symbol.name} has no type`)
   const text = checker.typeToString(type)
   const inner = checker.getNonNullableType(type) ?? type
-  const options = /Options\b/.test(text) ? checker.getPropertiesOfType(inner).map((option) => givenOf(checker, option)) : []
+  const options = /Options\b/.test(text) || symbol.name === 'options' ? checker.getPropertiesOfType(inner).map((option) => givenOf(checker, option)) : []
   return { name: symbol.name, isOptional: checker.isTypeAssignableTo(checker.getUndefinedType(), type), type: text, accepts: sortsOf(checker, inner), options }
 }
 

@@ -2,7 +2,7 @@
 import type { AbstractLevel } from 'abstract-level'
 import { checkNumber } from '../../util/check-number.ts'
 import { sha256Of } from '../../util/checked-bytes.ts'
-import { type Kind, type OptionKinds, SYNC_FUNCTION, checkArgument, checkOptions, has, optional } from '../../util/check-options.ts'
+import { type Kind, NUMBER, type OptionKinds, SYNC_FUNCTION, checkArgument, checkOptions, has, optional } from '../../util/check-options.ts'
 import { failedWriteOptions, writeUnlessFailed } from '../../util/failed-writes.ts'
 import { isClosed, isFullDisk, lockRefusal, unfitHint } from '../../util/level-errors.ts'
 import { undoOnError } from '../../errors/clean-up.ts'
@@ -79,8 +79,9 @@ class LevelCatalog implements Catalog {
     await appended
   }
 
-  async *jobs({ limit = Infinity }: { readonly limit?: number | undefined } = {}): AsyncGenerator<Job, void, undefined> {
-    let left = checkNumber('limit', limit, { least: 0, most: Infinity })
+  async *jobs(options: { readonly limit?: number | undefined } = {}): AsyncGenerator<Job, void, undefined> {
+    checkOptions('jobs', options, { limit: optional(NUMBER) })
+    let left = checkNumber('limit', options.limit ?? Infinity, { least: 0, most: Infinity })
     if (left <= 0) return
     for await (const events of this.#groups('jobs/', { reverse: true })) {
       const job = foldJob(events as readonly JobEvent[])

@@ -56,6 +56,7 @@ export class Holds {
 
   /** Everything that holds payloads now. Rejects with `hold_unavailable`. */
   async find(options: ReadHoldsOptions = {}): Promise<FoundHolds> {
+    checkOptions('find', options, READ_OPTIONS)
     const { leases, destinations, mayBeEmpty, cache } = this.#parts
     return await findHolds({ catalog: leases.catalog, destinations, mayBeEmpty, cache }, options)
   }

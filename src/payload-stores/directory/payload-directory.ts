@@ -6,10 +6,11 @@ import { createHash, randomUUID } from 'node:crypto'
 import { join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { BackupIncompleteError, ChecksumMismatchError, InvalidArgumentError, MetadataError } from '../../errors/errors.ts'
+import { LIST_PAYLOADS_OPTIONS, SIGNAL_OPTION } from '../../contracts/checked-calls.ts'
 import type { PayloadStoreOptions, KnownUser, PayloadUser, StoredPayload, WritablePayloadStore } from '../../contracts/payload-store.ts'
 import { FILES, type Files, isSystemError, nodeFiles, removeIfThere, syncIfPossible, writeByRename } from '../../util/files.ts'
 import { type NotedWarning, NotedWarnings } from '../../util/noted-warnings.ts'
-import { BOOLEAN, FUNCTION, type OptionKinds, STRING, checkArgument, checkOptions, optional, shownText } from '../../util/check-options.ts'
+import { BOOLEAN, FUNCTION, type Kind, type OptionKinds, STRING, checkArgument, checkOptions, optional, shownText } from '../../util/check-options.ts'
 import { asHoldfastError, inAction } from '../../util/system-errors.ts'
 import { plural } from '../../util/text.ts'
 import { addUser, readUsers } from './payload-users.ts'
@@ -45,6 +46,7 @@ export interface PayloadDirectoryOptions {
   readonly beforeDelete?: (() => Promise<void>) | undefined
 }
 
+const ARRAY: Kind = { what: 'an array', fits: Array.isArray }
 const OPTIONS: OptionKinds<PayloadDirectoryOptions> = { create: optional(BOOLEAN), files: optional(FILES), beforeDelete: optional(FUNCTION) }
 
 /**
@@ -97,7 +99,9 @@ export class PayloadDirectory implements WritablePayloadStore {
     return `file:${resolve(this.path)}`
   }
 
-  async *list({ after = '', signal }: PayloadStoreOptions & { readonly after?: string | undefined } = {}): AsyncGenerator<readonly StoredPayload[], void, undefined> {
+  async *list(options: PayloadStoreOptions & { readonly after?: string | undefined } = {}): AsyncGenerator<readonly StoredPayload[], void, undefined> {
+    checkOptions('list', options, LIST_PAYLOADS_OPTIONS)
+    const { after = '', signal } = options
     for (const directory of (await this.#namesIn(this.path)).filter((name) => DIRECTORY.test(name) && name >= after.slice(0, 2))) {
       const names = await this.#namesIn(join(this.path, directory))
       const payloadIds = names.map((name) => directory + name).filter((payloadId) => PAYLOAD_ID.test(payloadId) && payloadId > after)
@@ -113,8 +117,10 @@ export class PayloadDirectory implements WritablePayloadStore {
     return await inAction(`list ${JSON.stringify(directory)}`, () => this.#files.list(directory))
   }
 
-  async exists(payloadIds: readonly string[], { signal }: PayloadStoreOptions = {}): Promise<readonly boolean[]> {
-    signal?.throwIfAborted()
+  async exists(payloadIds: readonly string[], options: PayloadStoreOptions = {}): Promise<readonly boolean[]> {
+    checkArgument('exists', payloadIds, { name: 'payloadIds', kind: ARRAY })
+    checkOptions('exists', options, SIGNAL_OPTION)
+    options.signal?.throwIfAborted()
     return await Promise.all(payloadIds.map(async (payloadId) => (await this.#stored(payloadId)) !== undefined))
   }
 
@@ -124,10 +130,12 @@ export class PayloadDirectory implements WritablePayloadStore {
    * A payload that this handle writes or renews at the same time stays. Other processes must be kept off by the store's lock or guard, and
    * `beforeDelete`: they could renew a file unseen between its check and its removal.
    */
-  async deleteUnchanged(payloads: readonly StoredPayload[], { signal }: PayloadStoreOptions = {}): Promise<readonly string[]> {
+  async deleteUnchanged(payloads: readonly StoredPayload[], options: PayloadStoreOptions = {}): Promise<readonly string[]> {
+    checkArgument('deleteUnchanged', payloads, { name: 'payloads', kind: ARRAY })
+    checkOptions('deleteUnchanged', options, SIGNAL_OPTION)
     const deleted: string[] = []
     for (const [index, payload] of payloads.entries()) {
-      signal?.throwIfAborted()
+      options.signal?.throwIfAborted()
       if (index % DELETED_AT_ONCE === 0) await this.#beforeDelete()
       try {
         if (await this.#delete(payload)) deleted.push(payload.payloadId)

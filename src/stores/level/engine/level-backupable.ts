@@ -1,6 +1,7 @@
 /** Backs up and restores any abstract-level database: memory-level, classic-level, or another with snapshots. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Backupable, SnapshotProgress, StoreKind } from '../../../contracts/backupable.ts'
+import { checkedBackupable } from '../../../contracts/checked-calls.ts'
 import { BackupUnsupportedError, RestoreDestinationNotEmptyError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { CLOSED_HINT } from '../../../errors/system-codes.ts'
 import { BOOLEAN, FUNCTION, type Kind, NUMBER, OBJECT, type OptionKinds, STRING, SYNC_FUNCTION, checkArgument, checkOptions, listOf, oneOf, optional } from '../../../util/check-options.ts'
@@ -124,7 +125,7 @@ export function levelBackupable<Key extends Value = string, Stored extends Value
       return undefined
     }
   }
-  return {
+  return checkedBackupable({
     kind: storeKind,
     storeId,
 
@@ -157,7 +158,7 @@ export function levelBackupable<Key extends Value = string, Stored extends Value
         }
         await fillOrEmpty(db, fill, () => removeData(db, ownKeys))
       }),
-  }
+  })
 }
 
 const DEFAULT_SECTIONS: readonly Section[] = [{ name: 'entries' }]

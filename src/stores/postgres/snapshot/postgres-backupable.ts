@@ -1,5 +1,6 @@
 /** Backs up and restores any schema of a Postgres database, from version 15 on. */
 import type { Backupable, StoreKind } from '../../../contracts/backupable.ts'
+import { checkedBackupable } from '../../../contracts/checked-calls.ts'
 import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
 import { BOOLEAN, type Kind, NUMBER, type OptionKinds, STRING, checkArgument, checkOptions, listOf, optional } from '../../../util/check-options.ts'
 import { Interrupt } from '../../../util/interrupt.ts'
@@ -136,7 +137,7 @@ export function knownBackupable(
   const tables = { schema, leaveOut: [...leaveOut], definition, faultQuery, schemaVersion, storeKind, payloadIdsQuery, spillDirectory }
   const waits = { lockTimeoutMs, answerTimeoutMs }
   const identity = (action: string): Promise<SessionIdentity> => identityOf(Connection.queries(pool, { action: `${action} the schema "${schema}"`, answerTimeoutMs }))
-  return {
+  return checkedBackupable({
     kind: storeKind,
     storeId,
     backup: (sink, { backupId, compress, signal, onProgress, maxBytesPerSecond } = {}) =>
@@ -155,5 +156,5 @@ export function knownBackupable(
         if (connection === undefined) return await readSnapshot(pool, bytes, given)
         await restoreInWorker(connection, bytes, { ...given, identity: await interrupt.race(identity('Cannot restore into')) })
       }),
-  }
+  })
 }
