@@ -45,7 +45,7 @@ export class FsUpload implements BackupUpload {
 
   async write(object: BackupObject, chunk: Uint8Array): Promise<void> {
     this.#checkOpen()
-    if (object === 'payload' && this.#open.has('payload-ids')) throw new TypeError('payload comes first and whole, then payload-ids')
+    if (object === 'payload' && this.#open.has('payload-ids')) throw new TypeError('"payload" comes first and whole, then "payload-ids"')
     await this.#orFail(async () => {
       const file = await this.#file(object)
       await onPath('write', this.#path(object), () => file.write(chunk))

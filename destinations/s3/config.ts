@@ -53,7 +53,7 @@ export interface S3DestinationOptions {
   /** Bytes of a part, 5 MiB to 1 GiB. Parts grow after the first 800: S3 allows 10,000 for at most 5 TiB. @default 8388608 (8 MiB) */
   readonly partBytes?: number | undefined
   /**
-   * Gives all parts but the last the same size, as Cloudflare R2 demands: `partBytes`, or more so that twice the largest payload listed
+   * Gives all parts but the last the same size, as Cloudflare R2 demands: `partBytes`, or more so that twice the largest stream listed
    * fits into 10,000 parts. @default true at an endpoint of R2, else false
    */
   readonly equalParts?: boolean | undefined

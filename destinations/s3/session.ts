@@ -34,7 +34,7 @@ const CONNECT_TIMEOUT_MS = 10_000
 export class S3Session {
   readonly config: S3Config
   readonly store: Capabilities = new Capabilities()
-  /** The largest payload that a list has shown. */
+  /** The largest stream that a list has shown. */
   largestBytes = 0
   #client: S3Client | undefined
 

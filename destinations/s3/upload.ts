@@ -47,14 +47,14 @@ export class S3Upload implements BackupUpload {
     this.#payloadIds = writer('payload-ids')
   }
 
-  /** Begins the upload of the payload, which fails without permission to write. */
+  /** Begins the upload of the stream, which fails without permission to write. */
   async begin(): Promise<void> {
     await this.#orFail(() => this.#payload.begin())
   }
 
   async write(object: BackupObject, chunk: Uint8Array): Promise<void> {
     this.#checkOpen()
-    if (object === 'payload' && this.#isPayloadWhole) throw new TypeError('payload comes first and whole, then payload-ids')
+    if (object === 'payload' && this.#isPayloadWhole) throw new TypeError('"payload" comes first and whole, then "payload-ids"')
     await this.#orFail(async () => {
       if (object === 'payload') return await this.#payload.write(chunk)
       await this.#flushPayload()
@@ -71,7 +71,7 @@ export class S3Upload implements BackupUpload {
     await this.#orFail(async () => {
       await this.#flushPayload()
       // Payload IDs first: they claim the backup ID with a fresh date. S3 dates a multipart object by its beginning,
-      // so a clean-up that found the payload of a long upload alone would take it for a leftover.
+      // so a clean-up that found the stream of a long upload alone would take it for a leftover.
       await this.#payloadIds.complete()
       await this.#payload.complete()
       this.#signal?.throwIfAborted()

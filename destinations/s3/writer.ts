@@ -26,7 +26,7 @@ const PARTS_OF_A_SIZE = 800
 const BYTES_FOR_A_PART = 1024
 const MIB = 1024 * 1024
 
-/** The size of all parts of an upload that may be twice as large as the largest payload so far. */
+/** The size of all parts of an upload that may be twice as large as the largest stream so far. */
 export function equalPartBytes(largestBytes: number, partBytes: number): number {
   return Math.max(partBytes, Math.min(MAX_PART_BYTES, Math.ceil((2 * largestBytes) / MAX_PARTS / MIB) * MIB))
 }

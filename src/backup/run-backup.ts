@@ -195,7 +195,7 @@ class BackupRun {
     return await undoOnError(() => this.#send(upload), () => upload.abort(), left)
   }
 
-  /** Sends the three objects: payload, payload IDs, manifest. */
+  /** Sends the three objects: stream, payload IDs, manifest. */
   async #send(upload: BackupUpload): Promise<PublishedManifest> {
     const { store, labels, compress, payloads, signal, maxBytesPerSecond } = this.#options
     const backupId = this.#backupId

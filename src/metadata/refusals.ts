@@ -4,7 +4,7 @@ import { InvalidArgumentError, MetadataError, RestoreDestinationNotEmptyError } 
 
 /** The hint where no store is; `namedBy` is what named its place. */
 export function noStoreHint(namedBy: string): string {
-  return `Check the ${namedBy}, or make a store there, with "holdfast import", a restore, or the option "create"`
+  return `Check the ${namedBy}, or make a store there, with "holdfast import", a restore, or create: true in a program`
 }
 
 /** The hint where the engine of a store has another ID than was asked for, by a caller or by what the home records. */
@@ -13,7 +13,7 @@ export const OTHER_ID_HINT =
 
 export function shareTaken(name: string): MetadataError {
   return new MetadataError('entry_exists', `Cannot create share ${JSON.stringify(name)}: the name is taken`, {
-    hint: 'Choose another name ("import" takes --share), or remove that share first',
+    hint: 'Choose another name, or remove that share first',
   })
 }
 

@@ -12,7 +12,7 @@ export interface ContentOptions {
 }
 
 /**
- * Restores a backup's payload into an empty store. The end of the stream is withheld unless the count and SHA-256 of its bytes match the
+ * Restores a backup's stream into an empty store. Its end is withheld unless the count and SHA-256 of its bytes match the
  * manifest. Rejects with `restore_corrupt`, `checksum_mismatch` or `backup_incomplete`; the store is empty then.
  */
 export async function fillFromBackup(store: Backupable, backup: StoredBackup, { signal, onProgress }: ContentOptions = {}): Promise<void> {

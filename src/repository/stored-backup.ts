@@ -142,7 +142,7 @@ export class StoredBackup {
   }
 
   /**
-   * Reads the payload for a store to restore. A stream whose header does not fit the manifest, such as one of another backup, is refused
+   * Reads the stream for a store to restore. One whose header does not fit the manifest, such as one of another backup, is refused
    * before its first byte. Rejects as `read` does.
    */
   async *payload(options: DestinationOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
@@ -156,7 +156,7 @@ export class StoredBackup {
   }
 
   /**
-   * Has a check read the payload to its end, and compares the stream, and the payload IDs that the content shows, with the manifest.
+   * Has a check read the stream to its end, and compares it, and the payload IDs that its content shows, with the manifest.
    * Rejects as `records` does, and with what the check rejects with.
    */
   async checkPayload(check: ContentCheck, options: ReadBackupOptions = {}): Promise<void> {

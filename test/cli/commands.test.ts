@@ -204,7 +204,7 @@ describe('holdfast verify', () => {
     for (const level of [[], ['--level', 'manifest'], ['--level', 'restore']]) expectError(await run(...verify, ...level), 2, 'invalid_argument', /Cannot look for payloads at level/)
   })
 
-  it('fails with exit code 3 at one flipped bit, a cut payload and a missing object', async () => {
+  it('fails with exit code 3 at one flipped bit, a cut stream and a missing object', async () => {
     const dir = await copy()
     const payload = join(dir, 'backups', first, 'payload')
     const bytes = await readFile(payload)

@@ -74,7 +74,7 @@ describe('holdfast restore --path', () => {
       await store.removeShare('tree')
     })
     const words = ['restore', 'latest', ...FROM, '--payloads', 'payloads', '--path']
-    expect(await holdfast([...words, 'tree/lost'], { cwd })).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error: entry_not_found: [^\n]*"tree" in the store\nhint: [^\n]*--to-path[^\n]*"holdfast import" of an empty directory with --share/) as unknown })
+    expect(await holdfast([...words, 'tree/lost'], { cwd })).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error: entry_not_found: [^\n]*"tree" in the store\nhint: [^\n]*--to-path[^\n]*"holdfast import --share SHARE" of an empty directory/) as unknown })
     await mkdir(join(cwd, 'nothing'))
     await holdfastJson(['import', 'nothing', '--share', 'tree', '--store', 'level:store'], { cwd })
     for (const path of ['tree/lost', 'tree/kept']) await holdfastJson([...words, path], { cwd })

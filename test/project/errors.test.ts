@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import * as errors from '../../src/errors/errors.ts'
-import { ROOT } from './sources.ts'
+import { ROOT, sourcesOf } from './sources.ts'
 
 const SOURCE = readFileSync(join(ROOT, 'src/errors/errors.ts'), 'utf8')
 
@@ -19,4 +19,14 @@ it('a class says of its code what the table of codes says', () => {
   const said = [...SOURCE.matchAll(/\/\*\*\s+(?:\* )?Thrown when ((?:(?!\*\/)[\s\S])*?)\s*\*\/\nexport class \w+ extends HoldfastError \{\s+static override readonly code = '([a-z_]+)'/g)]
   expect(said.length).toBeGreaterThan(30)
   for (const [, text = '', code = ''] of said) expect(text.replaceAll(/\s*\n \* ?/g, ' ').replace(/\.$/, ''), code).toBe(errors.ERROR_TRAITS[code as errors.ErrorCode].when)
+})
+
+it('a message of the library that names an option of the command line names that of the function too', () => {
+  // The command line has its own; trees are not public.
+  const lines = sourcesOf('src', 'destinations').filter(({ path }) => !/^src\/(?:cli|trees)\//.test(path)).flatMap(({ text }) => text.split('\n'))
+  const texts = lines.filter((line) => /['`].*\s--[a-z]/.test(line) && !/^\s*(?:\/\/|\/?\*)/.test(line))
+  expect(texts.length).toBeGreaterThan(15)
+  // In quotes are whole commands.
+  const named = texts.map((line) => line.replaceAll(/"[^"]*"/g, '')).flatMap((line) => [...line.matchAll(/--[a-z]/g)].map(({ index }) => line.slice(index)))
+  for (const text of named) expect(text).toMatch(/^--[a-z-]+(?: [A-Z/]+| \$\{name\})? \(\w+/)
 })

@@ -118,7 +118,7 @@ export async function restoreSubtree(options: RestoreSubtreeOptions): Promise<Re
   const toPath = options.toPath === undefined ? path : parsePath(options.toPath)
   if (toPath.length === 1) {
     throw new InvalidArgumentError(`Cannot restore to ${JSON.stringify(showPath(toPath))}: it names a whole share`, {
-      hint: 'Name a place within a share (--to-path SHARE/NAME)',
+      hint: 'Name a place within a share with --to-path SHARE/NAME (toPath)',
     })
   }
   const job = { kind: 'restore', storeKind: store.kind, destination: destination.url, backupId } as const

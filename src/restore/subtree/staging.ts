@@ -79,7 +79,8 @@ function hasRestoreEnded({ isAlone = false }: MetadataStore, share: Share): bool
 
 function unprovenWarning({ name }: Share): Error {
   return new Error(
-    `The share "${name}" belongs to a restore that may still be running. If its machine or container is gone for good, remove the share: holdfast restore --path ... --release ${name}`,
+    `The share "${name}" belongs to a restore that may still be running. If its machine or container is gone for good, remove the share: ` +
+      `restore a path with --release ${name} (release: "${name}")`,
   )
 }
 

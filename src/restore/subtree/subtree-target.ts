@@ -9,9 +9,10 @@ export interface TargetOptions {
 }
 
 const WHERE = 'in the store'
-const ELSEWHERE = 'Name a place in an existing directory (--to-path), or restore the missing directory'
+const ELSEWHERE = 'Name a place in an existing directory with --to-path (toPath), or restore the missing directory'
 const NO_SHARE =
-  'Restore it into an existing share (--to-path SHARE/NAME), or create the share first, with its server or "holdfast import" of an empty directory with --share; or restore the whole store, without --path'
+  'Restore it into an existing share with --to-path SHARE/NAME (toPath), or create the share first, with its server or ' +
+  '"holdfast import --share SHARE" of an empty directory; or restore the whole store, without --path (restoreBackup)'
 /** The most attempts while others create and remove the entry. */
 const MOST_TRIES = 100
 
@@ -71,6 +72,6 @@ async function succeeds(renaming: Promise<void>, code: 'entry_exists' | 'entry_n
 
 function exists(toPath: TreePath): MetadataError {
   return new MetadataError('entry_exists', `Cannot restore to ${JSON.stringify(showPath(toPath))}: the store has an entry of that name`, {
-    hint: 'Name another place (--to-path), or replace the entry (--overwrite)',
+    hint: 'Name another place with --to-path (toPath), or replace the entry with --overwrite (overwrite: true)',
   })
 }

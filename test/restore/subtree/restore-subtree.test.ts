@@ -87,7 +87,7 @@ describe('what a restore that did not end has left', () => {
       const { warnings } = await restoreSubtree({ store, destination, backupId, openTrial: memoryTrial, path: 's/dir/one', toPath, release })
       return warnings.map(({ message }) => message)
     }
-    const warningOf = (name = ''): unknown => expect.stringMatching(new RegExp(`^The share "${name}" belongs to a restore that may still be running.*--release ${name}$`)) as unknown
+    const warningOf = (name = ''): unknown => expect.stringMatching(new RegExp(`^The share "${name}" belongs to a restore that may still be running.*--release ${name} \\(release: "${name}"\\)$`)) as unknown
     expect(await again('s/1')).toEqual(names.map(warningOf))
     expect(await again('s/2', names[0])).toEqual([warningOf(names[1])])
     for (const released of [names[0], 's', `${prefix}at work`]) await expect(again('s/3', released)).rejects.toMatchObject({ code: 'invalid_argument' })
