@@ -1,5 +1,6 @@
 import { readFile, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ClassicLevel } from 'classic-level'
 import { expect, it } from 'vitest'
 import { openLevelStore } from '../../src/stores/level/index.ts'
 import { dumpStore } from '../support/dump-store.ts'
@@ -50,6 +51,20 @@ it('holdfast convert refuses a populated target with exit code 4, and changes no
   expect({ code, stdout }).toEqual({ code: 4, stdout: '' })
   expect(stderr).toMatch(/^error: restore_destination_not_empty: [^\n]+\nhint: [^\n]+\n$/)
   expect(await dumpAt(join(dir, 'to'))).toEqual(dump)
+})
+
+it('holdfast convert onto a LevelDB of something else says to name another directory: adopted, it would not be empty', async () => {
+  const { dir } = await prepare()
+  const foreign = new ClassicLevel(join(dir, 'to'))
+  await foreign.put('a record', 'of another program')
+  await foreign.close()
+  for (const words of [CONVERT, [...CONVERT, '--adopt']]) {
+    const { code, stderr } = await holdfast(words, { cwd: dir })
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(/^error: store_unavailable: [^\n]+ plain LevelDB directory\nhint: Name a directory that does not exist or is empty\n$/) as string,
+    })
+  }
 })
 
 it('holdfast convert makes no target when there is nothing to copy from, and takes no store for both', async () => {

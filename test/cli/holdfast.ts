@@ -3,7 +3,8 @@ import { spawn } from 'node:child_process'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { PassThrough } from 'node:stream'
-import { runCommandLine } from '../../src/cli/program.ts'
+import type { Command } from 'commander'
+import { createProgram, runCommandLine } from '../../src/cli/program.ts'
 import type { Terminal } from '../../src/cli/terminal.ts'
 import { isFull } from '../support/seed.ts'
 
@@ -34,7 +35,7 @@ export async function holdfastProcess(words: readonly string[], options: { reado
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
   const code = await new Promise<number | null>((settle, fail) => child.once('error', fail).once('close', settle))
-  return { code, stdout, stderr }
+  return checkHints(words, { code, stdout, stderr })
 }
 
 let last: Promise<unknown> = Promise.resolve()
@@ -62,12 +63,19 @@ async function runIn(cwd: string, words: readonly string[]): Promise<Outcome> {
   }
 }
 
+interface OnTerminal {
+  readonly answer?: string
+  readonly stderrIsTTY?: boolean
+  readonly env?: Readonly<Record<string, string>>
+  readonly signal?: AbortSignal
+}
+
 /** Runs one command in this process, as on a terminal where `answer` is typed; paths must be absolute. What it prints is given as it came. */
-export async function holdfastOnTerminal(words: readonly string[], options: { readonly answer?: string; readonly stderrIsTTY?: boolean; readonly signal?: AbortSignal } = {}): Promise<Outcome> {
-  const { answer = '', stderrIsTTY = true, signal = new AbortController().signal } = options
+export async function holdfastOnTerminal(words: readonly string[], options: OnTerminal = {}): Promise<Outcome> {
+  const { answer = '', stderrIsTTY = true, env = {}, signal = new AbortController().signal } = options
   const stdin = Object.assign(new PassThrough(), { isTTY: true })
   stdin.end(answer)
-  return await runHere(words, { stdin, env: {}, signal }, { isTTY: stderrIsTTY, columns: 200 })
+  return await runHere(words, { stdin, env, signal }, { isTTY: stderrIsTTY, columns: 200 })
 }
 
 async function runHere(words: readonly string[], terminal: Pick<Terminal, 'stdin' | 'env' | 'signal'>, screen: { readonly isTTY?: boolean; readonly columns?: number } = {}): Promise<Outcome> {
@@ -77,7 +85,36 @@ async function runHere(words: readonly string[], terminal: Pick<Terminal, 'stdin
   stderr.on('data', (text: string) => (printed.stderr += text))
   const code = await runCommandLine(words, { ...terminal, stdout, stderr: Object.assign(stderr, screen) })
   await Promise.all([stdout, stderr].map((stream) => new Promise((settle) => stream.once('end', settle).end())))
-  return { code, ...printed }
+  return checkHints(words, { code, ...printed })
+}
+
+/**
+ * Throws when a hint or a warning names an option that the command does not have, nor one that the text names: every text that the tests
+ * see is one that an operator can follow.
+ */
+function checkHints(words: readonly string[], outcome: Outcome): Outcome {
+  const hints = [...outcome.stdout.matchAll(/^ +"hint": (".*"),?$/gm)].map(([, text = '']) => JSON.parse(text) as string)
+  const texts = [...hints, ...(outcome.stderr.match(/^(?:hint|warning): .*$/gm) ?? [])]
+  for (const text of texts) {
+    const [, ...mentions] = text.split(/\bholdfast (?=[a-z])/)
+    const known = [words, ...mentions.map((mention) => mention.split(/[^a-z]+/))].flatMap(optionsOf)
+    // Options of other programs are in quotes.
+    const named = text.replaceAll(/"(?!holdfast )[^"]*"/g, '').match(/(?<![\w-])--[a-z][a-z-]*/g) ?? []
+    const strange = named.filter((option) => !known.includes(option))
+    if (strange.length > 0) throw new Error(`"holdfast ${words.join(' ')}" has no ${strange.join(', ')}, but says: ${text}`)
+  }
+  return outcome
+}
+
+/** The options of the command that the words begin with. */
+function optionsOf(words: readonly string[]): readonly string[] {
+  let command: Command | undefined = createProgram({ stdin: new PassThrough(), stdout: new PassThrough(), stderr: new PassThrough(), env: {}, signal: new AbortController().signal })
+  for (const word of words) {
+    const child: Command | undefined = command.commands.find((candidate) => candidate.name() === word)
+    if (child === undefined) break
+    command = child
+  }
+  return [...command.options.map(({ long }) => long ?? ''), '--help']
 }
 
 /** Writes files, making the directories above them. */

@@ -91,8 +91,8 @@ const REFUSALS: readonly (readonly [string, number])[] = [
   ['import tree --store level:store --share tree', 4],
   ['import tree --store FILLED --share a/b', 2],
   ['import tree --store FILLED --share tree', 4],
-  ['import nowhere --store level:new --payloads new-payloads', 2],
-  ['import tree/file --store level:new --payloads new-payloads', 2],
+  ['import nowhere --store level:new --payloads new-payloads', 1],
+  ['import tree/file --store level:new --payloads new-payloads', 1],
   ['import tree --store level:tree/new', 2],
   ['import tree --store level:new --payloads tree/payloads', 2],
   ['import tree --store level:full', 1],
@@ -186,6 +186,7 @@ const REFUSALS: readonly (readonly [string, number])[] = [
   ['convert --from-store level:store --to-store FILLED', 4],
   ['convert --from-store level:foreign --to-store level:new --adopt', 1],
   ['convert --from-store level:store --to-store level:full', 1],
+  ['convert --from-store level:store --to-store level:foreign', 1],
   ['convert --from-store level:foreign --to-store PG --adopt', 1],
 ]
 

@@ -15,7 +15,7 @@ export function registerCheck(program: Command, terminal: Terminal): void {
     command,
     [
       ['check --store level:/srv/metadata', 'print a line for each problem'],
-      ['check --store postgres://server@localhost/files?schema=meta --json', 'from a script: { "problems": [...] }'],
+      ["check --store 'postgres://server@localhost/files?schema=meta' --json", 'from a script: { "problems": [...] }'],
     ],
     `Checks that entries and inodes fit together, that every directory is in one place below a share, that link counts, block counts and
 used bytes are right, that the next inode number is free, and that the payload IDs are those that files refer to. The exit code is 3 if

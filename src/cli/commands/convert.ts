@@ -20,12 +20,12 @@ export function registerConvert(program: Command, terminal: Terminal): void {
     .requiredOption('--from-store <url>', 'the store to copy, such as level:/srv/metadata')
     .requiredOption('--to-store <url>', 'where to copy it; created if missing')
     .option('--payloads <dir>', 'its payload directory: note there that the new store needs payloads, for "gc" of the old one')
-    .option('--adopt', 'take over a plain LevelDB directory to copy from; nothing is moved')
+    .option('--adopt', 'take over a plain LevelDB directory, or a schema that the library filled, to copy from; nothing is moved')
   withExamples(
     command,
     [
       ['convert --from-store level:/srv/metadata --to-store level:/mnt/metadata', 'copy a store to another disk'],
-      ['convert --from-store level:/srv/metadata --to-store postgres://server@localhost/files?schema=meta', 'move from LevelDB to Postgres'],
+      ["convert --from-store level:/srv/metadata --to-store 'postgres://server@localhost/files?schema=meta'", 'move from LevelDB to Postgres'],
       ['convert --from-store level:/srv/metadata --to-store level:./copy --json', 'from a script, with the report as JSON'],
     ],
     `Inode numbers, links, times, upload IDs, locks and settings stay the same; the new store has its own ID. Every record and
@@ -45,7 +45,7 @@ async function convert(options: ConvertOptions, terminal: Terminal): Promise<voi
   const payloads = options.payloads === undefined ? undefined : await openPayloadStore(options.payloads)
   await withParts(terminal, async (parts) => {
     const from = await parts.store(options.fromStore, { adopt: options.adopt })
-    const to = await parts.store(options.toStore, { create: true })
+    const to = await parts.store(options.toStore, { create: true, adopt: false })
     const progress = output.progress('convert')
     try {
       await payloads?.addUser({ storeId: to.storeId, place })

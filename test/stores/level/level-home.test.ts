@@ -257,6 +257,7 @@ describe('openLevelStore', () => {
       await plainStore(path)
       const before = await snapshotOf(path)
       await expect(openLevelStore(path)).rejects.toMatchObject({ code: 'store_unavailable', hint: expect.stringContaining('--adopt (adopt: true)') as string })
+      await expect(openLevelStore(path, { adopt: false })).rejects.toMatchObject({ code: 'store_unavailable', hint: 'Name a directory that does not exist or is empty' })
       expect(await snapshotOf(path)).toEqual(before)
     })
 

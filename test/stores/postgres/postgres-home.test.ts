@@ -163,6 +163,8 @@ describe('openPostgresStore', () => {
       await using plain = await PostgresMetadataStore.open(await sharedPool(), { schema, storeId: 'plain' })
       await fillStore(plain, { seed: 2, files: 5 })
       await expect(openPostgresStore({ connection: await sharedPool(), schema })).rejects.toMatchObject({ code: 'store_unavailable', hint: expect.stringContaining('--adopt (adopt: true)') as string })
+      const refused = openPostgresStore({ connection: await sharedPool(), schema, adopt: false })
+      await expect(refused).rejects.toMatchObject({ code: 'store_unavailable', hint: 'Name a schema that does not exist or is empty' })
       expect(await schemasLike(await sharedPool(), schema)).toEqual([schema])
     })
 

@@ -18,6 +18,7 @@ const SLOW_FILES = [
   'cli/convert',
   'cli/evidence',
   'cli/gc.',
+  'cli/help',
   'cli/interrupt',
   'cli/kill',
   'cli/postgres',

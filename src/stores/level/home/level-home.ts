@@ -53,11 +53,12 @@ export async function openLevelHome(path: string, options: LevelHomeOptions = {}
   checkArgument('openLevelHome', path, { name: 'path', kind: STRING })
   checkOptions('openLevelHome', options, HOME_OPTIONS)
   const home = new LevelHome(path, options)
-  await undoOnError(() => home.begin({ adopt: options.adopt ?? false }), () => home.close())
+  await undoOnError(() => home.begin({ adopt: options.adopt }), () => home.close())
   return home
 }
 
 const FOREIGN_HINT = 'The database of another program is backed up from within that program, with levelBackupable() of the library'
+const ADOPT_HINT = `Take it over with --adopt (adopt: true) if Holdfast made it: its files stay where they are, and a pointer is written beside them. ${FOREIGN_HINT}`
 
 /** A home of LevelDB engines. There is nothing to drain, for `LiveMetadataStore` serves the operations. */
 export class LevelHome implements StoreHome {
@@ -85,12 +86,13 @@ export class LevelHome implements StoreHome {
   }
 
   /** Takes the home over: locks, adopts, recovers and cleans up. Called once, before anything else. */
-  async begin({ adopt }: { readonly adopt: boolean }): Promise<void> {
+  async begin({ adopt }: Pick<LevelHomeOptions, 'adopt'>): Promise<void> {
     const found = await inStep(this.path, 'open', () => surveyHome(this.#files, this.path))
     if (found === 'absent') return
-    if (found === 'plain' && !adopt) {
+    if (found === 'plain' && adopt !== true) {
       throw new StoreUnavailableError(`Cannot open the store at "${this.path}": it is a plain LevelDB directory`, {
-        hint: `Take it over with --adopt (adopt: true) if Holdfast made it: its files stay where they are, and a pointer is written beside them. ${FOREIGN_HINT}`,
+        // A caller that says `false` wants a store of its own.
+        hint: adopt === false ? 'Name a directory that does not exist or is empty' : ADOPT_HINT,
       })
     }
     if (found === 'plain') await this.#checkAdoptable()

@@ -45,6 +45,7 @@ export const HOME_OPTIONS: OptionKinds<PostgresHomeOptions> = {
   onWarning: optional(FUNCTION),
 }
 
+const FREE_SCHEMA = 'Name a schema that does not exist or is empty'
 const DEFAULT_SWAP_TIMEOUT_MS = 10_000
 /** How long opening waits for another process that makes, restores or recovers the same store. */
 const OPEN_WAIT_MS = 10_000
@@ -83,7 +84,7 @@ export class PostgresHome implements StoreHome {
   }
 
   /** Takes the home over: adopts it, recovers it, cleans it up. Called once, before anything else. */
-  async begin({ adopt }: { readonly adopt: boolean }): Promise<void> {
+  async begin({ adopt }: Pick<PostgresHomeOptions, 'adopt'>): Promise<void> {
     const home = await this.#read()
     if (home === undefined) return await this.#beginWithout({ adopt })
     const hasLeftovers = enginesOf(home).leftovers.length > 0
@@ -253,11 +254,12 @@ export class PostgresHome implements StoreHome {
     this.#lock.swapped()
   }
 
-  async #beginWithout({ adopt }: { readonly adopt: boolean }): Promise<void> {
+  async #beginWithout({ adopt }: Pick<PostgresHomeOptions, 'adopt'>): Promise<void> {
     if (!(await isSchemaTaken(this.#pool, this.schema))) return
-    if (!adopt) {
+    if (adopt !== true) {
       throw new StoreUnavailableError(`Cannot open the store in schema "${this.schema}": the schema holds tables, and there is no "${controlSchema(this.schema)}" that says they are a store's`, {
-        hint: 'Name a schema that does not exist or is empty; or, where it is a store that was made without a home, take it over with --adopt (adopt: true)',
+        // A caller that says `false` wants a store of its own.
+        hint: adopt === false ? FREE_SCHEMA : `${FREE_SCHEMA}; or, where it is a store that was made without a home, take it over with --adopt (adopt: true)`,
       })
     }
     await this.#lock.run((session) => this.#adopt(session), { waitMs: OPEN_WAIT_MS })

@@ -52,7 +52,7 @@ export async function openPostgresHome(options: OpenPostgresHomeOptions): Promis
   checkPace(options)
   const handle = await poolHandle(options.connection)
   const home = await undoOnError(async () => new PostgresHome(handle, options), () => handle.close())
-  await undoOnError(() => home.begin({ adopt: options.adopt ?? false }), () => home.close())
+  await undoOnError(() => home.begin({ adopt: options.adopt }), () => home.close())
   return home
 }
 
