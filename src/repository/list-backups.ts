@@ -8,7 +8,7 @@ import { openBackup, type StoredBackup } from './stored-backup.ts'
 
 /** A listed backup, by state.
  *
- * - `readable`: its manifest was read, and is as the catalog recorded it, if recorded.
+ * - `readable`: its manifest was read, and is as the catalog recorded it (`recorded`), if recorded.
  * - `altered`: its manifest was read, and differs from the catalog's record.
  * - `newer`: a newer release made it, and this one cannot judge it.
  * - `damaged`: its manifest is invalid, or an object is not a file.
@@ -20,7 +20,7 @@ export type ListedBackup = FoundBackup | { readonly state: 'missing'; readonly b
 
 /** What a look at the destination finds. */
 export type FoundBackup =
-  | { readonly state: 'readable'; readonly backupId: string; readonly backup: StoredBackup }
+  | { readonly state: 'readable'; readonly backupId: string; readonly backup: StoredBackup; readonly recorded: CatalogBackup | undefined }
   | { readonly state: 'altered'; readonly backupId: string; readonly backup: StoredBackup; readonly error: HoldfastError }
   | { readonly state: 'newer' | 'damaged'; readonly backupId: string; readonly error: HoldfastError }
   | { readonly state: 'unreachable'; readonly backupId: string; readonly error: unknown }
@@ -105,8 +105,9 @@ export async function lookAtBackup(
     signal?.throwIfAborted()
     return stateOf(backupId, error)
   }
-  const error = backup.alteredSince(await recorded(backupId))
-  return error === undefined ? { state: 'readable', backupId, backup } : { state: 'altered', backupId, backup, error }
+  const record = await recorded(backupId)
+  const error = backup.alteredSince(record)
+  return error === undefined ? { state: 'readable', backupId, backup, recorded: record } : { state: 'altered', backupId, backup, error }
 }
 
 function stateOf(backupId: string, error: unknown): FoundBackup {

@@ -59,7 +59,7 @@ describe('Repository list()', () => {
     })
     const found = await collect(openRepository(stillListing, { catalog }).list())
     expect(found).toMatchObject([
-      { state: 'readable', backupId: readable, backup: { backupId: readable } },
+      { state: 'readable', backupId: readable, backup: { backupId: readable }, recorded: { backupId: readable, destination: destination.url } },
       { state: 'altered', backupId: altered_, backup: { backupId: altered_ }, error: ALTERED },
       { state: 'newer', backupId: later, error: { code: 'manifest_version_unsupported' } },
       { state: 'damaged', backupId: damaged, error: { code: 'manifest_invalid' } },

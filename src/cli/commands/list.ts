@@ -48,9 +48,8 @@ async function list(options: ListOptions, terminal: Terminal): Promise<void> {
       if (entry.state === 'unreachable') throw entry.error
       if (entry.state !== 'gone') entries.push(entry)
       if (entry.state !== 'readable' || catalog === undefined) continue
-      const record = await catalog.backup(entry.backupId, destination.url)
-      recorded?.set(entry.backupId, record)
-      if (record === undefined) unrecorded.push(entry.backup.manifest)
+      recorded?.set(entry.backupId, entry.recorded)
+      if (entry.recorded === undefined) unrecorded.push(entry.backup.manifest)
       else stores.add(entry.backup.manifest.storeId)
     }
     warnings = destination.takeWarnings?.() ?? []
