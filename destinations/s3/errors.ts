@@ -138,6 +138,13 @@ const MEANING_BY_CODE: Readonly<Record<string, Meaning>> = {
     hint: 'Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE), or the credentials option',
   },
   EndpointError: MISCONFIGURED,
+  // Of the operating system's own functions only that for the home directory is called.
+  ERR_SYSTEM_ERROR: {
+    Class: DestinationConfigInvalidError,
+    reason: 'no_home',
+    text: 'the AWS SDK cannot find the home directory: HOME is not set, and the system does not know this user',
+    hint: 'Set HOME; the directory need not exist',
+  },
   EPROXY: {
     Class: DestinationUnreachableError,
     reason: 'proxy',

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The process around the command line: signals, closed pipes, and the exit code. */
+import { closeSync } from 'node:fs'
 import process from 'node:process'
 import { isatty } from 'node:tty'
 import { isHoldfastError } from '../index.ts'
@@ -16,12 +17,12 @@ process.umask(0o077)
 
 const interrupts = new AbortController()
 // `nohup` has a process ignore SIGHUP, which Node forgets, and leaves no standard stream on the terminal.
-const hasTerminal = [0, 1, 2].some((fd) => isatty(fd))
+const terminals = [0, 1, 2].filter((fd) => isatty(fd))
 
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(name, () => {
     // The kernel and the shell both hang up.
-    if (name === 'SIGHUP' && (!hasTerminal || interrupts.signal.aborted)) return
+    if (name === 'SIGHUP' && (terminals.length === 0 || interrupts.signal.aborted)) return
     const reason = new Interrupted(name)
     if (interrupts.signal.aborted) process.exit(reason.exitCode)
     interrupts.abort(reason)
@@ -38,6 +39,8 @@ for (const stream of [process.stdout, process.stderr]) {
   })
 }
 process.on('exit', () => {
+  // Node sets its terminals back at the very end, and aborts at one that has gone, unless that was closed.
+  for (const fd of terminals) if (!isatty(fd)) closeSync(fd)
   if (isOutputLost && process.exitCode === EXIT.done) process.exitCode = EXIT.failed
 })
 

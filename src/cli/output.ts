@@ -54,8 +54,9 @@ export class Output {
   readonly onWarning = ({ message }: Error): Promise<void> => this.warn(printable(message))
 
   progress(label: string): Progress {
-    const { stderr } = this.#terminal
-    return stderr.isTTY === true && !this.json && !this.quiet ? drawProgress(stderr, label) : noProgress
+    const { stderr, env } = this.#terminal
+    // A dumb terminal, such as an editor's, erases nothing.
+    return stderr.isTTY === true && env['TERM'] !== 'dumb' && !this.json && !this.quiet ? drawProgress(stderr, label) : noProgress
   }
 
   /** Returns when the operator agrees. Without a terminal to ask on, the operator agrees with `--yes`. */

@@ -1,6 +1,7 @@
 /** Parses the common part of the URLs of stores, destinations, catalogs and payload stores: a scheme, and known parameters. */
 import { homedir, userInfo } from 'node:os'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { MetadataError } from '../errors/errors.ts'
 
 const SCHEME = /^([a-z][a-z0-9+.-]{0,15}):/i
 /** The beginning of a path in another user's home directory, which a shell does not expand within a word. */
@@ -48,9 +49,16 @@ export function findPathFault(url: string): ParameterFault | undefined {
   return undefined
 }
 
-/** The user's home directory; an empty HOME names none. */
+/** The user's home directory; an empty HOME names none. Throws `entry_not_found` for a user without one, as a container may have. */
 export function homeDirectory(): string {
-  return homedir() || userInfo().homedir
+  try {
+    return homedir() || userInfo().homedir
+  } catch (cause) {
+    throw new MetadataError('entry_not_found', 'Cannot find the home directory: HOME is not set, and the system does not know this user', {
+      cause,
+      hint: 'Set HOME, or write paths in full; a catalog elsewhere is named with --catalog PATH (catalog: PATH)',
+    })
+  }
 }
 
 function decodedPath(rest: string): string | undefined {

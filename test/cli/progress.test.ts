@@ -37,8 +37,13 @@ describe('progress', () => {
     expect(stdout).not.toBe('')
   })
 
-  it.each(COMMANDS)('of %s is not drawn where stderr is not a terminal, nor with --quiet or --json', async (command, rest) => {
-    const outcomes = [await run(command, rest, { run: 1, stderrIsTTY: false }), await run(command, `${rest} --quiet`, { run: 2 }), await run(command, `${rest} --json`, { run: 3 })]
+  it.each(COMMANDS)('of %s is not drawn where stderr is not a terminal or a dumb one, nor with --quiet or --json', async (command, rest) => {
+    const outcomes = [
+      await run(command, rest, { run: 1, stderrIsTTY: false }),
+      await run(command, `${rest} --quiet`, { run: 2 }),
+      await run(command, `${rest} --json`, { run: 3 }),
+      await run(command, rest, { run: 4, env: { TERM: 'dumb' } }),
+    ]
     for (const { code, stdout, stderr } of outcomes) {
       expect(code).toBe(0)
       expect(stdout + stderr).not.toMatch(/[\r\u001b]/)
@@ -46,7 +51,7 @@ describe('progress', () => {
   })
 })
 
-function run(command: string, rest: string, options: { readonly run: number; readonly stderrIsTTY?: boolean }): ReturnType<typeof holdfastOnTerminal> {
+function run(command: string, rest: string, options: { readonly run: number; readonly stderrIsTTY?: boolean; readonly env?: Readonly<Record<string, string>> }): ReturnType<typeof holdfastOnTerminal> {
   const words = rest.split(' ').map((word) => word.replace('#', String(options.run)).replace('@', base))
   return holdfastOnTerminal([command, ...words], options)
 }

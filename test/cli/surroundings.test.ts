@@ -1,11 +1,12 @@
 /** The command line where its surroundings are odd: umask, working directory, signals, output, disks. */
-import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, chown, lstat, mkdir, readdir, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, lstat, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { openLevelStore } from '../../src/stores/level/index.ts'
 import { compareTrees } from '../../src/trees/index.ts'
+import { shellWord } from '../../src/util/text.ts'
 import { canMount, fillDisk, smallDisk } from '../support/small-disk.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { holdfastJson, holdfastProcess, MAIN, type Outcome, writeTree } from './holdfast.ts'
@@ -14,6 +15,8 @@ const IMPORT = ['import', 'tree', '--store', 'level:store', '--payloads', 'paylo
 const BACKUP = ['backup', '--store', 'level:store', '--to', 'file:backups']
 const EXPORT = ['export', 'out', '--store', 'level:store', '--payloads', 'payloads']
 const NOBODY = 65534
+/** A user of whom the system knows nothing. */
+const UNKNOWN = 54_321
 
 /** Runs one command by a shell script, whose `"$@"` is the command. */
 function byShell(script: string, words: readonly string[], options: { readonly cwd: string; readonly uid?: number }): Outcome {
@@ -22,6 +25,7 @@ function byShell(script: string, words: readonly string[], options: { readonly c
 }
 
 const canUnshare = spawnSync('unshare', ['-r', 'true']).status === 0
+const canScript = spawnSync('script', ['-qec', 'true', '/dev/null'], { stdio: 'ignore' }).status === 0
 const hasDevFull = spawnSync('sh', ['-c', 'test -c /dev/full']).status === 0
 
 describe('holdfast under a umask', () => {
@@ -75,25 +79,63 @@ describe('holdfast in a working directory that was removed', () => {
   })
 })
 
+/** A backup that takes longer than any test, and writes soon. */
+const SLOW_BACKUP = [...BACKUP, '--max-rate', '4096']
+
+/** A directory with a store of several MiB. */
+async function withLargeStore(): Promise<string> {
+  const dir = await tempDir()
+  await using store = await openLevelStore(join(dir, 'store'))
+  await Promise.all(Array.from({ length: 120 }, (_, at) => store.setSetting(`setting ${at}`, String(at % 10).repeat(60_000))))
+  return dir
+}
+
+/** Resolves when the backup writes, or its process has ended. */
+async function untilUploading(dir: string, child: ChildProcess): Promise<void> {
+  const isUploading = async (): Promise<boolean> => {
+    const [name = ''] = (await readdir(join(dir, 'backups')).catch(() => [])).filter((found) => found.endsWith('.tmp'))
+    return (await stat(join(dir, 'backups', name, 'payload')).catch(() => undefined))?.isFile() === true
+  }
+  while (child.exitCode === null && !(await isUploading())) await new Promise((resolve) => setTimeout(resolve, 5))
+}
+
 describe('holdfast and SIGHUP', () => {
   it('goes on under nohup until it is told to end', async () => {
-    const dir = await tempDir()
-    {
-      await using store = await openLevelStore(join(dir, 'store'))
-      await Promise.all(Array.from({ length: 120 }, (_, at) => store.setSetting(`setting ${at}`, String(at % 10).repeat(60_000))))
-    }
-    const child = spawn('nohup', [process.execPath, MAIN, ...BACKUP, '--max-rate', '4096'], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] })
+    const dir = await withLargeStore()
+    const child = spawn('nohup', [process.execPath, MAIN, ...SLOW_BACKUP], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] })
     const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
-    const isUploading = async (): Promise<boolean> => {
-      const [name = ''] = (await readdir(join(dir, 'backups')).catch(() => [])).filter((found) => found.endsWith('.tmp'))
-      return (await stat(join(dir, 'backups', name, 'payload')).catch(() => undefined))?.isFile() === true
-    }
-    while (child.exitCode === null && !(await isUploading())) await new Promise((resolve) => setTimeout(resolve, 5))
+    await untilUploading(dir, child)
     child.kill('SIGHUP')
     await new Promise((resolve) => setTimeout(resolve, 300))
     expect([child.exitCode, child.signalCode]).toEqual([null, null])
     child.kill('SIGTERM')
     expect(await closed).toEqual([143, null])
+  })
+
+  it.skipIf(!canScript)('ends cleanly when its terminal goes away: Node itself would abort there', async () => {
+    const dir = await withLargeStore()
+    // The kernel signals the leader of the terminal's session alone.
+    await writeFile(join(dir, 'leader'), `trap 'kill -HUP $!' HUP\n"$@" &\nwait $!\nwait $!\necho $? > code.tmp\nmv code.tmp code\n`)
+    const child = spawn('script', ['-qec', `exec sh leader ${[process.execPath, MAIN, ...SLOW_BACKUP].map(shellWord).join(' ')}`, '/dev/null'], { cwd: dir, stdio: 'ignore' })
+    await untilUploading(dir, child)
+    child.kill('SIGKILL')
+    await expect.poll(() => readFile(join(dir, 'code'), 'utf8').catch(() => undefined)).toBe('129\n')
+    expect(await holdfastJson(['jobs', '--store', 'level:store'], { cwd: dir })).toMatchObject({ jobs: [{ state: 'interrupted', error: { code: 'backup_aborted' } }] })
+  })
+})
+
+describe('holdfast as a user of whom the system knows nothing, without HOME', () => {
+  it.each([
+    [['list', '--from', 'file:~/backups'], 'entry_not_found', 'Set HOME, or write paths in full'],
+    [['list', '--from', 's3://bucket/backups?region=us-east-1&endpoint=http://127.0.0.1:1'], 'destination_config_invalid', 'Set HOME; '],
+  ])('says for %j that HOME is needed', async (words, code, hint) => {
+    const env = 'exec env -i AWS_ACCESS_KEY_ID=key AWS_SECRET_ACCESS_KEY=secret "$@"'
+    // Only root can be another user, and only where that reaches Node and the build.
+    if (process.getuid?.() !== 0 || byShell(env, ['--version'], { cwd: '/', uid: UNKNOWN }).code !== 0) return
+    const outcome = byShell(env, words, { cwd: '/', uid: UNKNOWN })
+    expect(outcome.stderr).toContain(`error: ${code}: `)
+    expect(outcome.stderr).toContain(`home directory: HOME is not set, and the system does not know this user`)
+    expect(outcome.stderr).toContain(`\nhint: ${hint}`)
   })
 })
 

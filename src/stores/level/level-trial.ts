@@ -4,8 +4,10 @@ import { join } from 'node:path'
 import process from 'node:process'
 import { undoOnError } from '../../errors/clean-up.ts'
 import { messageOf } from '../../errors/error-message.ts'
+import { errorOf } from '../../errors/error-transfer.ts'
 import { isHoldfastError } from '../../errors/errors.ts'
 import { nodeFiles, removeTree } from '../../util/files.ts'
+import { asHoldfastError } from '../../util/system-errors.ts'
 import type { ReadableTrial } from '../../restore/subtree/restore-subtree.ts'
 import { LOCK_DIRECTORY } from './home/home-files.ts'
 import { lockHome } from './home/home-lock.ts'
@@ -28,8 +30,12 @@ const GRACE_MS: number = 24 * 60 * 60 * 1000
  * Trials that were killed at least a day ago are removed first.
  */
 export async function openLevelTrial(parent: string, { onWarning, clock = Date.now }: LevelTrialOptions): Promise<ReadableTrial> {
-  await removeOldTrials(parent, { onWarning, nowMs: clock() })
-  const directory = await mkdtemp(join(parent, PREFIX))
+  const directory = await removeOldTrials(parent, { onWarning, nowMs: clock() })
+    .then(() => mkdtemp(join(parent, PREFIX)))
+    .catch((cause: unknown) => {
+      const { code, message } = asHoldfastError(cause, `make a trial store in ${JSON.stringify(parent)}`)
+      throw errorOf(code, message, { cause, hint: 'Name a directory that can be written, with --trial-dir DIR (at: ["level:DIR"]) or TMPDIR' })
+    })
   const store = await undoOnError(
     () => openLevelStore(join(directory, STORE)),
     () => removeTree(nodeFiles, directory),

@@ -102,6 +102,15 @@ describe('s3Destination() validate()', () => {
     await rejects(own.open({ credentials: failing }).validate(), told('destination_permission_denied', 'no_credentials', /AWS_PROFILE/))
   })
 
+  test('tells that the SDK needs a home directory', async () => {
+    const own = await ownServer()
+    // As the SDK rejects where HOME is not set and the user has no entry in the system's list.
+    const homeless = async (): Promise<never> => {
+      throw Object.assign(new Error('A system error occurred: uv_os_homedir returned ENOENT (no such file or directory)'), { code: 'ERR_SYSTEM_ERROR' })
+    }
+    await rejects(own.open({ credentials: homeless }).validate(), told('destination_config_invalid', 'no_home', /Set HOME/))
+  })
+
   test('takes credentials out of whatever a server answers', async () => {
     const own = await ownServer()
     const { accessKeyId, secretAccessKey } = own.server

@@ -48,6 +48,19 @@ describe('openLevelTrial()', () => {
     expect(await readdir(parent)).toEqual([])
   })
 
+  it('names its directory, and the options for another, where it cannot be made', async () => {
+    const parent = await tempDir()
+    await writeFile(join(parent, 'file'), '')
+    for (const [name, code] of [['missing', 'entry_not_found'], ['file', 'not_a_directory']] as const) {
+      const directory = join(parent, name)
+      await expect(trialIn(directory)).rejects.toMatchObject({
+        code,
+        message: expect.stringContaining(`Cannot make a trial store in "${directory}": `) as string,
+        hint: expect.stringContaining('--trial-dir DIR (at: ["level:DIR"]) or TMPDIR') as string,
+      })
+    }
+  })
+
   it('removes what a trial that was killed a day ago left, whatever state it is in, and nothing younger', async () => {
     const parent = await tempDir()
     await leftover(parent, 'holdfast-trial-aB3xY9')
