@@ -65,7 +65,8 @@ const ATTEMPTS = 3
 
 /**
  * Imports a tree as a new share. A failed or aborted import removes its share; the next import removes the share of a killed one. One
- * import of a store runs at a time. Rejects, before anything is written, with `invalid_argument` and with `entry_exists` for a taken name.
+ * import of a store runs at a time. Rejects, before anything is written, with `invalid_argument`, `not_a_directory`, and `entry_exists` for
+ * a taken name.
  */
 export async function importTree(options: ImportOptions): Promise<ImportCounts> {
   const { directory, store, share } = options
@@ -75,7 +76,7 @@ export async function importTree(options: ImportOptions): Promise<ImportCounts> 
   await removeUnfinishedImports(store)
   if ((await store.share(share)) !== undefined) {
     throw new MetadataError('entry_exists', `Cannot import as share ${JSON.stringify(share)}: the store has one of that name`, {
-      hint: 'Name another share, or remove that one first',
+      hint: 'Name another share with --share, or remove that one first',
     })
   }
   await options.payloads?.removeAbandoned()
@@ -91,8 +92,8 @@ export async function importTree(options: ImportOptions): Promise<ImportCounts> 
   return importer.counts
 }
 
-function notDirectory(path: string): InvalidArgumentError {
-  return new InvalidArgumentError(`Cannot import ${JSON.stringify(path)}: it is not a directory`, { hint: 'Name the directory to import' })
+function notDirectory(path: string): MetadataError {
+  return new MetadataError('not_a_directory', `Cannot import ${JSON.stringify(path)}: it is not a directory`, { hint: 'Name the directory to import' })
 }
 
 interface Directory {
@@ -288,13 +289,13 @@ function specialTypeOf(stats: BigIntStats): InodeType {
 
 /**
  * Checks the name of the share, that a path is a directory, and that it contains none of the paths that the import writes to. Creates
- * nothing. Rejects with `invalid_argument`.
+ * nothing. Rejects with `invalid_argument`, `entry_not_found` and `not_a_directory`.
  */
 export async function checkImport(directory: string, { share, writesTo }: { readonly share: string; readonly writesTo: readonly string[] }): Promise<void> {
   checkName(share, 'share name')
   const root = await realpath(directory).catch((error: unknown) => {
     if (!isSystemError(error, 'ENOENT', 'ENOTDIR')) throw error
-    throw new InvalidArgumentError(`Cannot import ${JSON.stringify(directory)}: there is no such directory`, { cause: error, hint: 'Check the path' })
+    throw new MetadataError('entry_not_found', `Cannot import ${JSON.stringify(directory)}: there is no such directory`, { cause: error, hint: 'Check the path' })
   })
   if (!(await lstat(root)).isDirectory()) throw notDirectory(directory)
   for (const path of writesTo) {

@@ -116,13 +116,13 @@ describe('holdfast import and export', () => {
     expect(await holdfastJson(['import', 'tree', '--store', 'level:store', '--share', 'other'], { cwd: dir })).toMatchObject({ share: 'other', files: 1 })
   })
 
-  it('refuse a tree that holds the store itself, a missing tree, and a file, with exit code 2', async () => {
+  it('refuse a tree that holds the store itself, with exit code 2, a missing tree, and a file', async () => {
     const dir = await tempDir()
     await writeTree(dir, { 'tree/file': 'x' })
     const inside = await holdfast(['import', '.', '--store', 'level:store', '--share', 's'], { cwd: dir })
     expect(inside).toMatchObject({ code: 2, stderr: expect.stringContaining('which the import writes to') as string })
-    expect(await holdfast(['import', 'nope', '--store', 'level:store'], { cwd: dir })).toMatchObject({ code: 2, stderr: expect.stringContaining('there is no such directory') as string })
-    expect(await holdfast(['import', 'tree/file', '--store', 'level:store'], { cwd: dir })).toMatchObject({ code: 2, stderr: expect.stringContaining('it is not a directory') as string })
+    expect(await holdfast(['import', 'nope', '--store', 'level:store'], { cwd: dir })).toMatchObject({ code: 1, stderr: expect.stringContaining('there is no such directory') as string })
+    expect(await holdfast(['import', 'tree/file', '--store', 'level:store'], { cwd: dir })).toMatchObject({ code: 1, stderr: expect.stringContaining('it is not a directory') as string })
     expect(await readdir(dir)).toEqual(['tree'])
   })
 })

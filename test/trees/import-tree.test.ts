@@ -96,17 +96,17 @@ describe('checkImport()', () => {
   })
 
   it.each([
-    ['a tree that is missing', 'missing', [], /no such directory/],
-    ['a file', 'tree/a', [], /is not a directory/],
-    ['a path below a file', 'tree/a/b', [], /no such directory/],
-    ['a tree that holds the store, which is not made yet', 'tree', ['tree/made/later'], /which the import writes to/],
-    ['a tree that holds the payloads, by a link', 'tree', ['link/payloads'], /which the import writes to/],
-  ])('refuses %s', async (_, directory, writesTo, sentence) => {
+    ['a tree that is missing', 'missing', [], 'entry_not_found', /no such directory/],
+    ['a file', 'tree/a', [], 'not_a_directory', /is not a directory/],
+    ['a path below a file', 'tree/a/b', [], 'entry_not_found', /no such directory/],
+    ['a tree that holds the store, which is not made yet', 'tree', ['tree/made/later'], 'invalid_argument', /which the import writes to/],
+    ['a tree that holds the payloads, by a link', 'tree', ['link/payloads'], 'invalid_argument', /which the import writes to/],
+  ])('refuses %s', async (_, directory, writesTo, code, sentence) => {
     const dir = await tempDir()
     await writeTree(join(dir, 'tree'), { a: 'x' })
     await symlink('tree', join(dir, 'link'))
     await expect(checkImport(join(dir, directory), { share: 'tree', writesTo: writesTo.map((path) => join(dir, path)) })).rejects.toMatchObject({
-      code: 'invalid_argument',
+      code,
       message: expect.stringMatching(sentence) as unknown,
     })
   })
