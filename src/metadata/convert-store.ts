@@ -5,6 +5,7 @@ import { closing } from '../errors/clean-up.ts'
 import { ChecksumMismatchError } from '../errors/errors.ts'
 import type { MetadataStore, MetadataView } from '../contracts/metadata-store.ts'
 import { FUNCTION, type OptionKinds, SIGNAL, checkOptions, optional } from '../util/check-options.ts'
+import { listener } from '../util/listener.ts'
 import { RECORD_KINDS, type RecordKind, type ViewSummary, differences, summarize } from './view-summary.ts'
 
 export const CONVERT_STEPS = ['copy', 'check'] as const
@@ -56,7 +57,8 @@ export interface ConvertedStore {
  */
 export async function convertStore(options: ConvertStoreOptions): Promise<ConvertReport> {
   checkOptions('convertStore', options, OPTIONS)
-  const { from, to, signal, onProgress } = options
+  const { from, to, signal } = options
+  const onProgress = listener(options.onProgress)
   const startedMs = performance.now()
   signal?.throwIfAborted()
   return await closing(await from.view(), async (view) => {

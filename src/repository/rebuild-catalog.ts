@@ -3,6 +3,7 @@ import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
 import { CATALOG, DESTINATION } from '../contracts/kinds.ts'
 import { FUNCTION, type OptionKinds, SIGNAL, SYNC_FUNCTION, checkOptions, listOf, optional } from '../util/check-options.ts'
+import { listener } from '../util/listener.ts'
 import { type FoundBackup, listBackups } from './list-backups.ts'
 
 export interface RebuildCatalogOptions {
@@ -50,6 +51,7 @@ export interface BackupPlace {
 export async function rebuildCatalog(options: RebuildCatalogOptions): Promise<RebuildReport> {
   checkOptions('rebuildCatalog', options, OPTIONS)
   const { destinations, signal } = options
+  const onProgress = listener(options.onProgress)
   const report: Report = { recorded: [], altered: [], known: 0, unreadable: [], missing: [] }
   for (const destination of destinations) {
     signal?.throwIfAborted()
@@ -62,7 +64,7 @@ export async function rebuildCatalog(options: RebuildCatalogOptions): Promise<Re
       report.unreadable.push({ destination: destination.url, backupId: undefined, error })
       continue
     }
-    for (const entry of entries) await record(entry, { ...options, destination }, report)
+    for (const entry of entries) await record(entry, { ...options, onProgress, destination }, report)
     report.missing.push(...(await missingAt(options.catalog, destination, new Set(entries.map(({ backupId }) => backupId)))))
   }
   return report

@@ -19,6 +19,7 @@ import { countPayloadIds } from '../payload-ids/payload-id-set.ts'
 import { FUNCTION, type OptionKinds, checkArgument, checkOptions, optional } from '../util/check-options.ts'
 import { checkBackupId } from '../util/ulid.ts'
 import { type BytesDigest, checkedBytes, sha256Of } from '../util/checked-bytes.ts'
+import { listener } from '../util/listener.ts'
 
 export interface OpenOptions extends DestinationOptions {
   /** Whether to open a backup that differs from its record. @default false */
@@ -288,11 +289,12 @@ export class StoredBackup {
 
 /** Passes pieces on, and reports the bytes after each. */
 async function* countBytes(source: AsyncIterable<Uint8Array>, onBytes: ((bytes: number) => void) | undefined): AsyncGenerator<Uint8Array, void, undefined> {
+  const tell = listener(onBytes)
   let bytes = 0
   for await (const piece of source) {
     yield piece
     bytes += piece.byteLength
-    onBytes?.(bytes)
+    tell?.(bytes)
   }
 }
 

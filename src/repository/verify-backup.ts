@@ -15,8 +15,8 @@ export interface VerifyBackupOptions extends CheckBackupOptions {
   readonly backupId: string
   /** Records the outcome, good or damaged. Its record of the backup is compared. */
   readonly catalog?: Catalog | undefined
-  /** Called first, when the manifest was read; throwing ends the verification. */
-  readonly onManifest?: ((manifest: Manifest) => void) | undefined
+  /** Called and awaited first, when the manifest was read; throwing or rejecting ends the verification. */
+  readonly onManifest?: ((manifest: Manifest) => void | Promise<void>) | undefined
 }
 
 const OPTIONS: OptionKinds<VerifyBackupOptions> = { ...CHECK_OPTIONS, destination: DESTINATION, backupId: STRING, catalog: optional(CATALOG), onManifest: optional(FUNCTION) }
@@ -40,7 +40,7 @@ export async function verifyBackup(options: VerifyBackupOptions): Promise<Verify
   const reach: Reach = { level: 'manifest' }
   try {
     backup = await openBackup({ ...options, allowAltered: true })
-    onManifest?.(backup.manifest)
+    await onManifest?.(backup.manifest)
     await backup.compareWith(options.catalog)
     const report = await checkReaching(backup, options, reach)
     await recordOutcome(options, backup, { ...report, level: reach.level })

@@ -1,4 +1,5 @@
 /** The steps of a restore or a rollback: names, progress, times. */
+import { listener, warnOfCallback } from '../util/listener.ts'
 
 /** The steps in order. A rollback has those from `drain-writes` that do not fill an engine. */
 export const RESTORE_STEPS = [
@@ -39,7 +40,7 @@ export class StepRunner<Step extends string = RestoreStep> {
   readonly #times: StepTime<Step>[] = []
 
   constructor(onProgress: ((progress: StepProgress<Step>) => void) | undefined) {
-    this.#onProgress = onProgress
+    this.#onProgress = listener(onProgress)
   }
 
   async run<T>(step: Step, task: (report: (progress: Omit<StepProgress<Step>, 'step'>) => void) => Promise<T>): Promise<T> {
@@ -47,13 +48,14 @@ export class StepRunner<Step extends string = RestoreStep> {
     return await this.#timed(step, () => task((progress) => this.#onProgress?.({ step, ...progress })))
   }
 
-  /** Runs a step even if `onProgress` throws. */
+  /** Runs a step whatever `onProgress` throws: the outcome is decided by then, so only the process is warned. */
   async runAnyway(step: Step, task: () => Promise<void>): Promise<void> {
     try {
       this.#tell(step)
-    } finally {
-      await this.#timed(step, task)
+    } catch (error) {
+      warnOfCallback(error)
     }
+    await this.#timed(step, task)
   }
 
   get times(): readonly StepTime<Step>[] {

@@ -1,4 +1,5 @@
 /** Measures the progress of work in phases, and reports it at a limited rate. */
+import { listener } from './listener.ts'
 
 export interface Measured {
   /** Bytes of the phase so far. */
@@ -31,7 +32,7 @@ export class Meter<Phase extends string> {
   #reportedMs = 0
 
   constructor(report: (phase: Phase, measured: Measured) => void) {
-    this.#report = report
+    this.#report = listener(report)
   }
 
   /** The current phase. */

@@ -222,7 +222,9 @@ describe.each(KINDS)('restoreBackup into a %s store', (_, makeStore) => {
           if (step === at) throw new Error(`thrown at ${at}`)
         }
         const outcome = await run({ onProgress }).catch((error: Error) => error)
-        if (outcome instanceof Error) expect(outcome.message).toContain(`thrown at ${at}`)
+        if (outcome instanceof Error) expect(outcome.message).toMatch(new RegExp(`^thrown at ${at}(?!.*does not serve)`))
+        // By then the engine is swapped in: the restore has succeeded.
+        if (at === 'resume' || at === 'clear-journal') expect(outcome).not.toBeInstanceOf(Error)
         await store.setSetting('seed', at)
         expect(await store.setting('seed')).toBe(at)
       }

@@ -2,6 +2,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { checkNumber } from '../../util/check-number.ts'
 import { BOOLEAN, FUNCTION, NUMBER, type OptionKinds, SIGNAL, checkOptions, listOf, optional } from '../../util/check-options.ts'
+import { listener } from '../../util/listener.ts'
 import { afterwards } from '../../errors/clean-up.ts'
 import { InternalError } from '../../errors/errors.ts'
 import { PAYLOAD_STORE, REFERENCES } from '../../contracts/kinds.ts'
@@ -97,7 +98,7 @@ export async function sweepPayloads(options: SweepPayloadsOptions): Promise<Swee
   const startedMs = performance.now()
   const leases = dryRun ? { released: [], suspected: [], unproven: [] } : await holds.leases.reconcile()
   const session = dryRun ? undefined : await holds.leases.beginSweep()
-  const sweep = new Sweep(options, session)
+  const sweep = new Sweep({ ...options, onProgress: listener(options.onProgress) }, session)
   await afterwards(() => sweep.run(), () => session?.end(), { left: 'the end of the sweep could not be recorded' })
   return { ...sweep.report(), dryRun, leases, durationMs: performance.now() - startedMs }
 }

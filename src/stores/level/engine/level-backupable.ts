@@ -8,6 +8,7 @@ import { BOOLEAN, FUNCTION, type Kind, NUMBER, OBJECT, type OptionKinds, STRING,
 import { writeUnlessFailed } from '../../../util/failed-writes.ts'
 import { Interrupt } from '../../../util/interrupt.ts'
 import { isClosed } from '../../../util/level-errors.ts'
+import { listener } from '../../../util/listener.ts'
 import { throttle } from '../../worker/rate-limit.ts'
 import { fillOrEmpty, isEmpty, refuseAfterFailedWrite, removeData } from './fill-database.ts'
 import { type KeyRange, type Section, type StoreDescription, type Value, keySpans } from './key-spans.ts'
@@ -134,7 +135,7 @@ export function levelBackupable<Key extends Value = string, Stored extends Value
         await requireUsable(db)
         const target = throttle(sink, { interrupt, maxBytesPerSecond })
         const totalBytes = onProgress && (await estimate())
-        const tell = onProgress && ((progress: SnapshotProgress): void => onProgress({ ...progress, totalBytes }))
+        const tell = listener(onProgress && ((progress: SnapshotProgress): void => onProgress({ ...progress, totalBytes })))
         const request = { ...store, backupId, compress, encoding, spillDirectory }
         if (multithreading && payloadIds instanceof URL) {
           return await snapshotInWorker(db, target, { ...request, payloadIdsModule: payloadIds.href }, { interrupt, onProgress: tell })
@@ -150,11 +151,12 @@ export function levelBackupable<Key extends Value = string, Stored extends Value
         if (!(await isEmpty(db, ownKeys))) throw new RestoreDestinationNotEmptyError()
         await refuseAfterFailedWrite(db)
         const bytes = interrupt.items(source)
+        const tell = listener(onProgress)
         const fill = async (): Promise<void> => {
           interrupt.check()
           // A write of the worker may fail unseen, as when a signal aborts at the same time: any failure counts as one of this database.
-          if (multithreading) await writeUnlessFailed(db, () => restoreInWorker(db, bytes, store, { interrupt, onProgress }))
-          else await readSnapshot(bytes, { ...store, newBatch: arrayBatches(db), checkpoint: () => yieldTo(interrupt), onProgress })
+          if (multithreading) await writeUnlessFailed(db, () => restoreInWorker(db, bytes, store, { interrupt, onProgress: tell }))
+          else await readSnapshot(bytes, { ...store, newBatch: arrayBatches(db), checkpoint: () => yieldTo(interrupt), onProgress: tell })
         }
         await fillOrEmpty(db, fill, () => removeData(db, ownKeys))
       }),

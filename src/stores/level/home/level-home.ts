@@ -5,6 +5,7 @@ import { InternalError, StoreUnavailableError } from '../../../errors/errors.ts'
 import { CLOSED_HINT } from '../../../errors/system-codes.ts'
 import { BOOLEAN, FUNCTION, type OptionKinds, STRING, checkArgument, checkOptions, has, optional } from '../../../util/check-options.ts'
 import { FILES, type FileInfo, type Files, isSystemError, nodeFiles, removeIfThere, removeTree, replaceFile, syncTree } from '../../../util/files.ts'
+import { listener } from '../../../util/listener.ts'
 import { checkServes } from '../../../metadata/check-store.ts'
 import { OpenEngines } from '../../../metadata/open-engines.ts'
 import { type StoreHome, makeStore } from '../../../metadata/open-store.ts'
@@ -80,7 +81,7 @@ export class LevelHome implements StoreHome {
     this.path = resolve(path)
     this.#files = options.files ?? nodeFiles
     this.#driver = options.engines ?? levelEngines(options)
-    this.#warn = options.onWarning ?? ((warning) => process.emitWarning(warning))
+    this.#warn = listener(options.onWarning ?? ((warning) => process.emitWarning(warning)))
     this.#records = new HomeRecords(this.#files, this.path)
     this.#open = new OpenEngines(`at "${this.path}"`, openFailure)
   }

@@ -2,6 +2,7 @@ import { undoOnError } from '../../../errors/clean-up.ts'
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
 import type { ImportOptions, MetadataView } from '../../../contracts/metadata-store.ts'
 import { BOOLEAN, type OptionKinds, STRING, SYNC_FUNCTION, checkArgument, checkOptions, optional } from '../../../util/check-options.ts'
+import { listener } from '../../../util/listener.ts'
 import type { TreeTransaction } from '../../../metadata/tree-transaction.ts'
 import { checkImport } from '../../../metadata/validate.ts'
 import { type WillRead, ValidatedStore } from '../../../metadata/validated-store.ts'
@@ -135,7 +136,7 @@ export class LevelMetadataStore extends ValidatedStore {
 
   async importView(view: MetadataView, options: ImportOptions = {}): Promise<void> {
     checkImport(view, options)
-    await this.#queue.runAlone(() => importView(this.#level, view, { ...options, durable: this.#durable }))
+    await this.#queue.runAlone(() => importView(this.#level, view, { ...options, onProgress: listener(options.onProgress), durable: this.#durable }))
   }
 
   /** Makes all acknowledged mutations survive a power cut. Only a store that is not `durable` needs this. */

@@ -2,6 +2,7 @@
 import { newUlid } from '../../../util/ulid.ts'
 import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
 import { BOOLEAN, FUNCTION, NUMBER, type OptionKinds, STRING, SYNC_FUNCTION, optional } from '../../../util/check-options.ts'
+import { listener } from '../../../util/listener.ts'
 import { messageOf, toError } from '../../../errors/error-message.ts'
 import { type HoldfastError, InternalError, RestoreInProgressError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
 import { checkServes } from '../../../metadata/check-store.ts'
@@ -76,7 +77,7 @@ export class PostgresHome implements StoreHome {
     const answerTimeoutMs = checkWholeNumber('answerTimeoutMs', options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS, { least: 1, most: MAX_WAIT_MS })
     this.#options = options
     this.#swapTimeoutMs = options.swapTimeoutMs ?? DEFAULT_SWAP_TIMEOUT_MS
-    this.#warn = options.onWarning ?? ((warning) => process.emitWarning(warning))
+    this.#warn = listener(options.onWarning ?? ((warning) => process.emitWarning(warning)))
     this.#records = new HomeRecords(this.schema)
     this.#lock = new HomeLock(handle.pool, { schema: this.schema, answerTimeoutMs })
     this.#open = new OpenEngines(`in schema "${this.schema}"`, openFailure)

@@ -4,6 +4,7 @@ import { checkedBackupable } from '../../../contracts/checked-calls.ts'
 import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
 import { BOOLEAN, type Kind, NUMBER, type OptionKinds, STRING, checkArgument, checkOptions, listOf, optional } from '../../../util/check-options.ts'
 import { Interrupt } from '../../../util/interrupt.ts'
+import { listener } from '../../../util/listener.ts'
 import { throttle } from '../../worker/rate-limit.ts'
 import { Connection } from '../connection/connection.ts'
 import { ANSWER_TIMEOUT_MS } from '../connection/answer-deadline.ts'
@@ -143,7 +144,7 @@ export function knownBackupable(
     backup: (sink, { backupId, compress, signal, onProgress, maxBytesPerSecond } = {}) =>
       Interrupt.during(signal, async (interrupt) => {
         const target = throttle(sink, { interrupt, maxBytesPerSecond })
-        const given = { ...tables, ...waits, ...pace, countQuery, storeId, backupId, compress, interrupt, onProgress }
+        const given = { ...tables, ...waits, ...pace, countQuery, storeId, backupId, compress, interrupt, onProgress: listener(onProgress) }
         const connection = worker ? await connectionOf(pool) : undefined
         if (connection === undefined) return await writeSnapshot(pool, target, given)
         return await snapshotInWorker(connection, target, { ...given, identity: await interrupt.race(identity('Cannot back up')) })
@@ -151,7 +152,7 @@ export function knownBackupable(
     restore: (source, { signal, onProgress } = {}) =>
       Interrupt.during(signal, async (interrupt) => {
         const bytes = interrupt.items(source)
-        const given = { ...tables, ...waits, writersLock, interrupt, onProgress }
+        const given = { ...tables, ...waits, writersLock, interrupt, onProgress: listener(onProgress) }
         const connection = worker ? await connectionOf(pool) : undefined
         if (connection === undefined) return await readSnapshot(pool, bytes, given)
         await restoreInWorker(connection, bytes, { ...given, identity: await interrupt.race(identity('Cannot restore into')) })

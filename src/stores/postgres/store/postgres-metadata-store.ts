@@ -1,6 +1,7 @@
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../../contracts/backupable.ts'
 import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
 import { BOOLEAN, NUMBER, type OptionKinds, STRING, SYNC_FUNCTION, checkArgument, checkOptions, optional } from '../../../util/check-options.ts'
+import { listener } from '../../../util/listener.ts'
 import { InvalidArgumentError } from '../../../errors/errors.ts'
 import type { ImportOptions, MetadataView } from '../../../contracts/metadata-store.ts'
 import type { TreeTransaction } from '../../../metadata/tree-transaction.ts'
@@ -143,7 +144,7 @@ export class PostgresMetadataStore extends ValidatedStore {
 
   async importView(view: MetadataView, options: ImportOptions = {}): Promise<void> {
     checkImport(view, options)
-    await this.#db.writeAlone((connection) => importView(connection, view, options))
+    await this.#db.writeAlone((connection) => importView(connection, view, { ...options, onProgress: listener(options.onProgress) }))
   }
 
   /** Waits for reads and mutations under way; iterations that were not read to their end are cut off. The pool stays open. */
