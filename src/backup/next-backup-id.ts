@@ -3,6 +3,7 @@ import { decodeTime } from 'ulid'
 import { checkBackupId, newUlid } from '../util/ulid.ts'
 import type { Destination } from '../contracts/destination.ts'
 import { InvalidArgumentError, isHoldfastError } from '../errors/errors.ts'
+import { listIds } from '../repository/destination-calls.ts'
 import { shellWord } from '../util/text.ts'
 
 export interface NextBackupIdOptions {
@@ -45,7 +46,7 @@ export async function newestListed(
 ): Promise<NewestListed> {
   let [newest, beyond]: (string | undefined)[] = []
   try {
-    for await (const backupId of destination.list({ signal })) {
+    for await (const backupId of listIds(destination, { signal })) {
       if (isBeyondClocks(backupId, nowMs)) beyond = backupId
       else newest = backupId
     }

@@ -22,9 +22,9 @@ import { Meter, type Measured, type PhaseTime } from '../util/meter.ts'
 import { beyondWarning, isBeyondClocks, isNotThere, newestListed, nextBackupId } from './next-backup-id.ts'
 import { takeSnapshot } from './take-snapshot.ts'
 import { checkBackup, type VerifyReport } from '../repository/check-backup.ts'
-import { destinationWarnings } from '../repository/destination-warnings.ts'
+import { cleanUp, destinationWarnings, startUpload } from '../repository/destination-calls.ts'
 import { openBackup, type StoredBackup } from '../repository/stored-backup.ts'
-import { FUNCTION, NUMBER, OBJECT, type OptionKinds, SIGNAL, SYNC_FUNCTION, checkOptions, oneOf, optional } from '../util/check-options.ts'
+import { FUNCTION, NUMBER, OBJECT, type OptionKinds, SIGNAL, CLOCK, SYNC_FUNCTION, checkOptions, oneOf, optional } from '../util/check-options.ts'
 import { sha256Of } from '../util/checked-bytes.ts'
 
 /** The phases of a backup, in order. */
@@ -98,7 +98,7 @@ const OPTIONS: OptionKinds<RunBackupOptions> = {
   onProgress: optional(FUNCTION),
   compress: optional(oneOf(COMPRESSIONS)),
   maxBytesPerSecond: optional(NUMBER),
-  clock: optional(SYNC_FUNCTION),
+  clock: optional(CLOCK),
   newId: optional(SYNC_FUNCTION),
 }
 
@@ -190,7 +190,7 @@ class BackupRun {
     this.#backupId = nextBackupId(newest, { nowMs: this.#clock(), newId })
     this.#lease = await this.#leases?.protect({ purpose: 'backup', storeId: store.storeId, backupId: this.#backupId, signal })
     await this.#begin('snapshot')
-    const upload = await destination.put(this.#backupId, { signal })
+    const upload = await startUpload(destination, this.#backupId, { signal })
     const left = `the upload ${this.#backupId} could not be removed; a later backup removes it`
     return await undoOnError(() => this.#send(upload), () => upload.abort(), left)
   }
@@ -300,7 +300,7 @@ class BackupRun {
   async #removeLeftovers(): Promise<string | null | undefined> {
     const { destination, signal } = this.#options
     try {
-      return (await destination.cleanUp({ signal, nowMs: this.#clock() })).newest
+      return (await cleanUp(destination, { signal, nowMs: this.#clock() })).newest
     } catch (error) {
       signal?.throwIfAborted()
       if (isNotThere(error)) return null

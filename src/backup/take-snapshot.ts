@@ -2,10 +2,12 @@
 import { types } from 'node:util'
 import type { BackupOptions, Backupable, SnapshotProgress, SnapshotSink, SnapshotSummary } from '../contracts/backupable.ts'
 import { failureAfter } from '../errors/clean-up.ts'
-import { BackupAbortedError, InternalError } from '../errors/errors.ts'
+import { brokenContract } from '../errors/broken-contract.ts'
+import { BackupAbortedError, type InternalError } from '../errors/errors.ts'
 import { CodecScan } from '../format/codec-scan.ts'
 import type { PayloadIdSet } from '../payload-ids/payload-id-set.ts'
 import { nameOf } from '../util/check-options.ts'
+import { ABORT_GRACE_SECONDS, unlessLate } from '../util/unless-late.ts'
 
 export interface TakeSnapshotOptions extends Pick<BackupOptions, 'backupId' | 'compress' | 'signal' | 'maxBytesPerSecond'> {
   /** Takes the bytes of the stream, and is done with them when it resolves. */
@@ -19,10 +21,7 @@ export interface TakenSnapshot {
   readonly payloadIds: PayloadIdSet
 }
 
-/** The time for a store to end after its signal aborted. */
-const ABORT_GRACE_MS = 5000
 const SHA256 = /^[0-9a-f]{64}$/
-const HINT = { hint: 'Report this to the maker of the store: it breaks the contract of Backupable; test it with "holdfast/conformance"' }
 
 /**
  * Has the store write its snapshot, and checks that its summary fits what it wrote. After an abort, a store that does not end within 5
@@ -35,24 +34,47 @@ export async function takeSnapshot(store: Backupable, { write, ...options }: Tak
   let bytes = 0
   let summary: SnapshotSummary | undefined
   let isOpen = true
+  let writing: Promise<void> | undefined
+  let failure: { readonly error: unknown } | undefined
+  const take = async (chunk: Uint8Array): Promise<void> => {
+    if (failure !== undefined) throw failure.error
+    if (!isOpen) throw contractError('it writes after its end')
+    if (!types.isUint8Array(chunk)) throw contractError(`it writes ${nameOf(chunk)}, not a Uint8Array`)
+    if (writing !== undefined) throw contractError('it writes again before its last write has ended')
+    bytes += chunk.byteLength
+    codecs.add(chunk)
+    try {
+      await (writing = write(chunk))
+    } finally {
+      writing = undefined
+    }
+  }
   const sink: SnapshotSink = {
-    async write(chunk) {
-      if (!isOpen) throw contractError('it writes after its end')
-      if (!types.isUint8Array(chunk)) throw contractError(`it writes ${nameOf(chunk)}, not a Uint8Array`)
-      bytes += chunk.byteLength
-      codecs.add(chunk)
-      await write(chunk)
+    write(chunk) {
+      const taken = take(chunk)
+      // A store that does not wait must neither go on unnoticed nor end the process.
+      taken.catch((error: unknown) => (failure ??= { error }))
+      return taken
     },
     async finish(written) {
       if (!isOpen) throw contractError('it finishes twice')
+      if (writing !== undefined) throw contractError('it finishes before its last write has ended')
       isOpen = false
       summary = written
     },
     returnsChunks: true,
   }
   try {
-    const payloadIds = await awaitUnlessAborted(store.backup(sink, options), signal)
+    const payloadIds = await unlessLate(() => store.backup(sink, options), signal, async (backup) => {
+      // A store that waits for the destination is not late itself.
+      const waited = await writing?.then(() => undefined, (error: unknown) => error)
+      backup.then((set) => set.close()).catch(() => undefined)
+      return waited ?? new BackupAbortedError(`The backup was cancelled; the store did not end its snapshot within ${ABORT_GRACE_SECONDS} seconds and was left behind`, {
+        cause: signal?.reason,
+      })
+    })
     try {
+      if (failure !== undefined) throw failure.error
       // A store need not say how it compresses, and one of an earlier contract cannot.
       return { summary: { ...checkSummary(summary, { bytes, payloadIds }), compression: codecs.compression }, payloadIds }
     } catch (error) {
@@ -60,31 +82,8 @@ export async function takeSnapshot(store: Backupable, { write, ...options }: Tak
     }
   } finally {
     isOpen = false
-  }
-}
-
-/** Waits for the result; after an abort, only for the grace time. */
-async function awaitUnlessAborted(backup: Promise<PayloadIdSet>, signal: AbortSignal | undefined): Promise<PayloadIdSet> {
-  if (signal === undefined) return await backup
-  let timer: NodeJS.Timeout | undefined
-  let onAbort: (() => void) | undefined
-  const late = new Promise<undefined>((resolve) => {
-    onAbort = () => void (timer = setTimeout(() => resolve(undefined), ABORT_GRACE_MS))
-    if (signal.aborted) onAbort()
-    else signal.addEventListener('abort', onAbort, { once: true })
-  })
-  try {
-    const payloadIds = await Promise.race([backup, late])
-    if (payloadIds !== undefined) return payloadIds
-    // Nothing awaits this promise any longer.
-    backup.then((set) => set.close()).catch(() => undefined)
-    throw new BackupAbortedError(
-      `The backup was cancelled; the store did not end its snapshot within ${ABORT_GRACE_MS / 1000} seconds and was left behind`,
-      { cause: signal.reason },
-    )
-  } finally {
-    clearTimeout(timer)
-    if (onAbort !== undefined) signal.removeEventListener('abort', onAbort)
+    // The upload may be removed only after that.
+    await writing?.catch(() => undefined)
   }
 }
 
@@ -107,5 +106,5 @@ function checkSummary(
 const MAX_DATE_MS = 8.64e15
 
 function contractError(what: string): InternalError {
-  return new InternalError(`Cannot use the snapshot of the store: ${what}`, HINT)
+  return brokenContract({ name: 'store', suite: 'testBackupable' }, what)
 }

@@ -43,7 +43,8 @@ export interface SnapshotSummary {
 export interface SnapshotSink {
   /**
    * Takes the next bytes of the stream. The store calls `write` again only after the promise resolved: that is the back-pressure. The chunk
-   * belongs to the sink, unless `returnsChunks` is set. A rejection ends the backup with the same error.
+   * belongs to the sink, unless `returnsChunks` is set. A rejection ends the backup with the same error; a call before the one before has
+   * ended fails it with `internal`.
    */
   write(chunk: Uint8Array): Promise<void>
   /** Called once, after the last write. Not called when the backup fails. */

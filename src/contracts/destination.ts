@@ -8,6 +8,9 @@
  * Errors of every method: `invalid_argument` for an ID that is not a ULID, before a path or key is built from it;
  * `destination_not_found`, `destination_permission_denied`, `destination_unreachable`, `destination_no_space`,
  * `destination_path_conflict` for the state of the root. The error's `retryable` says whether trying again can help.
+ *
+ * An answer that is not as said here fails the work with `internal`, which names the destination. A call that does not end within 5 seconds
+ * after its signal aborted is left behind.
  */
 
 /** The objects of a backup, without its manifest. */

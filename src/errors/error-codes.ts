@@ -213,7 +213,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   },
   internal: {
     httpStatus: 500, retryable: false,
-    when: 'Holdfast reaches a state that should be impossible',
+    when: 'Holdfast reaches a state that should be impossible, or a part of another maker breaks its contract',
     hint: 'Report this fault of Holdfast with the code and the message',
   },
 }

@@ -223,7 +223,7 @@ export class CombinedError extends HoldfastError {
   }
 }
 
-/** Thrown when Holdfast reaches a state that should be impossible. */
+/** Thrown when Holdfast reaches a state that should be impossible, or a part of another maker breaks its contract. */
 export class InternalError extends HoldfastError { static override readonly code = 'internal' }
 
 /** Whether a value is a `HoldfastError`, of this copy of the package or another. */

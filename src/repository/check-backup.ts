@@ -10,7 +10,7 @@ import { checkRecordForm } from '../format/record-order.ts'
 import type { ContentCheck, FrameSource } from '../format/snapshot-reader.ts'
 import { decodePayloadIdBatches } from '../payload-ids/payload-id-set.ts'
 import { checkPayloadsExist } from '../payload-stores/check-payloads.ts'
-import { FUNCTION, type OptionKinds, SIGNAL, SYNC_FUNCTION, oneOf, optional } from '../util/check-options.ts'
+import { FUNCTION, type OptionKinds, SIGNAL, CLOCK, oneOf, optional } from '../util/check-options.ts'
 import { Meter } from '../util/meter.ts'
 import type { StoredBackup } from './stored-backup.ts'
 import { type TrialStore, tryRestore } from './trial-restore.ts'
@@ -77,7 +77,7 @@ export const CHECK_OPTIONS: OptionKinds<CheckBackupOptions> = {
   payloads: optional(PAYLOAD_STORE),
   signal: optional(SIGNAL),
   onProgress: optional(FUNCTION),
-  clock: optional(SYNC_FUNCTION),
+  clock: optional(CLOCK),
 }
 
 export interface VerifyReport {

@@ -8,10 +8,10 @@ import type { Lease } from '../contracts/hold-events.ts'
 import type { Manifest } from '../contracts/manifest.ts'
 import { messageOf } from '../errors/error-message.ts'
 import { BackupProtectedError, CombinedError, isHoldfastError } from '../errors/errors.ts'
-import { BOOLEAN, type OptionKinds, SIGNAL, STRING, SYNC_FUNCTION, checkOptions, listOf, optional } from '../util/check-options.ts'
+import { BOOLEAN, type OptionKinds, SIGNAL, STRING, CLOCK, checkOptions, listOf, optional } from '../util/check-options.ts'
 import { checkBackupId } from '../util/ulid.ts'
 import { mapInOrder } from '../util/in-parallel.ts'
-import { destinationWarnings } from './destination-warnings.ts'
+import { destinationWarnings, listIds } from './destination-calls.ts'
 import { lookAtBackup, MANIFESTS_AT_ONCE } from './list-backups.ts'
 import type { StoredBackup } from './stored-backup.ts'
 
@@ -50,7 +50,7 @@ const DELETE_OPTIONS: OptionKinds<Omit<DeleteBackupsOptions, 'backupIds'>> = {
   catalog: optional(CATALOG),
   force: optional(BOOLEAN),
   signal: optional(SIGNAL),
-  clock: optional(SYNC_FUNCTION),
+  clock: optional(CLOCK),
 }
 
 /** Deletes one backup: see `deleteBackups`. */
@@ -165,7 +165,7 @@ async function refuseLastGood(candidates: readonly Candidate[], options: DeleteB
   for (const { backupId, good } of candidates) if (good !== undefined && backupId > (lastOf.get(good.storeId) ?? '')) lastOf.set(good.storeId, backupId)
   if (lastOf.size === 0) return
   const others: string[] = []
-  for await (const backupId of destination.list({ signal })) if (!candidates.some((candidate) => candidate.backupId === backupId)) others.push(backupId)
+  for await (const backupId of listIds(destination, { signal })) if (!candidates.some((candidate) => candidate.backupId === backupId)) others.push(backupId)
   for (const backupId of others.toReversed()) {
     const { good } = await judge(options, { backupId, refuseUnknown: false })
     if (good !== undefined) lastOf.delete(good.storeId)

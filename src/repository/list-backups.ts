@@ -4,6 +4,7 @@ import type { Destination, DestinationOptions } from '../contracts/destination.t
 import { type HoldfastError, isHoldfastError, ManifestMissingError } from '../errors/errors.ts'
 import { isNewerManifest } from '../format/manifest.ts'
 import { mapInOrder } from '../util/in-parallel.ts'
+import { listIds } from './destination-calls.ts'
 import { openBackup, type StoredBackup } from './stored-backup.ts'
 
 /** A listed backup, by state.
@@ -47,7 +48,7 @@ export function listBackups(
   { after = '', signal }: ListBackupsOptions = {},
 ): AsyncGenerator<FoundBackup, void, undefined> {
   const ids = async function* (): AsyncGenerator<string, void, undefined> {
-    for await (const backupId of destination.list({ signal })) if (backupId > after) yield backupId
+    for await (const backupId of listIds(destination, { signal })) if (backupId > after) yield backupId
   }
   return mapInOrder(ids(), MANIFESTS_AT_ONCE, (backupId) => lookAtBackup(destination, recorded, { backupId, signal }))
 }

@@ -2,7 +2,7 @@
 import type { Catalog } from '../contracts/catalog.ts'
 import type { Destination } from '../contracts/destination.ts'
 import { CATALOG, DESTINATION } from '../contracts/kinds.ts'
-import { FUNCTION, type OptionKinds, SIGNAL, SYNC_FUNCTION, checkOptions, listOf, optional } from '../util/check-options.ts'
+import { FUNCTION, type OptionKinds, SIGNAL, CLOCK, checkOptions, listOf, optional } from '../util/check-options.ts'
 import { listener } from '../util/listener.ts'
 import { type FoundBackup, listBackups } from './list-backups.ts'
 
@@ -21,7 +21,7 @@ const OPTIONS: OptionKinds<RebuildCatalogOptions> = {
   destinations: listOf(DESTINATION, 'destinations'),
   signal: optional(SIGNAL),
   onProgress: optional(FUNCTION),
-  clock: optional(SYNC_FUNCTION),
+  clock: optional(CLOCK),
 }
 
 export interface RebuildReport {

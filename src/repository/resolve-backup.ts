@@ -2,6 +2,7 @@
 import { isUlid } from '../util/ulid.ts'
 import type { Destination, DestinationOptions } from '../contracts/destination.ts'
 import { InvalidArgumentError, ManifestMissingError } from '../errors/errors.ts'
+import { listIds } from './destination-calls.ts'
 
 const ID_PREFIX = /^[0-9A-HJKMNP-TV-Z]{1,26}$/
 const MAX_SHOWN = 3
@@ -22,7 +23,7 @@ export async function resolveBackup(destination: Destination, text: string, opti
 export async function resolveBackups(destination: Destination, texts: readonly string[], options: DestinationOptions = {}): Promise<readonly string[]> {
   for (const text of texts) checkText(text)
   const listed: string[] = []
-  if (!texts.every((text) => isUlid(text.toUpperCase()))) for await (const backupId of destination.list(options)) listed.push(backupId)
+  if (!texts.every((text) => isUlid(text.toUpperCase()))) for await (const backupId of listIds(destination, options)) listed.push(backupId)
   return texts.map((text) => find(text, listed, destination))
 }
 

@@ -15,6 +15,7 @@ import { CodecScan } from '../format/codec-scan.ts'
 import type { SnapshotHeader } from '../format/header-trailer.ts'
 import { parseManifest } from '../format/manifest.ts'
 import { type ContentCheck, type DataFrame, decodeRecords, openSnapshot, type SnapshotReader, type StoredRecord } from '../format/snapshot-reader.ts'
+import { readManifest, readObject, statBackup } from './destination-calls.ts'
 import { countPayloadIds } from '../payload-ids/payload-id-set.ts'
 import { FUNCTION, type OptionKinds, checkArgument, checkOptions, optional } from '../util/check-options.ts'
 import { checkBackupId } from '../util/ulid.ts'
@@ -61,7 +62,7 @@ const DAMAGED = { hint: 'Do not trust this backup; restore another one, and chec
  * `invalid_argument` for a malformed ID, `catalog_unavailable`, and what the destination rejects with.
  */
 export async function openBackup({ destination, catalog, backupId, allowAltered = false, signal }: OpenBackupOptions): Promise<StoredBackup> {
-  const bytes = await destination.manifest(checkBackupId(backupId), { signal })
+  const bytes = await readManifest(destination, checkBackupId(backupId), { signal })
   const backup = new StoredBackup(destination, { manifest: parseManifest(bytes, backupId), manifestSha256: sha256Of(bytes) })
   if (!allowAltered) await backup.compareWith(catalog)
   return backup
@@ -136,7 +137,7 @@ export class StoredBackup {
       const what = bytes > expected.bytes ? 'more bytes' : 'another SHA-256'
       return new ChecksumMismatchError(this.#cannotUse(`its ${NAMES[object]} has ${what} than the manifest states`), { details: { object } })
     }
-    for await (const chunk of checkedBytes(this.#destination.open(this.backupId, object, { signal }), expected, fault)) {
+    for await (const chunk of checkedBytes(this.#open(object, signal), expected, fault)) {
       signal?.throwIfAborted()
       yield chunk
     }
@@ -200,7 +201,7 @@ export class StoredBackup {
   /** Compares the sizes of the objects with the manifest, without reading them. Rejects with `backup_incomplete`. */
   async checkSizes(options: DestinationOptions = {}): Promise<void> {
     checkOptions('checkSizes', options, SIGNAL_OPTION)
-    const { bytes } = await this.#destination.stat(this.backupId, { signal: options.signal })
+    const bytes = await statBackup(this.#destination, this.backupId, { signal: options.signal })
     for (const object of BACKUP_OBJECTS) {
       const expected = this.#expected(object).bytes
       const actual = bytes[object]
@@ -231,7 +232,11 @@ export class StoredBackup {
   }
 
   async #openPayload({ signal, onBytes }: ReadBackupOptions): Promise<SnapshotReader> {
-    return await openSnapshot(countBytes(this.#destination.open(this.backupId, 'payload', { signal }), onBytes), { signal })
+    return await openSnapshot(countBytes(this.#open('payload', signal), onBytes), { signal })
+  }
+
+  #open(object: BackupObject, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void, undefined> {
+    return readObject(this.#destination, { backupId: this.backupId, object, signal })
   }
 
   #expected(object: BackupObject): BytesDigest {

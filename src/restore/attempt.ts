@@ -13,7 +13,7 @@ import { toError } from '../errors/error-message.ts'
 import { CatalogUnavailableError, isHoldfastError } from '../errors/errors.ts'
 import { HOLDS, type Holds } from '../gc/holds/holds.ts'
 import { type HeldLease, Leases, releaseAfter, warnOfLease } from '../gc/leases/leases.ts'
-import { type OptionKinds, SYNC_FUNCTION, optional } from '../util/check-options.ts'
+import { type OptionKinds, CLOCK, optional } from '../util/check-options.ts'
 import { runExclusively } from './run-exclusively.ts'
 
 /** The public options of every attempt. */
@@ -29,7 +29,7 @@ export interface AttemptOptions extends JobHooks {
   readonly clock?: (() => number) | undefined
 }
 
-export const ATTEMPT_OPTIONS: OptionKinds<AttemptOptions> = { ...JOB_HOOKS, catalog: optional(CATALOG), holds: optional(HOLDS), clock: optional(SYNC_FUNCTION) }
+export const ATTEMPT_OPTIONS: OptionKinds<AttemptOptions> = { ...JOB_HOOKS, catalog: optional(CATALOG), holds: optional(HOLDS), clock: optional(CLOCK) }
 
 /** The common part of all reports. */
 export interface AttemptReport {

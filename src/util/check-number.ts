@@ -8,6 +8,14 @@ export interface NumberRange {
 /** The longest wait, a day. (A timer of more than 24 days would not wait at all.) */
 export const MAX_WAIT_MS: number = 24 * 60 * 60 * 1000
 
+/** The greatest time of a ULID, of 48 bits. */
+const MAX_TIME_MS = 2 ** 48 - 1
+
+/** Whether a value is a time: whole milliseconds since 1970. */
+export function isTimeMs(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MAX_TIME_MS
+}
+
 /** Returns the number. Throws `RangeError`, with the option's name, for NaN and for a number out of range. */
 export function checkNumber(name: string, value: number, { least, most }: NumberRange): number {
   if (value >= least && value <= most) return value

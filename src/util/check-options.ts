@@ -3,12 +3,15 @@
  * has no other check.
  */
 import { types } from 'node:util'
+import { isTimeMs } from './check-number.ts'
 
 /** What a value must be. */
 export interface Kind {
   /** The end of "must be …". */
   readonly what: string
   readonly fits: (value: unknown) => boolean
+  /** What an error calls a value that does not fit. @default what it is, without its content */
+  readonly given?: (value: unknown) => string
   /** What each item of an array must be. */
   readonly item?: Kind
   /** Whether an error may repeat a string that does not fit. Other strings may be secrets. @default false */
@@ -26,6 +29,12 @@ export const FUNCTION: Kind = { what: 'a function', fits: (value) => typeof valu
 export const OBJECT: Kind = { what: 'an object', fits: (value) => isObject(value) && !Array.isArray(value) && !isPromise(value) }
 /** A function whose result is used at once. */
 export const SYNC_FUNCTION: Kind = { what: 'a function that is not async', fits: (value) => typeof value === 'function' && !types.isAsyncFunction(value) }
+/** Calls the clock once, before anything is done: a later look would find events that cannot be dated. */
+export const CLOCK: Kind = {
+  what: 'a function that gives whole milliseconds since 1970',
+  fits: (value) => SYNC_FUNCTION.fits(value) && isTimeMs((value as () => unknown)()),
+  given: (value) => (SYNC_FUNCTION.fits(value) ? `one that gives ${shownNumber((value as () => unknown)())}` : nameOf(value)),
+}
 export const SIGNAL: Kind = has<AbortSignal>('an AbortSignal', 'addEventListener', 'throwIfAborted')
 
 /** A kind that may be left out. */
@@ -93,7 +102,7 @@ export function checkArgument(call: string, value: unknown, { name, kind }: { re
     return
   }
   const wrong = value === undefined ? 'is missing; it must be' : 'must be'
-  const given = value === undefined ? '' : `, not ${kind.shows === true && typeof value === 'string' ? JSON.stringify(value.slice(0, 40)) : nameOf(value)}`
+  const given = value === undefined ? '' : `, not ${kind.shows === true && typeof value === 'string' ? JSON.stringify(value.slice(0, 40)) : (kind.given ?? nameOf)(value)}`
   throw new TypeError(`Cannot call ${call}(): ${JSON.stringify(name)} ${wrong} ${kind.what}${given}`)
 }
 
@@ -109,6 +118,10 @@ export function nameOf(value: unknown): string {
   if (Array.isArray(value)) return 'an array'
   if (types.isAsyncFunction(value)) return 'an async function'
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`
+}
+
+function shownNumber(value: unknown): string {
+  return typeof value === 'number' ? String(value) : nameOf(value)
 }
 
 function unknownOption(call: string, name: string, known: object): TypeError {

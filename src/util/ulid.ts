@@ -1,21 +1,19 @@
 /** ULIDs: the IDs of backups, jobs, leases, sweeps, engines and stores. They sort by the time at which they were made. */
 import { monotonicFactory } from 'ulid'
 import { InvalidArgumentError } from '../errors/errors.ts'
+import { isTimeMs } from './check-number.ts'
 import { shownText } from './check-options.ts'
 
 const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/
 
 const next = monotonicFactory()
 
-/** The greatest time that a ULID can have, of 48 bits. */
-const MAX_TIME_MS = 2 ** 48 - 1
-
 /**
  * Makes an ID greater than all earlier ones of this process, even if the clock steps back. Throws `RangeError` for what is not a time.
  * That is checked first: the factory would keep it, and make no more IDs.
  */
 export function newUlid(nowMs: number = Date.now()): string {
-  if (Number.isInteger(nowMs) && nowMs >= 0 && nowMs <= MAX_TIME_MS) return next(nowMs)
+  if (isTimeMs(nowMs)) return next(nowMs)
   throw new RangeError(`Cannot make an ID: its time, as "clock" gives it, must be whole milliseconds since 1970, got ${String(nowMs)}`)
 }
 

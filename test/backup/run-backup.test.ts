@@ -10,7 +10,7 @@ import { jobIdOf, type StartedJob } from '../../src/catalog/run-job.ts'
 import { verifyBackup } from '../../src/repository/verify-backup.ts'
 import type { Catalog, CatalogBackup, CatalogEvent, Job } from '../../src/contracts/catalog.ts'
 import type { BackupUpload, Destination } from '../../src/contracts/destination.ts'
-import { BackupAbortedError, CatalogUnavailableError, DestinationUnreachableError, type HoldfastError, RecordInvalidError } from '../../src/errors/errors.ts'
+import { BackupAbortedError, CatalogUnavailableError, DestinationNoSpaceError, DestinationUnreachableError, type HoldfastError, RecordInvalidError } from '../../src/errors/errors.ts'
 import { levelBackupable } from '../../src/stores/level/engine/level-backupable.ts'
 import { HOLDFAST_VERSION } from '../../src/util/version.ts'
 import { altered } from '../support/altered.ts'
@@ -395,6 +395,11 @@ describe('runBackup() with a store that fails', () => {
       await sink.write(new Uint8Array(1))
       return set
     }, /after its end/],
+    ['does not wait for its writes', async (sink) => (await Promise.all([sink.write(new Uint8Array(9)), sink.write(new Uint8Array(9))])) as never, /^The store breaks its contract: it writes again before its last write has ended$/],
+    ['does not wait for its last write', async (sink) => {
+      const [set] = await Promise.all([good.backup({ write: async () => {}, finish: async () => {} }), sink.write(new Uint8Array(9)), sink.finish(null as never)])
+      return set
+    }, /^The store breaks its contract: it finishes before its last write has ended$/],
     ['says another size', (sink) => good.backup({ ...sink, finish: (summary) => sink.finish({ ...summary, bytes: summary.bytes + 1 }) }), /bytes, but wrote/],
     ['gives no SHA-256', (sink) => good.backup({ ...sink, finish: (summary) => sink.finish({ ...summary, sha256: '' }) }), /not report the SHA-256/],
     ['gives no time', (sink) => good.backup({ ...sink, finish: (summary) => sink.finish({ ...summary, createdAtMs: NaN }) }), /an impossible time/],
@@ -424,6 +429,15 @@ describe('runBackup() with a store that fails', () => {
     const store = altered<Backupable>(good, { backup: () => Promise.reject(error) })
     await expect(runBackup({ store, destination, catalog })).rejects.toBe(error)
     expect((await collect(catalog.jobs()))[0]?.error).toMatchObject({ code: 'internal', message: 'No such store' })
+  })
+
+  test('one that goes on after a write failed fails with what the write failed with', async () => {
+    const { destination, catalog } = await newPlace()
+    const full = new DestinationNoSpaceError('Cannot write: the disk is full')
+    const put: Destination['put'] = async (backupId, options) => altered<BackupUpload>(await destination.put(backupId, options), { write: () => Promise.reject(full) })
+    const backup: Backupable['backup'] = (sink) => good.backup({ ...sink, write: (chunk) => sink.write(chunk).catch(() => undefined) })
+    await expect(runBackup({ store: altered<Backupable>(good, { backup }), destination: altered<Destination>(destination, { put }), catalog })).rejects.toBe(full)
+    expect(await stateOf({ catalog, destination })).toMatchObject({ jobs: [{ state: 'failed' }], backups: [], listed: [] })
   })
 
   test('a lie about its SHA-256 is found when the backup is read back, which is deleted again', async () => {

@@ -148,6 +148,9 @@ const VALUES: Readonly<Record<Sort, unknown>> = {
   string: 'a string of the caller', number: 7, boolean: true, array: [7], object: new Map(), 'empty object': {}, function: () => 7, 'async function': async () => 7,
 }
 
+/** What a clock must not give. */
+const CLOCKS: readonly unknown[] = [NaN, Infinity, -1, 0.5, undefined, '7', 2 ** 48]
+
 interface Mistake {
   readonly title: string
   readonly arguments: readonly unknown[]
@@ -248,9 +251,10 @@ function mistakesOf({ parameters }: PublicCall, given: readonly unknown[]): read
 }
 
 /** The values that are wrong for what is given. */
-function valuesFor({ isOptional, accepts, options }: Given, { isWhole = false }: { readonly isWhole?: boolean } = {}): readonly (readonly [string, unknown])[] {
+function valuesFor({ name, isOptional, accepts, options }: Given, { isWhole = false }: { readonly isWhole?: boolean } = {}): readonly (readonly [string, unknown])[] {
   const wrong = (Object.keys(VALUES) as Sort[]).filter((sort) => !accepts.has(sort) && !(sort === 'object' && isWhole) && !(sort === 'empty object' && isWhole && options.every((option) => option.isOptional)))
   const values = wrong.map((sort) => [`a ${sort}`, VALUES[sort]] as const)
   const missing = isOptional ? [] : [['nothing', undefined] as const]
-  return [...missing, ['null', null], ['a promise', Promise.resolve()], ...values]
+  const times = name === 'clock' ? CLOCKS.map((time) => [`a clock that gives ${String(time)}`, () => time] as const) : []
+  return [...missing, ['null', null], ['a promise', Promise.resolve()], ...values, ...times]
 }

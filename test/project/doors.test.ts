@@ -46,9 +46,16 @@ function reads(text: string): boolean {
 }
 
 describe('stored backups', () => {
-  it('are opened, and their manifests read, by the repository alone, in one place', () => {
+  it('are opened, and their manifests read, by the repository alone', () => {
     const readers = SOURCES.filter(({ path, text }) => reads(text) && !(path in OUTSIDE))
-    expect(readers.map(({ path }) => path)).toEqual(['src/repository/stored-backup.ts'])
+    expect(readers.map(({ path }) => path)).toEqual(['src/repository/destination-calls.ts', 'src/repository/stored-backup.ts'])
+  })
+
+  it('are listed, measured and written there too, where the answers are checked', () => {
+    const CALLS = /\b[dD]estination\??\.(?:list|stat|put|cleanUp|takeWarnings)\b/
+    // The command line has destinations of Holdfast only.
+    const callers = SOURCES.filter(({ path, text }) => CALLS.test(text) && path.startsWith('src/') && !path.startsWith('src/cli/'))
+    expect(callers.map(({ path }) => path).filter((path) => !path.startsWith('src/contracts/'))).toEqual(['src/repository/destination-calls.ts'])
   })
 
   it('are parsed nowhere else: each file that parses JSON is known', () => {

@@ -2,7 +2,7 @@
 import type { AbstractLevel } from 'abstract-level'
 import { checkNumber } from '../../util/check-number.ts'
 import { sha256Of } from '../../util/checked-bytes.ts'
-import { type Kind, NUMBER, type OptionKinds, SYNC_FUNCTION, checkArgument, checkOptions, has, optional } from '../../util/check-options.ts'
+import { type Kind, NUMBER, type OptionKinds, CLOCK, checkArgument, checkOptions, has, optional } from '../../util/check-options.ts'
 import { failedWriteOptions, writeUnlessFailed } from '../../util/failed-writes.ts'
 import { isClosed, isFullDisk, lockRefusal, unfitHint } from '../../util/level-errors.ts'
 import { undoOnError } from '../../errors/clean-up.ts'
@@ -25,7 +25,7 @@ export interface LevelCatalogOptions {
 }
 
 const DATABASE: Kind = has<CatalogDatabase>('an abstract-level database', 'iterator', 'batch')
-export const CATALOG_OPTIONS: OptionKinds<LevelCatalogOptions> = { clock: optional(SYNC_FUNCTION) }
+export const CATALOG_OPTIONS: OptionKinds<LevelCatalogOptions> = { clock: optional(CLOCK) }
 
 // The keys. jobs/JOB/INDEX, backups/BACKUP/DESTINATION/INDEX, leases/LEASE/INDEX and sweeps/SWEEP/INDEX hold events, never rewritten.
 // running/JOB, leased/LEASE and sweeping/SWEEP index what has not ended, so that opening a catalog and reading holds cost the same at any

@@ -9,6 +9,7 @@ import type { Destination } from '../../contracts/destination.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import { HoldUnavailableError, isHoldfastError } from '../../errors/errors.ts'
 import { decodePayloadIdBatches } from '../../payload-ids/payload-id-set.ts'
+import { listIds } from '../../repository/destination-calls.ts'
 import { type FoundBackup, listBackups } from '../../repository/list-backups.ts'
 import type { StoredBackup } from '../../repository/stored-backup.ts'
 import type { HeldIds } from './held-ids.ts'
@@ -212,7 +213,7 @@ function unreadable(
 async function checkGone(destination: Destination, gone: ReadonlySet<string>, signal: AbortSignal | undefined): Promise<void> {
   let still: string | undefined
   const what = `the backups at ${JSON.stringify(destination.url)}`
-  for await (const backupId of eachOrUnavailable(what, signal, destination.list({ signal }))) if (gone.has(backupId)) still ??= backupId
+  for await (const backupId of eachOrUnavailable(what, signal, listIds(destination, { signal }))) if (gone.has(backupId)) still ??= backupId
   if (still === undefined) return
   throw new HoldUnavailableError(`Cannot tell what is held: backup ${still} is listed at ${JSON.stringify(destination.url)}, but its manifest is missing`, {
     ...AGAIN,

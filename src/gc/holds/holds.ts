@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { checkNumber } from '../../util/check-number.ts'
 import { sha256Of } from '../../util/checked-bytes.ts'
-import { BOOLEAN, FUNCTION, type Kind, NUMBER, type OptionKinds, SIGNAL, STRING, SYNC_FUNCTION, checkArgument, checkOptions, has, listOf, optional } from '../../util/check-options.ts'
+import { BOOLEAN, FUNCTION, type Kind, NUMBER, type OptionKinds, SIGNAL, STRING, CLOCK, checkArgument, checkOptions, has, listOf, optional } from '../../util/check-options.ts'
 import { CATALOG, DESTINATION } from '../../contracts/kinds.ts'
 import type { Destination } from '../../contracts/destination.ts'
 import type { Holder, HoldSource, ReadHoldsOptions } from './hold-source.ts'
@@ -82,7 +82,7 @@ const OPEN_OPTIONS: OptionKinds<OpenHoldsOptions> = {
   directory: STRING,
   maxCacheBytes: optional(NUMBER),
   acknowledgeTimeoutMs: optional(NUMBER),
-  clock: optional(SYNC_FUNCTION),
+  clock: optional(CLOCK),
   steadyClock: optional(has<SteadyClock>('a clock', 'nowMs')),
   settleMs: optional(NUMBER),
   pause: optional(FUNCTION),

@@ -1,6 +1,6 @@
 /** Opens the LevelDB directories that are the engines of a home. */
 import { ClassicLevel } from 'classic-level'
-import { BOOLEAN, type OptionKinds, SYNC_FUNCTION, optional } from '../../../util/check-options.ts'
+import { BOOLEAN, type OptionKinds, CLOCK, optional } from '../../../util/check-options.ts'
 import { undoOnError } from '../../../errors/clean-up.ts'
 import { StoreUnavailableError } from '../../../errors/errors.ts'
 import type { MetadataStore } from '../../../contracts/metadata-store.ts'
@@ -19,7 +19,7 @@ export interface LevelEnginesOptions extends Pick<LevelMetadataStoreOptions, 'du
   readonly multithreading?: boolean | undefined
 }
 
-export const ENGINES_OPTIONS: OptionKinds<LevelEnginesOptions> = { durable: optional(BOOLEAN), multithreading: optional(BOOLEAN), clock: optional(SYNC_FUNCTION) }
+export const ENGINES_OPTIONS: OptionKinds<LevelEnginesOptions> = { durable: optional(BOOLEAN), multithreading: optional(BOOLEAN), clock: optional(CLOCK) }
 
 /** What LevelDB gathers in memory before it writes a table. Large, for filling an engine. */
 const FILL_BUFFER_BYTES = 64 * 1024 * 1024

@@ -1,7 +1,7 @@
 import { undoOnError } from '../../../errors/clean-up.ts'
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource, StoreKind } from '../../../contracts/backupable.ts'
 import type { ImportOptions, MetadataView } from '../../../contracts/metadata-store.ts'
-import { BOOLEAN, type OptionKinds, STRING, SYNC_FUNCTION, checkArgument, checkOptions, optional } from '../../../util/check-options.ts'
+import { BOOLEAN, type OptionKinds, STRING, CLOCK, checkArgument, checkOptions, optional } from '../../../util/check-options.ts'
 import { listener } from '../../../util/listener.ts'
 import type { TreeTransaction } from '../../../metadata/tree-transaction.ts'
 import { checkImport } from '../../../metadata/validate.ts'
@@ -47,7 +47,7 @@ const OPTIONS: OptionKinds<LevelMetadataStoreOptions> = {
   storeId: optional(STRING),
   durable: optional(BOOLEAN),
   multithreading: optional(BOOLEAN),
-  clock: optional(SYNC_FUNCTION),
+  clock: optional(CLOCK),
 }
 
 const PAYLOAD_IDS_MODULE = new URL('./payload-ids-of-record.js', import.meta.url)

@@ -1,7 +1,7 @@
 /** The schemas of a Postgres metadata store: the live engine, those beside it, and the records that say which is which. */
 import { newUlid } from '../../../util/ulid.ts'
 import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
-import { BOOLEAN, FUNCTION, NUMBER, type OptionKinds, STRING, SYNC_FUNCTION, optional } from '../../../util/check-options.ts'
+import { BOOLEAN, FUNCTION, NUMBER, type OptionKinds, STRING, CLOCK, optional } from '../../../util/check-options.ts'
 import { listener } from '../../../util/listener.ts'
 import { messageOf, toError } from '../../../errors/error-message.ts'
 import { type HoldfastError, InternalError, RestoreInProgressError, StoreUnavailableError, isHoldfastError } from '../../../errors/errors.ts'
@@ -38,7 +38,7 @@ export interface PostgresHomeOptions extends Pick<PostgresMetadataStoreOptions, 
 
 export const HOME_OPTIONS: OptionKinds<PostgresHomeOptions> = {
   ...PACE_OPTIONS,
-  clock: optional(SYNC_FUNCTION),
+  clock: optional(CLOCK),
   answerTimeoutMs: optional(NUMBER),
   schema: STRING,
   adopt: optional(BOOLEAN),

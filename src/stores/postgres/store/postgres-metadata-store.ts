@@ -1,6 +1,6 @@
 import type { BackupOptions, Backupable, RestoreOptions, SnapshotSink, SnapshotSource } from '../../../contracts/backupable.ts'
 import { MAX_WAIT_MS, checkWholeNumber } from '../../../util/check-number.ts'
-import { BOOLEAN, NUMBER, type OptionKinds, STRING, SYNC_FUNCTION, checkArgument, checkOptions, optional } from '../../../util/check-options.ts'
+import { BOOLEAN, NUMBER, type OptionKinds, STRING, CLOCK, checkArgument, checkOptions, optional } from '../../../util/check-options.ts'
 import { listener } from '../../../util/listener.ts'
 import { InvalidArgumentError } from '../../../errors/errors.ts'
 import type { ImportOptions, MetadataView } from '../../../contracts/metadata-store.ts'
@@ -51,7 +51,7 @@ const OPTIONS: OptionKinds<PostgresMetadataStoreOptions> = {
   schema: STRING,
   storeId: optional(STRING),
   create: optional(BOOLEAN),
-  clock: optional(SYNC_FUNCTION),
+  clock: optional(CLOCK),
   answerTimeoutMs: optional(NUMBER),
   lockTimeoutMs: optional(NUMBER),
 }
