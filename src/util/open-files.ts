@@ -1,9 +1,9 @@
 /** Private files that stay readable while open, even if another process replaces or removes them. */
-import { constants } from 'node:fs'
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { constants, type Stats } from 'node:fs'
+import { type FileHandle, lstat, open, rm } from 'node:fs/promises'
 import { closing, undoOnError } from '../errors/clean-up.ts'
 import { InternalError } from '../errors/errors.ts'
-import { chmodIfPossible, isSystemError, readAhead } from './files.ts'
+import { chmodIfPossible, isSystemError, nodeFiles, readAhead, renameSurely } from './files.ts'
 
 const PRIVATE_FILE = 0o600
 const READ_BYTES: number = 1024 * 1024
@@ -45,13 +45,24 @@ export function readOpen(handle: FileHandle, bytes: number): AsyncGenerator<Uint
   })
 }
 
+/** Renames a file, whose `fstat` is given. Where the answer is lost, its inode shows whether the rename was done: see `renameSurely`. */
+export async function renameFile({ dev, ino }: Stats, names: { readonly from: string; readonly to: string }): Promise<void> {
+  await renameSurely(nodeFiles, names, async () => {
+    const found = await lstat(names.to)
+    return found.dev === dev && found.ino === ino
+  })
+}
+
 /** Writes a file of mode 0600 under a temporary name, then gives it its own. Makes nothing durable: for what can be made again. */
 export async function writeAside(
   { temporary, path }: { readonly temporary: string; readonly path: string },
   write: (handle: FileHandle) => Promise<void>,
 ): Promise<void> {
   await undoOnError(async () => {
-    await closing(await createFile(temporary), write)
-    await rename(temporary, path)
+    const written = await closing(await createFile(temporary), async (handle) => {
+      await write(handle)
+      return await handle.stat()
+    })
+    await renameFile(written, { from: temporary, to: path })
   }, () => rm(temporary, { force: true }))
 }

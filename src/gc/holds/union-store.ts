@@ -1,12 +1,12 @@
 /** Stores the union of all held payload IDs between sweeps. Losing it costs time only. */
 import { randomUUID } from 'node:crypto'
-import { type FileHandle, mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { type FileHandle, mkdir, readdir, rm } from 'node:fs/promises'
 import { endianness } from 'node:os'
 import { join } from 'node:path'
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
 import { sha256Of } from '../../util/checked-bytes.ts'
 import { isSystemError, nodeFiles, readSmallFile } from '../../util/files.ts'
-import { createFile, openWhole, readOpen, writeAside } from '../../util/open-files.ts'
+import { createFile, openWhole, readOpen, renameFile, writeAside } from '../../util/open-files.ts'
 import { inAction } from '../../util/system-errors.ts'
 
 /** The payload IDs, encoded as in a backup; and a row of bits for each ID, in the same order, with a bit for each set that has the ID. */
@@ -101,7 +101,9 @@ async function createDraft(directory: string): Promise<UnionDraft> {
       }),
     keep: (description) =>
       keeping(directory, async () => {
-        for (const part of UNION_PARTS) await rename(`${stem}.${part}.tmp`, pathOf(directory, part, description))
+        for (const part of UNION_PARTS) {
+          await renameFile(await handles[part].stat(), { from: `${stem}.${part}.tmp`, to: pathOf(directory, part, description) })
+        }
         const path = join(directory, DESCRIPTION)
         await writeAside({ temporary: `${stem}.json.tmp`, path }, (handle) => handle.writeFile(formatDescription(description)))
         const kept = new Set([path, ...UNION_PARTS.map((part) => pathOf(directory, part, description))])
