@@ -157,8 +157,6 @@ export class S3Session {
   #open(): S3Client {
     if (this.#client !== undefined) return this.#client
     const { region, endpoint, pathStyle, credentials, requestTimeoutMs, partsInFlight, requesterPays } = this.config
-    // The SDK takes a variable that is empty for one that is set.
-    for (const [name, value] of Object.entries(process.env)) if (name.startsWith('AWS_') && value === '') delete process.env[name]
     const connectMs = Math.min(CONNECT_TIMEOUT_MS, requestTimeoutMs)
     const sockets = { keepAlive: true, maxSockets: partsInFlight + 16 }
     const client = new S3Client({
@@ -168,6 +166,8 @@ export class S3Session {
       forcePathStyle: pathStyle,
       // Tries are made in `send`, which knows deadlines and what answers mean.
       maxAttempts: 1,
+      // What a mode would set is set here. (The SDK refuses an AWS_DEFAULTS_MODE that is empty.)
+      defaultsMode: 'legacy',
       // Do not hide a wrong clock: it also makes ages and retention dates wrong.
       disableClockSkewCorrection: true,
       requestChecksumCalculation: 'WHEN_REQUIRED',
@@ -187,6 +187,12 @@ export class S3Session {
         },
         { step: 'build' },
       )
+    }
+    if (process.env['AWS_REGION'] === '') {
+      // The SDK takes an empty one for a region. It reads the environment before its first wait, and remembers what the profile says.
+      delete process.env['AWS_REGION']
+      client.config.region().catch(() => undefined)
+      process.env['AWS_REGION'] = ''
     }
     this.#client = client
     return client

@@ -1,12 +1,13 @@
-import { deepEqual, equal, ok } from 'node:assert/strict'
+import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, onTestFinished, test, vi } from 'vitest'
+import { s3Destination } from '../../../destinations/s3/index.ts'
 import { proxyFor } from '../../../destinations/s3/proxy.ts'
 import { isHoldfastError } from '../../../src/errors/errors.ts'
 import { startS3Server } from '../../support/s3/server.ts'
@@ -94,5 +95,18 @@ describe('s3Destination() through a proxy of the environment', () => {
     ok(isHoldfastError(thrown))
     equal(thrown.details['reason'], 'proxy')
     ok(thrown.message.includes(words) && thrown.hint.includes('HTTPS_PROXY') && !thrown.message.includes('hunter2'), thrown.message)
+  })
+
+  test('is asked for the host in the region of the profile where AWS_REGION is empty, and so AWS_REGION stays', async () => {
+    const config = join(await tempDir(), 'config')
+    await writeFile(config, '[default]\nregion = eu-west-3\n')
+    const proxy = await startProxy('other')
+    stub({ HTTPS_PROXY: proxy.url })
+    for (const [name, value] of Object.entries({ AWS_REGION: '', AWS_PROFILE: '', AWS_CONFIG_FILE: config })) vi.stubEnv(name, value)
+    const before = { ...process.env }
+    const destination = s3Destination({ bucket: 'backups', credentials: { accessKeyId: 'SOMEKEY', secretAccessKey: 'hunter2' }, attempts: 1 })
+    for (let tries = 0; tries < 2; tries++) await rejects(destination.validate(), { code: 'destination_unreachable' })
+    deepEqual(proxy.asked, Array(2).fill('backups.s3.eu-west-3.amazonaws.com:443'))
+    deepEqual({ ...process.env }, before)
   })
 })

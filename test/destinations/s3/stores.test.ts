@@ -530,10 +530,13 @@ describe('the environment', () => {
   }
 
   test('variables that are set and empty are not set', async () => {
-    stub({ AWS_REGION: '', AWS_USE_FIPS_ENDPOINT: '', AWS_PROFILE: '' })
+    const empty = ['REGION', 'USE_FIPS_ENDPOINT', 'USE_DUALSTACK_ENDPOINT', 'DEFAULTS_MODE', 'RETRY_MODE', 'PROFILE', 'SESSION_TOKEN', 'ENDPOINT_URL']
+    stub(Object.fromEntries(empty.map((name) => [`AWS_${name}`, ''])))
+    const before = { ...process.env }
     const own = await ownServer()
     const destination = own.open({ region: undefined })
     await checkWhole(destination, await publish(destination, PAYLOAD))
+    deepEqual({ ...process.env }, before)
   })
 
   test('a key with the CR of a Windows file is told as such, and so is a secret', async () => {
