@@ -42,6 +42,7 @@ export type Support = 'unknown' | 'honoured' | 'ignored' | 'refused'
 /** What is known of one store, from the probe of `validate` or from the first refusal. */
 export class Capabilities {
   readonly #found = new Map<Capability, Support>()
+  readonly #told = new Set<string>()
 
   of(capability: Capability): Support {
     return this.#found.get(capability) ?? 'unknown'
@@ -61,8 +62,16 @@ export class Capabilities {
     this.#found.set(capability, support)
   }
 
-  /** A warning for each that is missing. */
+  /** A warning for each that is missing. All count as told. */
   warnings(): readonly DestinationWarning[] {
-    return Object.entries(WITHOUT).flatMap(([capability, warning]) => (this.lacks(capability as Capability) ? [warning] : []))
+    const missing = Object.entries(WITHOUT).flatMap(([capability, warning]) => (this.lacks(capability as Capability) ? [warning] : []))
+    for (const { code } of missing) this.#told.add(code)
+    return missing
+  }
+
+  /** The warnings that were not told yet. */
+  takeWarnings(): readonly DestinationWarning[] {
+    const told = new Set(this.#told)
+    return this.warnings().filter(({ code }) => !told.has(code))
   }
 }

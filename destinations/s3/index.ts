@@ -128,6 +128,10 @@ class S3Destination implements Destination {
     return await removeLeftovers(this.#session, options)
   }
 
+  takeWarnings(): readonly DestinationWarning[] {
+    return this.#session.store.takeWarnings()
+  }
+
   async close(): Promise<void> {
     this.#session.close()
   }

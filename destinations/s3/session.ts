@@ -42,6 +42,8 @@ export class S3Session {
     this.config = config
     if (config.checksums !== 'auto') this.store.learn('checksums', config.checksums === 'always' ? 'honoured' : 'refused')
     if (config.equalParts) this.store.learn('growingParts', 'refused')
+    // What the options say is not news: `validate` alone lists it.
+    this.store.takeWarnings()
   }
 
   /**

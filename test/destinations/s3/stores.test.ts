@@ -504,6 +504,14 @@ describe('what a bucket demands', () => {
     checkEmpty(own)
   })
 
+  test('that say what a store lacks are listed by validate(), and no backup warns of them', async () => {
+    const own = await ownServer()
+    const destination = own.open({ equalParts: true, checksums: 'never' })
+    await publish(destination, PAYLOAD)
+    deepEqual(destination.takeWarnings?.(), [])
+    ok((await destination.validate()).some(({ code }) => code === 'equal_parts'))
+  })
+
   test('are options of the URL', () => {
     const url = 's3://bucket/a?encryption=aws:kms&kms-key=alias/x&storage-class=GLACIER_IR&acl=private&requester-pays=true&checksums=never'
     equal(openS3Destination(url).url, 's3://bucket/a')

@@ -6,6 +6,8 @@ export interface S3Profile {
   readonly behaviour: S3Behaviour
   /** What `validate` warns of there, beside the lifecycle rule that no bucket of the tests has. */
   readonly warnings: readonly string[]
+  /** What a small backup is refused there, and warns of where nothing was validated before. @default nothing */
+  readonly refused?: readonly string[]
 }
 
 const NO_CONDITIONS = ['conditional_writes_ignored', 'conditional_multipart_ignored']
@@ -16,6 +18,7 @@ export const S3_PROFILES: readonly S3Profile[] = [
     name: 'Backblaze B2',
     behaviour: { refusesChecksums: 400, refusesPutConditions: 501, refusesCompleteConditions: 501, hasNoBucketSettings: true },
     warnings: ['checksums_ignored', ...NO_CONDITIONS],
+    refused: ['checksums_ignored', ...NO_CONDITIONS],
   },
   {
     // https://developers.cloudflare.com/r2/api/s3/conditional-operations/ and /r2/objects/multipart-objects/
@@ -28,6 +31,7 @@ export const S3_PROFILES: readonly S3Profile[] = [
     name: 'Google Cloud Storage (XML API)',
     behaviour: { knowsNoChecksum: true, refusesTrailers: true, refusesPutConditions: 400, ignoresConditions: true },
     warnings: ['checksums_ignored', ...NO_CONDITIONS],
+    refused: ['conditional_writes_ignored'],
   },
   { name: 'Wasabi', behaviour: { knowsNoChecksum: true, ignoresConditions: true }, warnings: ['checksums_ignored', ...NO_CONDITIONS] },
   {
@@ -50,5 +54,6 @@ export const S3_PROFILES: readonly S3Profile[] = [
     name: 'rclone serve s3',
     behaviour: { knowsNoChecksum: true, ignoresConditions: true, keepsNoMetadata: true, listsNoUploads: 404, missesDeleted: true, hasNoBucketSettings: true },
     warnings: ['checksums_ignored', ...NO_CONDITIONS, 'metadata_not_kept', 'uploads_not_listed'],
+    refused: ['uploads_not_listed'],
   },
 ]
