@@ -1,5 +1,5 @@
 import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
-import { readFile, readdir, writeFile } from 'node:fs/promises'
+import { readFile, readdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { onTestFinished, test, vi } from 'vitest'
 import { directoryUnionStore } from '../../src/gc/holds/union-store.ts'
@@ -21,7 +21,6 @@ test.each(['EIO', 'ETIMEDOUT', 'ENOENT'])('writeAside() and a union take a renam
   const directory = await tempDir()
   const [temporary, path] = [join(directory, 'new.tmp'), join(directory, 'file')]
   await writeFile(path, 'old')
-  const { rename } = nodeFiles
   failRenames(code, rename)
   await writeAside({ temporary, path }, (handle) => handle.writeFile('new'))
   equal(await readFile(path, 'utf8'), 'new')
