@@ -5,7 +5,7 @@ import { runBackup } from '../../../src/backup/run-backup.ts'
 import { restoreInto } from '../../../src/restore/restore-into.ts'
 import { postgresBackupable } from '../../../src/stores/postgres/snapshot/postgres-backupable.ts'
 import { CollectingSink, refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
-import { NO_PAYLOADS, contentOf, made } from './made-schemas.ts'
+import { type Made, NO_PAYLOADS, contentOf, made } from './made-schemas.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 import { dropDatabase, inDatabase, makeDatabase } from './databases.ts'
 import { describeSchema, quote, sharedPool } from './schemas.ts'
@@ -274,7 +274,9 @@ describe('partitions', () => {
     const leaving = postgresBackupable(pool, { schema, payloadIds: NO_PAYLOADS, schemaVersion: 1, worker: false, leaveOut: ['t_1'] })
     await refused(snapshotOf(leaving), 'backup_unsupported')
     const portable = (place: string): string => tables(place).replace('(m mood', '(m text')
-    const [source, target] = [await made(portable(`${quote(outside.schema)}.a`)), await made(portable(`${quote(outside.schema)}.b`))]
+    const [source, target] = await Promise.all(
+      ['a', 'b'].map((name) => made(portable(`${quote(outside.schema)}.${name}`), { leaveOut: [`${outside.schema}.${name}t_1`] })),
+    ) as [Made, Made]
     await source.run(`INSERT INTO t SELECT md5(i::text), i FROM generate_series(1, 50) i`)
     await restoreBytes(target.store, (await snapshotOf(source.store)).bytes)
     const rows = async (of: string): Promise<unknown> => (await pool.query(`SELECT * FROM ${quote(of)}.t_0 ORDER BY n`)).rows
@@ -291,5 +293,49 @@ describe('partitions', () => {
     expect(await contentOf(target)).toBe(await contentOf(source))
     const narrow = await made(tables(10).replace('TO (100)', 'TO (50)'))
     expect(await refused(restoreBytes(narrow.store, bytes), 'schema_version_mismatch')).toMatchObject({ message: containing('no partition of relation "t"'), details: { table: 't' } })
+  })
+
+  it('by such a hash, of which one has a constraint of its own or is referred to alone, are refused by its name', async () => {
+    const tables = `${types}; CREATE TABLE t (m mood PRIMARY KEY) PARTITION BY HASH (m); CREATE TABLE t_0 PARTITION OF t FOR VALUES WITH (MODULUS 1, REMAINDER 0)`
+    await snapshotOf((await made(`${tables}; CREATE TABLE refers (m mood REFERENCES t)`)).store)
+    for (const own of ['CREATE TABLE refers (m mood CONSTRAINT own REFERENCES t_0)', `ALTER TABLE t_0 ADD CONSTRAINT own CHECK (m <> 'a')`]) {
+      const error = await refused(snapshotOf((await made(`${tables}; ${own}`)).store), 'backup_unsupported')
+      expect(error).toMatchObject({ message: containing('the constraint own is of one partition of t'), hint: containing('Drop the constraint'), details: { table: 't', constraint: 'own' } })
+    }
+  })
+})
+
+describe('a table of another schema', () => {
+  it.each([
+    ['partition', 'CREATE TABLE "T" (n int) PARTITION BY RANGE (n); CREATE TABLE %.part PARTITION OF "T" DEFAULT'],
+    ['child', 'CREATE TABLE "T" (n int); CREATE TABLE %.part () INHERITS ("T")'],
+  ])('that has rows of one in the schema as its %s is refused by name, unless leaveOut names it', async (_, tables) => {
+    const outside = await made('')
+    const { store, pool, schema } = await made(tables.replace('%', quote(outside.schema)))
+    const name = `${outside.schema}.part`
+    expect(await refused(snapshotOf(store), 'backup_unsupported')).toMatchObject({ message: containing(`rows of "T" are in "${name}"`), hint: containing('leaveOut'), details: { table: '"T"', name } })
+    await snapshotOf(postgresBackupable(pool, { schema, payloadIds: NO_PAYLOADS, schemaVersion: 1, worker: false, leaveOut: [name] }))
+  })
+
+  it('that others see nothing of, for it is temporary, is passed over', async () => {
+    const { store, pool, schema } = await made('CREATE TABLE t (n int)')
+    const client = await pool.connect()
+    onTestFinished(() => client.release(true))
+    await client.query(`CREATE TEMPORARY TABLE child () INHERITS (${quote(schema)}.t)`)
+    await snapshotOf(store)
+  })
+
+  it.each([
+    ['a domain', 'CREATE DOMAIN d AS int', 'CREATE TABLE t (n %.d)', 'ALTER DOMAIN d ADD CONSTRAINT c CHECK (VALUE > 0)', 'ALTER DOMAIN d VALIDATE CONSTRAINT c', 'd'],
+    ['a parent', 'CREATE TABLE p (n int)', 'CREATE TABLE t () INHERITS (%.p)', 'ALTER TABLE p ADD CONSTRAINT c CHECK (n > 0)', 'ALTER TABLE p VALIDATE CONSTRAINT c', 'p'],
+  ])('or a type of it, %s with a check that is NOT VALID, is refused by name until the check is valid', async (_, outside, tables, check, validation, name) => {
+    const other = await made(outside)
+    const { store } = await made(tables.replace('%', quote(other.schema)))
+    await snapshotOf(store)
+    await other.run(`${check} NOT VALID`)
+    const full = `${quote(other.schema)}.${name}`
+    expect(await refused(snapshotOf(store), 'backup_unsupported')).toMatchObject({ message: containing(`the constraint c of ${full}`), hint: containing('VALIDATE'), details: { name: full, constraint: 'c' } })
+    await other.run(validation)
+    await snapshotOf(store)
   })
 })

@@ -2,7 +2,8 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { Pool } from 'pg'
 import { postgresBackupable } from '../../../src/stores/postgres/snapshot/postgres-backupable.ts'
-import { restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
+import { refused, restoreBytes, snapshotOf } from '../../conformance/backupable-fixture.ts'
+import { contentOf } from './made-schemas.ts'
 import { describeSchema, inSchema, newSchema, quote, sharedPool } from './schemas.ts'
 import { serverUrl } from './server.ts'
 
@@ -100,3 +101,54 @@ async function constraintsOf(schema: string): Promise<readonly unknown[]> {
   const { rows } = await (await sharedPool()).query('SELECT conname, pg_get_constraintdef(oid) AS text, convalidated FROM pg_constraint WHERE connamespace = $1::regnamespace ORDER BY 1', [quote(schema)])
   return rows
 }
+
+const NEW_CHILDREN = 'CREATE TABLE child () INHERITS (t); CREATE TABLE grandchild () INHERITS (child)'
+
+test.each([
+  ['a domain', 'CREATE DOMAIN d AS int; CREATE TABLE t (d d)', 'INSERT INTO t VALUES (-1)', `ALTER DOMAIN d ADD CONSTRAINT "the check" CHECK (VALUE > 0) NOT VALID; COMMENT ON CONSTRAINT "the check" ON DOMAIN d IS 'old'`],
+  ['a domain within others', 'CREATE DOMAIN d AS int; CREATE DOMAIN e AS d; CREATE TYPE p AS (e e[]); CREATE TABLE t (p p[])', 'INSERT INTO t VALUES (ARRAY[ROW(ARRAY[-1])]::p[])', 'ALTER DOMAIN d ADD CHECK (VALUE > 0) NOT VALID'],
+  ['a table whose children are newer', 'CREATE TABLE t (n int)', 'INSERT INTO t VALUES (-1)', `ALTER TABLE t ADD CONSTRAINT c CHECK (n > 0) NOT VALID; ${NEW_CHILDREN}`],
+  ['a table whose partitions are newer', 'CREATE TABLE t (n int) PARTITION BY RANGE (n); CREATE TABLE t_0 PARTITION OF t FOR VALUES FROM (MINVALUE) TO (0)', 'INSERT INTO t VALUES (-1)', 'ALTER TABLE t ADD CONSTRAINT c CHECK (n > 0) NOT VALID; CREATE TABLE t_1 PARTITION OF t DEFAULT'],
+  ['a child and its parents', 'CREATE TABLE t (n int); CREATE TABLE u (n int); CREATE TABLE child () INHERITS (t, u)', 'INSERT INTO child VALUES (-1)', ['child', 't', 'u'].map((name) => `ALTER TABLE ${name} ADD CONSTRAINT c CHECK (n > 0) NOT VALID`).join('; ')],
+])('restore() takes rows that a NOT VALID check of %s refuses, and leaves all as it was', async (_, tables, rows, checks) => {
+  const pool = await sharedPool()
+  const [source, schema] = [await schemaOf(tables), await schemaOf(`${tables}; ${checks}`)]
+  await inSchema(pool, source, (client) => client.query(`${rows}; ${checks}`))
+  const before = [await describeSchema(pool, schema), await inheritanceOf(schema)]
+  await restoreBytes(postgresBackupable(pool, { ...OPTIONS, schema }), (await snapshotOf(postgresBackupable(pool, { ...OPTIONS, schema: source }))).bytes)
+  expect(await contentOf({ pool, schema })).toBe(await contentOf({ pool, schema: source }))
+  expect([await describeSchema(pool, schema), await inheritanceOf(schema)]).toEqual(before)
+})
+
+async function inheritanceOf(schema: string): Promise<readonly unknown[]> {
+  const { rows } = await (await sharedPool()).query(
+    'SELECT conrelid::regclass::text AS name, conname, conislocal, coninhcount FROM pg_constraint WHERE connamespace = $1::regnamespace ORDER BY 1, 2',
+    [quote(schema)],
+  )
+  return rows
+}
+
+test('restore() checks rows by a function that looks at another table when both are filled, with children that have the check too', async () => {
+  const pool = await sharedPool()
+  const tables = `CREATE TABLE z (n int); CREATE FUNCTION is_known(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN EXISTS (SELECT FROM z WHERE n = $1); END $$;
+    CREATE TABLE t (n int CHECK (is_known(n))); CREATE TABLE child () INHERITS (t)`
+  const rows = 'INSERT INTO z VALUES (1); INSERT INTO t VALUES (1); INSERT INTO child VALUES (1)'
+  const [schema, bytes] = [await schemaOf(tables), await snapshotWith(tables, rows)]
+  const before = [await describeSchema(pool, schema), await inheritanceOf(schema)]
+  await restoreBytes(postgresBackupable(pool, { ...OPTIONS, schema }), bytes)
+  expect(await contentOf({ pool, schema })).toBe('child\n(1)\nt\n(1)\n(1)\nz\n(1)')
+  expect([await describeSchema(pool, schema), await inheritanceOf(schema)]).toEqual(before)
+  // And still checks: a snapshot of rows that do not pass is refused.
+  const broken = await snapshotWith(tables, `${rows}; DELETE FROM z`)
+  const fresh = postgresBackupable(pool, { ...OPTIONS, schema: await schemaOf(tables) })
+  expect(await refused(restoreBytes(fresh, broken), 'schema_version_mismatch')).toMatchObject({ details: { constraint: 't_n_check' } })
+})
+
+test('restore() leaves a foreign key that is switched off as it is, and takes the rows that it would refuse', async () => {
+  const pool = await sharedPool()
+  const tables = 'CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE t (a int REFERENCES a); ALTER TABLE t DISABLE TRIGGER ALL'
+  const [schema, bytes] = [await schemaOf(tables), await snapshotWith(tables, 'INSERT INTO t VALUES (1)')]
+  await restoreBytes(postgresBackupable(pool, { ...OPTIONS, schema }), bytes)
+  expect(await contentOf({ pool, schema })).toBe('a\n\nt\n(1)')
+  await inSchema(pool, schema, (client) => client.query('INSERT INTO t VALUES (2)'))
+})

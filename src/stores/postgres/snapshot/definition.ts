@@ -162,7 +162,15 @@ function byName<T extends { readonly name: string }>(items: readonly T[]): Map<s
 }
 
 /** OIDs below are the same in every database. */
-const FIRST_USER_OID = 16384
+export const FIRST_USER_OID = 16384
+
+/** Of the type `t`: the types that its values are made of, and whether their binary form names these by OID. */
+export const PARTS_OF_TYPE = `
+  SELECT t.typelem AS typid, true AS is_named WHERE t.typelem <> 0 AND t.typcategory = 'A'
+  UNION ALL SELECT t.typbasetype, false WHERE t.typtype = 'd'
+  UNION ALL SELECT r.rngsubtype, false FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+  UNION ALL SELECT a.atttypid, true FROM pg_attribute a
+    WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped`
 
 /**
  * The binary form of an array names the type of its elements, that of a composite those of its attributes, by OID; values of the reg types
@@ -178,13 +186,7 @@ const COLUMNS = `
     UNION
     SELECT used.attrelid, used.attnum, part.typid, part.is_named
     FROM used JOIN pg_type t ON t.oid = used.typid
-    CROSS JOIN LATERAL (
-      SELECT t.typelem AS typid, true AS is_named WHERE t.typelem <> 0 AND t.typcategory = 'A'
-      UNION ALL SELECT t.typbasetype, false WHERE t.typtype = 'd'
-      UNION ALL SELECT r.rngsubtype, false FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
-      UNION ALL SELECT a.atttypid, true FROM pg_attribute a
-        WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
-    ) part
+    CROSS JOIN LATERAL (${PARTS_OF_TYPE}) part
   ), types AS (
     SELECT used.attrelid, used.attnum,
       bool_and(t.typsend::oid <> 0 AND t.typreceive::oid <> 0 AND NOT (used.is_named AND t.oid >= ${FIRST_USER_OID})

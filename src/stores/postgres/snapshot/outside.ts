@@ -5,7 +5,7 @@ import { BackupUnsupportedError, InvalidArgumentError } from '../../../errors/er
 import { quoteName, quoteText } from '../connection/client.ts'
 import type { Connection } from '../connection/connection.ts'
 import { HOLD_ON, LET_GO } from './open-transaction.ts'
-import type { SchemaScope } from './definition.ts'
+import { type SchemaScope, FIRST_USER_OID, PARTS_OF_TYPE } from './definition.ts'
 
 /** Where the server keeps large objects, as `leaveOut` names it. */
 const LARGE_OBJECTS = 'pg_catalog.pg_largeobject'
@@ -38,6 +38,27 @@ export async function refuseOutside(session: Connection, scope: SchemaScope): Pr
     throw refusal(scope, `not all partitions of ${split.name} are in it, and another database would hash its rows into others`, {
       hint: 'Move the table and all of its partitions into one schema, and leave none of them out',
       details: split,
+    })
+  }
+  const [own] = await session.rows<{ readonly table: string; readonly constraint: string }>(CONSTRAINED_HASHES, values)
+  if (own !== undefined) {
+    throw refusal(scope, `the constraint ${own.constraint} is of one partition of ${own.table}, and another database would hash its rows into others`, {
+      hint: 'Drop the constraint, or let it be of the partitioned table',
+      details: own,
+    })
+  }
+  const [elsewhere] = await session.rows<{ readonly table: string; readonly name: string }>(CHILDREN_ELSEWHERE, values)
+  if (elsewhere !== undefined) {
+    throw refusal(scope, `rows of ${elsewhere.table} are in "${elsewhere.name}", in another schema`, {
+      hint: `Move that table (ALTER TABLE ... SET SCHEMA), or name "${elsewhere.name}" in "leaveOut" and back it up by other means`,
+      details: elsewhere,
+    })
+  }
+  const [unchecked] = await session.rows<{ readonly name: string; readonly constraint: string }>(UNCHECKED_ELSEWHERE, values)
+  if (unchecked !== undefined) {
+    throw refusal(scope, `rows need not pass the constraint ${unchecked.constraint} of ${unchecked.name}, which is NOT VALID and in no table or type of the schema`, {
+      hint: 'Check the rows (VALIDATE CONSTRAINT), drop the constraint, or move what it is of into the schema (SET SCHEMA)',
+      details: unchecked,
     })
   }
   if (scope.leaveOut.includes(LARGE_OBJECTS)) return
@@ -124,15 +145,50 @@ const OID_COLUMNS = `
   SELECT "table", "column", path FROM used WHERE typid = 'oid'::regtype ORDER BY 1, 2, 3`
 
 /**
- * Partitioned by a hash of what differs between databases (enums by their OIDs, which arrays, ranges and rows of them share, OIDs
- * themselves, an operator class of one's own), with partitions both in the schema and elsewhere.
+ * Partitions of tables that are partitioned by a hash of what differs between databases: enums by their OIDs, which arrays, ranges and rows
+ * of them share, OIDs themselves, an operator class of one's own, text that a collation may take for equal.
  */
-const SPLIT_HASHES = `
-  SELECT p.partrelid::regclass::text AS name
+const UNSTABLE = `
+  SELECT p.partrelid AS root, c.oid, c.relkind, c.relnamespace = ${SPACE} AND c.relname <> ALL ($2::text[]) AS inside
   FROM pg_partitioned_table p CROSS JOIN LATERAL pg_partition_tree(p.partrelid) part JOIN pg_class c ON c.oid = part.relid
-    CROSS JOIN LATERAL (SELECT c.relnamespace = ${SPACE} AND c.relname <> ALL ($2::text[]) AS inside) place
-  WHERE p.partstrat = 'h' AND EXISTS (
-    SELECT FROM pg_opclass o JOIN pg_type t ON t.oid = o.opcintype
-    WHERE o.oid = ANY (p.partclass::oid[]) AND (o.oid >= 16384 OR t.typtype = 'p' OR t.oid = 'oid'::regtype))
-  GROUP BY p.partrelid HAVING bool_or(c.relkind = 'r' AND inside) AND NOT bool_and(inside)
+  WHERE p.partstrat = 'h' AND (
+    EXISTS (SELECT FROM pg_collation WHERE oid = ANY (p.partcollation::oid[]) AND NOT collisdeterministic)
+    OR EXISTS (
+      SELECT FROM pg_opclass o JOIN pg_type t ON t.oid = o.opcintype
+      WHERE o.oid = ANY (p.partclass::oid[]) AND (o.oid >= ${FIRST_USER_OID} OR t.typtype = 'p' OR t.oid = 'oid'::regtype)))`
+
+/** Some of them in the schema, and others elsewhere. */
+const SPLIT_HASHES = `
+  SELECT root::regclass::text AS name FROM (${UNSTABLE}) part
+  GROUP BY root HAVING bool_or(relkind = 'r' AND inside) AND NOT bool_and(inside)
   ORDER BY 1 LIMIT 1`
+
+/** What the rows of one of them have to pass, or are referred to by. */
+const CONSTRAINED_HASHES = `
+  SELECT part.root::regclass::text AS "table", quote_ident(own.conname) AS "constraint"
+  FROM (${UNSTABLE}) part JOIN pg_constraint own ON own.conrelid = part.oid AND own.contype <> 'n' OR own.confrelid = part.oid
+  WHERE part.inside AND part.oid <> part.root AND own.conparentid = 0 AND own.coninhcount = 0
+  ORDER BY 1, 2 LIMIT 1`
+
+/** Partitions and other children of tables in the schema, in which other sessions see rows too. */
+const CHILDREN_ELSEWHERE = `
+  SELECT quote_ident(p.relname) AS "table", n.nspname || '.' || c.relname AS name
+  FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE p.relnamespace = ${SPACE} AND p.relkind IN ('r', 'p') AND p.relname <> ALL ($2::text[])
+    AND n.nspname <> $1 AND c.relpersistence <> 't' AND n.nspname || '.' || c.relname <> ALL ($2::text[])
+  ORDER BY 1, 2 LIMIT 1`
+
+/** Checks that not all rows pass, of domains and parents that a restore leaves alone. */
+const UNCHECKED_ELSEWHERE = `
+  WITH RECURSIVE inside AS (
+    SELECT oid FROM pg_class WHERE relnamespace = ${SPACE} AND relkind IN ('r', 'p') AND relname <> ALL ($2::text[])
+  ), used (typid) AS (
+    SELECT atttypid FROM pg_attribute WHERE attrelid IN (TABLE inside) AND attnum > 0 AND NOT attisdropped
+    UNION SELECT part.typid FROM used JOIN pg_type t ON t.oid = used.typid CROSS JOIN LATERAL (${PARTS_OF_TYPE}) part
+  )
+  SELECT c.contypid::regtype::text AS name, quote_ident(c.conname) AS "constraint" FROM pg_constraint c
+  WHERE c.contypid IN (TABLE used) AND NOT c.convalidated AND c.connamespace <> ${SPACE}
+  UNION ALL SELECT up.conrelid::regclass::text, quote_ident(up.conname) FROM pg_constraint c
+    JOIN pg_inherits i ON i.inhrelid = c.conrelid JOIN pg_constraint up ON up.conrelid = i.inhparent AND up.conname = c.conname AND up.contype = c.contype
+  WHERE c.conrelid IN (TABLE inside) AND c.contype IN ('c', 'n') AND NOT c.convalidated AND up.conrelid NOT IN (TABLE inside)
+  ORDER BY 1, 2 LIMIT 1`

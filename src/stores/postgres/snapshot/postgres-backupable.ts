@@ -47,8 +47,8 @@ export interface PostgresBackupableOptions extends PaceOptions {
   readonly storeId?: string | undefined
   /**
    * Tables, sequences, materialized views and foreign tables that are not in a snapshot, and that a restore leaves as they are; and what
-   * columns need from outside of the schema, with which a backup is refused otherwise: sequences of other schemas, as "schema.name", and
-   * large objects, as "pg_catalog.pg_largeobject". @default none
+   * columns need from outside of the schema, with which a backup is refused otherwise: sequences, partitions and children in other schemas,
+   * as "schema.name", and large objects, as "pg_catalog.pg_largeobject". @default none
    */
   readonly leaveOut?: readonly string[] | undefined
   /**
@@ -103,7 +103,7 @@ const DEFAULT_LOCK_TIMEOUT_MS = 10_000
  *
  * Not in a snapshot: everything that is not a table or a sequence of the schema. Rows of partitions are restored through the table that
  * they are partitions of. `backup` rejects with `backup_unsupported` when columns name large objects, or draw on sequences of other schemas
- * by their defaults; what functions and triggers use is not looked into. `restore` rejects with `schema_version_mismatch` when rows break a
+ * by their defaults, and when rows of a table are in another schema; what functions and triggers use is not looked into. `restore` rejects with `schema_version_mismatch` when rows break a
  * constraint of the target.
  *
  * `backup` rejects with `invalid_argument` for a query that cannot be run or gives what are not payload IDs, and for a name in `leaveOut`

@@ -22,7 +22,7 @@ export class RestoreTarget {
   readonly #schema: string
   readonly #tables: readonly FoundTable[]
   readonly #parents: readonly string[]
-  /** In the order in which they are put back. */
+  /** In the order in which they are taken away; constraints are put back in the other. */
   #removed: { readonly indexes: readonly Removable[]; readonly constraints: readonly Removable[]; readonly triggers: readonly Removable[] } = {
     indexes: [],
     constraints: [],
@@ -80,7 +80,7 @@ export class RestoreTarget {
     for (const { name } of this.#tables) await this.#session.rows(`ANALYZE ${this.#path(name)}`)
     // The planner would check foreign keys by hash: along indexes that were just made, and even by sorting, it takes half as long.
     await this.#session.rows('SET LOCAL enable_hashjoin = off')
-    for (const { restore } of [...constraints, ...triggers]) for (const statement of restore) await this.#session.rows(statement)
+    for (const { restore } of [...constraints.toReversed(), ...triggers]) for (const statement of restore) await this.#session.rows(statement)
     await this.#session.rows('SET LOCAL enable_hashjoin TO DEFAULT')
     if ((await this.#describe()) !== this.#structure) {
       throw new InternalError(`Cannot restore into the schema "${this.#schema}": its constraints, indexes or triggers would not be what they were`)
@@ -100,21 +100,18 @@ export class RestoreTarget {
     this.#isFresh = true
   }
 
-  /** Foreign keys, and checks that not all rows need to pass. Those of partitions go and come with the one they were made from. */
+  /**
+   * Foreign keys, and checks that rows cannot be held to as they come: not all of them pass, or a function looks at tables that are filled
+   * later. A parent's comes before its children's: when it is gone, these have only what is their own.
+   */
   async #constraints(): Promise<Removable[]> {
-    const rows = await this.#session.rows<{ path: string; name: string; definition: string; comment: string | null }>(
-      `SELECT c.conrelid::regclass::text AS path, c.conname AS name, pg_get_constraintdef(c.oid) AS definition, obj_description(c.oid, 'pg_constraint') AS comment
-       FROM pg_constraint c JOIN pg_class r ON r.oid = c.conrelid
-       WHERE (c.contype = 'f' OR c.contype IN ('c', 'n') AND NOT c.convalidated AND c.conislocal) AND c.conparentid = 0 AND c.coninhcount = 0
-         AND (c.conrelid = ANY ($1::oid[]) OR r.relkind = 'p' AND r.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $2))
-       ORDER BY c.contype, 1, 2`,
-      [this.#oids(), this.#schema],
-    )
-    return rows.map(({ path, name, definition, comment }) => ({
-      remove: `ALTER TABLE ${path} DROP CONSTRAINT ${quoteName(name)}`,
+    const rows = await this.#session.rows<ConstraintRow>(CONSTRAINTS, [this.#oids(), this.#schema])
+    return rows.map(({ kind, path, name, definition, comment, validated }) => ({
+      remove: `ALTER ${kind} ${path} DROP CONSTRAINT ${quoteName(name)}`,
       restore: [
-        `ALTER TABLE ${path} ADD CONSTRAINT ${quoteName(name)} ${definition}`,
-        ...(comment === null ? [] : [`COMMENT ON CONSTRAINT ${quoteName(name)} ON ${path} IS ${quoteText(comment)}`]),
+        `ALTER ${kind} ${path} ADD CONSTRAINT ${quoteName(name)} ${definition}`,
+        ...(comment === null ? [] : [`COMMENT ON CONSTRAINT ${quoteName(name)} ON ${kind === 'DOMAIN' ? 'DOMAIN ' : ''}${path} IS ${quoteText(comment)}`]),
+        ...validated.map((child) => `ALTER TABLE ${child} VALIDATE CONSTRAINT ${quoteName(name)}`),
       ],
     }))
   }
@@ -163,6 +160,16 @@ export class RestoreTarget {
   }
 }
 
+interface ConstraintRow {
+  readonly kind: 'TABLE' | 'DOMAIN'
+  readonly path: string
+  readonly name: string
+  readonly definition: string
+  readonly comment: string | null
+  /** Children whose rows all pass what the table's own need not: they were made later. */
+  readonly validated: readonly string[]
+}
+
 interface IndexRow {
   readonly path: string
   readonly schema: string
@@ -177,6 +184,28 @@ interface IndexRow {
 
 /** Of a trigger; takes the schema and the names. */
 const OF_PARENTS = `tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $2) AND relname = ANY ($3::text[]))`
+
+/**
+ * Foreign keys of partitions go and come with the one that they were made from; one that is switched off lets all rows pass. The server
+ * notes what functions a check calls, but for its own. Checks of other schemas are left alone: `outside.ts` refuses those that need more.
+ */
+const CONSTRAINTS = `
+  SELECT CASE WHEN c.contypid = 0 THEN 'TABLE' ELSE 'DOMAIN' END AS kind, CASE WHEN c.contypid = 0 THEN c.conrelid::regclass::text ELSE c.contypid::regtype::text END AS path,
+    c.conname AS name, pg_get_constraintdef(c.oid) AS definition, obj_description(c.oid, 'pg_constraint') AS comment,
+    ARRAY(
+      SELECT child.conrelid::regclass::text FROM pg_constraint child
+      WHERE child.conname = c.conname AND child.contype = c.contype AND child.convalidated AND NOT child.conislocal AND NOT c.convalidated AND child.conrelid IN (
+        WITH RECURSIVE down (oid) AS (SELECT c.conrelid UNION SELECT inhrelid FROM down JOIN pg_inherits ON inhparent = down.oid) TABLE down)) AS validated
+  FROM pg_constraint c LEFT JOIN pg_class r ON r.oid = c.conrelid CROSS JOIN (SELECT oid FROM pg_namespace WHERE nspname = $2) space
+  WHERE CASE
+    WHEN c.contypid <> 0 THEN c.connamespace = space.oid AND NOT c.convalidated
+    WHEN NOT (c.conrelid = ANY ($1::oid[]) OR r.relkind = 'p' AND r.relnamespace = space.oid) THEN false
+    WHEN c.contype = 'f' THEN c.conparentid = 0 AND c.coninhcount = 0
+      AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgconstraint = c.oid AND tgrelid = c.conrelid AND tgenabled NOT IN ('O', 'A'))
+    ELSE c.contype IN ('c', 'n') AND c.conislocal AND (NOT c.convalidated
+      OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_constraint'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_proc'::regclass))
+    END
+  ORDER BY c.contype, (WITH RECURSIVE up (oid) AS (SELECT c.conrelid UNION SELECT inhparent FROM up JOIN pg_inherits ON inhrelid = up.oid) SELECT count(*) FROM up), 2, 3`
 
 /** Left out: what has a property that its definition does not show, and what anything else depends on. */
 const INDEXES = `
@@ -204,8 +233,8 @@ const STRUCTURE = `
       || ' ' || x.reltablespace || ' ' || pg_get_userbyid(x.relowner) AS line
     FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = ANY ($1::oid[])
     UNION ALL
-    SELECT 'constraint ' || conrelid::regclass || ' ' || quote_ident(conname) || ' ' || pg_get_constraintdef(oid) || ' ' || coalesce(obj_description(oid, 'pg_constraint'), '')
-    FROM pg_constraint WHERE conrelid = ANY ($1::oid[]) OR confrelid = ANY ($1::oid[])
+    SELECT 'constraint ' || conrelid::regclass || ' ' || contypid::regtype || ' ' || quote_ident(conname) || ' ' || pg_get_constraintdef(oid) || ' ' || coalesce(obj_description(oid, 'pg_constraint'), '')
+    FROM pg_constraint WHERE conrelid = ANY ($1::oid[]) OR confrelid = ANY ($1::oid[]) OR NOT convalidated AND contypid <> 0 AND connamespace = (SELECT oid FROM pg_namespace WHERE nspname = $2)
     UNION ALL
     SELECT 'trigger ' || pg_get_triggerdef(oid) || ' ' || tgenabled::text
     FROM pg_trigger WHERE (tgrelid = ANY ($1::oid[]) OR ${OF_PARENTS}) AND NOT tgisinternal
