@@ -23,11 +23,16 @@ describe('openToSweep()', () => {
   })
 
   it.each([
-    ['another store', { storeId: 'other', place: 'level:/srv/other' }, /the store "other" at "level:\/srv\/other" refers to payloads there too/],
-    ['a copy of the store', { storeId: 'store', place: 'level:/srv/copy' }, /a copy of it at "level:\/srv\/copy" refers/],
-  ])('refuses while %s needs payloads there', async (_, other, sentence) => {
+    ['another store', { storeId: 'other', place: 'level:/srv/other' }, /the store "other" at "level:\/srv\/other" refers to payloads there too/, /^Keep the payloads/],
+    ['a copy of the store', { storeId: 'store', place: 'level:/srv/copy' }, /a copy of it at "level:\/srv\/copy" refers/, /^If both are one store, name it as it is named there; otherwise keep the payloads/],
+  ])('refuses while %s needs payloads there', async (_, other, sentence, hint) => {
     for (const register of [false, true]) {
-      await expect(openToSweep(await payloadsOf(user, other), { user, register })).rejects.toMatchObject({ code: 'hold_unavailable', message: expect.stringMatching(sentence) as unknown, retryable: false })
+      await expect(openToSweep(await payloadsOf(user, other), { user, register })).rejects.toMatchObject({
+        code: 'hold_unavailable',
+        message: expect.stringMatching(sentence) as unknown,
+        hint: expect.stringMatching(hint) as unknown,
+        retryable: false,
+      })
     }
   })
 

@@ -48,7 +48,7 @@ async function refuseOtherUsers(payloads: PayloadDirectory, { storeId, place }: 
   const where = other.place === undefined ? '' : ` at ${JSON.stringify(other.place)}`
   const which = other.storeId === storeId ? 'a copy of it' : `the store "${other.storeId}"`
   throw new HoldUnavailableError(`Cannot sweep ${JSON.stringify(payloads.path)} for the store "${storeId}" at ${JSON.stringify(place)}: ${which}${where} refers to payloads there too`, {
-    hint: `Keep the payloads of each store in a directory of its own; if that store was moved or is gone for good, remove ${JSON.stringify(other.path)}. Nothing was deleted`,
+    hint: `${other.storeId === storeId ? 'If both are one store, name it as it is named there; otherwise keep' : 'Keep'} the payloads of each store in a directory of its own; if that store was moved or is gone for good, remove ${JSON.stringify(other.path)}. Nothing was deleted`,
     retryable: false,
     details: { storeId: other.storeId, place: other.place },
   })
