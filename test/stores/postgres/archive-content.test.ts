@@ -109,7 +109,7 @@ function atEntry(name: RegExp, change: (entry: Entry, pick: Pick) => Entry): Mut
 const bytes = (name: RegExp, change: (content: Buffer, pick: Pick) => Buffer): Mutation => atEntry(name, (entry, pick) => ({ ...entry, content: change(Buffer.from(entry.content), pick) }))
 const json = (name: string, change: (value: never, pick: Pick) => unknown): Mutation =>
   bytes(new RegExp(`^${name}$`), (content, pick) => Buffer.from(JSON.stringify(change(JSON.parse(content.toString()) as never, pick))))
-const schema = (change: (value: { tables: { name: string; directory: string; format: string; columns: { name: string; labels?: unknown }[] }[]; sequences: string[]; moneyLocale?: unknown }, pick: Pick) => object): Mutation => json('schema.json', change)
+const schema = (change: (value: { tables: { name: string; directory: string; format: string; columns: { name: string; labels?: unknown; parts?: unknown }[] }[]; sequences: string[]; moneyLocale?: unknown }, pick: Pick) => object): Mutation => json('schema.json', change)
 const slicesOf = (list: readonly Entry[], table: string): readonly number[] => list.flatMap(({ name }, index) => (name.startsWith(`tables/${table}/`) ? [index] : []))
 
 /** Cuts a slice of a table in two, so many bytes after its first one, where `rows` end in the first part; the slices after it get other names. */
@@ -217,6 +217,7 @@ const MUTATIONS: Readonly<Record<string, Mutation>> = {
   'schema: tables in another order': schema((value) => ({ ...value, tables: value.tables.toReversed() })),
   'schema: a table twice': schema((value) => ({ ...value, tables: [...value.tables, value.tables[0]] })),
   'schema: a column twice': schema((value) => ({ ...value, tables: value.tables.map((table) => ({ ...table, columns: [...table.columns, ...table.columns] })) })),
+  'schema: parts that are not text': schema((value) => ({ ...value, tables: value.tables.map((table) => ({ ...table, columns: table.columns.map((column) => ({ ...column, parts: [1] })) })) })),
   'schema: labels that are not text': schema((value) => ({ ...value, tables: value.tables.map((table) => ({ ...table, columns: table.columns.map((column) => ({ ...column, labels: [[1]] })) })) })),
   'schema: binary for text': schema((value) => ({ ...value, tables: value.tables.map((table) => ({ ...table, format: 'binary' })) })),
   'schema: text for binary': schema((value) => ({ ...value, tables: value.tables.map((table) => ({ ...table, format: 'text' })) })),

@@ -46,7 +46,7 @@ test.each(['v1-postgres', 'v1-named-postgres'])('golden %s is restored, row for 
   expect(manifest).toMatchObject({ storeKind: 'postgres', payloadIds: { count: summary.payloadIds.count, sha256: summary.payloadIds.digest } })
 })
 
-test('golden v1-named-postgres has the schema.json that a backup writes now, which says how money is spelled', async () => {
+test('golden v1-named-postgres has the schema.json that a backup writes now, but for the parts of types', async () => {
   const source = await everyType()
   const { bytes } = await snapshotOf(source.store)
   const stored = schemaJsonOf(await golden('v1-named-postgres', 'payload'))
@@ -97,10 +97,10 @@ test('a compressed snapshot, made in a worker, names its backup and is restored,
   expect(await dumpSchema(target.pool, target.schema)).toBe(await dumpSchema(source.pool, source.schema))
 })
 
-/** The first entry of the archive in a stream. */
+/** The first entry of the archive in a stream, without what the golden backups are too old to have. */
 function schemaJsonOf(stream: Buffer): unknown {
   const [entry] = dataFrames(stream)
-  return JSON.parse(String(entry?.raw.subarray(512)).replace(/\0+$/, ''))
+  return JSON.parse(String(entry?.raw.subarray(512)).replace(/\0+$/, ''), (key, value: unknown) => (key === 'parts' ? undefined : value))
 }
 
 async function everyType({ worker = false } = {}): Promise<{ pool: Awaited<ReturnType<typeof sharedPool>>; schema: string; store: ReturnType<typeof postgresBackupable> }> {

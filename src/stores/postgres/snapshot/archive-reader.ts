@@ -193,8 +193,9 @@ function isTable(value: unknown): value is ArchivedTable {
 }
 
 function isColumn(value: unknown): value is { name: string; type: string } {
-  const { name, type, labels } = (value ?? {}) as { name?: unknown; type?: unknown; labels?: unknown }
-  return isText(name) && isText(type) && (labels === undefined || isListOf(labels, (list) => isListOf(list, isText)))
+  const { name, type, labels, parts } = (value ?? {}) as { name?: unknown; type?: unknown; labels?: unknown; parts?: unknown }
+  if (!isText(name) || !isText(type) || (parts !== undefined && !isListOf(parts, isText))) return false
+  return labels === undefined || isListOf(labels, (list) => isListOf(list, isText))
 }
 
 function isRowCount(value: unknown): value is { table: string; rows: number } {

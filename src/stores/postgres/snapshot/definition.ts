@@ -10,6 +10,8 @@ export interface ColumnDefinition {
   readonly type: string
   /** Of enum types, also as elements or attributes of the column's type: their labels, in order. */
   readonly labels?: readonly (readonly string[])[] | undefined
+  /** Of domains, ranges and composites of the database's own that the type is, or is made of: what they are, such as "percent: integer". */
+  readonly parts?: readonly string[] | undefined
 }
 
 export interface TableDefinition {
@@ -143,7 +145,7 @@ export function differenceOf(wanted: SchemaDefinition, actual: SchemaDefinition,
 
 function columnDifference(wanted: TableDefinition, actual: TableDefinition, sides: Sides): string | undefined {
   const columns = byName(actual.columns)
-  for (const { name, type, labels } of wanted.columns) {
+  for (const { name, type, labels, parts } of wanted.columns) {
     const path = `"${wanted.name}"."${name}"`
     const found = columns.get(name)
     if (found === undefined) return `column ${path} of ${sides.wanted} is missing in ${sides.actual}`
@@ -151,6 +153,9 @@ function columnDifference(wanted: TableDefinition, actual: TableDefinition, side
     if (JSON.stringify(found.labels) !== JSON.stringify(labels)) {
       return `column ${path} has an enum type with other labels in ${sides.actual} than in ${sides.wanted}`
     }
+    // The first archives do not have them.
+    const part = parts?.find((each) => found.parts?.includes(each) !== true)
+    if (part !== undefined) return `column ${path} uses the type ${part} in ${sides.wanted}, and not in ${sides.actual}`
     columns.delete(name)
   }
   const [extra] = columns.keys()
@@ -191,15 +196,22 @@ const COLUMNS = `
     SELECT used.attrelid, used.attnum,
       bool_and(t.typsend::oid <> 0 AND t.typreceive::oid <> 0 AND NOT (used.is_named AND t.oid >= ${FIRST_USER_OID})
         AND NOT (t.typname ~ '^(reg|tsquery$)' AND t.typnamespace = 'pg_catalog'::regnamespace)) AS portable,
-      jsonb_agg(e.labels ORDER BY t.typname COLLATE "C") FILTER (WHERE e.labels IS NOT NULL) AS labels
+      jsonb_agg(e.labels ORDER BY t.typname COLLATE "C") FILTER (WHERE e.labels IS NOT NULL) AS labels,
+      jsonb_agg(DISTINCT t.oid::regtype || ': ' || made.text) FILTER (WHERE made.text IS NOT NULL) AS parts
     FROM used JOIN pg_type t ON t.oid = used.typid
     LEFT JOIN LATERAL (
       SELECT jsonb_agg(enumlabel ORDER BY enumsortorder) AS labels FROM pg_enum WHERE enumtypid = t.oid
     ) e ON true
+    LEFT JOIN LATERAL (
+      SELECT format_type(t.typbasetype, t.typtypmod) AS text WHERE t.typtype = 'd'
+      UNION ALL SELECT 'range of ' || rngsubtype::regtype FROM pg_range WHERE rngtypid = t.oid
+      UNION ALL SELECT string_agg(quote_ident(attname) || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum) FROM pg_attribute
+        WHERE attrelid = t.typrelid AND attnum > 0 AND NOT attisdropped AND t.typtype = 'c'
+    ) made ON t.oid >= ${FIRST_USER_OID}
     GROUP BY used.attrelid, used.attnum
   )
   SELECT attrelid AS oid, bool_and(portable) AS portable,
-    json_agg(json_strip_nulls(json_build_object('name', attname, 'type', type, 'labels', labels)) ORDER BY attnum) AS columns
+    json_agg(json_strip_nulls(json_build_object('name', attname, 'type', type, 'labels', labels, 'parts', parts)) ORDER BY attnum) AS columns
   FROM stored JOIN types USING (attrelid, attnum) GROUP BY attrelid`
 
 /** All sequences but those that belong to a table which is left out. */

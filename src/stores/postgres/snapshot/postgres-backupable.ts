@@ -103,8 +103,8 @@ const DEFAULT_LOCK_TIMEOUT_MS = 10_000
  *
  * Not in a snapshot: everything that is not a table or a sequence of the schema. Rows of partitions are restored through the table that
  * they are partitions of. `backup` rejects with `backup_unsupported` when columns name large objects, or draw on sequences of other schemas
- * by their defaults, and when rows of a table are in another schema; what functions and triggers use is not looked into. `restore` rejects with `schema_version_mismatch` when rows break a
- * constraint of the target.
+ * by their defaults, and when rows of a table are in another schema; what functions and triggers use is not looked into. `restore` rejects
+ * with `schema_version_mismatch` when rows break a constraint of the target.
  *
  * `backup` rejects with `invalid_argument` for a query that cannot be run or gives what are not payload IDs, and for a name in `leaveOut`
  * of which there is nothing. Besides these and the errors that a `Backupable` has, both reject with `store_unavailable` when the schema
