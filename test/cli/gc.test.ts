@@ -6,6 +6,8 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { nodeFiles, systemError } from '../../src/util/files.ts'
 import { Leases } from '../../src/gc/leases/leases.ts'
 import { openLevelCatalog } from '../../src/catalog/level/index.ts'
+import { thisProcess } from '../../src/util/job-owner.ts'
+import { newUlid } from '../../src/util/ulid.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { holdfast, holdfastJson, holdfastOnTerminal, writeTree } from './holdfast.ts'
 
@@ -145,7 +147,19 @@ describe('holdfast gc', () => {
     await catalog.close()
     const { code, stdout } = await holdfast(['gc', ...PLACES], { cwd })
     expect(code).toBe(0)
-    expect(stdout).toMatch(new RegExp(`^Nothing was marked or deleted: everything is held\n  lease ${leaseId} of a restore, taken [^\n]+\nA lease ends with its work\\. [^\n]+--apply, a minute or more apart; [^\n]+"holdfast holds --release"\n$`))
+    expect(stdout).toMatch(new RegExp(`^Nothing was marked or deleted: everything is held\n  lease ${leaseId} of a restore, taken [^\n]+\nA lease ends with its work\\. [^\n]+--apply, a minute or more apart; [^\n]+"holdfast holds --release ID --from URL --store URL"\n$`))
+  })
+
+  test('warns of a lease whose owner cannot be asked, with the command that releases it', async () => {
+    const { cwd } = await backedUp()
+    const catalog = await openLevelCatalog(join(cwd, 'metadata/catalog'))
+    await catalog.append({ type: 'lease-taken', at: new Date().toISOString(), leaseId: newUlid(), purpose: 'restore', owner: { ...thisProcess(), host: 'elsewhere' } })
+    await catalog.close()
+    const { stderr } = await holdfast(['gc', ...PLACES, '--apply'], { cwd })
+    const [, command = ''] = /^warning: .* still holds payloads; .*"holdfast (holds --release [^"]+)"/.exec(stderr) ?? []
+    const words = command.replace('--from URL', '--from file:backups').replace('--store URL', '--store level:metadata').split(' ')
+    expect(await holdfast(words, { cwd })).toMatchObject({ code: 0 })
+    expect(await holdfast(['gc', ...PLACES, '--apply'], { cwd })).toMatchObject({ code: 0, stderr: '' })
   })
 
   test('refuses payloads that another store refers to as well', async () => {

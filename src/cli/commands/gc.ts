@@ -96,7 +96,7 @@ export function* describeReport(report: SweepPayloadsReport, { apply, minAge }: 
   if (heldOff.length > 0) {
     yield deleted.payloads > 0 ? `Deleted: ${tally(deleted)}; then stopped, because everything is held now` : 'Nothing was marked or deleted: everything is held'
     for (const lease of heldOff) yield `  ${describeHolder(lease)}`
-    yield 'A lease ends with its work. If its process was killed, run this twice with --apply, a minute or more apart; if its machine is gone for good, use "holdfast holds --release"'
+    yield 'A lease ends with its work. If its process was killed, run this twice with --apply, a minute or more apart; if its machine is gone for good, use "holdfast holds --release ID --from URL --store URL"'
     return
   }
   yield `Looked at ${tally(listed)} in ${formatDuration(durationMs)}`

@@ -280,8 +280,10 @@ export async function releaseLease(catalog: Catalog, leaseId: string): Promise<b
 
 /** A warning about a lease whose owner may be alive but cannot be asked. */
 export function warnOfLease({ leaseId, purpose, owner, takenAt }: Lease): Error {
-  return new HoldUnavailableError(`Lease ${leaseId} of a ${purpose}, taken ${takenAt}, still holds payloads; its owner on machine "${owner.host}" cannot be asked from here`, {
-    hint: `If that machine or container is gone for good, run "holdfast holds --release ${leaseId} --from URL --store URL" (releaseLease)`,
-    details: { leaseId, owner },
-  })
+  const wayOut = `If that machine or container is gone for good, run "holdfast holds --release ${leaseId} --from URL --store URL" (releaseLease)`
+  // Of a warning, the message alone is shown.
+  return new HoldUnavailableError(
+    `Lease ${leaseId} of a ${purpose}, taken ${takenAt}, still holds payloads; its owner on machine "${owner.host}" cannot be asked from here. ${wayOut}`,
+    { hint: wayOut, details: { leaseId, owner } },
+  )
 }
