@@ -25,7 +25,7 @@ export interface DestinationOptions {
 }
 
 export interface ReadObjectOptions extends DestinationOptions {
-  /** Where to begin. @default 0 */
+  /** Where to begin: a whole number from 0; `open` rejects with `RangeError` for others. @default 0 */
   readonly startByte?: number | undefined
 }
 
@@ -33,7 +33,7 @@ export interface ReadObjectOptions extends DestinationOptions {
 export interface BackupUpload {
   /**
    * Appends to one object. `payload` comes first and whole, then `payload-ids`. Call again only after the promise
-   * resolved; the chunk must not change until then.
+   * resolved; the chunk must not change until then. Rejects after `publish` or `abort`, as `publish` does.
    */
   write(object: BackupObject, chunk: Uint8Array): Promise<void>
   /**
@@ -58,7 +58,7 @@ export interface DestinationWarning {
 }
 
 export interface CleanUpOptions extends DestinationOptions {
-  /** Younger leftovers are kept: they may be another process's upload. @default one day */
+  /** Younger leftovers are kept: they may be another process's upload. `RangeError` for what is not a time. @default one day */
   readonly graceMs?: number | undefined
   /** The time to compare ages with. @default now */
   readonly nowMs?: number | undefined

@@ -4,9 +4,9 @@
  * A mark says since when, by a clock that never steps, one version of a payload has been unneeded.
  * A mark alone deletes nothing; losing marks costs another wait.
  */
-import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { isSystemError, nodeFiles, removeIfThere } from '../util/files.ts'
+import { makeDirectories } from '../util/make-directories.ts'
 import { writeAside } from '../util/open-files.ts'
 import { inAction } from '../util/system-errors.ts'
 
@@ -36,7 +36,6 @@ export interface SweepState {
 }
 
 const VERSION = 1
-const PRIVATE_DIRECTORY = 0o700
 /** Characters gathered before a write. */
 const WRITE_CHARACTERS: number = 256 * 1024
 /** More than the last line can have: an ID of 255 characters, escaped, and the rest. */
@@ -61,7 +60,7 @@ export function sweepStateFile(path: string): SweepState {
     },
     async replace(marks, progress) {
       await inAction(`keep the marks of a sweep in ${JSON.stringify(dirname(path))}`, async () => {
-        await mkdir(dirname(path), { recursive: true, mode: PRIVATE_DIRECTORY })
+        await makeDirectories(dirname(path))
         const temporary = `${path}.tmp`
         await removeIfThere(nodeFiles, temporary)
         await writeAside({ temporary, path }, async (file) => {

@@ -1,5 +1,8 @@
-/** What errors of LevelDB mean that have no code of their own. */
+/** The names of LevelDB's files, and what its errors mean that have no code of their own. */
 import { NO_DIRECTORY_SYNC, isSystemError } from './files.ts'
+
+/** Names of files that LevelDB makes in its directory. */
+export const LEVELDB_FILE: RegExp = /^(?:CURRENT|LOCK|LOG|LOG\.old|MANIFEST-\d+|\d+\.(?:ldb|sst|log|dbtmp))$/
 
 /** What the system, or LevelDB itself, says when others have the lock. */
 const TAKEN = /Resource temporarily unavailable|Permission denied|already held/

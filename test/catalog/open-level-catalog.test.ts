@@ -1,4 +1,4 @@
-import { mkdirSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { openLevelCatalog } from '../../src/catalog/level/index.ts'
@@ -50,6 +50,20 @@ describe('openLevelCatalog()', () => {
     await holder.kill()
     await using catalog = await openLevelCatalog(path)
     expect(await catalog.job(jobId)).toMatchObject({ state: 'interrupted' })
+  })
+
+  test('refuses a directory that holds something else, and leaves it as it was; the beginnings of a LevelDB are none', async () => {
+    const path = await tempDir()
+    writeFileSync(join(path, 'manifest.json'), '{}')
+    await expect(openLevelCatalog(path)).rejects.toMatchObject({ code: 'catalog_unavailable', message: `Cannot open the catalog at "${path}": the directory holds something else`, hint: expect.stringContaining('missing or empty') })
+    expect(readdirSync(path)).toEqual(['manifest.json'])
+    const begun = await tempDir()
+    for (const name of ['LOCK', 'LOG']) writeFileSync(join(begun, name), '')
+    await (await openLevelCatalog(begun)).close()
+  })
+
+  test('refuses a directory below one that takes none', { timeout: 60_000 }, async () => {
+    await expect(openLevelCatalog('/proc/holdfast/catalog')).rejects.toMatchObject({ code: 'catalog_unavailable' })
   })
 
   test('refuses a catalog that this or another process has open', async () => {

@@ -19,6 +19,7 @@ import {
   type WritableFile,
   writeBehind,
 } from '../../src/util/files.ts'
+import { makeDirectories } from '../../src/util/make-directories.ts'
 import { interceptFiles } from '../support/faulty-files.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -185,6 +186,19 @@ function fakeFile(): { file: WritableFile; calls: string[]; endFlush: (error?: E
   }
   return { file, calls, endFlush: (error) => end?.(error) }
 }
+
+describe('makeDirectories()', () => {
+  test('makes what is missing, private, and says what it made', async () => {
+    const directory = await tempDir()
+    const [a, b] = [join(directory, 'a'), join(directory, 'a', 'b')]
+    deepEqual(await makeDirectories(b), [a, b])
+    equal((await lstat(b)).mode & 0o777, 0o700)
+    deepEqual(await makeDirectories(b), [])
+    await writeFile(join(b, 'file'), '')
+    await rejects(makeDirectories(join(b, 'file')), { code: 'EEXIST' })
+    await rejects(makeDirectories(join(b, 'file', 'c')), { code: 'ENOTDIR' })
+  })
+})
 
 describe('writeBehind()', () => {
   test('flushes after so many bytes, beside further writes, one flush at a time', async () => {

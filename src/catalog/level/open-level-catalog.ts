@@ -1,5 +1,5 @@
 /** Opens a catalog in a directory of its own. */
-import { mkdir, realpath } from 'node:fs/promises'
+import { readdir, realpath } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import type { Catalog } from '../../contracts/catalog.ts'
@@ -9,7 +9,8 @@ import { messageOf } from '../../errors/error-message.ts'
 import { CatalogUnavailableError } from '../../errors/errors.ts'
 import { systemErrorKind } from '../../errors/system-codes.ts'
 import { isSystemError, nodeFiles } from '../../util/files.ts'
-import { OPEN_HERE_HINT, unfitHint } from '../../util/level-errors.ts'
+import { makeDirectories } from '../../util/make-directories.ts'
+import { LEVELDB_FILE, OPEN_HERE_HINT, unfitHint } from '../../util/level-errors.ts'
 
 export interface OpenLevelCatalogOptions extends LevelCatalogOptions {
   /** Whether to create a missing catalog. @default true */
@@ -23,11 +24,13 @@ export interface OpenLevelCatalogOptions extends LevelCatalogOptions {
 const openPaths = new Set<string>()
 /** The hint for a missing catalog: a new, empty one would not notice backups that a destination has lost. */
 const LOST = 'Check the path; the first backup creates a catalog, and "holdfast catalog rebuild" rebuilds a lost one from all destinations'
+const NOT_EMPTY = 'Name a directory that is missing or empty, or that of a catalog'
 
 /**
  * Opens the catalog in a directory, alone, and ends the jobs of processes that died as `interrupted`.
  *
- * Rejects with `catalog_unavailable` when another process has it open, when it is missing and `create` is false, or when it is damaged.
+ * Rejects with `catalog_unavailable` when another process has it open, when it is missing and `create` is false, when the directory
+ * holds something else, or when it is damaged.
  */
 export async function openLevelCatalog(path: string, given: OpenLevelCatalogOptions = {}): Promise<Catalog> {
   checkArgument('openLevelCatalog', path, { name: 'path', kind: STRING })
@@ -59,11 +62,14 @@ export async function openLevelCatalog(path: string, given: OpenLevelCatalogOpti
 
 async function findDirectory(path: string, create: boolean): Promise<string> {
   try {
-    const firstMade = create ? await mkdir(path, { recursive: true, mode: 0o700 }) : undefined
-    const shortest = firstMade?.length ?? Number.POSITIVE_INFINITY
-    for (let made = path; made.length >= shortest; made = dirname(made)) await nodeFiles.syncDirectory(dirname(made))
+    if (create) for (const made of (await makeDirectories(path)).toReversed()) await nodeFiles.syncDirectory(dirname(made))
+    const names = await readdir(path)
+    if (create && !names.includes('CURRENT') && names.some((name) => name !== 'lost+found' && !LEVELDB_FILE.test(name))) {
+      throw new CatalogUnavailableError(`Cannot open the catalog at "${path}": the directory holds something else`, { hint: NOT_EMPTY, retryable: false })
+    }
     return await realpath(path)
   } catch (cause) {
+    if (cause instanceof CatalogUnavailableError) throw cause
     if (!create && isSystemError(cause, 'ENOENT')) {
       throw new CatalogUnavailableError(`Cannot open the catalog at "${path}": there is none`, { cause, hint: LOST, retryable: false })
     }

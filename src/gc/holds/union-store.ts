@@ -1,11 +1,12 @@
 /** Stores the union of all held payload IDs between sweeps. Losing it costs time only. */
 import { randomUUID } from 'node:crypto'
-import { type FileHandle, mkdir, readdir, rm } from 'node:fs/promises'
+import { type FileHandle, readdir, rm } from 'node:fs/promises'
 import { endianness } from 'node:os'
 import { join } from 'node:path'
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
 import { sha256Of } from '../../util/checked-bytes.ts'
 import { isSystemError, nodeFiles, readSmallFile } from '../../util/files.ts'
+import { makeDirectories } from '../../util/make-directories.ts'
 import { createFile, openWhole, readOpen, renameFile, writeAside } from '../../util/open-files.ts'
 import { inAction } from '../../util/system-errors.ts'
 
@@ -56,7 +57,6 @@ const VERSION = `1 ${endianness()}`
 const DESCRIPTION = 'union.json'
 const MAX_DESCRIPTION_BYTES: number = 64 * 1024 * 1024
 const ABANDONED_MS: number = 24 * 60 * 60 * 1000
-const PRIVATE_DIRECTORY = 0o700
 
 /** A union store of files (0600) in a directory (0700), made when missing. Nothing else may be in it. */
 export function directoryUnionStore(directory: string): UnionStore {
@@ -67,7 +67,7 @@ export function directoryUnionStore(directory: string): UnionStore {
     },
     async create() {
       return await keeping(directory, async () => {
-        await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
+        await makeDirectories(directory)
         return await createDraft(directory)
       })
     },

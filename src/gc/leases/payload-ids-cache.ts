@@ -1,5 +1,5 @@
 /** Copies of payload ID sets on local disk, named by their SHA-256, so that a sweep fetches each only once. */
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PayloadIdsName } from '../../contracts/hold-events.ts'
 import { checkNumber } from '../../util/check-number.ts'
@@ -7,6 +7,7 @@ import { checkedBytes } from '../../util/checked-bytes.ts'
 import { ChecksumMismatchError } from '../../errors/errors.ts'
 import { openWhole, readOpen, writeAside } from '../../util/open-files.ts'
 import { nodeFiles } from '../../util/files.ts'
+import { makeDirectories } from '../../util/make-directories.ts'
 import { inAction } from '../../util/system-errors.ts'
 
 /** An open set. The caller closes it. */
@@ -35,7 +36,6 @@ export interface DirectoryCacheOptions {
 }
 
 const MAX_BYTES: number = 4 * 1024 ** 3
-const PRIVATE_DIRECTORY = 0o700
 const SUFFIX = '.payload-ids'
 const HOUR_MS: number = 60 * 60 * 1000
 let temporaries = 0
@@ -57,7 +57,7 @@ export function directoryCache({ directory, maxBytes = MAX_BYTES }: DirectoryCac
       temporaries += 1
       const temporary = join(directory, `${name.sha256}.${process.pid}-${temporaries}.tmp`)
       await inAction(`keep a set of payload IDs in ${JSON.stringify(directory)}`, async () => {
-        await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY })
+        await makeDirectories(directory)
         await writeAside({ temporary, path: pathOf(name) }, async (handle) => {
           for await (const chunk of checkedPayloadIds(name, source)) await handle.writeFile(chunk)
         })

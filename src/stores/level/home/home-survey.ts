@@ -2,13 +2,11 @@
 import { join } from 'node:path'
 import { StoreUnavailableError } from '../../../errors/errors.ts'
 import type { Files } from '../../../util/files.ts'
+import { LEVELDB_FILE } from '../../../util/level-errors.ts'
 import { CATALOG_DIRECTORY, ENGINES_DIRECTORY, JOURNAL_FILE, LOCK_DIRECTORY, POINTER_FILE } from './home-files.ts'
 
 /** `absent`: nothing, or only the beginnings of a home. `plain`: a LevelDB directory that is not a home. */
 export type HomeSurvey = 'absent' | 'home' | 'plain'
-
-/** Files that LevelDB makes in its directory. */
-const LEVELDB_FILE = /^(?:CURRENT|LOCK|LOG|LOG\.old|MANIFEST-\d+|\d+\.(?:ldb|sst|log|dbtmp))$/
 
 /** What an unfinished home may have in it. */
 const BEGINNINGS: readonly string[] = [CATALOG_DIRECTORY, LOCK_DIRECTORY, ENGINES_DIRECTORY, `${POINTER_FILE}.tmp`, 'lost+found']
