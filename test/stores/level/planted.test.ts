@@ -65,9 +65,15 @@ describe('the files of a store', () => {
     const { path, backups, backupId } = await madeStore()
     await using store = await openLevelStore(path)
     await restoreBackup({ target: store, destination: fsDestination({ path: backups }), backupId })
-    // LevelDB gives its files what the umask leaves; the directories around them let nobody in.
-    for (const name of ['.', 'engines', 'holdfast.lock']) expect((await lstat(join(path, name))).mode & 0o7777, name).toBe(0o700)
+    await store.close()
+    const names = ['.', ...(await readdir(path, { recursive: true }))]
+    const infos = await Promise.all(names.map(async (name) => ({ name, info: await lstat(join(path, name)) })))
+    // The lock, two engines, and the directories around them.
+    expect(infos.filter(({ info }) => info.isDirectory()).map(({ info }) => info.mode & 0o7777)).toEqual(Array(5).fill(0o700))
     expect((await lstat(join(path, 'holdfast.json'))).mode & 0o7777).toBe(0o600)
+    // LevelDB gives its files what the umask leaves; the directories let nobody in.
+    const levelFiles = infos.filter(({ name }) => name.endsWith('/CURRENT'))
+    expect(levelFiles.map(({ info }) => info.mode & 0o7777)).toEqual(Array(3).fill(0o666 & ~umask))
   })
 })
 
