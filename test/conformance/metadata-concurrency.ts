@@ -1,7 +1,7 @@
 /** Operations at the same time: part of the metadata store's conformance suite. After each test the tree is checked. */
 import { deepEqual, equal } from 'node:assert/strict'
 import type { InodeNumber, MetadataStore } from '../../src/contracts/metadata-store.ts'
-import { type RegisterTest, all } from './metadata-fixture.ts'
+import { type RegisterTest, all, lookWhile } from './metadata-fixture.ts'
 
 export function concurrencyTests(test: RegisterTest): void {
   test('create() of one name by many at once makes exactly one', async ({ store, root }) => {
@@ -67,23 +67,20 @@ export function concurrencyTests(test: RegisterTest): void {
   test('readers never see half of a mutation', async ({ store, root }) => {
     const [a, b] = await directories(store, root, ['a', 'b'])
     const { inode } = await store.create({ parent: a, name: 'x' }, { type: 'file' })
-    const progress = { moving: true }
-    const mover = (async () => {
+    const move = async (): Promise<void> => {
       for (const round of range(100)) {
         const [from, to] = round % 2 === 0 ? [a, b] : [b, a]
         await store.rename({ parent: from, name: 'x' }, { parent: to, name: 'x' })
         await store.setContent(inode, round % 2 === 0 ? { payloadId: 'p' } : { blocks: [{ payloadId: 'q', offset: 0, bytes: 1 }] }, { size: round })
       }
-      progress.moving = false
-    })()
-    while (progress.moving) {
+    }
+    await lookWhile(move, async () => {
       const [found, payloadIds] = await Promise.all([store.inode(inode), all(store.payloadIds())])
       equal(found?.links, 1)
       equal(found.payloadId !== undefined && found.blockCount > 0, false)
       equal(payloadIds.length <= 1, true)
       for (const parent of [a, b]) equal([undefined, inode].includes((await store.lookup({ parent, name: 'x' }))?.inode), true)
-    }
-    await mover
+    })
   })
 }
 

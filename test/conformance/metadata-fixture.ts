@@ -30,6 +30,18 @@ export async function refused(promise: Promise<unknown>, code: string): Promise<
   })
 }
 
+/** Looks again and again while work goes on. Waits for the work, whichever of them fails: it may not go on behind the end of its test. */
+export async function lookWhile(work: () => Promise<void>, look: () => Promise<void>): Promise<void> {
+  const state = { working: true }
+  const [failed] = await Promise.allSettled([
+    work().finally(() => (state.working = false)),
+    (async () => {
+      while (state.working) await look()
+    })(),
+  ]).then((results) => results.filter((result) => result.status === 'rejected'))
+  if (failed !== undefined) throw failed.reason
+}
+
 /** Everything an iterable gives. */
 export async function all<T>(source: AsyncIterable<T>): Promise<T[]> {
   const items: T[] = []

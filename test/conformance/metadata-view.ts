@@ -2,7 +2,7 @@
 import { deepEqual, equal, rejects } from 'node:assert/strict'
 import { checkTree } from '../../src/metadata/check-tree.ts'
 import type { Inode, InodeNumber, MetadataStore } from '../../src/contracts/metadata-store.ts'
-import { type RegisterTest, all, listAll, populate, refused } from './metadata-fixture.ts'
+import { type RegisterTest, all, listAll, lookWhile, populate, refused } from './metadata-fixture.ts'
 
 export function viewTests(test: RegisterTest): void {
   test('view() shows the store as it was, whatever is changed or removed since', async ({ store, root }) => {
@@ -28,17 +28,15 @@ export function viewTests(test: RegisterTest): void {
   test('view() is one instant while writers go on, and none of them waits for it', async ({ store, root }) => {
     const { inode: to } = await store.create({ parent: root, name: 'to' }, { type: 'directory' })
     await Promise.all(range(40).map((at) => store.create({ parent: root, name: `f${at}` }, { type: 'file', size: 1, content: { payloadId: `p${at}` } })))
-    const progress = { writing: true }
-    const writer = (async () => {
+    const write = async (): Promise<void> => {
       for (const round of range(120)) {
         const [from, into] = round % 80 < 40 ? [root, to] : [to, root]
         await store.rename({ parent: from, name: `f${round % 40}` }, { parent: into, name: `f${round % 40}` })
         await store.create({ parent: to, name: `new${round}` }, { type: 'file', size: 1, content: { payloadId: `q${round}` } })
       }
-      progress.writing = false
-    })()
+    }
     const counts: number[] = []
-    while (progress.writing) {
+    await lookWhile(write, async () => {
       await using view = await store.view()
       deepEqual(await checkTree(view), [])
       const first = await listAll(view)
@@ -46,8 +44,7 @@ export function viewTests(test: RegisterTest): void {
       equal(first.entries.filter(({ name }) => name.startsWith('f')).length, 40)
       equal(first.usedBytes, first.payloadIds.length)
       counts.push(first.usedBytes)
-    }
-    await writer
+    })
     equal((await store.usedBytes()) >= Math.max(...counts), true)
   })
 
