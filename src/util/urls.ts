@@ -46,6 +46,11 @@ export function findPathFault(url: string): ParameterFault | undefined {
   if (rest.startsWith('///') && /%(?![0-9a-f]{2})/i.test(rest)) {
     return { sentence: 'its path has a "%" without two hexadecimal digits', hint: 'Write %25 for "%", or the path as it is with one "/" at the beginning' }
   }
+  if (rest.startsWith('///') && /[?#]/.test(rest)) {
+    const parameters = new URLSearchParams(rest.split('?')[1] ?? '')
+    const other = { sentence: 'its path has a "?" or "#"', hint: 'Write %3F for "?", and %23 for "#"' }
+    return findParameterFault(parameters, { scheme: url.slice(0, url.indexOf(':')), known: [] }) ?? other
+  }
   return undefined
 }
 

@@ -56,6 +56,12 @@ describe('a URL that is wrong', () => {
     expectError(await run('list', '--from', 'file:///a%zzb'), 2, 'destination_config_invalid', /: its path has a "%" without two hexadecimal digits\nhint: Write %25 for "%"/)
   })
 
+  it('with a parameter that it cannot have names it, whichever way the path is written', async () => {
+    for (const url of ['file:/a?x=1', 'file:///a?x=1']) expectError(await run('list', '--from', url), 2, 'destination_config_invalid', /"x" is not a parameter of "file:" URLs/)
+    for (const url of ['level:/a?x=1', 'level:///a?x=1']) expectError(await run('check', '--store', url), 2, 'invalid_argument', /"x" is not a parameter of "level:" URLs/)
+    expectError(await run('list', '--from', 'file:///a#b'), 2, 'destination_config_invalid', /its path has a "\?" or "#"\nhint: Write %3F/)
+  })
+
   it.each(['nope:backups', 'backups', 'file:', 's3', 'constructor:x'])('of a destination, %s, ends with exit code 2', async (url) => {
     expectError(await run('list', '--from', url), 2, 'destination_config_invalid')
     expectError(await run('backup', '--store', 'level:store', '--to', url), 2, 'destination_config_invalid')
@@ -101,6 +107,12 @@ describe('a path that is wrong', () => {
   it('to a symbolic link planted at the root of a destination is refused', async () => {
     await symlink(join(base, 'backups'), join(base, 'linked'))
     expectError(await run('list', '--from', 'file:linked'), 4, 'destination_path_conflict')
+  })
+})
+
+describe('a share that is wrong', () => {
+  it('is told as such when it is empty, and not by the name of the directory', async () => {
+    expectError(await run('import', '.', '--store', 'level:store', '--share', ''), 2, 'invalid_argument', /share name/)
   })
 })
 

@@ -36,7 +36,7 @@ share; the next import removes the share of a killed one.`,
 async function runImport(directory: string, options: ImportCommandOptions, terminal: Terminal): Promise<void> {
   const output = new Output(terminal, options)
   const share = options.share ?? basename(resolve(directory))
-  if (share === '') throw new InvalidArgumentError(`Cannot name a share after ${JSON.stringify(directory)}`, { hint: 'Name the share with --share' })
+  if (share === '' && options.share === undefined) throw new InvalidArgumentError(`Cannot name a share after ${JSON.stringify(directory)}`, { hint: 'Name the share with --share' })
   const address = parseStoreUrl(options.store)
   await checkImport(directory, { share, writesTo: [address.directory, options.payloads].filter((path) => path !== undefined) })
   const payloads = options.payloads === undefined ? undefined : await openPayloadStore(options.payloads, { create: true })
