@@ -4,7 +4,7 @@ import { listener } from './listener.ts'
 export interface Measured {
   /** Bytes of the phase so far. */
   readonly bytes: number
-  /** About how many bytes the phase has in all; 0 if not known. */
+  /** About how many bytes the phase has in all, never fewer than so far; 0 if not known. */
   readonly totalBytes: number
   readonly records: number
   /** The average since the phase began. */
@@ -59,7 +59,7 @@ export class Meter<Phase extends string> {
   update({ bytes = this.#bytes, records = this.#records, totalBytes = this.#totalBytes }: { readonly [Name in 'bytes' | 'records' | 'totalBytes']?: number | undefined }): void {
     this.#bytes = bytes
     this.#records = records
-    this.#totalBytes = totalBytes
+    this.#totalBytes = totalBytes === 0 ? 0 : Math.max(totalBytes, bytes)
     if (performance.now() - this.#reportedMs >= INTERVAL_MS) this.#tell()
   }
 

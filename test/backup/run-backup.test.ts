@@ -161,6 +161,16 @@ describe('runBackup()', () => {
     expect([...totals]).toEqual([123_456])
   })
 
+  test('never tells fewer bytes in all than there are so far, whatever the store estimates', async () => {
+    const { destination } = await newPlace()
+    const database = new MemoryLevel()
+    await database.batch(Array.from({ length: 3000 }, (_, at) => ({ type: 'put', key: `key-${at}`, value: 'p' })))
+    const store = levelBackupable(database, { payloadIds: () => [], estimateBytes: () => 1 })
+    const wrong: BackupProgress[] = []
+    await runBackup({ store, destination, onProgress: (told) => void (told.totalBytes !== 0 && told.totalBytes < told.bytes && wrong.push(told)) })
+    expect(wrong).toEqual([])
+  })
+
   test.each([
     ['rejects', () => Promise.reject(new Error('Not now'))],
     ['throws', () => {

@@ -57,7 +57,10 @@ export interface LevelBackupableOptions<Key extends Value = string, Stored exten
   readonly schemaVersion?: number | undefined
   /** Where a set of payload IDs goes that outgrows its memory. @default the system's temporary directory */
   readonly spillDirectory?: string | undefined
-  /** Estimates the bytes of all records, for the total of a snapshot's progress; none if it fails. @default the total is not known */
+  /**
+   * Estimates the bytes of all records, for the total of a snapshot's progress; its default if it fails. @default of a classic-level, by
+   * how much of its files was read; of a database in memory, by its number of records; of others, such as a sublevel, it is not known
+   */
   readonly estimateBytes?: (() => number | Promise<number>) | undefined
   /** How keys and values are read. Text is several times as fast; invalid UTF-8 then fails a backup. @default as the database encodes */
   readonly encoding?: 'text' | 'bytes' | undefined
@@ -134,8 +137,9 @@ export function levelBackupable<Key extends Value = string, Stored extends Value
       Interrupt.during(signal, async (interrupt) => {
         await requireUsable(db)
         const target = throttle(sink, { interrupt, maxBytesPerSecond })
-        const totalBytes = onProgress && (await estimate())
-        const tell = listener(onProgress && ((progress: SnapshotProgress): void => onProgress({ ...progress, totalBytes })))
+        const estimated = onProgress && (await estimate())
+        const totalOf = ({ bytes, totalBytes }: SnapshotProgress): number | undefined => (estimated === undefined ? totalBytes : Math.max(estimated, bytes))
+        const tell = listener(onProgress && ((progress: SnapshotProgress): void => onProgress({ ...progress, totalBytes: totalOf(progress) })))
         const request = { ...store, backupId, compress, encoding, spillDirectory }
         if (multithreading && payloadIds instanceof URL) {
           return await snapshotInWorker(db, target, { ...request, payloadIdsModule: payloadIds.href }, { interrupt, onProgress: tell })

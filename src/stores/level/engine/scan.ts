@@ -29,6 +29,7 @@ export interface ScanOptions {
 export interface ScannedFrame {
   readonly section: number
   readonly records: number
+  readonly lastKey: Value
   readonly frame: Buffer
   readonly payloadIds: readonly IdList[]
 }
@@ -140,7 +141,7 @@ class FrameCutter {
       if (this.#invalid.count > 0) continue
       this.#checkOrder(records, columnsOf(contentOf(encoded)))
       await this.#counter?.add({ name, records, columns: () => columnsOf(contentOf(encoded)), lookup: (keys) => this.#view.getMany(keys) })
-      await this.#target.writeFrame({ section, records: records.length, frame: encoded, payloadIds })
+      await this.#target.writeFrame({ section, records: records.length, lastKey: records.at(-1)?.[0] ?? '', frame: encoded, payloadIds })
     }
     this.#full.length = 0
   }

@@ -9,6 +9,7 @@ import { type FrameCounter, checkCount } from './payload-id-counter.ts'
 import { type RecordEncoding, DatabaseView } from './database-view.ts'
 import { type PayloadIdExtractor, type ScannedFrame, scan } from './scan.ts'
 import type { LevelDatabase } from './text-database.ts'
+import { TotalBytes } from './total-bytes.ts'
 
 export interface WriteSnapshotOptions extends StoreDescription, Pick<BackupOptions, 'backupId' | 'compress' | 'onProgress'> {
   readonly spillDirectory: string | undefined
@@ -38,14 +39,17 @@ export async function writeSnapshot(db: LevelDatabase, sink: SnapshotSink, optio
     createdAtMs: view.openedAtMs,
   })
   const builder = new PayloadIdSetBuilder({ spillDirectory })
-  const writeFrame = async ({ section, records, frame, payloadIds }: ScannedFrame): Promise<void> => {
+  let total: TotalBytes | undefined
+  const writeFrame = async ({ section, records, lastKey, frame, payloadIds }: ScannedFrame): Promise<void> => {
     for (const list of payloadIds) builder.addList(list)
     // Report before the sink gets the frame: a sink may pass the progress on with the frame.
-    onProgress?.({ bytes: writer.bytes + frame.byteLength, records: writer.records + records })
+    const progress = { bytes: writer.bytes + frame.byteLength, records: writer.records + records }
+    onProgress?.({ ...progress, totalBytes: await total?.at(progress, lastKey) })
     await writer.writeFrame(section, frame, records)
   }
   try {
     await writer.start()
+    total = onProgress && (await TotalBytes.of(db, checkpoint))
     await scan(view, { writeFrame, checkpoint, allocate }, { ...options, spans: keySpans(sections, ownKeys) })
     const payloadIds = await builder.finish()
     return await undoOnError(async () => {
