@@ -65,13 +65,15 @@ export async function takeSnapshot(store: Backupable, { write, ...options }: Tak
     returnsChunks: true,
   }
   try {
-    const payloadIds = await unlessLate(() => store.backup(sink, options), signal, async (backup) => {
-      // A store that waits for the destination is not late itself.
-      const waited = await writing?.then(() => undefined, (error: unknown) => error)
-      backup.then((set) => set.close()).catch(() => undefined)
-      return waited ?? new BackupAbortedError(`The backup was cancelled; the store did not end its snapshot within ${ABORT_GRACE_SECONDS} seconds and was left behind`, {
-        cause: signal?.reason,
-      })
+    const payloadIds = await unlessLate(() => store.backup(sink, options), {
+      signal,
+      late: async (backup) => {
+        // A store that waits for the destination is not late itself.
+        const waited = await writing?.then(() => undefined, (error: unknown) => error)
+        backup.then((set) => set.close()).catch(() => undefined)
+        const text = `The backup was cancelled; the store did not end its snapshot within ${ABORT_GRACE_SECONDS} seconds and was left behind`
+        return waited ?? new BackupAbortedError(text, { cause: signal?.reason })
+      },
     })
     try {
       if (failure !== undefined) throw failure.error

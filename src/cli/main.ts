@@ -40,7 +40,13 @@ for (const stream of [process.stdout, process.stderr]) {
 }
 process.on('exit', () => {
   // Node sets its terminals back at the very end, and aborts at one that has gone, unless that was closed.
-  for (const fd of terminals) if (!isatty(fd)) closeSync(fd)
+  for (const fd of terminals) {
+    try {
+      if (!isatty(fd)) closeSync(fd)
+    } catch {
+      // It was closed already.
+    }
+  }
   if (isOutputLost && process.exitCode === EXIT.done) process.exitCode = EXIT.failed
 })
 

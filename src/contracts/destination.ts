@@ -10,7 +10,7 @@
  * `destination_path_conflict` for the state of the root. The error's `retryable` says whether trying again can help.
  *
  * An answer that is not as said here fails the work with `internal`, which names the destination. A call that does not end within 5 seconds
- * after its signal aborted is left behind.
+ * after its signal aborted is left behind, an `abort` within a minute; a `delete` that began is waited for.
  */
 
 /** The objects of a backup, without its manifest. */

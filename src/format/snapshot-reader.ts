@@ -57,7 +57,6 @@ interface CheckedFrame {
   readonly sha256Before: string | undefined
 }
 
-
 /**
  * Reads preamble and header of a stream.
  * Throws `restore_corrupt` for a damaged stream, `schema_version_mismatch` for a newer format version, and what the source throws.

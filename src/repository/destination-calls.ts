@@ -13,6 +13,9 @@ import { nameOf, shownText } from '../util/check-options.ts'
 import { isUlid } from '../util/ulid.ts'
 import { ABORT_GRACE_SECONDS, unlessLate } from '../util/unless-late.ts'
 
+/** How long the removal of an upload may take after an abort: a slow disk first ends what it was writing. */
+const REMOVAL_SECONDS = 60
+
 /** Lists the IDs of all backups in ascending order. Rejects as `Destination.list` does. */
 export async function* listIds(destination: Destination, { signal }: DestinationOptions = {}): AsyncGenerator<string, void, undefined> {
   let last = ''
@@ -46,7 +49,7 @@ export async function* readObject(
 export async function statBackup(destination: Destination, backupId: string, { signal }: DestinationOptions): Promise<BackupStat['bytes']> {
   const stat: Partial<BackupStat> | undefined | null = await answer(() => destination.stat(backupId, { signal }), signal)
   const bytes = stat?.bytes
-  if (typeof bytes !== 'object') throw broken(destination, `stat() resolved with ${nameOf(stat)} without "bytes"`)
+  if (typeof bytes !== 'object' || bytes === null) throw broken(destination, `stat() resolved with ${nameOf(stat)} without "bytes"`)
   for (const object of BACKUP_OBJECTS) {
     const value: unknown = bytes[object]
     if (value !== undefined && typeof value !== 'number') throw broken(destination, `stat() says that "${object}" has ${nameOf(value)} of bytes, not a number`)
@@ -68,25 +71,28 @@ export async function cleanUp(destination: Destination, options: CleanUpOptions)
  * which says what may be left.
  */
 export async function startUpload(destination: Destination, backupId: string, { signal }: DestinationOptions): Promise<BackupUpload> {
-  const late = (what: string, left: string) => (): BackupAbortedError =>
-    new BackupAbortedError(`The backup was cancelled; ${JSON.stringify(destination.url)} did not ${what} within ${ABORT_GRACE_SECONDS} seconds and was left behind: ${left}`, {
+  const late = (what: string, left: string, graceSeconds: number = ABORT_GRACE_SECONDS) => (): BackupAbortedError =>
+    new BackupAbortedError(`The backup was cancelled; ${JSON.stringify(destination.url)} did not ${what} within ${graceSeconds} seconds and was left behind: ${left}`, {
       cause: signal?.reason,
       details: { backupId, destination: destination.url },
     })
   const uploaded = 'what was uploaded may still be there, unlisted; a backup of a day later removes it'
-  const upload: Partial<BackupUpload> | undefined | null = await unlessLate(() => destination.put(backupId, { signal }), signal, (starting) => {
-    // It may begin after all.
-    starting.then((begun) => begun.abort()).catch(() => undefined)
-    return late('begin the upload', uploaded)()
+  const upload: Partial<BackupUpload> | undefined | null = await unlessLate(() => destination.put(backupId, { signal }), {
+    signal,
+    late: (starting) => {
+      // It may begin after all.
+      starting.then((begun) => begun.abort()).catch(() => undefined)
+      return late('begin the upload', uploaded)()
+    },
   })
   for (const name of ['write', 'publish', 'abort'] as const) {
     if (typeof upload?.[name] !== 'function') throw broken(destination, `put() resolved with ${nameOf(upload)} without ${name}()`)
   }
   const begun = upload as BackupUpload
   return {
-    write: (object, chunk) => unlessLate(() => begun.write(object, chunk), signal, late('take what was written', uploaded)),
-    publish: (manifest) => unlessLate(() => begun.publish(manifest), signal, late('publish the backup', `backup ${backupId} may be listed; "holdfast list" shows it`)),
-    abort: () => unlessLate(() => begun.abort(), signal, late('remove the upload', uploaded)),
+    write: (object, chunk) => unlessLate(() => begun.write(object, chunk), { signal, late: late('take what was written', uploaded) }),
+    publish: (manifest) => unlessLate(() => begun.publish(manifest), { signal, late: late('publish the backup', `backup ${backupId} may be listed; "holdfast list" shows it`) }),
+    abort: () => unlessLate(() => begun.abort(), { signal, late: late('remove the upload', uploaded, REMOVAL_SECONDS), graceSeconds: REMOVAL_SECONDS }),
   }
 }
 
@@ -100,7 +106,7 @@ export function destinationWarnings(destination: Destination): Error[] {
 }
 
 async function answer<T>(call: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  return await unlessLate(call, signal, () => signal?.reason)
+  return await unlessLate(call, { signal, late: () => signal?.reason })
 }
 
 /** The items of a stream. Closes the stream; one that hangs after an abort is left behind. */
@@ -121,7 +127,7 @@ async function* itemsOf<T>(destination: Destination, call: string, source: Async
     // A stream that has not answered would not end either.
     const closing = (async () => await iterator.return?.())()
     if (isPending) closing.catch(() => undefined)
-    else await closing
+    else await answer(() => closing, signal)
   }
 }
 

@@ -47,7 +47,7 @@ describe('listener()', () => {
     await nextTurn()
     expect(() => tell(2)).toThrow(gone)
     expect(calls).toEqual([1])
-    expect(told).toEqual(['A callback that Holdfast called failed: The row is gone'])
+    expect(told).toContain('A callback that Holdfast called failed: The row is gone')
   })
 })
 

@@ -64,7 +64,7 @@ async function findDirectory(path: string, create: boolean): Promise<string> {
   try {
     if (create) for (const made of (await makeDirectories(path)).toReversed()) await nodeFiles.syncDirectory(dirname(made))
     const names = await readdir(path)
-    if (create && !names.includes('CURRENT') && names.some((name) => name !== 'lost+found' && !LEVELDB_FILE.test(name))) {
+    if (create && !names.includes('CURRENT') && names.some((name) => !/^(?:\.|lost\+found$)/.test(name) && !LEVELDB_FILE.test(name))) {
       throw new CatalogUnavailableError(`Cannot open the catalog at "${path}": the directory holds something else`, { hint: NOT_EMPTY, retryable: false })
     }
     return await realpath(path)

@@ -106,8 +106,15 @@ test('restore() of a snapshot with another table, column, type or label gives sc
 test.each([
   ['a domain over another type', 'CREATE DOMAIN u AS int', 'CREATE DOMAIN u AS date', '1', 'u: integer'],
   ['a domain of other digits, in an array', 'CREATE DOMAIN d AS numeric(6,2); CREATE DOMAIN u AS d[]', 'CREATE DOMAIN d AS numeric(6,0); CREATE DOMAIN u AS d[]', "'{1.25}'", 'd: numeric(6,2)'],
-  ['a composite of another order', 'CREATE TYPE u AS (a int, b int)', 'CREATE TYPE u AS (b int, a int)', "'(1,2)'", 'u: a integer, b integer'],
+  ['a composite of another order', 'CREATE TYPE u AS (a int, b int)', 'CREATE TYPE u AS (b int, a int)', "'(1,2)'", 'u: "a" integer, "b" integer'],
   ['a range of another type', 'CREATE TYPE u AS RANGE (SUBTYPE = int)', 'CREATE TYPE u AS RANGE (SUBTYPE = date)', "'[1,2)'", 'u: range of integer'],
+  [
+    'a multirange of another type',
+    'CREATE TYPE r AS RANGE (SUBTYPE = int, MULTIRANGE_TYPE_NAME = u)',
+    'CREATE TYPE r AS RANGE (SUBTYPE = date, MULTIRANGE_TYPE_NAME = u)',
+    "'{[1,2)}'",
+    'u: range of integer',
+  ],
 ])('restore() into a table that has %s by the same name gives schema_version_mismatch, and not other values', async (_, types, others, value, part) => {
   const [source, target, same] = [await made(`${types}; CREATE TABLE t (x u)`), await made(`${others}; CREATE TABLE t (x u)`), await made(`${types}; CREATE TABLE t (x u)`)]
   await inSchema(source.pool, source.schema, (client) => client.query(`INSERT INTO t VALUES (${value})`))

@@ -74,6 +74,11 @@ const REFUSED_BY_SERVER: readonly (readonly [what: string, statements: string, t
   ['a share has a root that is missing', "INSERT INTO shares VALUES ('u', 99, 0, '{}')", 'share "u" has the root 99'],
   ['blocks are of a file that is missing', "INSERT INTO blocks VALUES (99, 0, 'z', 0, 1); UPDATE inodes SET block_count = 4 WHERE inode = 6", 'blocks, and has'],
   ['a lock is of a file that is missing', "INSERT INTO locks VALUES (99, 'o', 'shared', 0, NULL)", 'inode 99 has a lock, and is not a file'],
+  [
+    'a directory is in two places',
+    "DROP INDEX entries_directory; INSERT INTO entries VALUES (1, 'x', 3, 'directory'); UPDATE inodes SET links = links + 1 WHERE inode = 1",
+    'directory 3 is in more than one place',
+  ],
   ['a constraint is gone', 'ALTER TABLE inodes DROP CONSTRAINT inodes_mode_check; UPDATE inodes SET mode = 9999 WHERE inode = 4', 'table inodes has lost a constraint'],
   [
     'a constraint was not validated',

@@ -157,16 +157,16 @@ const UNSTABLE = `
       SELECT FROM pg_opclass o JOIN pg_type t ON t.oid = o.opcintype
       WHERE o.oid = ANY (p.partclass::oid[]) AND (o.oid >= ${FIRST_USER_OID} OR t.typtype = 'p' OR t.oid = 'oid'::regtype)))`
 
-/** Some of them in the schema, and others elsewhere. */
+/** Tables split by an unstable hash whose partitions are partly in the schema, and partly elsewhere. */
 const SPLIT_HASHES = `
   SELECT root::regclass::text AS name FROM (${UNSTABLE}) part
   GROUP BY root HAVING bool_or(relkind = 'r' AND inside) AND NOT bool_and(inside)
   ORDER BY 1 LIMIT 1`
 
-/** What the rows of one of them have to pass, or are referred to by. */
+/** Constraints of one partition by an unstable hash, and keys that refer to one. A constraint trigger comes with the table. */
 const CONSTRAINED_HASHES = `
   SELECT part.root::regclass::text AS "table", quote_ident(own.conname) AS "constraint"
-  FROM (${UNSTABLE}) part JOIN pg_constraint own ON own.conrelid = part.oid AND own.contype <> 'n' OR own.confrelid = part.oid
+  FROM (${UNSTABLE}) part JOIN pg_constraint own ON own.conrelid = part.oid AND own.contype NOT IN ('n', 't') OR own.confrelid = part.oid
   WHERE part.inside AND part.oid <> part.root AND own.conparentid = 0 AND own.coninhcount = 0
   ORDER BY 1, 2 LIMIT 1`
 

@@ -101,5 +101,7 @@ async function readReferences(session: Connection, { schema, payloadIdsQuery, co
   await session.rows(LET_GO)
   if (countQuery !== undefined && tally !== undefined) await checkReferences(session, { schema, query: countQuery, tally })
   await session.rows(LET_GO)
+  // Other sessions need the server's processors.
+  if (pace === 'gentle') await session.rows('SET LOCAL max_parallel_workers_per_gather = 0')
   await checkRowsFit(session, faultQuery)
 }

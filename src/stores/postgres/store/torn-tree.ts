@@ -1,4 +1,4 @@
-/** What the constraints and triggers of the tables refuse row by row, asked of all rows at once. */
+/** Asks of all rows at once what the constraints and triggers of the tables refuse row by row. */
 import { LAST_NEXT_INODE } from '../../../metadata/tree-rules.ts'
 import { quoteText } from '../connection/client.ts'
 import type { TablePaths } from './queries.ts'
@@ -26,7 +26,8 @@ function faults(tables: TablePaths): readonly string[] {
     `SELECT format('share %s has the root %s, which is not a directory of its own', to_json(s.name), s.root)
      FROM ${shares} s LEFT JOIN ${inodes} i ON i.inode = s.root
      WHERE i.type IS DISTINCT FROM 'directory' OR EXISTS (SELECT FROM ${entries} e WHERE e.inode = s.root)`,
-    // Every directory has one entry at most, so no way down from a root leads into a ring.
+    `SELECT format('directory %s is in more than one place', inode) FROM ${entries} WHERE type = 'directory' GROUP BY inode HAVING count(*) > 1`,
+    // So every directory has one entry at most, and no way down from a root leads into a ring.
     `SELECT format('directory %s is in no share', inode) FROM (SELECT inode FROM ${inodes} WHERE type = 'directory' EXCEPT (
        WITH RECURSIVE reached (inode) AS (
          SELECT root FROM ${shares} UNION SELECT e.inode FROM reached JOIN ${entries} e ON e.parent = reached.inode AND e.type = 'directory'
