@@ -24,10 +24,10 @@ export class FsRoot {
     return await onPath('look at', path, () => this.files.info(path))
   }
 
-  /** The names at the root. */
+  /** The names at the root, each once: a network file system may give one twice while the directory changes. */
   async list(): Promise<readonly string[]> {
     await this.check()
-    return await onPath('list', this.path, () => this.files.list(this.path))
+    return [...new Set(await onPath('list', this.path, () => this.files.list(this.path)))]
   }
 
   /** Throws `destination_not_found` or `destination_path_conflict` unless the root is a directory. */

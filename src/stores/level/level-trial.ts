@@ -6,7 +6,7 @@ import { undoOnError } from '../../errors/clean-up.ts'
 import { messageOf } from '../../errors/error-message.ts'
 import { errorOf } from '../../errors/error-transfer.ts'
 import { isHoldfastError } from '../../errors/errors.ts'
-import { nodeFiles, removeTree } from '../../util/files.ts'
+import { isSystemError, nodeFiles, removeTree } from '../../util/files.ts'
 import { asHoldfastError } from '../../util/system-errors.ts'
 import type { ReadableTrial } from '../../restore/subtree/restore-subtree.ts'
 import { LOCK_DIRECTORY } from './home/home-files.ts'
@@ -33,8 +33,9 @@ export async function openLevelTrial(parent: string, { onWarning, clock = Date.n
   const directory = await removeOldTrials(parent, { onWarning, nowMs: clock() })
     .then(() => mkdtemp(join(parent, PREFIX)))
     .catch((cause: unknown) => {
-      const { code, message } = asHoldfastError(cause, `make a trial store in ${JSON.stringify(parent)}`)
-      throw errorOf(code, message, { cause, hint: 'Name a directory that can be written, with --trial-dir DIR (at: ["level:DIR"]) or TMPDIR' })
+      const error = asHoldfastError(cause, `make a trial store in ${JSON.stringify(parent)}`)
+      if (!isSystemError(cause, 'EACCES', 'EPERM', 'EROFS', 'ENOENT', 'ENOTDIR')) throw error
+      throw errorOf(error.code, error.message, { cause, hint: 'Name a directory that can be written, with --trial-dir DIR (at: ["level:DIR"]) or TMPDIR' })
     })
   const store = await undoOnError(
     () => openLevelStore(join(directory, STORE)),

@@ -126,6 +126,9 @@ describe('fsDestination()', () => {
     const path = join(await tempDir(), 'a', 'b', 'root')
     const ids = await Promise.all(Array.from({ length: 10 }, () => publish(fsDestination({ path }))))
     deepEqual(await collect(fsDestination({ path }).list()), ids.toSorted())
+    // As a network file system may give names while a directory changes.
+    const twice: Files = { ...nodeFiles, list: async (at) => (await nodeFiles.list(at)).flatMap((name) => [name, name]) }
+    deepEqual(await collect(fsDestination({ path, files: twice }).list()), ids.toSorted())
   })
 })
 
