@@ -4,12 +4,13 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { holdfastOnTerminal, writeTree } from './holdfast.ts'
 
-/** One directory for all tests, each of which goes on from what those before it made. */
+/** A directory with a store of one share and a backup of it. */
 let base: string
 
 beforeAll(async () => {
   base = await mkdtemp(join(tmpdir(), 'holdfast-progress-'))
   await writeTree(join(base, 'tree'), { file: 'x' })
+  for (const [command, rest] of COMMANDS) if (command === 'import' || command === 'backup') await run(command, rest, { run: 0 })
 })
 
 afterAll(() => rm(base, { recursive: true, force: true }))
@@ -29,7 +30,7 @@ const COMMANDS: readonly (readonly [string, string])[] = [
 
 describe('progress', () => {
   it.each(COMMANDS)('of %s is drawn over itself on stderr, and removed at the end', async (command, rest) => {
-    const { code, stdout, stderr } = await run(command, rest, { run: 0 })
+    const { code, stdout, stderr } = await run(command, rest, { run: 5 })
     expect(code).toBe(0)
     expect(stderr).toContain(`${CLEAR_LINE}${command}`)
     expect(stderr.endsWith(CLEAR_LINE)).toBe(true)

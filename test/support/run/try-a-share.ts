@@ -22,6 +22,7 @@ const SLOW_FILES = [
   'cli/interrupt',
   'cli/kill',
   'cli/postgres',
+  'cli/progress',
   'cli/refusals',
   'cli/restore-path',
   'cli/surroundings',

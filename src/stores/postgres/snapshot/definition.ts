@@ -205,7 +205,7 @@ const COLUMNS = `
     LEFT JOIN LATERAL (
       SELECT format_type(t.typbasetype, t.typtypmod) AS text WHERE t.typtype = 'd'
       UNION ALL SELECT 'range of ' || rngsubtype::regtype FROM pg_range WHERE t.oid IN (rngtypid, rngmultitypid)
-      -- As JSON, for which names quote_ident() quotes depends on the server's version.
+      -- Quoted alike by every server; which names quote_ident() quotes depends on its version.
       UNION ALL SELECT string_agg(to_json(attname)::text || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum) FROM pg_attribute
         WHERE attrelid = t.typrelid AND attnum > 0 AND NOT attisdropped AND t.typtype = 'c'
     ) made ON t.oid >= ${FIRST_USER_OID}
