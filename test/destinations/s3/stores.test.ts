@@ -478,7 +478,7 @@ test('an own object that is stored cut short is told as that, not as another bac
   }
 })
 
-test('a part of which the store computed another checksum is not told as damage of a backup; a read is', () => {
+test('a part for which the store computed another checksum is not told as damage of a backup; a read is', () => {
   const hints = (['write', 'read'] as const).map((operation) => explainS3Error(new S3AnswerError('EDAMAGED', 'No'), { operation, bucket: 'b' }, []).error.hint)
   deepEqual(hints.map((hint) => hint.endsWith('take the backup again')), [true, false])
 })

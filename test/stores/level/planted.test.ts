@@ -71,7 +71,7 @@ describe('the files of a store', () => {
     // The lock, two engines, and the directories around them.
     expect(infos.filter(({ info }) => info.isDirectory()).map(({ info }) => info.mode & 0o7777)).toEqual(Array(5).fill(0o700))
     expect((await lstat(join(path, 'holdfast.json'))).mode & 0o7777).toBe(0o600)
-    // LevelDB gives its files what the umask leaves; the directories let nobody in.
+    // LevelDB gives its files what the umask leaves; the directories keep all other users out.
     const levelFiles = infos.filter(({ name }) => name.endsWith('/CURRENT'))
     expect(levelFiles.map(({ info }) => info.mode & 0o7777)).toEqual(Array(3).fill(0o666 & ~umask))
   })

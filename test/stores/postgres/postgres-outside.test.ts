@@ -295,7 +295,7 @@ describe('partitions', () => {
     expect(await refused(restoreBytes(narrow.store, bytes), 'schema_version_mismatch')).toMatchObject({ message: containing('no partition of relation "t"'), details: { table: 't' } })
   })
 
-  it('by such a hash, of which one has a constraint of its own or is referred to alone, are refused by its name', async () => {
+  it('by such a hash are refused by name where a constraint is of one partition alone, or refers to it', async () => {
     const tables = `${types}; CREATE TABLE t (m mood PRIMARY KEY) PARTITION BY HASH (m); CREATE TABLE t_0 PARTITION OF t FOR VALUES WITH (MODULUS 1, REMAINDER 0)`
     await snapshotOf((await made(`${tables}; CREATE TABLE refers (m mood REFERENCES t)`)).store)
     // Each partition has a constraint trigger of the whole table, as a constraint that seems its own.
